@@ -1,0 +1,31 @@
+"""Exposure adjustments on arrays: numpy, memory maps, and whatever slices like them.
+
+Needs neither napari nor Qt.
+"""
+
+from napari_exposure.core.adaptive import AdaptiveEqualization, equalize_adapthist
+from napari_exposure.core.adjustment import Adjustment, Transform, adjust
+from napari_exposure.core.clip import PercentileClip, clip_percentiles
+from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
+from napari_exposure.core.gamma import Gamma, adjust_gamma
+from napari_exposure.core.histogram import Histogram, cumulative_distribution, histogram, percentile
+from napari_exposure.core.intensity import Percentiles
+
+__all__ = [
+    "Adjustment",
+    "AdaptiveEqualization",
+    "Gamma",
+    "Histogram",
+    "HistogramEqualization",
+    "PercentileClip",
+    "Percentiles",
+    "Transform",
+    "adjust",
+    "adjust_gamma",
+    "clip_percentiles",
+    "cumulative_distribution",
+    "equalize_adapthist",
+    "equalize_hist",
+    "histogram",
+    "percentile",
+]

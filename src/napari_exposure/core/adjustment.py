@@ -1,0 +1,464 @@
+"""Adjustment and Transform: parameters -> fit -> transform -> blocks, the one mechanism of the project."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from napari_exposure.core.blocks import (
+    Steps,
+    Volume,
+    contiguous_blocks,
+    drain,
+    share,
+    walk,
+)
+from napari_exposure.core.histogram import extent_steps, percentile_steps
+from napari_exposure.core.intensity import (
+    Percentiles,
+    check_choice,
+    check_number,
+    dtype_range,
+    recolour,
+    result_dtype,
+    value_channel,
+    working_dtype,
+)
+from napari_exposure.core.jit import kernel_steps
+
+__all__ = ["Adjustment", "Transform"]
+
+PER = ("dataset", "volume", "plane")
+OUTPUT = ("dtype", "float32")
+IN_RANGE = ("data", "dtype")
+
+InRange = str | tuple[float, float] | Percentiles
+
+
+def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING, **options):
+    """A dataclass field with what a widget shows of it: label, tooltip, min, max, step, choices."""
+    shown = {"label": label, "tooltip": tooltip, **options}
+    return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adjustment(ABC):
+    """The parameters of one exposure adjustment; checked when made, never changed.
+
+    Its four subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization` and
+    `AdaptiveEqualization`.  ``fit`` reads a volume's statistics and gives a `Transform`;
+    ``to_dict`` and `from_dict` turn it to and from plain data.
+
+    Attributes
+    ----------
+    in_range : "data", "dtype", (low, high) or Percentiles
+        The input intensities that are stretched; values outside are clamped.
+    output : "dtype" or "float32"
+        The input's dtype over its full range (floats: float32 in [0, 1]), or float32 in [0, 1].
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out of every count.
+    per : "dataset", "volume" or "plane"
+        Which voxels share a fit: all, each index of the axes before the last three, or before the last two.
+    """
+
+    # short word for the names of results; set by each subclass
+    short_name: ClassVar[str]
+    title: ClassVar[str]
+
+    in_range: InRange = parameter(
+        "data",
+        "Input range",
+        "Which intensities are stretched: the exact minimum and maximum of the data, the range of the dtype, "
+        "two percentiles, or fixed numbers. Values outside are clamped.",
+    )
+    output: Literal["dtype", "float32"] = parameter(
+        "dtype",
+        "Output",
+        "dtype: keep the layer's data type. float32: values from 0 to 1.",
+        choices=OUTPUT,
+    )
+    ignore_zeros: bool = parameter(False, "Ignore zeros", "Leave voxels that are exactly 0 out of all counts.")
+    per: Literal["dataset", "volume", "plane"] = parameter(
+        "dataset",
+        "Fit per",
+        "Which voxels share one fit: the whole dataset (time points stay comparable), each volume, or each plane.",
+        choices=PER,
+    )
+
+    def __post_init__(self):
+        self._set("in_range", check_in_range(self.in_range))
+        check_choice(self.output, "output", OUTPUT)
+        check_choice(self.per, "per", PER)
+        self._set("ignore_zeros", bool(self.ignore_zeros))
+
+    def _set(self, name, value):
+        object.__setattr__(self, name, value)
+
+    def to_dict(self) -> dict:
+        """Plain data (str, float, bool, list, dict) that `from_dict` takes back."""
+        plain = {"adjustment": type(self).__name__}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Percentiles):
+                value = {"percentiles": [value.low, value.high]}
+            plain[field.name] = list(value) if isinstance(value, tuple) else value
+        return plain
+
+    @staticmethod
+    def from_dict(plain: dict) -> Adjustment:
+        """Make the adjustment that ``to_dict`` described.
+
+        Raises
+        ------
+        ValueError
+            If the name, a parameter or a value is not known or not valid.
+
+        Examples
+        --------
+        >>> from napari_exposure.core import Adjustment, Gamma
+        >>> Adjustment.from_dict(Gamma(0.5).to_dict()) == Gamma(0.5)
+        True
+        """
+        known = {cls.__name__: cls for cls in Adjustment.__subclasses__()}
+        values = dict(plain)
+        name = values.pop("adjustment", None)
+        if name not in known:
+            raise ValueError(f"Unknown adjustment {name!r}; known are {', '.join(known)}.")
+        fields = {field.name for field in dataclasses.fields(known[name])}
+        if strange := sorted(set(values) - fields):
+            raise ValueError(f"{name} has no parameter {', '.join(strange)}; it has {', '.join(sorted(fields))}.")
+        for key, value in values.items():
+            if isinstance(value, dict) and set(value) == {"percentiles"}:
+                values[key] = Percentiles(*value["percentiles"])
+            elif isinstance(value, list):
+                values[key] = tuple(value)
+        return known[name](**values)
+
+    def fit(self, volume, *, mask=None, spacing=None, rgb=False) -> Transform:
+        """Read the statistics of a volume.
+
+        Parameters
+        ----------
+        volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), and a colour axis where `rgb`
+        mask : array-like, optional
+            Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+        spacing : float or sequence of float, optional
+            Physical size of a voxel along the spatial axes.
+        rgb : bool
+            The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+
+        Returns
+        -------
+        Transform
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the volume, the mask or the spacing does not fit; the message says what to do.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from napari_exposure.core import PercentileClip
+        >>> volume = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+        >>> transform = PercentileClip(0, 100).fit(volume)
+        >>> transform(volume)[-1, -1]
+        array([238, 242, 246, 251, 255], dtype=uint8)
+        """
+        return drain(self.fit_steps(Volume(volume, mask, self.ignore_zeros, rgb), spacing))
+
+    def fit_steps(self, volume: Volume, spacing=None) -> Steps:
+        """The fit as a generator that yields `Step` and returns the Transform: for progress and cancel."""
+        spatial = spatial_axes(len(volume.shape), self.per)
+        lead = len(volume.shape) - spatial
+        groups = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
+        spacing = check_spacing(spacing, spatial)
+        self._check_shape(volume.shape[lead:], spacing)
+        fits = {}
+        constant = []
+        for number, group in enumerate(groups):
+            part = volume.at(group)
+            steps = self._fit_group(part, spacing)
+            fit = yield from share(steps, number / len(groups), (number + 1) / len(groups))
+            if fit.constant:
+                constant.append(group)
+            fits[group] = fit
+        self._warn_constant(constant, len(groups))
+        return Transform(
+            adjustment=self,
+            shape=volume.shape,
+            dtype=volume.dtype,
+            rgb=volume.rgb,
+            spatial=spatial,
+            fits=fits,
+        )
+
+    @abstractmethod
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Steps:
+        """Fit voxels that share one; the generator returns a `Fit`."""
+
+    def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:  # noqa: B027 (a hook)
+        """Raise what is wrong with the parameters for this shape, before any voxel is read."""
+
+    def _warn_constant(self, constant, groups):
+        if constant:
+            where = "The volume has" if groups == 1 else f"{len(constant)} of {groups} {self.per}s have"
+            warnings.warn(
+                f"{self.title}: {where} only one intensity among the counted voxels; the result there is the "
+                "lowest value.",
+                stacklevel=2,
+            )
+
+    def _range_steps(self, volume: Volume, in_range: InRange | None = None) -> Steps:
+        """An input range in numbers; both the same for a constant volume, or where nothing is counted."""
+        in_range = self.in_range if in_range is None else in_range
+        if isinstance(in_range, tuple):
+            return in_range
+        if in_range == "dtype" and volume.dtype.kind == "u":
+            return dtype_range(volume.dtype, negative=False)
+        if isinstance(in_range, Percentiles):
+            lo, hi = yield from percentile_steps(volume, (in_range.low, in_range.high))
+            if math.isfinite(lo) and math.isfinite(hi) and lo < hi:
+                return _check_width(lo, hi)
+        # also where the percentiles coincide (nearly all voxels alike) or are infinite
+        lo, hi, total = yield from extent_steps(volume)
+        if not total or math.isnan(lo):
+            if volume.lead == ():
+                raise ValueError(_nothing_counted(volume))
+            return 0.0, 0.0
+        if in_range == "dtype":
+            return dtype_range(volume.dtype, negative=lo < 0)
+        return _check_width(lo, hi)
+
+
+def _nothing_counted(volume: Volume) -> str:
+    reasons = []
+    if volume.mask is not None:
+        reasons.append("the mask selects no such voxel")
+    if volume.ignore_zeros:
+        reasons.append("zeros are ignored")
+    why = f" ({' and '.join(reasons)})" if reasons else ": all are NaN or infinite"
+    return f"There is no finite voxel to count{why}. Choose another mask or volume."
+
+
+def _check_width(lo, hi):
+    if not math.isfinite(hi - lo):
+        raise ValueError(
+            f"The intensities {lo:g} to {hi:g} spread wider than float64 can hold; give in_range=(low, high)."
+        )
+    return lo, hi
+
+
+def check_in_range(value) -> InRange:
+    """Return an input range in its one form, or say what it may be."""
+    if isinstance(value, Percentiles) or (isinstance(value, str) and value in IN_RANGE):
+        return value
+    if not isinstance(value, str) and np.iterable(value) and len(value) == 2:
+        lo, hi = (check_number(number, "in_range") for number in value)
+        if lo < hi:
+            return _check_width(lo, hi)
+    raise ValueError(
+        f"in_range must be 'data', 'dtype', (low, high) with low < high, or Percentiles(low, high), got {value!r}."
+    )
+
+
+def spatial_axes(ndim: int, per: str) -> int:
+    """How many of the last axes are space."""
+    return 2 if per == "plane" else min(ndim, 3)
+
+
+def check_spacing(spacing, spatial: int) -> tuple[float, ...]:
+    """Return the spacing of the spatial axes; of a longer one (with time, channel) the last ones."""
+    if spacing is None:
+        return (1.0,) * spatial
+    values = tuple(spacing) if np.iterable(spacing) else (spacing,) * spatial
+    if len(values) < spatial:
+        raise ValueError(
+            f"spacing has {len(values)} numbers but the volume has {spatial} spatial axes; give one for each, "
+            "in the order of the axes."
+        )
+    return tuple(check_number(value, "spacing", above=0) for value in values[-spatial:])
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What was found in voxels that share a fit: input range and what 0 and 1 become in the result."""
+
+    lo: float
+    hi: float
+    bottom: float
+    top: float
+
+    @property
+    def constant(self) -> bool:
+        """Whether only one intensity was found."""
+        return self.lo == self.hi
+
+    @property
+    def upper(self) -> float:
+        """`hi`, but always above `lo`, so that kernels never divide by zero."""
+        return max(self.hi, float(np.nextafter(self.lo, np.inf)))
+
+    @property
+    def span(self) -> float:
+        """From what 0 becomes to what 1 becomes."""
+        return self.top - self.bottom
+
+    @property
+    def kernel_key(self) -> tuple:
+        """Name and dtypes of the kernel that maps."""
+        raise NotImplementedError
+
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        """Write the result of `values` (C-contiguous, at `offset` on the spatial axes) to `out`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """A fitted adjustment: small, picklable, independent of the volume, and pure.
+
+    The same voxel gives the same value whichever block it comes in.
+
+    Attributes
+    ----------
+    adjustment : Adjustment
+        The parameters.
+    shape : tuple of int
+        Of the volume that was fitted, without its colour axis.
+    dtype : numpy.dtype
+        Of the volume, in native byte order.
+    rgb : bool
+        Whether blocks have RGB or RGBA along their last axis.
+    spatial : int
+        How many of the last axes are space, 2 or 3.
+    fits : dict
+        One fit for each index of the axes that have fits of their own; ``()`` where all share one.
+    """
+
+    adjustment: Adjustment
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    rgb: bool
+    spatial: int
+    fits: dict
+
+    @property
+    def out_dtype(self) -> np.dtype:
+        """The dtype of results."""
+        return result_dtype(self.dtype, self.adjustment.output)
+
+    def __call__(self, block, offset=None, out=None) -> np.ndarray:
+        """Map a block of the volume.
+
+        Parameters
+        ----------
+        block : array-like
+            With as many axes as the volume, of the fitted dtype in any byte order.
+        offset : tuple of int, optional
+            Index of the block's first voxel in the volume.  Default: the origin.
+        out : numpy.ndarray, optional
+            C-contiguous, of the block's shape and of ``out_dtype``: where to write.
+
+        Returns
+        -------
+        numpy.ndarray
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the block has another dtype, or does not lie in the volume.
+        """
+        block = np.asarray(block)
+        if block.dtype.newbyteorder("=") != self.dtype:
+            raise TypeError(f"The transform was fitted on {self.dtype}, the block is {block.dtype}.")
+        shape = block.shape[:-1] if self.rgb else block.shape
+        offset = (0,) * len(self.shape) if offset is None else tuple(map(int, offset))
+        fits = len(shape) == len(offset) == len(self.shape)
+        if not fits or any(o < 0 or o + n > s for o, n, s in zip(offset, shape, self.shape, strict=True)):
+            raise ValueError(f"A block of shape {shape} at {offset} does not lie in the volume of shape {self.shape}.")
+        if out is None:
+            out = np.empty(block.shape, self.out_dtype)
+        values = value_channel(block) if self.rgb else block
+        values = np.require(values, working_dtype(self.dtype), ["C", "A"])
+        mapped = np.empty(shape, self.out_dtype) if self.rgb else out
+        lead = len(shape) - self.spatial
+        for index in np.ndindex(*shape[:lead]):
+            group = tuple(o + i for o, i in zip(offset[:lead], index, strict=True))
+            fit = self.fits[() if () in self.fits else group]
+            fit.map(values[index], offset[lead:], mapped[index])
+        if self.rgb:
+            recolour(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
+        return out
+
+    def apply(self, volume) -> np.ndarray:
+        """Map a whole volume, block by block on a pool of threads.
+
+        Parameters
+        ----------
+        volume : array-like
+            The fitted volume, or another of its shape and dtype.
+
+        Returns
+        -------
+        numpy.ndarray
+            The source is not changed.
+        """
+        return drain(self.apply_steps(volume))
+
+    def apply_steps(self, volume) -> Steps:
+        """`apply` as a generator that yields `Step` and returns the result."""
+        colours = volume.shape[-1:] if self.rgb else ()
+        if tuple(volume.shape) != self.shape + tuple(colours):
+            raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
+        yield from kernel_steps(*next(iter(self.fits.values())).kernel_key)
+        out = np.empty(volume.shape, self.out_dtype)
+
+        def work(block):
+            offset = tuple(part.start for part in block)
+            self(np.asarray(volume[block]), offset, out[block])
+
+        yield from walk(contiguous_blocks(self.shape), work, lambda _: None, self.adjustment.title)
+        return out
+
+
+def adjust_steps(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False) -> Steps:
+    """Fit and map in one job; the generator returns the adjusted array."""
+    checked = Volume(volume, mask, adjustment.ignore_zeros, rgb)
+    transform = yield from share(adjustment.fit_steps(checked, spacing), 0, 0.4)
+    return (yield from share(transform.apply_steps(checked.array), 0.4, 1))
+
+
+def adjust(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False) -> np.ndarray:
+    """Fit an adjustment to a volume and map all of it.
+
+    Parameters
+    ----------
+    adjustment : Adjustment
+    volume, mask, spacing, rgb
+        As in `Adjustment.fit`.
+
+    Returns
+    -------
+    numpy.ndarray
+        A new array; the source is not changed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Adjustment.fit` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import Gamma, adjust
+    >>> adjust(Gamma(2.0), np.array([[0, 5, 10]], dtype=np.uint8))
+    array([[ 0,  2, 10]], dtype=uint8)
+    """
+    return drain(adjust_steps(adjustment, volume, mask=mask, spacing=spacing, rgb=rgb))

@@ -1,0 +1,220 @@
+"""Walks the blocks of any array: threads, progress, cancel.  The only place that reads or writes volumes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_exposure.core.intensity import check_dtype, value_channel, working_dtype
+
+# voxels: some ten milliseconds of work, short enough to cancel promptly, long enough to hide Python's part
+BLOCK_VOXELS = 1 << 21
+
+Block = tuple[slice, ...]
+_NOTHING_MASKED = np.empty(0, bool)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a job is: what it is doing, and how much of all its work is done, in [0, 1]."""
+
+    what: str
+    fraction: float
+
+
+Steps = Generator[Step, None, object]
+
+
+def thread_count() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def contiguous_blocks(shape: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Iterator[Block]:
+    """Cut `shape` into runs of whole trailing axes of about `voxels` voxels, in C order."""
+    inner = 1
+    axis = len(shape)
+    while axis > 0 and inner * shape[axis - 1] <= voxels:
+        axis -= 1
+        inner *= shape[axis]
+    whole = tuple(slice(0, n) for n in shape[axis:])
+    if axis == 0:
+        yield whole
+        return
+    split = axis - 1
+    step = max(1, voxels // inner)
+    for outer in np.ndindex(*shape[:split]):
+        lead = tuple(slice(i, i + 1) for i in outer)
+        for start in range(0, shape[split], step):
+            yield (*lead, slice(start, min(start + step, shape[split])), *whole)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A volume as an adjustment reads it: checked once, then block by block, never whole.
+
+    Parameters
+    ----------
+    array : array-like
+        Anything with ``shape``, ``dtype`` and basic slicing: numpy, memory maps, zarr, h5py, dask.
+    mask : array-like, optional
+        Same shape; voxels where it is not zero are counted.
+    ignore_zeros : bool
+        Whether voxels of exactly 0 are left out of the counts.
+    rgb : bool
+        Whether the last axis holds RGB or RGBA; then the value channel is what is read.
+    lead : tuple of int
+        Index of the leading axes that this view is restricted to.
+    """
+
+    array: object
+    mask: object = None
+    ignore_zeros: bool = False
+    rgb: bool = False
+    lead: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        if not (hasattr(self.array, "shape") and hasattr(self.array, "dtype")):
+            object.__setattr__(self, "array", np.asarray(self.array))
+        dtype = check_dtype(self.array.dtype)
+        full = tuple(map(int, self.array.shape))
+        if self.rgb:
+            if len(full) < 3 or full[-1] not in (3, 4):
+                raise ValueError(f"rgb=True needs a last axis of 3 or 4 channels, got shape {full}.")
+            if dtype.kind == "i":
+                raise TypeError(f"RGB data must be unsigned integers or floats, got {dtype}.")
+            full = full[:-1]
+        if not 2 <= len(full) <= 5:
+            raise ValueError(
+                f"The volume must have 2 to 5 axes ([T, C,] [Z,] Y, X), got {len(full)} with shape {full}."
+            )
+        if 0 in full:
+            raise ValueError(f"The volume is empty: its shape is {full}.")
+        if self.mask is not None:
+            if not hasattr(self.mask, "shape"):
+                object.__setattr__(self, "mask", np.asarray(self.mask))
+            if tuple(self.mask.shape) != full:
+                raise ValueError(
+                    f"The mask has shape {tuple(self.mask.shape)} but the volume has {full}; they must be the same."
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Without the colour axis and without the leading axes that are fixed."""
+        shape = tuple(map(int, self.array.shape))
+        return shape[len(self.lead) : -1 if self.rgb else None]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.array.dtype).newbyteorder("=")
+
+    def at(self, lead: tuple[int, ...]) -> Volume:
+        """The part at one index of the leading axes."""
+        return replace(self, lead=lead)
+
+    def read(self, block: Block) -> np.ndarray:
+        """One block as kernels take it: native, aligned, C-contiguous; copied only where it is not so."""
+        values = np.asarray(self.array[self.lead + block])
+        if self.rgb:
+            values = value_channel(values)
+        return np.require(values, working_dtype(self.dtype), ["C", "A"])
+
+    def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
+        """Which voxels of a block count, as booleans; an empty array means all of them."""
+        if self.mask is None and not self.ignore_zeros:
+            return _NOTHING_MASKED
+        counted = np.ones(values.shape, bool) if self.mask is None else np.asarray(self.mask[self.lead + block]) != 0
+        if self.ignore_zeros:
+            counted &= values != 0
+        return counted
+
+
+def walk(blocks, work: Callable, merge: Callable, what: str) -> Steps:
+    """Run ``work(block)`` over blocks on a pool of threads, ``merge(result)`` in order on this one.
+
+    Yields after each block.  Closing the generator drops what has not begun and waits for the rest,
+    a few milliseconds; nothing goes on behind it.
+    """
+    blocks = list(blocks)
+    if len(blocks) == 1:
+        merge(work(blocks[0]))
+        yield Step(what, 1.0)
+        return
+    threads = thread_count()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="napari-exposure")
+    try:
+        waiting = deque()
+        ahead = iter(blocks)
+        done = 0
+        while done < len(blocks):
+            # a short queue, so that blocks read from disk do not pile up
+            while len(waiting) < 2 * threads and (block := next(ahead, None)) is not None:
+                waiting.append(pool.submit(work, block))
+            merge(waiting.popleft().result())
+            done += 1
+            yield Step(what, done / len(blocks))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
+    """Walk a volume for a fit: ``visit(block, values, counted)``."""
+
+    def work(block):
+        values = volume.read(block)
+        return visit(block, values, volume.counted(block, values))
+
+    yield from walk(contiguous_blocks(volume.shape), work, merge, what)
+
+
+def share(steps: Steps, start: float, stop: float) -> Steps:
+    """Make `steps` a part of a longer job, from fraction `start` to `stop` of it."""
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            yield Step(step.what, start + (stop - start) * step.fraction)
+
+
+def drain(steps: Steps, bar: Callable | None = None):
+    """Run `steps` to the end and return their result.
+
+    Parameters
+    ----------
+    steps : generator of Step
+    bar : callable, optional
+        A tqdm class.  Default: a bar on a terminal, for what takes over half a second.
+    """
+    if bar is None:
+        from tqdm import tqdm
+
+        def bar(**options):
+            return tqdm(delay=0.5, leave=False, disable=None, bar_format="{desc}: {percentage:3.0f}% {bar}", **options)
+
+    with closing(steps), bar(total=100) as shown:
+        at = 0
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            now = int(100 * step.fraction)
+            if now > at:
+                shown.set_description(step.what)
+                shown.update(now - at)
+                at = now

@@ -1,0 +1,111 @@
+"""Percentile clipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from napari_exposure.core.adjustment import Adjustment, adjust, parameter
+from napari_exposure.core.intensity import Percentiles, check_number, result_dtype, result_range
+from napari_exposure.core.pointwise import KnotsFit
+
+__all__ = ["PercentileClip", "clip_percentiles"]
+
+
+@dataclass(frozen=True)
+class PercentileClip(Adjustment):
+    """Clip the darkest and brightest voxels and stretch the rest; see `clip_percentiles`."""
+
+    short_name: ClassVar[str] = "clip"
+    title: ClassVar[str] = "Percentile clipping"
+
+    low: float = parameter(
+        0.5, "Low %", "Voxels up to this percentile become the lowest value.", min=0.0, max=100.0, step=0.1
+    )
+    high: float = parameter(
+        99.5, "High %", "Voxels from this percentile on become the highest value.", min=0.0, max=100.0, step=0.1
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        chosen = Percentiles(*(check_number(getattr(self, name), name, low=0, high=100) for name in ("low", "high")))
+        self._set("low", chosen.low)
+        self._set("high", chosen.high)
+
+    def _fit_group(self, volume, spacing):
+        lo, hi = yield from self._range_steps(volume, Percentiles(self.low, self.high))
+        if self.in_range != "data":
+            # percentiles of clamped data are the clamped percentiles
+            lo, hi = np.clip((lo, hi), *(yield from self._range_steps(volume))).tolist()
+        out_dtype = result_dtype(volume.dtype, self.output)
+        bottom, top = result_range(volume.dtype, out_dtype, lo)
+        knots = np.array([0.0, float(lo < hi)])
+        return KnotsFit(lo, hi, bottom, top, volume.dtype, out_dtype, knots)
+
+
+def clip_percentiles(
+    volume,
+    low=0.5,
+    high=99.5,
+    *,
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    rgb=False,
+):
+    """Clip the darkest and the brightest voxels and stretch the rest over the full range.
+
+    Parameters
+    ----------
+    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Never written.
+    low, high : float
+        Percentiles, 0 <= low < high <= 100: voxels at or below the first become the lowest value,
+        at or above the second the highest.  Exact, on every dtype.
+    in_range : "data", "dtype", (low, high) or Percentiles
+        Intensities are clamped to this range first.
+    output : "dtype" or "float32"
+        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "float32" gives [0, 1].
+    mask : array-like, optional
+        Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out of the percentiles.
+    per : "dataset", "volume" or "plane"
+        Which voxels share percentiles.
+    rgb : bool
+        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+
+    Returns
+    -------
+    numpy.ndarray
+        A new array of the volume's shape.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that has no exposure, or a parameter that is not a number.
+    ValueError
+        For an empty volume, percentiles out of order, or a mask of another shape.
+
+    Notes
+    -----
+    The same as ``numpy.percentile`` and ``skimage.exposure.rescale_intensity(out_range="dtype")``,
+    without a float copy of the volume and with rounding instead of truncation.  Where the two
+    percentiles coincide, the exact minimum and maximum are used instead; a constant volume becomes
+    the lowest value, with a warning.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import clip_percentiles
+    >>> clip_percentiles(np.arange(5, dtype=np.uint8).reshape(1, 5), 25, 75)
+    array([[  0,   0, 128, 255, 255]], dtype=uint8)
+    """
+    adjustment = PercentileClip(low, high, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per)
+    return adjust(adjustment, volume, mask=mask, rgb=rgb)

@@ -1,0 +1,191 @@
+"""Global histogram equalization."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from napari_exposure.core.adjustment import Adjustment, adjust, parameter
+from napari_exposure.core.blocks import count, share
+from napari_exposure.core.histogram import histogram_steps
+from napari_exposure.core.intensity import (
+    check_choice,
+    check_number,
+    is_lookup,
+    result_dtype,
+    result_range,
+    working_dtype,
+)
+from napari_exposure.core.pointwise import KnotsFit, StepsFit
+
+__all__ = ["HistogramEqualization", "equalize_hist"]
+
+METHODS = ("cdf", "rank")
+
+
+@dataclass(frozen=True)
+class HistogramEqualization(Adjustment):
+    """Make all intensities equally frequent; see `equalize_hist`."""
+
+    short_name: ClassVar[str] = "equalized"
+    title: ClassVar[str] = "Histogram equalization"
+
+    nbins: int = parameter(
+        256,
+        "Bins",
+        "Bins for floats and 32-bit integers; other integers use every grey level.",
+        min=2,
+        max=65536,
+        step=1,
+    )
+    method: Literal["cdf", "rank"] = parameter(
+        "cdf",
+        "Method",
+        "cdf: the cumulative distribution, as scikit-image does. rank: the exact rank of every voxel.",
+        choices=METHODS,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._set("nbins", int(check_number(self.nbins, "nbins", low=2, high=65536)))
+        check_choice(self.method, "method", METHODS)
+
+    def _fit_group(self, volume, spacing):
+        out_dtype = result_dtype(volume.dtype, self.output)
+        lo, hi = yield from share(self._range_steps(volume), 0, 0.4)
+        bottom, top = result_range(volume.dtype, out_dtype, lo)
+        fixed = bottom, top, volume.dtype, out_dtype
+        constant = KnotsFit(lo, lo, *fixed, np.zeros(2))
+        if lo == hi:
+            return constant
+        if self.method == "rank" and not is_lookup(volume.dtype):
+            ordered = yield from share(_sorted_steps(volume, lo, hi), 0.4, 1)
+            starts = np.concatenate([[0], np.flatnonzero(np.diff(ordered)) + 1])
+            if len(starts) == 1:
+                return constant
+            return StepsFit(lo, hi, *fixed, ordered[starts], starts / starts[-1])
+        found = yield from share(histogram_steps(volume, self.nbins, (lo, hi)), 0.4, 1)
+        low, high = np.clip((found.minimum, found.maximum), lo, hi)
+        if not low < high:
+            return constant
+        counts, centers = _clamped(found, low, high)
+        if self.method == "rank":
+            below = np.cumsum(counts) - counts
+            heights = below / below[-1]
+        else:
+            heights = np.cumsum(counts) / counts.sum()
+        return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
+
+
+def _clamped(found, low, high):
+    """Counts and centres with what lies outside the range counted at its ends."""
+    if not found.by_value:
+        counts = found.counts.copy()
+        counts[0] += found.below
+        counts[-1] += found.above
+        return counts, found.centers
+    centers = found.centers
+    start, stop = np.searchsorted(centers, low), np.searchsorted(centers, high, side="right")
+    if stop - start < 2:
+        # a range between two neighbouring grey levels
+        start, stop = max(0, start - 1), min(len(centers), stop + 1)
+    counts = found.counts[start:stop].copy()
+    counts[0] += found.counts[:start].sum()
+    counts[-1] += found.counts[stop:].sum()
+    return counts, centers[start:stop]
+
+
+def _sorted_steps(volume, lo, hi):
+    """All counted voxels, clamped and sorted: the one place that needs a copy of the volume."""
+    dtype = working_dtype(volume.dtype)
+    if dtype.kind in "iu":
+        lo, hi = math.ceil(lo), math.floor(hi)
+    parts = []
+
+    def visit(block, values, counted):
+        values = values[counted] if counted.size else values.reshape(-1)
+        return np.clip(values[values == values], lo, hi)
+
+    yield from count(volume, visit, parts.append, "ranking")
+    ordered = np.concatenate(parts)
+    ordered.sort()
+    return ordered
+
+
+def equalize_hist(
+    volume,
+    nbins=256,
+    *,
+    method="cdf",
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    rgb=False,
+):
+    """Equalize the histogram of a volume: each intensity becomes the fraction of voxels up to it.
+
+    Parameters
+    ----------
+    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Never written.
+    nbins : int
+        Bins for floats and 32-bit integers, 2 to 65536.  Integers of up to 16 bits use every grey level.
+    method : "cdf" or "rank"
+        "cdf": the cumulative distribution, interpolated between bin centres; equals
+        ``skimage.exposure.equalize_hist``.  "rank": the number of voxels below, divided by that of the
+        brightest voxel; exact on every dtype, from 0 to 1, ties share a rank.  On floats and 32-bit
+        integers it sorts a copy of the counted voxels, and the transform holds every distinct value.
+    in_range : "data", "dtype", (low, high) or Percentiles
+        Intensities are clamped to this range before they are counted.
+    output : "dtype" or "float32"
+        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "float32" gives [0, 1].
+    mask : array-like, optional
+        Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out of the histogram.
+    per : "dataset", "volume" or "plane"
+        Which voxels share a histogram.
+    rgb : bool
+        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+
+    Returns
+    -------
+    numpy.ndarray
+        A new array of the volume's shape.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that has no exposure, or a parameter that is not a number.
+    ValueError
+        For an empty volume, a parameter out of bounds, or a mask of another shape.
+
+    Notes
+    -----
+    The method is that of [1]_, section 3.3.  A constant volume becomes the lowest value, with a
+    warning.  NaN stays NaN and is not counted.  The result is for looking and segmenting, not for
+    measuring intensity.
+
+    References
+    ----------
+    .. [1] R. C. Gonzalez and R. E. Woods, Digital Image Processing, 4th edition, Pearson, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import equalize_hist
+    >>> equalize_hist(np.array([[1, 2], [2, 9]], dtype=np.uint8), output="float32")
+    array([[0.25, 0.75],
+           [0.75, 1.  ]], dtype=float32)
+    """
+    adjustment = HistogramEqualization(
+        nbins, method, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per
+    )
+    return adjust(adjustment, volume, mask=mask, rgb=rgb)

@@ -1,0 +1,111 @@
+"""Gamma correction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from napari_exposure.core.adjustment import Adjustment, adjust, parameter
+from napari_exposure.core.intensity import check_number, result_dtype
+from napari_exposure.core.pointwise import PowerFit
+
+__all__ = ["Gamma", "adjust_gamma"]
+
+
+@dataclass(frozen=True)
+class Gamma(Adjustment):
+    """Gamma correction that keeps the intensity range; see `adjust_gamma`."""
+
+    short_name: ClassVar[str] = "gamma"
+    title: ClassVar[str] = "Gamma"
+
+    gamma: float = parameter(
+        1.0, "Gamma", "Exponent: below 1 brightens dim structures, above 1 darkens them.", min=0.05, max=10.0, step=0.05
+    )
+    gain: float = parameter(
+        1.0, "Gain", "Factor after the power; what exceeds the range is clamped.", min=0.01, max=100.0, step=0.1
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._set("gamma", check_number(self.gamma, "gamma", above=0))
+        self._set("gain", check_number(self.gain, "gain", above=0))
+
+    def _fit_group(self, volume, spacing):
+        lo, hi = yield from self._range_steps(volume)
+        out_dtype = result_dtype(volume.dtype, self.output)
+        bottom, top = (lo, hi) if self.output == "dtype" else (0.0, 1.0)
+        return PowerFit(lo, hi, bottom, top, volume.dtype, out_dtype, self.gamma, self.gain)
+
+
+def adjust_gamma(
+    volume,
+    gamma=1.0,
+    gain=1.0,
+    *,
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    rgb=False,
+):
+    """Correct the gamma of a volume and keep its intensity range.
+
+    Each intensity is scaled to [0, 1] by `in_range`, raised to the power of `gamma`, multiplied by
+    `gain`, and scaled back: the least stays the least and the greatest the greatest, so 12-bit data
+    in a 16-bit file stay 12-bit.
+
+    Parameters
+    ----------
+    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Never written.
+    gamma : float
+        Greater than 0; below 1 brightens, above 1 darkens.
+    gain : float
+        Greater than 0; results beyond the range are clamped.
+    in_range : "data", "dtype", (low, high) or Percentiles
+        The intensities that stay fixed; values outside are clamped.  With "dtype" the result equals
+        ``skimage.exposure.adjust_gamma``.
+    output : "dtype" or "float32"
+        "dtype" keeps dtype and range (floats become float32); "float32" gives [0, 1].
+    mask : array-like, optional
+        Of the volume's shape; only voxels where it is not zero decide the range.  All are mapped.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out when the range is found.
+    per : "dataset", "volume" or "plane"
+        Which voxels share a range.
+    rgb : bool
+        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+
+    Returns
+    -------
+    numpy.ndarray
+        A new array of the volume's shape.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that has no exposure, or a parameter that is not a number.
+    ValueError
+        For an empty volume, a parameter out of bounds, or a mask of another shape.
+
+    Notes
+    -----
+    A power law as in [1]_, section 3.2.  NaN stays NaN, infinities are clamped.  Intensities are no
+    longer proportional to the amount of light.
+
+    References
+    ----------
+    .. [1] R. C. Gonzalez and R. E. Woods, Digital Image Processing, 4th edition, Pearson, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import adjust_gamma
+    >>> adjust_gamma(np.array([[100, 400, 4095]], dtype=np.uint16), gamma=0.5)
+    array([[ 100, 1195, 4095]], dtype=uint16)
+    """
+    adjustment = Gamma(gamma, gain, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per)
+    return adjust(adjustment, volume, mask=mask, rgb=rgb)

@@ -1,0 +1,144 @@
+"""What a volume may be, and what its intensities may become: validation, dtype and range policy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Percentiles"]
+
+DTYPES = tuple(map(np.dtype, ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")))
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """An input range given by two percentiles of the volume, in percent.
+
+    Parameters
+    ----------
+    low, high : float
+        0 <= low < high <= 100.
+
+    Raises
+    ------
+    ValueError
+        If the two are not in that order.
+
+    Examples
+    --------
+    >>> from napari_exposure.core import Percentiles
+    >>> Percentiles(0.5, 99.5)
+    Percentiles(low=0.5, high=99.5)
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self):
+        if not 0 <= self.low < self.high <= 100:
+            raise ValueError(f"Percentiles need 0 <= low < high <= 100, got low={self.low!r}, high={self.high!r}.")
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
+
+
+def check_dtype(dtype, name: str = "volume") -> np.dtype:
+    """Return `dtype` in native byte order, or say why it cannot be adjusted."""
+    native = np.dtype(dtype).newbyteorder("=")
+    if native in DTYPES:
+        return native
+    if native.kind == "b":
+        hint = "A boolean array has no exposure to adjust; convert it first, e.g. array.astype('uint8')."
+    elif native.kind == "c":
+        hint = "Complex data have no order; take np.abs(array) or np.angle(array) first."
+    else:
+        hint = "Convert it first, e.g. array.astype('float32')."
+    supported = ", ".join(d.name for d in DTYPES)
+    raise TypeError(f"The {name} has dtype {np.dtype(dtype)}; supported are {supported}. {hint}")
+
+
+def is_lookup(dtype: np.dtype) -> bool:
+    """Whether every value of this dtype can have an entry in a table: integers of up to 16 bits."""
+    return dtype.kind in "iu" and dtype.itemsize <= 2
+
+
+def working_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype that kernels see: the native one, and float32 for float16."""
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
+def result_dtype(dtype: np.dtype, output: str) -> np.dtype:
+    """The dtype of a result: the input's own for integers, else float32."""
+    return dtype if output == "dtype" and dtype.kind in "iu" else np.dtype(np.float32)
+
+
+def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
+    """The full range of a dtype as scikit-image has it: floats to 1, and below 0 only for negative data.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+    negative : bool
+        Whether the data hold values below 0.
+    """
+    if dtype.kind == "f":
+        return (-1.0 if negative else 0.0), 1.0
+    info = np.iinfo(dtype)
+    return (float(info.min) if negative else 0.0), float(info.max)
+
+
+def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float, float]:
+    """What 0 and 1 of an adjustment become in the result."""
+    if out_dtype.kind == "f":
+        return 0.0, 1.0
+    return dtype_range(dtype, negative=lo < 0)
+
+
+def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) -> float:
+    """Return `value` as a float, or say which parameter is out of which bounds."""
+    bounds = f"greater than {above:g}" if above is not None else f"in [{low:g}, {high:g}]"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number {bounds}, got {value!r}.") from None
+    inside = number > above and number <= high if above is not None else low <= number <= high
+    if not inside or math.isinf(number):
+        raise ValueError(f"{name} must be a finite number {bounds}, got {value!r}.")
+    return number
+
+
+def check_choice(value, name: str, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `choices`, or say what may be chosen."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+    return value
+
+
+def value_channel(block: np.ndarray) -> np.ndarray:
+    """The value (HSV) of RGB or RGBA data: the largest of the three colours."""
+    return block[..., :3].max(axis=-1)
+
+
+def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
+    """Write `block` with its value replaced: colours scale together, so hue, saturation and alpha stay.
+
+    Parameters
+    ----------
+    block, out : numpy.ndarray
+        RGB or RGBA along the last axis.
+    value, adjusted : numpy.ndarray
+        The value channel before and after; `adjusted` in units of `out`.
+    top : float
+        The greatest intensity of `block`'s dtype as a colour, for alpha in units of `out`.
+    """
+    dark = value == 0
+    ratio = np.divide(adjusted, value, dtype=np.float64, where=~dark, out=np.zeros(value.shape))
+    for channel in range(3):
+        colour = block[..., channel] * ratio
+        # black has no hue: it becomes grey
+        colour[dark] = adjusted[dark]
+        out[..., channel] = np.rint(colour) if out.dtype.kind in "iu" else colour
+    if block.shape[-1] == 4:
+        alpha = block[..., 3]
+        out[..., 3] = alpha if out.dtype == block.dtype else alpha / top

@@ -1,0 +1,33 @@
+"""Compiled kernels on demand; numba is imported when the first one is needed."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from napari_exposure.core.blocks import Step, Steps
+
+_lock = threading.RLock()
+_compiled: dict = {}
+
+
+def kernel(name: str, *dtypes):
+    """Return the kernel `name` for `dtypes` (those that its signature leaves open).
+
+    It comes from numba's cache on disk, or is compiled, a second or so, and cached there.
+    """
+    key = (name, *map(np.dtype, dtypes))
+    with _lock:
+        if key not in _compiled:
+            from napari_exposure.core import kernels
+
+            _compiled[key] = kernels.build(*key)
+        return _compiled[key]
+
+
+def kernel_steps(name: str, *dtypes) -> Steps:
+    """`kernel` as a part of a job: says so where it may take a while."""
+    if (name, *map(np.dtype, dtypes)) not in _compiled:
+        yield Step("loading kernels (compiled on first use)", 0.0)
+    return kernel(name, *dtypes)

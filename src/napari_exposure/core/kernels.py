@@ -1,0 +1,344 @@
+"""Numba kernels, and nothing else.
+
+Every kernel works on one block, holds no lock on the interpreter and runs on one
+thread: parallelism is a pool over blocks (``blocks.walk``).  ``jit.kernel`` asks for one
+variant for the dtypes at hand; inputs are read-only in its signature, so that memory
+maps and broadcast views do not compile a second time.  Indices are unsigned: numba checks signed ones for counting from
+the end, which costs a third of the time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import from_dtype, njit, types
+from numba.extending import overload, register_jitable
+
+
+def build(name: str, *dtypes: np.dtype):
+    """Compile a kernel for one signature, or load it from numba's cache."""
+    function, signature = _KERNELS[name]
+    arguments = signature(*map(from_dtype, dtypes))
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(arguments, cache=True, **options)(function)
+    except RuntimeError as error:
+        # numba finds no folder that it may write its cache to
+        if "cannot cache" not in str(error):
+            raise
+        return njit(arguments, **options)(function)
+
+
+def _cast(value, like):
+    """Round `value` where `like` holds integers; resolved when a kernel is compiled."""
+    raise NotImplementedError("only inside a kernel")
+
+
+@overload(_cast, inline="always")
+def _cast_overload(value, like):
+    if isinstance(like.dtype, types.Float):
+        return lambda value, like: value
+    return lambda value, like: np.rint(value)
+
+
+def _is_nan(value):
+    """Whether `value` is NaN: for integers False when a kernel is compiled, so that loops vectorise."""
+    raise NotImplementedError("only inside a kernel")
+
+
+@overload(_is_nan, inline="always")
+def _is_nan_overload(value):
+    if isinstance(value, types.Float):
+        return lambda value: value != value
+    return lambda value: False
+
+
+@register_jitable
+def _position(value, lo, hi, scale):
+    """Where `value` lies between `lo` and `hi`, in [0, scale]; NaN gives 0."""
+    u = scale * ((np.float64(value) - lo) / (hi - lo))
+    u = u if u > 0.0 else 0.0
+    return u if u < scale else scale
+
+
+# --- counting ---------------------------------------------------------------------------
+
+
+def _count_values(values, counted, first, counts):
+    if counted.size:
+        for i in range(values.size):
+            if counted[i]:
+                counts[np.uint64(np.int64(values[i]) - first)] += 1
+    else:
+        for i in range(values.size):
+            counts[np.uint64(np.int64(values[i]) - first)] += 1
+
+
+def _extent(values, counted, bounds, tally):
+    """bounds: finite minimum and maximum; tally: finite, -inf, +inf, NaN."""
+    masked = counted.size > 0
+    lo = bounds[0]
+    hi = bounds[1]
+    for i in range(values.size):
+        if masked and not counted[i]:
+            continue
+        v = np.float64(values[i])
+        if np.isfinite(v):
+            tally[0] += 1
+            if v < lo:
+                lo = v
+            if v > hi:
+                hi = v
+        elif np.isnan(v):
+            tally[3] += 1
+        elif v < 0:
+            tally[1] += 1
+        else:
+            tally[2] += 1
+    bounds[0] = lo
+    bounds[1] = hi
+
+
+def _count_bins(values, counted, edges, counts, tally):
+    """counts: bin j holds edges[j] <= v < edges[j + 1], the last one its upper edge too.
+
+    tally: below the first edge, above the last, NaN.
+    """
+    masked = counted.size > 0
+    nbins = counts.size
+    lo = edges[0]
+    hi = edges[nbins]
+    for i in range(values.size):
+        if masked and not counted[i]:
+            continue
+        v = np.float64(values[i])
+        if v < lo:
+            tally[0] += 1
+        elif v > hi:
+            tally[1] += 1
+        elif np.isnan(v):
+            tally[2] += 1
+        else:
+            j = min(np.int64(nbins * ((v - lo) / (hi - lo))), nbins - 1)
+            # the edges decide, not the rounding of the division
+            if v < edges[j]:
+                j -= 1
+            elif j < nbins - 1 and v >= edges[j + 1]:
+                j += 1
+            counts[j] += 1
+
+
+def _count_digits(bits, counted, kind, prefix, shift, counts):
+    """Count 16 bits of each value's sort key, for the keys that begin with `prefix`.
+
+    kind: 0 unsigned, 1 signed, 2 IEEE float.  A sort key is the value's bit pattern
+    changed so that keys order as unsigned integers the way values order.  `prefix` is
+    compared with the bits above the counted ones; `shift` of the top digit ignores it.
+    """
+    masked = counted.size > 0
+    # all in uint64: numba makes a float of uint64 next to int64
+    one = np.uint64(1)
+    size = np.uint64(bits.itemsize * 8)
+    sign = one << (size - one)
+    full = sign | (sign - one)
+    exponent = np.uint64(0x7F800000) if size == 32 else np.uint64(0x7FF0000000000000)
+    down = np.uint64(shift)
+    low = np.uint64(0xFFFF)
+    top = shift + 16 >= size
+    above = np.uint64(0) if top else np.uint64(shift + 16)
+    for i in range(bits.size):
+        if masked and not counted[i]:
+            continue
+        key = np.uint64(bits[i])
+        if kind == 2:
+            if (key & ~sign) > exponent:
+                continue
+            key = key ^ full if key & sign else key | sign
+        elif kind == 1:
+            key = key ^ sign
+        if top or (key >> above) == prefix:
+            counts[(key >> down) & low] += 1
+
+
+# --- pointwise maps ---------------------------------------------------------------------
+
+
+def _map_table(values, first, table, out):
+    last = table.size - 1
+    for i in range(values.size):
+        out[i] = table[np.uint64(min(max(np.int64(values[i]) - first, 0), last))]
+
+
+def _map_power(values, lo, hi, exponent, gain, bottom, span, out):
+    gamma = exponent[0]
+    for i in range(values.size):
+        # floats in single precision: right to 1e-7, and twice as fast as double
+        y = exponent.dtype.type(_position(values[i], lo, hi, 1.0)) ** gamma
+        y = np.nan if _is_nan(values[i]) else min(gain * np.float64(y), 1.0)
+        out[i] = _cast(bottom + span * y, out)
+
+
+def _map_knots(values, lo, hi, knots, bottom, span, out):
+    """Piecewise linear through `knots`, evenly spaced from `lo` to `hi`."""
+    last = knots.size - 1
+    for i in range(values.size):
+        u = _position(values[i], lo, hi, float(last))
+        j = np.uint32(min(np.int32(u), np.int32(last - 1)))
+        y = knots[j] + (u - j) * (knots[j + 1] - knots[j])
+        out[i] = _cast(bottom + span * (np.nan if _is_nan(values[i]) else y), out)
+
+
+def _map_steps(values, levels, heights, bottom, span, out):
+    """heights[k] for the values from levels[k] up to, not including, levels[k + 1]."""
+    for i in range(values.size):
+        v = values[i]
+        y = np.nan if _is_nan(v) else heights[max(np.searchsorted(levels, v, side="right") - 1, 0)]
+        out[i] = _cast(bottom + span * y, out)
+
+
+# --- adaptive equalization --------------------------------------------------------------
+
+
+def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
+    """counts[z, y, x, 0 or 1, bin]: two half histograms a tile hide the store latency.
+
+    The bin behind the last takes what is not counted.
+    """
+    masked = counted.size > 0
+    nx = block.shape[2]
+    nbins = counts.shape[4] - 1
+    bins = np.empty(nx, np.uint32)
+    one = np.uint32(1)
+    for z in range(block.shape[0]):
+        for y in range(block.shape[1]):
+            row = block[z, y]
+            for x in range(nx):
+                j = min(np.int32(_position(row[x], lo, hi, float(nbins))), np.int32(nbins - 1))
+                bins[x] = nbins if _is_nan(row[x]) else j
+            if masked:
+                for x in range(nx):
+                    if not counted[z, y, x]:
+                        bins[x] = nbins
+            start = 0
+            while start < nx:
+                tile = x_tile[start]
+                stop = start
+                while stop < nx and x_tile[stop] == tile:
+                    stop += 1
+                even = counts[z_tile[z], y_tile[y], tile, 0]
+                odd = counts[z_tile[z], y_tile[y], tile, 1]
+                pairs = stop - (stop - start) % 2
+                for x in range(start, pairs, 2):
+                    even[bins[x]] += one
+                    odd[bins[x + 1]] += one
+                if pairs < stop:
+                    even[bins[pairs]] += one
+                start = stop
+
+
+def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left, x_weight, bottom, span, out):
+    """Blend tile functions along z once a plane, along y once a row, along x per voxel."""
+    nz, ny, nx, knots = tables.shape
+    nbins = knots - 1
+    width = block.shape[2]
+    # only the tiles that this block touches
+    y_first = y_left[0]
+    y_stop = min(y_left[-1] + 2, ny)
+    x_first = x_left[0]
+    x_stop = min(x_left[-1] + 2, nx)
+    plane = np.empty((y_stop - y_first, x_stop - x_first, knots), np.float32)
+    line = np.empty((x_stop - x_first, knots), np.float32)
+    bins = np.empty(width, np.uint32)
+    fractions = np.empty(width, np.float32)
+    blended = np.empty(width, np.float32)
+    for z in range(block.shape[0]):
+        near = tables[z_left[z]]
+        far = tables[min(z_left[z] + 1, nz - 1)]
+        w = z_weight[z]
+        for p in range(y_first, y_stop):
+            for q in range(x_first, x_stop):
+                for j in range(knots):
+                    plane[p - y_first, q - x_first, j] = near[p, q, j] + w * (far[p, q, j] - near[p, q, j])
+        for y in range(block.shape[1]):
+            upper = plane[y_left[y] - y_first]
+            lower = plane[min(y_left[y] + 1, ny - 1) - y_first]
+            w = y_weight[y]
+            for q in range(line.shape[0]):
+                for j in range(knots):
+                    line[q, j] = upper[q, j] + w * (lower[q, j] - upper[q, j])
+            row = block[z, y]
+            for x in range(width):
+                u = _position(row[x], lo, hi, float(nbins))
+                j = min(np.int32(u), np.int32(nbins - 1))
+                bins[x] = j
+                # NaN goes on through its fraction
+                fractions[x] = np.float32(np.nan) if _is_nan(row[x]) else np.float32(u - j)
+            start = 0
+            while start < width:
+                tile = x_left[start]
+                stop = start
+                while stop < width and x_left[stop] == tile:
+                    stop += 1
+                a = line[tile - x_first]
+                b = line[min(tile + 1, nx - 1) - x_first]
+                for x in range(start, stop):
+                    j = bins[x]
+                    f = fractions[x]
+                    left = a[j] + f * (a[j + 1] - a[j])
+                    right = b[j] + f * (b[j + 1] - b[j])
+                    blended[x] = left + x_weight[x] * (right - left)
+                start = stop
+            result = out[z, y]
+            for x in range(width):
+                result[x] = _cast(bottom + span * blended[x], result)
+
+
+def _read(dtype, ndim):
+    return types.Array(dtype, ndim, "C", readonly=True)
+
+
+def _write(dtype, ndim):
+    return types.Array(dtype, ndim, "C")
+
+
+def power_dtype(dtype):
+    """The precision of powers: that of the data."""
+    return types.float32 if isinstance(dtype, types.Float) else types.float64
+
+
+_i, _f = types.int64, types.float64
+_mask1 = _read(types.boolean, 1)
+_left, _weight = _read(types.int32, 1), _read(types.float32, 1)
+
+_KERNELS = {
+    "count_values": (_count_values, lambda t: (_read(t, 1), _mask1, _i, _write(_i, 1))),
+    "extent": (_extent, lambda t: (_read(t, 1), _mask1, _write(_f, 1), _write(_i, 1))),
+    "count_bins": (
+        _count_bins,
+        lambda t: (_read(t, 1), _mask1, _read(_f, 1), _write(_i, 1), _write(_i, 1)),
+    ),
+    "count_digits": (
+        _count_digits,
+        lambda t: (_read(t, 1), _mask1, _i, types.uint64, _i, _write(_i, 1)),
+    ),
+    "map_table": (_map_table, lambda t, o: (_read(t, 1), _i, _read(o, 1), _write(o, 1))),
+    "map_power": (
+        _map_power,
+        lambda t, o: (_read(t, 1), _f, _f, _read(power_dtype(t), 1), _f, _f, _f, _write(o, 1)),
+    ),
+    "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
+    "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
+    "count_tiles": (
+        _count_tiles,
+        lambda t: (
+            _read(t, 3), _read(types.boolean, 3), _f, _f,
+            _left, _left, _left, _write(types.uint32, 5),
+        ),
+    ),
+    "map_tiles": (
+        _map_tiles,
+        lambda t, o: (
+            _read(t, 3), _f, _f, _read(types.float32, 4),
+            _left, _weight, _left, _weight, _left, _weight, _f, _f, _write(o, 3),
+        ),
+    ),
+}  # fmt: skip

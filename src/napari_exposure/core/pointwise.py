@@ -1,0 +1,120 @@
+"""Fits of pointwise adjustments: a curve from intensity to [0, 1], as a table or a fused kernel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from napari_exposure.core.adjustment import Fit
+from napari_exposure.core.intensity import is_lookup, working_dtype
+from napari_exposure.core.jit import kernel
+
+
+@dataclass(frozen=True, eq=False)
+class PointwiseFit(Fit):
+    """A curve; integers of up to 16 bits go through a table of it that is made once.
+
+    Attributes
+    ----------
+    dtype, out_dtype : numpy.dtype
+        Of the volume and of the result.
+    first : int
+        The integer that the table begins with.
+    table : numpy.ndarray of `out_dtype` or None
+        Results for the integers from `first` on; outside, the curve is level.
+    """
+
+    dtype: np.dtype
+    out_dtype: np.dtype
+    first: int = field(init=False, default=0)
+    table: np.ndarray | None = field(init=False, default=None)
+
+    def __post_init__(self):
+        if not is_lookup(self.dtype):
+            return
+        info = np.iinfo(self.dtype)
+        first = min(max(math.floor(self.lo), info.min), info.max)
+        last = min(max(math.ceil(self.hi), info.min), info.max)
+        results = self.bottom + self.span * self.curve(np.arange(first, last + 1, dtype=np.float64))
+        if self.out_dtype.kind in "iu":
+            results = np.rint(results)
+        object.__setattr__(self, "first", first)
+        object.__setattr__(self, "table", results.astype(self.out_dtype))
+
+    def curve(self, values: np.ndarray) -> np.ndarray:
+        """What intensities become, float64 in [0, 1]."""
+        raise NotImplementedError
+
+    def position(self, values: np.ndarray) -> np.ndarray:
+        """Where intensities lie in the input range, clamped to [0, 1]."""
+        return np.clip((values - self.lo) / (self.upper - self.lo), 0, 1)
+
+    @property
+    def kernel_key(self):
+        if self.table is not None:
+            return "map_table", self.dtype, self.out_dtype
+        return self._kernel_name, working_dtype(self.dtype), self.out_dtype
+
+    def map(self, values, offset, out):
+        run = kernel(*self.kernel_key)
+        if self.table is not None:
+            run(values.reshape(-1), self.first, self.table, out.reshape(-1))
+        else:
+            run(values.reshape(-1), *self._kernel_parameters(), self.bottom, self.span, out.reshape(-1))
+
+    # the kernel for dtypes without a table, and what it takes between values and output range
+    _kernel_name: ClassVar[str]
+
+    def _kernel_parameters(self) -> tuple:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class PowerFit(PointwiseFit):
+    """gain * position ** gamma, at most 1."""
+
+    gamma: float
+    gain: float
+
+    def curve(self, values):
+        return np.minimum(self.gain * self.position(values) ** self.gamma, 1)
+
+    _kernel_name = "map_power"
+
+    def _kernel_parameters(self):
+        exponent = np.array([self.gamma], np.float32 if self.dtype.kind == "f" else np.float64)
+        return self.lo, self.upper, exponent, self.gain
+
+
+@dataclass(frozen=True, eq=False)
+class KnotsFit(PointwiseFit):
+    """Piecewise linear through knots that are evenly spaced from `lo` to `hi`."""
+
+    knots: np.ndarray
+
+    def curve(self, values):
+        return np.interp(self.position(values), np.linspace(0, 1, len(self.knots)), self.knots)
+
+    _kernel_name = "map_knots"
+
+    def _kernel_parameters(self):
+        return self.lo, self.upper, self.knots
+
+
+@dataclass(frozen=True, eq=False)
+class StepsFit(PointwiseFit):
+    """heights[k] from levels[k] up to, not including, levels[k + 1]."""
+
+    levels: np.ndarray
+    heights: np.ndarray
+
+    def curve(self, values):
+        return self.heights[np.maximum(np.searchsorted(self.levels, values, side="right") - 1, 0)]
+
+    _kernel_name = "map_steps"
+
+    def _kernel_parameters(self):
+        return self.levels, self.heights

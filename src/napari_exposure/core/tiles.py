@@ -1,0 +1,126 @@
+"""From a physical tile edge to the grid of tiles: edges, centres and interpolation tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from napari_exposure.core.intensity import check_number
+
+
+@dataclass(frozen=True)
+class TileAxis:
+    """One axis of `size` voxels, cut into `tiles` tiles that mirror each other about the middle.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.tiles import TileAxis
+    >>> TileAxis(10, 3).edges
+    array([ 0,  3,  7, 10])
+    """
+
+    size: int
+    tiles: int
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """Borders of the tiles in voxels, shape (tiles + 1,)."""
+        n = self.tiles
+        lower = np.arange(n + 1) * self.size // n
+        mirrored = self.size - lower[::-1]
+        return np.where(np.arange(n + 1) <= n / 2, lower, mirrored)
+
+    @cached_property
+    def tile(self) -> np.ndarray:
+        """The tile that counts each voxel, shape (size,)."""
+        return np.repeat(np.arange(self.tiles, dtype=np.int32), np.diff(self.edges))
+
+    @cached_property
+    def _place(self) -> tuple[np.ndarray, np.ndarray]:
+        centres = (self.edges[:-1] + self.edges[1:]) / 2
+        voxels = np.arange(self.size) + 0.5
+        if self.tiles == 1:
+            return np.zeros(self.size, np.int32), np.zeros(self.size, np.float32)
+        left = np.clip(np.searchsorted(centres, voxels, side="right") - 1, 0, self.tiles - 2)
+        weight = (voxels - centres[left]) / (centres[left + 1] - centres[left])
+        return left.astype(np.int32), np.clip(weight, 0, 1).astype(np.float32)
+
+    @property
+    def left(self) -> np.ndarray:
+        """The tile whose centre lies before each voxel, shape (size,)."""
+        return self._place[0]
+
+    @property
+    def weight(self) -> np.ndarray:
+        """The share of the next tile in each voxel, shape (size,)."""
+        return self._place[1]
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """The tiles of a volume.
+
+    Attributes
+    ----------
+    axes : tuple of TileAxis
+        One for each spatial axis.
+    kernel_size : tuple of float
+        The edge that was asked for, in units of `spacing`.
+    spacing : tuple of float
+        Size of a voxel.
+    """
+
+    axes: tuple[TileAxis, ...]
+    kernel_size: tuple[float, ...]
+    spacing: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Tiles along each axis."""
+        return tuple(axis.tiles for axis in self.axes)
+
+    @property
+    def voxels(self) -> tuple[float, ...]:
+        """Mean edge of a tile in voxels."""
+        return tuple(axis.size / axis.tiles for axis in self.axes)
+
+
+def tile_grid(shape: tuple[int, ...], kernel_size, spacing: tuple[float, ...]) -> TileGrid:
+    """Lay tiles of a physical size over a volume.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Spatial axes.
+    kernel_size : float, sequence of float or None
+        Edge of a tile in units of `spacing`: one for all axes, or one each; None is an eighth of the
+        largest extent.
+    spacing : tuple of float
+        Size of a voxel along each axis.
+
+    Raises
+    ------
+    ValueError
+        If there is not one edge for each axis.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.tiles import tile_grid
+    >>> tile_grid((60, 256, 256), 13.0, (0.29, 0.26, 0.26)).shape
+    (1, 5, 5)
+    """
+    if kernel_size is None:
+        kernel_size = max(n * step for n, step in zip(shape, spacing, strict=True)) / 8
+    edges = tuple(kernel_size) if np.iterable(kernel_size) else (kernel_size,) * len(shape)
+    if len(edges) != len(shape):
+        raise ValueError(
+            f"kernel_size has {len(edges)} numbers but there are {len(shape)} spatial axes; give one number for "
+            "all axes, or one for each."
+        )
+    edges = tuple(check_number(edge, "kernel_size", above=0) for edge in edges)
+    axes = tuple(
+        TileAxis(n, min(n, max(1, round(n * step / edge)))) for n, step, edge in zip(shape, spacing, edges, strict=True)
+    )
+    return TileGrid(axes, edges, spacing)
