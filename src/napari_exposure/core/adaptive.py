@@ -178,7 +178,7 @@ def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     >>> import numpy as np
     >>> from napari_exposure.core.adaptive import clip_histograms
     >>> clip_histograms(np.array([8, 1, 1, 0]), 0.5)
-    array([5.        , 2.        , 2.        , 1.        ])
+    array([5., 2., 2., 1.])
     """
     heights = np.asarray(counts, np.float64)
     if not 0 < clip_limit < 1:
@@ -186,19 +186,12 @@ def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     nbins = heights.shape[-1]
     total = heights.sum(axis=-1, keepdims=True)
     limit = np.maximum(clip_limit * total, total / nbins)
-    rising = np.sort(heights, axis=-1)
-    # with the k highest bins at the limit, the rest must rise by r[k] to keep the sum
-    rest = np.concatenate([np.zeros_like(total), np.cumsum(rising, axis=-1)[..., :-1]], axis=-1)[..., ::-1]
-    k = np.arange(1, nbins + 1)
-    r = (total - k * limit - rest)[..., :-1] / (nbins - k[:-1])
-    highest = rising[..., ::-1][..., 1:]
-    valid = (r >= 0) & (highest + r <= limit)
-    first = np.argmax(valid, axis=-1)[..., None]
-    rise = np.where(valid.any(axis=-1, keepdims=True), np.take_along_axis(r, first, axis=-1), 0)
-    # flat already at the limit: every bin is total / nbins
-    full = ~valid.any(axis=-1, keepdims=True) & (rising[..., -1:] > limit)
-    clipped = np.where(full, limit, np.minimum(heights + rise, limit))
-    return np.where(rising[..., -1:] > limit, clipped, heights)
+    # were only the m lowest bins below the limit, they would rise by r[m]; the true rise is the greatest of these,
+    # for the clipped sum is the least of the sums that some choice of m gives
+    m = np.arange(1, nbins + 1)
+    lowest = np.cumsum(np.sort(heights, axis=-1), axis=-1)
+    rise = ((total - (nbins - m) * limit - lowest) / m).max(axis=-1, keepdims=True)
+    return np.minimum(heights + np.maximum(rise, 0), limit)
 
 
 def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:

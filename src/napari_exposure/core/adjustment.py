@@ -173,13 +173,19 @@ class Adjustment(ABC):
         """
         return drain(self.fit_steps(Volume(volume, mask, self.ignore_zeros, rgb), spacing))
 
+    def check(self, volume: Volume, spacing=None) -> tuple[float, ...]:
+        """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
+        spatial = spatial_axes(len(volume.shape), self.per)
+        spacing = check_spacing(spacing, spatial)
+        self._check_shape(volume.shape[-spatial:], spacing)
+        return spacing
+
     def fit_steps(self, volume: Volume, spacing=None) -> Steps:
         """The fit as a generator that yields `Step` and returns the Transform: for progress and cancel."""
-        spatial = spatial_axes(len(volume.shape), self.per)
+        spacing = self.check(volume, spacing)
+        spatial = len(spacing)
         lead = len(volume.shape) - spatial
         groups = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
-        spacing = check_spacing(spacing, spatial)
-        self._check_shape(volume.shape[lead:], spacing)
         fits = {}
         constant = []
         for number, group in enumerate(groups):
@@ -354,6 +360,11 @@ class Transform:
         """The dtype of results."""
         return result_dtype(self.dtype, self.adjustment.output)
 
+    @property
+    def out_range(self) -> tuple[float, float]:
+        """The lowest and highest result that there can be."""
+        return min(fit.bottom for fit in self.fits.values()), max(fit.top for fit in self.fits.values())
+
     def __call__(self, block, offset=None, out=None) -> np.ndarray:
         """Map a block of the volume.
 
@@ -428,11 +439,11 @@ class Transform:
         return out
 
 
-def adjust_steps(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False) -> Steps:
-    """Fit and map in one job; the generator returns the adjusted array."""
-    checked = Volume(volume, mask, adjustment.ignore_zeros, rgb)
-    transform = yield from share(adjustment.fit_steps(checked, spacing), 0, 0.4)
-    return (yield from share(transform.apply_steps(checked.array), 0.4, 1))
+def adjust_steps(adjustment: Adjustment, volume: Volume, spacing=None) -> Steps:
+    """Fit and map in one job; the generator returns the adjusted array and the transform."""
+    transform = yield from share(adjustment.fit_steps(volume, spacing), 0, 0.4)
+    data = yield from share(transform.apply_steps(volume.array), 0.4, 1)
+    return data, transform
 
 
 def adjust(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False) -> np.ndarray:
@@ -461,4 +472,5 @@ def adjust(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False
     >>> adjust(Gamma(2.0), np.array([[0, 5, 10]], dtype=np.uint8))
     array([[ 0,  2, 10]], dtype=uint8)
     """
-    return drain(adjust_steps(adjustment, volume, mask=mask, spacing=spacing, rgb=rgb))
+    checked = Volume(volume, mask, adjustment.ignore_zeros, rgb)
+    return drain(adjust_steps(adjustment, checked, spacing))[0]
