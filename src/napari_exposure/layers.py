@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import napari.layers
 import numpy as np
@@ -15,7 +16,7 @@ from napari.utils import progress
 from napari_exposure import core
 from napari_exposure.core.adjustment import Transform, adjust_steps
 from napari_exposure.core.blocks import Steps, Volume, drain
-from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.intensity import Percentiles, check_dtype
 
 __all__ = [
     "adjust_gamma",
@@ -73,6 +74,11 @@ class Source:
     carried: dict = field(repr=False)
     history: list = field(repr=False)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Without the colour axis."""
+        return tuple(self.array.shape[:-1] if self.rgb else self.array.shape)
+
     @classmethod
     def of(cls, layer) -> Source:
         """Read a layer, or say why it cannot be adjusted.
@@ -90,6 +96,10 @@ class Source:
             else:
                 what = f"Got {type(layer).__name__}, for arrays use napari_exposure.core"
             raise TypeError(f"Exposure adjustments need an Image layer. {what}.")
+        try:
+            check_dtype(layer.dtype)
+        except TypeError as error:
+            raise TypeError(f"Layer {layer.name!r}: {error}") from None
         spacing, unit = voxel_size(layer)
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
@@ -171,10 +181,9 @@ def mask_array(mask, source: Source):
     if not isinstance(mask, napari.layers.Labels):
         raise TypeError(f"mask must be a Labels layer, got {type(mask).__name__}.")
     array = mask.data[0] if mask.multiscale else mask.data
-    shape = tuple(source.array.shape[:-1] if source.rgb else source.array.shape)
-    if tuple(array.shape) != shape:
+    if tuple(array.shape) != source.shape:
         raise ValueError(
-            f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {shape}; they must "
+            f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; they must "
             "be the same. Make a Labels layer from the image (New labels layer) and draw there."
         )
     return array
@@ -187,7 +196,7 @@ def _run(layer, make, in_range, mask, **parameters):
     adjustment = make(in_range=in_range, **parameters)
     steps = source.steps(adjustment, mask)
     start = time.perf_counter()
-    data, transform = drain(steps, bar=progress)
+    data, transform = drain(steps, bar=partial(progress, delay=0.5, leave=False))
     return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
 
 

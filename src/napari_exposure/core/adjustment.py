@@ -34,8 +34,9 @@ from napari_exposure.core.jit import kernel_steps
 
 __all__ = ["Adjustment", "Transform"]
 
-PER = ("dataset", "volume", "plane")
-OUTPUT = ("dtype", "float32")
+# what may be chosen, and how a widget words it
+PER = {"dataset": "whole dataset", "volume": "each volume", "plane": "each plane"}
+OUTPUT = {"dtype": "keep the data type", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
 InRange = str | tuple[float, float] | Percentiles
@@ -80,7 +81,7 @@ class Adjustment(ABC):
     output: Literal["dtype", "float32"] = parameter(
         "dtype",
         "Output",
-        "dtype: keep the layer's data type. float32: values from 0 to 1.",
+        "Keep the data type and use its full range (floats: 0 to 1), or make float32 from 0 to 1.",
         choices=OUTPUT,
     )
     ignore_zeros: bool = parameter(False, "Ignore zeros", "Leave voxels that are exactly 0 out of all counts.")

@@ -23,7 +23,7 @@ from napari_exposure.core.pointwise import KnotsFit, StepsFit
 
 __all__ = ["HistogramEqualization", "equalize_hist"]
 
-METHODS = ("cdf", "rank")
+METHODS = {"cdf": "cumulative distribution", "rank": "exact rank"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class HistogramEqualization(Adjustment):
     method: Literal["cdf", "rank"] = parameter(
         "cdf",
         "Method",
-        "cdf: the cumulative distribution, as scikit-image does. rank: the exact rank of every voxel.",
+        "The cumulative distribution, as scikit-image has it, or the exact rank of every voxel.",
         choices=METHODS,
     )
 

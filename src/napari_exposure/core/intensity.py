@@ -108,7 +108,7 @@ def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) 
     return number
 
 
-def check_choice(value, name: str, choices: tuple[str, ...]) -> str:
+def check_choice(value, name: str, choices) -> str:
     """Return `value` if it is one of `choices`, or say what may be chosen."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")

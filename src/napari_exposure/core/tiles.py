@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -85,6 +86,22 @@ class TileGrid:
     def voxels(self) -> tuple[float, ...]:
         """Mean edge of a tile in voxels."""
         return tuple(axis.size / axis.tiles for axis in self.axes)
+
+    def warnings(self, nbins: int) -> list[str]:
+        """What a user should know of these tiles before using them, a sentence each."""
+        found = []
+        planes = self.voxels[0]
+        if len(self.axes) == 3 and planes < 3 and self.axes[0].size > 1:
+            found.append(
+                f"A tile is only {planes:.2g} planes deep: neighbouring planes will be equalized apart. "
+                "Choose a larger edge along z."
+            )
+        filled = math.prod(self.voxels) / nbins
+        if filled < 10:
+            found.append(
+                f"A tile has only {filled:.2g} voxels a bin: noise is amplified. Choose a larger edge or fewer bins."
+            )
+        return found
 
 
 def tile_grid(shape: tuple[int, ...], kernel_size, spacing: tuple[float, ...]) -> TileGrid:

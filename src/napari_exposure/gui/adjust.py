@@ -1,0 +1,220 @@
+"""One widget for each Adjustment, built from its fields."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import napari.layers
+from magicgui import widgets
+from napari.utils.notifications import show_error, show_info
+from superqt.utils import qdebounced
+
+from napari_exposure import core
+from napari_exposure.core.adjustment import spatial_axes
+from napari_exposure.core.tiles import tile_grid
+from napari_exposure.gui.editors import editor, text, times, warn
+from napari_exposure.gui.jobs import Job
+from napari_exposure.layers import Source
+
+
+class AdjustmentWidget(widgets.Container):
+    """Parameters of one adjustment, Apply, Cancel, and what is going on.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Or its public proxy, as napari passes it.
+    """
+
+    adjustment: type[core.Adjustment]
+
+    def __init__(self, napari_viewer):
+        super().__init__(labels=True)
+        self._viewer = napari_viewer
+        self._job: Job | None = None
+        self._input: napari.layers.Image | None = None
+        image = napari.layers.Image
+        self._layer = widgets.ComboBox(
+            name="layer", label="Layer", choices=lambda _: self._layers(image), tooltip="The image layer to adjust."
+        )
+        shared = {field.name for field in dataclasses.fields(core.Adjustment)}
+        fields = sorted(dataclasses.fields(self.adjustment), key=lambda field: field.name in shared)
+        self._editors = {field.name: editor(field, self.adjustment) for field in fields}
+        self._mask = widgets.ComboBox(
+            name="mask",
+            label="Count inside",
+            choices=lambda _: [None, *self._layers(napari.layers.Labels)],
+            nullable=True,
+            tooltip="A labels layer: only voxels with a label are counted. All are mapped.",
+        )
+        self._facts = text()
+        self._apply = widgets.PushButton(text="Apply", tooltip="Make a new layer; the source stays as it is.")
+        self._cancel = widgets.PushButton(text="Cancel", enabled=False)
+        self._bar = widgets.ProgressBar(min=0, max=100, value=0)
+        self._status = text()
+        buttons = widgets.Container(widgets=[self._apply, self._cancel], layout="horizontal", labels=False)
+        buttons.margins = (0, 0, 0, 0)
+        for name, widget in (
+            ("facts", self._facts),
+            ("buttons", buttons),
+            ("bar", self._bar),
+            ("status", self._status),
+        ):
+            widget.name, widget.label = name, ""
+        self.extend([self._layer, self._facts, *self._editors.values(), self._mask, buttons, self._bar, self._status])
+        self._bar.native.setVisible(False)
+        self._apply.changed.connect(self._on_apply)
+        self._cancel.changed.connect(self._on_cancel)
+        self._layer.changed.connect(self._describe)
+        for widget in self._editors.values():
+            widget.changed.connect(self._describe)
+        # adding a layer makes others active for a moment
+        self._follow = qdebounced(self._follow_active, timeout=50)
+        events = napari_viewer.layers.selection.events
+        events.active.connect(self._follow)
+        layers = napari_viewer.layers.events
+        layers.removed.connect(self._on_removed)
+        self.native.destroyed.connect(self._on_destroyed)
+        self.reset_choices()
+        self._follow_active()
+        self._describe()
+
+    # --- layers ---
+
+    def _layers(self, kind) -> list:
+        return [layer for layer in self._viewer.layers if isinstance(layer, kind)]
+
+    def _follow_active(self) -> None:
+        active = self._viewer.layers.selection.active
+        if isinstance(active, napari.layers.Image) and active in self._layer.choices and self._layer.value != active:
+            self._layer.value = active
+
+    def _on_removed(self, event) -> None:
+        if self._job is not None and event.value == self._input:
+            self._job.cancel()
+
+    def _describe(self) -> None:
+        """Say what the layer is and what the parameters mean on it."""
+        layer = self._layer.value
+        self._apply.enabled = layer is not None and self._job is None
+        if layer is None:
+            self._facts.value = "Open an image, or choose File > Open Sample > napari-exposure."
+            return
+        try:
+            source = Source.of(layer)
+            self._editors["in_range"].offer(*source.contrast_limits)
+            self._facts.value = (
+                f"{' × '.join(map(str, source.shape))} {'RGB ' if source.rgb else ''}{source.array.dtype}<br>"
+                f"voxel {times(source.spacing[-3:])} {source.unit}"
+            )
+            self._describe_parameters(source)
+        except (TypeError, ValueError) as error:
+            self._facts.value = warn(str(error))
+
+    def _describe_parameters(self, source: Source) -> None:
+        """Show what follows from the parameters on this layer."""
+
+    # --- the job ---
+
+    def parameters(self) -> dict:
+        """What the editors hold."""
+        return {name: widget.value for name, widget in self._editors.items()}
+
+    def _make(self, source: Source) -> core.Adjustment:
+        values = self.parameters()
+        if values["in_range"] == "contrast_limits":
+            values["in_range"] = source.contrast_limits
+        return self.adjustment(**values)
+
+    def _on_apply(self) -> None:
+        layer, mask = self._layer.value, self._mask.value
+        if layer is None or self._job is not None:
+            return
+        try:
+            source = Source.of(layer)
+            steps = source.steps(self._make(source), mask)
+        except (TypeError, ValueError) as error:
+            # raised by what the user chose: the sentence is enough, no traceback
+            show_error(str(error))
+            return
+
+        def done(result, seconds):
+            if layer not in self._viewer.layers:
+                return
+            new = source.result(*result, seconds=seconds, mask=mask)
+            # just above its source; that stays the input, so that Apply can be pressed again
+            self._viewer.layers.insert(self._viewer.layers.index(layer) + 1, new)
+            self._viewer.layers.selection.active = layer
+            self._status.value = f"“{new.name}” made in {seconds:.2g} s."
+
+        self._input = layer
+        self._status.value = ""
+        self._job = Job(f"{self.adjustment.title}: {source.name}", steps, done=done, ended=self._ended, step=self._step)
+        self._running(True)
+
+    def _on_cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+
+    def _step(self, step) -> None:
+        self._bar.value = int(100 * step.fraction)
+        self._status.value = f"{step.what[0].upper()}{step.what[1:]} …"
+
+    def _ended(self) -> None:
+        cancelled = self._job.cancelled
+        self._job = self._input = None
+        if self._gone:
+            return
+        if cancelled:
+            self._status.value = "Cancelled; no layer was made."
+            show_info(f"{self.adjustment.title} cancelled.")
+        elif self._status.value.endswith("…"):
+            self._status.value = ""
+        self._running(False)
+
+    def _running(self, running: bool) -> None:
+        self._cancel.enabled = running
+        self._apply.enabled = not running and self._layer.value is not None
+        self._bar.value = 0
+        self._bar.native.setVisible(running)
+
+    _gone = False
+
+    def _on_destroyed(self) -> None:
+        self._gone = True
+        self._viewer.layers.selection.events.active.disconnect(self._follow)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._on_cancel()
+
+
+class GammaWidget(AdjustmentWidget):
+    """Layers > Filter > Exposure > Gamma."""
+
+    adjustment = core.Gamma
+
+
+class PercentileClipWidget(AdjustmentWidget):
+    """Layers > Filter > Exposure > Percentile clipping."""
+
+    adjustment = core.PercentileClip
+
+
+class HistogramEqualizationWidget(AdjustmentWidget):
+    """Layers > Filter > Exposure > Histogram equalization."""
+
+    adjustment = core.HistogramEqualization
+
+
+class AdaptiveEqualizationWidget(AdjustmentWidget):
+    """Layers > Filter > Exposure > Adaptive equalization; shows the tiles in the layer's unit and in voxels."""
+
+    adjustment = core.AdaptiveEqualization
+
+    def _describe_parameters(self, source):
+        edge = self._editors["kernel_size"]
+        spatial = spatial_axes(len(source.shape), self._editors["per"].value)
+        kernel_size = edge.value
+        if isinstance(kernel_size, tuple):
+            kernel_size = kernel_size[-spatial:]
+        grid = tile_grid(source.shape[-spatial:], kernel_size, source.spacing[-spatial:])
+        edge.show_grid(grid, source.unit, self._editors["nbins"].value)

@@ -1,0 +1,145 @@
+"""Slow, obvious float64 versions of what the core defines, in NumPy alone: what the tests compare with."""
+
+import itertools
+import math
+
+import numpy as np
+
+from napari_exposure.core import Percentiles
+
+DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")
+
+
+def make_volume(dtype, shape=(6, 11, 13), seed=0):
+    """A seeded volume that uses a good part of its dtype: with negatives where there are any, with ties."""
+    rng = np.random.default_rng(seed)
+    dtype = np.dtype(dtype)
+    bumps = rng.normal(size=shape) + 2 * np.sin(np.arange(math.prod(shape)).reshape(shape) / 17)
+    if dtype.kind == "f":
+        return np.round(bumps, 2).astype(dtype)
+    info = np.iinfo(dtype)
+    middle = (info.max + info.min) / 2 if dtype.kind == "u" else 0
+    return np.clip(middle + bumps * info.max / 12, info.min, info.max).astype(dtype)
+
+
+def percentile(values, q):
+    """Linear between the two order statistics around q; `values` without NaN, infinities allowed."""
+    ordered = np.sort(values, axis=None)
+    position = q / 100 * (ordered.size - 1)
+    below, above = ordered[math.floor(position)], ordered[math.ceil(position)]
+    return below if below == above else below + (above - below) * (position - math.floor(position))
+
+
+def input_range(values, in_range, dtype):
+    """Two numbers from any form of in_range; `values` are the counted ones."""
+    finite = values[np.isfinite(values)]
+    if isinstance(in_range, tuple):
+        return in_range
+    if in_range == "dtype":
+        low = min(float(np.sign(finite.min())), 0)
+        if np.dtype(dtype).kind == "f":
+            return low, 1.0
+        return (np.iinfo(dtype).min if low else 0), np.iinfo(dtype).max
+    if isinstance(in_range, Percentiles):
+        lo, hi = percentile(values, in_range.low), percentile(values, in_range.high)
+        if np.isfinite([lo, hi]).all() and lo < hi:
+            return lo, hi
+    return finite.min(), finite.max()
+
+
+def counted_voxels(volume, mask, ignore_zeros):
+    counted = ~np.isnan(volume)
+    if mask is not None:
+        counted &= mask != 0
+    if ignore_zeros:
+        counted &= volume != 0
+    return counted
+
+
+def tile_edges(size, tiles):
+    """Rounded down in the lower half, mirrored in the upper."""
+    edges = [0] * (tiles + 1)
+    for i in range(tiles + 1):
+        edges[i] = i * size // tiles if 2 * i <= tiles else size - edges[tiles - i]
+    return edges
+
+
+def water_fill(heights, limit):
+    """min(heights + r, limit) with the r that keeps the sum, found by bisection."""
+    total = heights.sum()
+    low, high = 0.0, float(limit)
+    for _ in range(200):
+        r = (low + high) / 2
+        if np.minimum(heights + r, limit).sum() < total:
+            low = r
+        else:
+            high = r
+    return np.minimum(heights + high, limit)
+
+
+def clip_histogram(heights, clip_limit):
+    heights = heights.astype(np.float64)
+    if not 0 < clip_limit < 1 or heights.sum() == 0:
+        return heights
+    return water_fill(heights, max(clip_limit * heights.sum(), heights.sum() / heights.size))
+
+
+def knots(heights, clip_limit):
+    """The tile function at the borders of the bins."""
+    return np.concatenate([[0], np.cumsum(clip_histogram(heights, clip_limit))]) / heights.sum()
+
+
+def adaptive(
+    volume,
+    kernel_size=None,
+    clip_limit=0.01,
+    nbins=256,
+    *,
+    spacing=None,
+    in_range=Percentiles(0.01, 99.99),
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+):
+    """CLAHE in [0, 1]: the sum over all tiles of (hat function of the place) x (tile function of the intensity)."""
+    spatial = 2 if per == "plane" else min(volume.ndim, 3)
+    own_fit = volume.shape[: volume.ndim - spatial] if per != "dataset" else ()
+    spacing = (1,) * spatial if spacing is None else tuple(np.broadcast_to(spacing, spatial))
+    if kernel_size is None:
+        kernel_size = max(n * step for n, step in zip(volume.shape[-spatial:], spacing, strict=True)) / 8
+    kernel = np.broadcast_to(kernel_size, spatial) / np.array(spacing)
+    values = volume.astype(np.float64)
+    counted = counted_voxels(values, mask, ignore_zeros)
+    result = np.empty(volume.shape)
+    for index in np.ndindex(*own_fit):
+        lo, hi = input_range(values[index][counted[index]], in_range, volume.dtype)
+        result[index] = _adaptive(values[index], counted[index], kernel, clip_limit, nbins, lo, hi)
+    return result
+
+
+def _adaptive(values, counted, kernel, clip_limit, nbins, lo, hi):
+    u = nbins * np.clip((values - lo) / (hi - lo), 0, 1)
+    bins = np.minimum(np.floor(np.where(counted, u, 0)), nbins - 1).astype(int)
+    shape = values.shape[-len(kernel) :]
+    tiles = [min(size, max(1, round(size / edge))) for size, edge in zip(shape, kernel, strict=True)]
+    edges = [tile_edges(size, n) for size, n in zip(shape, tiles, strict=True)]
+    everything = np.bincount(bins[counted], minlength=nbins)
+    result = np.zeros(values.shape)
+    for place in itertools.product(*map(range, tiles)):
+        tile = (..., *(slice(e[i], e[i + 1]) for e, i in zip(edges, place, strict=True)))
+        heights = np.bincount(bins[tile][counted[tile]], minlength=nbins)
+        function = knots(heights if heights.sum() else everything, clip_limit)
+        weight = np.ones(())
+        for e, i, size in zip(edges, place, shape, strict=True):
+            centres = (np.array(e[:-1]) + np.array(e[1:])) / 2
+            hat = np.interp(np.arange(size) + 0.5, centres, np.arange(len(centres)) == i)
+            weight = np.multiply.outer(weight, hat)
+        result += weight * np.interp(u, np.arange(nbins + 1), function)
+    return result
+
+
+def rank(volume, counted):
+    """The number of counted voxels below each, divided by that of the brightest one; at most 1."""
+    ordered = np.sort(volume[counted])
+    below_brightest = np.searchsorted(ordered, ordered[-1], side="left")
+    return np.minimum(np.searchsorted(ordered, volume, side="left") / below_brightest, 1)

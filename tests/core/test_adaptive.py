@@ -1,0 +1,287 @@
+import numpy as np
+import pytest
+from core import reference
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from skimage import exposure
+
+from napari_exposure.core import AdaptiveEqualization, Percentiles, equalize_adapthist
+from napari_exposure.core.adaptive import clip_histograms, tile_functions
+
+# --- against the slow reference ---------------------------------------------------------
+
+
+def assert_like_reference(volume, kernel_size=None, clip_limit=0.01, nbins=256, **options):
+    result = equalize_adapthist(volume, kernel_size, clip_limit, nbins, output="float32", **options)
+    assert result.dtype == np.float32
+    expected = reference.adaptive(volume, kernel_size, clip_limit, nbins, **options)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", reference.DTYPES)
+def test_every_dtype(dtype):
+    assert_like_reference(reference.make_volume(dtype), 5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel_size"),
+    [
+        ((1, 17, 19), 6),
+        ((9, 1, 19), 4),
+        ((9, 17, 1), 4),
+        ((1, 1, 29), 7),
+        ((23, 31), 8),
+        ((1, 40), 9),
+        ((7, 11, 13), 100),
+        ((7, 11, 13), 1.0),
+        ((7, 11, 13), (3, 4, 30)),
+        ((7, 11, 13), None),
+        ((5, 64, 3), None),
+        ((2, 3, 8, 9, 10), 4),
+    ],
+)
+def test_awkward_shapes(shape, kernel_size):
+    assert_like_reference(reference.make_volume("uint16", shape), kernel_size)
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "spacing"), [(4.0, (2.0, 0.5, 0.5)), (None, (0.29, 0.26, 0.26)), ((6, 2, 3), 0.7)]
+)
+def test_tiles_are_in_units_of_spacing(kernel_size, spacing):
+    assert_like_reference(reference.make_volume("uint16", (9, 20, 23)), kernel_size, spacing=spacing)
+
+
+def test_spacing_of_leading_axes_is_not_used():
+    volume = reference.make_volume("uint16", (3, 6, 9, 10))
+    np.testing.assert_array_equal(
+        equalize_adapthist(volume, 4, spacing=(50, 2, 1, 1)), equalize_adapthist(volume, 4, spacing=(2, 1, 1))
+    )
+
+
+@pytest.mark.parametrize("clip_limit", [-1, 0, 0.005, 0.01, 0.3, 0.9, 1, 7])
+def test_clip_limits(clip_limit):
+    assert_like_reference(reference.make_volume("uint16"), 5, clip_limit)
+
+
+@pytest.mark.parametrize("nbins", [2, 17, 256, 5000])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_nbins(dtype, nbins):
+    assert_like_reference(reference.make_volume(dtype), 5, 0.05, nbins)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "in_range"),
+    [
+        ("int16", "data"),
+        ("int16", "dtype"),
+        ("uint8", "dtype"),
+        ("float32", "dtype"),
+        ("float64", "data"),
+        ("int16", (-900.5, 12000)),
+        ("uint8", (-10, 300)),
+        ("uint8", Percentiles(20, 60)),
+        ("float32", Percentiles(1, 99)),
+        ("uint32", (1, 2**32)),
+    ],
+)
+def test_input_ranges(dtype, in_range):
+    assert_like_reference(reference.make_volume(dtype), 5, in_range=in_range)
+
+
+@pytest.mark.parametrize("per", ["dataset", "volume", "plane"])
+def test_who_shares_a_fit(per):
+    volume = reference.make_volume("uint16", (3, 4, 10, 11))
+    # another brightness at each time point, so that a shared fit differs from separate ones
+    volume = (volume // np.array([1, 2, 5]).reshape(3, 1, 1, 1)).astype(np.uint16)
+    assert_like_reference(volume, 4, per=per)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("per", ["dataset", "plane"])
+def test_only_masked_voxels_count(dtype, per):
+    volume = reference.make_volume(dtype)
+    mask = np.random.default_rng(1).random(volume.shape) < 0.3
+    assert_like_reference(volume, 5, mask=mask, per=per)
+
+
+def test_mask_of_labels():
+    volume = reference.make_volume("uint8")
+    labels = np.arange(volume.size).reshape(volume.shape) % 5 - 1
+    assert_like_reference(volume, 5, mask=labels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_zeros_are_left_out(dtype):
+    volume = reference.make_volume(dtype)
+    volume[:, :4] = 0
+    mask = np.random.default_rng(2).random(volume.shape) < 0.8
+    assert_like_reference(volume, 5, ignore_zeros=True)
+    assert_like_reference(volume, 5, ignore_zeros=True, mask=mask)
+
+
+@pytest.mark.parametrize("in_range", ["data", Percentiles(0.01, 99.99), (-1, 2)])
+def test_nan_stays_and_infinities_clamp(in_range):
+    volume = reference.make_volume("float32")
+    volume.reshape(-1)[::7] = np.nan
+    volume.reshape(-1)[1::31] = np.inf
+    volume.reshape(-1)[2::41] = -np.inf
+    assert_like_reference(volume, 5, in_range=in_range)
+    result = equalize_adapthist(volume, 5, in_range=in_range)
+    np.testing.assert_array_equal(np.isnan(result), np.isnan(volume))
+
+
+def test_a_tile_without_counted_voxels_takes_the_function_of_the_volume():
+    volume = reference.make_volume("uint16", (6, 12, 12))
+    mask = np.ones(volume.shape, bool)
+    mask[:3, :6, 6:] = False
+    assert_like_reference(volume, (3, 6, 6), mask=mask)
+    transform = AdaptiveEqualization((3, 6, 6)).fit(volume, mask=mask)
+    alone = AdaptiveEqualization((99, 99, 99)).fit(volume, mask=mask)
+    np.testing.assert_array_equal(transform.fits[()].tables[0, 0, 1], alone.fits[()].tables[0, 0, 0])
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_magnitude_does_not_matter(scale):
+    volume = reference.make_volume("float64")
+    np.testing.assert_allclose(equalize_adapthist(volume * scale, 5), equalize_adapthist(volume, 5), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])
+@pytest.mark.parametrize("per", ["dataset", "volume"])
+def test_many_blocks_give_the_same(dtype, per, small_blocks):
+    volume = reference.make_volume(dtype, (2, 6, 11, 13))
+    mask = np.random.default_rng(3).random(volume.shape) < 0.5
+    assert_like_reference(volume, 5, per=per)
+    assert_like_reference(volume, 5, per=per, mask=mask)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int32"])
+def test_integers_span_their_dtype(dtype):
+    volume = reference.make_volume(dtype)
+    info = np.iinfo(dtype)
+    low, high = (info.min if volume.min() < 0 else 0), info.max
+    result = equalize_adapthist(volume, 5)
+    assert result.dtype == volume.dtype
+    expected = low + (float(high) - low) * reference.adaptive(volume, 5)
+    # 1e-5 of the range from single precision, and half a level from rounding
+    assert np.abs(result - expected).max() <= 0.5 + 1e-5 * (float(high) - low)
+
+
+def test_non_negative_data_of_a_signed_dtype_stay_so():
+    volume = np.abs(reference.make_volume("int16"))
+    result = equalize_adapthist(volume, 5, in_range="data")
+    assert result.min() >= 0
+    assert result.max() > 30000
+
+
+def test_a_hot_voxel_does_not_ruin_the_bins():
+    volume = reference.make_volume("uint16", (8, 40, 40)) // 64
+    hot = volume.copy()
+    hot[3, 20, 20] = 65535
+    kept = np.ones(volume.shape, bool)
+    kept[3, 20, 20] = False
+    correlations = [
+        np.corrcoef(equalize_adapthist(volume, 20)[kept], equalize_adapthist(hot, 20, in_range=chosen)[kept])[0, 1]
+        for chosen in (Percentiles(0.01, 99.99), "data")
+    ]
+    assert correlations[0] > 0.9999
+    # with the exact extremes all other voxels fall into four bins
+    assert correlations[1] < correlations[0]
+
+
+# --- properties -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_flipped_volume_gives_the_flipped_result(dtype, axis):
+    volume = reference.make_volume(dtype, (8, 15, 16))
+    result = equalize_adapthist(volume, (4, 5, 4), output="float32")
+    flipped = equalize_adapthist(np.flip(volume, axis), (4, 5, 4), output="float32")
+    np.testing.assert_allclose(flipped, np.flip(result, axis), rtol=0, atol=1e-6)
+
+
+def test_swapped_axes_give_the_swapped_result():
+    volume = reference.make_volume("uint16", (8, 15, 16))
+    result = equalize_adapthist(volume, (4, 5, 3), output="float32")
+    swapped = equalize_adapthist(volume.transpose(2, 0, 1), (3, 4, 5), output="float32")
+    np.testing.assert_allclose(swapped, result.transpose(2, 0, 1), rtol=0, atol=1e-6)
+
+
+@given(
+    counts=hnp.arrays(np.int64, hnp.array_shapes(min_dims=4, max_dims=4, max_side=5), elements=st.integers(0, 10**6)),
+    clip_limit=st.floats(-0.5, 1.5),
+)
+def test_tile_functions_rise_from_0_to_1(counts, clip_limit):
+    counts[0, 0, 0, 0] += 1
+    tables = tile_functions(counts, clip_limit)
+    assert tables.shape == (*counts.shape[:-1], counts.shape[-1] + 1)
+    assert (tables[..., 0] == 0).all()
+    assert (tables[..., -1] == 1).all()
+    assert (np.diff(tables) >= 0).all()
+
+
+# also steep histograms: one full bin, and counts that differ by orders of magnitude
+_heights = st.one_of(st.integers(0, 20), st.sampled_from([0, 0, 1, 10**4, 10**8]))
+
+
+@given(
+    counts=hnp.arrays(np.int64, st.tuples(st.integers(1, 3), st.integers(2, 40)), elements=_heights),
+    clip_limit=st.one_of(st.floats(-0.5, 1.5), st.sampled_from([0, 0.01, 0.5, 1])),
+)
+def test_clipping_keeps_the_mass_and_the_limit(counts, clip_limit):
+    clipped = clip_histograms(counts, clip_limit)
+    total = counts.sum(axis=-1)
+    np.testing.assert_allclose(clipped.sum(axis=-1), total, rtol=1e-9)
+    for before, after, mass in zip(counts, clipped, total, strict=True):
+        if 0 < clip_limit < 1:
+            assert after.max() <= max(clip_limit * mass, mass / counts.shape[-1]) * (1 + 1e-9)
+        np.testing.assert_allclose(after, reference.clip_histogram(before, clip_limit), rtol=1e-9, atol=1e-9 * mass)
+
+
+def test_the_lowest_clip_limit_is_linear():
+    volume = reference.make_volume("float32")
+    lo, hi = volume.min(), volume.max()
+    result = equalize_adapthist(volume, 5, clip_limit=1e-9, in_range="data")
+    np.testing.assert_allclose(result, (volume - lo) / (hi - lo), rtol=0, atol=1e-5)
+
+
+def test_brighter_voxels_of_one_place_stay_brighter():
+    shape = (6, 12, 12)
+    transform = AdaptiveEqualization(4, 0.02).fit(reference.make_volume("uint16", shape))
+    results = [transform(np.full(shape, value, np.uint16)) for value in range(0, 65536, 800)]
+    assert (np.diff(np.stack(results).astype(np.int64), axis=0) >= 0).all()
+
+
+# --- against scikit-image on a real volume ----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def skimage_nuclei(scaled_nuclei):
+    return exposure.equalize_adapthist(scaled_nuclei, kernel_size=(30, 51, 51), clip_limit=0.01)
+
+
+def test_real_volume_as_scikit_image_has_it(scaled_nuclei, skimage_nuclei):
+    result = equalize_adapthist(scaled_nuclei, (30, 51, 51), 0.01, in_range="data")
+    assert np.corrcoef(result.ravel(), skimage_nuclei.ravel())[0, 1] >= 0.9998
+
+
+@pytest.mark.parametrize("in_range", ["data", Percentiles(0.01, 99.99)])
+def test_degradation_along_an_axis_is_undone(scaled_nuclei, in_range):
+    # the experiment of scikit-image's gallery, "3D adaptive histogram equalization"
+    original = scaled_nuclei.transpose(2, 1, 0)
+    nx, ny, nz = original.shape
+    degraded = original * np.exp(-3 * np.linspace(0, 1, nx))[:, None, None]
+    kernel_size = (nx // 5, ny // 5, nz // 2)
+    results = [
+        equalize_adapthist(volume, kernel_size, 0.9, in_range=in_range).ravel() for volume in (original, degraded)
+    ]
+    assert np.corrcoef(original.ravel(), degraded.ravel())[0, 1] < 0.9
+    assert np.corrcoef(*results)[0, 1] >= 0.992
+
+
+def test_real_volume_equals_the_reference(nuclei):
+    # a part that the slow reference can do, at the true voxel size
+    volume = nuclei[20:40, 100:148, 60:130]
+    assert_like_reference(volume, 5.2, spacing=(0.29, 0.26, 0.26))
