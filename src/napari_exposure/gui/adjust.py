@@ -42,8 +42,11 @@ class AdjustmentWidget(widgets.Container):
         self._editors = {field.name: editor(field, self.adjustment) for field in fields}
         self._mask = widgets.ComboBox(
             name="mask",
-            label="Count inside",
-            choices=lambda _: [None, *self._layers(napari.layers.Labels)],
+            label="Count",
+            choices=lambda _: [
+                ("all voxels", None),
+                *((mask.name, mask) for mask in self._layers(napari.layers.Labels)),
+            ],
             nullable=True,
             tooltip="A labels layer: only voxels with a label are counted. All are mapped.",
         )
@@ -54,12 +57,8 @@ class AdjustmentWidget(widgets.Container):
         self._status = text()
         buttons = widgets.Container(widgets=[self._apply, self._cancel], layout="horizontal", labels=False)
         buttons.margins = (0, 0, 0, 0)
-        for name, widget in (
-            ("facts", self._facts),
-            ("buttons", buttons),
-            ("bar", self._bar),
-            ("status", self._status),
-        ):
+        parts = {"facts": self._facts, "buttons": buttons, "bar": self._bar, "status": self._status}
+        for name, widget in parts.items():
             widget.name, widget.label = name, ""
         self.extend([self._layer, self._facts, *self._editors.values(), self._mask, buttons, self._bar, self._status])
         self._bar.native.setVisible(False)

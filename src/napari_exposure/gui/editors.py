@@ -30,7 +30,7 @@ def warn(sentence: str) -> str:
 
 
 def times(numbers) -> str:
-    """Numbers of several axes: 30 × 32 × 32."""
+    """The numbers of several axes in one text."""
     return " × ".join(f"{number:.4g}" for number in numbers)
 
 
@@ -122,9 +122,7 @@ class TileEdgeEdit(widgets.Container):
                     box.value = edge
         warnings = grid.warnings(nbins)
         if unit == "px":
-            warnings.insert(
-                0, "The voxel size is not known, so the edge is in pixels. Set layer.scale and layer.units."
-            )
+            warnings.insert(0, "No voxel size is known: the edge is in pixels. Set layer.scale and layer.units.")
         lines = [
             f"{times(grid.voxels)} voxels a tile",
             f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles",
