@@ -183,8 +183,8 @@ def mask_array(mask, source: Source):
     array = mask.data[0] if mask.multiscale else mask.data
     if tuple(array.shape) != source.shape:
         raise ValueError(
-            f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; they "
-            "must be the same. Make a Labels layer from the image (New labels layer) and draw there."
+            f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; "
+            "they must be the same. Make a Labels layer from the image (New labels layer) and draw there."
         )
     return array
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from core import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage import exposure
 
+from core import reference
 from napari_exposure.core import AdaptiveEqualization, Percentiles, equalize_adapthist
 from napari_exposure.core.adaptive import clip_histograms, tile_functions
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from core import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import reference
 from napari_exposure.core import AdaptiveEqualization
 from napari_exposure.core.tiles import TileAxis, tile_grid
 

@@ -17,6 +17,12 @@ from napari_exposure.gui.jobs import Job
 from napari_exposure.layers import Source
 
 
+class MaskBox(widgets.ComboBox):
+    """Chooses a labels layer, or none."""
+
+    _null_string = "all voxels"
+
+
 class AdjustmentWidget(widgets.Container):
     """Parameters of one adjustment, Apply, Cancel, and what is going on.
 
@@ -33,20 +39,16 @@ class AdjustmentWidget(widgets.Container):
         self._viewer = napari_viewer
         self._job: Job | None = None
         self._input: napari.layers.Image | None = None
-        image = napari.layers.Image
         self._layer = widgets.ComboBox(
-            name="layer", label="Layer", choices=lambda _: self._layers(image), tooltip="The image layer to adjust."
+            name="layer", label="Layer", choices=lambda _: self._image_layers(), tooltip="The image layer to adjust."
         )
         shared = {field.name for field in dataclasses.fields(core.Adjustment)}
         fields = sorted(dataclasses.fields(self.adjustment), key=lambda field: field.name in shared)
         self._editors = {field.name: editor(field, self.adjustment) for field in fields}
-        self._mask = widgets.ComboBox(
+        self._mask = MaskBox(
             name="mask",
             label="Count",
-            choices=lambda _: [
-                ("all voxels", None),
-                *((mask.name, mask) for mask in self._layers(napari.layers.Labels)),
-            ],
+            choices=lambda _: self._label_layers(),
             nullable=True,
             tooltip="A labels layer: only voxels with a label are counted. All are mapped.",
         )
@@ -62,8 +64,8 @@ class AdjustmentWidget(widgets.Container):
             widget.name, widget.label = name, ""
         self.extend([self._layer, self._facts, *self._editors.values(), self._mask, buttons, self._bar, self._status])
         self._bar.native.setVisible(False)
-        self._apply.changed.connect(self._on_apply)
-        self._cancel.changed.connect(self._on_cancel)
+        self._apply.changed.connect(self.apply)
+        self._cancel.changed.connect(self.cancel)
         self._layer.changed.connect(self._describe)
         for widget in self._editors.values():
             widget.changed.connect(self._describe)
@@ -80,8 +82,11 @@ class AdjustmentWidget(widgets.Container):
 
     # --- layers ---
 
-    def _layers(self, kind) -> list:
-        return [layer for layer in self._viewer.layers if isinstance(layer, kind)]
+    def _image_layers(self) -> list:
+        return [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image)]
+
+    def _label_layers(self) -> list:
+        return [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Labels)]
 
     def _follow_active(self) -> None:
         active = self._viewer.layers.selection.active
@@ -125,7 +130,13 @@ class AdjustmentWidget(widgets.Container):
             values["in_range"] = source.contrast_limits
         return self.adjustment(**values)
 
-    def _on_apply(self) -> None:
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way."""
+        return self._job is not None
+
+    def apply(self) -> None:
+        """What the Apply button does: begin a job that adds a new layer."""
         layer, mask = self._layer.value, self._mask.value
         if layer is None or self._job is not None:
             return
@@ -149,9 +160,10 @@ class AdjustmentWidget(widgets.Container):
         self._input = layer
         self._status.value = ""
         self._job = Job(f"{self.adjustment.title}: {source.name}", steps, done=done, ended=self._ended, step=self._step)
-        self._running(True)
+        self._show_running(True)
 
-    def _on_cancel(self) -> None:
+    def cancel(self) -> None:
+        """What the Cancel button does: stop the job; no layer is made."""
         if self._job is not None:
             self._job.cancel()
 
@@ -169,9 +181,9 @@ class AdjustmentWidget(widgets.Container):
             show_info(f"{self.adjustment.title} cancelled.")
         elif self._status.value.endswith("…"):
             self._status.value = ""
-        self._running(False)
+        self._show_running(False)
 
-    def _running(self, running: bool) -> None:
+    def _show_running(self, running: bool) -> None:
         self._cancel.enabled = running
         self._apply.enabled = not running and self._layer.value is not None
         self._bar.value = 0
@@ -183,7 +195,7 @@ class AdjustmentWidget(widgets.Container):
         self._gone = True
         self._viewer.layers.selection.events.active.disconnect(self._follow)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._on_cancel()
+        self.cancel()
 
 
 class GammaWidget(AdjustmentWidget):

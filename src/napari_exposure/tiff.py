@@ -1,0 +1,106 @@
+"""TIFF volumes with their voxel size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["TiffVolume", "read_tiff"]
+
+# spellings of microscope software; ImageJ writes the micro sign as an escape
+_MICROMETRE = {"um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"}
+
+
+@dataclass(frozen=True, eq=False)
+class TiffVolume:
+    """The data of a TIFF file and where they lie.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        Axes as in `axes`.
+    axes : str
+        One letter an axis, such as "ZYX" or "TZCYX".
+    scale : tuple of float
+        Size of a voxel along each axis, 1 where the file does not say.
+    unit : str or None
+        Unit of the spatial axes; None where the file does not say.
+    """
+
+    data: np.ndarray
+    axes: str
+    scale: tuple[float, ...]
+    unit: str | None
+
+
+def read_tiff(path) -> TiffVolume:
+    """Read the first series of a TIFF file with the voxel size that ImageJ or OME metadata give.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+
+    Returns
+    -------
+    TiffVolume
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a TIFF file.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, tifffile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp(), "stack.tif")
+    >>> tifffile.imwrite(path, np.zeros((3, 4, 5), np.uint8), imagej=True, resolution=(4, 4),
+    ...                  metadata={"axes": "ZYX", "spacing": 2.0, "unit": "um"})
+    >>> read_tiff(path).scale
+    (2.0, 0.25, 0.25)
+    """
+    import tifffile
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            sizes, unit = _voxel_size(file, tifffile)
+            axes = series.axes.replace("Q", "Z").replace("I", "Z") if series.axes.count("Z") == 0 else series.axes
+            data = series.asarray()
+    except tifffile.TiffFileError as error:
+        raise ValueError(f"{path} is not a TIFF file that can be read: {error}.") from error
+    return TiffVolume(data, axes, tuple(sizes.get(axis, 1.0) for axis in axes), unit)
+
+
+def _voxel_size(file, tifffile) -> tuple[dict[str, float], str | None]:
+    """Size along Z, Y, X and its unit, from what the file says."""
+    if file.is_ome:
+        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+        sizes = {axis: float(pixels[f"PhysicalSize{axis}"]) for axis in "ZYX" if f"PhysicalSize{axis}" in pixels}
+        return sizes, _unit(pixels.get("PhysicalSizeXUnit", "um")) if sizes else None
+    sizes = {}
+    tags = file.pages[0].tags
+    for axis in "YX":
+        numerator, denominator = tags[f"{axis}Resolution"].value if f"{axis}Resolution" in tags else (0, 0)
+        if numerator and denominator and file.is_imagej:
+            sizes[axis] = denominator / numerator
+    if not file.is_imagej:
+        return {}, None
+    if spacing := file.imagej_metadata.get("spacing"):
+        sizes["Z"] = abs(float(spacing))
+    return sizes, _unit(file.imagej_metadata.get("unit", ""))
+
+
+def _unit(text: str) -> str | None:
+    text = str(text).strip()
+    if text.lower() in _MICROMETRE:
+        return "um"
+    return text if text and text.lower() not in {"pixel", "pixels", "px"} else None
