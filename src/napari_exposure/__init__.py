@@ -28,5 +28,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "histogram",
             "percentile",
         ],
+        "tiff": ["read_tiff"],
     },
 )

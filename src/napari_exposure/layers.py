@@ -28,6 +28,8 @@ __all__ = [
     "percentile",
 ]
 
+# the unit of layers whose voxel size nobody has set
+PIXEL = "pixel"
 METADATA_KEY = "napari_exposure"
 CARRIED = (
     "scale",
@@ -57,7 +59,7 @@ class Source:
     spacing : tuple of float
         Size of a voxel along all axes, in `unit` along the spatial ones.
     unit : str
-        Short name of the unit, such as "µm"; "px" where no voxel size is known.
+        Short name of the unit, such as "µm"; `PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
     carried : dict
         Arguments of the new layer.

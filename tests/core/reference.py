@@ -22,6 +22,16 @@ def make_volume(dtype, shape=(6, 11, 13), seed=0):
     return np.clip(middle + bumps * info.max / 12, info.min, info.max).astype(dtype)
 
 
+def exhaust(steps):
+    """All steps of a job, and its result."""
+    found = []
+    while True:
+        try:
+            found.append(next(steps))
+        except StopIteration as end:
+            return found, end.value
+
+
 def percentile(values, q):
     """Linear between the two order statistics around q; `values` without NaN, infinities allowed."""
     ordered = np.sort(values, axis=None)

@@ -2,11 +2,11 @@ import warnings
 
 import numpy as np
 import pytest
-from core import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from skimage import exposure
 
+from core import reference
 from napari_exposure.core import Gamma, Percentiles, adjust_gamma, clip_percentiles, equalize_hist
 
 INTEGERS = tuple(name for name in reference.DTYPES if "int" in name)
@@ -85,8 +85,8 @@ def test_gamma_as_scikit_image_has_it(gamma, gain):
     for dtype in ("uint8", "uint16"):
         volume = reference.make_volume(dtype)
         expected = exposure.adjust_gamma(volume, gamma, gain).astype(int)
-        # scikit-image rounds 8 bits and truncates 16
-        assert np.abs(adjust_gamma(volume, gamma, gain, in_range="dtype") - expected).max() <= (dtype != "uint8")
+        # scikit-image truncates 16 bits, and may round a tie of 8 bits the other way
+        assert np.abs(adjust_gamma(volume, gamma, gain, in_range="dtype") - expected).max() <= 1
 
 
 def test_gamma_with_float32_output_is_in_0_to_1():
@@ -324,20 +324,19 @@ VERBS = {
 def test_nan_stays_and_infinities_clamp(verb, dtype):
     volume = reference.make_volume(dtype)
     volume.reshape(-1)[::7] = np.nan
-    kinds = np.isnan(volume)
     # the same volume with finite values beyond all others in place of infinities
     finite = volume.copy()
     volume.reshape(-1)[1::31] = np.inf
     finite.reshape(-1)[1::31] = 100
     volume.reshape(-1)[2::41] = -np.inf
     finite.reshape(-1)[2::41] = -100
-    kinds = np.isnan(volume)
+    nan = np.isnan(volume)
     in_range = (-3, 3)
     result = verb(volume, in_range=in_range)
-    np.testing.assert_array_equal(np.isnan(result), kinds)
+    np.testing.assert_array_equal(np.isnan(result), nan)
     np.testing.assert_array_equal(result, verb(finite, in_range=in_range))
     default = verb(volume)
-    np.testing.assert_array_equal(np.isnan(default), kinds)
+    np.testing.assert_array_equal(np.isnan(default), nan)
     assert default[volume == np.inf].tolist() == [np.nanmax(default)] * (volume == np.inf).sum()
     assert default[volume == -np.inf].tolist() == [np.nanmin(default)] * (volume == -np.inf).sum()
 

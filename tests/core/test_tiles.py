@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,7 +42,7 @@ def test_weights_are_linear_between_centres_and_clamped_outside(cut):
     size, tiles = cut
     axis = TileAxis(size, tiles)
     edges = reference.tile_edges(size, tiles)
-    centres = [(a + b) / 2 for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    centres = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
     for voxel, (left, weight) in enumerate(zip(axis.left, axis.weight, strict=True)):
         assert 0 <= weight <= 1
         # the blend of the two centres is the place itself, where it lies between centres

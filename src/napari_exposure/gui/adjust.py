@@ -12,6 +12,7 @@ from superqt.utils import qdebounced
 from napari_exposure import core
 from napari_exposure.core.adjustment import spatial_axes
 from napari_exposure.core.tiles import tile_grid
+from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.editors import editor, text, times, warn
 from napari_exposure.gui.jobs import Job
 from napari_exposure.layers import Source
@@ -20,7 +21,7 @@ from napari_exposure.layers import Source
 class MaskBox(widgets.ComboBox):
     """Chooses a labels layer, or none."""
 
-    _null_string = "all voxels"
+    null_string = "all voxels"
 
 
 class AdjustmentWidget(widgets.Container):
@@ -38,6 +39,7 @@ class AdjustmentWidget(widgets.Container):
         super().__init__(labels=True)
         self._viewer = napari_viewer
         self._job: Job | None = None
+        self._closed = False
         self._input: napari.layers.Image | None = None
         self._layer = widgets.ComboBox(
             name="layer", label="Layer", choices=lambda _: self._image_layers(), tooltip="The image layer to adjust."
@@ -71,14 +73,22 @@ class AdjustmentWidget(widgets.Container):
             widget.changed.connect(self._describe)
         # adding a layer makes others active for a moment
         self._follow = qdebounced(self._follow_active, timeout=50)
-        events = napari_viewer.layers.selection.events
-        events.active.connect(self._follow)
-        layers = napari_viewer.layers.events
-        layers.removed.connect(self._on_removed)
-        self.native.destroyed.connect(self._on_destroyed)
+        self._docked = Docked(self.native, self._connect, self._disconnect)
         self.reset_choices()
         self._follow_active()
         self._describe()
+
+    def _connect(self) -> None:
+        self._viewer.layers.selection.events.active.connect(self._follow)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        self._closed = False
+
+    def _disconnect(self) -> None:
+        self._closed = True
+        self._viewer.layers.selection.events.active.disconnect(self._follow)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._follow.cancel()
+        self.cancel()
 
     # --- layers ---
 
@@ -174,7 +184,7 @@ class AdjustmentWidget(widgets.Container):
     def _ended(self) -> None:
         cancelled = self._job.cancelled
         self._job = self._input = None
-        if self._gone:
+        if self._closed:
             return
         if cancelled:
             self._status.value = "Cancelled; no layer was made."
@@ -188,14 +198,6 @@ class AdjustmentWidget(widgets.Container):
         self._apply.enabled = not running and self._layer.value is not None
         self._bar.value = 0
         self._bar.native.setVisible(running)
-
-    _gone = False
-
-    def _on_destroyed(self) -> None:
-        self._gone = True
-        self._viewer.layers.selection.events.active.disconnect(self._follow)
-        self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self.cancel()
 
 
 class GammaWidget(AdjustmentWidget):

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QSizePolicy
 
 from napari_exposure.core import Adjustment, Percentiles
 from napari_exposure.core.tiles import TileGrid
+from napari_exposure.layers import PIXEL
 
 
 def text() -> widgets.Label:
@@ -96,6 +97,9 @@ class TileEdgeEdit(widgets.Container):
             tooltip="automatic: an eighth of the largest extent of the volume",
         )
         self._boxes = [widgets.FloatSpinBox(name=axis) for axis in "zyx"]
+        # before any container hears of it: what it asks for then is right
+        for box in self._boxes:
+            box.changed.connect(self._on_edit)
         row = widgets.Container(widgets=self._boxes, layout="horizontal", labels=False)
         row.margins = (0, 0, 0, 0)
         self._text = text()
@@ -103,8 +107,6 @@ class TileEdgeEdit(widgets.Container):
         self.margins = (0, 0, 0, 0)
         self._axes = 3
         self._mode.changed.connect(self._arrange)
-        for box in self._boxes:
-            box.changed.connect(self._on_edit)
         self._arrange()
 
     def show_grid(self, grid: TileGrid, unit: str, nbins: int) -> None:
@@ -121,7 +123,7 @@ class TileEdgeEdit(widgets.Container):
                 if self._mode.value == AUTOMATIC:
                     box.value = edge
         warnings = grid.warnings(nbins)
-        if unit == "px":
+        if unit == PIXEL:
             warnings.insert(0, "No voxel size is known: the edge is in pixels. Set layer.scale and layer.units.")
         lines = [
             f"{times(grid.voxels)} voxels a tile",

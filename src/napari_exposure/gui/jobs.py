@@ -41,6 +41,7 @@ class Job:
         self._worker = create_worker(self._work, _start_thread=False)
         self._worker.yielded.connect(self._show)
         self._worker.finished.connect(self._finish)
+        self._worker.warned.connect(lambda warning: notification_manager.receive_warning(*warning))
         self._worker.start()
 
     def cancel(self) -> None:
@@ -70,13 +71,13 @@ class Job:
 
     def _show(self, step: Step) -> None:
         percent = int(100 * step.fraction)
-        if self._over or (percent <= self._bar.n and step.what == self._bar.desc.removesuffix(": ")):
+        if self._over or self.cancelled or (percent <= self._bar.n and step.what == self._bar.desc.removesuffix(": ")):
             return
         # the bar lets other events run: the job may be over when it comes back
         self._bar.set_description(step.what)
         if not self._over:
             self._bar.update(max(0, percent - self._bar.n))
-        if not self._over:
+        if not (self._over or self.cancelled):
             self._step(step)
 
     def _finish(self) -> None:

@@ -1,0 +1,353 @@
+import hashlib
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from core import reference
+from napari_exposure.core import (
+    Percentiles,
+    adjust_gamma,
+    clip_percentiles,
+    equalize_adapthist,
+    equalize_hist,
+    histogram,
+    percentile,
+)
+
+VERBS = (adjust_gamma, clip_percentiles, equalize_hist, equalize_adapthist)
+STATISTICS = (histogram, lambda volume, **options: percentile(volume, 50, **options))
+# one parameter each that lets the verb do something, with tiles that fit small volumes
+ACTIVE = {
+    adjust_gamma: {"gamma": 0.5},
+    clip_percentiles: {"low": 2, "high": 95},
+    equalize_hist: {},
+    equalize_adapthist: {"kernel_size": 5},
+}
+
+every_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+
+
+def run(verb, volume, **options):
+    return verb(volume, **ACTIVE[verb], **options)
+
+
+def fingerprint(array):
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+class OnlySlices:
+    """An array that is nothing but shape, dtype and basic slicing, as a file on disk may be."""
+
+    def __init__(self, array):
+        self.array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.largest = 0
+
+    def __getitem__(self, index):
+        assert all(isinstance(part, int | slice) for part in index)
+        block = self.array[index]
+        self.largest = max(self.largest, block.size)
+        return block
+
+
+class Unreadable:
+    """An array whose values must not be asked for."""
+
+    def __init__(self, shape=(8, 9, 10), dtype="uint16"):
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.ndim = len(shape)
+
+    def __getitem__(self, index):
+        pytest.fail("the volume was read before the parameters were checked")
+
+    def __array__(self, *args, **kwargs):
+        pytest.fail("the volume was read before the parameters were checked")
+
+
+# --- kinds of arrays --------------------------------------------------------------------
+
+
+@every_verb
+@pytest.mark.parametrize("dtype", reference.DTYPES)
+def test_every_dtype_in_both_byte_orders(verb, dtype):
+    native = reference.make_volume(dtype, (4, 9, 10))
+    result = run(verb, native)
+    assert result.shape == native.shape
+    assert result.dtype == (native.dtype if native.dtype.kind in "iu" else np.float32)
+    assert result.dtype.isnative
+    assert len(np.unique(result)) > 5
+    for order in "<>":
+        volume = native.astype(native.dtype.newbyteorder(order))
+        before = fingerprint(volume)
+        np.testing.assert_array_equal(run(verb, volume), result)
+        assert fingerprint(volume) == before
+        assert run(verb, volume, output="float32").dtype == np.float32
+
+
+@every_verb
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])
+def test_strided_reversed_transposed_and_read_only(verb, dtype):
+    base = reference.make_volume(dtype, (8, 18, 20))
+    base.flags.writeable = False
+    before = fingerprint(base)
+    for view in (base[::2, 1::3, ::-1], base.transpose(2, 0, 1), base[:, :, 3], np.asfortranarray(base)):
+        assert not view.flags.c_contiguous
+        np.testing.assert_array_equal(run(verb, view), run(verb, np.ascontiguousarray(view)))
+    repeated = np.broadcast_to(base[0], base.shape)
+    np.testing.assert_array_equal(run(verb, repeated), run(verb, repeated.copy()))
+    assert fingerprint(base) == before
+
+
+@every_verb
+def test_unaligned_fields_of_records(verb):
+    volume = reference.make_volume("float32", (4, 9, 10))
+    records = np.zeros(volume.shape, np.dtype([("flag", "u1"), ("value", "f4")]))
+    records["value"] = volume
+    assert not records["value"].flags.aligned
+    np.testing.assert_array_equal(run(verb, records["value"]), run(verb, volume))
+
+
+@every_verb
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<f4"])
+def test_memory_maps(verb, dtype, tmp_path, small_blocks):
+    volume = reference.make_volume("uint16", (4, 9, 10)).astype(dtype)
+    path = tmp_path / "volume.raw"
+    path.write_bytes(volume.tobytes())
+    for mode in ("r", "r+"):
+        mapped = np.memmap(path, dtype, mode, shape=volume.shape)
+        result = run(verb, mapped)
+        assert type(result) is np.ndarray
+        assert not np.may_share_memory(result, mapped)
+        np.testing.assert_array_equal(result, run(verb, volume))
+        del mapped
+        assert path.read_bytes() == volume.tobytes()
+
+
+@every_verb
+@pytest.mark.parametrize("shape", [(9, 10), (4, 9, 10), (2, 4, 9, 10), (2, 3, 4, 9, 10), (1, 1, 1, 1, 2)])
+@pytest.mark.parametrize("per", ["dataset", "volume", "plane"])
+def test_2_to_5_axes(verb, shape, per):
+    volume = reference.make_volume("uint16", shape)
+    before = fingerprint(volume)
+    result = run(verb, volume, per=per)
+    assert result.shape == shape
+    assert result.max() > result.min()
+    assert fingerprint(volume) == before
+
+
+@every_verb
+def test_anything_that_slices_is_read_block_by_block(verb, small_blocks):
+    volume = reference.make_volume("int16", (4, 9, 10))
+    mask = np.random.default_rng(0).random(volume.shape) < 0.7
+    source = OnlySlices(volume)
+    result = run(verb, source, mask=OnlySlices(mask))
+    np.testing.assert_array_equal(result, run(verb, volume, mask=mask))
+    assert 0 < source.largest <= 100
+
+
+@every_verb
+def test_lists_become_arrays(verb):
+    volume = [[0.0, 1.0, 2.0], [3.0, 4.0, 9.0]]
+    mask = [[1, 1, 1], [1, 1, 0]]
+    np.testing.assert_array_equal(run(verb, volume, mask=mask), run(verb, np.array(volume), mask=np.array(mask)))
+
+
+@pytest.mark.parametrize("statistic", STATISTICS, ids=["histogram", "percentile"])
+def test_statistics_leave_the_source_alone(statistic):
+    for dtype in ("uint16", "float32"):
+        volume = reference.make_volume(dtype)
+        before = fingerprint(volume)
+        statistic(volume, ignore_zeros=True)
+        assert fingerprint(volume) == before
+
+
+# --- what is no volume ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
+@pytest.mark.parametrize(
+    ("dtype", "hint"),
+    [
+        ("bool", "astype"),
+        ("complex64", "np.abs"),
+        ("object", "astype"),
+        ("int64", "astype"),
+        ("uint64", "astype"),
+        ("U3", "astype"),
+        ("longdouble", "astype"),
+    ],
+)
+def test_dtypes_without_exposure(verb, dtype, hint):
+    with pytest.raises(TypeError, match=hint) as caught:
+        verb(Unreadable(dtype=dtype))
+    assert str(np.dtype(dtype)) in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((0, 5, 6), "empty"), ((5, 0), "empty"), ((7,), "axes"), ((), "axes"), ((2, 2, 2, 2, 2, 2), "axes")],
+)
+def test_shapes_that_are_no_volume(verb, shape, message):
+    with pytest.raises(ValueError, match=message):
+        verb(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
+@pytest.mark.parametrize("shape", [(8, 9), (8, 9, 11), (1, 9, 10), (1, 8, 9, 10)])
+def test_mask_of_another_shape(verb, shape):
+    with pytest.raises(ValueError, match="mask"):
+        verb(Unreadable(), mask=np.ones(shape, bool))
+
+
+@every_verb
+@pytest.mark.parametrize("dtype", ["uint8", "uint32", "float32"])
+def test_mask_that_selects_nothing(verb, dtype):
+    with pytest.raises(ValueError, match="mask"):
+        verb(reference.make_volume(dtype), mask=np.zeros((6, 11, 13), bool))
+
+
+@pytest.mark.parametrize("verb", [clip_percentiles, equalize_hist, equalize_adapthist])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("in_range", ["dtype", (0, 2)])
+def test_mask_that_selects_nothing_in_a_given_range(verb, dtype, in_range):
+    # these need counted voxels also where the range is known without them
+    with pytest.raises(ValueError, match="mask"):
+        verb(reference.make_volume(dtype), mask=np.zeros((6, 11, 13), bool), in_range=in_range)
+
+
+@every_verb
+def test_only_zeros_to_ignore(verb):
+    with pytest.raises(ValueError, match="zeros"):
+        verb(np.zeros((4, 5, 6), np.uint8), ignore_zeros=True)
+
+
+@every_verb
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nothing_finite(verb, dtype, value):
+    with pytest.raises(ValueError, match="finite"):
+        verb(np.full((4, 5, 6), value, dtype))
+
+
+@every_verb
+def test_one_finite_voxel_among_nan_is_a_constant(verb):
+    volume = np.full((4, 5, 6), np.nan, np.float32)
+    volume[1, 2, 3] = 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = verb(volume)
+    assert result[1, 2, 3] == (5 if verb is adjust_gamma else 0)
+    assert np.isnan(result).sum() == volume.size - 1
+
+
+# --- constants --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [clip_percentiles, equalize_hist, equalize_adapthist])
+@pytest.mark.parametrize(
+    ("dtype", "value", "lowest"),
+    [("uint8", 7, 0), ("int16", -5, -32768), ("int16", 5, 0), ("uint32", 2**32 - 1, 0), ("float32", 1e30, 0)],
+)
+def test_a_constant_volume_becomes_the_lowest_value(verb, dtype, value, lowest):
+    volume = np.full((4, 5, 6), value, dtype)
+    with pytest.warns(UserWarning, match="one intensity"):
+        result = verb(volume)
+    np.testing.assert_array_equal(result, lowest)
+
+
+def test_a_constant_volume_has_no_ranks():
+    for dtype in ("uint8", "float32"):
+        with pytest.warns(UserWarning, match="one intensity"):
+            result = equalize_hist(np.full((4, 5, 6), 3, dtype), method="rank")
+        np.testing.assert_array_equal(result, 0)
+
+
+@pytest.mark.parametrize("verb", [clip_percentiles, equalize_hist, equalize_adapthist])
+def test_constant_planes_are_told(verb):
+    volume = reference.make_volume("uint16", (4, 9, 10))
+    volume[1:3] = 30
+    with pytest.warns(UserWarning, match="2 of 4 planes"):
+        result = verb(volume, per="plane")
+    assert (result[1:3] == 0).all()
+    np.testing.assert_array_equal(result[3], verb(volume[3]))
+
+
+@every_verb
+def test_infinities_beside_a_constant_clamp(verb):
+    volume = np.array([[2, 2, 2], [2, np.inf, -np.inf]], np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = verb(volume, in_range="data")
+    assert np.isfinite(result).all()
+
+
+# --- parameters -------------------------------------------------------------------------
+
+BAD_RANGES = ((5, 1), (3, 3), (0, math.nan), (0, math.inf), (0, "a"), (1, 2, 3), "minmax", 7, None, (-1e308, 1e308))
+BAD = [
+    *[(adjust_gamma, "gamma", {"gamma": value}) for value in (0, -1, math.nan, math.inf, "a", None)],
+    *[(adjust_gamma, "gain", {"gain": value}) for value in (0, -0.5, math.nan, "a")],
+    *[(clip_percentiles, "low", {"low": value}) for value in (-1, 101, math.nan, "a", None)],
+    *[(clip_percentiles, "high", {"high": value}) for value in (-1, 101, math.nan, "a")],
+    (clip_percentiles, "low", {"low": 60, "high": 40}),
+    (clip_percentiles, "low", {"low": 50, "high": 50}),
+    *[(verb, "nbins", {"nbins": value}) for verb in VERBS[2:] for value in (1, 0, -5, 65537, math.nan, "a", None)],
+    *[(equalize_hist, "method", {"method": value}) for value in ("exact", None, 3)],
+    *[(equalize_adapthist, "clip_limit", {"clip_limit": value}) for value in (math.nan, "a", None)],
+    *[
+        (equalize_adapthist, "kernel_size", {"kernel_size": value})
+        for value in (0, -3, math.nan, math.inf, "a", (), (5, 5), (5, 5, 5, 5), (5, 0, 5), (5, None, 5))
+    ],
+    (equalize_adapthist, "kernel_size", {"kernel_size": (5, 5, 5), "per": "plane"}),
+    *[
+        (equalize_adapthist, "spacing", {"spacing": value})
+        for value in (-1, 0, (1, 1), (), (1, -1, 1), (1, 0, 1), (1, math.nan, 1), "abc", (1, "a", 1))
+    ],
+    *[(verb, "in_range", {"in_range": value}) for verb in VERBS for value in BAD_RANGES],
+    *[(verb, "output", {"output": value}) for verb in VERBS for value in ("uint8", None, np.float32)],
+    *[(verb, "per", {"per": value}) for verb in VERBS for value in ("channel", None, 2)],
+]
+
+
+@pytest.mark.parametrize(("verb", "name", "options"), BAD, ids=lambda part: getattr(part, "__name__", str(part)))
+def test_a_bad_parameter_is_named_before_the_volume_is_read(verb, name, options):
+    with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b"):
+        verb(Unreadable(), **options)
+
+
+@pytest.mark.parametrize("shape", [(1000, 1000, 1000), (300, 20000, 20000)])
+def test_tiles_too_small_for_the_memory(shape):
+    with pytest.raises(ValueError, match="larger kernel_size"):
+        equalize_adapthist(Unreadable(shape), 1)
+
+
+def test_spacing_of_2_axes_for_planes():
+    volume = reference.make_volume("uint8", (3, 12, 16))
+    # of a longer spacing the last numbers count
+    np.testing.assert_array_equal(
+        equalize_adapthist(volume, 4, spacing=(9, 2, 1), per="plane"),
+        equalize_adapthist(volume, (2, 4), spacing=1, per="plane"),
+    )
+
+
+def test_numbers_of_numpy_are_numbers():
+    volume = reference.make_volume("uint8")
+    expected = equalize_adapthist(volume, 5.0, 0.02, 64, in_range=(3, 200))
+    found = equalize_adapthist(
+        volume, np.float32(5), np.float64(0.02), np.int16(64), in_range=np.array([3, 200]), spacing=np.ones(3)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+@every_verb
+def test_percentiles_for_any_verb(verb):
+    volume = reference.make_volume("float32")
+    lo, hi = np.percentile(volume.astype(np.float64), (20, 70))
+    np.testing.assert_allclose(
+        run(verb, volume, in_range=Percentiles(20, 70)), run(verb, volume, in_range=(lo, hi)), rtol=0, atol=1e-6
+    )

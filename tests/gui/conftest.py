@@ -1,0 +1,53 @@
+"""What the tests with a window share.  They need a display: ./scripts/test gives them one."""
+
+import time
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+
+from napari_exposure.core import blocks
+
+
+@pytest.fixture
+def volume():
+    return np.random.default_rng(0).gamma(2, 300, (12, 40, 48)).astype(np.uint16)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer(show=False)
+
+
+@pytest.fixture
+def open_widget(viewer):
+    """Open a widget of the plugin as `viewer.window.add_plugin_dock_widget` does."""
+
+    def open_it(name):
+        return viewer.window.add_plugin_dock_widget("napari-exposure", name)[1]
+
+    return open_it
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Make every block take 30 ms, and blocks small, so that a job can be caught while it runs."""
+    monkeypatch.setattr(blocks, "BLOCK_VOXELS", 40 * 48)
+    original = blocks.contiguous_blocks
+    small = lambda shape, voxels=40 * 48: original(shape, voxels)  # noqa: E731
+    monkeypatch.setattr(blocks, "contiguous_blocks", small)
+    monkeypatch.setattr("napari_exposure.core.adjustment.contiguous_blocks", small)
+    read = blocks.Volume.read
+
+    def slowly(self, block):
+        time.sleep(0.03)
+        return read(self, block)
+
+    monkeypatch.setattr(blocks.Volume, "read", slowly)
+
+
+@pytest.fixture
+def messages():
+    """The texts that napari shows as notifications from now on."""
+    notification_manager.records.clear()
+    return lambda: [record.message for record in notification_manager.records]

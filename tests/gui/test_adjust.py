@@ -1,0 +1,354 @@
+"""The four widgets, driven with real clicks and keys."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QDockWidget
+
+import napari_exposure as nx
+from napari_exposure import core
+
+WIDGETS = {
+    "Gamma": (core.Gamma, nx.adjust_gamma),
+    "Percentile clipping": (core.PercentileClip, nx.clip_percentiles),
+    "Histogram equalization": (core.HistogramEqualization, nx.equalize_hist),
+    "Adaptive equalization": (core.AdaptiveEqualization, nx.equalize_adapthist),
+}
+
+
+def click(button):
+    assert button.native.isEnabled()
+    QTest.mouseClick(button.native, Qt.MouseButton.LeftButton)
+
+
+def type_into(box, text):
+    """Replace the text of a spin box with real keys."""
+    edit = box.native.lineEdit() if hasattr(box.native, "lineEdit") else box.native
+    edit.selectAll()
+    QTest.keyClicks(edit, text)
+    QTest.keyClick(edit, Qt.Key.Key_Return)
+
+
+def finish(qtbot, widget):
+    qtbot.waitUntil(lambda: not widget.running, timeout=30_000)
+
+
+def no_workers():
+    return not any(thread.name.startswith("napari-exposure") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_apply_makes_the_layer_that_the_console_makes(qtbot, viewer, open_widget, volume, name):
+    source = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units=("um",) * 3)
+    viewer.add_image(volume[0], name="other")
+    viewer.layers.selection.active = source
+    widget = open_widget(name)
+    before = volume.copy()
+    click(widget.buttons[0])
+    assert widget.running
+    finish(qtbot, widget)
+    _, verb = WIDGETS[name]
+    expected = verb(source)
+    assert [layer.name for layer in viewer.layers] == ["nuclei", expected.name, "other"]
+    result = viewer.layers[1]
+    np.testing.assert_array_equal(result.data, expected.data)
+    np.testing.assert_array_equal(source.data, before)
+    np.testing.assert_array_equal(result.scale, source.scale)
+    assert result.units == source.units
+    assert result.contrast_limits == expected.contrast_limits
+    assert result.metadata["napari_exposure"]["steps"] == expected.metadata["napari_exposure"]["steps"]
+    # the source stays the input: Apply can be pressed again
+    assert widget.layer.value == source
+    assert expected.name in widget.status.value
+    assert no_workers()
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_every_parameter_has_an_editor_with_its_default(open_widget, name):
+    widget = open_widget(name)
+    fields = {field.name: field for field in dataclasses.fields(WIDGETS[name][0])}
+    assert widget.parameters() == {key: field.default for key, field in fields.items()}
+    for key, field in fields.items():
+        editor = widget[key]
+        assert field.metadata["label"] in (editor.label, getattr(editor, "text", "")) or editor.label.startswith(
+            field.metadata["label"]
+        )
+        assert editor.tooltip == field.metadata["tooltip"]
+        for limit in ("min", "max", "step"):
+            if limit in field.metadata and hasattr(editor, limit):
+                assert getattr(editor, limit) == field.metadata[limit]
+
+
+def test_typed_parameters_are_used(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Percentile clipping")
+    type_into(widget.low, "5")
+    type_into(widget.high, "90")
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    np.testing.assert_array_equal(viewer.layers[1].data, nx.clip_percentiles(source, 5, 90).data)
+
+
+def test_parameters_out_of_order_are_said_in_a_sentence(viewer, open_widget, volume, messages):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Percentile clipping")
+    type_into(widget.low, "95")
+    type_into(widget.high, "5")
+    click(widget.buttons[0])
+    assert not widget.running
+    assert len(viewer.layers) == 1
+    assert any("low < high" in text or "low <" in text for text in messages())
+
+
+def test_menu_entries_open_the_widgets(viewer, qtbot):
+    window = viewer.window._qt_window
+    filters = next(
+        action.menu() for action in viewer.window.layers_menu.actions() if action.text().strip("&") == "Filter"
+    )
+    exposure = next(action.menu() for action in filters.actions() if action.text() == "Exposure")
+    entries = {action.text().split(" (")[0]: action for action in exposure.actions() if action.text()}
+    assert list(entries) == list(WIDGETS)
+    for name, action in entries.items():
+        action.trigger()
+        docks = window.findChildren(QDockWidget)
+        assert any(name in dock.windowTitle() for dock in docks)
+
+
+def test_input_follows_the_active_layer(qtbot, viewer, open_widget, volume):
+    first = viewer.add_image(volume, name="first")
+    widget = open_widget("Gamma")
+    assert widget.layer.value == first
+    second = viewer.add_image(volume, name="second")
+    qtbot.waitUntil(lambda: widget.layer.value == second)
+    viewer.layers.selection.active = first
+    qtbot.waitUntil(lambda: widget.layer.value == first)
+    # what is not an image does not take the input away
+    viewer.add_labels(np.zeros(volume.shape, int), name="cells")
+    QTest.qWait(120)
+    assert widget.layer.value == first
+    first.name = "renamed"
+    assert "renamed" in [widget.layer.native.itemText(i) for i in range(2)]
+    viewer.layers.remove(first)
+    qtbot.waitUntil(lambda: widget.layer.value == second)
+
+
+def test_without_an_image_it_says_what_to_do(viewer, open_widget):
+    widget = open_widget("Adaptive equalization")
+    assert not widget.buttons[0].enabled
+    assert "Open Sample" in widget.facts.value
+
+
+def test_tiles_are_shown_in_the_unit_in_voxels_and_as_a_grid(viewer, open_widget, volume):
+    viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
+    widget = open_widget("Adaptive equalization")
+    edge = widget.kernel_size
+    assert edge.label == "Tile edge (µm)"
+    # automatic: an eighth of the largest extent, of 12 x 2, 40 / 2 and 48 / 2 um
+    assert edge.value is None
+    assert edge[1][2].value == pytest.approx(3)
+    assert "1.5 × 5.714 × 6 voxels a tile" in edge[2].value
+    assert "8 × 7 × 8 = 448 tiles" in edge[2].value
+    assert "1.5 planes deep" in edge[2].value
+    assert "voxels a bin" in edge[2].value
+    assert "voxel 2 × 0.5 × 0.5 µm" in widget.facts.value
+    type_into(edge[1][2], "12")
+    assert edge.value == pytest.approx(12)
+    assert "2 × 2 × 2 = 8 tiles" in edge[2].value
+    assert "planes deep" not in edge[2].value
+
+
+def test_one_tile_edge_for_each_axis(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
+    widget = open_widget("Adaptive equalization")
+    widget.kernel_size[0].value = "one for each axis"
+    for box, text in zip(widget.kernel_size[1], ("24", "10", "6"), strict=True):
+        type_into(box, text)
+    assert widget.kernel_size.value == pytest.approx((24, 10, 6))
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    np.testing.assert_array_equal(viewer.layers[1].data, nx.equalize_adapthist(source, (24, 10, 6)).data)
+
+
+def test_unknown_voxel_size_is_a_warning(viewer, open_widget, volume):
+    viewer.add_image(volume)
+    widget = open_widget("Adaptive equalization")
+    assert "No voxel size is known" in widget.kernel_size[2].value
+    assert widget.kernel_size.label == "Tile edge (pixel)"
+
+
+@pytest.mark.parametrize(
+    "shape", [(40, 48), (2, 12, 40, 48), (2, 2, 6, 40, 48), (40, 48, 3), (1, 1, 1)], ids=lambda s: "x".join(map(str, s))
+)
+def test_other_shapes(qtbot, viewer, open_widget, shape):
+    data = np.random.default_rng(1).integers(0, 255, shape, dtype=np.uint8)
+    rgb = shape[-1] == 3
+    source = viewer.add_image(data, rgb=rgb)
+    widget = open_widget("Adaptive equalization")
+    if data.size == 1:
+        with pytest.warns(UserWarning, match="only one intensity"):
+            expected = nx.equalize_adapthist(source)
+    else:
+        expected = nx.equalize_adapthist(source)
+        click(widget.buttons[0])
+        finish(qtbot, widget)
+        np.testing.assert_array_equal(viewer.layers[1].data, expected.data)
+        assert viewer.layers[1].rgb == rgb
+
+
+def test_input_range_choices(viewer, open_widget, volume):
+    viewer.add_image(volume, contrast_limits=(100, 900))
+    widget = open_widget("Gamma")
+    edit = widget.in_range
+    mode, (low, high) = edit[0], edit[1]
+    assert edit.value == "data"
+    mode.value = "percentiles"
+    type_into(low, "1")
+    type_into(high, "99")
+    assert edit.value == core.Percentiles(1, 99)
+    mode.value = "fixed numbers"
+    assert edit.value == (100, 900)
+    mode.value = "contrast limits"
+    assert edit.value == "contrast_limits"
+    mode.value = "range of the dtype"
+    assert edit.value == "dtype"
+
+
+def test_contrast_limits_as_input_range(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, contrast_limits=(100, 900))
+    widget = open_widget("Histogram equalization")
+    widget.in_range[0].value = "contrast limits"
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    expected = nx.equalize_hist(source, in_range=(100, 900))
+    np.testing.assert_array_equal(viewer.layers[1].data, expected.data)
+
+
+def test_mask(qtbot, viewer, open_widget, volume, messages):
+    source = viewer.add_image(volume, name="nuclei")
+    mask = viewer.add_labels((volume > 500).astype(np.uint8), name="cells")
+    small = viewer.add_labels(np.zeros((3, 4), int), name="small")
+    widget = open_widget("Histogram equalization")
+    widget.layer.value = source
+    widget.mask.value = small
+    click(widget.buttons[0])
+    assert not widget.running
+    assert any("'small' has shape (3, 4)" in text for text in messages())
+    widget.mask.value = mask
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    np.testing.assert_array_equal(viewer.layers[1].data, nx.equalize_hist(source, mask=mask).data)
+
+
+def test_progress_stands_in_the_widget_and_in_the_activity_dock(qtbot, viewer, open_widget, volume, slow):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Adaptive equalization")
+    click(widget.buttons[0])
+    bars = []
+    percents = []
+    dialog = viewer.window._qt_window._activity_dialog
+
+    def look():
+        bars.extend(bar.progress.desc for bar in dialog.findChildren(type_of_bar))
+        percents.append(widget.bar.value)
+        return not widget.running
+
+    from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar as type_of_bar
+
+    qtbot.waitUntil(look, timeout=30_000)
+    assert any("counting" in text.lower() for text in bars)
+    assert len(set(percents)) > 5
+    assert not dialog.findChildren(type_of_bar) or not widget.running
+
+
+@pytest.mark.parametrize("where", ["widget", "activity dock"])
+def test_cancel_leaves_no_layer_and_no_thread(qtbot, viewer, open_widget, volume, slow, where):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Adaptive equalization")
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: widget.bar.value > 5, timeout=30_000)
+    if where == "widget":
+        click(widget.buttons[1])
+    else:
+        from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+
+        (bar,) = viewer.window._qt_window._activity_dialog.findChildren(QtLabeledProgressBar)
+        QTest.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
+    finish(qtbot, widget)
+    assert len(viewer.layers) == 1
+    assert "no layer was made" in widget.status.value
+    assert widget.buttons[0].enabled
+    assert no_workers()
+
+
+def test_removing_the_source_while_it_runs_leaves_no_layer(qtbot, viewer, open_widget, volume, slow):
+    source = viewer.add_image(volume, name="nuclei")
+    other = viewer.add_image(volume, name="other")
+    viewer.layers.selection.active = source
+    widget = open_widget("Adaptive equalization")
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: widget.bar.value > 5, timeout=30_000)
+    viewer.layers.remove(source)
+    finish(qtbot, widget)
+    assert list(viewer.layers) == [other]
+    assert no_workers()
+
+
+def test_closing_the_viewer_while_it_runs(qtbot, make_napari_viewer, volume, slow):
+    viewer = make_napari_viewer(show=False)
+    viewer.add_image(volume, name="nuclei")
+    widget = viewer.window.add_plugin_dock_widget("napari-exposure", "Adaptive equalization")[1]
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: widget.bar.value > 5, timeout=30_000)
+    viewer.close()
+    qtbot.waitUntil(no_workers, timeout=10_000)
+
+
+def test_error_in_the_worker_is_a_notification(qtbot, viewer, open_widget, messages):
+    viewer.add_image(np.full((3, 4, 5), np.nan, np.float32), name="empty", contrast_limits=(0, 1))
+    widget = open_widget("Histogram equalization")
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    assert any("no finite voxel" in text for text in messages())
+    assert len(viewer.layers) == 1
+    assert widget.buttons[0].enabled
+
+
+@pytest.mark.filterwarnings("default:Histogram equalization")
+def test_warning_in_the_worker_is_a_notification(qtbot, viewer, open_widget, messages):
+    viewer.add_image(np.full((3, 4, 5), 7, np.uint8), name="flat", contrast_limits=(0, 255))
+    widget = open_widget("Histogram equalization")
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    assert [text for text in messages() if "only one intensity" in text]
+    assert len(viewer.layers) == 2
+
+
+def test_closed_widget_listens_no_more(viewer, open_widget, volume):
+    def listeners():
+        # napari itself connects reset_choices of every magicgui widget, and lets go when it is collected
+        emitters = viewer.layers.selection.events.active, viewer.layers.events.removed
+        return [[str(c) for c in emitter.callbacks if "reset_choices" not in str(c)] for emitter in emitters]
+
+    before = listeners()
+    widget = open_widget("Gamma")
+    assert listeners() != before
+    viewer.window.remove_dock_widget(widget.native)
+    assert listeners() == before
+    viewer.add_image(volume)
+    QTest.qWait(120)
+
+
+def test_undo_is_removing_the_result(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    limits = list(source.contrast_limits)
+    widget = open_widget("Gamma")
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    viewer.layers.remove(viewer.layers[1])
+    assert list(viewer.layers) == [source]
+    assert source.contrast_limits == limits
+    assert source.visible

@@ -1,0 +1,188 @@
+"""The four verbs on layers: data as core makes them, placed and recorded as DESIGN 7 says.  No display is needed."""
+
+import inspect
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels, Points
+
+import napari_exposure as nx
+from napari_exposure import core
+
+VERBS = {
+    "gamma": (nx.adjust_gamma, core.adjust_gamma),
+    "clip": (nx.clip_percentiles, core.clip_percentiles),
+    "equalized": (nx.equalize_hist, core.equalize_hist),
+    "adaptive": (nx.equalize_adapthist, core.equalize_adapthist),
+}
+
+
+@pytest.fixture
+def volume():
+    rng = np.random.default_rng(1)
+    return rng.gamma(2, 300, (6, 20, 24)).astype(np.uint16)
+
+
+@pytest.fixture
+def layer(volume):
+    return Image(
+        volume,
+        name="nuclei",
+        scale=(2, 0.5, 0.5),
+        translate=(10, -3, 4),
+        rotate=30,
+        shear=(0.1, 0, 0),
+        affine=np.diag([1, 2, 1, 1]),
+        units=("um", "um", "um"),
+        axis_labels=("z", "y", "x"),
+        colormap="magenta",
+        blending="additive",
+        rendering="attenuated_mip",
+        gamma=0.7,
+        contrast_limits=(100, 900),
+        metadata={"stain": "DAPI"},
+    )
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_result_lies_on_the_source_and_looks_like_it(layer, volume, name):
+    before = volume.copy()
+    on_layer, on_array = VERBS[name]
+    result = on_layer(layer)
+    assert isinstance(result, Image)
+    assert result.name == f"nuclei - {name}"
+    np.testing.assert_array_equal(layer.data, before)
+    extra = {"spacing": (2, 0.5, 0.5)} if name == "adaptive" else {}
+    np.testing.assert_array_equal(result.data, on_array(volume, **extra))
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(volume.shape) - 1)
+    for corner in corners:
+        np.testing.assert_allclose(result.data_to_world(corner), layer.data_to_world(corner))
+    for attribute in ("units", "axis_labels", "blending", "rendering"):
+        assert getattr(result, attribute) == getattr(layer, attribute)
+    assert result.colormap.name == "magenta"
+    # baked in or wrong on the new values
+    assert result.gamma == 1
+    assert tuple(result.contrast_limits) != (100, 900)
+    assert result.metadata["stain"] == "DAPI"
+    assert "napari_exposure" not in layer.metadata
+
+
+def test_contrast_limits_are_what_the_result_can_hold(layer, volume):
+    assert nx.adjust_gamma(layer).contrast_limits == [volume.min(), volume.max()]
+    assert nx.clip_percentiles(layer).contrast_limits == [0, 65535]
+    assert nx.equalize_hist(layer, output="float32").contrast_limits == [0, 1]
+
+
+def test_provenance_records_a_chain(layer):
+    clipped = nx.clip_percentiles(layer, 1, 99)
+    result = nx.equalize_adapthist(clipped, 4.0, clip_limit=0.02)
+    record = result.metadata["napari_exposure"]
+    assert record["source"] == "nuclei - clip"
+    assert [step["adjustment"] for step in record["steps"]] == ["PercentileClip", "AdaptiveEqualization"]
+    first, second = record["steps"]
+    assert (first["low"], first["high"]) == (1.0, 99.0)
+    assert second["kernel_size"] == 4.0
+    assert second["clip_limit"] == 0.02
+    assert second["spacing"] == [2.0, 0.5, 0.5]
+    assert second["unit"] == "µm"
+    assert record["seconds"] >= 0
+    assert "not for measuring" in record["note"]
+    assert len(clipped.metadata["napari_exposure"]["steps"]) == 1
+
+
+def test_kernel_size_is_in_the_unit_of_the_layer(volume):
+    fine = Image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
+    same = Image(volume, scale=(2000, 500, 500), units=("nm",) * 3)
+    np.testing.assert_array_equal(
+        nx.equalize_adapthist(fine, 4.0).data,
+        nx.equalize_adapthist(same, 4000.0).data,
+    )
+    mixed = Image(volume, scale=(0.002, 0.5, 0.5), units=("mm", "um", "um"))
+    np.testing.assert_array_equal(nx.equalize_adapthist(mixed, 4.0).data, nx.equalize_adapthist(fine, 4.0).data)
+
+
+def test_units_that_do_not_convert_are_refused(volume):
+    layer = Image(volume, name="odd", units=("s", "um", "um"))
+    with pytest.raises(ValueError, match=r"'odd'.*set layer\.units"):
+        nx.equalize_adapthist(layer)
+
+
+def test_time_may_have_any_unit(volume):
+    layer = Image(volume[None], units=("s", "um", "um", "um"), scale=(30, 2, 0.5, 0.5))
+    result = nx.equalize_adapthist(layer, 4.0)
+    assert result.metadata["napari_exposure"]["steps"][0]["spacing"] == [2.0, 0.5, 0.5]
+
+
+def test_contrast_limits_as_input_range(layer, volume):
+    result = nx.clip_percentiles(layer, 0, 100, in_range="contrast_limits")
+    np.testing.assert_array_equal(result.data, core.clip_percentiles(volume, 0, 100, in_range=(100, 900)))
+
+
+def test_mask_is_a_labels_layer(layer, volume):
+    mask = Labels((volume > 500).astype(np.uint8), name="cells")
+    result = nx.equalize_hist(layer, mask=mask)
+    np.testing.assert_array_equal(result.data, core.equalize_hist(volume, mask=volume > 500))
+    assert result.metadata["napari_exposure"]["steps"][0]["mask"] == "cells"
+    with pytest.raises(ValueError, match=r"'small' has shape.*'nuclei' has"):
+        nx.equalize_hist(layer, mask=Labels(np.zeros((2, 2, 2), int), name="small"))
+    with pytest.raises(TypeError, match="Labels layer, got ndarray"):
+        nx.equalize_hist(layer, mask=volume > 500)
+
+
+def test_rgb_layer_stays_rgb():
+    rng = np.random.default_rng(2)
+    data = rng.integers(0, 255, (4, 12, 12, 3), dtype=np.uint8)
+    result = nx.adjust_gamma(Image(data, rgb=True, name="colour"), 0.5)
+    assert result.rgb
+    assert result.data.shape == data.shape
+    np.testing.assert_array_equal(result.data, core.adjust_gamma(data, 0.5, rgb=True))
+
+
+def test_multiscale_layer_gives_its_level_0(volume):
+    layer = Image([volume, volume[:, ::2, ::2]], multiscale=True, scale=(2, 0.5, 0.5))
+    result = nx.adjust_gamma(layer, 0.5)
+    np.testing.assert_array_equal(result.data, core.adjust_gamma(volume, 0.5))
+    np.testing.assert_allclose(result.scale, (2, 0.5, 0.5))
+
+
+@pytest.mark.filterwarnings("ignore:Gamma. The volume has only one intensity")
+def test_constant_layer_has_valid_contrast_limits():
+    low, high = nx.adjust_gamma(Image(np.full((3, 4, 5), 7, np.uint8))).contrast_limits
+    assert low < high
+
+
+@pytest.mark.parametrize("verb", [on_layer for on_layer, _ in VERBS.values()])
+def test_what_is_not_an_image_layer_is_named(verb, volume):
+    with pytest.raises(TypeError, match="'cells' is a Labels layer"):
+        verb(Labels(np.zeros((3, 3), int), name="cells"))
+    with pytest.raises(TypeError, match="'spots' is a Points layer"):
+        verb(Points(np.zeros((3, 3)), name="spots"))
+    with pytest.raises(TypeError, match=r"use napari_exposure\.core"):
+        verb(volume)
+    with pytest.raises(TypeError, match=r"Layer 'flags'.*bool"):
+        verb(Image(np.ones((3, 4, 5), bool), name="flags"))
+
+
+def test_bad_parameters_are_named(layer):
+    with pytest.raises(ValueError, match="gamma"):
+        nx.adjust_gamma(layer, -1)
+    with pytest.raises(ValueError, match="Layer 'nuclei': kernel_size"):
+        nx.equalize_adapthist(layer, (1.0, 2.0))
+
+
+def test_counting_functions_take_layers_and_arrays(layer, volume):
+    np.testing.assert_array_equal(nx.histogram(layer).counts, np.bincount(volume.ravel())[volume.min() :])
+    assert nx.percentile(layer, 50) == np.percentile(volume, 50) == nx.percentile(volume, 50)
+    mask = Labels((volume > 500).astype(int))
+    assert nx.histogram(layer, mask=mask).total == (volume > 500).sum()
+    cdf, centers = nx.cumulative_distribution(layer, ignore_zeros=True)
+    assert cdf[-1] == 1
+    assert centers[-1] == volume.max()
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_both_doors_have_the_same_parameters_and_defaults(name):
+    on_layer, on_array = (inspect.signature(f).parameters for f in VERBS[name])
+    # what the layer knows by itself is not asked
+    expected = {k: p.default for k, p in on_array.items() if k not in ("volume", "rgb", "spacing")}
+    assert {k: p.default for k, p in on_layer.items() if k != "layer"} == expected

@@ -1,0 +1,35 @@
+"""The manifest: what it names exists, and stands in the menus where users look."""
+
+from pathlib import Path
+
+import pytest
+from npe2 import PluginManifest
+from npe2.manifest.utils import import_python_name
+
+TITLES = ["Gamma", "Percentile clipping", "Histogram equalization", "Adaptive equalization"]
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return PluginManifest.from_distribution("napari-exposure")
+
+
+def test_every_command_can_be_imported(manifest):
+    for command in manifest.contributions.commands:
+        assert callable(import_python_name(command.python_name))
+
+
+def test_each_adjustment_has_a_widget_and_a_menu_entry(manifest):
+    titles = {command.id: command.title for command in manifest.contributions.commands}
+    assert [widget.display_name for widget in manifest.contributions.widgets] == TITLES
+    assert [titles[item.command] for item in manifest.contributions.menus["napari_exposure_filter"]] == TITLES
+    (submenu,) = manifest.contributions.submenus
+    assert submenu.label == "Exposure"
+    assert [item.submenu for item in manifest.contributions.menus["napari/layers/filter"]] == [submenu.id]
+
+
+def test_the_manifest_at_the_top_is_the_one_in_the_package():
+    root = Path(__file__).parents[1]
+    top, inside = root / "napari.yaml", root / "src" / "napari_exposure" / "napari.yaml"
+    # a checkout without symlinks holds the link's target as text
+    assert top.read_text() in (inside.read_text(), "src/napari_exposure/napari.yaml")

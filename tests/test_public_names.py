@@ -1,0 +1,53 @@
+"""What `import napari_exposure as nx` shows, and what it costs."""
+
+import subprocess
+import sys
+
+import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+
+import napari_exposure as nx
+
+PUBLIC = {
+    "AdaptiveEqualization",
+    "Adjustment",
+    "Gamma",
+    "Histogram",
+    "HistogramEqualization",
+    "PercentileClip",
+    "Percentiles",
+    "adjust_gamma",
+    "clip_percentiles",
+    "core",
+    "cumulative_distribution",
+    "equalize_adapthist",
+    "equalize_hist",
+    "histogram",
+    "percentile",
+    "read_tiff",
+}
+
+
+def test_dir_shows_the_public_names_only():
+    assert {name for name in dir(nx) if not name.startswith("_")} == PUBLIC
+    assert all(getattr(nx, name) is not None for name in PUBLIC)
+
+
+def test_tab_in_the_console_shows_the_public_names_only():
+    shell = InteractiveShell(user_ns={"nx": nx})
+    with provisionalcompleter():
+        assert {found.text for found in shell.Completer.completions("nx.", 3)} == PUBLIC
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import napari_exposure", ("numpy", "numba", "napari", "qtpy")),
+        ("import napari_exposure as nx; nx.equalize_hist", ("qtpy", "napari_exposure.gui")),
+    ],
+)
+def test_import_is_lazy(statement, absent):
+    code = f"import sys; {statement}; print([m for m in {absent!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
