@@ -6,7 +6,7 @@ import dataclasses
 
 import napari.layers
 from magicgui import widgets
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 from superqt.utils import qdebounced
 
 from napari_exposure import core
@@ -188,7 +188,6 @@ class AdjustmentWidget(widgets.Container):
             return
         if cancelled:
             self._status.value = "Cancelled; no layer was made."
-            show_info(f"{self.adjustment.title} cancelled.")
         elif self._status.value.endswith("…"):
             self._status.value = ""
         self._show_running(False)

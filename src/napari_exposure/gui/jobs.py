@@ -12,6 +12,9 @@ from napari.utils.notifications import notification_manager
 
 from napari_exposure.core.blocks import Step, Steps
 
+# seconds; each showing repaints a good part of the window, which costs the job its processors
+SHOW_EVERY = 0.1
+
 
 class Job:
     """One run of `steps` in a thread; make and cancel it on the GUI thread.
@@ -27,7 +30,7 @@ class Job:
     ended : callable
         Called last, however the job ended.
     step : callable
-        Called with each `Step`, at most once for every percent.
+        Called with the `Step` that the job is at, some times a second.
     """
 
     def __init__(self, title: str, steps: Steps, *, done: Callable, ended: Callable, step: Callable):
@@ -54,6 +57,7 @@ class Job:
 
     def _work(self):
         start = time.perf_counter()
+        shown = 0.0
         try:
             # closed here, in the worker: closing waits for the blocks that are being worked on
             with closing(self._steps):
@@ -63,7 +67,10 @@ class Job:
                     except StopIteration as end:
                         self._result = (end.value,)
                         break
-                    yield step
+                    now = time.perf_counter()
+                    if now - shown >= SHOW_EVERY:
+                        shown = now
+                        yield step
         except Exception as error:
             # superqt takes a RuntimeError for a deleted worker, and others for its own
             self._error = error
@@ -83,6 +90,8 @@ class Job:
     def _finish(self) -> None:
         self._over = True
         self._bar.close()
+        # napari stops workers by itself when it closes, and leaves their generators as they are
+        self._steps.close()
         try:
             if self._error is not None:
                 notification_manager.receive_error(type(self._error), self._error, self._error.__traceback__)

@@ -1,0 +1,121 @@
+"""How long the window pauses while a volume is adjusted, and how soon Cancel takes effect.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" .venv/bin/python benchmarks/window.py
+
+A timer of 10 ms beats on the event loop; a pause is the time between two beats.  Three are told apart:
+while the volume is adjusted; while napari takes the new layer in (controls, slicing, first drawing);
+and, as a control, while napari takes in the same array as a plain layer without this plugin.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+
+import napari
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_exposure.samples import make_synthetic
+
+NAMES = ("Gamma", "Percentile clipping", "Histogram equalization", "Adaptive equalization")
+
+
+def let_work(condition, seconds=60):
+    end = time.perf_counter() + seconds
+    while not condition() and time.perf_counter() < end:
+        QApplication.processEvents()
+        time.sleep(0.001)
+
+
+def settle(seconds=0.5):
+    end = time.perf_counter() + seconds
+    let_work(lambda: time.perf_counter() > end)
+
+
+def click(button):
+    QTest.mouseClick(button.native, Qt.MouseButton.LeftButton)
+
+
+class Heartbeat:
+    """Notes every beat of the event loop; `pause` is the longest gap in a stretch of time."""
+
+    def __init__(self):
+        self.beats = []
+        self.timer = QTimer()
+        self.timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self.timer.timeout.connect(lambda: self.beats.append(time.perf_counter()))
+        self.timer.start(10)
+
+    def pause(self, start, stop):
+        inside = [start, *(beat for beat in self.beats if start < beat < stop), stop]
+        return max(b - a for a, b in itertools.pairwise(inside))
+
+
+viewer = napari.Viewer()
+source = viewer.add_image(
+    make_synthetic((128, 512, 512), cells=300), name="volume", scale=(1, 0.3, 0.3), units=("um",) * 3
+)
+heartbeat = Heartbeat()
+inserting = []
+viewer.layers.events.inserting.connect(lambda: inserting.append(time.perf_counter()))
+
+
+def one_run(begin, running):
+    """Seconds until the layer arrives, and the longest pauses before and after."""
+    inserting.clear()
+    start = time.perf_counter()
+    begin()
+    let_work(lambda: not running())
+    settle(0.4)
+    stop = time.perf_counter()
+    arrived = inserting[0]
+    viewer.layers.remove(viewer.layers[1])
+    settle(0.3)
+    return arrived - start, heartbeat.pause(start, arrived), heartbeat.pause(arrived, stop)
+
+
+def show(name, begin, running):
+    one_run(begin, running)  # loads kernels
+    runs = [one_run(begin, running) for _ in range(7)]
+    took, adjusting, adding = (statistics.median(column) * 1e3 for column in zip(*runs, strict=True))
+    worst = max(pause for _, pause, _ in runs) * 1e3
+    print(f"{name:26}{took:7.0f} ms{adjusting:10.0f} ms{worst:9.0f} ms{adding:10.0f} ms", flush=True)
+
+
+print("128 x 512 x 512 uint16; medians of 7; a pause while adjusting: at most 100 ms")
+print(f"{'':26}{'job':>10}{'adjusting':>13}{'worst':>12}{'adding':>13}")
+for name in NAMES:
+    _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", name)
+    settle()
+    show(name, lambda w=widget: click(w.buttons[0]), lambda w=widget: w.running)
+show(
+    "napari, the same array",
+    lambda: viewer.layers.insert(1, napari.layers.Image(source.data, contrast_limits=(0, 4095))),
+    lambda: False,
+)
+
+# pressed by a timer while the job runs, as by a user: the event loop is not waited for
+cancelled = []
+for _ in range(9):
+    pressed = []
+
+    def press(pressed=pressed):
+        if not pressed and widget.running and widget.bar.value > 10:
+            pressed.append(time.perf_counter())
+            click(widget.buttons[1])
+
+    timer = QTimer()
+    timer.timeout.connect(press)
+    timer.start(1)
+    click(widget.buttons[0])
+    let_work(lambda: not widget.running)
+    timer.stop()
+    cancelled.append(time.perf_counter() - pressed[0])
+print(
+    f"Cancel, pressed in the middle: over after {statistics.median(cancelled) * 1e3:.0f} ms (median of 9, worst "
+    f"{max(cancelled) * 1e3:.0f} ms; at most 200 ms); layers afterwards: {[layer.name for layer in viewer.layers]}"
+)
+viewer.close()
