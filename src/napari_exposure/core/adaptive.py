@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, Fit, InRange, adjust, parameter
+from napari_exposure.core.adjustment import Adjustment, Fit, InRange, adjust, check_counted, parameter
 from napari_exposure.core.blocks import count, share
 from napari_exposure.core.intensity import Percentiles, check_number, result_dtype, result_range, working_dtype
 from napari_exposure.core.jit import kernel, kernel_steps
@@ -86,6 +86,7 @@ class AdaptiveEqualization(Adjustment):
             tables = np.zeros((*_three(grid.shape, 1), self.nbins + 1), np.float32)
         else:
             counts = yield from share(_tile_counts(volume, grid, lo, hi, self.nbins), 0.4, 1)
+            check_counted(counts.sum(), volume)
             tables = tile_functions(counts, self.clip_limit)
         return TilesFit(lo, hi, bottom, top, grid, tables, volume.dtype, out_dtype)
 

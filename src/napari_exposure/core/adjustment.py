@@ -230,28 +230,30 @@ class Adjustment(ABC):
         if in_range == "dtype" and volume.dtype.kind == "u":
             return dtype_range(volume.dtype, negative=False)
         if isinstance(in_range, Percentiles):
-            lo, hi = yield from percentile_steps(volume, (in_range.low, in_range.high))
-            if math.isfinite(lo) and math.isfinite(hi) and lo < hi:
-                return _check_width(lo, hi)
+            found = yield from percentile_steps(volume, (in_range.low, in_range.high))
+            if found and math.isfinite(found[0]) and math.isfinite(found[1]) and found[0] < found[1]:
+                return _check_width(*found)
         # also where the percentiles coincide (nearly all voxels alike) or are infinite
-        lo, hi, total = yield from extent_steps(volume)
-        if not total or math.isnan(lo):
-            if volume.lead == ():
-                raise ValueError(_nothing_counted(volume))
+        lo, hi = yield from extent_steps(volume)
+        if math.isnan(lo):
+            check_counted(0, volume)
             return 0.0, 0.0
         if in_range == "dtype":
             return dtype_range(volume.dtype, negative=lo < 0)
         return _check_width(lo, hi)
 
 
-def _nothing_counted(volume: Volume) -> str:
+def check_counted(total: int, volume: Volume) -> None:
+    """Raise if nothing was counted; of many volumes or planes that have fits of their own, some may be empty."""
+    if total or volume.lead:
+        return
     reasons = []
     if volume.mask is not None:
         reasons.append("the mask selects no such voxel")
     if volume.ignore_zeros:
         reasons.append("zeros are ignored")
     why = f" ({' and '.join(reasons)})" if reasons else ": all are NaN or infinite"
-    return f"There is no finite voxel to count{why}. Choose another mask or volume."
+    raise ValueError(f"There is no finite voxel to count{why}. Choose another mask or volume.")
 
 
 def _check_width(lo, hi):
@@ -304,8 +306,8 @@ class Fit:
 
     @property
     def constant(self) -> bool:
-        """Whether only one intensity was found."""
-        return self.lo == self.hi
+        """Whether only one intensity was found, so that the result has no more."""
+        return self.lo == self.hi and self.span != 0
 
     @property
     def upper(self) -> float:
@@ -397,6 +399,8 @@ class Transform:
             raise ValueError(f"A block of shape {shape} at {offset} does not lie in the volume of shape {self.shape}.")
         if out is None:
             out = np.empty(block.shape, self.out_dtype)
+        if not block.size:
+            return out
         values = value_channel(block) if self.rgb else block
         values = np.require(values, working_dtype(self.dtype), ["C", "A"])
         mapped = np.empty(shape, self.out_dtype) if self.rgb else out

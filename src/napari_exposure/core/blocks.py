@@ -181,14 +181,16 @@ def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
 
 
 def share(steps: Steps, start: float, stop: float) -> Steps:
-    """Make `steps` a part of a longer job, from fraction `start` to `stop` of it."""
+    """Make `steps` a part of a longer job, from fraction `start` to `stop` of it; it never runs back."""
+    reached = start
     with closing(steps):
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
                 return end.value
-            yield Step(step.what, start + (stop - start) * step.fraction)
+            reached = max(reached, start + (stop - start) * step.fraction)
+            yield Step(step.what, reached)
 
 
 def drain(steps: Steps, bar: Callable | None = None):

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, adjust, parameter
+from napari_exposure.core.adjustment import Adjustment, adjust, check_counted, parameter
 from napari_exposure.core.blocks import count, share
 from napari_exposure.core.histogram import histogram_steps
 from napari_exposure.core.intensity import (
@@ -63,11 +63,13 @@ class HistogramEqualization(Adjustment):
             return constant
         if self.method == "rank" and not is_lookup(volume.dtype):
             ordered = yield from share(_sorted_steps(volume, lo, hi), 0.4, 1)
+            check_counted(len(ordered), volume)
             starts = np.concatenate([[0], np.flatnonzero(np.diff(ordered)) + 1])
-            if len(starts) == 1:
+            if len(ordered) == 0 or len(starts) == 1:
                 return constant
             return StepsFit(lo, hi, *fixed, ordered[starts], starts / starts[-1])
         found = yield from share(histogram_steps(volume, self.nbins, (lo, hi)), 0.4, 1)
+        check_counted(found.total, volume)
         low, high = np.clip((found.minimum, found.maximum), lo, hi)
         if not low < high:
             return constant

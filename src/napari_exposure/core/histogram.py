@@ -158,9 +158,10 @@ def _interpolate(order_statistic, q: float, n: int) -> float:
     below = math.floor(position)
     t = position - below
     a = order_statistic(below)
-    if t == 0:
-        return float(a)
-    b = order_statistic(below + 1)
+    b = order_statistic(below + 1) if t else a
+    for value in (a, b):
+        if math.isinf(value):
+            return float(value)
     # from the nearer end, so that equal neighbours give themselves
     return float(a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t))
 
@@ -208,7 +209,9 @@ def _edges(dtype, lo, hi, nbins):
         width = math.ceil((hi - lo + 1) / nbins)
         return lo - 0.5 + width * np.arange(nbins + 1, dtype=np.float64)
     if lo == hi:
-        lo, hi = lo - 0.5, hi + 0.5
+        # half a unit as NumPy has it; more where float64 has no such steps
+        half = max(0.5, float(np.spacing(abs(lo))))
+        lo, hi = lo - half, hi + half
     return np.linspace(lo, hi, nbins + 1)
 
 
@@ -262,24 +265,24 @@ class _Extent:
 
 
 def extent_steps(volume: Volume) -> Steps:
-    """Exact finite minimum and maximum (NaN where there is none), and the voxels counted."""
+    """Exact finite minimum and maximum; NaN where nothing finite is counted."""
     if is_lookup(volume.dtype):
         found = yield from _values_steps(volume)
-        return found.minimum, found.maximum, found.total
+        return found.minimum, found.maximum
     extent = _Extent((yield from kernel_steps("extent", working_dtype(volume.dtype))))
     yield from count(volume, extent.visit, extent.merge, "finding the range")
-    return *(extent.finite or (math.nan, math.nan)), int(extent.tally[:3].sum())
+    return extent.finite or (math.nan, math.nan)
 
 
 def percentile_steps(volume: Volume, percentiles) -> Steps:
-    """Exact percentiles of any dtype; the generator returns a list of floats, NaN if nothing is counted.
+    """Exact percentiles of any dtype; the generator returns a list of floats, None if nothing is counted.
 
     Integers of up to 16 bits: one pass.  Others: a radix selection of the order statistics, 16 bits
     a pass (32-bit values two passes, 64-bit ones four), whatever the distribution.
     """
     if is_lookup(volume.dtype):
         found = yield from _values_steps(volume)
-        return [found.percentile(q) if found.total else math.nan for q in percentiles]
+        return [found.percentile(q) for q in percentiles] if found.total else None
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
     kernel = yield from kernel_steps("count_digits", unsigned)
@@ -308,7 +311,7 @@ def percentile_steps(volume: Volume, percentiles) -> Steps:
         if number == 0:
             n = int(counts[0].sum())
             if not n:
-                return [math.nan for _ in percentiles]
+                return None
             positions = [q / 100 * (n - 1) for q in percentiles]
             left = {r: r for p in positions for r in {math.floor(p), math.ceil(p)}}
             prefixes = dict.fromkeys(left, 0)
@@ -447,6 +450,6 @@ def percentile(volume, q, *, mask=None, ignore_zeros=False, rgb=False):
     """
     wanted = [check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q)]
     values = drain(percentile_steps(Volume(volume, mask, ignore_zeros, rgb), wanted))
-    if any(map(math.isnan, values)):
+    if values is None:
         raise ValueError("No voxel was counted, so there are no percentiles.")
     return values[0] if np.ndim(q) == 0 else np.array(values)

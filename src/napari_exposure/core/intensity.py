@@ -141,4 +141,4 @@ def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np
         out[..., channel] = np.rint(colour) if out.dtype.kind in "iu" else colour
     if block.shape[-1] == 4:
         alpha = block[..., 3]
-        out[..., 3] = alpha if out.dtype == block.dtype else alpha / top
+        out[..., 3] = alpha if out.dtype == block.dtype.newbyteorder("=") else alpha / top

@@ -188,10 +188,11 @@ def _map_knots(values, lo, hi, knots, bottom, span, out):
 
 
 def _map_steps(values, levels, heights, bottom, span, out):
-    """heights[k] for the values from levels[k] up to, not including, levels[k + 1]."""
+    """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
+    last = levels.size - 1
     for i in range(values.size):
         v = values[i]
-        y = np.nan if _is_nan(v) else heights[max(np.searchsorted(levels, v, side="right") - 1, 0)]
+        y = np.nan if _is_nan(v) else heights[min(np.searchsorted(levels, v), last)]
         out[i] = _cast(bottom + span * y, out)
 
 

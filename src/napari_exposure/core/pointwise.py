@@ -106,13 +106,13 @@ class KnotsFit(PointwiseFit):
 
 @dataclass(frozen=True, eq=False)
 class StepsFit(PointwiseFit):
-    """heights[k] from levels[k] up to, not including, levels[k + 1]."""
+    """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
 
     levels: np.ndarray
     heights: np.ndarray
 
     def curve(self, values):
-        return self.heights[np.maximum(np.searchsorted(self.levels, values, side="right") - 1, 0)]
+        return self.heights[np.minimum(np.searchsorted(self.levels, values), len(self.levels) - 1)]
 
     _kernel_name = "map_steps"
 

@@ -1,0 +1,59 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+START = """
+import warnings
+import numpy as np
+import napari_exposure.core as core
+
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(0)
+whole = rng.integers(0, 65536, (4, 7, 9)).astype(np.uint16)
+real = rng.normal(size=(4, 7, 9)).astype(np.float32)
+real[0, 0, :3] = np.nan, np.inf, -np.inf
+"""
+EVERYTHING = """
+# many blocks, whose borders cut tiles
+core.blocks.contiguous_blocks.__defaults__ = (40,)
+for volume in (whole, real):
+    for per in ("dataset", "plane"):
+        core.clip_percentiles(volume, 5, 95, mask=volume > 0, per=per)
+    core.equalize_hist(volume)
+core.equalize_hist(real, in_range=(-1e-30, 1e-30))
+core.adjust_gamma(whole, 0.5, in_range=(-5, 1e5))
+for kernel_size in (1, 2.5, 100):
+    core.equalize_adapthist(whole, kernel_size, nbins=16, ignore_zeros=True)
+core.equalize_adapthist(whole, 3, in_range=(40000.5, 40001.5))
+"""
+
+
+@pytest.fixture(scope="module")
+def run_checked(tmp_path_factory):
+    """Run code in a Python whose kernels check their indices: usually a wrong one writes anywhere, unseen."""
+    # with a cache of its own: numba would take kernels without the check from the usual one
+    checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("numba"))}
+
+    def run(code):
+        command = [sys.executable, "-c", START + code]
+        done = subprocess.run(
+            command, env=os.environ | checked, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+def test_kernels_stay_in_bounds(run_checked):
+    run_checked(EVERYTHING)
+
+
+def test_kernels_stay_in_bounds_of_a_huge_constant(run_checked):
+    # half a unit to either side is lost in the rounding of such numbers
+    run_checked("assert core.histogram(np.full((3, 4), 1e30, np.float32)).counts.sum() == 12")
+
+
+def test_kernels_stay_in_bounds_of_an_empty_block(run_checked):
+    run_checked("assert core.AdaptiveEqualization(3).fit(whole)(whole[:, :0]).shape == (4, 0, 9)")
