@@ -287,6 +287,22 @@ def test_results_go_where_one_wants_them(fitted):
         np.testing.assert_array_equal(out, whole[3:5])
 
 
+def test_a_wrong_place_for_results_is_refused(fitted):
+    # a kernel would write beyond it, or to a copy that nobody sees
+    volume, results = fitted
+    for transform, _ in results:
+        dtype = transform.out_dtype
+        for out in (
+            np.zeros((2, 11, 40), dtype),
+            np.zeros((11, 2, 37), dtype),
+            np.zeros((2, 11, 74), dtype)[:, :, ::2],
+            np.zeros((2, 22, 37), dtype)[:, ::2],
+            np.zeros((2, 11, 37), np.float64),
+        ):
+            with pytest.raises((TypeError, ValueError), match=r"\bout\b"):
+                transform(volume[:2], (0, 0, 0), out)
+
+
 @pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5), (3, 4, 0)])
 def test_an_empty_block_gives_an_empty_result(fitted, shape):
     # dask asks so for the dtype of a result

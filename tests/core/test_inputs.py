@@ -278,6 +278,22 @@ def test_constant_planes_are_told(verb):
 
 
 @every_verb
+@pytest.mark.parametrize("in_range", ["data", (0, 40000)])
+def test_planes_without_counted_voxels_are_told(verb, in_range):
+    volume = reference.make_volume("uint16", (4, 9, 10))
+    mask = np.ones(volume.shape, bool)
+    mask[2] = False
+    if verb is adjust_gamma and in_range != "data":
+        # a given range needs no voxel
+        np.testing.assert_array_equal(run(verb, volume, mask=mask, per="plane", in_range=in_range)[2] > 0, True)
+        return
+    with pytest.warns(UserWarning, match="1 of 4 planes"):
+        result = run(verb, volume, mask=mask, per="plane", in_range=in_range)
+    for z in (0, 1, 3):
+        np.testing.assert_array_equal(result[z], run(verb, volume[z], in_range=in_range))
+
+
+@every_verb
 def test_infinities_beside_a_constant_clamp(verb):
     volume = np.array([[2, 2, 2], [2, np.inf, -np.inf]], np.float32)
     with warnings.catch_warnings():

@@ -260,7 +260,9 @@ def test_progress_stands_in_the_widget_and_in_the_activity_dock(qtbot, viewer, o
 
     qtbot.waitUntil(look, timeout=30_000)
     assert any("counting" in text.lower() for text in bars)
-    assert len(set(percents)) > 5
+    # shown some times a second only
+    assert len(set(percents)) > 2
+    assert percents == sorted(percents) or percents[-1] == 0
     assert not dialog.findChildren(type_of_bar) or not widget.running
 
 
