@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # the unit of layers whose voxel size nobody has set
-PIXEL = "pixel"
+PIXEL = "px"
 METADATA_KEY = "napari_exposure"
 CARRIED = (
     "scale",
@@ -175,7 +175,7 @@ def voxel_size(layer) -> tuple[tuple[float, ...], str]:
                 "do not convert into each other; set layer.units."
             )
         scale[axis] = (scale[axis] * unit).to(units[-1]).magnitude
-    return tuple(scale.tolist()), f"{units[-1]:~P}"
+    return tuple(scale.tolist()), PIXEL if units[-1] == "pixel" else f"{units[-1]:~P}"
 
 
 def mask_array(mask, source: Source):

@@ -177,7 +177,7 @@ def test_unknown_voxel_size_is_a_warning(viewer, open_widget, volume):
     viewer.add_image(volume)
     widget = open_widget("Adaptive equalization")
     assert "No voxel size is known" in widget.kernel_size[2].value
-    assert widget.kernel_size.label == "Tile edge (pixel)"
+    assert widget.kernel_size.label == "Tile edge (px)"
 
 
 @pytest.mark.parametrize(

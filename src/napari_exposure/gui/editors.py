@@ -27,7 +27,7 @@ def text() -> widgets.Label:
 
 def warn(sentence: str) -> str:
     """A sentence that stands out, readable on napari's dark and light themes."""
-    return f"<span style='color:#d08020'>⚠ {sentence}</span>"
+    return f"<span style='color:#c87000'>⚠ {sentence}</span>"
 
 
 def times(numbers) -> str:
