@@ -98,6 +98,21 @@ def test_a_closed_walk_leaves_nothing_behind(two_threads):
     assert 2 <= len(worked) <= 6
 
 
+def test_a_closed_walk_drops_what_has_not_begun(two_threads):
+    begun, release = [], threading.Event()
+
+    def work(block):
+        begun.append(block)
+        # from block 1 on both threads are held, so that block 3 can only wait in the queue
+        assert block == 0 or release.wait(60)
+
+    steps = walk(range(100), work, lambda _: None, "")
+    next(steps)
+    threading.Timer(1, release.set).start()
+    steps.close()
+    assert 3 not in begun
+
+
 def test_an_exception_in_work_is_told_and_leaves_nothing_behind(two_threads):
     worked = []
 

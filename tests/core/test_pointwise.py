@@ -188,6 +188,14 @@ def test_clip_of_negatives_with_float32_output(dtype, low, high):
     np.testing.assert_allclose(result, np.clip((volume - lo) / (hi - lo), 0, 1), rtol=0, atol=1e-6)
 
 
+def test_signed_data_from_zero_on_do_not_become_negative():
+    volume = np.arange(0, 1000, dtype=np.int16).reshape(10, 100)
+    for result in (clip_percentiles(volume, 0, 100), equalize_hist(volume, method="rank")):
+        assert (result.min(), result.max()) == (0, 32767)
+    shifted = clip_percentiles(volume - np.int16(1), 0, 100)
+    assert (shifted.min(), shifted.max()) == (-32768, 32767)
+
+
 def test_clip_of_the_real_volume(nuclei):
     assert_near(clip_percentiles(nuclei), expected_clip(nuclei, 0.5, 99.5))
 

@@ -82,12 +82,14 @@ class AdaptiveEqualization(Adjustment):
         grid = self.grid(volume.shape[lead:], spacing)
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = result_range(volume.dtype, out_dtype, lo)
-        if lo == hi:
-            tables = np.zeros((*_three(grid.shape, 1), self.nbins + 1), np.float32)
-        else:
+        tables = np.zeros((*_three(grid.shape, 1), self.nbins + 1), np.float32)
+        if lo < hi:
             counts = yield from share(_tile_counts(volume, grid, lo, hi, self.nbins), 0.4, 1)
             check_counted(counts.sum(), volume)
-            tables = tile_functions(counts, self.clip_limit)
+            if counts.any():
+                tables = tile_functions(counts, self.clip_limit)
+            else:
+                hi = lo
         return TilesFit(lo, hi, bottom, top, grid, tables, volume.dtype, out_dtype)
 
 

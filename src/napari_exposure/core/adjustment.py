@@ -306,8 +306,11 @@ class Fit:
 
     @property
     def constant(self) -> bool:
-        """Whether only one intensity was found, so that the result has no more."""
-        return self.lo == self.hi and self.span != 0
+        """Whether the result is only the lowest value: one intensity was found, or none, which reads as 0.
+
+        Another intensity that stays what it is, as `Gamma` has it, is no loss.
+        """
+        return self.lo == self.hi and (self.span != 0 or self.lo == 0)
 
     @property
     def upper(self) -> float:
@@ -387,7 +390,7 @@ class Transform:
         Raises
         ------
         TypeError, ValueError
-            If the block has another dtype, or does not lie in the volume.
+            If the block has another dtype, or does not lie in the volume, or `out` does not fit.
         """
         block = np.asarray(block)
         if block.dtype.newbyteorder("=") != self.dtype:
@@ -399,6 +402,11 @@ class Transform:
             raise ValueError(f"A block of shape {shape} at {offset} does not lie in the volume of shape {self.shape}.")
         if out is None:
             out = np.empty(block.shape, self.out_dtype)
+        elif out.shape != block.shape or out.dtype != self.out_dtype or not out.flags.c_contiguous:
+            raise ValueError(
+                f"out must be C-contiguous, of shape {block.shape} and dtype {self.out_dtype}; it has shape {out.shape} "
+                f"and dtype {out.dtype}."
+            )
         if not block.size:
             return out
         values = value_channel(block) if self.rgb else block

@@ -248,6 +248,11 @@ class _Extent:
         self.tally = np.zeros(4, np.int64)
 
     def visit(self, block, values, counted):
+        if not counted.size:
+            # NumPy's are vectorised, and show by NaN or infinity that they do not suffice
+            low, high = float(values.min()), float(values.max())
+            if math.isfinite(low) and math.isfinite(high):
+                return np.array([low, high]), np.array([values.size, 0, 0, 0])
         bounds, tally = np.array([np.inf, -np.inf]), np.zeros(4, np.int64)
         self.kernel(values.reshape(-1), counted.reshape(-1), bounds, tally)
         return bounds, tally

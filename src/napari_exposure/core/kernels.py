@@ -168,13 +168,73 @@ def _map_table(values, first, table, out):
         out[i] = table[np.uint64(min(max(np.int64(values[i]) - first, 0), last))]
 
 
-def _map_power(values, lo, hi, exponent, gain, bottom, span, out):
-    gamma = exponent[0]
+def _map_power(values, lo, hi, gamma, gain, bottom, span, out):
+    """In double precision, for integers of 32 bits."""
     for i in range(values.size):
-        # floats in single precision: right to 1e-7, and twice as fast as double
-        y = exponent.dtype.type(_position(values[i], lo, hi, 1.0)) ** gamma
-        y = np.nan if _is_nan(values[i]) else min(gain * np.float64(y), 1.0)
-        out[i] = _cast(bottom + span * y, out)
+        out[i] = _cast(bottom + span * min(gain * _position(values[i], lo, hi, 1.0) ** gamma, 1.0), out)
+
+
+def _fit_polynomial(function, low, high, degree):
+    """Coefficients of a polynomial near the minimax one, the constant term first."""
+    fitted = np.polynomial.Chebyshev.interpolate(function, degree, domain=[low, high])
+    return tuple(np.float32(c) for c in fitted.convert(kind=np.polynomial.Polynomial).coef)
+
+
+# log2(1 + t) / t and (2 ** f - 1) / f: right to 1e-7, and exact where the results are 0 and 1; an odd degree has no
+# node at f = 0
+_LOG2 = _fit_polynomial(lambda t: np.log2(1 + t) / t, 0.5**0.5 - 1, 2**0.5 - 1, 10)
+_EXP2 = _fit_polynomial(lambda f: (2**f - 1) / f, -0.5, 0.5, 7)
+_CHUNK = 1024
+
+
+@register_jitable
+def _horner(coefficients, x):
+    y = coefficients[len(coefficients) - 1]
+    for power in range(len(coefficients) - 1):
+        y = y * x + coefficients[len(coefficients) - 2 - power]
+    return y
+
+
+def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
+    """In single precision, for floats; written so that it vectorises, several times as fast as the C library's."""
+    position = np.empty(_CHUNK, np.float32)
+    exponent = np.empty(_CHUNK, np.float32)
+    mantissa = np.empty(_CHUNK, np.float32)
+    power = np.empty(_CHUNK, np.float32)
+    position_bits = position.view(np.int32)
+    mantissa_bits = mantissa.view(np.int32)
+    power_bits = power.view(np.int32)
+    one = np.float32(1)
+    half = np.float32(0.5)
+    root = np.float32(2**0.5)
+    smallest = np.float32(1.17549435e-38)
+    g = np.float32(gamma)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        result = out[start : start + _CHUNK]
+        n = part.size
+        for i in range(n):
+            position[i] = _position(part[i], lo, hi, 1.0)
+        for i in range(n):
+            bits = position_bits[i]
+            exponent[i] = np.float32((bits >> np.int32(23)) - np.int32(127))
+            mantissa_bits[i] = (bits & np.int32(0x7FFFFF)) | np.int32(0x3F800000)
+        for i in range(n):
+            m = mantissa[i]
+            e = exponent[i]
+            e = e + one if m > root else e
+            t = (m * half if m > root else m) - one
+            log = _horner(_LOG2, t)
+            p = g * (e + t * log)
+            p = p if p > np.float32(-126) else np.float32(-126)
+            whole = np.floor(p + half)
+            f = p - whole
+            mantissa[i] = one + f * _horner(_EXP2, f)
+            power_bits[i] = (np.int32(whole) + np.int32(127)) << np.int32(23)
+        for i in range(n):
+            y = mantissa[i] * power[i] if position[i] >= smallest else np.float32(0)
+            y = np.nan if _is_nan(part[i]) else min(gain * np.float64(y), 1.0)
+            result[i] = _cast(bottom + span * y, result)
 
 
 def _map_knots(values, lo, hi, knots, bottom, span, out):
@@ -199,6 +259,19 @@ def _map_steps(values, levels, heights, bottom, span, out):
 # --- adaptive equalization --------------------------------------------------------------
 
 
+@register_jitable
+def _runs(index):
+    """Where runs of the same tile begin along an axis, and behind them its end."""
+    starts = np.empty(index.size + 1, np.int64)
+    found = 0
+    for x in range(index.size):
+        if x == 0 or index[x] != index[x - 1]:
+            starts[found] = x
+            found += 1
+    starts[found] = index.size
+    return starts[: found + 1]
+
+
 def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
     """counts[z, y, x, 0 or 1, bin]: two half histograms a tile hide the store latency.
 
@@ -207,39 +280,39 @@ def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
     masked = counted.size > 0
     nx = block.shape[2]
     nbins = counts.shape[4] - 1
+    scale = np.float64(nbins)
+    top = scale - 1.0
     bins = np.empty(nx, np.uint32)
     one = np.uint32(1)
+    runs = _runs(x_tile)
     for z in range(block.shape[0]):
         for y in range(block.shape[1]):
             row = block[z, y]
             for x in range(nx):
-                j = min(np.int32(_position(row[x], lo, hi, float(nbins))), np.int32(nbins - 1))
-                bins[x] = nbins if _is_nan(row[x]) else j
+                j = np.floor(_position(row[x], lo, hi, scale))
+                bins[x] = nbins if _is_nan(row[x]) else np.int32(j if j < top else top)
             if masked:
                 for x in range(nx):
                     if not counted[z, y, x]:
                         bins[x] = nbins
-            start = 0
-            while start < nx:
-                tile = x_tile[start]
-                stop = start
-                while stop < nx and x_tile[stop] == tile:
-                    stop += 1
+            for run in range(runs.size - 1):
+                # views that begin at 0: their indices need no check for counting from the end
+                part = bins[runs[run] : runs[run + 1]]
+                tile = x_tile[runs[run]]
                 even = counts[z_tile[z], y_tile[y], tile, 0]
                 odd = counts[z_tile[z], y_tile[y], tile, 1]
-                pairs = stop - (stop - start) % 2
-                for x in range(start, pairs, 2):
-                    even[bins[x]] += one
-                    odd[bins[x + 1]] += one
-                if pairs < stop:
-                    even[bins[pairs]] += one
-                start = stop
+                for i in range(part.size // 2):
+                    even[part[2 * i]] += one
+                    odd[part[2 * i + 1]] += one
+                if part.size % 2:
+                    even[part[part.size - 1]] += one
 
 
 def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left, x_weight, bottom, span, out):
     """Blend tile functions along z once a plane, along y once a row, along x per voxel."""
     nz, ny, nx, knots = tables.shape
-    nbins = knots - 1
+    scale = np.float64(knots - 1)
+    top = scale - 1.0
     width = block.shape[2]
     # only the tiles that this block touches
     y_first = y_left[0]
@@ -251,6 +324,7 @@ def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left
     bins = np.empty(width, np.uint32)
     fractions = np.empty(width, np.float32)
     blended = np.empty(width, np.float32)
+    runs = _runs(x_left)
     for z in range(block.shape[0]):
         near = tables[z_left[z]]
         far = tables[min(z_left[z] + 1, nz - 1)]
@@ -268,26 +342,29 @@ def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left
                     line[q, j] = upper[q, j] + w * (lower[q, j] - upper[q, j])
             row = block[z, y]
             for x in range(width):
-                u = _position(row[x], lo, hi, float(nbins))
-                j = min(np.int32(u), np.int32(nbins - 1))
-                bins[x] = j
+                u = _position(row[x], lo, hi, scale)
+                j = np.floor(u)
+                j = j if j < top else top
+                bins[x] = np.int32(j)
                 # NaN goes on through its fraction
                 fractions[x] = np.float32(np.nan) if _is_nan(row[x]) else np.float32(u - j)
-            start = 0
-            while start < width:
+            for run in range(runs.size - 1):
+                start = runs[run]
+                stop = runs[run + 1]
                 tile = x_left[start]
-                stop = start
-                while stop < width and x_left[stop] == tile:
-                    stop += 1
                 a = line[tile - x_first]
                 b = line[min(tile + 1, nx - 1) - x_first]
-                for x in range(start, stop):
-                    j = bins[x]
-                    f = fractions[x]
+                # views that begin at 0: their indices need no check for counting from the end
+                part = bins[start:stop]
+                part_fractions = fractions[start:stop]
+                part_weight = x_weight[start:stop]
+                part_blended = blended[start:stop]
+                for i in range(part.size):
+                    j = part[i]
+                    f = part_fractions[i]
                     left = a[j] + f * (a[j + 1] - a[j])
                     right = b[j] + f * (b[j + 1] - b[j])
-                    blended[x] = left + x_weight[x] * (right - left)
-                start = stop
+                    part_blended[i] = left + part_weight[i] * (right - left)
             result = out[z, y]
             for x in range(width):
                 result[x] = _cast(bottom + span * blended[x], result)
@@ -299,11 +376,6 @@ def _read(dtype, ndim):
 
 def _write(dtype, ndim):
     return types.Array(dtype, ndim, "C")
-
-
-def power_dtype(dtype):
-    """The precision of powers: that of the data."""
-    return types.float32 if isinstance(dtype, types.Float) else types.float64
 
 
 _i, _f = types.int64, types.float64
@@ -322,10 +394,8 @@ _KERNELS = {
         lambda t: (_read(t, 1), _mask1, _i, types.uint64, _i, _write(_i, 1)),
     ),
     "map_table": (_map_table, lambda t, o: (_read(t, 1), _i, _read(o, 1), _write(o, 1))),
-    "map_power": (
-        _map_power,
-        lambda t, o: (_read(t, 1), _f, _f, _read(power_dtype(t), 1), _f, _f, _f, _write(o, 1)),
-    ),
+    "map_power": (_map_power, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
+    "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
     "count_tiles": (

@@ -82,11 +82,12 @@ class PowerFit(PointwiseFit):
     def curve(self, values):
         return np.minimum(self.gain * self.position(values) ** self.gamma, 1)
 
-    _kernel_name = "map_power"
+    @property
+    def _kernel_name(self):
+        return "map_power_single" if self.dtype.kind == "f" else "map_power"
 
     def _kernel_parameters(self):
-        exponent = np.array([self.gamma], np.float32 if self.dtype.kind == "f" else np.float64)
-        return self.lo, self.upper, exponent, self.gain
+        return self.lo, self.upper, self.gamma, self.gain
 
 
 @dataclass(frozen=True, eq=False)
