@@ -404,8 +404,8 @@ class Transform:
             out = np.empty(block.shape, self.out_dtype)
         elif out.shape != block.shape or out.dtype != self.out_dtype or not out.flags.c_contiguous:
             raise ValueError(
-                f"out must be C-contiguous, of shape {block.shape} and dtype {self.out_dtype}; it has shape {out.shape} "
-                f"and dtype {out.dtype}."
+                f"out must be C-contiguous, of shape {block.shape} and dtype {self.out_dtype}; it has shape "
+                f"{out.shape} and dtype {out.dtype}."
             )
         if not block.size:
             return out
