@@ -101,9 +101,10 @@ show(
 cancelled = []
 for _ in range(9):
     pressed = []
+    begun = time.perf_counter()
 
-    def press(pressed=pressed):
-        if not pressed and widget.running and widget.bar.value > 10:
+    def press(pressed=pressed, begun=begun):
+        if not pressed and widget.running and time.perf_counter() - begun > 0.08:
             pressed.append(time.perf_counter())
             click(widget.buttons[1])
 
@@ -113,9 +114,10 @@ for _ in range(9):
     click(widget.buttons[0])
     let_work(lambda: not widget.running)
     timer.stop()
-    cancelled.append(time.perf_counter() - pressed[0])
+    if pressed:  # else it was quicker than 80 ms
+        cancelled.append(time.perf_counter() - pressed[0])
 print(
-    f"Cancel, pressed in the middle: over after {statistics.median(cancelled) * 1e3:.0f} ms (median of 9, worst "
-    f"{max(cancelled) * 1e3:.0f} ms; at most 200 ms); layers afterwards: {[layer.name for layer in viewer.layers]}"
+    f"Cancel, pressed in the middle: over after {statistics.median(cancelled) * 1e3:.0f} ms (median of "
+    f"{len(cancelled)}, worst {max(cancelled) * 1e3:.0f} ms; at most 200 ms); layers afterwards: {[layer.name for layer in viewer.layers]}"
 )
 viewer.close()

@@ -419,3 +419,19 @@ def test_progress_never_runs_back(adjustment, dtype, small_blocks):
     assert fractions[-1] == pytest.approx(1)
     assert result.shape == volume.shape
     assert transform.adjustment == adjustment
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"adjustment": "Gamma", "gamma": "a"},
+        {"adjustment": "Gamma", "in_range": {"percentiles": [1]}},
+        {"adjustment": "Gamma", "in_range": {"percentiles": ["a", 1]}},
+        {"adjustment": "Gamma", "output": ["dtype"]},
+        {"adjustment": ["Gamma"]},
+        {"adjustment": "AdaptiveEqualization", "nbins": 2.7},
+    ],
+)
+def test_plain_data_of_the_wrong_kind_are_a_value_error(plain):
+    with pytest.raises(ValueError, match=r"Gamma|AdaptiveEqualization"):
+        Adjustment.from_dict(plain)

@@ -10,7 +10,14 @@ import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, Fit, InRange, adjust, check_counted, parameter
 from napari_exposure.core.blocks import count, share
-from napari_exposure.core.intensity import Percentiles, check_number, result_dtype, result_range, working_dtype
+from napari_exposure.core.intensity import (
+    Percentiles,
+    check_count,
+    check_number,
+    result_dtype,
+    result_range,
+    working_dtype,
+)
 from napari_exposure.core.jit import kernel, kernel_steps
 from napari_exposure.core.tiles import TileGrid, tile_grid
 
@@ -59,7 +66,7 @@ class AdaptiveEqualization(Adjustment):
         elif self.kernel_size is not None:
             self._set("kernel_size", check_number(self.kernel_size, "kernel_size", above=0))
         self._set("clip_limit", check_number(self.clip_limit, "clip_limit"))
-        self._set("nbins", int(check_number(self.nbins, "nbins", low=2, high=65536)))
+        self._set("nbins", check_count(self.nbins, "nbins", low=2, high=65536))
 
     def grid(self, shape: tuple[int, ...], spacing: tuple[float, ...]) -> TileGrid:
         """The tiles that a volume of this spatial shape gets."""

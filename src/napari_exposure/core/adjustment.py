@@ -129,17 +129,20 @@ class Adjustment(ABC):
         known = {cls.__name__: cls for cls in Adjustment.__subclasses__()}
         values = dict(plain)
         name = values.pop("adjustment", None)
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(f"Unknown adjustment {name!r}; known are {', '.join(known)}.")
         fields = {field.name for field in dataclasses.fields(known[name])}
         if strange := sorted(set(values) - fields):
             raise ValueError(f"{name} has no parameter {', '.join(strange)}; it has {', '.join(sorted(fields))}.")
-        for key, value in values.items():
-            if isinstance(value, dict) and set(value) == {"percentiles"}:
-                values[key] = Percentiles(*value["percentiles"])
-            elif isinstance(value, list):
-                values[key] = tuple(value)
-        return known[name](**values)
+        try:
+            for key, value in values.items():
+                if isinstance(value, dict) and set(value) == {"percentiles"}:
+                    values[key] = Percentiles(*value["percentiles"])
+                elif isinstance(value, list):
+                    values[key] = tuple(value)
+            return known[name](**values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}: {error}") from None
 
     def fit(self, volume, *, mask=None, spacing=None, rgb=False) -> Transform:
         """Read the statistics of a volume.

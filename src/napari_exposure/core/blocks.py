@@ -23,10 +23,14 @@ _NOTHING_MASKED = np.empty(0, bool)
 
 @dataclass(frozen=True)
 class Step:
-    """How far a job is: what it is doing, and how much of all its work is done, in [0, 1]."""
+    """How far a job is: what it is doing, and how much of all its work is done, in [0, 1].
+
+    `slow` says that the next step may take seconds, so that this one is worth showing at once.
+    """
 
     what: str
     fraction: float
+    slow: bool = False
 
 
 Steps = Generator[Step, None, object]
@@ -190,7 +194,7 @@ def share(steps: Steps, start: float, stop: float) -> Steps:
             except StopIteration as end:
                 return end.value
             reached = max(reached, start + (stop - start) * step.fraction)
-            yield Step(step.what, reached)
+            yield replace(step, fraction=reached)
 
 
 def drain(steps: Steps, bar: Callable | None = None):
@@ -216,7 +220,7 @@ def drain(steps: Steps, bar: Callable | None = None):
             except StopIteration as end:
                 return end.value
             now = int(100 * step.fraction)
-            if now > at:
+            if now > at or step.slow:
                 shown.set_description(step.what)
                 shown.update(now - at)
                 at = now

@@ -13,7 +13,7 @@ from napari_exposure.core.blocks import count, share
 from napari_exposure.core.histogram import histogram_steps
 from napari_exposure.core.intensity import (
     check_choice,
-    check_number,
+    check_count,
     is_lookup,
     result_dtype,
     result_range,
@@ -50,7 +50,7 @@ class HistogramEqualization(Adjustment):
 
     def __post_init__(self):
         super().__post_init__()
-        self._set("nbins", int(check_number(self.nbins, "nbins", low=2, high=65536)))
+        self._set("nbins", check_count(self.nbins, "nbins", low=2, high=65536))
         check_choice(self.method, "method", METHODS)
 
     def _fit_group(self, volume, spacing):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_exposure.core.blocks import Steps, Volume, count, drain, share
-from napari_exposure.core.intensity import check_number, is_lookup, working_dtype
+from napari_exposure.core.intensity import check_count, check_number, is_lookup, working_dtype
 from napari_exposure.core.jit import kernel_steps
 
 __all__ = ["Histogram", "cumulative_distribution", "histogram", "percentile"]
@@ -389,7 +389,7 @@ def histogram(volume, nbins=256, *, range=None, mask=None, ignore_zeros=False, r
         if not lo < hi:
             raise ValueError(f"range must be (low, high) with low < high, got {range!r}.")
         range = lo, hi
-    return drain(histogram_steps(checked, int(check_number(nbins, "nbins", low=1, high=1 << 24)), range))
+    return drain(histogram_steps(checked, check_count(nbins, "nbins", low=1, high=1 << 24), range))
 
 
 def cumulative_distribution(volume, nbins=256, *, mask=None, ignore_zeros=False, rgb=False):
@@ -427,7 +427,8 @@ def cumulative_distribution(volume, nbins=256, *, mask=None, ignore_zeros=False,
 def percentile(volume, q, *, mask=None, ignore_zeros=False, rgb=False):
     """Exact percentiles of a volume without sorting or copying it.
 
-    Equal to ``numpy.nanpercentile(volume, q, method="linear")``.
+    Equal to ``numpy.nanpercentile(volume, q, method="linear")``; between a number and an infinity it is
+    the infinity, where NumPy gives NaN.
 
     Parameters
     ----------

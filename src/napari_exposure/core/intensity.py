@@ -23,8 +23,8 @@ class Percentiles:
 
     Raises
     ------
-    ValueError
-        If the two are not in that order.
+    TypeError, ValueError
+        If they are not numbers, or not in that order.
 
     Examples
     --------
@@ -37,10 +37,11 @@ class Percentiles:
     high: float
 
     def __post_init__(self):
-        if not 0 <= self.low < self.high <= 100:
+        low, high = (check_number(value, "Percentiles", low=0, high=100) for value in (self.low, self.high))
+        if not low < high:
             raise ValueError(f"Percentiles need 0 <= low < high <= 100, got low={self.low!r}, high={self.high!r}.")
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
 
 
 def check_dtype(dtype, name: str = "volume") -> np.dtype:
@@ -108,9 +109,17 @@ def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) 
     return number
 
 
+def check_count(value, name: str, *, low: int, high: int) -> int:
+    """Return `value` as an int, or say which parameter is not a whole number in which bounds."""
+    number = check_number(value, name, low=low, high=high)
+    if not number.is_integer():
+        raise ValueError(f"{name} must be a whole number in [{low}, {high}], got {value!r}.")
+    return int(number)
+
+
 def check_choice(value, name: str, choices) -> str:
     """Return `value` if it is one of `choices`, or say what may be chosen."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
     return value
 

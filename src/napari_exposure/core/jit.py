@@ -29,5 +29,5 @@ def kernel(name: str, *dtypes):
 def kernel_steps(name: str, *dtypes) -> Steps:
     """`kernel` as a part of a job: says so where it may take a while."""
     if (name, *map(np.dtype, dtypes)) not in _compiled:
-        yield Step("loading kernels (compiled on first use)", 0.0)
+        yield Step("loading kernels (compiled on first use)", 0.0, slow=True)
     return kernel(name, *dtypes)

@@ -65,6 +65,9 @@ class AdjustmentWidget(widgets.Container):
         for name, widget in parts.items():
             widget.name, widget.label = name, ""
         self.extend([self._layer, self._facts, *self._editors.values(), self._mask, buttons, self._bar, self._status])
+        keep = self._bar.native.sizePolicy()
+        keep.setRetainSizeWhenHidden(True)
+        self._bar.native.setSizePolicy(keep)
         self._bar.native.setVisible(False)
         self._apply.changed.connect(self.apply)
         self._cancel.changed.connect(self.cancel)
@@ -178,8 +181,9 @@ class AdjustmentWidget(widgets.Container):
             self._job.cancel()
 
     def _step(self, step) -> None:
+        # in the bar: a label's new text would lay out the whole window again, canvas and all
+        self._bar.native.setFormat(f"{step.what} … %p%")
         self._bar.value = int(100 * step.fraction)
-        self._status.value = f"{step.what[0].upper()}{step.what[1:]} …"
 
     def _ended(self) -> None:
         cancelled = self._job.cancelled
@@ -188,14 +192,12 @@ class AdjustmentWidget(widgets.Container):
             return
         if cancelled:
             self._status.value = "Cancelled; no layer was made."
-        elif self._status.value.endswith("…"):
-            self._status.value = ""
         self._show_running(False)
 
     def _show_running(self, running: bool) -> None:
         self._cancel.enabled = running
         self._apply.enabled = not running and self._layer.value is not None
-        self._bar.value = 0
+        self._bar.native.reset()
         self._bar.native.setVisible(running)
 
 

@@ -12,8 +12,8 @@ from napari.utils.notifications import notification_manager
 
 from napari_exposure.core.blocks import Step, Steps
 
-# seconds; each showing repaints a good part of the window, which costs the job its processors
-SHOW_EVERY = 0.1
+# seconds; each showing repaints the window, which costs the job its processors: quick jobs show nothing
+SHOW_EVERY = 0.25
 
 
 class Job:
@@ -36,9 +36,10 @@ class Job:
     def __init__(self, title: str, steps: Steps, *, done: Callable, ended: Callable, step: Callable):
         self._steps = steps
         self._done, self._ended, self._step = done, ended, step
-        self._bar = cancelable_progress(total=100, desc=title)
+        self._title = title
+        self._bar: cancelable_progress | None = None
         self._cancelled = False
-        self._over = False
+        self._over = self._showing = False
         self._result = self._error = None
         self._seconds = 0.0
         self._worker = create_worker(self._work, _start_thread=False)
@@ -53,11 +54,11 @@ class Job:
 
     @property
     def cancelled(self) -> bool:
-        return self._cancelled or self._bar.is_canceled
+        return self._cancelled or (self._bar is not None and self._bar.is_canceled)
 
     def _work(self):
         start = time.perf_counter()
-        shown = 0.0
+        shown = start
         try:
             # closed here, in the worker: closing waits for the blocks that are being worked on
             with closing(self._steps):
@@ -68,7 +69,7 @@ class Job:
                         self._result = (end.value,)
                         break
                     now = time.perf_counter()
-                    if now - shown >= SHOW_EVERY:
+                    if step.slow or now - shown >= SHOW_EVERY:
                         shown = now
                         yield step
         except Exception as error:
@@ -77,19 +78,31 @@ class Job:
         self._seconds = time.perf_counter() - start
 
     def _show(self, step: Step) -> None:
-        percent = int(100 * step.fraction)
-        if self._over or self.cancelled or (percent <= self._bar.n and step.what == self._bar.desc.removesuffix(": ")):
+        if self._showing or self._over or self.cancelled:
             return
-        # the bar lets other events run: the job may be over when it comes back
-        self._bar.set_description(step.what)
+        # napari's bar lets other events run: this may be called again, and the job may be over when it comes back
+        self._showing = True
+        self._step(step)
+        if self._bar is None:
+            self._bar = cancelable_progress(total=100, desc=self._title)
         if not self._over:
-            self._bar.update(max(0, percent - self._bar.n))
-        if not (self._over or self.cancelled):
-            self._step(step)
+            self._bar.set_description(f"{self._title}, {step.what}")
+        if not self._over:
+            self._bar.update(int(100 * step.fraction) - self._bar.n)
+        self._showing = False
+        if self._over:
+            self._close_bar()
+
+    def _close_bar(self) -> None:
+        self._cancelled = self.cancelled
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
 
     def _finish(self) -> None:
         self._over = True
-        self._bar.close()
+        if not self._showing:
+            self._close_bar()
         # napari stops workers by itself when it closes, and leaves their generators as they are
         self._steps.close()
         try:
