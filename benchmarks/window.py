@@ -118,6 +118,7 @@ for _ in range(9):
         cancelled.append(time.perf_counter() - pressed[0])
 print(
     f"Cancel, pressed in the middle: over after {statistics.median(cancelled) * 1e3:.0f} ms (median of "
-    f"{len(cancelled)}, worst {max(cancelled) * 1e3:.0f} ms; at most 200 ms); layers afterwards: {[layer.name for layer in viewer.layers]}"
+    f"{len(cancelled)}, worst {max(cancelled) * 1e3:.0f} ms; at most 200 ms); layers afterwards: "
+    f"{[layer.name for layer in viewer.layers]}"
 )
 viewer.close()

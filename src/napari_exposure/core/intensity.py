@@ -37,8 +37,8 @@ class Percentiles:
     high: float
 
     def __post_init__(self):
-        low, high = (check_number(value, "Percentiles", low=0, high=100) for value in (self.low, self.high))
-        if not low < high:
+        low, high = (check_number(value, "Percentiles(low, high)") for value in (self.low, self.high))
+        if not 0 <= low < high <= 100:
             raise ValueError(f"Percentiles need 0 <= low < high <= 100, got low={self.low!r}, high={self.high!r}.")
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
@@ -98,14 +98,14 @@ def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float
 
 def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) -> float:
     """Return `value` as a float, or say which parameter is out of which bounds."""
-    bounds = f"greater than {above:g}" if above is not None else f"in [{low:g}, {high:g}]"
+    bounds = f" greater than {above:g}" if above is not None else f" in [{low:g}, {high:g}]" * math.isfinite(high)
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number {bounds}, got {value!r}.") from None
+        raise TypeError(f"{name} must be a number{bounds}, got {value!r}.") from None
     inside = number > above and number <= high if above is not None else low <= number <= high
     if not inside or math.isinf(number):
-        raise ValueError(f"{name} must be a finite number {bounds}, got {value!r}.")
+        raise ValueError(f"{name} must be a finite number{bounds}, got {value!r}.")
     return number
 
 
