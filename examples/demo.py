@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 
 from napari_exposure.core.tiles import tile_grid
 from napari_exposure.gui.editors import times
-from napari_exposure.layers import METADATA_KEY
+from napari_exposure.source import METADATA_KEY
 from napari_exposure.tiff import read_tiff
 
 

@@ -161,6 +161,18 @@ def test_tiles_are_shown_in_the_unit_in_voxels_and_as_a_grid(viewer, open_widget
     assert "planes deep" not in edge[2].value
 
 
+def test_voxel_size_set_later_is_seen(viewer, open_widget, volume):
+    layer = viewer.add_image(volume)
+    widget = open_widget("Adaptive equalization")
+    assert widget.kernel_size.label == "Tile edge (px)"
+    layer.scale = (2, 0.5, 0.5)
+    layer.units = "um"
+    assert widget.kernel_size.label == "Tile edge (µm)"
+    assert "voxel 2 × 0.5 × 0.5 µm" in widget.facts.value
+    layer.data = volume[:6]
+    assert "6 × 40 × 48" in widget.facts.value
+
+
 def test_one_tile_edge_for_each_axis(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
     widget = open_widget("Adaptive equalization")
@@ -334,11 +346,14 @@ def test_closed_widget_listens_no_more(viewer, open_widget, volume):
         emitters = viewer.layers.selection.events.active, viewer.layers.events.removed
         return [[str(c) for c in emitter.callbacks if "reset_choices" not in str(c)] for emitter in emitters]
 
+    layer = viewer.add_image(volume)
+    watched = len(layer.events.scale.callbacks)
     before = listeners()
     widget = open_widget("Gamma")
     assert listeners() != before
     viewer.window.remove_dock_widget(widget.native)
     assert listeners() == before
+    assert len(layer.events.scale.callbacks) == watched
     viewer.add_image(volume)
     QTest.qWait(120)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, Fit, InRange, adjust, check_counted, parameter
+from napari_exposure.core.adjustment import Adjustment, InRange, adjust, check_counted, parameter
 from napari_exposure.core.blocks import count, share
 from napari_exposure.core.intensity import (
     Percentiles,
@@ -20,6 +20,7 @@ from napari_exposure.core.intensity import (
 )
 from napari_exposure.core.jit import kernel, kernel_steps
 from napari_exposure.core.tiles import TileGrid, tile_grid
+from napari_exposure.core.transform import Fit
 
 __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 

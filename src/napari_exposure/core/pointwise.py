@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Fit
 from napari_exposure.core.intensity import is_lookup, working_dtype
 from napari_exposure.core.jit import kernel
+from napari_exposure.core.transform import Fit
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from napari_exposure.core.tiles import tile_grid
 from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.editors import editor, text, times, warn
 from napari_exposure.gui.jobs import Job
-from napari_exposure.layers import Source
+from napari_exposure.source import Source
 
 
 class MaskBox(widgets.ComboBox):
@@ -41,6 +41,7 @@ class AdjustmentWidget(widgets.Container):
         self._job: Job | None = None
         self._closed = False
         self._input: napari.layers.Image | None = None
+        self._watched: napari.layers.Image | None = None
         self._layer = widgets.ComboBox(
             name="layer", label="Layer", choices=lambda _: self._image_layers(), tooltip="The image layer to adjust."
         )
@@ -71,7 +72,7 @@ class AdjustmentWidget(widgets.Container):
         self._bar.native.setVisible(False)
         self._apply.changed.connect(self.apply)
         self._cancel.changed.connect(self.cancel)
-        self._layer.changed.connect(self._describe)
+        self._layer.changed.connect(self._watch)
         for widget in self._editors.values():
             widget.changed.connect(self._describe)
         # adding a layer makes others active for a moment
@@ -79,18 +80,20 @@ class AdjustmentWidget(widgets.Container):
         self._docked = Docked(self.native, self._connect, self._disconnect)
         self.reset_choices()
         self._follow_active()
-        self._describe()
+        self._watch()
 
     def _connect(self) -> None:
         self._viewer.layers.selection.events.active.connect(self._follow)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._closed = False
+        self._watch()
 
     def _disconnect(self) -> None:
         self._closed = True
         self._viewer.layers.selection.events.active.disconnect(self._follow)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._follow.cancel()
+        self._watch()
         self.cancel()
 
     # --- layers ---
@@ -105,6 +108,18 @@ class AdjustmentWidget(widgets.Container):
         active = self._viewer.layers.selection.active
         if isinstance(active, napari.layers.Image) and active in self._layer.choices and self._layer.value != active:
             self._layer.value = active
+
+    def _watch(self) -> None:
+        """Describe the chosen layer again when its voxel size or data change."""
+        layer = None if self._closed else self._layer.value
+        if layer is not self._watched:
+            for old, connect in ((self._watched, False), (layer, True)):
+                if old is not None:
+                    for emitter in (old.events.scale, old.events.units, old.events.data):
+                        (emitter.connect if connect else emitter.disconnect)(self._describe)
+            self._watched = layer
+        if not self._closed:
+            self._describe()
 
     def _on_removed(self, event) -> None:
         if self._job is not None and event.value == self._input:

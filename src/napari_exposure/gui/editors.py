@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QSizePolicy
 
 from napari_exposure.core import Adjustment, Percentiles
 from napari_exposure.core.tiles import TileGrid
-from napari_exposure.layers import PIXEL
+from napari_exposure.source import PIXEL
 
 
 def text() -> widgets.Label:

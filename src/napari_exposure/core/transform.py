@@ -1,0 +1,174 @@
+"""Transform: a fitted adjustment, which maps any block of the volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_exposure.core.blocks import Steps, contiguous_blocks, drain, walk
+from napari_exposure.core.intensity import dtype_range, recolour, result_dtype, value_channel, working_dtype
+from napari_exposure.core.jit import kernel_steps
+
+if TYPE_CHECKING:
+    from napari_exposure.core.adjustment import Adjustment
+
+__all__ = ["Transform"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What was found in voxels that share a fit: input range and what 0 and 1 become in the result."""
+
+    lo: float
+    hi: float
+    bottom: float
+    top: float
+
+    @property
+    def constant(self) -> bool:
+        """Whether the result is only the lowest value: one intensity was found, or none, which reads as 0.
+
+        Another intensity that stays what it is, as `Gamma` has it, is no loss.
+        """
+        return self.lo == self.hi and (self.span != 0 or self.lo == 0)
+
+    @property
+    def upper(self) -> float:
+        """`hi`, but always above `lo`, so that kernels never divide by zero."""
+        return max(self.hi, float(np.nextafter(self.lo, np.inf)))
+
+    @property
+    def span(self) -> float:
+        """From what 0 becomes to what 1 becomes."""
+        return self.top - self.bottom
+
+    @property
+    def kernel_key(self) -> tuple:
+        """Name and dtypes of the kernel that maps."""
+        raise NotImplementedError
+
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        """Write the result of `values` (C-contiguous, at `offset` on the spatial axes) to `out`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """A fitted adjustment: small, picklable, independent of the volume, and pure.
+
+    The same voxel gives the same value whichever block it comes in.
+
+    Attributes
+    ----------
+    adjustment : Adjustment
+        The parameters.
+    shape : tuple of int
+        Of the volume that was fitted, without its colour axis.
+    dtype : numpy.dtype
+        Of the volume, in native byte order.
+    rgb : bool
+        Whether blocks have RGB or RGBA along their last axis.
+    spatial : int
+        How many of the last axes are space, 2 or 3.
+    fits : dict
+        One fit for each index of the axes that have fits of their own; ``()`` where all share one.
+    """
+
+    adjustment: Adjustment
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    rgb: bool
+    spatial: int
+    fits: dict
+
+    @property
+    def out_dtype(self) -> np.dtype:
+        """The dtype of results."""
+        return result_dtype(self.dtype, self.adjustment.output)
+
+    @property
+    def out_range(self) -> tuple[float, float]:
+        """The lowest and highest result that there can be."""
+        return min(fit.bottom for fit in self.fits.values()), max(fit.top for fit in self.fits.values())
+
+    def __call__(self, block, offset=None, out=None) -> np.ndarray:
+        """Map a block of the volume.
+
+        Parameters
+        ----------
+        block : array-like
+            With as many axes as the volume, of the fitted dtype in any byte order.
+        offset : tuple of int, optional
+            Index of the block's first voxel in the volume.  Default: the origin.
+        out : numpy.ndarray, optional
+            C-contiguous, of the block's shape and of ``out_dtype``: where to write.
+
+        Returns
+        -------
+        numpy.ndarray
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the block has another dtype, or does not lie in the volume, or `out` does not fit.
+        """
+        block = np.asarray(block)
+        if block.dtype.newbyteorder("=") != self.dtype:
+            raise TypeError(f"The transform was fitted on {self.dtype}, the block is {block.dtype}.")
+        shape = block.shape[:-1] if self.rgb else block.shape
+        offset = (0,) * len(self.shape) if offset is None else tuple(map(int, offset))
+        fits = len(shape) == len(offset) == len(self.shape)
+        if not fits or any(o < 0 or o + n > s for o, n, s in zip(offset, shape, self.shape, strict=True)):
+            raise ValueError(f"A block of shape {shape} at {offset} does not lie in the volume of shape {self.shape}.")
+        if out is None:
+            out = np.empty(block.shape, self.out_dtype)
+        elif out.shape != block.shape or out.dtype != self.out_dtype or not out.flags.c_contiguous:
+            raise ValueError(
+                f"out must be C-contiguous, of shape {block.shape} and dtype {self.out_dtype}; it has shape "
+                f"{out.shape} and dtype {out.dtype}."
+            )
+        if not block.size:
+            return out
+        values = value_channel(block) if self.rgb else block
+        values = np.require(values, working_dtype(self.dtype), ["C", "A"])
+        mapped = np.empty(shape, self.out_dtype) if self.rgb else out
+        lead = len(shape) - self.spatial
+        for index in np.ndindex(*shape[:lead]):
+            group = tuple(o + i for o, i in zip(offset[:lead], index, strict=True))
+            fit = self.fits[() if () in self.fits else group]
+            fit.map(values[index], offset[lead:], mapped[index])
+        if self.rgb:
+            recolour(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
+        return out
+
+    def apply(self, volume) -> np.ndarray:
+        """Map a whole volume, block by block on a pool of threads.
+
+        Parameters
+        ----------
+        volume : array-like
+            The fitted volume, or another of its shape and dtype.
+
+        Returns
+        -------
+        numpy.ndarray
+            The source is not changed.
+        """
+        return drain(self.apply_steps(volume))
+
+    def apply_steps(self, volume) -> Steps:
+        """`apply` as a generator that yields `Step` and returns the result."""
+        colours = volume.shape[-1:] if self.rgb else ()
+        if tuple(volume.shape) != self.shape + tuple(colours):
+            raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
+        yield from kernel_steps(*next(iter(self.fits.values())).kernel_key)
+        out = np.empty(volume.shape, self.out_dtype)
+
+        def work(block):
+            offset = tuple(part.start for part in block)
+            self(np.asarray(volume[block]), offset, out[block])
+
+        yield from walk(contiguous_blocks(self.shape), work, lambda _: None, self.adjustment.title)
+        return out

@@ -1,0 +1,176 @@
+"""From an Image layer to an adjusted one: what is read of it, what is carried over, what is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import napari.layers
+import numpy as np
+
+from napari_exposure import core
+from napari_exposure.core.adjustment import adjust_steps
+from napari_exposure.core.blocks import Steps, Volume
+from napari_exposure.core.intensity import check_dtype
+from napari_exposure.core.transform import Transform
+
+# the unit of layers whose voxel size nobody has set
+PIXEL = "px"
+METADATA_KEY = "napari_exposure"
+CARRIED = (
+    "scale",
+    "translate",
+    "rotate",
+    "shear",
+    "affine",
+    "units",
+    "axis_labels",
+    "colormap",
+    "blending",
+    "rendering",
+)
+NOTE = "Adjusted intensities are for looking and segmenting, not for measuring intensity."
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What an adjustment takes from an Image layer, read once, so that a job outlives the layer.
+
+    Attributes
+    ----------
+    name : str
+    array : array-like
+        The layer's data; of a multiscale layer level 0.
+    rgb : bool
+    spacing : tuple of float
+        Size of a voxel along all axes, in `unit` along the spatial ones.
+    unit : str
+        Short name of the unit, such as "µm"; `PIXEL` where no voxel size is known.
+    contrast_limits : (float, float)
+    carried : dict
+        Arguments of the new layer.
+    history : list of dict
+        Steps that made this layer, if the plugin did.
+    """
+
+    name: str
+    array: object
+    rgb: bool
+    spacing: tuple[float, ...]
+    unit: str
+    contrast_limits: tuple[float, float]
+    carried: dict = field(repr=False)
+    history: list = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Without the colour axis."""
+        return tuple(self.array.shape[:-1] if self.rgb else self.array.shape)
+
+    @classmethod
+    def of(cls, layer) -> Source:
+        """Read a layer, or say why it cannot be adjusted.
+
+        Raises
+        ------
+        TypeError
+            If it is not an Image layer.
+        ValueError
+            If its spatial axes have units that do not go together.
+        """
+        if not isinstance(layer, napari.layers.Image):
+            if isinstance(layer, napari.layers.Layer):
+                what = f"{layer.name!r} is a {type(layer).__name__} layer"
+            else:
+                what = f"Got {type(layer).__name__}, for arrays use napari_exposure.core"
+            raise TypeError(f"Exposure adjustments need an Image layer. {what}.")
+        try:
+            check_dtype(layer.dtype)
+        except TypeError as error:
+            raise TypeError(f"Layer {layer.name!r}: {error}") from None
+        spacing, unit = voxel_size(layer)
+        carried = {name: getattr(layer, name) for name in CARRIED}
+        if layer.rgb:
+            del carried["colormap"]
+        record = layer.metadata.get(METADATA_KEY, {})
+        return cls(
+            name=layer.name,
+            array=layer.data[0] if layer.multiscale else layer.data,
+            rgb=layer.rgb,
+            spacing=spacing,
+            unit=unit,
+            contrast_limits=tuple(map(float, layer.contrast_limits)),
+            carried={**carried, "metadata": dict(layer.metadata)},
+            history=list(record.get("steps", ())),
+        )
+
+    def steps(self, adjustment: core.Adjustment, mask: napari.layers.Labels | None = None) -> Steps:
+        """The whole job as a generator that yields progress and returns the new layer's (data, transform).
+
+        What does not fit raises when the generator is made, not when it runs.
+        """
+        counted = None if mask is None else mask_array(mask, self)
+        try:
+            volume = Volume(self.array, counted, adjustment.ignore_zeros, self.rgb)
+            adjustment.check(volume, self.spacing)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"Layer {self.name!r}: {error}") from None
+        return adjust_steps(adjustment, volume, self.spacing)
+
+    def result(self, data: np.ndarray, transform: Transform, *, seconds: float, mask=None) -> napari.layers.Image:
+        """The new layer: placed and shown like the source, with contrast limits and a record of its own."""
+        adjustment = transform.adjustment
+        step = {
+            **adjustment.to_dict(),
+            "spacing": list(self.spacing[-transform.spatial :]),
+            "unit": self.unit,
+            "mask": None if mask is None else mask.name,
+        }
+        carried = dict(self.carried)
+        carried["metadata"][METADATA_KEY] = {
+            "version": version(),
+            "source": self.name,
+            "steps": [*self.history, step],
+            "seconds": round(seconds, 3),
+            "note": NOTE,
+        }
+        low, high = transform.out_range
+        if not self.rgb:
+            carried["contrast_limits"] = (low, high if high > low else low + 1)
+        return napari.layers.Image(data, name=f"{self.name} - {adjustment.short_name}", rgb=self.rgb, **carried)
+
+
+def version() -> str:
+    """The installed version of napari-exposure."""
+    from importlib.metadata import version
+
+    return version("napari-exposure")
+
+
+def voxel_size(layer) -> tuple[tuple[float, ...], str]:
+    """The layer's scale, and the unit that holds for its spatial axes, where need be converted to one."""
+    scale = np.abs(np.asarray(layer.scale, float))
+    spatial = min(layer.ndim, 3)
+    units = list(layer.units)[-spatial:]
+    for axis, unit in enumerate(units, start=layer.ndim - spatial):
+        if unit == units[-1]:
+            continue
+        if not unit.is_compatible_with(units[-1]):
+            raise ValueError(
+                f"Layer {layer.name!r}: its spatial axes have the units {', '.join(f'{u:~P}' for u in units)}, which "
+                "do not convert into each other; set layer.units."
+            )
+        scale[axis] = (scale[axis] * unit).to(units[-1]).magnitude
+    return tuple(scale.tolist()), PIXEL if units[-1] == "pixel" else f"{units[-1]:~P}"
+
+
+def mask_array(mask, source: Source):
+    """The array of a Labels layer of the source's shape, or an error that names both."""
+    if not isinstance(mask, napari.layers.Labels):
+        raise TypeError(f"mask must be a Labels layer, got {type(mask).__name__}.")
+    array = mask.data[0] if mask.multiscale else mask.data
+    if tuple(array.shape) != source.shape:
+        raise ValueError(
+            f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; "
+            "they must be the same. Make a Labels layer from the image (New labels layer) and draw there."
+        )
+    return array
