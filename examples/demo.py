@@ -21,9 +21,15 @@ from napari_exposure.tiff import read_tiff
 def add_file(viewer: napari.Viewer, path: str) -> napari.layers.Image:
     """Add a TIFF stack with the voxel size that it says it has."""
     volume = read_tiff(path)
-    spatial = [volume.unit if axis in "ZYX" and volume.unit else "pixel" for axis in volume.axes]
+    axes = volume.axes.removesuffix("S")
+    units = [volume.unit if axis in "ZYX" and volume.unit else "pixel" for axis in axes]
     return viewer.add_image(
-        volume.data, name=Path(path).stem, scale=volume.scale, units=spatial, axis_labels=tuple(volume.axes.lower())
+        volume.data,
+        name=Path(path).stem,
+        rgb=axes != volume.axes,
+        scale=volume.scale,
+        units=units,
+        axis_labels=tuple(axes.lower()),
     )
 
 

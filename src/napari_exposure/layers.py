@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import napari.layers
 from napari.utils import progress
@@ -31,7 +30,7 @@ def _run(layer, make, in_range, mask, **parameters):
     adjustment = make(in_range=in_range, **parameters)
     steps = source.steps(adjustment, mask)
     start = time.perf_counter()
-    data, transform = drain(steps, bar=partial(progress, delay=0.5, leave=False))
+    data, transform = drain(steps, bar=progress)
     return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
 
 

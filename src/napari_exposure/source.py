@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import napari.layers
 import numpy as np
 
 from napari_exposure import core
-from napari_exposure.core.adjustment import adjust_steps
+from napari_exposure.core.adjustment import adjust_steps, spatial_axes
 from napari_exposure.core.blocks import Steps, Volume
 from napari_exposure.core.intensity import check_dtype
 from napari_exposure.core.transform import Transform
@@ -42,7 +44,7 @@ class Source:
         The layer's data; of a multiscale layer level 0.
     rgb : bool
     spacing : tuple of float
-        Size of a voxel along all axes, in `unit` along the spatial ones.
+        Size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
     unit : str
         Short name of the unit, such as "µm"; `PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
@@ -74,8 +76,6 @@ class Source:
         ------
         TypeError
             If it is not an Image layer.
-        ValueError
-            If its spatial axes have units that do not go together.
         """
         if not isinstance(layer, napari.layers.Image):
             if isinstance(layer, napari.layers.Layer):
@@ -83,15 +83,12 @@ class Source:
             else:
                 what = f"Got {type(layer).__name__}, for arrays use napari_exposure.core"
             raise TypeError(f"Exposure adjustments need an Image layer. {what}.")
-        try:
-            check_dtype(layer.dtype)
-        except TypeError as error:
-            raise TypeError(f"Layer {layer.name!r}: {error}") from None
+        check_dtype(layer.dtype, f"layer {layer.name!r}")
         spacing, unit = voxel_size(layer)
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
-        record = layer.metadata.get(METADATA_KEY, {})
+        record = layer.metadata.get(METADATA_KEY)
         return cls(
             name=layer.name,
             array=layer.data[0] if layer.multiscale else layer.data,
@@ -100,7 +97,7 @@ class Source:
             unit=unit,
             contrast_limits=tuple(map(float, layer.contrast_limits)),
             carried={**carried, "metadata": dict(layer.metadata)},
-            history=list(record.get("steps", ())),
+            history=list(record.get("steps", ())) if isinstance(record, dict) else [],
         )
 
     def steps(self, adjustment: core.Adjustment, mask: napari.layers.Labels | None = None) -> Steps:
@@ -109,19 +106,41 @@ class Source:
         What does not fit raises when the generator is made, not when it runs.
         """
         counted = None if mask is None else mask_array(mask, self)
-        try:
+        with self._naming():
             volume = Volume(self.array, counted, adjustment.ignore_zeros, self.rgb)
-            adjustment.check(volume, self.spacing)
+            spatial = spatial_axes(len(self.shape), adjustment.per)
+            spacing = self.spacing_along(spatial) if adjustment.needs_spacing else None
+            adjustment.check(volume, spacing)
+        return self._named(adjust_steps(adjustment, volume, spacing))
+
+    def spacing_along(self, spatial: int) -> tuple[float, ...]:
+        """Size of a voxel along the spatial axes, or an error where one of them is not a length."""
+        spacing = self.spacing[-spatial:]
+        if any(map(math.isnan, spacing)):
+            raise ValueError(
+                f"one of the last {spatial} axes has a unit that does not convert to {self.unit}, so tiles have no "
+                "size along it. If it is time, fit per plane; else set layer.units."
+            )
+        return spacing
+
+    @contextmanager
+    def _naming(self):
+        """Name the layer in errors."""
+        try:
+            yield
         except (TypeError, ValueError) as error:
             raise type(error)(f"Layer {self.name!r}: {error}") from None
-        return adjust_steps(adjustment, volume, self.spacing)
+
+    def _named(self, steps: Steps) -> Steps:
+        with self._naming():
+            return (yield from steps)
 
     def result(self, data: np.ndarray, transform: Transform, *, seconds: float, mask=None) -> napari.layers.Image:
         """The new layer: placed and shown like the source, with contrast limits and a record of its own."""
         adjustment = transform.adjustment
         step = {
             **adjustment.to_dict(),
-            "spacing": list(self.spacing[-transform.spatial :]),
+            "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
             "unit": self.unit,
             "mask": None if mask is None else mask.name,
         }
@@ -147,20 +166,14 @@ def version() -> str:
 
 
 def voxel_size(layer) -> tuple[tuple[float, ...], str]:
-    """The layer's scale, and the unit that holds for its spatial axes, where need be converted to one."""
+    """The layer's scale in the unit of its last axis; NaN along axes whose unit does not convert to it."""
     scale = np.abs(np.asarray(layer.scale, float))
-    spatial = min(layer.ndim, 3)
-    units = list(layer.units)[-spatial:]
-    for axis, unit in enumerate(units, start=layer.ndim - spatial):
-        if unit == units[-1]:
-            continue
-        if not unit.is_compatible_with(units[-1]):
-            raise ValueError(
-                f"Layer {layer.name!r}: its spatial axes have the units {', '.join(f'{u:~P}' for u in units)}, which "
-                "do not convert into each other; set layer.units."
-            )
-        scale[axis] = (scale[axis] * unit).to(units[-1]).magnitude
-    return tuple(scale.tolist()), PIXEL if units[-1] == "pixel" else f"{units[-1]:~P}"
+    unit = layer.units[-1]
+    for axis, other in enumerate(layer.units):
+        if other != unit:
+            compatible = other.is_compatible_with(unit)
+            scale[axis] = (scale[axis] * other).to(unit).magnitude if compatible else np.nan
+    return tuple(scale.tolist()), PIXEL if unit == "pixel" else f"{unit:~P}"
 
 
 def mask_array(mask, source: Source):

@@ -9,8 +9,15 @@ import numpy as np
 
 __all__ = ["TiffVolume", "read_tiff"]
 
-# spellings of microscope software; ImageJ writes the micro sign as an escape
-_MICROMETRE = {"um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"}
+# metres in a unit, with the spellings of microscope software; ImageJ writes the micro sign as an escape
+_UNITS = {
+    "nm": (1e-9, {"nanometer", "nanometre"}),
+    "um": (1e-6, {"µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"}),
+    "mm": (1e-3, {"millimeter", "millimetre"}),
+    "cm": (1e-2, {"centimeter", "centimetre"}),
+    "m": (1.0, {"meter", "metre"}),
+    "inch": (0.0254, {"in"}),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +27,11 @@ class TiffVolume:
     Attributes
     ----------
     data : numpy.ndarray
-        Axes as in `axes`.
+        Axes as in `axes`, always in the order T, C, Z, Y, X and last S, the samples of a colour image.
     axes : str
         One letter an axis, such as "ZYX" or "TZCYX".
     scale : tuple of float
-        Size of a voxel along each axis, 1 where the file does not say.
+        Size of a voxel along each axis but S, 1 where the file does not say.
     unit : str or None
         Unit of the spatial axes; None where the file does not say.
     """
@@ -72,11 +79,17 @@ def read_tiff(path) -> TiffVolume:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
             sizes, unit = _voxel_size(file, tifffile)
-            axes = series.axes.replace("Q", "Z").replace("I", "Z") if series.axes.count("Z") == 0 else series.axes
-            data = series.asarray()
+            axes, data = series.axes, series.asarray()
     except tifffile.TiffFileError as error:
         raise ValueError(f"{path} is not a TIFF file that can be read: {error}.") from error
-    return TiffVolume(data, axes, tuple(sizes.get(axis, 1.0) for axis in axes), unit)
+    if "Z" not in axes:
+        # planes that the file gives no name, or only a number
+        for unnamed in "QI":
+            axes = axes.replace(unnamed, "Z", 1)
+    # ImageJ keeps the channels inside the planes; what is not space comes first here
+    order = sorted(range(len(axes)), key=lambda axis: ("TCZYXS".find(axes[axis]), axis))
+    axes = "".join(axes[axis] for axis in order)
+    return TiffVolume(data.transpose(order), axes, tuple(sizes.get(axis, 1.0) for axis in axes if axis != "S"), unit)
 
 
 def _voxel_size(file, tifffile) -> tuple[dict[str, float], str | None]:
@@ -84,8 +97,14 @@ def _voxel_size(file, tifffile) -> tuple[dict[str, float], str | None]:
     if file.is_ome:
         image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
         pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-        sizes = {axis: float(pixels[f"PhysicalSize{axis}"]) for axis in "ZYX" if f"PhysicalSize{axis}" in pixels}
-        return sizes, _unit(pixels.get("PhysicalSizeXUnit", "um")) if sizes else None
+        units = {axis: _unit(pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in "ZYX"}
+        unit = units["X"] or "um"
+        sizes = {
+            axis: float(pixels[f"PhysicalSize{axis}"]) * _UNITS[units[axis] or unit][0] / _UNITS[unit][0]
+            for axis in "ZYX"
+            if f"PhysicalSize{axis}" in pixels
+        }
+        return sizes, unit if sizes else None
     sizes = {}
     tags = file.pages[0].tags
     for axis in "YX":
@@ -100,7 +119,9 @@ def _voxel_size(file, tifffile) -> tuple[dict[str, float], str | None]:
 
 
 def _unit(text: str) -> str | None:
-    text = str(text).strip()
-    if text.lower() in _MICROMETRE:
-        return "um"
-    return text if text and text.lower() not in {"pixel", "pixels", "px"} else None
+    """The usual name of a unit of length, None for what is not one, such as "pixel"."""
+    text = str(text).strip().lower()
+    for name, (_, spellings) in _UNITS.items():
+        if text == name or text in spellings:
+            return name
+    return None

@@ -178,7 +178,7 @@ def job(log=None):
 class Bar:
     """What tqdm is to drain."""
 
-    def __init__(self, total):
+    def __init__(self, total, leave):
         self.total = total
         self.at = 0
         self.texts = []
@@ -203,10 +203,16 @@ def test_drain_returns_the_result():
 
 
 def test_drain_shows_how_far_it_is():
-    assert drain(job(), Bar) == "result"
+    assert drain(job(), Bar, delay=0) == "result"
     assert Bar.last.at == Bar.last.total
     assert Bar.last.texts == ["part 1", "part 2", "part 3", "part 4"]
     assert Bar.last.closed
+
+
+def test_quick_jobs_show_nothing():
+    Bar.last = None
+    assert drain(job(), Bar) == "result"
+    assert Bar.last is None
 
 
 def test_drain_closes_the_job_when_it_is_interrupted():
@@ -216,7 +222,7 @@ def test_drain_closes_the_job_when_it_is_interrupted():
 
     log = []
     with pytest.raises(KeyboardInterrupt):
-        drain(job(log), Interrupting)
+        drain(job(log), Interrupting, delay=0)
     assert log == ["closed"]
 
 

@@ -391,3 +391,14 @@ def test_a_range_beside_all_data_saturates():
     volume = reference.make_volume("uint8")
     assert (Gamma(0.5, in_range=(300, 400), output="float32").fit(volume)(volume) == 0).all()
     assert (Gamma(0.5, in_range=(-400, -300), output="float32").fit(volume)(volume) == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "int32"])
+def test_gamma_of_a_range_beyond_the_dtype_stays_in_the_dtype(dtype):
+    info = np.iinfo(dtype)
+    lo, hi = info.min - 100.0, 16.0 * info.max
+    volume = np.linspace(info.min, info.max, 60).astype(dtype).reshape(3, 4, 5)
+    expected = np.clip(np.rint(lo + (hi - lo) * ((volume - lo) / (hi - lo)) ** 0.5), info.min, info.max)
+    result = adjust_gamma(volume, 0.5, in_range=(lo, hi))
+    np.testing.assert_allclose(result.astype(float), expected, rtol=0, atol=1e-6 * info.max + 1)
+    assert (np.diff(result.ravel().astype(float)) >= 0).all()

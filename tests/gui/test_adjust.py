@@ -1,7 +1,9 @@
 """The four widgets, driven with real clicks and keys."""
 
 import dataclasses
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -356,6 +358,64 @@ def test_closed_widget_listens_no_more(viewer, open_widget, volume):
     assert len(layer.events.scale.callbacks) == watched
     viewer.add_image(volume)
     QTest.qWait(120)
+
+
+@pytest.mark.parametrize("text", ["12.5", "7.25", "9.75"])
+def test_decimals_can_be_typed(viewer, open_widget, volume, text):
+    viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
+    widget = open_widget("Adaptive equalization")
+    type_into(widget.kernel_size[1][2], text)
+    assert widget.kernel_size.value == pytest.approx(float(text))
+
+
+def test_one_edge_for_each_axis_follows_their_number(viewer, open_widget, volume):
+    viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
+    widget = open_widget("Adaptive equalization")
+    widget.kernel_size[0].value = "one for each axis"
+    widget.per.value = "plane"
+    assert len(widget.kernel_size.value) == 2
+    widget.per.value = "dataset"
+    assert len(widget.kernel_size.value) == 3
+    assert "tiles" in widget.kernel_size[2].value
+
+
+def test_ranges_keep_what_was_typed(viewer, open_widget, volume):
+    layer = viewer.add_image(volume / 1e6, contrast_limits=(0.0001, 0.0009))
+    widget = open_widget("Gamma")
+    edit = widget.in_range
+    mode, (low, high) = edit[0], edit[1]
+    layer.contrast_limits = (0.0002, 0.0008)
+    mode.value = "fixed numbers"
+    assert edit.value == pytest.approx((0.0002, 0.0008), rel=0.01)
+    type_into(low, "0.0003")
+    mode.value = "percentiles"
+    type_into(high, "90")
+    mode.value = "fixed numbers"
+    assert edit.value == pytest.approx((0.0003, 0.0008), rel=0.01)
+    mode.value = "percentiles"
+    assert edit.value == core.Percentiles(0.01, 90)
+
+
+def test_what_the_user_selected_stays_selected(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    labels = viewer.add_labels(np.zeros(volume.shape, int), name="cells")
+    widget = open_widget("Gamma")
+    widget.layer.value = source
+    viewer.layers.selection.active = labels
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    assert viewer.layers.selection.active == labels
+    assert list(viewer.layers.selection) == [labels]
+
+
+def test_a_deleted_result_is_freed(qtbot, viewer, open_widget, volume):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    result = weakref.ref(viewer.layers[1].data)
+    viewer.layers.remove(viewer.layers[1])
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and result() is None, timeout=5000)
 
 
 def test_undo_is_removing_the_result(qtbot, viewer, open_widget, volume):

@@ -101,10 +101,19 @@ def test_kernel_size_is_in_the_unit_of_the_layer(volume):
     np.testing.assert_array_equal(nx.equalize_adapthist(mixed, 4.0).data, nx.equalize_adapthist(fine, 4.0).data)
 
 
-def test_units_that_do_not_convert_are_refused(volume):
-    layer = Image(volume, name="odd", units=("s", "um", "um"))
-    with pytest.raises(ValueError, match=r"'odd'.*set layer\.units"):
+def test_time_series_of_planes(volume):
+    layer = Image(volume, name="movie", units=("s", "um", "um"), scale=(30, 0.5, 0.5))
+    np.testing.assert_array_equal(nx.adjust_gamma(layer, 0.5).data, core.adjust_gamma(volume, 0.5))
+    with pytest.raises(ValueError, match=r"'movie'.*fit per plane; else set layer\.units"):
         nx.equalize_adapthist(layer)
+    result = nx.equalize_adapthist(layer, 4.0, per="plane")
+    np.testing.assert_array_equal(result.data, core.equalize_adapthist(volume, 4.0, spacing=0.5, per="plane"))
+
+
+def test_errors_while_it_runs_name_the_layer():
+    layer = Image(np.full((3, 4, 5), np.nan, np.float32), name="empty", contrast_limits=(0, 1))
+    with pytest.raises(ValueError, match="Layer 'empty': There is no finite voxel"):
+        nx.equalize_hist(layer)
 
 
 def test_time_may_have_any_unit(volume):
@@ -159,7 +168,7 @@ def test_what_is_not_an_image_layer_is_named(verb, volume):
         verb(Points(np.zeros((3, 3)), name="spots"))
     with pytest.raises(TypeError, match=r"use napari_exposure\.core"):
         verb(volume)
-    with pytest.raises(TypeError, match=r"Layer 'flags'.*bool"):
+    with pytest.raises(TypeError, match=r"layer 'flags' has dtype bool"):
         verb(Image(np.ones((3, 4, 5), bool), name="flags"))
 
 

@@ -34,6 +34,7 @@ class AdaptiveEqualization(Adjustment):
 
     short_name: ClassVar[str] = "adaptive"
     title: ClassVar[str] = "Adaptive equalization"
+    needs_spacing: ClassVar[bool] = True
 
     kernel_size: float | tuple[float, ...] | None = parameter(
         None,
@@ -62,7 +63,7 @@ class AdaptiveEqualization(Adjustment):
 
     def __post_init__(self):
         super().__post_init__()
-        if np.iterable(self.kernel_size):
+        if np.iterable(self.kernel_size) and not isinstance(self.kernel_size, str):
             self._set("kernel_size", tuple(check_number(edge, "kernel_size", above=0) for edge in self.kernel_size))
         elif self.kernel_size is not None:
             self._set("kernel_size", check_number(self.kernel_size, "kernel_size", above=0))
@@ -73,15 +74,16 @@ class AdaptiveEqualization(Adjustment):
         """The tiles that a volume of this spatial shape gets."""
         return tile_grid(shape, self.kernel_size, spacing)
 
-    def _check_shape(self, shape, spacing):
+    def _check_shape(self, shape, spacing, fits):
         grid = self.grid(shape, spacing)
-        needed = math.prod(grid.shape) * (self.nbins + 1) * 16
+        # of all fits the tables, of one the counts
+        needed = math.prod(grid.shape) * (self.nbins + 1) * (4 * fits + 12)
         if needed > TABLE_LIMIT:
             edges = " x ".join(f"{edge:.3g}" for edge in grid.voxels)
             raise ValueError(
-                f"kernel_size={self.kernel_size} cuts the volume into {math.prod(grid.shape):,} tiles of {edges} "
-                f"voxels, whose histograms need {needed / 2**30:.1f} GB. Choose a larger kernel_size (it is in units "
-                "of spacing) or fewer nbins."
+                f"kernel_size={self.kernel_size} makes {math.prod(grid.shape):,} tiles of {edges} voxels in each of "
+                f"{fits} fits, whose histograms need {needed / 2**30:.1f} GB. Choose a larger kernel_size (it is in "
+                "units of spacing) or fewer nbins."
             )
 
     def _fit_group(self, volume, spacing):

@@ -65,6 +65,8 @@ class Adjustment(ABC):
     # short word for the names of results; set by each subclass
     short_name: ClassVar[str]
     title: ClassVar[str]
+    # whether the size of a voxel matters
+    needs_spacing: ClassVar[bool] = False
 
     in_range: InRange = parameter(
         "data",
@@ -90,6 +92,8 @@ class Adjustment(ABC):
         self._set("in_range", check_in_range(self.in_range))
         check_choice(self.output, "output", OUTPUT)
         check_choice(self.per, "per", PER)
+        if not isinstance(self.ignore_zeros, (bool, np.bool_)):
+            raise TypeError(f"ignore_zeros must be True or False, got {self.ignore_zeros!r}.")
         self._set("ignore_zeros", bool(self.ignore_zeros))
 
     def _set(self, name, value):
@@ -175,7 +179,8 @@ class Adjustment(ABC):
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
         spatial = spatial_axes(len(volume.shape), self.per)
         spacing = check_spacing(spacing, spatial)
-        self._check_shape(volume.shape[-spatial:], spacing)
+        lead = volume.shape[:-spatial] if self.per != "dataset" else ()
+        self._check_shape(volume.shape[-spatial:], spacing, fits=math.prod(lead))
         return spacing
 
     def fit_steps(self, volume: Volume, spacing=None) -> Steps:
@@ -207,7 +212,7 @@ class Adjustment(ABC):
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Steps:
         """Fit voxels that share one; the generator returns a `Fit`."""
 
-    def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:  # noqa: B027 (a hook)
+    def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:  # noqa: B027 (a hook)
         """Raise what is wrong with the parameters for this shape, before any voxel is read."""
 
     def _warn_constant(self, constant, groups):

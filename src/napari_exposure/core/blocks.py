@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -197,30 +199,36 @@ def share(steps: Steps, start: float, stop: float) -> Steps:
             yield replace(step, fraction=reached)
 
 
-def drain(steps: Steps, bar: Callable | None = None):
+def drain(steps: Steps, bar: Callable | None = None, delay: float = 0.5):
     """Run `steps` to the end and return their result.
 
     Parameters
     ----------
     steps : generator of Step
     bar : callable, optional
-        A tqdm class.  Default: a bar on a terminal, for what takes over half a second.
+        A tqdm class, or what makes its bars.  Default: a bar on a terminal.
+    delay : float
+        Seconds after which the bar appears; at once for a step that is slow.
     """
     if bar is None:
         from tqdm import tqdm
 
-        def bar(**options):
-            return tqdm(delay=0.5, leave=False, disable=None, bar_format="{desc}: {percentage:3.0f}% {bar}", **options)
+        bar = partial(tqdm, disable=None, bar_format="{desc}: {percentage:3.0f}% {bar}")
 
-    with closing(steps), bar(total=100) as shown:
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        stack.callback(steps.close)
+        shown = None
         at = 0
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
                 return end.value
+            if shown is None and (step.slow or time.perf_counter() - start >= delay):
+                shown = stack.enter_context(bar(total=100, leave=False))
             now = int(100 * step.fraction)
-            if now > at or step.slow:
+            if shown is not None and (now > at or step.slow):
                 shown.set_description(step.what)
                 shown.update(now - at)
                 at = now

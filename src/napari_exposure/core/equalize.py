@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, adjust, check_counted, parameter
-from napari_exposure.core.blocks import count, share
+from napari_exposure.core.blocks import Step, count, share
 from napari_exposure.core.histogram import histogram_steps
 from napari_exposure.core.intensity import (
     check_choice,
@@ -109,12 +109,18 @@ def _sorted_steps(volume, lo, hi):
 
     def visit(block, values, counted):
         values = values[counted] if counted.size else values.reshape(-1)
-        return np.clip(values[values == values], lo, hi)
+        return np.sort(np.clip(values[values == values], lo, hi))
 
-    yield from count(volume, visit, parts.append, "ranking")
-    ordered = np.concatenate(parts)
-    ordered.sort()
-    return ordered
+    yield from share(count(volume, visit, parts.append, "ranking"), 0, 0.5)
+    merges = len(parts) - 1
+    for merge in range(merges):
+        # the two shortest; a stable sort merges ordered runs
+        parts.sort(key=len, reverse=True)
+        merged = np.concatenate([parts.pop(), parts.pop()])
+        merged.sort(kind="stable")
+        parts.append(merged)
+        yield Step("ranking", 0.5 + 0.5 * (merge + 1) / merges)
+    return parts[0]
 
 
 def equalize_hist(

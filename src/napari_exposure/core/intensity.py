@@ -100,6 +100,8 @@ def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) 
     """Return `value` as a float, or say which parameter is out of which bounds."""
     bounds = f" greater than {above:g}" if above is not None else f" in [{low:g}, {high:g}]" * math.isfinite(high)
     try:
+        if isinstance(value, str):
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number{bounds}, got {value!r}.") from None

@@ -29,7 +29,7 @@ def build(name: str, *dtypes: np.dtype):
 
 
 def _cast(value, like):
-    """Round `value` where `like` holds integers; resolved when a kernel is compiled."""
+    """Round and clamp `value` where `like` holds integers; resolved when a kernel is compiled."""
     raise NotImplementedError("only inside a kernel")
 
 
@@ -37,7 +37,10 @@ def _cast(value, like):
 def _cast_overload(value, like):
     if isinstance(like.dtype, types.Float):
         return lambda value, like: value
-    return lambda value, like: np.rint(value)
+    bits = like.dtype.bitwidth
+    low = -(2.0 ** (bits - 1)) if like.dtype.signed else 0.0
+    high = low + 2.0**bits - 1
+    return lambda value, like: min(max(np.rint(value), low), high)
 
 
 def _is_nan(value):

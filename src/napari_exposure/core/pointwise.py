@@ -40,7 +40,9 @@ class PointwiseFit(Fit):
         last = min(max(math.ceil(self.hi), info.min), info.max)
         results = self.bottom + self.span * self.curve(np.arange(first, last + 1, dtype=np.float64))
         if self.out_dtype.kind in "iu":
-            results = np.rint(results)
+            # gamma of a range beyond the dtype would leave it
+            limits = np.iinfo(self.out_dtype)
+            results = np.clip(np.rint(results), limits.min, limits.max)
         object.__setattr__(self, "first", first)
         object.__setattr__(self, "table", results.astype(self.out_dtype))
 

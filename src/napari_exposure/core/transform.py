@@ -91,7 +91,16 @@ class Transform:
     @property
     def out_range(self) -> tuple[float, float]:
         """The lowest and highest result that there can be."""
-        return min(fit.bottom for fit in self.fits.values()), max(fit.top for fit in self.fits.values())
+        low = min(fit.bottom for fit in self.fits.values())
+        high = max(fit.top for fit in self.fits.values())
+        if self.out_dtype.kind == "f":
+            return low, high
+        least, most = (
+            dtype_range(self.out_dtype, negative=True)
+            if self.out_dtype.kind == "i"
+            else dtype_range(self.out_dtype, negative=False)
+        )
+        return max(low, least), min(high, most)
 
     def __call__(self, block, offset=None, out=None) -> np.ndarray:
         """Map a block of the volume.

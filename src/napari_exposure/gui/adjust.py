@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 
 import napari.layers
 from magicgui import widgets
@@ -48,6 +49,7 @@ class AdjustmentWidget(widgets.Container):
         shared = {field.name for field in dataclasses.fields(core.Adjustment)}
         fields = sorted(dataclasses.fields(self.adjustment), key=lambda field: field.name in shared)
         self._editors = {field.name: editor(field, self.adjustment) for field in fields}
+        self._editors["in_range"].limits = self._contrast_limits
         self._mask = MaskBox(
             name="mask",
             label="Count",
@@ -101,6 +103,9 @@ class AdjustmentWidget(widgets.Container):
     def _image_layers(self) -> list:
         return [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image)]
 
+    def _contrast_limits(self) -> tuple[float, float]:
+        return (0.0, 1.0) if self._layer.value is None else tuple(map(float, self._layer.value.contrast_limits))
+
     def _label_layers(self) -> list:
         return [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Labels)]
 
@@ -134,10 +139,9 @@ class AdjustmentWidget(widgets.Container):
             return
         try:
             source = Source.of(layer)
-            self._editors["in_range"].offer(*source.contrast_limits)
             self._facts.value = (
                 f"{' × '.join(map(str, source.shape))} {'RGB ' if source.rgb else ''}{source.array.dtype}<br>"
-                f"voxel {times(source.spacing[-3:])} {source.unit}"
+                f"voxel {times(size for size in source.spacing[-3:] if size == size)} {source.unit}"
             )
             self._describe_parameters(source)
         except (TypeError, ValueError) as error:
@@ -166,6 +170,7 @@ class AdjustmentWidget(widgets.Container):
     def apply(self) -> None:
         """What the Apply button does: begin a job that adds a new layer."""
         layer, mask = self._layer.value, self._mask.value
+        self._status.value = ""
         if layer is None or self._job is not None:
             return
         try:
@@ -180,13 +185,15 @@ class AdjustmentWidget(widgets.Container):
             if layer not in self._viewer.layers:
                 return
             new = source.result(*result, seconds=seconds, mask=mask)
-            # just above its source; that stays the input, so that Apply can be pressed again
-            self._viewer.layers.insert(self._viewer.layers.index(layer) + 1, new)
-            self._viewer.layers.selection.active = layer
-            self._status.value = f"“{new.name}” made in {seconds:.2g} s."
+            layers = self._viewer.layers
+            selected, active = set(layers.selection), layers.selection.active
+            layers.insert(layers.index(layer) + 1, new)
+            # what was selected stays so: the source is the input if Apply is pressed again
+            layers.selection = selected
+            layers.selection.active = active
+            self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s."
 
         self._input = layer
-        self._status.value = ""
         self._job = Job(f"{self.adjustment.title}: {source.name}", steps, done=done, ended=self._ended, step=self._step)
         self._show_running(True)
 
@@ -242,8 +249,6 @@ class AdaptiveEqualizationWidget(AdjustmentWidget):
     def _describe_parameters(self, source):
         edge = self._editors["kernel_size"]
         spatial = spatial_axes(len(source.shape), self._editors["per"].value)
-        kernel_size = edge.value
-        if isinstance(kernel_size, tuple):
-            kernel_size = kernel_size[-spatial:]
-        grid = tile_grid(source.shape[-spatial:], kernel_size, source.spacing[-spatial:])
+        edge.set_axes(spatial)
+        grid = tile_grid(source.shape[-spatial:], edge.value, source.spacing_along(spatial))
         edge.show_grid(grid, source.unit, self._editors["nbins"].value)

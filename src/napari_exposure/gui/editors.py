@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import typing
 from dataclasses import Field
@@ -27,7 +28,7 @@ def text() -> widgets.Label:
 
 def warn(sentence: str) -> str:
     """A sentence that stands out, readable on napari's dark and light themes."""
-    return f"<span style='color:#c87000'>⚠ {sentence}</span>"
+    return f"<span style='color:#c87000'>⚠ {html.escape(sentence)}</span>"
 
 
 def times(numbers) -> str:
@@ -41,47 +42,54 @@ PERCENTILES, FIXED = "percentiles", "fixed numbers"
 
 
 class InRangeEdit(widgets.Container):
-    """Chooses an input range; the two numbers show where they mean something."""
+    """Chooses an input range; the two numbers show where they mean something.
+
+    ``limits`` is called for the numbers that "fixed numbers" begins with.
+    """
 
     def __init__(self, value, **options):
         self._mode = widgets.ComboBox(choices=[DATA, PERCENTILES, FIXED, LIMITS, DTYPE])
         self._low, self._high = widgets.FloatSpinBox(name="low"), widgets.FloatSpinBox(name="high")
-        numbers = widgets.Container(widgets=[self._low, self._high], layout="horizontal", labels=False)
-        numbers.margins = (0, 0, 0, 0)
-        super().__init__(widgets=[self._mode, numbers], labels=False, **options)
-        self.margins = (0, 0, 0, 0)
-        self._numbers = numbers
-        # what each mode with numbers was last set to
-        self._kept = {PERCENTILES: (0.01, 99.99), FIXED: (0.0, 1.0)}
+        # what the user set, or was given to begin with
+        self._kept = {PERCENTILES: (0.01, 99.99), FIXED: None}
         if isinstance(value, Percentiles):
             self._kept[PERCENTILES] = value.low, value.high
+        self.limits = lambda: (0.0, 1.0)
+        # before any container hears of it: what it asks for then is right
         self._mode.changed.connect(self._on_mode)
+        for box in (self._low, self._high):
+            box.changed.connect(self._on_number)
+        numbers = widgets.Container(widgets=[self._low, self._high], layout="horizontal", labels=False)
+        numbers.margins = (0, 0, 0, 0)
+        self._numbers = numbers
+        super().__init__(widgets=[self._mode, numbers], labels=False, **options)
+        self.margins = (0, 0, 0, 0)
         self._mode.value = PERCENTILES if isinstance(value, Percentiles) else DATA
         self._on_mode()
-
-    def offer(self, low: float, high: float) -> None:
-        """Begin "fixed numbers" with these, the contrast limits of a layer."""
-        if self._mode.value != FIXED:
-            self._kept[FIXED] = low, high
 
     def _on_mode(self):
         mode = self._mode.value
         self._numbers.visible = mode in self._kept
         if mode not in self._kept:
             return
-        largest = 100 if mode == PERCENTILES else 1e12
-        for box, number in zip((self._low, self._high), self._kept[mode], strict=True):
-            box.min, box.max = (0 if mode == PERCENTILES else -largest), largest
-            box.step = 0.01 if mode == PERCENTILES or abs(number) <= 1 else 1
-            box.value = number
+        low, high = self._kept[mode] or self.limits()
+        least, most = (0, 100) if mode == PERCENTILES else (-1e12, 1e12)
+        step = 0.01 if mode == PERCENTILES else _nice(max(high - low, 1e-9) / 100)
+        for box, number in ((self._low, low), (self._high, high)):
+            with box.changed.blocked():
+                box.min, box.max, box.step, box.value = least, most, step, number
+
+    def _on_number(self):
+        self._kept[self._mode.value] = self._low.value, self._high.value
 
     @property
     def value(self):
         """As an Adjustment takes it, or "contrast_limits"."""
         mode = self._mode.value
-        if mode in self._kept:
-            self._kept[mode] = self._low.value, self._high.value
-            return Percentiles(*self._kept[mode]) if mode == PERCENTILES else self._kept[mode]
+        if mode == PERCENTILES:
+            return Percentiles(*self._kept[mode])
+        if mode == FIXED:
+            return self._kept[mode] or (self._low.value, self._high.value)
         return {DATA: "data", DTYPE: "dtype", LIMITS: "contrast_limits"}[mode]
 
 
@@ -109,17 +117,24 @@ class TileEdgeEdit(widgets.Container):
         self._mode.changed.connect(self._arrange)
         self._arrange()
 
+    def set_axes(self, axes: int) -> None:
+        """Have as many edges as there are spatial axes."""
+        if axes != self._axes:
+            self._axes = axes
+            self._arrange()
+
     def show_grid(self, grid: TileGrid, unit: str, nbins: int) -> None:
-        """Show the edges that "automatic" gives, as many axes as the grid has, and what the tiles are."""
+        """Show the edges that "automatic" gives, and what the tiles are."""
         self.label = f"Tile edge ({unit})"
-        self._axes = len(grid.axes)
         boxes = self._boxes[3 - self._axes :]
         largest = max(axis.size * step for axis, step in zip(grid.axes, grid.spacing, strict=True))
         for box, edge in zip(boxes, grid.kernel_size, strict=True):
             with box.changed.blocked():
                 box.tooltip = f"Edge along {box.name} in {unit}"
-                box.max = 1000 * largest
-                box.step = _nice(min(grid.spacing))
+                # only what differs: setting them rewrites the number that is being typed
+                for option, wanted in (("max", 1000 * largest), ("step", _nice(min(grid.spacing)))):
+                    if not math.isclose(getattr(box, option) or 0, wanted, rel_tol=1e-6):
+                        setattr(box, option, wanted)
                 if self._mode.value == AUTOMATIC:
                     box.value = edge
         warnings = grid.warnings(nbins)
@@ -131,7 +146,6 @@ class TileEdgeEdit(widgets.Container):
             *map(warn, warnings),
         ]
         self._text.value = "<br>".join(lines)
-        self._arrange()
 
     def _on_edit(self):
         # typing a number means it

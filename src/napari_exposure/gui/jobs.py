@@ -105,10 +105,13 @@ class Job:
             self._close_bar()
         # napari stops workers by itself when it closes, and leaves their generators as they are
         self._steps.close()
+        result, error, done, ended = self._result, self._error, self._done, self._ended
+        # the worker keeps this job, which must not keep the volumes
+        self._steps = self._result = self._error = self._done = self._ended = self._step = None
         try:
-            if self._error is not None:
-                notification_manager.receive_error(type(self._error), self._error, self._error.__traceback__)
-            elif self._result is not None and not self.cancelled:
-                self._done(self._result[0], self._seconds)
+            if error is not None:
+                notification_manager.receive_error(type(error), error, error.__traceback__)
+            elif result is not None and not self.cancelled:
+                done(result[0], self._seconds)
         finally:
-            self._ended()
+            ended()
