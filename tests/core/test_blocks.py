@@ -139,7 +139,9 @@ def test_an_exception_in_merge_leaves_nothing_behind(two_threads):
 @pytest.mark.parametrize("adjustment", [Gamma(0.5), AdaptiveEqualization(4)], ids=["gamma", "adaptive"])
 def test_a_whole_job_can_be_closed_at_any_step(adjustment, small_blocks, two_threads):
     volume = reference.make_volume("uint16", (4, 9, 10))
-    number = len(list(adjust_steps(adjustment, Volume(volume))))
+    # the first run has steps more: it loads kernels
+    for _ in range(2):
+        number = len(list(adjust_steps(adjustment, Volume(volume))))
     assert number >= 8
     for stop in range(1, number, 3):
         steps = adjust_steps(adjustment, Volume(volume))
