@@ -64,7 +64,8 @@ class HistogramEqualization(Adjustment):
         if self.method == "rank" and not is_lookup(volume.dtype):
             ordered = yield from share(_sorted_steps(volume, lo, hi), 0.4, 1)
             check_counted(len(ordered), volume)
-            starts = np.concatenate([[0], np.flatnonzero(np.diff(ordered)) + 1])
+            starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+            yield Step("ranking", 1.0)
             if len(ordered) == 0 or len(starts) == 1:
                 return constant
             return StepsFit(lo, hi, *fixed, ordered[starts], starts / starts[-1])

@@ -111,6 +111,9 @@ class KnotsFit(PointwiseFit):
 class StepsFit(PointwiseFit):
     """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
 
+    # each voxel is a search through all levels, most of it waiting for memory
+    block_voxels: ClassVar[tuple[int, ...]] = (1 << 16,)
+
     levels: np.ndarray
     heights: np.ndarray
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Fit:
     hi: float
     bottom: float
     top: float
+    # voxels of a block, for a map so slow that the usual ones could not be cancelled promptly
+    block_voxels: ClassVar[tuple[int, ...]] = ()
 
     @property
     def constant(self) -> bool:
@@ -172,12 +174,14 @@ class Transform:
         colours = volume.shape[-1:] if self.rgb else ()
         if tuple(volume.shape) != self.shape + tuple(colours):
             raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
-        yield from kernel_steps(*next(iter(self.fits.values())).kernel_key)
+        fit = next(iter(self.fits.values()))
+        yield from kernel_steps(*fit.kernel_key)
         out = np.empty(volume.shape, self.out_dtype)
 
         def work(block):
             offset = tuple(part.start for part in block)
             self(np.asarray(volume[block]), offset, out[block])
 
-        yield from walk(contiguous_blocks(self.shape), work, lambda _: None, self.adjustment.title)
+        blocks = contiguous_blocks(self.shape, *fit.block_voxels)
+        yield from walk(blocks, work, lambda _: None, self.adjustment.title)
         return out
