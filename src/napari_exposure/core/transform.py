@@ -97,12 +97,8 @@ class Transform:
         high = max(fit.top for fit in self.fits.values())
         if self.out_dtype.kind == "f":
             return low, high
-        least, most = (
-            dtype_range(self.out_dtype, negative=True)
-            if self.out_dtype.kind == "i"
-            else dtype_range(self.out_dtype, negative=False)
-        )
-        return max(low, least), min(high, most)
+        limits = np.iinfo(self.out_dtype)
+        return max(low, float(limits.min)), min(high, float(limits.max))
 
     def __call__(self, block, offset=None, out=None) -> np.ndarray:
         """Map a block of the volume.
