@@ -21,11 +21,13 @@ class Docked(QObject):
         `left` is also called when the widget is destroyed.
     """
 
+    # of the class: the garbage collector may clear this object before Qt says that the widget is destroyed
+    _inside = False
+
     def __init__(self, widget: QWidget, entered: Callable[[], None], left: Callable[[], None]):
         super().__init__(widget)
         self._widget = widget
         self._entered, self._left = entered, left
-        self._inside = False
         widget.installEventFilter(self)
         widget.destroyed.connect(lambda: self._set(False))
 
