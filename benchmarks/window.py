@@ -9,49 +9,21 @@ and, as a control, while napari takes in the same array as a plain layer without
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import time
 
 import napari
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 
 from napari_exposure.samples import make_synthetic
+from pace import Heartbeat, let_work, settle
 
 NAMES = ("Gamma", "Percentile clipping", "Histogram equalization", "Adaptive equalization")
 
 
-def let_work(condition, seconds=60):
-    end = time.perf_counter() + seconds
-    while not condition() and time.perf_counter() < end:
-        QApplication.processEvents()
-        time.sleep(0.001)
-
-
-def settle(seconds=0.5):
-    end = time.perf_counter() + seconds
-    let_work(lambda: time.perf_counter() > end)
-
-
 def click(button):
     QTest.mouseClick(button.native, Qt.MouseButton.LeftButton)
-
-
-class Heartbeat:
-    """Notes every beat of the event loop; `pause` is the longest gap in a stretch of time."""
-
-    def __init__(self):
-        self.beats = []
-        self.timer = QTimer()
-        self.timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self.timer.timeout.connect(lambda: self.beats.append(time.perf_counter()))
-        self.timer.start(10)
-
-    def pause(self, start, stop):
-        inside = [start, *(beat for beat in self.beats if start < beat < stop), stop]
-        return max(b - a for a, b in itertools.pairwise(inside))
 
 
 viewer = napari.Viewer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -52,6 +53,8 @@ class Source:
         Arguments of the new layer.
     history : list of dict
         Steps that made this layer, if the plugin did.
+    layer : weakref.ref
+        The layer itself, as long as it lives.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Source:
     contrast_limits: tuple[float, float]
     carried: dict = field(repr=False)
     history: list = field(repr=False)
+    layer: weakref.ref = field(repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,6 +102,7 @@ class Source:
             contrast_limits=tuple(map(float, layer.contrast_limits)),
             carried={**carried, "metadata": dict(layer.metadata)},
             history=list(record.get("steps", ())) if isinstance(record, dict) else [],
+            layer=weakref.ref(unwrapped(layer)),
         )
 
     def steps(self, adjustment: core.Adjustment, mask: napari.layers.Labels | None = None) -> Steps:
@@ -155,7 +160,46 @@ class Source:
         low, high = transform.out_range
         if not self.rgb:
             carried["contrast_limits"] = (low, high if high > low else low + 1)
-        return napari.layers.Image(data, name=f"{self.name} - {adjustment.short_name}", rgb=self.rgb, **carried)
+        layer = napari.layers.Image(data, name=f"{self.name} - {adjustment.short_name}", rgb=self.rgb, **carried)
+        _origins[layer] = Origin(
+            self.layer, transform, None if mask is None else weakref.ref(unwrapped(mask)), weakref.ref(data)
+        )
+        return layer
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """How a layer was made in this process: what its metadata cannot hold.
+
+    Attributes
+    ----------
+    source : weakref.ref
+        The layer that was adjusted.
+    transform : Transform
+    mask : weakref.ref or None
+        The labels layer inside which voxels were counted.
+    data : weakref.ref
+        The result: a layer whose data were replaced since is not this result any more.
+    """
+
+    source: weakref.ref
+    transform: Transform
+    mask: weakref.ref | None
+    data: weakref.ref
+
+    @classmethod
+    def of(cls, layer) -> Origin | None:
+        """How the plugin made `layer`, if it did so in this process and the data are still those."""
+        origin = _origins.get(unwrapped(layer))
+        return origin if origin is not None and origin.data() is layer.data else None
+
+
+_origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
+
+
+def unwrapped(layer):
+    """The layer itself of the proxy that napari gives to plugins."""
+    return getattr(layer, "__wrapped__", layer)
 
 
 def version() -> str:

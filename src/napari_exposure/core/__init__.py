@@ -6,9 +6,10 @@ Needs neither napari nor Qt.
 from napari_exposure.core.adaptive import AdaptiveEqualization, equalize_adapthist
 from napari_exposure.core.adjustment import Adjustment, adjust
 from napari_exposure.core.clip import PercentileClip, clip_percentiles
+from napari_exposure.core.counting import cumulative_distribution, histogram, percentile
 from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
 from napari_exposure.core.gamma import Gamma, adjust_gamma
-from napari_exposure.core.histogram import Histogram, cumulative_distribution, histogram, percentile
+from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.transform import Transform
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, InRange, adjust, check_counted, parameter
-from napari_exposure.core.blocks import count, share
+from napari_exposure.core.blocks import Steps, Volume, count, share
 from napari_exposure.core.intensity import (
     Percentiles,
     check_count,
@@ -19,7 +19,7 @@ from napari_exposure.core.intensity import (
     working_dtype,
 )
 from napari_exposure.core.jit import kernel, kernel_steps
-from napari_exposure.core.tiles import TileGrid, tile_grid
+from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
 from napari_exposure.core.transform import Fit
 
 __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
@@ -128,6 +128,21 @@ class TilesFit(Fit):
     @property
     def kernel_key(self):
         return "map_tiles", working_dtype(self.dtype), self.out_dtype
+
+    def box(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
+        """Where a tile lies, in voxels."""
+        return tuple(slice(*map(int, axis.edges[at : at + 2])) for axis, at in zip(self.grid.axes, tile, strict=True))
+
+    def function(self, tile: tuple[int, ...]) -> np.ndarray:
+        """The function of one tile at the borders of its bins, from 0 to 1, shape (nbins + 1,)."""
+        return self.tables[_three(tile, 0)]
+
+    def count_steps(self, volume: Volume) -> Steps:
+        """Count a tile as the fit did; `volume` is what lies in its box. The generator returns (nbins,) counts."""
+        axes = tuple(TileAxis(size, 1) for size in volume.shape[-len(self.grid.axes) :])
+        grid = TileGrid(axes, self.grid.kernel_size, self.grid.spacing)
+        counts = yield from _tile_counts(volume, grid, self.lo, self.upper, self.tables.shape[-1] - 1)
+        return counts[0, 0, 0]
 
     def map(self, values, offset, out):
         shape = _three(values.shape, 1)

@@ -17,7 +17,7 @@ from napari_exposure.core.blocks import (
     drain,
     share,
 )
-from napari_exposure.core.histogram import extent_steps, percentile_steps
+from napari_exposure.core.counting import extent_steps, percentile_steps
 from napari_exposure.core.intensity import (
     Percentiles,
     check_choice,

@@ -27,12 +27,14 @@ _NOTHING_MASKED = np.empty(0, bool)
 class Step:
     """How far a job is: what it is doing, and how much of all its work is done, in [0, 1].
 
-    `slow` says that the next step may take seconds, so that this one is worth showing at once.
+    `slow` says that the next step may take seconds, so that this one is worth showing at once; `partial`
+    is what the job has found so far, if it can be shown.
     """
 
     what: str
     fraction: float
     slow: bool = False
+    partial: object = None
 
 
 Steps = Generator[Step, None, object]
@@ -80,6 +82,10 @@ class Volume:
         Whether the last axis holds RGB or RGBA; then the value channel is what is read.
     lead : tuple of int
         Index of the leading axes that this view is restricted to.
+    box : tuple of slice
+        The part of the array that is read, with start and stop on every axis but the colour axis; all if empty.
+    colour : callable
+        What is read of RGB data, such as the value channel: from a block to one without its last axis.
     """
 
     array: object
@@ -87,6 +93,8 @@ class Volume:
     ignore_zeros: bool = False
     rgb: bool = False
     lead: tuple[int, ...] = ()
+    box: Block = ()
+    colour: Callable[[np.ndarray], np.ndarray] = value_channel
 
     def __post_init__(self):
         if not (hasattr(self.array, "shape") and hasattr(self.array, "dtype")):
@@ -116,6 +124,8 @@ class Volume:
     @property
     def shape(self) -> tuple[int, ...]:
         """Without the colour axis and without the leading axes that are fixed."""
+        if self.box:
+            return tuple(part.stop - part.start for part in self.box[len(self.lead) :])
         shape = tuple(map(int, self.array.shape))
         return shape[len(self.lead) : -1 if self.rgb else None]
 
@@ -133,16 +143,26 @@ class Volume:
 
     def read(self, block: Block) -> np.ndarray:
         """One block as kernels take it: native, aligned, C-contiguous; copied only where it is not so."""
-        values = np.asarray(self.array[self.lead + block])
+        values = np.asarray(self.array[self._place(block)])
         if self.rgb:
-            values = value_channel(values)
+            values = self.colour(values)
         return np.require(values, working_dtype(self.dtype), ["C", "A"])
+
+    def _place(self, block: Block) -> tuple:
+        """Where in the array a block lies."""
+        index = self.lead + block
+        if not self.box:
+            return index
+        return tuple(
+            part.start + at if isinstance(at, int) else slice(part.start + at.start, part.start + at.stop)
+            for part, at in zip(self.box, index, strict=True)
+        )
 
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Which voxels of a block count, as booleans; an empty array means all of them."""
         if self.mask is None and not self.ignore_zeros:
             return _NOTHING_MASKED
-        counted = np.ones(values.shape, bool) if self.mask is None else np.asarray(self.mask[self.lead + block]) != 0
+        counted = np.ones(values.shape, bool) if self.mask is None else np.asarray(self.mask[self._place(block)]) != 0
         if self.ignore_zeros:
             counted &= values != 0
         return counted
@@ -189,14 +209,24 @@ def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
 def share(steps: Steps, start: float, stop: float) -> Steps:
     """Make `steps` a part of a longer job, from fraction `start` to `stop` of it; it never runs back."""
     reached = start
+
+    def placed(step):
+        nonlocal reached
+        reached = max(reached, start + (stop - start) * step.fraction)
+        return replace(step, fraction=reached)
+
+    return (yield from changed(steps, placed))
+
+
+def changed(steps: Steps, change: Callable[[Step], Step]) -> Steps:
+    """`steps`, each as `change` makes it; with the same result."""
     with closing(steps):
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
                 return end.value
-            reached = max(reached, start + (stop - start) * step.fraction)
-            yield replace(step, fraction=reached)
+            yield change(step)
 
 
 def drain(steps: Steps, bar: Callable | None = None, delay: float = 0.5):

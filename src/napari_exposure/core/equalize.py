@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, adjust, check_counted, parameter
 from napari_exposure.core.blocks import Step, count, share
-from napari_exposure.core.histogram import histogram_steps
+from napari_exposure.core.counting import histogram_steps
 from napari_exposure.core.intensity import (
     check_choice,
     check_count,

@@ -1,17 +1,46 @@
-"""Exact, mergeable histograms; percentiles and cumulative distributions from them."""
+"""Exact, mergeable histograms, and all that follows from one: percentiles, statistics, bars, tables."""
 
 from __future__ import annotations
 
+import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, Volume, count, drain, share
-from napari_exposure.core.intensity import check_count, check_number, is_lookup, working_dtype
-from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.intensity import check_count, check_number
 
-__all__ = ["Histogram", "cumulative_distribution", "histogram", "percentile"]
+__all__ = ["Histogram"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What bins cannot tell of the finite voxels; `m2` is the sum of squares about the mean."""
+
+    n: int = 0
+    mean: float = math.nan
+    m2: float = 0.0
+    minimum: float = math.nan
+    maximum: float = math.nan
+    at_minimum: int = 0
+    at_maximum: int = 0
+
+    def __add__(self, other: Moments) -> Moments:
+        if not (self.n and other.n):
+            return self if self.n else other
+        n = self.n + other.n
+        apart = other.mean - self.mean
+        low, high = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        return Moments(
+            n,
+            self.mean + apart * (other.n / n),
+            self.m2 + other.m2 + apart * (self.n / n) * apart * other.n,
+            low,
+            high,
+            sum(part.at_minimum for part in (self, other) if part.minimum == low),
+            sum(part.at_maximum for part in (self, other) if part.maximum == high),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +65,8 @@ class Histogram:
         Voxels that are not a number; they are in no other figure.
     by_value : bool
         Whether each bin is one integer value, so that everything derived is exact.
+    moments : Moments
+        Where the bins are not single values: mean, variance and voxels at the extremes, exact too.
 
     Examples
     --------
@@ -60,6 +91,7 @@ class Histogram:
     above: int = 0
     nan: int = 0
     by_value: bool = False
+    moments: Moments | None = field(default=None, repr=False)
 
     @property
     def centers(self) -> np.ndarray:
@@ -98,7 +130,172 @@ class Histogram:
         q = check_number(q, "q", low=0, high=100)
         if not self.total:
             raise ValueError("No voxel was counted, so there are no percentiles.")
-        return _interpolate(self._order_statistic, q, self.total)
+        return interpolate(self._order_statistic, q, self.total)
+
+    def fraction(self, value: float) -> float:
+        """Of all voxels the fraction at or below `value`: the CDF anywhere, the inverse of `percentile`.
+
+        Exact where each bin is one value; otherwise interpolated inside a bin.  0 where nothing was counted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from napari_exposure.core import histogram
+        >>> histogram(np.array([[1, 2], [2, 4]], dtype=np.uint8)).fraction(2)
+        0.75
+        """
+        if not self.total or value < self.edges[0]:
+            return 0.0
+        if value >= self.edges[-1]:
+            return (self.total - self.above) / self.total
+        j = int(np.searchsorted(self.edges, value, side="right")) - 1
+        share = (value - self.edges[j]) / (self.edges[j + 1] - self.edges[j])
+        if self.by_value:
+            share = float(value >= self.edges[j] + 0.5)
+        return float(self.below + self.counts[:j].sum() + share * self.counts[j]) / self.total
+
+    # --- statistics of the finite voxels ---
+
+    @cached_property
+    def _moments(self) -> Moments:
+        if not self.by_value:
+            return self.moments or Moments()
+        used = np.flatnonzero(self.counts)
+        if not used.size:
+            return Moments()
+        n = int(self.counts.sum())
+        # about the first value, so that no digits are lost to a distant one
+        away = (used - used[0]).astype(np.float64)
+        counts = self.counts[used]
+        mean = float(counts @ away) / n
+        m2 = float(counts @ (away - mean) ** 2)
+        values = self.centers[used]
+        ends = (float(values[0]), float(values[-1]), int(counts[0]), int(counts[-1]))
+        return Moments(n, ends[0] + mean, m2, *ends)
+
+    @property
+    def mean(self) -> float:
+        """Mean of the finite voxels, from the voxels and not from the bins; NaN where there are none."""
+        return self._moments.mean
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the finite voxels, as ``numpy.std`` has it; NaN where there are none."""
+        return math.sqrt(self._moments.m2 / self._moments.n) if self._moments.n else math.nan
+
+    @property
+    def mode(self) -> float:
+        """The most frequent value; of floats and 32-bit integers the middle of the fullest bin.
+
+        The lowest of several; NaN where nothing was counted.
+        """
+        return float(self.centers[np.argmax(self.counts)]) if self.counts.any() else math.nan
+
+    @property
+    def levels(self) -> int:
+        """Distinct grey levels; of floats and 32-bit integers the bins that hold any, so at least so many."""
+        return int(np.count_nonzero(self.counts))
+
+    @property
+    def at_minimum(self) -> int:
+        """Voxels at exactly the minimum: many are a sign of saturation, such as a detector's offset set too low."""
+        return self._moments.at_minimum
+
+    @property
+    def at_maximum(self) -> int:
+        """Voxels at exactly the maximum: many are a sign of saturation, also in 12-bit data in a 16-bit file."""
+        return self._moments.at_maximum
+
+    # --- other forms ---
+
+    def rebin(self, low: float, high: float, nbins: int) -> Histogram:
+        """Join neighbouring bins to at most about `nbins` bars from `low` to `high`, as a plot draws them.
+
+        Each bar is the same whole number of bins wide, and of integers that were stretched (12 bits over the range
+        of 16) a multiple of the usual distance between values: none holds one value more than its neighbour, which
+        would look like a comb.  Bars stay where they are when the range moves.
+
+        Parameters
+        ----------
+        low, high : float
+            In units of intensity; bars that they cut belong to the result.
+        nbins : int
+
+        Returns
+        -------
+        Histogram
+            What lies outside of its edges is in ``below`` and ``above``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from napari_exposure.core import histogram
+        >>> bars = histogram(np.arange(10, dtype=np.uint8).reshape(2, 5)).rebin(0, 5, 3)
+        >>> bars.counts, bars.edges, bars.above
+        (array([2, 2, 2]), array([-0.5,  1.5,  3.5,  5.5]), 4)
+        """
+        bins = len(self.counts)
+        if not bins:
+            return self
+        start = min(max(int(np.searchsorted(self.edges, low, side="right")) - 1, 0), bins - 1)
+        stop = min(max(int(np.searchsorted(self.edges, high, side="left")), start + 1), bins)
+        width = math.ceil((stop - start) / check_count(nbins, "nbins", low=1, high=1 << 24) / self._gap) * self._gap
+        cuts = np.arange(start // width * width, stop, width)
+        stop = min(int(cuts[-1]) + width, bins)
+        return replace(
+            self,
+            counts=np.add.reduceat(self.counts[:stop], cuts),
+            edges=self.edges[np.append(cuts, stop)],
+            below=self.below + int(self.counts[: cuts[0]].sum()),
+            above=self.above + int(self.counts[stop:].sum()),
+            by_value=self.by_value and width == 1,
+            moments=self._moments,
+        )
+
+    @cached_property
+    def _gap(self) -> int:
+        """The usual distance between values that occur; 1 for bins that are not values."""
+        used = np.flatnonzero(self.counts) if self.by_value else ()
+        return max(1, int(np.median(np.diff(used)))) if len(used) > 2 else 1
+
+    def plot(self, ax=None, *, log: bool = True, nbins: int = 512, **options):
+        """Draw bars and the CDF with matplotlib (``pip install matplotlib``).
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Default: the current one.
+        log : bool
+            Whether counts have a logarithmic axis.
+        nbins : int
+            At most so many bars.
+        **options
+            Of ``Axes.stairs``, such as color and label.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The one of the counts.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        ValueError
+            If nothing was counted.
+        """
+        import matplotlib.pyplot as plt
+
+        if not self.counts.any():
+            raise ValueError("No finite voxel was counted, so there is nothing to plot.")
+        ax = plt.gca() if ax is None else ax
+        bars = self.rebin(self.edges[0], self.edges[-1], nbins)
+        ax.stairs(bars.counts, bars.edges, **{"fill": True, "color": "0.6", **options})
+        ax.set(xlabel="intensity", ylabel="voxels", yscale="log" if log else "linear")
+        fraction = ax.twinx()
+        fraction.plot(bars.edges[1:], bars.cdf, color="C3", linewidth=1)
+        fraction.set(ylabel="fraction of voxels (CDF)", ylim=(0, 1.02))
+        return ax
 
     def _order_statistic(self, rank: int) -> float:
         if rank < self.below:
@@ -133,6 +330,7 @@ class Histogram:
             self.above + other.above,
             self.nan + other.nan,
             self.by_value,
+            None if self.moments is None or other.moments is None else self.moments + other.moments,
         )
 
     def __repr__(self) -> str:
@@ -152,7 +350,7 @@ def _add_values(a: Histogram, b: Histogram):
     return counts, np.arange(len(counts) + 1) + first
 
 
-def _interpolate(order_statistic, q: float, n: int) -> float:
+def interpolate(order_statistic, q: float, n: int) -> float:
     """Percentile `q` from two order statistics, with NumPy's linear rule."""
     position = q / 100 * (n - 1)
     below = math.floor(position)
@@ -166,296 +364,23 @@ def _interpolate(order_statistic, q: float, n: int) -> float:
     return float(a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t))
 
 
-# --- passes over a volume ---------------------------------------------------------------
-
-
-def histogram_steps(volume: Volume, nbins: int = 256, bounds: tuple[float, float] | None = None) -> Steps:
-    """Count a volume; the generator returns a Histogram."""
-    if is_lookup(volume.dtype):
-        return (yield from _values_steps(volume))
-    dtype = working_dtype(volume.dtype)
-    extent = _Extent((yield from kernel_steps("extent", dtype)))
-    kernel = yield from kernel_steps("count_bins", dtype)
-    start = 0.0
-    if bounds is None:
-        yield from share(count(volume, extent.visit, extent.merge, "finding the range"), 0, 0.5)
-        start = 0.5
-    edges = _edges(volume.dtype, *(bounds or extent.finite or (0.0, 1.0)), nbins)
-    counts = np.zeros(nbins, np.int64)
-    tally = np.zeros(3, np.int64)
-
-    def visit(block, values, counted):
-        part, rest = np.zeros(nbins, np.int64), np.zeros(3, np.int64)
-        kernel(values.reshape(-1), counted.reshape(-1), edges, part, rest)
-        # where the bounds were given, the extremes are found on the way
-        return part, rest, extent.visit(block, values, counted) if bounds else None
-
-    def merge(result):
-        part, rest, found = result
-        np.add(counts, part, out=counts)
-        np.add(tally, rest, out=tally)
-        if found:
-            extent.merge(found)
-
-    yield from share(count(volume, visit, merge, "counting"), start, 1)
-    return Histogram(counts, edges, *(extent.finite or (math.nan, math.nan)), *map(int, tally))
-
-
-def _edges(dtype, lo, hi, nbins):
-    if not math.isfinite(hi - lo):
-        raise ValueError(f"The range {lo:g} to {hi:g} is too wide to be divided into bins; rescale the data first.")
-    if dtype.kind in "iu":
-        # whole-number widths: otherwise some bins hold one value more than others, a comb
-        width = math.ceil((hi - lo + 1) / nbins)
-        return lo - 0.5 + width * np.arange(nbins + 1, dtype=np.float64)
-    if lo == hi:
-        # half a unit as NumPy has it; more where float64 has no such steps
-        half = max(0.5, float(np.spacing(abs(lo))))
-        lo, hi = lo - half, hi + half
-    return np.linspace(lo, hi, nbins + 1)
-
-
-def _values_steps(volume: Volume) -> Steps:
-    kernel = yield from kernel_steps("count_values", volume.dtype)
-    nothing = Histogram(np.zeros(0, np.int64), np.full(1, np.nan), math.nan, math.nan, by_value=True)
-    found = [nothing]
-
-    def visit(block, values, counted):
-        first, last = int(values.min()), int(values.max())
-        counts = np.zeros(last - first + 1, np.int64)
-        kernel(values.reshape(-1), counted.reshape(-1), first, counts)
-        used = np.flatnonzero(counts)
-        if not used.size:
-            return nothing
-        counts = counts[used[0] : used[-1] + 1]
-        first += int(used[0])
-        edges = np.arange(first, first + len(counts) + 1) - 0.5
-        return Histogram(counts, edges, float(first), float(first + len(counts) - 1), by_value=True)
-
-    def merge(part):
-        found[0] = found[0] + part
-
-    yield from count(volume, visit, merge, "counting grey levels")
-    return found[0]
-
-
-class _Extent:
-    """Finite minimum and maximum, and how many voxels are finite, -inf, +inf, NaN."""
-
-    def __init__(self, kernel):
-        self.kernel = kernel
-        self.bounds = np.array([np.inf, -np.inf])
-        self.tally = np.zeros(4, np.int64)
-
-    def visit(self, block, values, counted):
-        if not counted.size:
-            # NumPy's are vectorised, and show by NaN or infinity that they do not suffice
-            low, high = float(values.min()), float(values.max())
-            if math.isfinite(low) and math.isfinite(high):
-                return np.array([low, high]), np.array([values.size, 0, 0, 0])
-        bounds, tally = np.array([np.inf, -np.inf]), np.zeros(4, np.int64)
-        self.kernel(values.reshape(-1), counted.reshape(-1), bounds, tally)
-        return bounds, tally
-
-    def merge(self, part):
-        bounds, tally = part
-        self.bounds[0] = min(self.bounds[0], bounds[0])
-        self.bounds[1] = max(self.bounds[1], bounds[1])
-        self.tally += tally
-
-    @property
-    def finite(self) -> tuple[float, float] | None:
-        """Minimum and maximum, None where nothing finite was counted."""
-        return (float(self.bounds[0]), float(self.bounds[1])) if self.tally[0] else None
-
-
-def extent_steps(volume: Volume) -> Steps:
-    """Exact finite minimum and maximum; NaN where nothing finite is counted."""
-    if is_lookup(volume.dtype):
-        found = yield from _values_steps(volume)
-        return found.minimum, found.maximum
-    extent = _Extent((yield from kernel_steps("extent", working_dtype(volume.dtype))))
-    yield from count(volume, extent.visit, extent.merge, "finding the range")
-    return extent.finite or (math.nan, math.nan)
-
-
-def percentile_steps(volume: Volume, percentiles) -> Steps:
-    """Exact percentiles of any dtype; the generator returns a list of floats, None if nothing is counted.
-
-    Integers of up to 16 bits: one pass.  Others: a radix selection of the order statistics, 16 bits
-    a pass (32-bit values two passes, 64-bit ones four), whatever the distribution.
-    """
-    if is_lookup(volume.dtype):
-        found = yield from _values_steps(volume)
-        return [found.percentile(q) for q in percentiles] if found.total else None
-    dtype = working_dtype(volume.dtype)
-    unsigned = np.dtype(f"u{dtype.itemsize}")
-    kernel = yield from kernel_steps("count_digits", unsigned)
-    kind = "uif".index(dtype.kind)
-    passes = dtype.itemsize // 2
-    prefixes: dict[int, int] = {}
-    for number in range(passes):
-        shift = 16 * (passes - 1 - number)
-        wanted = sorted(set(prefixes.values())) if number else [0]
-        counts = {prefix: np.zeros(1 << 16, np.int64) for prefix in wanted}
-
-        def visit(block, values, counted, wanted=wanted, shift=shift):
-            parts = []
-            for prefix in wanted:
-                part = np.zeros(1 << 16, np.int64)
-                kernel(values.reshape(-1).view(unsigned), counted.reshape(-1), kind, prefix, shift, part)
-                parts.append(part)
-            return parts
-
-        def merge(parts, wanted=wanted, counts=counts):
-            for prefix, part in zip(wanted, parts, strict=True):
-                np.add(counts[prefix], part, out=counts[prefix])
-
-        steps = count(volume, visit, merge, "finding percentiles")
-        yield from share(steps, number / passes, (number + 1) / passes)
-        if number == 0:
-            n = int(counts[0].sum())
-            if not n:
-                return None
-            positions = [q / 100 * (n - 1) for q in percentiles]
-            left = {r: r for p in positions for r in {math.floor(p), math.ceil(p)}}
-            prefixes = dict.fromkeys(left, 0)
-        for rank, prefix in prefixes.items():
-            cumulative = np.cumsum(counts[prefix])
-            digit = int(np.searchsorted(cumulative, left[rank], side="right"))
-            left[rank] -= int(cumulative[digit] - counts[prefix][digit])
-            prefixes[rank] = prefix << 16 | digit
-    value_at = {rank: _value_of_key(key, dtype) for rank, key in prefixes.items()}
-    return [_interpolate(value_at.__getitem__, q, n) for q in percentiles]
-
-
-def _value_of_key(key: int, dtype: np.dtype) -> float:
-    """Undo the sort key that the kernel made of a value's bits."""
-    bits = dtype.itemsize * 8
-    sign = 1 << (bits - 1)
-    if dtype.kind == "i" or (dtype.kind == "f" and key & sign):
-        key ^= sign
-    elif dtype.kind == "f":
-        key ^= (1 << bits) - 1
-    return float(np.array(key, f"u{dtype.itemsize}").view(dtype))
-
-
-# --- public -----------------------------------------------------------------------------
-
-
-def histogram(volume, nbins=256, *, range=None, mask=None, ignore_zeros=False, rgb=False) -> Histogram:
-    """Count every voxel of a volume, exactly.
+def write_csv(file, histograms: dict[str, Histogram], about: dict[str, object]) -> None:
+    """Write counts and CDFs as a table with a row for each bin.
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64.  Read block by block,
-        never written.
-    nbins : int
-        Bins for floats and 32-bit integers; integers of up to 16 bits have one bin for every value.
-        The bins of 32-bit integers are whole numbers wide.
-    range : (float, float), optional
-        Where those bins begin and end.  Default: the exact finite minimum and maximum.
-    mask : array-like, optional
-        Of the volume's shape (without the colour axis); only voxels where it is not zero are counted.
-    ignore_zeros : bool
-        Leave out voxels that are exactly 0.
-    rgb : bool
-        The last axis holds RGB or RGBA; the value channel is counted.
-
-    Returns
-    -------
-    Histogram
-        With ``counts``, ``edges``, ``cdf``, ``percentile(q)``; empty where no voxel is finite.
-
-    Raises
-    ------
-    TypeError
-        For a dtype that has no exposure (bool, complex, object, 64-bit integers).
-    ValueError
-        For an empty volume, a wrong number of axes, a mask of another shape, or a bad range.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_exposure.core import histogram
-    >>> h = histogram(np.linspace(0, 1, 1000, dtype=np.float32).reshape(10, 10, 10), nbins=4)
-    >>> h.counts
-    array([250, 250, 250, 250])
+    file : text file
+        Opened with ``newline=""``.
+    histograms : dict of Histogram
+        Under the names that the first column holds.
+    about : dict
+        Written above the table, one ``# key: value`` a line.
     """
-    checked = Volume(volume, mask, ignore_zeros, rgb)
-    if range is not None:
-        lo, hi = (check_number(value, "range") for value in range)
-        if not lo < hi:
-            raise ValueError(f"range must be (low, high) with low < high, got {range!r}.")
-        range = lo, hi
-    return drain(histogram_steps(checked, check_count(nbins, "nbins", low=1, high=1 << 24), range))
-
-
-def cumulative_distribution(volume, nbins=256, *, mask=None, ignore_zeros=False, rgb=False):
-    """The cumulative distribution of a volume's intensities, as scikit-image's function of that name.
-
-    Parameters
-    ----------
-    volume, nbins, mask, ignore_zeros, rgb
-        As in `histogram`.
-
-    Returns
-    -------
-    cdf : numpy.ndarray of float64, shape (nbins,)
-        Fraction of the voxels at or below each bin.
-    bin_centers : numpy.ndarray of float64, shape (nbins,)
-        In units of intensity.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `histogram` does.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_exposure.core import cumulative_distribution
-    >>> cdf, centers = cumulative_distribution(np.array([[0, 1], [1, 2]], dtype=np.uint8))
-    >>> cdf
-    array([0.25, 0.75, 1.  ])
-    """
-    found = histogram(volume, nbins, mask=mask, ignore_zeros=ignore_zeros, rgb=rgb)
-    return found.cdf, found.centers
-
-
-def percentile(volume, q, *, mask=None, ignore_zeros=False, rgb=False):
-    """Exact percentiles of a volume without sorting or copying it.
-
-    Equal to ``numpy.nanpercentile(volume, q, method="linear")``; between a number and an infinity it is
-    the infinity, where NumPy gives NaN.
-
-    Parameters
-    ----------
-    volume, mask, ignore_zeros, rgb
-        As in `histogram`.
-    q : float or sequence of float
-        In [0, 100].
-
-    Returns
-    -------
-    float or numpy.ndarray of float64
-        One value for each q.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `histogram` does; also for q out of bounds, or where no voxel is counted.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_exposure.core import percentile
-    >>> percentile(np.arange(101, dtype=np.float32).reshape(1, 101), (0.5, 99.5))
-    array([ 0.5, 99.5])
-    """
-    wanted = [check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q)]
-    values = drain(percentile_steps(Volume(volume, mask, ignore_zeros, rgb), wanted))
-    if values is None:
-        raise ValueError("No voxel was counted, so there are no percentiles.")
-    return values[0] if np.ndim(q) == 0 else np.array(values)
+    for key, value in about.items():
+        file.write(f"# {key}: {value}\n")
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(["name", "low", "high", "count", "cdf"])
+    for name, found in histograms.items():
+        lows, highs = (found.centers, found.centers) if found.by_value else (found.edges[:-1], found.edges[1:])
+        columns = (lows, highs, found.counts, found.cdf)
+        table.writerows([name, *row] for row in zip(*(column.tolist() for column in columns), strict=True))

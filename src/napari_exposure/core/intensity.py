@@ -131,6 +131,12 @@ def value_channel(block: np.ndarray) -> np.ndarray:
     return block[..., :3].max(axis=-1)
 
 
+def luminance(block: np.ndarray) -> np.ndarray:
+    """The luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
+    found = block[..., :3] @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    return (np.rint(found) if block.dtype.kind in "iu" else found).astype(block.dtype.newbyteorder("="))
+
+
 def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
     """Write `block` with its value replaced: colours scale together, so hue, saturation and alpha stay.
 

@@ -13,6 +13,8 @@ from superqt.utils import qdebounced
 from napari_exposure import core
 from napari_exposure.core.adjustment import spatial_axes
 from napari_exposure.core.tiles import tile_grid
+from napari_exposure.gui.apply import apply_job
+from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.editors import editor, text, times, warn
 from napari_exposure.gui.jobs import Job
@@ -42,7 +44,7 @@ class AdjustmentWidget(widgets.Container):
         self._job: Job | None = None
         self._closed = False
         self._input: napari.layers.Image | None = None
-        self._watched: napari.layers.Image | None = None
+        self._of_viewer, self._of_layer = Connections(), Connections()
         self._layer = widgets.ComboBox(
             name="layer", label="Layer", choices=lambda _: self._image_layers(), tooltip="The image layer to adjust."
         )
@@ -85,15 +87,15 @@ class AdjustmentWidget(widgets.Container):
         self._watch()
 
     def _connect(self) -> None:
-        self._viewer.layers.selection.events.active.connect(self._follow)
-        self._viewer.layers.events.removed.connect(self._on_removed)
+        layers = self._viewer.layers
+        self._of_viewer.add(self._follow, layers.selection.events.active)
+        self._of_viewer.add(self._on_removed, layers.events.removed)
         self._closed = False
         self._watch()
 
     def _disconnect(self) -> None:
         self._closed = True
-        self._viewer.layers.selection.events.active.disconnect(self._follow)
-        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._of_viewer.drop()
         self._follow.cancel()
         self._watch()
         self.cancel()
@@ -117,12 +119,9 @@ class AdjustmentWidget(widgets.Container):
     def _watch(self) -> None:
         """Describe the chosen layer again when its voxel size or data change."""
         layer = None if self._closed else self._layer.value
-        if layer is not self._watched:
-            for old, connect in ((self._watched, False), (layer, True)):
-                if old is not None:
-                    for emitter in (old.events.scale, old.events.units, old.events.data):
-                        (emitter.connect if connect else emitter.disconnect)(self._describe)
-            self._watched = layer
+        self._of_layer.drop()
+        if layer is not None:
+            self._of_layer.add(self._describe, layer.events.scale, layer.events.units, layer.events.data)
         if not self._closed:
             self._describe()
 
@@ -173,28 +172,18 @@ class AdjustmentWidget(widgets.Container):
         self._status.value = ""
         if layer is None or self._job is not None:
             return
+
+        def done(new, seconds):
+            self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s."
+
         try:
-            source = Source.of(layer)
-            steps = source.steps(self._make(source), mask)
+            adjustment = self._make(Source.of(layer))
+            self._job = apply_job(self._viewer, layer, adjustment, mask, done=done, ended=self._ended, step=self._step)
         except (TypeError, ValueError) as error:
             # raised by what the user chose: the sentence is enough, no traceback
             show_error(str(error))
             return
-
-        def done(result, seconds):
-            if layer not in self._viewer.layers:
-                return
-            new = source.result(*result, seconds=seconds, mask=mask)
-            layers = self._viewer.layers
-            selected, active = set(layers.selection), layers.selection.active
-            layers.insert(layers.index(layer) + 1, new)
-            # what was selected stays so: the source is the input if Apply is pressed again
-            layers.selection = selected
-            layers.selection.active = active
-            self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s."
-
         self._input = layer
-        self._job = Job(f"{self.adjustment.title}: {source.name}", steps, done=done, ended=self._ended, step=self._step)
         self._show_running(True)
 
     def cancel(self) -> None:

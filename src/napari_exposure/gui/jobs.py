@@ -1,4 +1,4 @@
-"""Runs a job of core in a worker: progress in the activity dock, cancel, errors as notifications."""
+"""Runs a job of core in a worker: cancel, errors as notifications, and progress in the activity dock if wanted."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ class Job:
 
     Parameters
     ----------
-    title : str
-        What the activity dock shows.
     steps : generator of Step
         Closed in the worker, also when the job is cancelled.
     done : callable
@@ -33,13 +31,11 @@ class Job:
         Called with the `Step` that the job is at, some times a second.
     """
 
-    def __init__(self, title: str, steps: Steps, *, done: Callable, ended: Callable, step: Callable):
+    def __init__(self, steps: Steps, *, done: Callable, ended: Callable, step: Callable):
         self._steps = steps
         self._done, self._ended, self._step = done, ended, step
-        self._title = title
-        self._bar: cancelable_progress | None = None
         self._cancelled = False
-        self._over = self._showing = False
+        self._over = False
         self._result = self._error = None
         self._seconds = 0.0
         self._worker = create_worker(self._work, _start_thread=False)
@@ -54,7 +50,7 @@ class Job:
 
     @property
     def cancelled(self) -> bool:
-        return self._cancelled or (self._bar is not None and self._bar.is_canceled)
+        return self._cancelled
 
     def _work(self):
         start = time.perf_counter()
@@ -76,6 +72,39 @@ class Job:
             # superqt takes a RuntimeError for a deleted worker, and others for its own
             self._error = error
         self._seconds = time.perf_counter() - start
+
+    def _show(self, step: Step) -> None:
+        if not (self._over or self.cancelled):
+            self._step(step)
+
+    def _finish(self) -> None:
+        self._over = True
+        # napari stops workers by itself when it closes, and leaves their generators as they are
+        self._steps.close()
+        result, error, done, ended = self._result, self._error, self._done, self._ended
+        # the worker keeps this job, which must not keep the volumes
+        self._steps = self._result = self._error = self._done = self._ended = self._step = None
+        try:
+            if error is not None:
+                notification_manager.receive_error(type(error), error, error.__traceback__)
+            elif result is not None and not self.cancelled:
+                done(result[0], self._seconds)
+        finally:
+            ended()
+
+
+class ActivityJob(Job):
+    """A job that the activity dock shows under `title`, with a button that cancels it."""
+
+    def __init__(self, title: str, steps: Steps, **callbacks: Callable):
+        self._title = title
+        self._bar: cancelable_progress | None = None
+        self._showing = False
+        super().__init__(steps, **callbacks)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled or (self._bar is not None and self._bar.is_canceled)
 
     def _show(self, step: Step) -> None:
         if self._showing or self._over or self.cancelled:
@@ -103,15 +132,4 @@ class Job:
         self._over = True
         if not self._showing:
             self._close_bar()
-        # napari stops workers by itself when it closes, and leaves their generators as they are
-        self._steps.close()
-        result, error, done, ended = self._result, self._error, self._done, self._ended
-        # the worker keeps this job, which must not keep the volumes
-        self._steps = self._result = self._error = self._done = self._ended = self._step = None
-        try:
-            if error is not None:
-                notification_manager.receive_error(type(error), error, error.__traceback__)
-            elif result is not None and not self.cancelled:
-                done(result[0], self._seconds)
-        finally:
-            ended()
+        super()._finish()

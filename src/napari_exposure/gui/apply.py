@@ -1,0 +1,57 @@
+"""Runs an adjustment of a layer in a worker and puts the result above the source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from napari_exposure.core import Adjustment
+from napari_exposure.core.blocks import Step
+from napari_exposure.gui.jobs import ActivityJob
+from napari_exposure.source import Source
+
+
+def apply_job(
+    viewer,
+    layer,
+    adjustment: Adjustment,
+    mask=None,
+    *,
+    done: Callable,
+    ended: Callable,
+    step: Callable[[Step], None] = lambda step: None,
+) -> ActivityJob:
+    """Begin to make a new layer.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    layer : napari.layers.Image
+        The source; nothing is added if it has gone when the job is over.
+    adjustment : Adjustment
+    mask : napari.layers.Labels, optional
+    done : callable
+        Called with the new layer and the seconds it took.
+    ended, step : callable
+        As `ActivityJob` has them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the layer, the mask or a parameter does not fit, with a sentence for the user.
+    """
+    source = Source.of(layer)
+    steps = source.steps(adjustment, mask)
+
+    def add(result, seconds):
+        layers = viewer.layers
+        if layer not in layers:
+            return
+        new = source.result(*result, seconds=seconds, mask=mask)
+        selected, active = set(layers.selection), layers.selection.active
+        layers.insert(layers.index(layer) + 1, new)
+        # what was selected stays so: the source is the input if it is done again
+        layers.selection = selected
+        layers.selection.active = active
+        done(new, seconds)
+
+    return ActivityJob(f"{adjustment.title}: {source.name}", steps, done=add, ended=ended, step=step)

@@ -1,0 +1,254 @@
+"""What the histogram panel shows, without Qt: settings, counted curves, and all that is derived from them."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+from psygnal import SignalGroupDescriptor
+
+from napari_exposure.core.pointwise import PointwiseFit
+from napari_exposure.core.transform import Transform
+from napari_exposure.gui.histogram.survey import Curve, Tile
+
+# napari's own slider has these limits
+GAMMA_RANGE = (0.2, 2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Display:
+    """How napari shows the layer: what the lines, the curve and the colour bar of the plot stand for."""
+
+    contrast_limits: tuple[float, float]
+    gamma: float
+    colours: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, layer) -> Display | None:
+        """Read a layer; RGB layers have no such thing."""
+        if layer.rgb:
+            return None
+        limits = tuple(map(float, layer.contrast_limits))
+        table = np.round(255 * layer.colormap.map(np.linspace(0, 1, 256))).astype(np.uint8)
+        return cls(limits, float(layer.gamma), table)
+
+    def level(self, values) -> np.ndarray:
+        """What the display makes of intensities, from 0 to 1."""
+        low, high = self.contrast_limits
+        return np.clip((np.asarray(values, float) - low) / (high - low), 0, 1) ** self.gamma
+
+    def moved(self, which: int, value: float) -> tuple[float, float]:
+        """The contrast limits after one of them (0 or 1) was dragged to `value`: they never cross."""
+        limits = list(self.contrast_limits)
+        limits[which] = value
+        low, high = limits
+        least = 1e-6 * max(abs(low), abs(high), 1e-30)
+        if high - low < least:
+            limits[which] = limits[1 - which] + (least if which else -least)
+        return tuple(limits)
+
+    @property
+    def handle(self) -> tuple[float, float]:
+        """Where the handle of gamma is: the middle of the limits, and what becomes of it."""
+        return sum(self.contrast_limits) / 2, 0.5**self.gamma
+
+
+def gamma_at(level: float) -> float:
+    """The gamma that makes `level` of the middle of the contrast limits."""
+    low, high = GAMMA_RANGE
+    gamma = math.log(min(max(level, 0.5**high), 0.5**low)) / math.log(0.5)
+    return round(min(max(gamma, low), high), 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What was counted, at one moment.
+
+    Attributes
+    ----------
+    curves : tuple of Curve
+        The first is that of the layer that the numbers, the lines and the buttons mean.
+    before : Curve or None
+        Of the layer that the first was made from.
+    transform : Transform or None
+        What made it.
+    unit : str
+        Of the intensity axis.
+    message : str
+        A sentence where there is nothing to draw.
+    complete : bool
+        Whether this is the last word on the data as they are.
+    """
+
+    curves: tuple[Curve, ...] = ()
+    before: Curve | None = None
+    transform: Transform | None = field(default=None, repr=False)
+    unit: str = "intensity"
+    message: str = ""
+    complete: bool = True
+
+    @property
+    def all_curves(self) -> tuple[Curve, ...]:
+        return self.curves if self.before is None else (*self.curves, self.before)
+
+
+@dataclass(eq=False)
+class HistogramModel:
+    """The state of one panel; every attribute has a signal in ``events``."""
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    # what the user chooses
+    scope: str = "dataset"
+    ignore_zeros: bool = False
+    low: float = 0.5
+    high: float = 99.5
+    log: bool = True
+    compare: bool = True
+    tile_mode: bool = False
+    # what is shown
+    content: Content = field(default_factory=Content)
+    display: Display | None = None
+    tile: Tile | None = None
+    # of the counting under way, None if there is none
+    progress: float | None = None
+
+    @property
+    def main(self) -> Curve | None:
+        """The curve that numbers and lines belong to."""
+        return self.content.curves[0] if self.content.curves else None
+
+    def drawable(self) -> list[Curve]:
+        """The curves that have bars."""
+        return [curve for curve in self.content.all_curves if curve.histogram.counts.any()]
+
+    def extent(self) -> tuple[float, float]:
+        """The intensities from end to end; with the contrast limits unless these lie far away."""
+        found = [curve.histogram for curve in self.drawable() if curve is not self.content.before]
+        low = min((h.edges[np.flatnonzero(h.counts)[0]] for h in found), default=0.0)
+        high = max((h.edges[np.flatnonzero(h.counts)[-1] + 1] for h in found), default=1.0)
+        if self.display is not None and found:
+            wide = min(low, self.display.contrast_limits[0]), max(high, self.display.contrast_limits[1])
+            if wide[1] - wide[0] <= 3 * (high - low):
+                low, high = wide
+        return float(low), float(high)
+
+    def before_axis(self) -> tuple[float, float]:
+        """Offset and factor that lay the intensities before over those after: end upon end."""
+        after, before = self.content.curves[0].histogram, self.content.before.histogram
+        wide = before.maximum - before.minimum
+        factor = (after.maximum - after.minimum) / wide if wide > 0 else 1.0
+        factor = factor or 1.0
+        return after.minimum - before.minimum * factor, factor
+
+    def mapping(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Intensities before, and what the adjustment makes of them from 0 to 1, where it is the same everywhere."""
+        content = self.content
+        if content.before is None or content.transform is None or len(content.transform.fits) > 1:
+            return None
+        (fit,) = content.transform.fits.values()
+        if not isinstance(fit, PointwiseFit) or fit.lo == fit.hi:
+            return None
+        found = content.before.histogram
+        values = np.linspace(found.minimum, found.maximum, 512)
+        return values, fit.curve(values)
+
+    def percentile_lines(self) -> tuple[float, float]:
+        """The intensities of the two percentiles; NaN where nothing was counted."""
+        if self.main is None:
+            return math.nan, math.nan
+        return self.main.percentile(self.low), self.main.percentile(self.high)
+
+    def percent_at(self, value: float) -> float:
+        """The percentile that a line dragged to `value` stands for."""
+        return round(100 * self.main.histogram.fraction(value), 3)
+
+    # --- in words and numbers ---
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and numbers of the statistics."""
+        if self.main is None:
+            return []
+        curve, found = self.main, self.main.histogram
+        total = max(found.total, 1)
+        whole = found.by_value
+
+        def number(value, exact=True):
+            if math.isnan(value):
+                return "–"
+            text = f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.6g}"
+            return text if exact else f"≈ {text}"
+
+        def percent(voxels):
+            share = 100 * voxels / total
+            return f"{share:.3g} %" if share >= 0.01 or not voxels else _voxels(round(voxels))
+
+        rows = [
+            ("voxels", f"{found.total + found.nan:,}"),
+            ("minimum", number(found.minimum)),
+            ("maximum", number(found.maximum)),
+            ("mean", number(found.mean)),
+            ("std", number(found.std)),
+            ("median", number(curve.percentile(50), curve.knows(50))),
+            ("mode", number(found.mode, whole)),
+            *((f"{q:g} %", number(curve.percentile(q), curve.knows(q))) for q in (self.low, self.high)),
+            ("at minimum", percent(found.at_minimum)),
+            ("at maximum", percent(found.at_maximum)),
+        ]
+        if self.display is not None:
+            low, high = self.display.contrast_limits
+            below = found.fraction(np.nextafter(low, -np.inf))
+            above = 1 - found.fraction(high)
+            rows += [("below limits", percent(below * total)), ("above limits", percent(above * total))]
+        rows += [
+            ("NaN", f"{found.nan:,}"),
+            ("infinite", f"{found.below + found.above:,}"),
+            ("grey levels", f"{found.levels:,}" if whole else f"≥ {found.levels:,}"),
+        ]
+        return rows
+
+    def statistics_text(self) -> str:
+        """The statistics as tab-separated lines, for a spreadsheet."""
+        rows = [(key, str(value)) for key, value in self.about().items()] + self.rows()
+        return "\n".join("\t".join(row) for row in rows)
+
+    def statistics_html(self, columns: int) -> str:
+        """The statistics as a table of so many columns of pairs."""
+        rows = self.rows()
+        height = -(-len(rows) // columns)
+        lines = []
+        for line in range(height):
+            pairs = rows[line::height]
+            lines.append(
+                "<tr>"
+                + "".join(
+                    f"<td>{_solid(name)}&nbsp;</td><td align='right'><b>{_solid(value)}</b></td><td>&nbsp;&nbsp;</td>"
+                    for name, value in pairs
+                )
+                + "</tr>"
+            )
+        return f"<table cellspacing='1'>{''.join(lines)}</table>"
+
+    def about(self) -> dict[str, str]:
+        """What the numbers are of: goes above tables and statistics."""
+        return {
+            "layer": ", ".join(curve.name for curve in self.content.all_curves),
+            "coverage": "; ".join(dict.fromkeys(curve.coverage for curve in self.content.all_curves)),
+        }
+
+    def known(self, quantiles: dict[float, float]) -> Content:
+        """The content with more exact percentiles of the main curve."""
+        main, *rest = self.content.curves
+        return replace(self.content, curves=(replace(main, quantiles=quantiles), *rest))
+
+
+def _solid(text: str) -> str:
+    """As HTML that does not break into lines."""
+    return html.escape(text).replace(" ", "&nbsp;")
+
+
+def _voxels(number: int) -> str:
+    return f"{number:,} voxel{'s' * (number != 1)}"

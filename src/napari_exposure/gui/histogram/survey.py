@@ -1,0 +1,373 @@
+"""From layers and what the viewer shows to counted histograms.  No Qt: it runs in a worker."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
+
+import numpy as np
+
+from napari_exposure.core import Histogram
+from napari_exposure.core.adaptive import TilesFit, clip_histograms
+from napari_exposure.core.blocks import Block, Step, Steps, Volume, changed, contiguous_blocks, share
+from napari_exposure.core.counting import histogram_steps, percentile_steps
+from napari_exposure.core.intensity import luminance
+from napari_exposure.source import Origin, Source, mask_array
+
+SCOPES = {"dataset": "whole dataset", "volume": "this volume", "plane": "plane in view"}
+# of floats and 32-bit integers: enough to zoom in a hundredfold
+BINS = 1 << 16
+# of a volume that is not in memory, what is read for a first look: voxels at once, and seconds at most
+SAMPLE_VOXELS = 1 << 18
+SAMPLE_SECONDS = 0.2
+
+RGB = {
+    "red": ((230, 70, 70), itemgetter((..., 0))),
+    "green": ((70, 190, 70), itemgetter((..., 1))),
+    "blue": ((80, 120, 255), itemgetter((..., 2))),
+    "luminance": (None, luminance),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One histogram of the plot.
+
+    Attributes
+    ----------
+    name : str
+    colour : (int, int, int) or None
+        None: black or white, whatever the theme's text is.
+    histogram : Histogram
+    coverage : str
+        What was counted, in words.
+    quantiles : dict
+        Exact percentiles where the histogram's own are not; under the percent.
+    """
+
+    name: str
+    colour: tuple[int, int, int] | None
+    histogram: Histogram
+    coverage: str
+    quantiles: dict[float, float] = field(default_factory=dict)
+
+    def percentile(self, q: float) -> float:
+        """The value below which q percent of the voxels lie; NaN where none was counted."""
+        if q in self.quantiles:
+            return self.quantiles[q]
+        return self.histogram.percentile(q) if self.histogram.total else math.nan
+
+    def knows(self, q: float) -> bool:
+        """Whether this percentile is exact."""
+        return self.histogram.by_value or q in self.quantiles or not self.histogram.total
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What is to be counted for one curve.
+
+    Attributes
+    ----------
+    name, colour
+        As in `Curve`.
+    volume : Volume
+    where : str
+        The part of the layer that it is, such as "plane z = 30"; empty for all of it.
+    coarse : Volume or None
+        The coarsest level of a multiscale layer, for a first look.
+    coarse_name : str
+        Such as "level 4 of 4".
+    """
+
+    name: str
+    colour: tuple[int, int, int] | None
+    volume: Volume
+    where: str = ""
+    coarse: Volume | None = None
+    coarse_name: str = ""
+
+    def curve(self, histogram: Histogram, coverage: str) -> Curve:
+        """A curve of this name; `coverage` is said after what the part is."""
+        return Curve(self.name, self.colour, histogram, ", ".join(filter(None, (self.where, coverage))))
+
+
+def layer_colour(layer) -> tuple[int, int, int] | None:
+    """The colour that stands for a layer: its colormap near the bright end, None if that is grey."""
+    colour = np.round(255 * layer.colormap.map(np.array([0.85]))[0, :3]).astype(int)
+    return None if np.ptp(colour) < 20 else tuple(colour.tolist())
+
+
+def in_memory(array) -> bool:
+    """Whether reading costs nothing but memory bandwidth."""
+    return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
+
+
+def axis_names(layer, ndim: int) -> list[str]:
+    """The layer's axis labels; t, c, z, y, x where nobody has set them."""
+    return [
+        name if not name.lstrip("-").isdigit() else usual
+        for name, usual in zip(layer.axis_labels[-ndim:], ("?" * ndim + "tczyx")[-ndim:], strict=True)
+    ]
+
+
+def part_in_view(layer, dims, scope: str, shape: tuple[int, ...]) -> tuple[Block, str]:
+    """The part of a layer that a scope means now.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+    dims : napari.components.Dims
+        Of the viewer.
+    scope : str
+        Of `SCOPES`.
+    shape : tuple of int
+        Of the layer's data, without the colour axis.
+
+    Returns
+    -------
+    box : tuple of slice
+    where : str
+        In words.
+
+    Raises
+    ------
+    ValueError
+        If nothing of the layer is in view.
+    """
+    ndim = len(shape)
+    if scope == "dataset":
+        fixed = []
+    elif scope == "volume":
+        fixed = list(range(max(0, ndim - 3)))
+    else:
+        displayed = {axis - (dims.ndim - ndim) for axis in dims.displayed}
+        fixed = [axis for axis in range(ndim) if axis not in displayed]
+    if not fixed:
+        return tuple(slice(0, size) for size in shape), ""
+    point = np.round(layer.world_to_data(dims.point)).astype(int)
+    names = axis_names(layer, ndim)
+    box = [slice(0, size) for size in shape]
+    for axis in fixed:
+        if not 0 <= point[axis] < shape[axis]:
+            raise ValueError(f"Layer {layer.name!r} has nothing at this {names[axis]}. Move the slider, or count all.")
+        box[axis] = slice(int(point[axis]), int(point[axis]) + 1)
+    kind = "plane" if ndim - len(fixed) == 2 else "volume"
+    return tuple(box), f"{kind} {', '.join(f'{names[axis]} = {point[axis]}' for axis in fixed)}"
+
+
+def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> list[Target]:
+    """What to count of a layer: one target, or four of an RGB layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With a sentence for the user, where the layer, the mask or the scope does not fit.
+    """
+    source = Source.of(layer)
+    counted = None if mask is None else mask_array(mask, source)
+    box, where = part_in_view(layer, dims, scope, source.shape)
+    if mask is not None:
+        where = ", ".join(filter(None, (where, f"inside {mask.name}")))
+    if ignore_zeros:
+        where = ", ".join(filter(None, (where, "without zeros")))
+    volume = Volume(source.array, counted, ignore_zeros, source.rgb, box=box)
+    coarse, coarse_name = None, ""
+    if layer.multiscale and len(layer.data) > 1 and mask is None and volume.size > BINS:
+        levels = list(layer.data)
+        factors = [small / full for small, full in zip(levels[-1].shape, levels[0].shape, strict=True)]
+        small_box = tuple(
+            slice(0, size) if part == slice(0, full) else slice(at := int(part.start * factor), at + 1)
+            for part, factor, size, full in zip(box, factors, levels[-1].shape, source.shape, strict=False)
+        )
+        coarse = Volume(levels[-1], None, ignore_zeros, source.rgb, box=small_box)
+        coarse_name = f"level {len(levels)} of {len(levels)}"
+    if source.rgb:
+        return [
+            Target(name, colour, replace(volume, colour=channel), where, coarse and replace(coarse, colour=channel))
+            for name, (colour, channel) in RGB.items()
+        ]
+    return [Target(layer.name, layer_colour(layer), volume, where, coarse, coarse_name)]
+
+
+def survey_steps(wanted: list[Target], percentiles: tuple[float, ...]) -> Steps:
+    """Count targets; each step's `partial` are the curves so far, the generator returns all of them."""
+    curves: list[Curve] = []
+    for number, target in enumerate(wanted):
+        # the percentiles of the first are shown
+        steps = _target_steps(target, percentiles if number == 0 else ())
+        steps = share(steps, number / len(wanted), (number + 1) / len(wanted))
+
+        def with_rest(step):
+            return replace(step, partial=None if step.partial is None else [*curves, step.partial])
+
+        curves.append((yield from changed(steps, with_rest)))
+    return curves
+
+
+def _target_steps(target: Target, percentiles: tuple[float, ...]) -> Steps:
+    volume = target.volume
+    first_look = None
+    if target.coarse is not None:
+        coarse = yield from histogram_steps(target.coarse, BINS)
+        first_look = target.curve(coarse, target.coarse_name)
+        yield Step("counting", 0.0, slow=True, partial=first_look)
+    elif not in_memory(volume.array):
+        sample, voxels = _sample(volume)
+        if sample is not None:
+            found = yield from histogram_steps(sample, BINS)
+            yield Step(
+                "counting",
+                0.0,
+                slow=True,
+                partial=target.curve(found, f"a sample, {voxels / volume.size:.2g} of all voxels"),
+            )
+
+    def so_far(step):
+        if step.partial is None:
+            return step
+        said = f"{step.fraction:.0%} scanned"
+        if first_look is None:
+            return replace(step, partial=target.curve(step.partial, said))
+        # a coarse level stands for the whole better than the first planes do
+        return replace(step, partial=replace(first_look, coverage=f"{first_look.coverage}; level 1: {said}"))
+
+    steps = share(histogram_steps(volume, BINS), 0, 1 if volume.dtype.itemsize <= 2 else 0.6)
+    found = yield from changed(steps, so_far)
+    curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels")
+    return replace(curve, quantiles=(yield from share(quantile_steps(volume, curve, percentiles), 0.6, 1)))
+
+
+def quantile_steps(volume: Volume, curve: Curve, percentiles: tuple[float, ...]) -> Steps:
+    """The exact percentiles that a curve does not know yet; the generator returns them all, under the percent."""
+    missing = [q for q in percentiles if not curve.knows(q)]
+    values = (yield from percentile_steps(volume, missing)) if missing else None
+    return {**curve.quantiles, **dict(zip(missing, values or (), strict=False))}
+
+
+def _sample(volume: Volume) -> tuple[Volume | None, int]:
+    """Voxels from all over a volume, as many as can be read in a moment."""
+    end = time.perf_counter() + SAMPLE_SECONDS
+    parts = []
+    read = 0
+    for block in _spread(list(contiguous_blocks(volume.shape, SAMPLE_VOXELS))):
+        values = volume.read(block)
+        counted = volume.counted(block, values)
+        read += values.size
+        parts.append(values[counted] if counted.size else values.reshape(-1))
+        if time.perf_counter() > end or read >= 16 * SAMPLE_VOXELS:
+            break
+    values = np.concatenate(parts)
+    return (Volume(values.reshape(1, -1)) if values.size else None), read
+
+
+def _spread(items: list) -> Iterator:
+    """All items: the middle one first, then the middles of the halves, and so on."""
+    runs = [(0, len(items))]
+    for start, stop in runs:
+        if start < stop:
+            middle = (start + stop) // 2
+            yield items[middle]
+            runs += [(start, middle), (middle + 1, stop)]
+
+
+# --- the tile under the cursor ------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One tile of an adaptive equalization.
+
+    Attributes
+    ----------
+    counts, clipped : numpy.ndarray, shape (nbins,)
+        Its histogram, and that after clipping.
+    edges : numpy.ndarray, shape (nbins + 1,)
+        Of the bins, in intensities of the source.
+    limit : float or None
+        Voxels at which bins are clipped; None: no limit.
+    function : numpy.ndarray, shape (nbins + 1,)
+        What the edges become, from 0 to 1.
+    title : str
+        Place and size in words.
+    """
+
+    counts: np.ndarray
+    clipped: np.ndarray
+    edges: np.ndarray
+    limit: float | None
+    function: np.ndarray
+    title: str
+
+
+def tiles_fit(origin: Origin | None, voxel: tuple[int, ...] | None = None) -> TilesFit | None:
+    """The fit that made the voxel of an adaptive result, or None if it is no such result."""
+    if origin is None:
+        return None
+    fits = origin.transform.fits
+    lead = () if voxel is None else voxel[: len(voxel) - origin.transform.spatial]
+    fit = fits.get((), fits.get(lead, next(iter(fits.values()))))
+    return fit if isinstance(fit, TilesFit) else None
+
+
+def voxel_under(layer, viewer) -> tuple[int, ...] | None:
+    """The voxel under the cursor: in 3D the brightest along the line of sight; None beside the layer."""
+    shape = layer.data.shape[:-1] if layer.rgb else layer.data.shape
+    position = viewer.cursor.position
+    if viewer.dims.ndisplay == 2:
+        voxel = np.round(layer.world_to_data(position)).astype(int)
+    else:
+        displayed = list(viewer.dims.displayed)
+        start, end = layer.get_ray_intersections(
+            position, viewer.camera.calculate_nd_view_direction(viewer.dims.ndim, displayed), displayed
+        )
+        if start is None or end is None:
+            return None
+        line = np.linspace(start, end, 2 * max(shape))
+        places = np.clip(np.round(line).astype(int), 0, np.array(shape) - 1)
+        voxel = places[np.argmax(np.asarray(layer.data[tuple(places.T)]))]
+    inside = all(0 <= at < size for at, size in zip(voxel, shape, strict=True))
+    return tuple(voxel.tolist()) if inside else None
+
+
+def tile_of(fit: TilesFit, voxel: tuple[int, ...]) -> tuple[int, ...]:
+    """The tile that counts a voxel."""
+    spatial = voxel[len(voxel) - len(fit.grid.axes) :]
+    return tuple(int(axis.tile[at]) for axis, at in zip(fit.grid.axes, spatial, strict=True))
+
+
+def tile_steps(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Steps:
+    """Count the tile of a voxel in the layer that was adjusted; the generator returns a `Tile`."""
+    source = Source.of(source_layer)
+    transform = origin.transform
+    fit = tiles_fit(origin, voxel)
+    tile = tile_of(fit, voxel)
+    mask = None if origin.mask is None else origin.mask()
+    counted = None if mask is None else mask_array(mask, source)
+    lead = len(voxel) - transform.spatial
+    shared = () in transform.fits
+    box = tuple(
+        slice(0, size) if shared else slice(at, at + 1) for at, size in zip(voxel[:lead], source.shape, strict=False)
+    )
+    volume = Volume(source.array, counted, transform.adjustment.ignore_zeros, source.rgb, box=box + fit.box(tile))
+    counts = yield from fit.count_steps(volume)
+    nbins = len(counts)
+    limit = transform.adjustment.clip_limit
+    n = counts.sum()
+    step = source.spacing[lead:]
+    names = axis_names(source_layer, len(voxel))[lead:]
+    size = " × ".join(f"{(part.stop - part.start) * unit:.3g}" for part, unit in zip(fit.box(tile), step, strict=True))
+    place = ", ".join(
+        f"{name} {part.start * unit:.3g}" for name, part, unit in zip(names, fit.box(tile), step, strict=True)
+    )
+    of = " × ".join(map(str, fit.grid.shape))
+    return Tile(
+        counts,
+        clip_histograms(counts, limit),
+        np.linspace(fit.lo, fit.upper, nbins + 1),
+        max(limit * n, n / nbins) if 0 < limit < 1 else None,
+        fit.function(tile),
+        f"tile {tuple(at + 1 for at in tile)} of {of}: {size} {source.unit} at {place}; {n:,} voxels",
+    )

@@ -1,0 +1,428 @@
+"""Draws a HistogramModel with pyqtgraph, and says by signals what the mouse wants; changes nothing itself."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QPointF, QSize, Qt, Signal
+from qtpy.QtWidgets import QGraphicsTextItem
+
+from napari_exposure.gui.histogram.model import Display, HistogramModel, gamma_at
+
+AFTER, BEFORE, TILE, MAPPING, PERCENTILE = "#e69f00", "#56b4e9", "#dc143c", "#009e73", "#cc79a7"
+# the plot is 1 high, whatever it shows: counts up to here, fractions all of it
+TOP = 1.06
+MOST_BARS = 256
+STRIP = 256
+
+
+class Caption(pg.GraphicsWidget):
+    """Some lines of text that wrap, as high as they need; however long, they do not widen the plot."""
+
+    def __init__(self):
+        super().__init__()
+        self._item = QGraphicsTextItem(self)
+        self._item.document().setDocumentMargin(2)
+        self.setMinimumWidth(0)
+
+    def set_html(self, text: str) -> None:
+        self._item.setHtml(text)
+        self._fit()
+
+    def resizeEvent(self, event):
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self):
+        self._item.setTextWidth(max(50, self.size().width()))
+        self.setFixedHeight(self._item.boundingRect().height())
+
+
+class HistogramView(pg.GraphicsLayoutWidget):
+    """Bars, CDF, lines, handles and the colour bar.
+
+    Parameters
+    ----------
+    model : HistogramModel
+        Read, and listened to; never written.
+    """
+
+    # 0 or 1, and the intensity
+    limit_dragged = Signal(int, float)
+    percentile_dragged = Signal(int, float)
+    gamma_dragged = Signal(float)
+
+    def __init__(self, model: HistogramModel):
+        super().__init__()
+        self._model = model
+        self._text, self._background = "#ffffff", "#000000"
+        self._setting = False
+        self._extent: tuple[float, float] | None = None
+        self._items: list = []
+        self.setMinimumSize(220, 180)
+        self._build()
+        events = model.events
+        for signal in (events.content, events.log, events.tile, events.compare):
+            signal.connect(self.draw)
+        for signal in (events.low, events.high):
+            signal.connect(self._place_percentiles)
+        events.display.connect(self._place_display)
+        events.progress.connect(self._place_progress)
+        self.draw()
+
+    def sizeHint(self):
+        """Narrow enough for a dock."""
+        return QSize(380, 300)
+
+    # --- parts that are always there ---
+
+    def _build(self) -> None:
+        layout = self.ci
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(0)
+        self._title = Caption()
+        layout.addItem(self._title, 0, 0, 1, 3)
+        self._axes = {side: pg.AxisItem(side) for side in ("top", "left", "right", "bottom")}
+        for axis in self._axes.values():
+            axis.enableAutoSIPrefix(False)
+        self._box = pg.ViewBox(enableMenu=False)
+        self._box.setMouseEnabled(x=True, y=False)
+        self._box.setYRange(0, TOP, padding=0)
+        self._strip_box = pg.ViewBox(enableMenu=False, enableMouse=False)
+        self._strip_box.setFixedHeight(10)
+        self._strip_box.setYRange(0, 1, padding=0)
+        self._strip_box.setXLink(self._box)
+        layout.addItem(self._axes["top"], 1, 1)
+        layout.addItem(self._axes["left"], 2, 0)
+        layout.addItem(self._box, 2, 1)
+        layout.addItem(self._axes["right"], 2, 2)
+        layout.addItem(self._axes["bottom"], 3, 1)
+        layout.addItem(self._strip_box, 4, 1)
+        layout.layout.setRowStretchFactor(2, 1)
+        layout.layout.setColumnStretchFactor(1, 1)
+        # widths that do not follow the numbers: otherwise the plot jumps while it is dragged
+        self._axes["left"].setWidth(58)
+        self._axes["left"].setLabel("voxels")
+        self._axes["right"].setWidth(34)
+        self._axes["right"].setRange(0, TOP)
+        self._axes["right"].setLabel("CDF")
+
+        self._strip = pg.ImageItem()
+        self._strip_box.addItem(self._strip)
+        self._transfer = self._add(pg.PlotCurveItem(), 20)
+        self._handle = self._add(pg.TargetItem(size=11, symbol="o", movable=True), 30)
+        self._handle.sigPositionChanged.connect(self._drag_handle)
+        self._percentiles = [self._line(which, self.percentile_dragged, 21) for which in (0, 1)]
+        self._limits = [self._line(which, self.limit_dragged, 25) for which in (0, 1)]
+        self._progress = self._add(pg.PlotCurveItem(), 5)
+        self._message = self._add(pg.TextItem(anchor=(0.5, 0.5)), 40)
+        self._edges = [self._add(pg.TextItem(anchor=(side, 0)), 40) for side in (0, 1)]
+        self._box.sigXRangeChanged.connect(self._on_range)
+        self._box.sigResized.connect(self._on_range)
+        self.scene().sigMouseClicked.connect(self._on_click)
+
+    def _add(self, item, height):
+        item.setZValue(height)
+        # what is outside the data must not move the view
+        self._box.addItem(item, ignoreBounds=True)
+        return item
+
+    def _line(self, which, signal, height):
+        line = pg.InfiniteLine(movable=True, label="", labelOpts={"position": 0.94})
+        line.sigDragged.connect(lambda line: signal.emit(which, line.value()))
+        # where the model did not follow, back to where it is
+        line.sigPositionChangeFinished.connect(self._place_lines)
+        return self._add(line, height)
+
+    @contextmanager
+    def _quiet(self):
+        """Items that are placed here are not being dragged."""
+        before, self._setting = self._setting, True
+        try:
+            yield
+        finally:
+            self._setting = before
+
+    def set_colours(self, background: str, text: str) -> None:
+        """Follow a theme."""
+        self._background, self._text = background, text
+        self.setBackground(background)
+        for axis in self._axes.values():
+            axis.setPen(pg.mkPen(text, width=1))
+            axis.setTextPen(text)
+        line = pg.mkPen(text, width=2)
+        for item in self._limits:
+            item.setPen(line)
+            item.setHoverPen(pg.mkPen(text, width=4))
+        for item in self._percentiles:
+            item.setPen(pg.mkPen(PERCENTILE, width=1.5, style=Qt.PenStyle.DashLine))
+            item.setHoverPen(pg.mkPen(PERCENTILE, width=4))
+            item.label.setColor(PERCENTILE)
+            item.label.fill = pg.mkBrush(background)
+        self._transfer.setPen(pg.mkPen(text, width=1, style=Qt.PenStyle.DotLine))
+        self._handle.setPen(pg.mkPen(text, width=2))
+        self._handle.setBrush(pg.mkBrush(background))
+        self._handle.setHoverPen(pg.mkPen(AFTER, width=2))
+        self._progress.setPen(pg.mkPen(AFTER, width=4))
+        self.draw()
+
+    # --- drawing ---
+
+    def draw(self) -> None:
+        """Draw all of the model again."""
+        for item in self._items:
+            self._box.removeItem(item)
+        self._items = []
+        model = self._model
+        tile = model.tile
+        curves = model.drawable()
+        two_axes = tile is None and model.content.before in curves and model.main in curves
+        self._axes["top"].setVisible(two_axes)
+        self._axes["top"].setHeight(None if two_axes else 0)
+        self._axes["bottom"].setLabel(model.content.unit)
+        extent = (tile.edges[0], tile.edges[-1]) if tile is not None else model.extent()
+        with self._quiet():
+            if extent != self._extent:
+                self._extent = extent
+                self.show_all()
+            self._draw_curves()
+            self._place_display()
+            self._place_percentiles()
+            self._place_progress()
+
+    def show_all(self) -> None:
+        """Zoom out to all intensities, as a double click does."""
+        low, high = self._extent
+        if not low < high:
+            low, high = low - 0.5, high + 0.5
+        room = 0.02 * (high - low)
+        limits = self._model.display.contrast_limits if self._model.display else (low, high)
+        least, most = min(low, limits[0]) - room, max(high, limits[1]) + room
+        self._box.setLimits(xMin=least, xMax=most, minXRange=1e-6 * (high - low))
+        self._box.setXRange(low - room, high + room, padding=0)
+
+    def _draw_curves(self) -> None:
+        for item in self._items:
+            self._box.removeItem(item)
+        self._items = []
+        if self._model.tile is not None:
+            self._draw_tile(self._model.tile)
+        else:
+            self._draw_histograms()
+
+    def _draw_histograms(self) -> None:
+        model = self._model
+        curves = model.drawable()
+        legend = []
+        shown = [(curve, *self._look(curve)) for curve in curves]
+        bars = [self._bars(curve, offset, factor) for curve, _, (offset, factor), _ in shown]
+        most = max((int(counts.max()) for counts, _, _ in bars), default=1)
+        scale = self._count_axis(max(most, 1))
+        for (curve, colour, _, filled), (counts, edges, cdf) in zip(shown, bars, strict=True):
+            brush = pg.mkColor(colour)
+            brush.setAlphaF(0.55 if filled else 0.25)
+            pen = None if filled else pg.mkPen(colour, width=1)
+            self._draw_steps(edges, scale(counts), brush, pen)
+            self._draw_line(*cdf, pg.mkPen(colour, width=2))
+            legend.append((colour, "■", curve.name))
+        if mapping := (model.mapping() if model.content.before in curves and model.main in curves else None):
+            values, level = mapping
+            offset, factor = model.before_axis()
+            self._draw_line(offset + factor * values, level, pg.mkPen(MAPPING, width=2, style=Qt.PenStyle.DashLine))
+            legend.append((MAPPING, "┅", "input to output"))
+        main = model.main
+        several = len(legend) > 1
+        # the numbers, lines and buttons are those of the first
+        counted = "" if main is None else f"{_short(main.name)}: {main.coverage}" if several else main.coverage
+        self._say_title(legend if several else [], counted)
+        self._say_outside()
+
+    def _look(self, curve):
+        """Colour, offset and factor of intensities, and whether bars are filled."""
+        content = self._model.content
+        if content.before is not None and self._model.main is not None:
+            if curve is content.before:
+                return BEFORE, self._model.before_axis(), False
+            return AFTER, (0.0, 1.0), True
+        colour = self._text if curve.colour is None else "#{:02x}{:02x}{:02x}".format(*curve.colour)
+        return colour, (0.0, 1.0), len(content.curves) == 1
+
+    def _bars(self, curve, offset, factor):
+        low, high = self._box.viewRange()[0]
+        bars = min(MOST_BARS, max(64, int(self._box.width())))
+        low, high = (low - offset) / factor, (high - offset) / factor
+        found = curve.histogram.rebin(low, high, bars)
+        # level to both sides of the data
+        start = found.below / max(found.total, 1)
+        x = np.concatenate([[min(low, found.edges[0])], found.edges, [max(high, found.edges[-1])]])
+        cdf = offset + factor * x, np.concatenate([[start, start], found.cdf, found.cdf[-1:]])
+        return found.counts, offset + factor * found.edges, cdf
+
+    def _draw_tile(self, tile) -> None:
+        limit = tile.limit or 0
+        scale = self._count_axis(max(1, int(tile.counts.max()), math.ceil(limit)))
+        brush = pg.mkColor(TILE)
+        brush.setAlphaF(0.45)
+        self._draw_steps(tile.edges, scale(tile.counts), brush, None)
+        self._draw_steps(tile.edges, scale(tile.clipped), None, pg.mkPen(self._text, width=1))
+        legend = [(TILE, "■", "tile"), (self._text, "□", "clipped")]
+        if tile.limit is not None:
+            line = pg.InfiniteLine(float(scale(tile.limit)), angle=0, pen=pg.mkPen(TILE, style=Qt.PenStyle.DashLine))
+            self._keep(line)
+            legend.append((TILE, "┅", f"clip limit {tile.limit:,.0f}"))
+        self._draw_line(tile.edges, tile.function, pg.mkPen(AFTER, width=2.5))
+        legend.append((AFTER, "━", "its function"))
+        self._say_title(legend, tile.title)
+        for item in self._edges:
+            item.setVisible(False)
+
+    def _count_axis(self, most: int):
+        """Number the left axis, and return the function from counts to heights in the plot."""
+        axis = self._axes["left"]
+        if not self._model.log:
+            axis.setLogMode(x=False, y=False)
+            axis.setRange(0, TOP * most)
+            return lambda counts: np.asarray(counts) / most
+        # a bar of one voxel has a height too
+        bottom = math.log10(0.7)
+        height = math.log10(max(most, 2)) - bottom
+        axis.setLogMode(x=False, y=True)
+        axis.setRange(bottom, bottom + TOP * height)
+        return lambda counts: np.clip((np.log10(np.maximum(counts, 0.5)) - bottom) / height, 0, None)
+
+    def _draw_steps(self, edges, heights, brush, pen):
+        self._keep(pg.PlotCurveItem(edges, heights, stepMode="center", fillLevel=0, brush=brush, pen=pen))
+
+    def _draw_line(self, x, y, pen):
+        self._keep(pg.PlotCurveItem(x, y, pen=pen, antialias=True))
+
+    def _keep(self, item):
+        item.setZValue(10)
+        self._box.addItem(item, ignoreBounds=True)
+        self._items.append(item)
+
+    def _say_title(self, legend, counted) -> None:
+        """What the colours mean, and what was counted."""
+        names = "&nbsp;&nbsp;".join(
+            f"<span style='color:{colour}'>{mark} {_escape(_short(name))}</span>" for colour, mark, name in legend
+        )
+        line = f"<span style='color:{self._text}'>{_escape(counted)}</span>" if counted else ""
+        self._title.set_html("<br>".join(filter(None, (names, line))) or " ")
+
+    def _say_outside(self) -> None:
+        """How many voxels lie beyond either end of the view."""
+        main = self._model.main
+        low, high = self._box.viewRange()[0]
+        counts = (0, 0)
+        if main is not None and main.histogram.counts.any():
+            bars = main.histogram.rebin(low, high, MOST_BARS)
+            counts = bars.below, bars.above
+        for item, count, where, text in zip(self._edges, counts, (low, high), ("◂ {:,}", "{:,} ▸"), strict=True):
+            item.setVisible(count > 0)
+            if count:
+                item.setText(text.format(count), color=self._text)
+                item.setPos(where, TOP)
+
+    # --- lines, handle, colour bar ---
+
+    def _place_lines(self) -> None:
+        with self._quiet():
+            self._place_display()
+            self._place_percentiles()
+
+    def _place_display(self) -> None:
+        display: Display | None = self._model.display if self._model.tile is None else None
+        for item in (*self._limits, self._transfer, self._handle, self._strip):
+            item.setVisible(display is not None)
+        if display is None:
+            return
+        low, high = self._box.viewRange()[0]
+        with self._quiet():
+            for line, value in zip(self._limits, display.contrast_limits, strict=True):
+                line.setValue(value)
+            inside = np.linspace(*display.contrast_limits, 65)
+            x = np.concatenate([[min(low, inside[0])], inside, [max(high, inside[-1])]])
+            self._transfer.setData(x, display.level(x))
+            self._handle.setPos(*display.handle)
+        values = low + (high - low) * (np.arange(STRIP) + 0.5) / STRIP
+        colours = display.colours[np.round(255 * display.level(values)).astype(int)]
+        self._strip.setImage(colours[:, None, :], autoLevels=False, rect=[low, 0, high - low, 1])
+
+    def _place_percentiles(self) -> None:
+        values = self._model.percentile_lines() if self._model.tile is None else (math.nan, math.nan)
+        percents = self._model.low, self._model.high
+        with self._quiet():
+            for line, value, percent in zip(self._percentiles, values, percents, strict=True):
+                line.setVisible(math.isfinite(value))
+                if math.isfinite(value):
+                    line.setValue(value)
+                    line.label.setFormat(f"{percent:g} %")
+
+    def _place_progress(self) -> None:
+        progress = self._model.progress
+        self._progress.setVisible(progress is not None)
+        sentence = self._model.content.message
+        if progress is not None and self._model.main is None:
+            sentence = f"Counting … {progress:.0%}"
+        self._message.setText(sentence, color=self._text)
+        self._message.setVisible(bool(sentence))
+        if progress is not None:
+            low, high = self._box.viewRange()[0]
+            self._progress.setData([low, low + progress * (high - low)], [TOP, TOP])
+
+    # --- mouse ---
+
+    def _on_range(self) -> None:
+        low, high = self._box.viewRange()[0]
+        self._axes["bottom"].setRange(low, high)
+        if self._model.content.before is not None and self._model.main is not None:
+            offset, factor = self._model.before_axis()
+            self._axes["top"].setRange((low - offset) / factor, (high - offset) / factor)
+        self._message.setPos((low + high) / 2, 0.55)
+        self._message.setTextWidth(max(100, 0.9 * self._box.width()))
+        if not self._setting:
+            self._draw_curves()
+            self._place_display()
+            self._place_progress()
+
+    def _drag_handle(self) -> None:
+        if not self._setting:
+            gamma = gamma_at(self._handle.pos().y())
+            # it moves up and down only
+            with self._quiet():
+                self._handle.setPos(self._model.display.handle[0], 0.5**gamma)
+            self.gamma_dragged.emit(gamma)
+
+    def _on_click(self, event) -> None:
+        if event.double():
+            event.accept()
+            self.show_all()
+
+    # --- pictures ---
+
+    def export(self, path: str) -> None:
+        """Save the plot as SVG or PNG, whichever the name ends with."""
+        from pyqtgraph.exporters import ImageExporter, SVGExporter
+
+        if path.lower().endswith(".svg"):
+            SVGExporter(self.ci).export(path)
+            return
+        exporter = ImageExporter(self.ci)
+        exporter.parameters()["background"] = pg.mkColor(self._background)
+        exporter.parameters()["width"] = 2 * int(self.ci.boundingRect().width())
+        exporter.export(path)
+
+    def point_of(self, x: float, y: float):
+        """Where in this widget a point of the plot lies; for tests and pictures."""
+        return self.mapFromScene(self._box.mapViewToScene(QPointF(x, y)))
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _short(name: str, most: int = 28) -> str:
+    return name if len(name) <= most else f"{name[: most - 9]}…{name[-8:]}"
