@@ -6,7 +6,7 @@ import pytest
 from npe2 import PluginManifest
 from npe2.manifest.utils import import_python_name
 
-TITLES = ["Gamma", "Percentile clipping", "Histogram equalization", "Adaptive equalization"]
+TITLES = ["Gamma", "Percentile clipping", "Histogram equalization", "Adaptive equalization", "Histogram & CDF"]
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +19,15 @@ def test_every_command_can_be_imported(manifest):
         assert callable(import_python_name(command.python_name))
 
 
-def test_each_adjustment_has_a_widget_and_a_menu_entry(manifest):
+def test_each_widget_has_its_menu_entries(manifest):
+    menus = manifest.contributions.menus
     titles = {command.id: command.title for command in manifest.contributions.commands}
     assert [widget.display_name for widget in manifest.contributions.widgets] == TITLES
-    assert [titles[item.command] for item in manifest.contributions.menus["napari_exposure_filter"]] == TITLES
+    assert [titles[item.command] for item in menus["napari_exposure_filter"]] == TITLES
     (submenu,) = manifest.contributions.submenus
     assert submenu.label == "Exposure"
-    assert [item.submenu for item in manifest.contributions.menus["napari/layers/filter"]] == [submenu.id]
+    assert [item.submenu for item in menus["napari/layers/filter"]] == [submenu.id]
+    assert [titles[item.command] for item in menus["napari/layers/visualize"]] == ["Histogram & CDF"]
 
 
 def test_the_manifest_at_the_top_is_the_one_in_the_package():

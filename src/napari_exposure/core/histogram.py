@@ -211,9 +211,9 @@ class Histogram:
     def rebin(self, low: float, high: float, nbins: int) -> Histogram:
         """Join neighbouring bins to at most about `nbins` bars from `low` to `high`, as a plot draws them.
 
-        Each bar is the same whole number of bins wide, and of integers that were stretched (12 bits over the range
-        of 16) a multiple of the usual distance between values: none holds one value more than its neighbour, which
-        would look like a comb.  Bars stay where they are when the range moves.
+        Each bar is the same whole number of bins wide: none holds one value more than its neighbour, which would
+        look like a comb.  Integers that were stretched, such as 12 bits over the range of 16, occur at a distance;
+        their bars hold the same number of these levels.  Bars stay where they are when the range moves.
 
         Parameters
         ----------
@@ -239,24 +239,32 @@ class Histogram:
             return self
         start = min(max(int(np.searchsorted(self.edges, low, side="right")) - 1, 0), bins - 1)
         stop = min(max(int(np.searchsorted(self.edges, high, side="left")), start + 1), bins)
-        width = math.ceil((stop - start) / check_count(nbins, "nbins", low=1, high=1 << 24) / self._gap) * self._gap
-        cuts = np.arange(start // width * width, stop, width)
-        stop = min(int(cuts[-1]) + width, bins)
+        first, gap = self._grid
+        width = math.ceil((stop - start) / check_count(nbins, "nbins", low=1, high=1 << 24) / gap) * gap
+        bars = np.arange(math.floor((start - first) / width), math.ceil((stop - first) / width) + 1)
+        cuts = np.unique(np.clip(np.ceil(first + width * bars).astype(int), 0, bins))
+        start, stop = int(cuts[0]), int(cuts[-1])
         return replace(
             self,
-            counts=np.add.reduceat(self.counts[:stop], cuts),
-            edges=self.edges[np.append(cuts, stop)],
-            below=self.below + int(self.counts[: cuts[0]].sum()),
+            counts=np.add.reduceat(self.counts[:stop], cuts[:-1]),
+            edges=self.edges[cuts],
+            below=self.below + int(self.counts[:start].sum()),
             above=self.above + int(self.counts[stop:].sum()),
             by_value=self.by_value and width == 1,
             moments=self._moments,
         )
 
     @cached_property
-    def _gap(self) -> int:
-        """The usual distance between values that occur; 1 for bins that are not values."""
-        used = np.flatnonzero(self.counts) if self.by_value else ()
-        return max(1, int(np.median(np.diff(used)))) if len(used) > 2 else 1
+    def _grid(self) -> tuple[float, float]:
+        """Where bars may begin, in bins, and how far apart: 1 unless values occur at greater distances."""
+        used = np.flatnonzero(self.counts) if self.by_value else np.empty(0)
+        apart = np.diff(used)
+        usual = float(np.median(apart)) if len(used) >= 16 else 1.0
+        if usual < 2:
+            return 0.0, 1.0
+        # the mean of the steps: of a stretch by no whole number the median alone would drift away
+        gap = float(used[-1] - used[0]) / float(np.maximum(np.round(apart / usual), 1).sum())
+        return used[0] - gap / 2, gap
 
     def plot(self, ax=None, *, log: bool = True, nbins: int = 512, **options):
         """Draw bars and the CDF with matplotlib (``pip install matplotlib``).

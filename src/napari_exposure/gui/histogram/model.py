@@ -200,9 +200,9 @@ class HistogramModel:
         ]
         if self.display is not None:
             low, high = self.display.contrast_limits
-            below = found.fraction(np.nextafter(low, -np.inf))
-            above = 1 - found.fraction(high)
-            rows += [("below limits", percent(below * total)), ("above limits", percent(above * total))]
+            below = total * found.fraction(np.nextafter(low, -np.inf))
+            above = found.total - total * found.fraction(high)
+            rows += [("below limits", percent(below)), ("above limits", percent(above))]
         rows += [
             ("NaN", f"{found.nan:,}"),
             ("infinite", f"{found.below + found.above:,}"),
@@ -219,18 +219,9 @@ class HistogramModel:
         """The statistics as a table of so many columns of pairs."""
         rows = self.rows()
         height = -(-len(rows) // columns)
-        lines = []
-        for line in range(height):
-            pairs = rows[line::height]
-            lines.append(
-                "<tr>"
-                + "".join(
-                    f"<td>{_solid(name)}&nbsp;</td><td align='right'><b>{_solid(value)}</b></td><td>&nbsp;&nbsp;</td>"
-                    for name, value in pairs
-                )
-                + "</tr>"
-            )
-        return f"<table cellspacing='1'>{''.join(lines)}</table>"
+        cell = "<td>{} </td><td align='right'><b>{}</b></td><td>&nbsp;&nbsp;</td>"
+        lines = ("".join(cell.format(*map(html.escape, row)) for row in rows[n::height]) for n in range(height))
+        return f"<table cellspacing='1'>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
     def about(self) -> dict[str, str]:
         """What the numbers are of: goes above tables and statistics."""
@@ -243,11 +234,6 @@ class HistogramModel:
         """The content with more exact percentiles of the main curve."""
         main, *rest = self.content.curves
         return replace(self.content, curves=(replace(main, quantiles=quantiles), *rest))
-
-
-def _solid(text: str) -> str:
-    """As HTML that does not break into lines."""
-    return html.escape(text).replace(" ", "&nbsp;")
 
 
 def _voxels(number: int) -> str:

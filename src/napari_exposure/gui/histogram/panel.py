@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,20 +91,20 @@ class HistogramPanel(QWidget):
     # --- what it is made of ---
 
     def _build(self) -> None:
-        self._scope = QComboBox()
+        self.scope = QComboBox()
         for key, words in survey.SCOPES.items():
-            self._scope.addItem(words, key)
-        self._scope.setToolTip("Which voxels are counted; “plane in view” follows napari's sliders.")
-        self._scope.currentIndexChanged.connect(lambda _: setattr(self.model, "scope", self._scope.currentData()))
-        self._mask = QComboBox()
-        self._mask.setToolTip("Count all voxels, or only those that have a label in a labels layer.")
-        self._mask.currentIndexChanged.connect(lambda _: self._recount())
-        self._zeros = self._check("ignore zeros", "ignore_zeros", "Leave out voxels that are exactly 0.")
-        self._log = self._check("log y", "log", "Logarithmic counts: rare voxels show too.")
-        self._compare = self._check(
+            self.scope.addItem(words, key)
+        self.scope.setToolTip("Which voxels are counted; “plane in view” follows napari's sliders.")
+        self.scope.currentIndexChanged.connect(lambda _: setattr(self.model, "scope", self.scope.currentData()))
+        self.mask = QComboBox()
+        self.mask.setToolTip("Count all voxels, or only those that have a label in a labels layer.")
+        self.mask.currentIndexChanged.connect(lambda _: self._recount())
+        self.zeros = self._check("ignore zeros", "ignore_zeros", "Leave out voxels that are exactly 0.")
+        self.log = self._check("log y", "log", "Logarithmic counts: rare voxels show too.")
+        self.compare = self._check(
             "before && after", "compare", "Show a result of this plugin together with the layer it was made from."
         )
-        self._tile = self._check(
+        self.tile = self._check(
             "tile under cursor",
             "tile_mode",
             "For a result of adaptive equalization: point at the image to see the histogram of the tile there, the "
@@ -130,17 +131,18 @@ class HistogramPanel(QWidget):
         self.numbers = QTextBrowser()
         self.numbers.setFrameShape(QTextBrowser.Shape.NoFrame)
         self.numbers.setMinimumSize(120, 40)
+        self.numbers.setLineWrapMode(QTextBrowser.LineWrapMode.NoWrap)
         self._split = QSplitter(Qt.Orientation.Vertical)
         self._split.addWidget(self.view)
         self._split.addWidget(self.numbers)
-        self._split.setStretchFactor(0, 5)
-        self._split.setStretchFactor(1, 2)
+        self._split.setStretchFactor(0, 2)
+        self._split.setStretchFactor(1, 1)
         self._split.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addLayout(_row(self._scope, self._mask, stretch=(1, 1)))
-        layout.addLayout(_row(self._zeros, self._log, self._compare, None, self.lock))
-        layout.addLayout(_row(self._tile, None, self.again, self.export_menu))
+        layout.addLayout(_row(self.scope, self.mask, stretch=(1, 1)))
+        layout.addLayout(_row(self.zeros, self.log, self.compare, None, self.lock))
+        layout.addLayout(_row(self.tile, None, self.again, self.export_menu))
         layout.addWidget(self._split, 1)
         layout.addLayout(_row(QLabel("percentiles"), self.low, self.high, stretch=(0, 1, 1)))
         layout.addLayout(_row(self.set_limits, self.clip, stretch=(1, 1)))
@@ -203,16 +205,16 @@ class HistogramPanel(QWidget):
     # --- which layers ---
 
     def _list_masks(self) -> None:
-        chosen = self._mask.currentData()
-        with QSignalBlocker(self._mask):
-            self._mask.clear()
-            self._mask.addItem("all voxels", None)
+        chosen = self.mask.currentData()
+        with QSignalBlocker(self.mask):
+            self.mask.clear()
+            self.mask.addItem("all voxels", None)
             for layer in self._viewer.layers:
                 if isinstance(layer, napari.layers.Labels):
-                    self._mask.addItem(f"inside {layer.name}", layer)
-            places = [self._mask.itemData(i) for i in range(self._mask.count())]
-            self._mask.setCurrentIndex(next((i for i, layer in enumerate(places) if layer == chosen), 0))
-        if self._mask.currentData() != chosen:
+                    self.mask.addItem(f"inside {layer.name}", layer)
+            places = [self.mask.itemData(i) for i in range(self.mask.count())]
+            self.mask.setCurrentIndex(next((i for i, layer in enumerate(places) if layer == chosen), 0))
+        if self.mask.currentData() != chosen:
             self._recount()
 
     def _follow_layers(self) -> None:
@@ -224,24 +226,31 @@ class HistogramPanel(QWidget):
         chosen.sort(key=lambda layer: layer != selection.active)
         if (self.lock.isChecked() and kept) or not chosen:
             # a labels layer that is painted on does not turn the panel away from the image
-            chosen = kept
-        if self._of_layers and chosen == self._layers:
-            return
-        self._layers = chosen
+            chosen = kept or images[-1:]
+        if chosen != self._layers or not chosen:
+            self._layers = chosen
+            self._count()
+
+    def _watch(self, layers: list, mask=None) -> None:
+        """Hear of what changes in these layers, and in no others."""
         self._of_layers.drop()
         self._sliced = {}
-        for layer in chosen:
+        for layer in layers:
             events = layer.events
             self._of_layers.add(self._on_data, events.data)
             self._of_layers.add(self._on_set_data, events.set_data)
             self._of_layers.add(self._on_look, events.name, events.colormap, events.contrast_limits, events.gamma)
-        self._count()
+        if mask is not None:
+            self._of_layers.add(self._recount_edited, mask.events.data, mask.events.labels_update)
+            self._of_layers.add(self._on_set_data, mask.events.set_data)
 
     def _on_removed(self, event) -> None:
         if event.value in self._layers:
             self.cancel()
             self._targets = []
-        self._follow()
+            self._follow()
+        elif self.model.content.before is not None:
+            self._recount()
 
     # --- what changes ---
 
@@ -250,12 +259,17 @@ class HistogramPanel(QWidget):
 
     def _on_set_data(self, event) -> None:
         """Sliced anew though no slider was moved: the data were edited."""
-        layer = event.source
-        dims = self._viewer.dims
+        layer, dims, now = event.source, self._viewer.dims, time.monotonic()
+        if layer.multiscale:
+            # napari slices these anew when the camera moves
+            return
         place = dims.point, dims.order, dims.ndisplay
-        if self._sliced.get(layer, place) == place and not layer.multiscale:
+        before, since = self._sliced.get(layer, (place, 0.0))
+        if before != place:
+            self._sliced[layer] = place, now
+        elif survey.in_memory(layer.data) or now - since > 0.1:
+            # turning to 3D slices twice: no reason to read a large volume again
             self._recount_edited()
-        self._sliced[layer] = place
 
     def _on_dims(self, event) -> None:
         scope = self.model.scope
@@ -310,6 +324,7 @@ class HistogramPanel(QWidget):
         self.set_limits.setEnabled(bool(layers))
         self.clip.setEnabled(bool(layers))
         if not layers:
+            self._watch([])
             self._targets = []
             self.model.display = None
             self.model.content = Content(message=NOTHING)
@@ -318,9 +333,10 @@ class HistogramPanel(QWidget):
         origin = Origin.of(main) if len(layers) == 1 and not main.rgb else None
         source = self._source_of(origin)
         compared = source is not None and self.model.compare
-        self._tile.setEnabled(source is not None and survey.tiles_fit(origin) is not None)
-        self._compare.setEnabled(source is not None)
-        mask = self._mask.currentData()
+        self.tile.setEnabled(source is not None and survey.tiles_fit(origin) is not None)
+        self.compare.setEnabled(source is not None)
+        mask = self.mask.currentData()
+        self._watch([*layers, source] if compared else layers, mask)
         try:
             self._targets = [
                 target
@@ -339,7 +355,7 @@ class HistogramPanel(QWidget):
             before = curves[-1] if compared and len(curves) == len(self._targets) else None
             shown = curves[:-1] if before is not None else curves
             empty = all(not curve.histogram.counts.any() for curve in shown)
-            message = f"{main.name}: {shown[0].coverage}. No finite voxel to count." if complete and empty else ""
+            message = f"There is no finite voxel to count ({shown[0].coverage})." if complete and empty else ""
             transform = None if before is None else origin.transform
             self._shown = main
             self.model.display = Display.of(main)
@@ -475,9 +491,7 @@ class HistogramPanel(QWidget):
             self.clip.setEnabled(bool(self._layers))
 
         try:
-            self._clipping = apply_job(
-                self._viewer, layer, adjustment, self._mask.currentData(), done=done, ended=ended
-            )
+            self._clipping = apply_job(self._viewer, layer, adjustment, self.mask.currentData(), done=done, ended=ended)
             self.clip.setEnabled(False)
         except (TypeError, ValueError) as error:
             show_error(str(error))

@@ -106,11 +106,10 @@ def in_memory(array) -> bool:
 
 
 def axis_names(layer, ndim: int) -> list[str]:
-    """The layer's axis labels; t, c, z, y, x where nobody has set them."""
-    return [
-        name if not name.lstrip("-").isdigit() else usual
-        for name, usual in zip(layer.axis_labels[-ndim:], ("?" * ndim + "tczyx")[-ndim:], strict=True)
-    ]
+    """The layer's axis labels; where nobody has set them z, y, x, and numbers before these."""
+    usual = [*(f"axis {n}" for n in range(ndim - 3)), *"zyx"][-ndim:]
+    named = layer.axis_labels[-ndim:]
+    return [mine if name.lstrip("-").isdigit() else name for name, mine in zip(named, usual, strict=True)]
 
 
 def part_in_view(layer, dims, scope: str, shape: tuple[int, ...]) -> tuple[Block, str]:
@@ -321,7 +320,7 @@ def voxel_under(layer, viewer) -> tuple[int, ...] | None:
     else:
         displayed = list(viewer.dims.displayed)
         start, end = layer.get_ray_intersections(
-            position, viewer.camera.calculate_nd_view_direction(viewer.dims.ndim, displayed), displayed
+            position, viewer.scene.camera.calculate_nd_view_direction(viewer.dims.ndim, displayed), displayed
         )
         if start is None or end is None:
             return None

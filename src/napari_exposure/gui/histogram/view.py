@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QPointF, QSize, Qt, Signal
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QImage, QPainter
+from qtpy.QtSvg import QSvgGenerator
 from qtpy.QtWidgets import QGraphicsTextItem
 
 from napari_exposure.gui.histogram.model import Display, HistogramModel, gamma_at
@@ -106,7 +108,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         # widths that do not follow the numbers: otherwise the plot jumps while it is dragged
         self._axes["left"].setWidth(58)
         self._axes["left"].setLabel("voxels")
-        self._axes["right"].setWidth(34)
+        self._axes["right"].setWidth(44)
         self._axes["right"].setRange(0, TOP)
         self._axes["right"].setLabel("CDF")
 
@@ -154,6 +156,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
             axis.setPen(pg.mkPen(text, width=1))
             axis.setTextPen(text)
         line = pg.mkPen(text, width=2)
+        shade = pg.mkColor(background)
+        shade.setAlphaF(0.6)
         for item in self._limits:
             item.setPen(line)
             item.setHoverPen(pg.mkPen(text, width=4))
@@ -161,7 +165,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
             item.setPen(pg.mkPen(PERCENTILE, width=1.5, style=Qt.PenStyle.DashLine))
             item.setHoverPen(pg.mkPen(PERCENTILE, width=4))
             item.label.setColor(PERCENTILE)
-            item.label.fill = pg.mkBrush(background)
+            item.label.fill = pg.mkBrush(shade)
         self._transfer.setPen(pg.mkPen(text, width=1, style=Qt.PenStyle.DotLine))
         self._handle.setPen(pg.mkPen(text, width=2))
         self._handle.setBrush(pg.mkBrush(background))
@@ -334,7 +338,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
             self._place_percentiles()
 
     def _place_display(self) -> None:
-        display: Display | None = self._model.display if self._model.tile is None else None
+        display: Display | None = self._model.display if self._model.tile is None and self._model.drawable() else None
         for item in (*self._limits, self._transfer, self._handle, self._strip):
             item.setVisible(display is not None)
         if display is None:
@@ -405,15 +409,25 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
     def export(self, path: str) -> None:
         """Save the plot as SVG or PNG, whichever the name ends with."""
-        from pyqtgraph.exporters import ImageExporter, SVGExporter
-
+        size = self.viewport().size()
         if path.lower().endswith(".svg"):
-            SVGExporter(self.ci).export(path)
+            picture = QSvgGenerator()
+            picture.setFileName(path)
+            picture.setSize(size)
+            picture.setViewBox(QRectF(0, 0, size.width(), size.height()))
+            self._paint(picture)
             return
-        exporter = ImageExporter(self.ci)
-        exporter.parameters()["background"] = pg.mkColor(self._background)
-        exporter.parameters()["width"] = 2 * int(self.ci.boundingRect().width())
-        exporter.export(path)
+        picture = QImage(2 * size, QImage.Format.Format_RGB32)
+        self._paint(picture)
+        if not picture.save(path):
+            raise OSError(f"{path} could not be written.")
+
+    def _paint(self, device) -> None:
+        painter = QPainter(device)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.fillRect(painter.viewport(), pg.mkColor(self._background))
+        self.render(painter)
+        painter.end()
 
     def point_of(self, x: float, y: float):
         """Where in this widget a point of the plot lies; for tests and pictures."""

@@ -1,0 +1,760 @@
+"""The histogram panel in a shown window, driven with real mouse and key events."""
+
+import csv
+import gc
+import time
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.layers import Image
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QGuiApplication, QImage, QMouseEvent, QWheelEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QDockWidget
+
+import napari_exposure as nx
+from napari_exposure.gui.histogram import survey
+
+LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    shown = make_napari_viewer(show=True)
+    shown.window._qt_window.resize(1200, 800)
+    return shown
+
+
+@pytest.fixture
+def panel(open_widget):
+    return open_widget("Histogram & CDF")
+
+
+def settled(panel):
+    """Whether nothing is being counted and nothing waits to be."""
+    return not panel.running and panel.model.content.complete
+
+
+def wait(qtbot, panel, condition=lambda: True):
+    qtbot.wait(60)
+    qtbot.waitUntil(lambda: settled(panel) and condition(), timeout=20_000)
+
+
+def exact(panel):
+    return panel.model.main is not None and panel.model.main.coverage.startswith("exact")
+
+
+def mouse(view, kind, position, button=NONE, buttons=NONE):
+    port = view.viewport()
+    where = QPointF(position)
+    event = QMouseEvent(kind, where, port.mapToGlobal(where), button, buttons, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(port, event)
+
+
+def drag(qtbot, view, start, stop):
+    """Press at a point of the plot, move in steps, release at another."""
+    a, b = QPointF(view.point_of(*start)), QPointF(view.point_of(*stop))
+    mouse(view, QEvent.Type.MouseMove, a)
+    mouse(view, QEvent.Type.MouseButtonPress, a, LEFT, LEFT)
+    for k in range(1, 6):
+        qtbot.wait(15)
+        mouse(view, QEvent.Type.MouseMove, a + (b - a) * (k / 5), NONE, LEFT)
+    mouse(view, QEvent.Type.MouseButtonRelease, b, LEFT, NONE)
+    qtbot.wait(350)
+
+
+def wheel(view, point, notches):
+    where = QPointF(view.point_of(*point))
+    port = view.viewport()
+    event = QWheelEvent(
+        where,
+        port.mapToGlobal(where),
+        QPoint(0, 0),
+        QPoint(0, 120 * notches),
+        NONE,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(port, event)
+
+
+def click(button):
+    assert button.isEnabled()
+    QTest.mouseClick(button, LEFT)
+
+
+def choose(box, text):
+    """Choose an entry of a combobox by its keys."""
+    box.setFocus()
+    index = box.findText(text)
+    assert index >= 0, [box.itemText(i) for i in range(box.count())]
+    while box.currentIndex() != index:
+        QTest.keyClick(box, Qt.Key.Key_Down if box.currentIndex() < index else Qt.Key.Key_Up)
+
+
+def same(a, b):
+    np.testing.assert_array_equal(a.counts, b.counts)
+    np.testing.assert_array_equal(a.edges, b.edges)
+
+
+# --- what is counted --------------------------------------------------------------------
+
+
+def test_it_shows_the_object_that_the_console_gives(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    wait(qtbot, panel, lambda: exact(panel))
+    same(panel.histogram, nx.histogram(layer))
+    assert panel.model.main.coverage == f"exact, {volume.size:,} voxels"
+    assert panel.model.content.unit == "grey level, uint16"
+
+
+def test_floats_have_exact_percentiles(qtbot, viewer, panel, volume):
+    data = np.sqrt(volume.astype(np.float32))
+    layer = viewer.add_image(data, name="root")
+    wait(qtbot, panel, lambda: exact(panel))
+    same(panel.histogram, nx.histogram(layer, survey.BINS))
+    assert panel.model.percentile_lines() == tuple(np.percentile(data.astype(float), (0.5, 99.5)))
+    panel.low.setValue(10)
+    wait(qtbot, panel, lambda: panel.model.main.knows(10.0))
+    assert panel.model.percentile_lines()[0] == np.percentile(data.astype(float), 10)
+
+
+def test_scopes_follow_the_sliders(qtbot, viewer, panel):
+    data = np.random.default_rng(0).integers(0, 4000, (3, 5, 20, 24), dtype=np.uint16)
+    viewer.add_image(data, name="movie", scale=(1, 2, 1, 1), axis_labels="tzyx")
+    viewer.dims.set_current_step((0, 1), (2, 3))
+    wait(qtbot, panel, lambda: exact(panel))
+    choose(panel.scope, "this volume")
+    wait(qtbot, panel, lambda: panel.model.main.coverage.startswith("volume t = 2"))
+    assert panel.histogram.total == data[2].size
+    np.testing.assert_array_equal(panel.histogram.counts, np.trim_zeros(np.bincount(data[2].ravel())))
+    choose(panel.scope, "plane in view")
+    wait(qtbot, panel, lambda: "plane t = 2, z = 3" in panel.model.main.coverage)
+    assert panel.histogram.mean == pytest.approx(data[2, 3].mean())
+    viewer.dims.set_current_step(1, 0)
+    wait(qtbot, panel, lambda: "plane t = 2, z = 0" in panel.model.main.coverage)
+    assert panel.histogram.mean == pytest.approx(data[2, 0].mean())
+    # the other planes of the stack too
+    viewer.dims.order = (0, 2, 1, 3)
+    viewer.dims.set_current_step(2, 7)
+    wait(qtbot, panel, lambda: "plane t = 2, y = 7" in panel.model.main.coverage)
+    assert panel.histogram.mean == pytest.approx(data[2, :, 7].mean())
+    viewer.dims.ndisplay = 3
+    wait(qtbot, panel, lambda: "volume t = 2" in panel.model.main.coverage)
+    assert panel.histogram.mean == pytest.approx(data[2].mean())
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_slider_does_not_count_the_whole_dataset_again(qtbot, viewer, panel, volume, monkeypatch, lazy):
+    data = da.from_array(volume, chunks=(1, -1, -1)) if lazy else volume
+    for _ in range(2):
+        viewer.add_image(data, contrast_limits=(0, 2000))
+    wait(qtbot, panel, lambda: exact(panel))
+    counted = []
+    original = survey.targets
+    monkeypatch.setattr(survey, "targets", lambda *args: counted.append(1) or original(*args))
+    for z in range(5):
+        viewer.dims.set_current_step(0, z)
+        qtbot.wait(20)
+    viewer.layers[1].contrast_limits = 0, 100
+    viewer.layers[1].gamma = 0.5
+    qtbot.wait(200)
+    assert counted == []
+    if lazy:
+        viewer.dims.ndisplay = 3
+        qtbot.wait(300)
+        assert counted == []
+
+
+def test_inside_labels_and_without_zeros(qtbot, viewer, panel, volume):
+    volume[:3] = 0
+    viewer.add_image(volume, name="nuclei")
+    cells = np.zeros(volume.shape, int)
+    cells[:, 5:20] = 3
+    labels = viewer.add_labels(cells, name="cells")
+    wait(qtbot, panel, lambda: exact(panel))
+    # a labels layer that becomes active leaves the image where it is
+    assert viewer.layers.selection.active == labels
+    assert panel.model.main.name == "nuclei"
+    choose(panel.mask, "inside cells")
+    wait(qtbot, panel, lambda: "inside cells" in panel.model.main.coverage)
+    assert panel.histogram.total == (cells > 0).sum()
+    click(panel.zeros)
+    wait(qtbot, panel, lambda: "without zeros" in panel.model.main.coverage)
+    assert panel.histogram.total == ((cells > 0) & (volume > 0)).sum()
+    # painting counts again
+    labels.brush_size = 8
+    labels.paint((6, 30, 30), 4)
+    wait(qtbot, panel, lambda: panel.histogram.total == ((labels.data > 0) & (volume > 0)).sum())
+    viewer.layers.remove(labels)
+    wait(qtbot, panel, lambda: panel.histogram.total == (volume > 0).sum())
+    assert panel.mask.currentText() == "all voxels"
+
+
+def test_several_layers_and_colours(qtbot, viewer, panel, volume):
+    a = viewer.add_image(volume, name="a", colormap="green")
+    b = viewer.add_image(volume // 2, name="b", colormap="magenta")
+    c = viewer.add_image(volume // 3, name="c")
+    viewer.layers.selection = {a, b, c}
+    wait(qtbot, panel, lambda: len(panel.model.content.curves) == 3)
+    names = {curve.name: curve.colour for curve in panel.model.content.curves}
+    assert names["a"][1] > 150 > 10 > names["a"][0]
+    assert names["b"][0] > 150 > 10 > names["b"][1]
+    assert names["c"] is None
+    a.name, a.colormap = "nuclei", "red"
+    qtbot.wait(50)
+    assert {curve.name: curve.colour for curve in panel.model.content.curves}["nuclei"][0] > 150
+
+
+def test_rgb_has_three_colours_and_luminance(qtbot, viewer, panel):
+    data = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    viewer.add_image(data, rgb=True, name="photo")
+    wait(qtbot, panel, lambda: len(panel.model.content.curves) == 4)
+    curves = {curve.name: curve.histogram for curve in panel.model.content.curves}
+    for k, name in enumerate(("red", "green", "blue")):
+        assert curves[name].mean == pytest.approx(data[..., k].mean())
+    assert curves["luminance"].mean == pytest.approx((data @ [0.2126, 0.7152, 0.0722]).mean(), abs=0.1)
+    # napari shows them as they are: there is nothing to drag
+    assert panel.model.display is None
+    assert not panel.view._limits[0].isVisible()
+
+
+# --- awkward data -----------------------------------------------------------------------
+
+AWKWARD = {
+    "all NaN": (np.full((4, 5, 6), np.nan, np.float32), "No finite voxel"),
+    "some NaN and infinities": (np.array([[np.nan, np.inf, -np.inf, 1, 2]] * 5, np.float32), ""),
+    "constant": (np.full((4, 5, 6), 7, np.uint8), ""),
+    "constant float": (np.full((4, 5, 6), 0.1, np.float32), ""),
+    "one voxel": (np.array([[3]], np.uint16), ""),
+    "65,536 values": (np.arange(65536, dtype=np.uint16).reshape(256, 256), ""),
+    "tiny": (np.linspace(1e-30, 2e-30, 400, dtype=np.float64).reshape(20, 20), ""),
+    "huge": (np.linspace(-1e30, 1e30, 400, dtype=np.float32).reshape(20, 20), ""),
+    "negative": (np.arange(-50, 50, dtype=np.int16).reshape(10, 10), ""),
+    "bool": (np.eye(8, dtype=bool), "boolean"),
+    "64-bit integers": (np.arange(64).reshape(8, 8), "astype('float32')"),
+    "big-endian": (np.arange(100, dtype=">u2").reshape(10, 10), ""),
+}
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # napari's own thumbnails of such data
+def test_awkward_data_are_drawn_or_explained(qtbot, viewer, panel, messages, name):
+    data, sentence = AWKWARD[name]
+    viewer.add_layer(Image(data, contrast_limits=(0, 1), name=name))
+    wait(qtbot, panel, lambda: panel.model.main is not None or bool(panel.model.content.message))
+    assert sentence in panel.model.content.message
+    assert bool(panel.model.content.message) == bool(sentence)
+    panel.view.grab()
+    if not sentence:
+        finite = data[np.isfinite(data)].astype(float)
+        assert panel.histogram.minimum == finite.min()
+        assert panel.histogram.maximum == finite.max()
+        assert panel.histogram.counts.sum() == finite.size
+    panel.copy_statistics()
+    assert messages() == []
+
+
+def test_a_scope_beside_the_layer_says_so(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="nuclei")
+    viewer.add_image(volume, name="far away", translate=(100, 0, 0))
+    viewer.layers.selection.active = viewer.layers["nuclei"]
+    choose(panel.scope, "plane in view")
+    viewer.dims.set_point(0, 105)
+    wait(qtbot, panel, lambda: "nothing at this z" in panel.model.content.message)
+    viewer.dims.set_point(0, 4)
+    wait(qtbot, panel, lambda: panel.model.main is not None and "z = 4" in panel.model.main.coverage)
+
+
+def test_without_an_image_it_says_what_to_do(qtbot, viewer, panel):
+    wait(qtbot, panel)
+    assert "Open Sample" in panel.model.content.message
+    assert not panel.set_limits.isEnabled()
+    assert not panel.clip.isEnabled()
+
+
+# --- lines and handles ------------------------------------------------------------------
+
+
+def test_contrast_limits_are_dragged_both_ways(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    layer.contrast_limits = 500, 2000
+    wait(qtbot, panel, lambda: exact(panel))
+    drag(qtbot, panel.view, (2000, 0.3), (1500, 0.3))
+    assert layer.contrast_limits == pytest.approx([500, 1500], rel=0.02)
+    drag(qtbot, panel.view, (500, 0.3), (800, 0.3))
+    assert layer.contrast_limits == pytest.approx([800, 1500], rel=0.02)
+    # they never cross
+    drag(qtbot, panel.view, (layer.contrast_limits[0], 0.3), (1900, 0.3))
+    low, high = layer.contrast_limits
+    assert low < high == pytest.approx(1500, rel=0.02)
+    layer.contrast_limits = 300, 900
+    assert [line.value() for line in panel.view._limits] == [300, 900]
+
+
+def test_gamma_is_dragged_both_ways(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei", contrast_limits=(0, 2000))
+    wait(qtbot, panel, lambda: exact(panel))
+    drag(qtbot, panel.view, (1000, 0.5), (1000, 0.25))
+    assert layer.gamma == pytest.approx(2, abs=0.05)
+    layer.gamma = 1.5
+    assert panel.view._handle.pos().y() == pytest.approx(0.5**1.5)
+    drag(qtbot, panel.view, (1000, 0.5**1.5), (1600, 0.7))
+    assert layer.gamma == pytest.approx(np.log(0.7) / np.log(0.5), abs=0.05)
+    # it moves up and down only
+    assert panel.view._handle.pos().x() == pytest.approx(1000)
+
+
+def test_the_display_is_drawn_as_napari_shows_it(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei", contrast_limits=(0, 1000), gamma=0.5, colormap="viridis")
+    wait(qtbot, panel, lambda: exact(panel))
+    display = panel.model.display
+    np.testing.assert_allclose(display.level([-5, 0, 250, 1000, 5000]), [0, 0, 0.5, 1, 1])
+    expected = np.round(255 * layer.colormap.map(np.array([0.5]))[0])
+    np.testing.assert_allclose(display.colours[round(255 * 0.5)], expected, atol=2)
+
+
+def test_percentile_lines_are_dragged_and_typed(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="nuclei", contrast_limits=(0, 5000))
+    wait(qtbot, panel, lambda: exact(panel))
+    assert panel.model.percentile_lines() == tuple(np.percentile(volume, (0.5, 99.5)))
+    start = np.percentile(volume, 99.5)
+    drag(qtbot, panel.view, (start, 0.4), (np.percentile(volume, 80), 0.4))
+    assert panel.high.value() == pytest.approx(80, abs=1)
+    panel.low.selectAll()
+    QTest.keyClicks(panel.low.lineEdit(), "25")
+    QTest.keyClick(panel.low, Qt.Key.Key_Return)
+    assert panel.model.percentile_lines()[0] == np.percentile(volume, 25)
+    assert panel.view._percentiles[0].value() == np.percentile(volume, 25)
+    # low stays below high
+    panel.low.setValue(99)
+    assert panel.low.value() < panel.high.value()
+
+
+def test_the_buttons_set_limits_and_clip(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    before = volume.copy()
+    wait(qtbot, panel, lambda: exact(panel))
+    panel.low.setValue(2)
+    panel.high.setValue(90)
+    click(panel.set_limits)
+    assert layer.contrast_limits == pytest.approx(np.percentile(volume, (2, 90)))
+    np.testing.assert_array_equal(layer.data, before)
+    click(panel.clip)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
+    expected = nx.clip_percentiles(layer, 2, 90)
+    np.testing.assert_array_equal(viewer.layers[1].data, expected.data)
+    assert viewer.layers[1].metadata["napari_exposure"]["steps"] == expected.metadata["napari_exposure"]["steps"]
+    # the new layer is shown, with what it was made from
+    wait(qtbot, panel, lambda: panel.model.content.before is not None)
+    assert panel.model.main.name == "nuclei - clip"
+    assert panel.model.content.before.name == "nuclei"
+
+
+def test_wheel_pan_and_double_click(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="nuclei", contrast_limits=(0, int(volume.max())))
+    wait(qtbot, panel, lambda: exact(panel))
+    view = panel.view
+    whole = view._box.viewRange()[0]
+    wheel(view, (1000, 0.5), 8)
+    qtbot.wait(50)
+    zoomed = view._box.viewRange()[0]
+    assert zoomed[1] - zoomed[0] < 0.5 * (whole[1] - whole[0])
+    assert zoomed[0] < 1000 < zoomed[1]
+    assert view._box.viewRange()[1] == [0, pytest.approx(1.06)]
+    # what is outside is said at the edges
+    above = int((volume > zoomed[1]).sum())
+    said = int("".join(filter(str.isdigit, view._edges[1].toPlainText())))
+    assert said == pytest.approx(above, rel=0.1)
+    middle = sum(zoomed) / 2
+    quarter = (zoomed[1] - zoomed[0]) / 4
+    drag(qtbot, view, (middle + 0.1 * quarter, 0.9), (middle + 1.1 * quarter, 0.9))
+    assert view._box.viewRange()[0][0] == pytest.approx(zoomed[0] - quarter, abs=0.3 * quarter)
+    position = QPointF(view.point_of(middle, 0.8))
+    for kind in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonRelease):
+        mouse(view, kind, position, LEFT, LEFT)
+    mouse(view, QEvent.Type.MouseButtonDblClick, position, LEFT, LEFT)
+    mouse(view, QEvent.Type.MouseButtonRelease, position, LEFT)
+    assert view._box.viewRange()[0] == pytest.approx(whole)
+
+
+# --- before and after, tiles ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [nx.adjust_gamma, nx.clip_percentiles, nx.equalize_hist])
+def test_before_and_after_with_the_mapping(qtbot, viewer, panel, volume, verb):
+    layer = viewer.add_image(volume, name="nuclei")
+    result = viewer.add_layer(verb(layer, 0.6) if verb is nx.adjust_gamma else verb(layer))
+    wait(qtbot, panel, lambda: panel.model.content.before is not None)
+    same(panel.model.content.before.histogram, nx.histogram(layer))
+    same(panel.histogram, nx.histogram(result))
+    values, level = panel.model.mapping()
+    place = np.array([np.flatnonzero(volume.ravel() >= v)[0] for v in values[1:-1:50]])
+    intensities = volume.ravel()[place].astype(float)
+    low, high = (float(volume.min()), float(volume.max())) if verb is nx.adjust_gamma else (0, 65535)
+    expected = (result.data.ravel()[place] - low) / (high - low)
+    np.testing.assert_allclose(np.interp(intensities, values, level), expected, atol=0.02)
+    click(panel.compare)
+    wait(qtbot, panel, lambda: panel.model.content.before is None)
+    assert len(panel.model.content.curves) == 1
+
+
+def test_there_is_no_before_when_it_has_gone_or_changed(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    result = viewer.add_layer(nx.equalize_hist(layer))
+    wait(qtbot, panel, lambda: panel.model.content.before is not None)
+    result.data = volume.copy()
+    wait(qtbot, panel, lambda: panel.model.content.before is None)
+    other = viewer.add_layer(nx.equalize_hist(layer))
+    wait(qtbot, panel, lambda: panel.model.content.before is not None)
+    viewer.layers.remove(layer)
+    wait(qtbot, panel, lambda: panel.model.content.before is None)
+    assert panel.model.main.name == other.name
+
+
+def test_the_tile_under_the_cursor(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    result = viewer.add_layer(nx.equalize_adapthist(layer, (12, 5, 6), clip_limit=0.02, nbins=64))
+    wait(qtbot, panel, lambda: exact(panel) and panel.tile.isEnabled())
+    viewer.dims.set_current_step(0, 7)
+    click(panel.tile)
+    # a real move of the mouse over the canvas
+    canvas = viewer.window._qt_viewer.canvas.native
+    middle = QPointF(canvas.width() / 2, canvas.height() / 2)
+    for offset in (QPointF(-3, 0), QPointF(0, 0)):
+        where = middle + offset
+        event = QMouseEvent(
+            QEvent.Type.MouseMove, where, canvas.mapToGlobal(where), NONE, NONE, Qt.KeyboardModifier.NoModifier
+        )
+        QApplication.sendEvent(canvas, event)
+    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=5000)
+    z, y, x = np.round(result.world_to_data(viewer.cursor.position)).astype(int)
+    assert z == 7
+    grid = [np.array_split(np.arange(n), tiles) for n, tiles in zip(volume.shape, (2, 4, 4), strict=True)]
+    box = np.ix_(*(next(part for part in parts if at in part) for parts, at in zip(grid, (z, y, x), strict=True)))
+    inside = volume[box]
+    tile = panel.model.tile
+    assert tile.counts.sum() == inside.size == 6 * 10 * 12
+    lo, hi = np.percentile(volume, (0.01, 99.99))
+    bins = np.clip((64 * (inside - lo) / (hi - lo)).astype(int), 0, 63)
+    np.testing.assert_array_equal(tile.counts, np.bincount(bins.ravel(), minlength=64))
+    assert tile.limit == pytest.approx(max(0.02 * inside.size, inside.size / 64))
+    assert tile.clipped.max() <= tile.limit + 1e-9
+    assert tile.clipped.sum() == pytest.approx(inside.size)
+    np.testing.assert_allclose(np.diff(tile.function) * inside.size, tile.clipped, atol=1e-3)
+    assert "of 2 × 4 × 4" in tile.title
+    assert "12 × 5 × 6 µm" in tile.title
+    assert f"z {2 * box[0].min():g}" in tile.title
+    panel.view.grab()
+    click(panel.tile)
+    assert panel.model.tile is None
+    viewer.cursor.position = (14, 3, 3)
+    qtbot.wait(50)
+    assert panel.model.tile is None
+
+
+def test_the_tile_in_3d_is_that_of_the_brightest_voxel_in_sight(qtbot, viewer, panel):
+    data = np.random.default_rng(0).integers(0, 100, (16, 16, 16), dtype=np.uint8)
+    data[13, 4, 11] = 255
+    layer = viewer.add_image(data, name="nuclei")
+    viewer.add_layer(nx.equalize_adapthist(layer, 8.0))
+    viewer.dims.ndisplay = 3
+    viewer.scene.camera.angles = (0, 0, 0)
+    wait(qtbot, panel, lambda: panel.tile.isEnabled())
+    panel.tile.setChecked(True)
+    viewer.cursor.position = (0, 4, 11)
+    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=5000)
+    assert panel.model.tile.title.startswith("tile (2, 1, 2) of 2 × 2 × 2")
+    viewer.cursor.position = (0, 4, 40)
+    qtbot.waitUntil(lambda: panel.model.tile is None, timeout=5000)
+
+
+# --- numbers and export -----------------------------------------------------------------
+
+
+def test_the_numbers_are_those_of_numpy(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="nuclei", contrast_limits=(200, 1500))
+    wait(qtbot, panel, lambda: exact(panel))
+    rows = dict(panel.model.rows())
+    assert rows["voxels"] == f"{volume.size:,}"
+    assert rows["minimum"] == f"{volume.min():,}"
+    assert rows["maximum"] == f"{volume.max():,}"
+    assert float(rows["mean"].replace(",", "")) == pytest.approx(volume.mean(), rel=1e-5)
+    assert float(rows["std"]) == pytest.approx(volume.std(), rel=1e-5)
+    assert float(rows["median"].replace(",", "")) == np.median(volume)
+    assert float(rows["mode"].replace(",", "")) == np.bincount(volume.ravel()).argmax()
+    assert rows["below limits"] == f"{100 * (volume < 200).mean():.3g} %"
+    assert rows["above limits"] == f"{100 * (volume > 1500).mean():.3g} %"
+    assert rows["grey levels"] == f"{len(np.unique(volume)):,}"
+    qtbot.waitUntil(lambda: rows["voxels"] in panel.numbers.toPlainText())
+    assert panel.numbers.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
+    panel.copy_statistics()
+    lines = dict(line.split("\t") for line in QGuiApplication.clipboard().text().splitlines())
+    assert lines == {**panel.model.about(), **rows}
+
+
+def test_export(qtbot, viewer, panel, volume, tmp_path):
+    viewer.add_image(volume, name="nuclei, left")
+    wait(qtbot, panel, lambda: exact(panel))
+    panel.export(tmp_path / "plot.png")
+    picture = QImage(str(tmp_path / "plot.png"))
+    assert picture.width() > 400
+    assert len({picture.pixel(x, picture.height() // 2) for x in range(picture.width())}) > 3
+    panel.export(tmp_path / "plot.svg")
+    assert "<svg" in (tmp_path / "plot.svg").read_text()
+    panel.export(tmp_path / "table.csv")
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    assert lines[0] == "# layer: nuclei, left"
+    assert lines[1] == f"# coverage: exact, {volume.size:,} voxels"
+    table = list(csv.DictReader(lines[2:]))
+    values = np.array([float(row["low"]) for row in table])
+    counts = np.array([int(row["count"]) for row in table])
+    np.testing.assert_array_equal(np.bincount(volume.ravel())[values.astype(int)], counts)
+    assert counts.sum() == volume.size
+    assert float(table[-1]["cdf"]) == 1
+    with pytest.raises(ValueError, match=r"not as \.txt"):
+        panel.export(tmp_path / "plot.txt")
+
+
+# --- how it behaves ---------------------------------------------------------------------
+
+
+def test_edits_renames_and_removal_are_noticed(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    wait(qtbot, panel, lambda: exact(panel))
+    layer.data[2] = 60_000
+    layer.refresh()
+    wait(qtbot, panel, lambda: panel.histogram.maximum == 60_000)
+    layer.data = volume // 2
+    wait(qtbot, panel, lambda: panel.histogram.maximum == 30_000)
+    layer.name = "renamed"
+    assert panel.model.main.name == "renamed"
+    layer.data[0] = 65_000
+    click(panel.again)
+    wait(qtbot, panel, lambda: panel.histogram.maximum == 65_000)
+    viewer.layers.remove(layer)
+    wait(qtbot, panel, lambda: "Open Sample" in panel.model.content.message)
+    assert panel.histogram is None
+
+
+def test_the_lock_stays_until_its_layer_goes(qtbot, viewer, panel, volume):
+    a = viewer.add_image(volume, name="a")
+    wait(qtbot, panel, lambda: exact(panel))
+    click(panel.lock)
+    b = viewer.add_image(volume, name="b")
+    wait(qtbot, panel)
+    assert viewer.layers.selection.active == b
+    assert panel.model.main.name == "a"
+    viewer.layers.remove(a)
+    wait(qtbot, panel, lambda: panel.model.main is not None and panel.model.main.name == "b")
+
+
+def test_two_panels_are_independent(qtbot, viewer, panel, volume):
+    from napari_exposure.gui.histogram.panel import HistogramPanel
+
+    a = viewer.add_image(volume, name="a")
+    wait(qtbot, panel, lambda: exact(panel))
+    click(panel.lock)
+    other = HistogramPanel(viewer)
+    viewer.window.add_dock_widget(other, name="second", area="bottom")
+    viewer.add_image(volume[:3], name="b")
+    wait(qtbot, other, lambda: exact(other) and other.model.main.name == "b")
+    viewer.dims.set_current_step(0, 1)
+    choose(other.scope, "plane in view")
+    wait(qtbot, other, lambda: "plane" in other.model.main.coverage)
+    assert panel.model.main.name == "a"
+    assert panel.model.scope == "dataset"
+    other.low.setValue(5)
+    assert panel.low.value() == 0.5
+    viewer.layers.remove(a)
+    wait(qtbot, panel, lambda: panel.model.main.name == "b")
+
+
+def test_hidden_it_does_nothing_and_catches_up(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="a")
+    wait(qtbot, panel, lambda: exact(panel))
+    dock = panel.parent()
+    dock.hide()
+    viewer.add_image(volume, name="b")
+    viewer.layers["b"].data = volume[:2]
+    qtbot.wait(100)
+    assert panel.model.main.name == "a"
+    assert not panel.running
+    dock.show()
+    wait(qtbot, panel, lambda: panel.model.main.name == "b")
+    assert panel.histogram.total == volume[:2].size
+
+
+def emitters_of(viewer):
+    groups = [viewer.events, viewer.dims.events, viewer.layers.events, viewer.cursor.events]
+    groups += [viewer.layers.selection.events, *(layer.events for layer in viewer.layers)]
+    for group in groups:
+        emitters = group.emitters.values() if hasattr(group, "emitters") else group.values()
+        yield from emitters
+
+
+def connected(viewer):
+    return sum(len(emitter.callbacks) for emitter in emitters_of(viewer) if hasattr(emitter, "callbacks"))
+
+
+def test_nothing_stays_connected(qtbot, viewer, open_widget, volume):
+    layer = viewer.add_image(volume, name="a")
+    before, before_layer = connected(viewer), sum(len(e.callbacks) for e in layer.events.emitters.values())
+    panel = open_widget("Histogram & CDF")
+    wait(qtbot, panel, lambda: exact(panel))
+    panel.tile.setChecked(True)
+    assert connected(viewer) > before
+    assert sum(len(e.callbacks) for e in layer.events.emitters.values()) > before_layer
+    viewer.add_image(volume, name="b")
+    wait(qtbot, panel, lambda: panel.model.main.name == "b")
+    assert sum(len(e.callbacks) for e in layer.events.emitters.values()) == before_layer
+    viewer.layers.remove("b")
+    wait(qtbot, panel, lambda: panel.model.main.name == "a")
+    removed = connected(viewer)
+    viewer.window.remove_dock_widget(panel.parent())
+    qtbot.wait(50)
+    assert sum(len(e.callbacks) for e in layer.events.emitters.values()) == before_layer
+    assert connected(viewer) == before < removed
+
+
+def test_floating_and_docking_again_keeps_drawing(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="a")
+    wait(qtbot, panel, lambda: exact(panel))
+    dock = panel.parent()
+    assert isinstance(dock, QDockWidget)
+    for floating in (True, False):
+        dock.setFloating(floating)
+        viewer.add_image(volume[: 5 + floating], name=f"floating {floating}")
+        wait(qtbot, panel, lambda floating=floating: panel.model.main.name == f"floating {floating}")
+        picture = panel.view.grab().toImage()
+        middle = picture.height() // 2
+        assert len({picture.pixel(x, middle) for x in range(picture.width())}) > 3
+
+
+def test_colours_follow_the_theme(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="a")
+    wait(qtbot, panel, lambda: exact(panel))
+    corner = {}
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        qtbot.wait(50)
+        corner[theme] = panel.view.grab().toImage().pixelColor(1, panel.view.height() - 2).lightness()
+    assert corner["dark"] < 80 < 180 < corner["light"]
+
+
+# --- slow and lazy data -----------------------------------------------------------------
+
+
+def slow_dask(volume, seconds, planes=1):
+    def read(block):
+        time.sleep(seconds)
+        return block
+
+    return da.from_array(volume, chunks=(planes, -1, -1)).map_blocks(read, dtype=volume.dtype)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """One plane of 200 x 220 a block, so that scanning takes many."""
+    from napari_exposure.core import blocks
+
+    original = blocks.contiguous_blocks
+    one_plane = lambda shape, voxels=200 * 220: original(shape, min(voxels, 200 * 220))  # noqa: E731
+    monkeypatch.setattr(blocks, "contiguous_blocks", one_plane)
+    monkeypatch.setattr(survey, "contiguous_blocks", one_plane)
+
+
+@pytest.fixture
+def stack():
+    return np.random.default_rng(0).integers(0, 4000, (60, 200, 220), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_lazy_data_are_sampled_first_then_exact(qtbot, viewer, panel, stack, small_blocks, dtype):
+    stack = stack.astype(dtype)
+    seen = []
+    panel.model.events.content.connect(lambda content: seen.append((time.perf_counter(), content)))
+    start = time.perf_counter()
+    layer = viewer.add_image(slow_dask(stack, 0.03), name="lazy", contrast_limits=(0, 4000))
+    wait(qtbot, panel, lambda: exact(panel))
+    first_at, first = next((at, content) for at, content in seen if content.curves)
+    assert "a sample" in first.curves[0].coverage
+    assert not first.complete
+    assert first_at - start < 1.5  # 0.5 on a quiet machine: benchmarks/panel.py
+    assert any("% scanned" in content.curves[0].coverage for _, content in seen if content.curves)
+    np.testing.assert_array_equal(panel.histogram.counts, nx.histogram(Image(stack), survey.BINS).counts)
+    assert panel.model.progress is None
+    assert isinstance(layer.data, da.Array)
+
+
+def test_cancel_keeps_what_is_known(qtbot, viewer, panel, stack, small_blocks):
+    viewer.add_image(slow_dask(stack, 0.05), name="lazy", contrast_limits=(0, 4000))
+    qtbot.waitUntil(lambda: "scanned" in getattr(panel.model.main, "coverage", ""), timeout=10_000)
+    assert panel.again.text() == "Cancel"
+    click(panel.again)
+    assert not panel.running
+    assert panel.again.text() == "Recount"
+    qtbot.wait(300)
+    assert "scanned" in panel.model.main.coverage
+    assert 0 < panel.histogram.total < stack.size
+    click(panel.again)
+    wait(qtbot, panel, lambda: exact(panel))
+
+
+def test_a_newer_layer_stops_the_older_count(qtbot, viewer, panel, stack, small_blocks):
+    reads = []
+
+    class Watched:
+        shape, dtype, ndim = stack.shape, stack.dtype, 3
+
+        def __getitem__(self, index):
+            reads.append(time.perf_counter())
+            time.sleep(0.03)
+            return stack[index]
+
+        def __array__(self, dtype=None, copy=None):
+            raise AssertionError("read whole")
+
+    viewer.add_image(Watched(), name="slow", contrast_limits=(0, 4000))
+    qtbot.waitUntil(lambda: panel.model.progress is not None, timeout=10_000)
+    viewer.add_image(stack[:2], name="quick")
+    wait(qtbot, panel, lambda: exact(panel) and panel.model.main.name == "quick")
+    qtbot.wait(200)
+    stopped = len(reads)
+    qtbot.wait(300)
+    assert len(reads) == stopped
+
+
+def test_ten_layers_in_a_row_leave_the_last_one(qtbot, viewer, panel, stack):
+    layers = [viewer.add_image(stack[: n + 1], name=str(n)) for n in range(10)]
+    for layer in layers:
+        viewer.layers.selection.active = layer
+        qtbot.wait(3)
+    wait(qtbot, panel, lambda: exact(panel) and panel.model.main.name == "9")
+    assert panel.histogram.total == stack[:10].size
+    assert not panel.running
+
+
+def test_multiscale_shows_the_coarsest_level_first(qtbot, viewer, panel, stack):
+    levels = [slow_dask(stack, 0.02), stack[::2, ::2, ::2], stack[::4, ::4, ::4]]
+    seen = []
+    panel.model.events.content.connect(lambda content: seen.extend(curve.coverage for curve in content.curves))
+    viewer.add_image(levels, multiscale=True, name="pyramid", contrast_limits=(0, 4000))
+    wait(qtbot, panel, lambda: exact(panel))
+    assert seen[0] == "level 3 of 3"
+    assert panel.histogram.total == stack.size
+    choose(panel.scope, "plane in view")
+    wait(qtbot, panel, lambda: "plane z" in panel.model.main.coverage and "exact" in panel.model.main.coverage)
+    assert panel.histogram.total == stack[0].size
+
+
+def test_a_panel_that_is_closed_while_it_counts_is_collected(qtbot, viewer, open_widget, stack, small_blocks):
+    panel = open_widget("Histogram & CDF")
+    viewer.add_image(slow_dask(stack, 0.02), name="lazy", contrast_limits=(0, 4000))
+    qtbot.waitUntil(lambda: panel.running, timeout=5000)
+    viewer.window.remove_dock_widget(panel.parent())
+    assert not panel.running
+    qtbot.wait(200)
+    gc.collect()
