@@ -134,16 +134,16 @@ settle(0.5)
 for layer in layers:
     viewer.layers.selection.active = layer
     settle(0.005)
-let_work(lambda: not panel.running)
+let_work(lambda: not panel.counter.running)
 settle(0.3)
-print(f"ten layers made active: shown {panel.model.main.name!r}, running {panel.running}")
+print(f"ten layers made active: shown {panel.model.main.name!r}, running {panel.counter.running}")
 viewer.layers.clear()
 
 # --- what others miss
 hot = np.random.default_rng(0).integers(0, 200, (224, 224, 224), dtype=np.uint16)
 hot[60:80, 100:120, 100:120] = 4000
 layer = viewer.add_image(hot, name="hot")
-let_work(lambda: shows(layer) and not panel.running)
+let_work(lambda: shows(layer) and not panel.counter.running)
 found = panel.histogram
 print(f"8,000 voxels at 4000 in 224^3: ours counts {found.counts[-1]:,} at {found.maximum:g}", end="; ")
 start = time.perf_counter()

@@ -36,7 +36,7 @@ def main() -> None:
 
     def save(name):
         settled = time.monotonic() + 0.5
-        wait_for(lambda: time.monotonic() > settled and not panel.running)
+        wait_for(lambda: time.monotonic() > settled and not panel.counter.running)
         if options.pictures:
             viewer.window.screenshot(str(options.pictures / name), canvas_only=False, flash=False)
 

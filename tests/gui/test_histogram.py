@@ -33,7 +33,7 @@ def panel(open_widget):
 
 def settled(panel):
     """Whether nothing is being counted and nothing waits to be."""
-    return not panel.running and panel.model.content.complete
+    return not panel.counter.running and panel.model.content.complete
 
 
 def wait(qtbot, panel, condition=lambda: True):
@@ -224,7 +224,7 @@ def test_rgb_has_three_colours_and_luminance(qtbot, viewer, panel):
 # --- awkward data -----------------------------------------------------------------------
 
 AWKWARD = {
-    "all NaN": (np.full((4, 5, 6), np.nan, np.float32), "No finite voxel"),
+    "all NaN": (np.full((4, 5, 6), np.nan, np.float32), "no finite voxel"),
     "some NaN and infinities": (np.array([[np.nan, np.inf, -np.inf, 1, 2]] * 5, np.float32), ""),
     "constant": (np.full((4, 5, 6), 7, np.uint8), ""),
     "constant float": (np.full((4, 5, 6), 0.1, np.float32), ""),
@@ -581,7 +581,7 @@ def test_hidden_it_does_nothing_and_catches_up(qtbot, viewer, panel, volume):
     viewer.layers["b"].data = volume[:2]
     qtbot.wait(100)
     assert panel.model.main.name == "a"
-    assert not panel.running
+    assert not panel.counter.running
     dock.show()
     wait(qtbot, panel, lambda: panel.model.main.name == "b")
     assert panel.histogram.total == volume[:2].size
@@ -694,7 +694,7 @@ def test_cancel_keeps_what_is_known(qtbot, viewer, panel, stack, small_blocks):
     qtbot.waitUntil(lambda: "scanned" in getattr(panel.model.main, "coverage", ""), timeout=10_000)
     assert panel.again.text() == "Cancel"
     click(panel.again)
-    assert not panel.running
+    assert not panel.counter.running
     assert panel.again.text() == "Recount"
     qtbot.wait(300)
     assert "scanned" in panel.model.main.coverage
@@ -734,7 +734,7 @@ def test_ten_layers_in_a_row_leave_the_last_one(qtbot, viewer, panel, stack):
         qtbot.wait(3)
     wait(qtbot, panel, lambda: exact(panel) and panel.model.main.name == "9")
     assert panel.histogram.total == stack[:10].size
-    assert not panel.running
+    assert not panel.counter.running
 
 
 def test_multiscale_shows_the_coarsest_level_first(qtbot, viewer, panel, stack):
@@ -753,8 +753,8 @@ def test_multiscale_shows_the_coarsest_level_first(qtbot, viewer, panel, stack):
 def test_a_panel_that_is_closed_while_it_counts_is_collected(qtbot, viewer, open_widget, stack, small_blocks):
     panel = open_widget("Histogram & CDF")
     viewer.add_image(slow_dask(stack, 0.02), name="lazy", contrast_limits=(0, 4000))
-    qtbot.waitUntil(lambda: panel.running, timeout=5000)
+    qtbot.waitUntil(lambda: panel.counter.running, timeout=5000)
     viewer.window.remove_dock_widget(panel.parent())
-    assert not panel.running
+    assert not panel.counter.running
     qtbot.wait(200)
     gc.collect()

@@ -81,6 +81,8 @@ class Content:
         A sentence where there is nothing to draw.
     complete : bool
         Whether this is the last word on the data as they are.
+    has_source, has_tiles : bool
+        Whether there is something to compare with, and tiles to point at.
     """
 
     curves: tuple[Curve, ...] = ()
@@ -89,6 +91,8 @@ class Content:
     unit: str = "intensity"
     message: str = ""
     complete: bool = True
+    has_source: bool = False
+    has_tiles: bool = False
 
     @property
     def all_curves(self) -> tuple[Curve, ...]:
@@ -104,6 +108,8 @@ class HistogramModel:
     # what the user chooses
     scope: str = "dataset"
     ignore_zeros: bool = False
+    mask: object = None
+    locked: bool = False
     low: float = 0.5
     high: float = 99.5
     log: bool = True

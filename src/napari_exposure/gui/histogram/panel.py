@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import napari.layers
@@ -32,13 +30,11 @@ from napari_exposure.core.histogram import write_csv
 from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
-from napari_exposure.gui.histogram.model import Content, Display, HistogramModel
+from napari_exposure.gui.histogram.counter import Counter
+from napari_exposure.gui.histogram.model import HistogramModel
 from napari_exposure.gui.histogram.view import HistogramView
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
-from napari_exposure.source import Origin
-
-NOTHING = "Select an image layer, or choose File > Open Sample > napari-exposure."
 
 
 class HistogramPanel(QWidget):
@@ -55,38 +51,26 @@ class HistogramPanel(QWidget):
         self._viewer = napari_viewer
         self.model = HistogramModel()
         self.view = HistogramView(self.model)
-        self._of_viewer, self._of_layers, self._of_tile = Connections(), Connections(), Connections()
-        self._layers: list[napari.layers.Image] = []
-        # the layer that is drawn: for a moment not yet the one that is followed
-        self._shown: napari.layers.Image | None = None
-        self._targets: list[survey.Target] = []
-        self._counting: Job | None = None
-        self._refining: Job | None = None
-        self._tiling: Job | None = None
+        self.counter = Counter(napari_viewer, self.model, self)
+        self._of_viewer = Connections()
         self._clipping: Job | None = None
-        self._tile_at: tuple | None = None
-        self._sliced: dict = {}
-        # adding a layer makes others active for a moment; sliders and brushes send events faster than one can count
-        self._follow = qdebounced(self._follow_layers, timeout=1)
-        self._recount = qdebounced(self._count, timeout=10)
-        self._recount_edited = qdebounced(self._count, timeout=150)
-        self._refine = qdebounced(self._find_percentiles, timeout=150)
         self._write_numbers = qdebounced(self._show_numbers, timeout=60)
-        self._look_for_tile = Paced(self._find_tile, self)
         self._build()
         events = self.model.events
-        events.scope.connect(self._recount)
-        events.ignore_zeros.connect(self._recount)
-        events.compare.connect(self._recount)
-        events.tile_mode.connect(self._on_tile_mode)
-        for signal in (events.low, events.high):
-            signal.connect(self._refine)
+        events.content.connect(self._enable)
+        events.progress.connect(self._enable)
         for signal in (events.content, events.display, events.low, events.high):
             signal.connect(self._write_numbers)
         # the line follows the mouse at once, napari's canvas and the numbers as fast as they can be drawn
         self.view.limit_dragged.connect(Paced(self._drag_limit, self))
         self.view.gamma_dragged.connect(Paced(self._drag_gamma, self))
         self.view.percentile_dragged.connect(Paced(self._drag_percentile, self))
+        self._enable()
+
+    @property
+    def histogram(self) -> core.Histogram | None:
+        """What the plot shows of the first layer."""
+        return None if self.model.main is None else self.model.main.histogram
 
     # --- what it is made of ---
 
@@ -98,7 +82,7 @@ class HistogramPanel(QWidget):
         self.scope.currentIndexChanged.connect(lambda _: setattr(self.model, "scope", self.scope.currentData()))
         self.mask = QComboBox()
         self.mask.setToolTip("Count all voxels, or only those that have a label in a labels layer.")
-        self.mask.currentIndexChanged.connect(lambda _: self._recount())
+        self.mask.currentIndexChanged.connect(lambda _: setattr(self.model, "mask", self.mask.currentData()))
         self.zeros = self._check("ignore zeros", "ignore_zeros", "Leave out voxels that are exactly 0.")
         self.log = self._check("log y", "log", "Logarithmic counts: rare voxels show too.")
         self.compare = self._check(
@@ -110,12 +94,11 @@ class HistogramPanel(QWidget):
             "For a result of adaptive equalization: point at the image to see the histogram of the tile there, the "
             "clip limit, and the function that the tile has.",
         )
-        self.lock = QCheckBox("lock", toolTip="Stay on this layer when another one becomes active.")
-        self.lock.toggled.connect(self._follow)
+        self.lock = self._check("lock", "locked", "Stay on this layer when another one becomes active.")
         self.again = QPushButton("Recount")
         self.again.setToolTip("Count again, for data that were changed without telling napari; or stop counting.")
         self.again.setFixedWidth(self.again.sizeHint().width() + 12)
-        self.again.clicked.connect(lambda: self._count() if self._counting is None else self.cancel())
+        self.again.clicked.connect(lambda: self.counter.cancel() if self.counter.counting else self.counter.count())
         self.low, self.high = self._percent(0), self._percent(1)
         self.set_limits = QPushButton("Set contrast limits")
         self.set_limits.setToolTip("Show these two percentiles as black and white; the data stay as they are.")
@@ -175,285 +158,52 @@ class HistogramPanel(QWidget):
         super().showEvent(event)
         if self._of_viewer:
             return
-        viewer, add = self._viewer, self._of_viewer.add
-        add(self._follow, viewer.layers.selection.events.changed, viewer.layers.selection.events.active)
-        add(self._on_removed, viewer.layers.events.removed)
-        add(self._list_masks, viewer.layers.events.inserted, viewer.layers.events.removed)
-        add(self._on_dims, viewer.dims.events.point, viewer.dims.events.order, viewer.dims.events.ndisplay)
-        add(self._paint, viewer.events.theme)
+        layers = self._viewer.layers
+        self._of_viewer.add(self._list_masks, layers.events.inserted, layers.events.removed)
+        self._of_viewer.add(self._paint, self._viewer.events.theme)
         self._paint()
         self._list_masks()
-        self._follow_layers()
-        self._on_tile_mode()
+        self.counter.start()
 
     def hideEvent(self, event):
         """Do nothing until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
-        self._of_layers.drop()
-        self._of_tile.drop()
-        for waiting in (self._follow, self._recount, self._recount_edited, self._refine, self._write_numbers):
-            waiting.cancel()
-        self._look_for_tile.cancel()
-        self.cancel()
-        self._layers, self._targets, self._sliced, self._shown = [], [], {}, None
+        self._write_numbers.cancel()
+        self.counter.stop()
 
     def _paint(self) -> None:
         theme = get_theme(self._viewer.theme)
         self.view.set_colours(theme.background.as_hex(), theme.text.as_hex())
 
-    # --- which layers ---
-
     def _list_masks(self) -> None:
-        chosen = self.mask.currentData()
         with QSignalBlocker(self.mask):
             self.mask.clear()
             self.mask.addItem("all voxels", None)
             for layer in self._viewer.layers:
                 if isinstance(layer, napari.layers.Labels):
                     self.mask.addItem(f"inside {layer.name}", layer)
-            places = [self.mask.itemData(i) for i in range(self.mask.count())]
-            self.mask.setCurrentIndex(next((i for i, layer in enumerate(places) if layer == chosen), 0))
-        if self.mask.currentData() != chosen:
-            self._recount()
+                    if layer == self.model.mask:
+                        self.mask.setCurrentIndex(self.mask.count() - 1)
+        self.model.mask = self.mask.currentData()
 
-    def _follow_layers(self) -> None:
-        """Turn to the active layer, with the other images that are selected."""
-        images = [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image)]
-        kept = [layer for layer in self._layers if layer in images]
-        selection = self._viewer.layers.selection
-        chosen = [layer for layer in images if layer in selection]
-        chosen.sort(key=lambda layer: layer != selection.active)
-        if (self.lock.isChecked() and kept) or not chosen:
-            # a labels layer that is painted on does not turn the panel away from the image
-            chosen = kept or images[-1:]
-        if chosen != self._layers or not chosen:
-            self._layers = chosen
-            self._count()
-
-    def _watch(self, layers: list, mask=None) -> None:
-        """Hear of what changes in these layers, and in no others."""
-        self._of_layers.drop()
-        self._sliced = {}
-        for layer in layers:
-            events = layer.events
-            self._of_layers.add(self._on_data, events.data)
-            self._of_layers.add(self._on_set_data, events.set_data)
-            self._of_layers.add(self._on_look, events.name, events.colormap, events.contrast_limits, events.gamma)
-        if mask is not None:
-            self._of_layers.add(self._recount_edited, mask.events.data, mask.events.labels_update)
-            self._of_layers.add(self._on_set_data, mask.events.set_data)
-
-    def _on_removed(self, event) -> None:
-        if event.value in self._layers:
-            self.cancel()
-            self._targets = []
-            self._follow()
-        elif self.model.content.before is not None:
-            self._recount()
-
-    # --- what changes ---
-
-    def _on_data(self, event) -> None:
-        self._recount()
-
-    def _on_set_data(self, event) -> None:
-        """Sliced anew though no slider was moved: the data were edited."""
-        layer, dims, now = event.source, self._viewer.dims, time.monotonic()
-        if layer.multiscale:
-            # napari slices these anew when the camera moves
-            return
-        place = dims.point, dims.order, dims.ndisplay
-        before, since = self._sliced.get(layer, (place, 0.0))
-        if before != place:
-            self._sliced[layer] = place, now
-        elif survey.in_memory(layer.data) or now - since > 0.1:
-            # turning to 3D slices twice: no reason to read a large volume again
-            self._recount_edited()
-
-    def _on_dims(self, event) -> None:
-        scope = self.model.scope
-        if scope == "plane" or (scope == "volume" and any(layer.ndim > 3 for layer in self._layers)):
-            self._recount()
-
-    def _on_look(self, event) -> None:
-        if not self._layers:
-            return
-        if event.type in ("contrast_limits", "gamma"):
-            if event.source == self._shown:
-                self.model.display = Display.of(self._shown)
-            return
-        if self._shown in self._layers:
-            self.model.display = Display.of(self._shown)
+    def _enable(self) -> None:
         content = self.model.content
-        if len(content.curves) == len(self._layers):
-            pairs = zip(content.curves, self._layers, strict=True)
-            curves = tuple(replace(c, name=layer.name, colour=survey.layer_colour(layer)) for c, layer in pairs)
-            self.model.content = replace(content, curves=curves)
-
-    # --- counting ---
-
-    @property
-    def running(self) -> bool:
-        """Whether anything is being counted."""
-        return any(job is not None for job in (self._counting, self._refining, self._tiling))
-
-    @property
-    def histogram(self) -> core.Histogram | None:
-        """What the plot shows of the first layer."""
-        return None if self.model.main is None else self.model.main.histogram
-
-    def cancel(self) -> None:
-        """Stop counting; what is known so far stays."""
-        for job in (self._counting, self._refining, self._tiling):
-            if job is not None:
-                job.cancel()
-        self._counting = self._refining = self._tiling = None
-        self._show_progress(None)
-
-    def _show_progress(self, fraction: float | None) -> None:
-        self.model.progress = fraction
-        self.again.setText("Recount" if fraction is None else "Cancel")
-
-    def _count(self) -> None:
-        """Begin to count what is to be shown; an older run is stopped."""
-        self.cancel()
-        if not self.isVisible():
-            return
-        layers = self._layers
-        self.set_limits.setEnabled(bool(layers))
-        self.clip.setEnabled(bool(layers))
-        if not layers:
-            self._watch([])
-            self._targets = []
-            self.model.display = None
-            self.model.content = Content(message=NOTHING)
-            return
-        main = layers[0]
-        origin = Origin.of(main) if len(layers) == 1 and not main.rgb else None
-        source = self._source_of(origin)
-        compared = source is not None and self.model.compare
-        self.tile.setEnabled(source is not None and survey.tiles_fit(origin) is not None)
-        self.compare.setEnabled(source is not None)
-        mask = self.mask.currentData()
-        self._watch([*layers, source] if compared else layers, mask)
-        try:
-            self._targets = [
-                target
-                for layer in (*layers, *([source] if compared else []))
-                for target in survey.targets(layer, self._viewer.dims, self.model.scope, mask, self.model.ignore_zeros)
-            ]
-        except (TypeError, ValueError) as error:
-            self._targets = []
-            self.model.display = None
-            self.model.content = Content(message=str(error))
-            return
-        kind = "grey level" if main.dtype.kind in "iu" else "intensity"
-        unit = f"{kind}, {main.dtype}"
-
-        def show(curves, complete):
-            before = curves[-1] if compared and len(curves) == len(self._targets) else None
-            shown = curves[:-1] if before is not None else curves
-            empty = all(not curve.histogram.counts.any() for curve in shown)
-            message = f"There is no finite voxel to count ({shown[0].coverage})." if complete and empty else ""
-            transform = None if before is None else origin.transform
-            self._shown = main
-            self.model.display = Display.of(main)
-            self.model.content = Content(tuple(shown), before, transform, unit, message, complete)
-
-        def done(curves, seconds):
-            show(curves, True)
-
-        def step(step):
-            if step.partial:
-                show(step.partial, False)
-            self._show_progress(step.fraction)
-
-        wanted = (self.model.low, 50.0, self.model.high)
-        self._counting = self._start("_counting", survey.survey_steps(self._targets, wanted), done, step)
-
-    def _start(self, name: str, steps, done, step=lambda step: None) -> Job:
-        """A job that is in the attribute `name` as long as it runs and is the last one there."""
-
-        def current():
-            return getattr(self, name) is job
-
-        def ended():
-            if current():
-                setattr(self, name, None)
-                if name == "_counting":
-                    self._show_progress(None)
-
-        job = Job(
-            steps,
-            done=lambda result, seconds: done(result, seconds) if current() else None,
-            ended=ended,
-            step=lambda found: step(found) if current() else None,
-        )
-        return job
-
-    def _source_of(self, origin: Origin | None):
-        """The layer that a result was made from, if it is still in the viewer."""
-        source = None if origin is None else origin.source()
-        return source if source is not None and source in self._viewer.layers else None
-
-    def _find_percentiles(self) -> None:
-        """Exact percentiles of floats need the voxels again."""
-        main, wanted = self.model.main, (self.model.low, 50.0, self.model.high)
-        if main is None or not self._targets or self._counting is not None or all(map(main.knows, wanted)):
-            return
-        if self._refining is not None:
-            self._refining.cancel()
-
-        def done(quantiles, seconds):
-            self.model.content = self.model.known(quantiles)
-
-        self._refining = self._start("_refining", survey.quantile_steps(self._targets[0].volume, main, wanted), done)
-
-    # --- the tile under the cursor ---
-
-    def _on_tile_mode(self) -> None:
-        self._of_tile.drop()
-        if self.model.tile_mode and self.isVisible():
-            self._of_tile.add(self._look_for_tile, self._viewer.cursor.events.position)
-        elif not self.model.tile_mode:
-            self._tile_at = None
-            self.model.tile = None
-
-    def _find_tile(self, event=None) -> None:
-        if not (self._layers and self.model.tile_mode and self.isVisible()):
-            return
-        layer = self._layers[0]
-        origin = Origin.of(layer)
-        source = self._source_of(origin)
-        fit = survey.tiles_fit(origin)
-        voxel = None if source is None or fit is None else survey.voxel_under(layer, self._viewer)
-        if voxel is None:
-            self._tile_at = None
-            self.model.tile = None
-            return
-        lead = voxel[: len(voxel) - origin.transform.spatial] if () not in origin.transform.fits else ()
-        at = (layer, lead, survey.tile_of(fit, voxel))
-        if at == self._tile_at:
-            return
-        self._tile_at = at
-        if self._tiling is not None:
-            self._tiling.cancel()
-
-        def done(tile, seconds):
-            self.model.tile = tile
-
-        self._tiling = self._start("_tiling", survey.tile_steps(source, origin, voxel), done)
+        for button in (self.set_limits, self.clip):
+            button.setEnabled(bool(content.curves) and self._clipping is None)
+        self.compare.setEnabled(content.has_source)
+        self.tile.setEnabled(content.has_tiles)
+        self.again.setText("Recount" if self.model.progress is None else "Cancel")
 
     # --- what the mouse does in the plot ---
 
     def _drag_limit(self, which: int, value: float) -> None:
-        if self._shown in self._layers and self.model.display is not None:
-            self._shown.contrast_limits = self.model.display.moved(which, value)
+        if self.counter.shown is not None and self.model.display is not None:
+            self.counter.shown.contrast_limits = self.model.display.moved(which, value)
 
     def _drag_gamma(self, gamma: float) -> None:
-        if self._shown in self._layers:
-            self._shown.gamma = gamma
+        if self.counter.shown is not None:
+            self.counter.shown.gamma = gamma
 
     def _drag_percentile(self, which: int, value: float) -> None:
         if self.model.main is not None:
@@ -472,15 +222,12 @@ class HistogramPanel(QWidget):
 
     def _set_limits(self) -> None:
         low, high = self.model.percentile_lines()
-        if low < high and self._shown in self._layers:
-            self._shown.contrast_limits = low, high
+        if low < high and self.counter.shown is not None:
+            self.counter.shown.contrast_limits = low, high
         else:
             show_info("The two percentiles have the same intensity. Choose others, or count less (ignore zeros).")
 
     def _clip(self) -> None:
-        if self._clipping is not None or not self._layers:
-            return
-        layer = self._layers[0]
         adjustment = core.PercentileClip(self.model.low, self.model.high, ignore_zeros=self.model.ignore_zeros)
 
         def done(new, seconds):
@@ -488,13 +235,15 @@ class HistogramPanel(QWidget):
 
         def ended():
             self._clipping = None
-            self.clip.setEnabled(bool(self._layers))
+            self._enable()
 
         try:
-            self._clipping = apply_job(self._viewer, layer, adjustment, self.mask.currentData(), done=done, ended=ended)
-            self.clip.setEnabled(False)
+            self._clipping = apply_job(
+                self._viewer, self.counter.shown, adjustment, self.model.mask, done=done, ended=ended
+            )
         except (TypeError, ValueError) as error:
             show_error(str(error))
+        self._enable()
 
     def _show_numbers(self) -> None:
         if self.isVisible():

@@ -306,9 +306,13 @@ def tiles_fit(origin: Origin | None, voxel: tuple[int, ...] | None = None) -> Ti
     if origin is None:
         return None
     fits = origin.transform.fits
-    lead = () if voxel is None else voxel[: len(voxel) - origin.transform.spatial]
-    fit = fits.get((), fits.get(lead, next(iter(fits.values()))))
+    fit = next(iter(fits.values())) if voxel is None else fits[group_of(origin, voxel)]
     return fit if isinstance(fit, TilesFit) else None
+
+
+def group_of(origin: Origin, voxel: tuple[int, ...]) -> tuple[int, ...]:
+    """Which of the fits of a result a voxel belongs to."""
+    return () if () in origin.transform.fits else voxel[: len(voxel) - origin.transform.spatial]
 
 
 def voxel_under(layer, viewer) -> tuple[int, ...] | None:

@@ -1,0 +1,306 @@
+"""Follows the viewer and counts what a HistogramModel asks for, in workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import napari.layers
+from qtpy.QtCore import QObject
+from superqt.utils import qdebounced
+
+from napari_exposure.core.blocks import Step, Steps
+from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.histogram import survey
+from napari_exposure.gui.histogram.model import Content, Display, HistogramModel
+from napari_exposure.gui.jobs import Job
+from napari_exposure.gui.paced import Paced
+from napari_exposure.source import Origin
+
+NOTHING = "Select an image layer, or choose File > Open Sample > napari-exposure."
+
+
+class Counter(QObject):
+    """Keeps the content, display and tile of a model up to date between `start` and `stop`.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    model : HistogramModel
+        What is chosen in it is read, what is shown in it is written.
+    parent : QObject
+        Owns this object.
+    """
+
+    def __init__(self, viewer, model: HistogramModel, parent: QObject):
+        super().__init__(parent)
+        self._viewer = viewer
+        self._model = model
+        self._of_viewer, self._of_layers, self._of_tile = Connections(), Connections(), Connections()
+        self.layers: list[napari.layers.Image] = []
+        # the layer that is drawn: for a moment not yet the one that is followed
+        self.shown: napari.layers.Image | None = None
+        self._targets: list[survey.Target] = []
+        self._jobs: dict[str, Job] = {}
+        self._tile_at: tuple | None = None
+        self._sliced: dict = {}
+        # adding a layer makes others active for a moment; sliders and brushes send events faster than one can count
+        self._follow = qdebounced(self._follow_layers, timeout=1)
+        self._recount = qdebounced(self.count, timeout=10)
+        self._recount_edited = qdebounced(self.count, timeout=150)
+        self._refine = qdebounced(self._find_percentiles, timeout=150)
+        self._look_for_tile = Paced(self._find_tile, self)
+        events = model.events
+        for signal in (events.scope, events.ignore_zeros, events.mask, events.compare):
+            signal.connect(self._recount)
+        events.locked.connect(self._follow)
+        events.tile_mode.connect(self._on_tile_mode)
+        for signal in (events.low, events.high):
+            signal.connect(self._refine)
+
+    @property
+    def started(self) -> bool:
+        """Whether it follows the viewer."""
+        return bool(self._of_viewer)
+
+    def start(self) -> None:
+        """Catch up with the viewer, and follow it."""
+        if self.started:
+            return
+        layers, dims, add = self._viewer.layers, self._viewer.dims, self._of_viewer.add
+        add(self._follow, layers.selection.events.changed, layers.selection.events.active)
+        add(self._on_removed, layers.events.removed)
+        add(self._on_dims, dims.events.point, dims.events.order, dims.events.ndisplay)
+        self._follow_layers()
+        self._on_tile_mode()
+
+    def stop(self) -> None:
+        """Do nothing, hear of nothing and hold no layer, until started again."""
+        for connections in (self._of_viewer, self._of_layers, self._of_tile):
+            connections.drop()
+        for waiting in (self._follow, self._recount, self._recount_edited, self._refine, self._look_for_tile):
+            waiting.cancel()
+        self.cancel()
+        self.layers, self._targets, self._sliced, self.shown = [], [], {}, None
+
+    # --- which layers ---
+
+    def _follow_layers(self) -> None:
+        """Turn to the active layer, with the other images that are selected."""
+        if not self.started:
+            return
+        images = [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image)]
+        kept = [layer for layer in self.layers if layer in images]
+        selection = self._viewer.layers.selection
+        chosen = [layer for layer in images if layer in selection]
+        chosen.sort(key=lambda layer: layer != selection.active)
+        if (self._model.locked and kept) or not chosen:
+            # a labels layer that is painted on does not turn the panel away from the image
+            chosen = kept or images[-1:]
+        if chosen != self.layers or not chosen:
+            self.layers = chosen
+            self.count()
+
+    def _watch(self, layers: list, mask=None) -> None:
+        """Hear of what changes in these layers, and in no others."""
+        self._of_layers.drop()
+        self._sliced = dict.fromkeys([*layers, mask], (self._place(), 0.0))
+        for layer in layers:
+            events = layer.events
+            self._of_layers.add(self._recount, events.data)
+            self._of_layers.add(self._on_set_data, events.set_data)
+            self._of_layers.add(self._on_look, events.name, events.colormap)
+            self._of_layers.add(self._on_display, events.contrast_limits, events.gamma, events.colormap)
+        if mask is not None:
+            self._of_layers.add(self._recount_edited, mask.events.data, mask.events.labels_update)
+            self._of_layers.add(self._on_set_data, mask.events.set_data)
+
+    def _on_removed(self, event) -> None:
+        if event.value in self.layers:
+            self.cancel()
+            self._targets = []
+            self._follow()
+        elif self._model.content.before is not None:
+            self._recount()
+
+    # --- what changes ---
+
+    def _place(self) -> tuple:
+        """What napari slices layers by."""
+        dims = self._viewer.dims
+        return dims.point, dims.order, dims.ndisplay
+
+    def _on_set_data(self, event) -> None:
+        """Sliced anew though no slider was moved: the data were edited."""
+        layer, place, now = event.source, self._place(), time.monotonic()
+        if getattr(layer, "multiscale", False):
+            # napari slices these anew when the camera moves
+            return
+        before, since = self._sliced[layer]
+        if before != place:
+            self._sliced[layer] = place, now
+        elif survey.in_memory(layer.data) or now - since > 0.1:
+            # turning to 3D slices twice: no reason to read a large volume again
+            self._recount_edited()
+
+    def _on_dims(self, event) -> None:
+        scope = self._model.scope
+        if scope == "plane" or (scope == "volume" and any(layer.ndim > 3 for layer in self.layers)):
+            self._recount()
+
+    def _on_display(self, event) -> None:
+        if self.shown is not None and event.source == self.shown:
+            self._model.display = Display.of(self.shown)
+
+    def _on_look(self, event) -> None:
+        content = self._model.content
+        if event.source not in self.layers:
+            self._recount()
+        elif len(content.curves) == len(self.layers):
+            pairs = zip(content.curves, self.layers, strict=True)
+            curves = tuple(replace(c, name=layer.name, colour=survey.layer_colour(layer)) for c, layer in pairs)
+            self._model.content = replace(content, curves=curves)
+
+    # --- counting ---
+
+    @property
+    def running(self) -> bool:
+        """Whether anything is being counted."""
+        return bool(self._jobs)
+
+    @property
+    def counting(self) -> bool:
+        """Whether histograms are being counted."""
+        return "count" in self._jobs
+
+    def cancel(self) -> None:
+        """Stop counting; what is known so far stays."""
+        for job in self._jobs.values():
+            job.cancel()
+        self._jobs = {}
+        self._model.progress = None
+
+    def _start(self, what: str, steps: Steps, done: Callable, step: Callable[[Step], None] = lambda step: None) -> None:
+        """Begin a job; an older one for the same thing is stopped and not heard of any more."""
+        if what in self._jobs:
+            self._jobs[what].cancel()
+
+        def current():
+            return self._jobs.get(what) is job
+
+        def ended():
+            if current():
+                del self._jobs[what]
+                if what == "count":
+                    self._model.progress = None
+
+        job = self._jobs[what] = Job(
+            steps,
+            done=lambda result, seconds: done(result) if current() else None,
+            ended=ended,
+            step=lambda found: step(found) if current() else None,
+        )
+
+    def count(self) -> None:
+        """Begin to count what is to be shown."""
+        if not self.started:
+            return
+        self.cancel()
+        self._targets = []
+        layers, model = self.layers, self._model
+        if not layers:
+            self._watch([])
+            self._explain(NOTHING)
+            return
+        main = layers[0]
+        origin = Origin.of(main) if len(layers) == 1 and not main.rgb else None
+        source = self._source_of(origin)
+        compared = source is not None and model.compare
+        shown = Content(
+            unit=f"{'grey level' if main.dtype.kind in 'iu' else 'intensity'}, {main.dtype}",
+            transform=origin.transform if compared else None,
+            has_source=source is not None,
+            has_tiles=source is not None and survey.tiles_fit(origin) is not None,
+        )
+        self._watch([*layers, source] if compared else layers, model.mask)
+        try:
+            self._targets = [
+                target
+                for layer in (*layers, *([source] if compared else []))
+                for target in survey.targets(layer, self._viewer.dims, model.scope, model.mask, model.ignore_zeros)
+            ]
+        except (TypeError, ValueError) as error:
+            self._explain(str(error))
+            return
+        number = len(self._targets)
+
+        def show(curves, complete):
+            before = curves[-1] if compared and len(curves) == number else None
+            curves = tuple(curves[:-1] if before is not None else curves)
+            empty = not any(curve.histogram.counts.any() for curve in curves)
+            message = f"There is no finite voxel to count ({curves[0].coverage})." if complete and empty else ""
+            self.shown = main
+            model.display = Display.of(main)
+            model.content = replace(shown, curves=curves, before=before, message=message, complete=complete)
+
+        def step(step):
+            if step.partial:
+                show(step.partial, False)
+            model.progress = step.fraction
+
+        steps = survey.survey_steps(self._targets, (model.low, 50.0, model.high))
+        self._start("count", steps, lambda curves: show(curves, True), step)
+
+    def _explain(self, message: str) -> None:
+        """Show a sentence instead of a histogram."""
+        self.shown = None
+        self._model.display = None
+        self._model.content = Content(message=message)
+
+    def _source_of(self, origin: Origin | None):
+        """The layer that a result was made from, if it is still in the viewer."""
+        source = None if origin is None else origin.source()
+        return source if source is not None and source in self._viewer.layers else None
+
+    def _find_percentiles(self) -> None:
+        """Exact percentiles of floats need the voxels again."""
+        model = self._model
+        main, wanted = model.main, (model.low, 50.0, model.high)
+        if main is None or not self._targets or self.counting or all(map(main.knows, wanted)):
+            return
+
+        def done(quantiles):
+            model.content = model.known(quantiles)
+
+        self._start("percentiles", survey.quantile_steps(self._targets[0].volume, main, wanted), done)
+
+    # --- the tile under the cursor ---
+
+    def _on_tile_mode(self) -> None:
+        self._of_tile.drop()
+        if self._model.tile_mode and self.started:
+            self._of_tile.add(self._look_for_tile, self._viewer.cursor.events.position)
+        elif not self._model.tile_mode:
+            self._show_tile(None, None)
+
+    def _show_tile(self, at, tile) -> None:
+        self._tile_at = at
+        self._model.tile = tile
+
+    def _find_tile(self, event=None) -> None:
+        if not (self.layers and self._model.tile_mode and self.started):
+            return
+        layer = self.layers[0]
+        origin = Origin.of(layer)
+        source = self._source_of(origin)
+        voxel = None
+        if source is not None and survey.tiles_fit(origin) is not None:
+            voxel = survey.voxel_under(layer, self._viewer)
+        if voxel is None:
+            self._show_tile(None, None)
+            return
+        at = layer, survey.group_of(origin, voxel), survey.tile_of(survey.tiles_fit(origin, voxel), voxel)
+        if at != self._tile_at:
+            self._tile_at = at
+            self._start("tile", survey.tile_steps(source, origin, voxel), lambda tile: self._show_tile(at, tile))
