@@ -368,6 +368,12 @@ def test_wheel_pan_and_double_click(qtbot, viewer, panel, volume):
     above = int((volume > zoomed[1]).sum())
     said = int("".join(filter(str.isdigit, view._edges[1].toPlainText())))
     assert said == pytest.approx(above, rel=0.1)
+    # counting something else leaves the zoom as it is
+    choose(panel.scope, "plane in view")
+    wait(qtbot, panel, lambda: panel.histogram.total == volume[0].size)
+    assert view._box.viewRange()[0] == pytest.approx(zoomed)
+    choose(panel.scope, "whole dataset")
+    wait(qtbot, panel, lambda: panel.histogram.total == volume.size)
     middle = sum(zoomed) / 2
     quarter = (zoomed[1] - zoomed[0]) / 4
     drag(qtbot, view, (middle + 0.1 * quarter, 0.9), (middle + 1.1 * quarter, 0.9))

@@ -14,6 +14,7 @@ from napari_exposure.core.blocks import Step, Steps
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.model import Content, Display, HistogramModel
+from napari_exposure.gui.histogram.tile import group_of, tile_of, tile_steps, tiles_fit, voxel_under
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
 from napari_exposure.source import Origin
@@ -221,7 +222,7 @@ class Counter(QObject):
             unit=f"{'grey level' if main.dtype.kind in 'iu' else 'intensity'}, {main.dtype}",
             transform=origin.transform if compared else None,
             has_source=source is not None,
-            has_tiles=source is not None and survey.tiles_fit(origin) is not None,
+            has_tiles=source is not None and tiles_fit(origin) is not None,
         )
         self._watch([*layers, source] if compared else layers, model.mask)
         try:
@@ -295,12 +296,12 @@ class Counter(QObject):
         origin = Origin.of(layer)
         source = self._source_of(origin)
         voxel = None
-        if source is not None and survey.tiles_fit(origin) is not None:
-            voxel = survey.voxel_under(layer, self._viewer)
+        if source is not None and tiles_fit(origin) is not None:
+            voxel = voxel_under(layer, self._viewer)
         if voxel is None:
             self._show_tile(None, None)
             return
-        at = layer, survey.group_of(origin, voxel), survey.tile_of(survey.tiles_fit(origin, voxel), voxel)
+        at = layer, group_of(origin, voxel), tile_of(tiles_fit(origin, voxel), voxel)
         if at != self._tile_at:
             self._tile_at = at
-            self._start("tile", survey.tile_steps(source, origin, voxel), lambda tile: self._show_tile(at, tile))
+            self._start("tile", tile_steps(source, origin, voxel), lambda tile: self._show_tile(at, tile))

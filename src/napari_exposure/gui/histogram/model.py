@@ -12,7 +12,8 @@ from psygnal import SignalGroupDescriptor
 
 from napari_exposure.core.pointwise import PointwiseFit
 from napari_exposure.core.transform import Transform
-from napari_exposure.gui.histogram.survey import Curve, Tile
+from napari_exposure.gui.histogram.survey import Curve
+from napari_exposure.gui.histogram.tile import Tile
 
 # napari's own slider has these limits
 GAMMA_RANGE = (0.2, 2.0)

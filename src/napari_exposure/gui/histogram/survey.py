@@ -11,11 +11,10 @@ from operator import itemgetter
 import numpy as np
 
 from napari_exposure.core import Histogram
-from napari_exposure.core.adaptive import TilesFit, clip_histograms
 from napari_exposure.core.blocks import Block, Step, Steps, Volume, changed, contiguous_blocks, share
 from napari_exposure.core.counting import histogram_steps, percentile_steps
 from napari_exposure.core.intensity import luminance
-from napari_exposure.source import Origin, Source, mask_array
+from napari_exposure.source import Source, mask_array
 
 SCOPES = {"dataset": "whole dataset", "volume": "this volume", "plane": "plane in view"}
 # of floats and 32-bit integers: enough to zoom in a hundredfold
@@ -183,12 +182,19 @@ def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> l
         )
         coarse = Volume(levels[-1], None, ignore_zeros, source.rgb, box=small_box)
         coarse_name = f"level {len(levels)} of {len(levels)}"
-    if source.rgb:
-        return [
-            Target(name, colour, replace(volume, colour=channel), where, coarse and replace(coarse, colour=channel))
-            for name, (colour, channel) in RGB.items()
-        ]
-    return [Target(layer.name, layer_colour(layer), volume, where, coarse, coarse_name)]
+    whole = Target(layer.name, None, volume, where, coarse, coarse_name)
+    if not source.rgb:
+        return [replace(whole, colour=layer_colour(layer))]
+    return [
+        replace(
+            whole,
+            name=name,
+            colour=colour,
+            volume=replace(volume, colour=channel),
+            coarse=coarse and replace(coarse, colour=channel),
+        )
+        for name, (colour, channel) in RGB.items()
+    ]
 
 
 def survey_steps(wanted: list[Target], percentiles: tuple[float, ...]) -> Steps:
@@ -270,107 +276,3 @@ def _spread(items: list) -> Iterator:
             middle = (start + stop) // 2
             yield items[middle]
             runs += [(start, middle), (middle + 1, stop)]
-
-
-# --- the tile under the cursor ------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Tile:
-    """One tile of an adaptive equalization.
-
-    Attributes
-    ----------
-    counts, clipped : numpy.ndarray, shape (nbins,)
-        Its histogram, and that after clipping.
-    edges : numpy.ndarray, shape (nbins + 1,)
-        Of the bins, in intensities of the source.
-    limit : float or None
-        Voxels at which bins are clipped; None: no limit.
-    function : numpy.ndarray, shape (nbins + 1,)
-        What the edges become, from 0 to 1.
-    title : str
-        Place and size in words.
-    """
-
-    counts: np.ndarray
-    clipped: np.ndarray
-    edges: np.ndarray
-    limit: float | None
-    function: np.ndarray
-    title: str
-
-
-def tiles_fit(origin: Origin | None, voxel: tuple[int, ...] | None = None) -> TilesFit | None:
-    """The fit that made the voxel of an adaptive result, or None if it is no such result."""
-    if origin is None:
-        return None
-    fits = origin.transform.fits
-    fit = next(iter(fits.values())) if voxel is None else fits[group_of(origin, voxel)]
-    return fit if isinstance(fit, TilesFit) else None
-
-
-def group_of(origin: Origin, voxel: tuple[int, ...]) -> tuple[int, ...]:
-    """Which of the fits of a result a voxel belongs to."""
-    return () if () in origin.transform.fits else voxel[: len(voxel) - origin.transform.spatial]
-
-
-def voxel_under(layer, viewer) -> tuple[int, ...] | None:
-    """The voxel under the cursor: in 3D the brightest along the line of sight; None beside the layer."""
-    shape = layer.data.shape[:-1] if layer.rgb else layer.data.shape
-    position = viewer.cursor.position
-    if viewer.dims.ndisplay == 2:
-        voxel = np.round(layer.world_to_data(position)).astype(int)
-    else:
-        displayed = list(viewer.dims.displayed)
-        start, end = layer.get_ray_intersections(
-            position, viewer.scene.camera.calculate_nd_view_direction(viewer.dims.ndim, displayed), displayed
-        )
-        if start is None or end is None:
-            return None
-        line = np.linspace(start, end, 2 * max(shape))
-        places = np.clip(np.round(line).astype(int), 0, np.array(shape) - 1)
-        voxel = places[np.argmax(np.asarray(layer.data[tuple(places.T)]))]
-    inside = all(0 <= at < size for at, size in zip(voxel, shape, strict=True))
-    return tuple(voxel.tolist()) if inside else None
-
-
-def tile_of(fit: TilesFit, voxel: tuple[int, ...]) -> tuple[int, ...]:
-    """The tile that counts a voxel."""
-    spatial = voxel[len(voxel) - len(fit.grid.axes) :]
-    return tuple(int(axis.tile[at]) for axis, at in zip(fit.grid.axes, spatial, strict=True))
-
-
-def tile_steps(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Steps:
-    """Count the tile of a voxel in the layer that was adjusted; the generator returns a `Tile`."""
-    source = Source.of(source_layer)
-    transform = origin.transform
-    fit = tiles_fit(origin, voxel)
-    tile = tile_of(fit, voxel)
-    mask = None if origin.mask is None else origin.mask()
-    counted = None if mask is None else mask_array(mask, source)
-    lead = len(voxel) - transform.spatial
-    shared = () in transform.fits
-    box = tuple(
-        slice(0, size) if shared else slice(at, at + 1) for at, size in zip(voxel[:lead], source.shape, strict=False)
-    )
-    volume = Volume(source.array, counted, transform.adjustment.ignore_zeros, source.rgb, box=box + fit.box(tile))
-    counts = yield from fit.count_steps(volume)
-    nbins = len(counts)
-    limit = transform.adjustment.clip_limit
-    n = counts.sum()
-    step = source.spacing[lead:]
-    names = axis_names(source_layer, len(voxel))[lead:]
-    size = " × ".join(f"{(part.stop - part.start) * unit:.3g}" for part, unit in zip(fit.box(tile), step, strict=True))
-    place = ", ".join(
-        f"{name} {part.start * unit:.3g}" for name, part, unit in zip(names, fit.box(tile), step, strict=True)
-    )
-    of = " × ".join(map(str, fit.grid.shape))
-    return Tile(
-        counts,
-        clip_histograms(counts, limit),
-        np.linspace(fit.lo, fit.upper, nbins + 1),
-        max(limit * n, n / nbins) if 0 < limit < 1 else None,
-        fit.function(tile),
-        f"tile {tuple(at + 1 for at in tile)} of {of}: {size} {source.unit} at {place}; {n:,} voxels",
-    )

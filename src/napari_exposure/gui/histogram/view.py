@@ -63,6 +63,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
         self._text, self._background = "#ffffff", "#000000"
         self._setting = False
         self._extent: tuple[float, float] | None = None
+        # what is drawn, and the view when all of it is shown
+        self._subject = self._all = None
         self._items: list = []
         self.setMinimumSize(220, 180)
         self._build()
@@ -189,9 +191,14 @@ class HistogramView(pg.GraphicsLayoutWidget):
         self._axes["bottom"].setLabel(model.content.unit)
         extent = (tile.edges[0], tile.edges[-1]) if tile is not None else model.extent()
         with self._quiet():
-            if extent != self._extent:
-                self._extent = extent
+            subject = tile is None, model.main and model.main.name
+            zoomed = subject == self._subject and self._box.viewRange()[0] != self._all
+            self._extent = extent
+            self._limit_zoom()
+            # a slider that changes what is counted leaves the zoom as it is
+            if not zoomed:
                 self.show_all()
+            self._subject = subject
             self._draw_curves()
             self._place_display()
             self._place_percentiles()
@@ -199,14 +206,22 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
     def show_all(self) -> None:
         """Zoom out to all intensities, as a double click does."""
+        low, high, room = self._ends()
+        self._box.setXRange(low - room, high + room, padding=0)
+        self._all = self._box.viewRange()[0]
+
+    def _ends(self) -> tuple[float, float, float]:
+        """The least and greatest intensity, and room beside them."""
         low, high = self._extent
         if not low < high:
             low, high = low - 0.5, high + 0.5
-        room = 0.02 * (high - low)
+        return low, high, 0.02 * (high - low)
+
+    def _limit_zoom(self) -> None:
+        low, high, room = self._ends()
         limits = self._model.display.contrast_limits if self._model.display else (low, high)
         least, most = min(low, limits[0]) - room, max(high, limits[1]) + room
         self._box.setLimits(xMin=least, xMax=most, minXRange=1e-6 * (high - low))
-        self._box.setXRange(low - room, high + room, padding=0)
 
     def _draw_curves(self) -> None:
         for item in self._items:
@@ -343,6 +358,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
             item.setVisible(display is not None)
         if display is None:
             return
+        with self._quiet():
+            self._limit_zoom()
         low, high = self._box.viewRange()[0]
         with self._quiet():
             for line, value in zip(self._limits, display.contrast_limits, strict=True):
