@@ -99,6 +99,12 @@ def knots(heights, clip_limit):
     return np.concatenate([[0], np.cumsum(clip_histogram(heights, clip_limit))]) / heights.sum()
 
 
+def bin_counts(values, lo, hi, nbins):
+    """Uniform bins from lo to hi; values outside are in the first and the last one."""
+    u = nbins * np.clip((values.ravel() - lo) / (hi - lo), 0, 1)
+    return np.bincount(np.minimum(np.floor(u), nbins - 1).astype(int), minlength=nbins)
+
+
 def adaptive(
     volume,
     kernel_size=None,

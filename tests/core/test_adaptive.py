@@ -8,6 +8,7 @@ from skimage import exposure
 from core import reference
 from napari_exposure.core import AdaptiveEqualization, Percentiles, equalize_adapthist
 from napari_exposure.core.adaptive import clip_histograms, tile_functions
+from napari_exposure.core.blocks import Volume, drain
 
 # --- against the slow reference ---------------------------------------------------------
 
@@ -263,6 +264,136 @@ def test_brighter_voxels_of_one_place_stay_brighter():
     transform = AdaptiveEqualization(4, 0.02).fit(reference.make_volume("uint16", shape))
     results = [transform(np.full(shape, value, np.uint16)) for value in range(0, 65536, 800)]
     assert (np.diff(np.stack(results).astype(np.int64), axis=0) >= 0).all()
+
+
+# --- one tile ---------------------------------------------------------------------------
+
+
+def assert_tiles(volume, kernel_size, clip_limit=0.02, nbins=64, *, mask=None, ignore_zeros=False, **options):
+    """The box, count and function of each tile of each fit, as slow NumPy has them; the number of tiles."""
+    adjustment = AdaptiveEqualization(kernel_size, clip_limit, nbins, ignore_zeros=ignore_zeros, **options)
+    transform = adjustment.fit(volume, mask=mask)
+    counted = reference.counted_voxels(volume, mask, ignore_zeros)
+    lead = volume.ndim - transform.spatial
+    times_counted = np.zeros(volume.shape, int)
+    tiles = 0
+    for group, fit in transform.fits.items():
+        # a fit of its own has one index of the leading axes, a shared one has all of them
+        chosen = [slice(at, at + 1) for at in group] or [slice(0, size) for size in volume.shape[:lead]]
+        for tile in np.ndindex(fit.grid.shape):
+            box = (*chosen, *fit.box(tile))
+            times_counted[box] += 1
+            values = volume[box][counted[box]].astype(np.float64)
+            expected = reference.bin_counts(values, fit.lo, fit.hi, nbins)
+            counts = drain(fit.count_steps(Volume(volume, mask, ignore_zeros, box=box)))
+            np.testing.assert_array_equal(counts, expected)
+            function = fit.function(tile)
+            assert function.shape == (nbins + 1,)
+            if counts.any():
+                np.testing.assert_allclose(function, reference.knots(counts, clip_limit), rtol=0, atol=1e-6)
+            tiles += 1
+    assert (times_counted == 1).all()
+    return tiles
+
+
+@pytest.mark.parametrize("dtype", reference.DTYPES)
+def test_a_tile_is_counted_as_the_fit_did(dtype):
+    assert assert_tiles(reference.make_volume(dtype), 5, in_range="data") > 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel_size", "number"),
+    [((23, 31), 8, 12), ((1, 40), 9, 4), ((7, 11, 13), (3, 4, 30), 6), ((7, 11, 13), 100, 1), ((1, 17, 19), 6, 9)],
+)
+def test_tiles_of_awkward_shapes(shape, kernel_size, number):
+    assert assert_tiles(reference.make_volume("uint16", shape), kernel_size) == number
+
+
+@pytest.mark.parametrize(
+    "options", [{"nbins": 7}, {"clip_limit": 0}, {"in_range": (20000.5, 30000)}, {"in_range": Percentiles(20, 60)}]
+)
+def test_tiles_of_other_parameters(options):
+    assert_tiles(reference.make_volume("uint16"), 5, **options)
+
+
+@pytest.mark.parametrize(("per", "number"), [("dataset", 8), ("volume", 3 * 8), ("plane", 3 * 4 * 4)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_tiles_of_a_time_series(per, number, masked):
+    volume = reference.make_volume("uint16", (3, 4, 10, 11))
+    # another brightness at each time point, so that a shared fit differs from separate ones
+    volume = (volume // np.array([1, 2, 5]).reshape(3, 1, 1, 1)).astype(np.uint16)
+    mask = np.random.default_rng(1).random(volume.shape) < 0.3 if masked else None
+    kernel_size = (5, 5) if per == "plane" else (2, 5, 5)
+    assert assert_tiles(volume, kernel_size, per=per, mask=mask) == number
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("per", ["dataset", "volume"])
+def test_tiles_of_many_blocks(dtype, per, small_blocks):
+    volume = reference.make_volume(dtype, (2, 6, 11, 13))
+    mask = np.random.default_rng(3).random(volume.shape) < 0.5
+    assert_tiles(volume, 6, per=per, mask=mask)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_tiles_without_zeros_and_outside_of_the_mask(dtype):
+    volume = reference.make_volume(dtype)
+    volume[:, :4] = 0
+    labels = np.arange(volume.size).reshape(volume.shape) % 5 - 1
+    assert_tiles(volume, 5, ignore_zeros=True)
+    assert_tiles(volume, 5, ignore_zeros=True, mask=labels)
+
+
+def test_tiles_of_nan_and_infinities():
+    volume = reference.make_volume("float32")
+    volume.reshape(-1)[::7] = np.nan
+    volume.reshape(-1)[1::31] = np.inf
+    volume.reshape(-1)[2::41] = -np.inf
+    assert_tiles(volume, 5)
+    assert_tiles(volume, 5, in_range="data")
+
+
+def test_a_tile_of_nothing_counts_nothing():
+    volume = reference.make_volume("uint16", (6, 12, 12))
+    mask = np.ones(volume.shape, bool)
+    mask[:3, :6, 6:] = False
+    assert_tiles(volume, (3, 6, 6), mask=mask)
+    fit = AdaptiveEqualization((3, 6, 6)).fit(volume, mask=mask).fits[()]
+    tile = (0, 0, 1)
+    assert fit.box(tile) == (slice(0, 3), slice(0, 6), slice(6, 12))
+    assert not drain(fit.count_steps(Volume(volume, mask, box=fit.box(tile)))).any()
+
+
+def test_tiles_of_colours_count_the_value():
+    colours = np.random.default_rng(0).integers(0, 256, (4, 12, 14, 3), np.uint8)
+    fit = AdaptiveEqualization((4, 6, 7), nbins=32, in_range="data").fit(colours, rgb=True).fits[()]
+    value = colours.max(axis=-1)
+    for tile in np.ndindex(fit.grid.shape):
+        counts = drain(fit.count_steps(Volume(colours, rgb=True, box=fit.box(tile))))
+        expected = reference.bin_counts(value[fit.box(tile)].astype(np.float64), fit.lo, fit.hi, 32)
+        np.testing.assert_array_equal(counts, expected)
+
+
+def test_boxes_lie_where_tiles_do():
+    transform = AdaptiveEqualization((3, 4, 5)).fit(reference.make_volume("uint8", (7, 11, 13)))
+    fit = transform.fits[()]
+    edges = [reference.tile_edges(*axis) for axis in ((7, 2), (11, 3), (13, 3))]
+    assert fit.grid.shape == (2, 3, 3)
+    for tile in np.ndindex(fit.grid.shape):
+        assert fit.box(tile) == tuple(slice(e[at], e[at + 1]) for e, at in zip(edges, tile, strict=True))
+
+
+def test_the_function_of_a_tile_maps_its_centre():
+    shape = (9, 15, 15)
+    volume = reference.make_volume("uint16", shape)
+    transform = AdaptiveEqualization((3, 5, 5), nbins=16, output="float32", in_range=(0, 65536)).fit(volume)
+    fit = transform.fits[()]
+    for tile in ((0, 0, 0), (1, 2, 0), (2, 1, 1)):
+        centre = tuple((part.start + part.stop) // 2 for part in fit.box(tile))
+        for number, height in enumerate(fit.function(tile)[:-1]):
+            # at the border of a bin, and at the centre of a tile, nothing is interpolated
+            result = transform(np.full(shape, number * 4096, np.uint16))
+            assert result[centre] == pytest.approx(height, abs=1e-6)
 
 
 # --- against scikit-image on a real volume ----------------------------------------------

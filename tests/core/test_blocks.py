@@ -1,4 +1,6 @@
 import threading
+from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -6,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import reference
-from napari_exposure.core import AdaptiveEqualization, Gamma, blocks
+from napari_exposure.core import AdaptiveEqualization, Gamma, blocks, histogram, percentile
 from napari_exposure.core.adjustment import adjust_steps
-from napari_exposure.core.blocks import Step, Volume, contiguous_blocks, drain, share, walk
+from napari_exposure.core.blocks import Step, Volume, changed, contiguous_blocks, drain, share, walk
+from napari_exposure.core.counting import histogram_steps, percentile_steps
+from napari_exposure.core.intensity import luminance
 
 shapes = st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple)
 
@@ -247,6 +251,62 @@ def test_share_closes_what_it_holds():
     assert log == ["closed"]
 
 
+def test_share_never_runs_back():
+    def wavering():
+        for fraction in (0.2, 0.6, 0.4, 0.0, 0.8):
+            yield Step("", fraction)
+
+    steps, _ = reference.exhaust(share(wavering(), 0.5, 1))
+    np.testing.assert_allclose([step.fraction for step in steps], [0.6, 0.8, 0.8, 0.8, 0.9])
+
+
+def test_share_changes_the_fraction_only():
+    def one():
+        yield Step("loading", 0.5, slow=True, partial="so far")
+
+    assert list(share(one(), 0.5, 1)) == [Step("loading", 0.75, slow=True, partial="so far")]
+
+
+def test_changed_steps_have_the_same_result():
+    seen = []
+
+    def change(step):
+        seen.append(step)
+        return replace(step, what=step.what.upper())
+
+    steps, result = reference.exhaust(changed(job(), change))
+    assert result == "result"
+    assert seen == list(job())
+    assert [step.what for step in steps] == ["PART 1", "PART 2", "PART 3", "PART 4"]
+
+
+def test_changed_changes_no_sooner_than_needed():
+    seen = []
+    steps = changed(job(), lambda step: seen.append(step) or step)
+    assert not seen
+    next(steps)
+    # a partial result that is put in is that of this very step
+    assert len(seen) == 1
+
+
+def test_changed_closes_what_it_holds():
+    log = []
+    # held here too, so that it is not closed for being forgotten
+    held = job(log)
+    steps = changed(held, lambda step: step)
+    next(steps)
+    steps.close()
+    assert log == ["closed"]
+
+
+def test_changed_closes_the_job_when_the_change_fails():
+    log = []
+    held = job(log)
+    with pytest.raises(ZeroDivisionError):
+        list(changed(held, lambda step: 1 / 0))
+    assert log == ["closed"]
+
+
 # --- reading ----------------------------------------------------------------------------
 
 
@@ -270,3 +330,136 @@ def test_counted_voxels_of_a_block():
     assert Volume(volume, mask).counted(block, values).tolist() == [[False, True], [True, False]]
     assert Volume(volume, None, True).counted(block, values).tolist() == [[True, True], [False, True]]
     assert Volume(volume, mask, True).counted(block, values).tolist() == [[False, True], [False, False]]
+
+
+# --- a part of a volume -----------------------------------------------------------------
+
+
+@st.composite
+def boxes(draw, shape):
+    """Any part of a shape that is not empty."""
+    found = []
+    for size in shape:
+        start = draw(st.integers(0, size - 1))
+        found.append(slice(start, draw(st.integers(start + 1, size))))
+    return tuple(found)
+
+
+@given(st.data())
+def test_a_box_reads_as_the_part_itself_would(data):
+    shape = tuple(data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=5)))
+    box = data.draw(boxes(shape))
+    lead = data.draw(st.integers(0, len(shape) - 1))
+    array = np.arange(np.prod(shape), dtype=np.int32).reshape(shape) % 97
+    mask = array % 3
+    volume = Volume(array, mask, True, box=box)
+    index = tuple(data.draw(st.integers(0, part.stop - part.start - 1)) for part in box[:lead])
+    at = volume.at(index)
+    expected, counted = array[box][index], (mask != 0)[box][index]
+    assert at.shape == expected.shape
+    assert at.size == expected.size
+    for block in contiguous_blocks(at.shape, data.draw(st.integers(1, 50))):
+        values = at.read(block)
+        assert values.flags.c_contiguous
+        np.testing.assert_array_equal(values, expected[block])
+        np.testing.assert_array_equal(at.counted(block, values), counted[block] & (expected[block] != 0))
+
+
+class Watched:
+    """An array-like that notes which voxels were asked for."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.read = np.zeros(array.shape, bool)
+
+    def __getitem__(self, index):
+        self.read[index] = True
+        return self.array[index]
+
+
+def test_nothing_beside_a_box_is_read(small_blocks):
+    array = reference.make_volume("uint16", (3, 7, 11, 13))
+    box = (slice(1, 2), slice(2, 6), slice(0, 9), slice(4, 13))
+    watched, mask = Watched(array), Watched(np.ones(array.shape, bool))
+    drain(histogram_steps(Volume(watched, mask, box=box)))
+    expected = np.zeros(array.shape, bool)
+    expected[box] = True
+    np.testing.assert_array_equal(watched.read, expected)
+    np.testing.assert_array_equal(mask.read, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_statistics_of_a_box(dtype, small_blocks):
+    array = reference.make_volume(dtype, (2, 6, 11, 13))
+    mask = np.random.default_rng(0).random(array.shape) < 0.5
+    box = (slice(0, 2), slice(1, 4), slice(3, 11), slice(2, 9))
+    volume = Volume(array, mask, box=box)
+    found, expected = drain(histogram_steps(volume)), histogram(array[box], mask=mask[box])
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    np.testing.assert_array_equal(found.edges, expected.edges)
+    assert (found.mean, found.at_maximum) == (expected.mean, expected.at_maximum)
+    assert drain(percentile_steps(volume, [30])) == [percentile(array[box], 30, mask=mask[box])]
+
+
+def test_a_box_of_whole_planes_is_not_copied():
+    array = reference.make_volume("uint16")
+    volume = Volume(array, box=(slice(2, 5), slice(0, 11), slice(0, 13)))
+    (block,) = contiguous_blocks(volume.shape)
+    assert np.shares_memory(volume.read(block), array)
+
+
+def test_a_box_of_colours_has_no_colour_axis():
+    array = np.random.default_rng(0).integers(0, 256, (4, 9, 10, 4), np.uint8)
+    mask = np.random.default_rng(1).random((4, 9, 10)) < 0.5
+    box = (slice(1, 3), slice(2, 9), slice(0, 5))
+    volume = Volume(array, mask, rgb=True, box=box)
+    assert volume.shape == (2, 7, 5)
+    assert volume.at((1,)).shape == (7, 5)
+    block = (slice(0, 2), slice(1, 4), slice(2, 5))
+    values = volume.read(block)
+    np.testing.assert_array_equal(values, array[box][block][..., :3].max(axis=-1))
+    np.testing.assert_array_equal(volume.counted(block, values), mask[box][block])
+
+
+# --- colour -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "float16", "float32"])
+def test_what_is_read_of_colours_can_be_chosen(dtype, channels):
+    array = np.random.default_rng(0).integers(0, 256, (4, 9, 10, channels)).astype(dtype)
+    block = (slice(1, 4), slice(0, 9), slice(0, 10))
+    np.testing.assert_array_equal(Volume(array, rgb=True).read(block), array[block][..., :3].max(axis=-1))
+    for channel in range(channels):
+        values = Volume(array, rgb=True, colour=itemgetter((..., channel))).read(block)
+        np.testing.assert_array_equal(values, array[block][..., channel])
+        # as kernels take it
+        assert values.flags.c_contiguous
+        assert values.dtype == (np.float32 if dtype == "float16" else array.dtype.newbyteorder("="))
+    expected = array[block][..., :3].astype(np.float64) @ [0.2126, 0.7152, 0.0722]
+    found = Volume(array, rgb=True, colour=luminance).read(block)
+    tolerance = {"float16": 0.13, "float32": 1e-4}.get(dtype, 0.5001)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+def test_zeros_are_those_of_the_colour_that_is_read():
+    array = np.array([[[0, 5, 0], [7, 0, 0], [0, 0, 0]]], np.uint8)
+    block = (slice(0, 1), slice(0, 3))
+    for colour, expected in ((0, [False, True, False]), (1, [True, False, False]), (2, [False] * 3)):
+        volume = Volume(array, None, True, True, colour=itemgetter((..., colour)))
+        assert volume.counted(block, volume.read(block))[0].tolist() == expected
+    volume = Volume(array, None, True, True)
+    assert volume.counted(block, volume.read(block))[0].tolist() == [True, True, False]
+
+
+def test_without_colours_nothing_is_chosen():
+    array = reference.make_volume("uint8", (5, 6, 3))
+    block = (slice(0, 5), slice(0, 6), slice(0, 3))
+    np.testing.assert_array_equal(Volume(array, colour=luminance).read(block), array)
+
+
+def test_histograms_of_channels(small_blocks):
+    array = np.random.default_rng(0).integers(10, 200, (4, 9, 10, 3), np.uint8)
+    for channel in range(3):
+        found = drain(histogram_steps(Volume(array, rgb=True, colour=itemgetter((..., channel)))))
+        np.testing.assert_array_equal(found.counts, np.bincount(array[..., channel].ravel())[int(found.minimum) :])

@@ -14,7 +14,7 @@ def run(code):
 def test_core_imports_neither_napari_nor_qt_nor_numba():
     loaded = run("import sys, napari_exposure.core; print(*{name.partition('.')[0] for name in sys.modules})")
     assert "napari_exposure" in loaded
-    assert not loaded & {*GUI, "numba", "skimage", "dask", "scipy"}
+    assert not loaded & {*GUI, "numba", "skimage", "dask", "scipy", "matplotlib"}
 
 
 def test_core_at_work_loads_neither_napari_nor_qt():

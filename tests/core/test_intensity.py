@@ -15,6 +15,7 @@ from napari_exposure.core import (
     histogram,
     percentile,
 )
+from napari_exposure.core.intensity import luminance
 
 ADJUSTMENTS = [
     Gamma(0.6),
@@ -124,6 +125,53 @@ def test_wrong_colour_axis(shape):
 def test_colour_below_zero_is_refused():
     with pytest.raises(TypeError, match="int16"):
         adjust_gamma(np.ones((5, 6, 3), np.int16), rgb=True)
+
+
+# --- luminance --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "float16", "float32", "float64"])
+def test_luminance_weighs_the_colours(dtype, channels):
+    volume = colour_volume(dtype, channels)
+    red, green, blue = np.moveaxis(volume[..., :3].astype(np.float64), -1, 0)
+    expected = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    found = luminance(volume)
+    assert found.shape == volume.shape[:-1]
+    assert found.dtype == volume.dtype
+    # single precision, and half a level from rounding
+    rounding = 0.5 if volume.dtype.kind == "u" else np.finfo(dtype).eps
+    np.testing.assert_allclose(found, expected, rtol=0, atol=rounding + 2e-7 * colour_top(dtype))
+
+
+def test_luminance_of_pure_colours():
+    assert luminance(np.uint8([[255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0]])).tolist() == [54, 182, 18, 0]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_luminance_of_grey_is_the_grey(dtype):
+    grey = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+    np.testing.assert_array_equal(luminance(np.stack([grey] * 3, axis=-1)), grey)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "float16", "float32", "float64"])
+def test_luminance_of_white_does_not_overflow(dtype):
+    top = (np.finfo if dtype.startswith("f") else np.iinfo)(dtype).max
+    found = luminance(np.full((3, 5, 4), top, dtype))
+    np.testing.assert_allclose(found.astype(np.float64), float(top), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "float32"])
+def test_luminance_of_the_other_byte_order(dtype):
+    volume = colour_volume(dtype, 4)
+    found = luminance(volume.astype(volume.dtype.newbyteorder()))
+    assert found.dtype.isnative
+    np.testing.assert_array_equal(found, luminance(volume))
+
+
+def test_luminance_without_a_number_is_none():
+    pixels = np.array([[np.nan, 0, 1, 1], [0, np.inf, 1, 1], [0.5, 0.5, 0.5, np.nan]], np.float32)
+    np.testing.assert_allclose(luminance(pixels), [np.nan, np.inf, 0.5])
 
 
 # --- percentiles as a range -------------------------------------------------------------

@@ -22,6 +22,8 @@ for volume in (whole, real):
     for per in ("dataset", "plane"):
         core.clip_percentiles(volume, 5, 95, mask=volume > 0, per=per)
     core.equalize_hist(volume)
+core.histogram(real, 7, mask=real > 0)
+core.histogram(real, 7, range=(-1, 1))
 core.equalize_hist(real, in_range=(-1e-30, 1e-30))
 core.adjust_gamma(whole, 0.5, in_range=(-5, 1e5))
 for kernel_size in (1, 2.5, 100):

@@ -144,21 +144,27 @@ class Histogram:
         >>> histogram(np.array([[1, 2], [2, 4]], dtype=np.uint8)).fraction(2)
         0.75
         """
-        if not self.total or value < self.edges[0]:
+        if math.isnan(value):
+            return math.nan
+        if not self.total:
             return 0.0
-        if value >= self.edges[-1]:
-            return (self.total - self.above) / self.total
+        first, last = self.edges[0], self.edges[-1]
+        if value < first:
+            # beyond the edges lie infinities, or, where the range was given, finite values too
+            finite = self.minimum < first
+            return self.below * (_share(value, self.minimum, first) if finite else 1.0) / self.total
+        if value >= last:
+            beyond = _share(value, last, self.maximum) if self.maximum > last else float(value == math.inf)
+            return (self.total - self.above + beyond * self.above) / self.total
         j = int(np.searchsorted(self.edges, value, side="right")) - 1
-        share = (value - self.edges[j]) / (self.edges[j + 1] - self.edges[j])
-        if self.by_value:
-            share = float(value >= self.edges[j] + 0.5)
+        share = float(value >= self.centers[j]) if self.by_value else _share(value, *self.edges[j : j + 2])
         return float(self.below + self.counts[:j].sum() + share * self.counts[j]) / self.total
 
     # --- statistics of the finite voxels ---
 
     @cached_property
     def _moments(self) -> Moments:
-        if not self.by_value:
+        if self.moments is not None or not self.by_value:
             return self.moments or Moments()
         used = np.flatnonzero(self.counts)
         if not used.size:
@@ -181,7 +187,10 @@ class Histogram:
     @property
     def std(self) -> float:
         """Standard deviation of the finite voxels, as ``numpy.std`` has it; NaN where there are none."""
-        return math.sqrt(self._moments.m2 / self._moments.n) if self._moments.n else math.nan
+        if not self._moments.n:
+            return math.nan
+        variance = self._moments.m2 / self._moments.n
+        return math.sqrt(variance) if variance == variance else math.inf
 
     @property
     def mode(self) -> float:
@@ -212,8 +221,8 @@ class Histogram:
         """Join neighbouring bins to at most about `nbins` bars from `low` to `high`, as a plot draws them.
 
         Each bar is the same whole number of bins wide: none holds one value more than its neighbour, which would
-        look like a comb.  Integers that were stretched, such as 12 bits over the range of 16, occur at a distance;
-        their bars hold the same number of these levels.  Bars stay where they are when the range moves.
+        look like a comb.  Integers that were stretched twofold or more, such as 12 bits over the range of 16, occur
+        at a distance; their bars hold the same number of these levels.  Bars stay where they are when the range moves.
 
         Parameters
         ----------
@@ -276,7 +285,7 @@ class Histogram:
         log : bool
             Whether counts have a logarithmic axis.
         nbins : int
-            At most so many bars.
+            About so many bars at most.
         **options
             Of ``Axes.stairs``, such as color and label.
 
@@ -301,6 +310,7 @@ class Histogram:
         ax.stairs(bars.counts, bars.edges, **{"fill": True, "color": "0.6", **options})
         ax.set(xlabel="intensity", ylabel="voxels", yscale="log" if log else "linear")
         fraction = ax.twinx()
+        ax.figure.sca(ax)
         fraction.plot(bars.edges[1:], bars.cdf, color="C3", linewidth=1)
         fraction.set(ylabel="fraction of voxels (CDF)", ylim=(0, 1.02))
         return ax
@@ -345,6 +355,11 @@ class Histogram:
         return f"Histogram({self.total:,} voxels, {len(self.counts)} bins, {self.minimum:g} to {self.maximum:g})"
 
 
+def _share(value: float, low: float, high: float) -> float:
+    """Where a value lies from low to high, clamped to [0, 1]."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
 def _add_values(a: Histogram, b: Histogram):
     if not len(a.counts) or not len(b.counts):
         full = a if len(a.counts) else b
@@ -385,9 +400,10 @@ def write_csv(file, histograms: dict[str, Histogram], about: dict[str, object]) 
         Written above the table, one ``# key: value`` a line.
     """
     for key, value in about.items():
-        file.write(f"# {key}: {value}\n")
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(["name", "low", "high", "count", "cdf"])
+        file.write(f"# {key}: {' '.join(str(value).split())}\n")
+    # names in quotes: one that begins with # is no comment
+    table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    file.write("name,low,high,count,cdf\n")
     for name, found in histograms.items():
         lows, highs = (found.centers, found.centers) if found.by_value else (found.edges[:-1], found.edges[1:])
         columns = (lows, highs, found.counts, found.cdf)

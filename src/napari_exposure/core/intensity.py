@@ -133,7 +133,9 @@ def value_channel(block: np.ndarray) -> np.ndarray:
 
 def luminance(block: np.ndarray) -> np.ndarray:
     """The luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
-    found = block[..., :3] @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    with np.errstate(invalid="ignore"):
+        # of opposite infinities NaN
+        found = block[..., :3] @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     return (np.rint(found) if block.dtype.kind in "iu" else found).astype(block.dtype.newbyteorder("="))
 
 
