@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import napari.layers
 import numpy as np
@@ -14,6 +14,7 @@ from napari_exposure import core
 from napari_exposure.core.adjustment import adjust_steps, spatial_axes
 from napari_exposure.core.blocks import Steps, Volume
 from napari_exposure.core.intensity import check_dtype
+from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import Transform
 
 # the unit of layers whose voxel size nobody has set
@@ -105,18 +106,41 @@ class Source:
             layer=weakref.ref(unwrapped(layer)),
         )
 
-    def steps(self, adjustment: core.Adjustment, mask: napari.layers.Labels | None = None) -> Steps:
+    def steps(self, adjustment: core.Adjustment, mask=None, memory: Memory | None = None) -> Steps:
         """The whole job as a generator that yields progress and returns the new layer's (data, transform).
 
         What does not fit raises when the generator is made, not when it runs.
         """
+        return self._named(adjust_steps(adjustment, *self._checked(adjustment, mask, memory)))
+
+    def fit_steps(self, adjustment: core.Adjustment, mask=None, memory: Memory | None = None, step: int = 1) -> Steps:
+        """The fit alone; the generator returns a Transform.
+
+        With `step` it is made from every step-th voxel along the spatial axes: nearly the same, in a moment.
+        """
+        return self._named(self._fit_steps(adjustment, *self._checked(adjustment, mask, memory), step))
+
+    def _fit_steps(self, adjustment, volume, spacing, step):
+        if step == 1:
+            return (yield from adjustment.fit_steps(volume, spacing))
+        spatial = spatial_axes(len(volume.shape), adjustment.per)
+        taken = (Ellipsis, *[slice(None, None, step)] * spatial)
+        array = volume.array[(*taken, slice(None)) if self.rgb else taken]
+        mask = None if volume.mask is None else volume.mask[taken]
+        coarse = replace(volume, array=array, mask=mask)
+        wider = None if spacing is None else tuple(size * step for size in spacing)
+        transform = yield from adjustment.fit_steps(coarse, wider)
+        return transform.onto(volume.shape)
+
+    def _checked(self, adjustment, mask, memory) -> tuple[Volume, tuple[float, ...] | None]:
+        """The volume to fit, and its spacing; raises what does not fit."""
         counted = None if mask is None else mask_array(mask, self)
         with self._naming():
-            volume = Volume(self.array, counted, adjustment.ignore_zeros, self.rgb)
+            volume = Volume(self.array, counted, adjustment.ignore_zeros, self.rgb, memory=memory)
             spatial = spatial_axes(len(self.shape), adjustment.per)
             spacing = self.spacing_along(spatial) if adjustment.needs_spacing else None
             adjustment.check(volume, spacing)
-        return self._named(adjust_steps(adjustment, volume, spacing))
+        return volume, spacing
 
     def spacing_along(self, spatial: int) -> tuple[float, ...]:
         """Size of a voxel along the spatial axes, or an error where one of them is not a length."""
@@ -161,10 +185,13 @@ class Source:
         if not self.rgb:
             carried["contrast_limits"] = (low, high if high > low else low + 1)
         layer = napari.layers.Image(data, name=f"{self.name} - {adjustment.short_name}", rgb=self.rgb, **carried)
-        _origins[layer] = Origin(
-            self.layer, transform, None if mask is None else weakref.ref(unwrapped(mask)), weakref.ref(data)
-        )
+        self.mark(layer, transform, mask)
         return layer
+
+    def mark(self, layer: napari.layers.Image, transform: Transform, mask) -> None:
+        """Note how a layer was made, as long as it lives and has these data."""
+        mask = None if mask is None else weakref.ref(unwrapped(mask))
+        _origins[layer] = Origin(self.layer, transform, mask, weakref.ref(layer.data))
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +245,11 @@ def voxel_size(layer) -> tuple[tuple[float, ...], str]:
             compatible = other.is_compatible_with(unit)
             scale[axis] = (scale[axis] * other).to(unit).magnitude if compatible else np.nan
     return tuple(scale.tolist()), PIXEL if unit == "pixel" else f"{unit:~P}"
+
+
+def in_memory(array) -> bool:
+    """Whether reading costs nothing but memory bandwidth."""
+    return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
 def mask_array(mask, source: Source):

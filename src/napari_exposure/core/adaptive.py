@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from napari_exposure.core.intensity import (
     working_dtype,
 )
 from napari_exposure.core.jit import kernel, kernel_steps
+from napari_exposure.core.memory import remembered
 from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
 from napari_exposure.core.transform import Fit
 
@@ -94,7 +95,7 @@ class AdaptiveEqualization(Adjustment):
         bottom, top = result_range(volume.dtype, out_dtype, lo)
         tables = np.zeros((*_three(grid.shape, 1), self.nbins + 1), np.float32)
         if lo < hi:
-            counts = yield from share(_tile_counts(volume, grid, lo, hi, self.nbins), 0.4, 1)
+            counts = yield from share(_tile_counts(volume, grid.axes, lo, hi, self.nbins), 0.4, 1)
             check_counted(counts.sum(), volume)
             if counts.any():
                 tables = tile_functions(counts, self.clip_limit)
@@ -129,6 +130,10 @@ class TilesFit(Fit):
     def kernel_key(self):
         return "map_tiles", working_dtype(self.dtype), self.out_dtype
 
+    def onto(self, shape, steps):
+        axes = (TileAxis(n, axis.tiles, step) for n, axis, step in zip(shape, self.grid.axes, steps, strict=True))
+        return replace(self, grid=replace(self.grid, axes=tuple(axes)))
+
     def box(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
         """Where a tile lies, in voxels."""
         return tuple(slice(*map(int, axis.edges[at : at + 2])) for axis, at in zip(self.grid.axes, tile, strict=True))
@@ -140,8 +145,7 @@ class TilesFit(Fit):
     def count_steps(self, volume: Volume) -> Steps:
         """Count a tile as the fit did; `volume` is what lies in its box. The generator returns (nbins,) counts."""
         axes = tuple(TileAxis(size, 1) for size in volume.shape[-len(self.grid.axes) :])
-        grid = TileGrid(axes, self.grid.kernel_size, self.grid.spacing)
-        counts = yield from _tile_counts(volume, grid, self.lo, self.upper, self.tables.shape[-1] - 1)
+        counts = yield from _tile_counts(volume, axes, self.lo, self.upper, self.tables.shape[-1] - 1)
         return counts[0, 0, 0]
 
     def map(self, values, offset, out):
@@ -156,15 +160,16 @@ class TilesFit(Fit):
         )
 
 
-def _tile_counts(volume, grid, lo, hi, nbins):
+@remembered(lambda counts: counts.nbytes)
+def _tile_counts(volume, axes, lo, hi, nbins):
     """Count every voxel in its one tile; the generator returns counts of shape (tiles z, y, x, nbins)."""
-    spatial = len(grid.axes)
-    total = np.zeros((*_three(grid.shape, 1), nbins), np.int64)
+    spatial = len(axes)
+    total = np.zeros((*_three([axis.tiles for axis in axes], 1), nbins), np.int64)
     count_tiles = yield from kernel_steps("count_tiles", working_dtype(volume.dtype))
 
     def visit(block, values, counted):
         tiles, origin = [], []
-        for axis, part in zip(grid.axes, block[-spatial:], strict=True):
+        for axis, part in zip(axes, block[-spatial:], strict=True):
             tile = axis.tile[part]
             origin.append(int(tile[0]))
             tiles.append(tile - tile[0])

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from napari_exposure.core.intensity import check_dtype, value_channel, working_dtype
+from napari_exposure.core.memory import Memory
 
 # voxels: some ten milliseconds of work, short enough to cancel promptly, long enough to hide Python's part
 BLOCK_VOXELS = 1 << 21
@@ -86,6 +87,8 @@ class Volume:
         The part of the array that is read, with start and stop on every axis but the colour axis; all if empty.
     colour : callable
         What is read of RGB data, such as the value channel: from a block to one without its last axis.
+    memory : Memory, optional
+        Where passes keep what they found, for the next fit of this volume.
     """
 
     array: object
@@ -95,6 +98,7 @@ class Volume:
     lead: tuple[int, ...] = ()
     box: Block = ()
     colour: Callable[[np.ndarray], np.ndarray] = value_channel
+    memory: Memory | None = field(default=None, repr=False)
 
     def __post_init__(self):
         if not (hasattr(self.array, "shape") and hasattr(self.array, "dtype")):
@@ -128,6 +132,12 @@ class Volume:
             return tuple(part.stop - part.start for part in self.box[len(self.lead) :])
         shape = tuple(map(int, self.array.shape))
         return shape[len(self.lead) : -1 if self.rgb else None]
+
+    @property
+    def part(self) -> tuple:
+        """Tells apart which voxels of the array and the mask count; hashable."""
+        box = tuple((part.start, part.stop) for part in self.box)
+        return tuple(self.array.shape), self.lead, box, self.mask is None, self.ignore_zeros, self.rgb, self.colour
 
     @property
     def size(self) -> int:

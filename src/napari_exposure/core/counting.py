@@ -11,10 +11,16 @@ from napari_exposure.core.blocks import Steps, Volume, changed, count, drain, sh
 from napari_exposure.core.histogram import Histogram, Moments, interpolate
 from napari_exposure.core.intensity import check_count, check_number, is_lookup, working_dtype
 from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.memory import remembered
 
 __all__ = ["cumulative_distribution", "histogram", "percentile"]
 
 
+def _bytes(found: Histogram) -> int:
+    return found.counts.nbytes + found.edges.nbytes
+
+
+@remembered(_bytes)
 def histogram_steps(volume: Volume, nbins: int = 256, bounds: tuple[float, float] | None = None) -> Steps:
     """Count a volume; the generator returns a Histogram."""
     if is_lookup(volume.dtype):
@@ -73,6 +79,7 @@ def _edges(dtype, lo, hi, nbins):
     return np.linspace(lo, hi, nbins + 1)
 
 
+@remembered(_bytes)
 def _values_steps(volume: Volume) -> Steps:
     kernel = yield from kernel_steps("count_values", volume.dtype)
     nothing = Histogram(np.zeros(0, np.int64), np.full(1, np.nan), math.nan, math.nan, by_value=True)
@@ -94,6 +101,7 @@ def _values_steps(volume: Volume) -> Steps:
     return found[0]
 
 
+@remembered(lambda found: 64)
 def extent_steps(volume: Volume) -> Steps:
     """Exact finite minimum and maximum; NaN where nothing finite is counted."""
     if is_lookup(volume.dtype):
@@ -118,7 +126,8 @@ def extent_steps(volume: Volume) -> Steps:
     return tuple(ends)
 
 
-def percentile_steps(volume: Volume, percentiles) -> Steps:
+@remembered(lambda found: 64)
+def percentile_steps(volume: Volume, percentiles: tuple[float, ...]) -> Steps:
     """Exact percentiles of any dtype; the generator returns a list of floats, None if nothing is counted.
 
     Integers of up to 16 bits: one pass.  Others: a radix selection of the order statistics, 16 bits
@@ -290,7 +299,7 @@ def percentile(volume, q, *, mask=None, ignore_zeros=False, rgb=False):
     >>> percentile(np.arange(101, dtype=np.float32).reshape(1, 101), (0.5, 99.5))
     array([ 0.5, 99.5])
     """
-    wanted = [check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q)]
+    wanted = tuple(check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q))
     values = drain(percentile_steps(Volume(volume, mask, ignore_zeros, rgb), wanted))
     if values is None:
         raise ValueError("No voxel was counted, so there are no percentiles.")

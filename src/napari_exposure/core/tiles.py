@@ -24,6 +24,8 @@ class TileAxis:
 
     size: int
     tiles: int
+    # only every step-th voxel is looked at: for a coarser picture of the same tiles
+    step: int = 1
 
     @cached_property
     def edges(self) -> np.ndarray:
@@ -36,14 +38,14 @@ class TileAxis:
     @cached_property
     def tile(self) -> np.ndarray:
         """The tile that counts each voxel, shape (size,)."""
-        return np.repeat(np.arange(self.tiles, dtype=np.int32), np.diff(self.edges))
+        return np.repeat(np.arange(self.tiles, dtype=np.int32), np.diff(self.edges))[:: self.step]
 
     @cached_property
     def _place(self) -> tuple[np.ndarray, np.ndarray]:
         centres = (self.edges[:-1] + self.edges[1:]) / 2
-        voxels = np.arange(self.size) + 0.5
+        voxels = np.arange(0, self.size, self.step) + 0.5
         if self.tiles == 1:
-            return np.zeros(self.size, np.int32), np.zeros(self.size, np.float32)
+            return np.zeros(len(voxels), np.int32), np.zeros(len(voxels), np.float32)
         left = np.clip(np.searchsorted(centres, voxels, side="right") - 1, 0, self.tiles - 2)
         weight = (voxels - centres[left]) / (centres[left + 1] - centres[left])
         return left.astype(np.int32), np.clip(weight, 0, 1).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -45,6 +45,10 @@ class Fit:
     def span(self) -> float:
         """From what 0 becomes to what 1 becomes."""
         return self.top - self.bottom
+
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Fit:
+        """The same fit for a volume of another spatial shape, of which every step-th voxel is taken."""
+        return self
 
     @property
     def kernel_key(self) -> tuple:
@@ -149,6 +153,36 @@ class Transform:
         if self.rgb:
             recolour(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
         return out
+
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> Transform:
+        """The same transform for a volume of another shape: a fit of a coarse volume for the full one, or back.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            As ``Transform.shape``; axes that have fits of their own must stay as they are.
+        steps : tuple of int, optional
+            For each axis: of a volume of this shape, the blocks to map hold every step-th voxel.
+
+        Returns
+        -------
+        Transform
+            For volumes of `shape`, divided by `steps` and rounded up.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from napari_exposure.core import AdaptiveEqualization
+        >>> volume = np.random.default_rng(0).integers(0, 255, (16, 32, 32), dtype=np.uint8)
+        >>> transform = AdaptiveEqualization(8.0).fit(volume)
+        >>> coarse = transform.onto(volume.shape, (2, 2, 2))
+        >>> bool((coarse.apply(volume[::2, ::2, ::2]) == transform.apply(volume)[::2, ::2, ::2]).all())
+        True
+        """
+        steps = (1,) * len(shape) if steps is None else steps
+        lead = len(shape) - self.spatial
+        fits = {group: fit.onto(shape[lead:], steps[lead:]) for group, fit in self.fits.items()}
+        return replace(self, shape=tuple(-(-n // step) for n, step in zip(shape, steps, strict=True)), fits=fits)
 
     def apply(self, volume) -> np.ndarray:
         """Map a whole volume, block by block on a pool of threads.

@@ -18,6 +18,8 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.editors import editor, text, times, warn
 from napari_exposure.gui.jobs import Job
+from napari_exposure.gui.paced import Paced
+from napari_exposure.gui.preview import Preview, is_preview, is_quick
 from napari_exposure.source import Source
 
 
@@ -44,6 +46,8 @@ class AdjustmentWidget(widgets.Container):
         self._job: Job | None = None
         self._closed = False
         self._input: napari.layers.Image | None = None
+        # the layer for which it was decided whether the preview is on
+        self._lively: napari.layers.Image | None = None
         self._of_viewer, self._of_layer = Connections(), Connections()
         self._layer = widgets.ComboBox(
             name="layer", label="Layer", choices=lambda _: self._image_layers(), tooltip="The image layer to adjust."
@@ -64,12 +68,36 @@ class AdjustmentWidget(widgets.Container):
         self._cancel = widgets.PushButton(text="Cancel", enabled=False)
         self._bar = widgets.ProgressBar(min=0, max=100, value=0)
         self._status = text()
+        self._live = widgets.CheckBox(
+            text="Live preview",
+            tooltip="Show what Apply would give while you turn the knobs, on a layer that goes away again.",
+        )
+        # of one line and a fixed height: text that changes while a slider moves must not lay out the window again
+        self._said = widgets.LineEdit()
+        self._said.native.setReadOnly(True)
+        self._said.native.setStyleSheet("background: transparent")
+        self._preview = Preview(
+            napari_viewer,
+            said=lambda sentence: setattr(self._said, "value", sentence),
+            edited=lambda: self._show(),
+            gone=lambda: setattr(self._live, "value", False),
+            parent=self.native,
+        )
+        self._show = Paced(self._show_preview, self.native)
         buttons = widgets.Container(widgets=[self._apply, self._cancel], layout="horizontal", labels=False)
         buttons.margins = (0, 0, 0, 0)
-        parts = {"facts": self._facts, "buttons": buttons, "bar": self._bar, "status": self._status}
+        parts = {
+            "facts": self._facts,
+            "live": self._live,
+            "said": self._said,
+            "buttons": buttons,
+            "bar": self._bar,
+            "status": self._status,
+        }
         for name, widget in parts.items():
             widget.name, widget.label = name, ""
-        self.extend([self._layer, self._facts, *self._editors.values(), self._mask, buttons, self._bar, self._status])
+        settings = [self._layer, self._facts, *self._editors.values(), self._mask]
+        self.extend([*settings, self._live, self._said, buttons, self._bar, self._status])
         keep = self._bar.native.sizePolicy()
         keep.setRetainSizeWhenHidden(True)
         self._bar.native.setSizePolicy(keep)
@@ -79,9 +107,11 @@ class AdjustmentWidget(widgets.Container):
         self._layer.changed.connect(self._watch)
         for widget in self._editors.values():
             widget.changed.connect(self._describe)
+        for widget in (*self._editors.values(), self._mask, self._live):
+            widget.changed.connect(lambda: self._show())
         # adding a layer makes others active for a moment
         self._follow = qdebounced(self._follow_active, timeout=50)
-        self._docked = Docked(self.native, self._connect, self._disconnect)
+        self._docked = Docked(self.native, self._connect, self._disconnect, lambda seen: self._show())
         self.reset_choices()
         self._follow_active()
         self._watch()
@@ -99,11 +129,13 @@ class AdjustmentWidget(widgets.Container):
         self._follow.cancel()
         self._watch()
         self.cancel()
+        self._preview.remove()
 
     # --- layers ---
 
     def _image_layers(self) -> list:
-        return [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image)]
+        images = (layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image))
+        return [layer for layer in images if not is_preview(layer)]
 
     def _contrast_limits(self) -> tuple[float, float]:
         return (0.0, 1.0) if self._layer.value is None else tuple(map(float, self._layer.value.contrast_limits))
@@ -123,7 +155,11 @@ class AdjustmentWidget(widgets.Container):
         if layer is not None:
             self._of_layer.add(self._describe, layer.events.scale, layer.events.units, layer.events.data)
         if not self._closed:
+            if layer is not self._lively:
+                self._lively = layer
+                self._live.value = layer is not None and is_quick(layer)
             self._describe()
+            self._show()
 
     def _on_removed(self, event) -> None:
         if self._job is not None and event.value == self._input:
@@ -148,6 +184,19 @@ class AdjustmentWidget(widgets.Container):
 
     def _describe_parameters(self, source: Source) -> None:
         """Show what follows from the parameters on this layer."""
+
+    def _show_preview(self) -> None:
+        """Bring the preview up to date, or take it away."""
+        layer = self._layer.value
+        if layer is None or not self._live.value or not self.native.isVisible():
+            self._preview.remove()
+            self._said.value = ""
+            return
+        try:
+            self._preview.show(layer, self._make(Source.of(layer)), self._mask.value)
+        except (TypeError, ValueError) as error:
+            self._preview.remove()
+            self._said.value = str(error)
 
     # --- the job ---
 
@@ -174,11 +223,15 @@ class AdjustmentWidget(widgets.Container):
             return
 
         def done(new, seconds):
+            self._preview.remove()
             self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s."
 
         try:
             adjustment = self._make(Source.of(layer))
-            self._job = apply_job(self._viewer, layer, adjustment, mask, done=done, ended=self._ended, step=self._step)
+            memory = self._preview.memory_of(layer, mask)
+            self._job = apply_job(
+                self._viewer, layer, adjustment, mask, memory, done=done, ended=self._ended, step=self._step
+            )
         except (TypeError, ValueError) as error:
             # raised by what the user chose: the sentence is enough, no traceback
             show_error(str(error))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.blocks import Step
+from napari_exposure.core.memory import Memory
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.source import Source
 
@@ -15,6 +16,7 @@ def apply_job(
     layer,
     adjustment: Adjustment,
     mask=None,
+    memory: Memory | None = None,
     *,
     done: Callable,
     ended: Callable,
@@ -29,6 +31,8 @@ def apply_job(
         The source; nothing is added if it has gone when the job is over.
     adjustment : Adjustment
     mask : napari.layers.Labels, optional
+    memory : Memory, optional
+        What earlier fits of these data found.
     done : callable
         Called with the new layer and the seconds it took.
     ended, step : callable
@@ -40,7 +44,7 @@ def apply_job(
         If the layer, the mask or a parameter does not fit, with a sentence for the user.
     """
     source = Source.of(layer)
-    steps = source.steps(adjustment, mask)
+    steps = source.steps(adjustment, mask, memory)
 
     def add(result, seconds):
         layers = viewer.layers

@@ -1,4 +1,4 @@
-"""Tells a widget when it enters and leaves a window, so that nothing stays connected to a closed one."""
+"""Tells when a widget enters and leaves a window, and when it can be seen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QWidget
 
 
 class Docked(QObject):
-    """Calls back once each time `widget` gets a parent and once each time it loses it.
+    """Calls back once each time `widget` gets a parent and once each time it loses it, so that nothing stays connected.
 
     napari keeps the inner widget of a dock that is closed: it is not destroyed, only without a parent.
 
@@ -19,15 +19,17 @@ class Docked(QObject):
         Owns this object.
     entered, left : callable
         `left` is also called when the widget is destroyed.
+    seen : callable
+        Called with True or False when it is shown or hidden.
     """
 
     # of the class: the garbage collector may clear this object before Qt says that the widget is destroyed
     _inside = False
 
-    def __init__(self, widget: QWidget, entered: Callable[[], None], left: Callable[[], None]):
+    def __init__(self, widget: QWidget, entered: Callable[[], None], left: Callable[[], None], seen: Callable):
         super().__init__(widget)
         self._widget = widget
-        self._entered, self._left = entered, left
+        self._entered, self._left, self._seen = entered, left, seen
         widget.installEventFilter(self)
         widget.destroyed.connect(lambda: self._set(False))
 
@@ -40,4 +42,6 @@ class Docked(QObject):
         """Qt's hook."""
         if event.type() == QEvent.Type.ParentChange:
             self._set(self._widget.parent() is not None)
+        elif event.type() in (QEvent.Type.Show, QEvent.Type.Hide):
+            self._seen(event.type() == QEvent.Type.Show)
         return False

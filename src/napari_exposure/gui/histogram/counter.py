@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from superqt.utils import qdebounced
 
 from napari_exposure.core.blocks import Step, Steps
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.model import Content, Display, HistogramModel
 from napari_exposure.gui.histogram.tile import group_of, tile_of, tile_steps, tiles_fit, voxel_under
@@ -45,12 +45,12 @@ class Counter(QObject):
         self._targets: list[survey.Target] = []
         self._jobs: dict[str, Job] = {}
         self._tile_at: tuple | None = None
-        self._sliced: dict = {}
         # adding a layer makes others active for a moment; sliders and brushes send events faster than one can count
         self._follow = qdebounced(self._follow_layers, timeout=1)
         self._recount = qdebounced(self.count, timeout=10)
         self._recount_edited = qdebounced(self.count, timeout=150)
         self._refine = qdebounced(self._find_percentiles, timeout=150)
+        self._edits = Edits(viewer, self._recount, self._recount_edited)
         self._look_for_tile = Paced(self._find_tile, self)
         events = model.events
         for signal in (events.scope, events.ignore_zeros, events.mask, events.compare):
@@ -80,10 +80,11 @@ class Counter(QObject):
         """Do nothing, hear of nothing and hold no layer, until started again."""
         for connections in (self._of_viewer, self._of_layers, self._of_tile):
             connections.drop()
+        self._edits.watch()
         for waiting in (self._follow, self._recount, self._recount_edited, self._refine, self._look_for_tile):
             waiting.cancel()
         self.cancel()
-        self.layers, self._targets, self._sliced, self.shown = [], [], {}, None
+        self.layers, self._targets, self.shown = [], [], None
 
     # --- which layers ---
 
@@ -105,17 +106,12 @@ class Counter(QObject):
 
     def _watch(self, layers: list, mask=None) -> None:
         """Hear of what changes in these layers, and in no others."""
+        self._edits.watch(*layers, mask)
         self._of_layers.drop()
-        self._sliced = dict.fromkeys([*layers, mask], (self._place(), 0.0))
         for layer in layers:
             events = layer.events
-            self._of_layers.add(self._recount, events.data)
-            self._of_layers.add(self._on_set_data, events.set_data)
             self._of_layers.add(self._on_look, events.name, events.colormap)
             self._of_layers.add(self._on_display, events.contrast_limits, events.gamma, events.colormap)
-        if mask is not None:
-            self._of_layers.add(self._recount_edited, mask.events.data, mask.events.labels_update)
-            self._of_layers.add(self._on_set_data, mask.events.set_data)
 
     def _on_removed(self, event) -> None:
         if event.value in self.layers:
@@ -126,24 +122,6 @@ class Counter(QObject):
             self._recount()
 
     # --- what changes ---
-
-    def _place(self) -> tuple:
-        """What napari slices layers by."""
-        dims = self._viewer.dims
-        return dims.point, dims.order, dims.ndisplay
-
-    def _on_set_data(self, event) -> None:
-        """Sliced anew though no slider was moved: the data were edited."""
-        layer, place, now = event.source, self._place(), time.monotonic()
-        if getattr(layer, "multiscale", False):
-            # napari slices these anew when the camera moves
-            return
-        before, since = self._sliced[layer]
-        if before != place:
-            self._sliced[layer] = place, now
-        elif survey.in_memory(layer.data) or now - since > 0.1:
-            # turning to 3D slices twice: no reason to read a large volume again
-            self._recount_edited()
 
     def _on_dims(self, event) -> None:
         scope = self._model.scope
@@ -297,7 +275,7 @@ class Counter(QObject):
         source = self._source_of(origin)
         voxel = None
         if source is not None and tiles_fit(origin) is not None:
-            voxel = voxel_under(layer, self._viewer)
+            voxel = voxel_under(layer, self._viewer, source)
         if voxel is None:
             self._show_tile(None, None)
             return

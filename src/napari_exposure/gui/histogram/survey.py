@@ -14,7 +14,7 @@ from napari_exposure.core import Histogram
 from napari_exposure.core.blocks import Block, Step, Steps, Volume, changed, contiguous_blocks, share
 from napari_exposure.core.counting import histogram_steps, percentile_steps
 from napari_exposure.core.intensity import luminance
-from napari_exposure.source import Source, mask_array
+from napari_exposure.source import Source, in_memory, mask_array
 
 SCOPES = {"dataset": "whole dataset", "volume": "this volume", "plane": "plane in view"}
 # of floats and 32-bit integers: enough to zoom in a hundredfold
@@ -97,11 +97,6 @@ def layer_colour(layer) -> tuple[int, int, int] | None:
     """The colour that stands for a layer: its colormap near the bright end, None if that is grey."""
     colour = np.round(255 * layer.colormap.map(np.array([0.85]))[0, :3]).astype(int)
     return None if np.ptp(colour) < 20 else tuple(colour.tolist())
-
-
-def in_memory(array) -> bool:
-    """Whether reading costs nothing but memory bandwidth."""
-    return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
 def axis_names(layer, ndim: int) -> list[str]:
@@ -247,7 +242,7 @@ def _target_steps(target: Target, percentiles: tuple[float, ...]) -> Steps:
 
 def quantile_steps(volume: Volume, curve: Curve, percentiles: tuple[float, ...]) -> Steps:
     """The exact percentiles that a curve does not know yet; the generator returns them all, under the percent."""
-    missing = [q for q in percentiles if not curve.knows(q)]
+    missing = tuple(q for q in percentiles if not curve.knows(q))
     values = (yield from percentile_steps(volume, missing)) if missing else None
     return {**curve.quantiles, **dict(zip(missing, values or (), strict=False))}
 

@@ -9,7 +9,7 @@ import numpy as np
 from napari_exposure.core.adaptive import TilesFit, clip_histograms
 from napari_exposure.core.blocks import Steps, Volume
 from napari_exposure.gui.histogram.survey import axis_names
-from napari_exposure.source import Origin, Source, mask_array
+from napari_exposure.source import Origin, Source, in_memory, mask_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def group_of(origin: Origin, voxel: tuple[int, ...]) -> tuple[int, ...]:
     return () if () in origin.transform.fits else voxel[: len(voxel) - origin.transform.spatial]
 
 
-def voxel_under(layer, viewer) -> tuple[int, ...] | None:
+def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:
     """The voxel under the cursor: in 3D the brightest along the line of sight; None beside the layer."""
     shape = layer.data.shape[:-1] if layer.rgb else layer.data.shape
     position = viewer.cursor.position
@@ -67,7 +67,7 @@ def voxel_under(layer, viewer) -> tuple[int, ...] | None:
             return None
         line = np.linspace(start, end, 2 * max(shape))
         places = np.clip(np.round(line).astype(int), 0, np.array(shape) - 1)
-        voxel = places[np.argmax(np.asarray(layer.data[tuple(places.T)]))]
+        voxel = places[np.argmax(np.asarray((layer if in_memory(layer.data) else source).data[tuple(places.T)]))]
     inside = all(0 <= at < size for at, size in zip(voxel, shape, strict=True))
     return tuple(voxel.tolist()) if inside else None
 

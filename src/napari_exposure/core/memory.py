@@ -1,0 +1,91 @@
+"""Remembers what passes over a volume found, so that another fit of the same volume need not read it again."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+
+# what one volume may cost: the tile histograms of several kernel sizes
+LIMIT = 256 << 20
+
+
+class Memory:
+    """Results of passes, the least recently used forgotten first when they outgrow `limit`.
+
+    One for each volume, in ``Volume.memory``; whoever changes the volume or its mask must `forget`.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.memory import Memory
+    >>> memory = Memory(limit=100)
+    >>> memory.put("a", 1, size=60)
+    >>> memory.put("b", 2, size=60)
+    >>> memory.get("a"), memory.get("b"), memory.size
+    (None, 2, 60)
+    """
+
+    def __init__(self, limit: int = LIMIT):
+        self._limit = limit
+        self._found: OrderedDict = OrderedDict()
+        self._lock = threading.Lock()
+        self.size = 0
+
+    def get(self, key):
+        """What is remembered under `key`, or None."""
+        with self._lock:
+            if key not in self._found:
+                return None
+            self._found.move_to_end(key)
+            return self._found[key][0]
+
+    def put(self, key, value, size: int) -> None:
+        """Remember `value`, of `size` bytes; one that is larger than the limit is not kept."""
+        with self._lock:
+            if key in self._found or size > self._limit:
+                return
+            self._found[key] = value, size
+            self.size += size
+            while self.size > self._limit:
+                _, (_, oldest) = self._found.popitem(last=False)
+                self.size -= oldest
+
+    def forget(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._found.clear()
+            self.size = 0
+
+
+def remembered(size: Callable[[object], int]):
+    """Let a pass ``steps(volume, *arguments)`` keep its result in the volume's memory, if it has one.
+
+    Parameters
+    ----------
+    size : callable
+        Bytes of a result.
+    """
+
+    def decorate(make: Callable[..., Generator]):
+        @functools.wraps(make)
+        def steps(volume, *arguments):
+            memory = volume.memory
+            if memory is None:
+                return (yield from make(volume, *arguments))
+            key = make.__name__, volume.part, *arguments
+            found = memory.get(key)
+            if found is None:
+                found = yield from make(volume, *arguments)
+                if found is not None:
+                    memory.put(key, found, size(found))
+            return found
+
+        return steps
+
+    return decorate

@@ -1,0 +1,344 @@
+"""The live preview: a layer that shows what Apply would give, computed for what is looked at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from qtpy.QtCore import QObject
+
+from napari_exposure.core import Adjustment
+from napari_exposure.core.blocks import Step, Steps, changed
+from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.memory import Memory
+from napari_exposure.core.transform import Transform
+from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.edits import Edits
+from napari_exposure.gui.jobs import Job
+from napari_exposure.source import METADATA_KEY, Origin, Source, in_memory
+
+# voxels: a fit of more takes longer than 0.3 s, and is first made of a sample
+QUICK = 1 << 27
+# of the sample, and of the coarse picture in 3D
+SAMPLE = 1 << 22
+# what is mapped on the GUI thread when napari asks for it: a plane, however large, but no volume
+PLANE = 1 << 24
+
+
+class PreviewData:
+    """An array that maps whatever is read of it; napari reads the plane in view.
+
+    Parameters
+    ----------
+    array : array-like
+        The source.
+    transform : Transform
+        Replaced while the layer stays.
+    """
+
+    def __init__(self, array, transform: Transform):
+        self.array = array
+        self.transform = transform
+        # all of the result, for 3D; of an older transform as long as the newer one is being computed
+        self.volume: np.ndarray | None = None
+        self.seconds = 0.0
+
+    def fits(self, array, transform: Transform) -> bool:
+        """Whether another transform can take the place of this one."""
+        return array is self.array and transform.out_dtype == self.dtype and transform.shape == self.transform.shape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.array.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.transform.out_dtype
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("This layer is a live preview, which is not saved or copied. Press Apply to make a layer.")
+
+    def __getitem__(self, index) -> np.ndarray:
+        start = time.perf_counter()
+        index = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in index:
+            at = index.index(Ellipsis)
+            index = (*index[:at], *[slice(None)] * (self.ndim - len(index) + 1), *index[at + 1 :])
+        index = (*index, *[slice(None)] * (self.ndim - len(index)))
+        cut = [_contiguous(at, size) for at, size in zip(index, self.shape, strict=True)]
+        if self.transform.rgb:
+            # the colours of a voxel are adjusted together
+            cut[-1] = slice(0, self.shape[-1]), index[-1]
+        parts, rest = tuple(part for part, _ in cut), tuple(inside for _, inside in cut)
+        if np.prod([part.stop - part.start for part in parts]) > PLANE or self._is_volume(parts):
+            result = self._of_volume(parts)
+        else:
+            # a colour axis belongs to the block, not to the place
+            offset = tuple(part.start for part in parts[: len(self.transform.shape)])
+            result = self.transform(np.asarray(self.array[parts]), offset)
+        self.seconds = time.perf_counter() - start
+        return result[rest]
+
+    def _is_volume(self, parts) -> bool:
+        """Whether all of a 3D volume is asked for, as in 3D display."""
+        shape = self.transform.shape[-3:]
+        sizes = [part.stop - part.start for part in parts[: len(self.transform.shape)]][-3:]
+        return len(shape) == 3 and min(shape) > 1 and tuple(sizes) == shape
+
+    def _of_volume(self, parts) -> np.ndarray:
+        if self.volume is None or self.volume.dtype != self.dtype:
+            # coarse, in a moment; a worker makes the full one
+            self.volume = coarse(self.array, self.transform)
+        return self.volume[parts]
+
+
+def _contiguous(index, size: int) -> tuple[slice, object]:
+    """The run of an axis that an index lies in, and the index in that run."""
+    if isinstance(index, slice):
+        places = range(*index.indices(size))
+        if not len(places):
+            return slice(0, 0), slice(0, 0)
+        low, high = min(places[0], places[-1]), max(places[0], places[-1]) + 1
+        return slice(low, high), slice(None) if places.step == 1 else slice(None, None, places.step)
+    at = int(index) % size if -size <= int(index) < size else int(index)
+    return slice(at, at + 1), 0
+
+
+def sampling(shape: tuple[int, ...], spatial: int) -> tuple[int, ...]:
+    """For each axis the step that leaves about `SAMPLE` voxels."""
+    step = max(1, round((np.prod(shape) / SAMPLE) ** (1 / spatial)))
+    return (1,) * (len(shape) - spatial) + tuple(min(step, n) for n in shape[-spatial:])
+
+
+def coarse(array, transform: Transform) -> np.ndarray:
+    """The result on a coarser grid, blown up to the full one."""
+    shape = transform.shape
+    steps = sampling(shape, transform.spatial)
+    taken = tuple(slice(None, None, step) for step in steps)
+    result = transform.onto(shape, steps).apply(np.asarray(array[taken]))
+    # the last axis first: most of the work is then copying whole planes
+    for axis in reversed(range(len(shape))):
+        if steps[axis] > 1:
+            result = np.repeat(result, steps[axis], axis=axis)[(slice(None),) * axis + (slice(0, shape[axis]),)]
+    return result
+
+
+def volume_steps(data: PreviewData) -> Steps:
+    """All of the result; of a large volume first a coarse picture, which goes along with a step."""
+    if max(sampling(data.transform.shape, data.transform.spatial)) > 1:
+        yield Step("mapping", 0.0, slow=True, partial=coarse(data.array, data.transform))
+    return (yield from data.transform.apply_steps(data.array))
+
+
+def preview_steps(source: Source, adjustment: Adjustment, mask, memory: Memory) -> Steps:
+    """Fit; of a large volume first a sample, whose transform goes along with a step."""
+    spatial = 2 if adjustment.per == "plane" else min(len(source.shape), 3)
+    step = max(sampling(source.shape, spatial))
+    if step > 1 and (np.prod(source.shape) > QUICK or not in_memory(source.array)):
+        found = yield from _fitted(source.fit_steps(adjustment, mask, memory, step))
+        yield Step("fitting", 0.0, slow=True, partial=found)
+    return (yield from _fitted(source.fit_steps(adjustment, mask, memory)))
+
+
+def _fitted(steps: Steps) -> Steps:
+    """A fit, and the kernel that maps loaded, so that the GUI thread never compiles."""
+    found = yield from changed(steps, lambda step: replace(step, partial=None))
+    yield from kernel_steps(*next(iter(found.fits.values())).kernel_key)
+    return found
+
+
+def is_preview(layer) -> bool:
+    """Whether a layer is a live preview, which is nobody's source."""
+    return isinstance(layer.data, PreviewData)
+
+
+def is_quick(layer) -> bool:
+    """Whether a layer can be fitted in a moment, so that its preview may begin by itself."""
+    return not layer.multiscale and in_memory(layer.data) and layer.data.size <= QUICK
+
+
+class Preview(QObject):
+    """Owns one preview layer above its source.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    said : callable
+        Called with a sentence about what was done, such as "fit 12 ms, plane 3 ms, exact".
+    edited : callable
+        Called when the data of source or mask changed, so that the preview must be made again.
+    gone : callable
+        Called when somebody else removed the preview: it is not wanted.
+    parent : QObject
+        Owns this object.
+    """
+
+    def __init__(self, viewer, said: Callable[[str], None], edited: Callable, gone: Callable, parent: QObject):
+        super().__init__(parent)
+        self._viewer = viewer
+        self._said, self._edited, self._gone = said, edited, gone
+        self.layer = None
+        self.memory = Memory()
+        self._source = self._mask = None
+        self._fit: Job | None = None
+        self._volume: Job | None = None
+        self._edits = Edits(viewer, self._forget, self._forget)
+        self._of_viewer = Connections()
+
+    @property
+    def running(self) -> bool:
+        """Whether anything is being computed."""
+        return self._fit is not None or self._volume is not None
+
+    def memory_of(self, layer, mask) -> Memory | None:
+        """What fits of the previewed data have found, for Apply; None for other data."""
+        shown = self.layer is not None and self._source.layer() == layer and self._mask == mask
+        return self.memory if shown else None
+
+    def show(self, layer, adjustment: Adjustment, mask=None) -> None:
+        """Show what `adjustment` makes of `layer`; what is shown stays until that is fitted.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the layer, the mask or a parameter does not fit, with a sentence for the user.
+        """
+        source = Source.of(layer)
+        if self._source is None or self._source.layer() is not source.layer() or mask != self._mask:
+            self._turn(layer, mask)
+        self._source = source
+        steps = preview_steps(source, adjustment, mask, self.memory)
+        if self._fit is not None:
+            self._fit.cancel()
+
+        def current():
+            return self._fit is job
+
+        def step(step):
+            if current() and step.partial is not None:
+                self._put(source, step.partial, mask, "approximate, fitting")
+
+        def done(transform, seconds):
+            if current():
+                self._put(source, transform, mask, f"exact, fit {1000 * seconds:.0f} ms")
+
+        def ended():
+            if current():
+                self._fit = None
+
+        job = self._fit = Job(steps, done=done, ended=ended, step=step)
+
+    def _turn(self, layer, mask) -> None:
+        """Begin with another source or mask."""
+        self.remove()
+        self.memory.forget()
+        self._mask = mask
+        self._edits.watch(layer, mask)
+        self._of_viewer.add(self._on_removed, self._viewer.layers.events.removed)
+        self._of_viewer.add(self._on_removing, self._viewer.layers.events.removing)
+        self._of_viewer.add(self._on_dims, self._viewer.dims.events.ndisplay)
+
+    def remove(self) -> None:
+        """Take the layer away and stop everything."""
+        for job in (self._fit, self._volume):
+            if job is not None:
+                job.cancel()
+        self._fit = self._volume = None
+        self._edits.watch()
+        self._of_viewer.drop()
+        layer, self.layer, self._source = self.layer, None, None
+        if layer is not None and layer in self._viewer.layers:
+            layers = self._viewer.layers
+            active, original = layers.selection.active, Origin.of(layer).source()
+            layers.remove(layer)
+            if active == layer and original in layers:
+                layers.selection.active = original
+
+    def _on_removed(self, event) -> None:
+        if event.value == self.layer:
+            self.remove()
+            self._gone()
+
+    def _on_removing(self, event) -> None:
+        # before the source goes: nothing is above a layer that is not there
+        if self._source is not None and self._viewer.layers[event.index] == self._source.layer():
+            self.remove()
+
+    def _forget(self, event=None) -> None:
+        self.memory.forget()
+        self._edited()
+
+    # --- the layer ---
+
+    def _put(self, source: Source, transform: Transform, mask, said: str) -> None:
+        """Have the layer show a transform."""
+        layers = self._viewer.layers
+        original = source.layer()
+        if original is None or original not in layers:
+            return
+        if self.layer is not None and self.layer.data.fits(source.array, transform):
+            data = self.layer.data
+            data.transform = transform
+            source.mark(self.layer, transform, mask)
+            limits = transform.out_range
+            if not source.rgb and tuple(self.layer.contrast_limits_range) != limits and limits[0] < limits[1]:
+                self.layer.contrast_limits = self.layer.contrast_limits_range = limits
+            if self._viewer.dims.ndisplay == 2 or data.volume is None:
+                # in 3D the old picture stays until the new one is ready
+                data.volume = None
+                self.layer.refresh(extent=False)
+        else:
+            data = PreviewData(source.array, transform)
+            selected, active = set(layers.selection), layers.selection.active
+            if self.layer is not None:
+                old, self.layer = self.layer, None
+                active = original if active == old else active
+                layers.remove(old)
+            self.layer = source.result(data, transform, seconds=0, mask=mask)
+            self.layer.name = f"{self.layer.name} (preview)"
+            self.layer.metadata[METADATA_KEY]["preview"] = True
+            layers.insert(layers.index(original) + 1, self.layer)
+            layers.selection = {layer for layer in selected if layer in layers}
+            layers.selection.active = self.layer if active == original else active
+        if self._viewer.dims.ndisplay == 2:
+            self._said(f"{said}, plane {1000 * data.seconds:.1f} ms")
+        self._on_dims()
+
+    def _on_dims(self, event=None) -> None:
+        """In 3D compute the volume, beside the window."""
+        if self._volume is not None:
+            self._volume.cancel()
+            self._volume = None
+        if self.layer is None or self._viewer.dims.ndisplay != 3:
+            return
+        data = self.layer.data
+
+        def show(volume):
+            if self._volume is job and self.layer is not None:
+                data.volume = volume
+                self.layer.refresh(extent=False)
+
+        def done(volume, seconds):
+            show(volume)
+            self._said(f"volume {1000 * seconds:.0f} ms, exact")
+
+        def ended():
+            if self._volume is job:
+                self._volume = None
+
+        job = self._volume = Job(
+            volume_steps(data),
+            done=done,
+            ended=ended,
+            step=lambda step: None if step.partial is None else show(step.partial),
+        )

@@ -1,0 +1,263 @@
+"""The live preview in a shown window: what is shown is what Apply gives."""
+
+import threading
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+import napari_exposure as nx
+from napari_exposure.gui import preview
+from napari_exposure.source import Origin
+
+NAMES = {
+    "Gamma": ("gamma", 0.4, nx.adjust_gamma),
+    "Percentile clipping": ("high", 80.0, nx.clip_percentiles),
+    "Histogram equalization": ("ignore_zeros", True, nx.equalize_hist),
+    "Adaptive equalization": ("clip_limit", 0.1, nx.equalize_adapthist),
+}
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    shown = make_napari_viewer(show=True)
+    shown.window._qt_window.resize(1100, 800)
+    return shown
+
+
+def shown(widget):
+    return widget._preview.layer
+
+
+def wait(qtbot, widget, condition=lambda: True):
+    qtbot.wait(60)
+    qtbot.waitUntil(lambda: not widget._preview.running and condition(), timeout=20_000)
+
+
+def click(button):
+    assert button.native.isEnabled()
+    # on the mark of a check box, which is wider than what can be clicked
+    QTest.mouseClick(button.native, Qt.MouseButton.LeftButton, pos=QPoint(8, button.native.height() // 2))
+
+
+def no_workers():
+    return not any(thread.name.startswith("napari-exposure") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_plane_is_that_of_the_result(qtbot, viewer, open_widget, volume, name):
+    source = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    before = volume.copy()
+    widget = open_widget(name)
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    parameter, value, verb = NAMES[name]
+    old = shown(widget).data.transform
+    widget[parameter].value = value
+    wait(qtbot, widget, lambda: shown(widget).data.transform is not old)
+    expected = verb(source, **{parameter: value})
+    layer = shown(widget)
+    assert [each.name for each in viewer.layers] == ["nuclei", f"{expected.name} (preview)"]
+    np.testing.assert_array_equal(layer.scale, source.scale)
+    assert layer.data.dtype == expected.data.dtype
+    assert tuple(layer.contrast_limits) == tuple(expected.contrast_limits)
+    for index in [(3,), (slice(None), 7), (..., 11), (slice(2, 9, 3), slice(None, None, -2), 5), (-1, -1)]:
+        np.testing.assert_array_equal(layer.data[index], expected.data[index])
+    # what napari shows
+    viewer.dims.set_current_step(0, 5)
+    np.testing.assert_array_equal(layer._slice.image.raw, expected.data[5])
+    np.testing.assert_array_equal(source.data, before)
+    assert "exact" in widget.said.value
+
+
+def test_apply_takes_the_place_of_the_preview(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    viewer.add_image(volume[0], name="other")
+    viewer.layers.selection.active = source
+    widget = open_widget("Adaptive equalization")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    # the preview is what one looks at, and no source of others
+    assert viewer.layers.selection.active == shown(widget)
+    assert widget.layer.value == source
+    assert shown(widget) not in widget.layer.choices
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    expected = nx.equalize_adapthist(source)
+    assert [layer.name for layer in viewer.layers] == ["nuclei", expected.name, "other"]
+    np.testing.assert_array_equal(viewer.layers[1].data, expected.data)
+    assert viewer.layers[1].metadata["napari_exposure"]["steps"] == expected.metadata["napari_exposure"]["steps"]
+    assert "preview" not in viewer.layers[1].metadata["napari_exposure"]
+    assert viewer.layers.selection.active == source
+    # the next turn of a knob shows it again
+    widget.clip_limit.value = 0.2
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    assert no_workers()
+
+
+def test_off_hidden_closed_or_without_source_there_is_none(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    click(widget.live)
+    wait(qtbot, widget, lambda: shown(widget) is None)
+    assert list(viewer.layers) == [source]
+    assert viewer.layers.selection.active == source
+    click(widget.live)
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    dock = widget.native.parent()
+    dock.hide()
+    wait(qtbot, widget, lambda: list(viewer.layers) == [source])
+    dock.show()
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    # deleted by the user: switched off
+    viewer.layers.remove(shown(widget))
+    wait(qtbot, widget, lambda: not widget.live.value)
+    assert list(viewer.layers) == [source]
+    click(widget.live)
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    viewer.layers.remove(source)
+    wait(qtbot, widget, lambda: len(viewer.layers) == 0)
+    assert widget.layer.value is None
+
+
+def test_closing_the_dock_takes_the_preview_away(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    viewer.window.remove_dock_widget(widget.native.parent())
+    wait(qtbot, widget, lambda: list(viewer.layers) == [source])
+    assert no_workers()
+
+
+def test_two_previews_on_two_layers(qtbot, viewer, open_widget, volume):
+    a = viewer.add_image(volume, name="a")
+    gamma = open_widget("Gamma")
+    wait(qtbot, gamma, lambda: shown(gamma) is not None)
+    b = viewer.add_image(volume[::-1].copy(), name="b")
+    clip = open_widget("Percentile clipping")
+    # both have followed the active layer
+    qtbot.wait(200)
+    clip.layer.value, gamma.layer.value = b, a
+    wait(qtbot, clip, lambda: shown(clip) is not None)
+    wait(qtbot, gamma, lambda: shown(gamma) is not None)
+    assert Origin.of(shown(gamma)).source() is a
+    assert Origin.of(shown(clip)).source() is b
+    np.testing.assert_array_equal(shown(clip).data[3], nx.clip_percentiles(b).data[3])
+    np.testing.assert_array_equal(shown(gamma).data[3], nx.adjust_gamma(a).data[3])
+
+
+def test_dragging_while_playing_through_z_and_turning_to_3d(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    for k in range(30):
+        widget.gamma.value = 0.3 + 0.05 * k
+        viewer.dims.set_current_step(0, k % 12)
+        if k in (10, 20):
+            viewer.dims.ndisplay = 5 - viewer.dims.ndisplay
+        qtbot.wait(5)
+    viewer.dims.ndisplay = 3
+    wait(qtbot, widget, lambda: shown(widget).data.transform.adjustment.gamma == widget.gamma.value)
+    expected = nx.adjust_gamma(source, widget.gamma.value).data
+    wait(qtbot, widget, lambda: np.array_equal(shown(widget)._slice.image.raw, expected))
+    viewer.dims.ndisplay = 2
+    wait(qtbot, widget)
+    np.testing.assert_array_equal(shown(widget)._slice.image.raw, expected[viewer.dims.current_step[0]])
+    assert len(viewer.layers) == 2
+    assert no_workers()
+
+
+def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget, volume, monkeypatch):
+    monkeypatch.setattr(preview, "QUICK", 1000)
+    monkeypatch.setattr(preview, "SAMPLE", 4000)
+    source = viewer.add_image(volume, name="large")
+    widget = open_widget("Adaptive equalization")
+    qtbot.wait(100)
+    # too large to begin by itself
+    assert not widget.live.value
+    said = []
+    widget.said.changed.connect(said.append)
+    click(widget.live)
+    wait(qtbot, widget, lambda: "exact" in widget.said.value)
+    assert said[0].startswith("approximate")
+    np.testing.assert_array_equal(shown(widget).data[4], nx.equalize_adapthist(source).data[4])
+    # in 3D a coarse picture first
+    viewer.dims.ndisplay = 3
+    coarse = shown(widget)._slice.image.raw
+    assert coarse.shape == volume.shape
+    wait(qtbot, widget, lambda: "volume" in widget.said.value)
+    np.testing.assert_array_equal(shown(widget)._slice.image.raw, nx.equalize_adapthist(source).data)
+
+
+def test_an_edited_source_is_fitted_again(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Percentile clipping")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    source.data[:, :, :10] = 60_000
+    source.refresh()
+    expected = nx.clip_percentiles(source).data
+    wait(qtbot, widget, lambda: np.array_equal(shown(widget).data[3], expected[3]))
+    source.data = volume[:, ::2].copy()
+    expected = nx.clip_percentiles(source).data
+    wait(qtbot, widget, lambda: shown(widget).data.shape == expected.shape)
+    np.testing.assert_array_equal(shown(widget).data[3], expected[3])
+
+
+def test_a_mask_counts_in_the_preview(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    cells = np.zeros(volume.shape, int)
+    cells[:, :10] = 1
+    labels = viewer.add_labels(cells, name="cells")
+    viewer.layers.selection.active = source
+    widget = open_widget("Histogram equalization")
+    widget.mask.value = labels
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    np.testing.assert_array_equal(shown(widget).data[3], nx.equalize_hist(source, mask=labels).data[3])
+
+
+def test_float_output_changes_the_dtype_of_the_preview(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    widget.output.value = "float32"
+    wait(qtbot, widget, lambda: shown(widget).data.dtype == np.float32)
+    expected = nx.adjust_gamma(source, output="float32")
+    np.testing.assert_array_equal(shown(widget).data[3], expected.data[3])
+    assert tuple(shown(widget).contrast_limits) == (0, 1)
+    assert len(viewer.layers) == 2
+
+
+def test_rgb_time_series_and_planes(qtbot, viewer, open_widget):
+    rng = np.random.default_rng(0)
+    for data, rgb in [
+        (rng.integers(0, 255, (30, 40, 3), dtype=np.uint8), True),
+        (rng.integers(0, 255, (3, 4, 20, 24), dtype=np.uint8), False),
+        (rng.random((20, 24)).astype(">f4"), False),
+    ]:
+        viewer.layers.clear()
+        source = viewer.add_image(data, rgb=rgb, name="data")
+        widget = open_widget("Percentile clipping")
+        wait(qtbot, widget, lambda widget=widget: shown(widget) is not None)
+        expected = nx.clip_percentiles(source).data
+        np.testing.assert_array_equal(shown(widget).data[-1], expected[-1])
+        np.testing.assert_array_equal(shown(widget).data[..., 1], expected[..., 1])
+        viewer.window.remove_dock_widget(widget.native.parent())
+
+
+def test_a_preview_is_not_saved_by_mistake(qtbot, viewer, open_widget, volume, tmp_path):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    with pytest.raises(RuntimeError, match="Press Apply"):
+        shown(widget).save(str(tmp_path / "preview.tif"))
+
+
+def test_wrong_parameters_are_said_and_show_nothing(qtbot, viewer, open_widget, volume):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Percentile clipping")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    widget.low.value = 99.9
+    wait(qtbot, widget, lambda: shown(widget) is None)
+    assert "low" in widget.said.value
+    widget.low.value = 1
+    wait(qtbot, widget, lambda: shown(widget) is not None)
