@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, InRange, adjust, check_counted, parameter
-from napari_exposure.core.blocks import Steps, Volume, count, share
+from napari_exposure.core.blocks import Step, Steps, Volume, count, share
 from napari_exposure.core.intensity import (
     Percentiles,
     check_count,
@@ -27,6 +27,8 @@ __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 
 # bytes; the tables of so many tiles that each holds a few voxels are a mistake in units
 TABLE_LIMIT = 1 << 30
+# bins of all tiles that take longer than some ten milliseconds to clip
+MANY_BINS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class AdaptiveEqualization(Adjustment):
         if lo < hi:
             counts = yield from share(_tile_counts(volume, grid.axes, lo, hi, self.nbins), 0.4, 1)
             check_counted(counts.sum(), volume)
+            if counts.size > MANY_BINS:
+                yield Step("clipping the tiles' histograms", 1.0)
             if counts.any():
                 tables = tile_functions(counts, self.clip_limit)
             else:

@@ -78,7 +78,7 @@ class AdjustmentWidget(widgets.Container):
         self._said.native.setStyleSheet("background: transparent")
         self._preview = Preview(
             napari_viewer,
-            said=lambda sentence: setattr(self._said, "value", sentence),
+            said=qdebounced(lambda sentence: setattr(self._said, "value", sentence), timeout=150),
             edited=lambda: self._show(),
             gone=lambda: setattr(self._live, "value", False),
             parent=self.native,

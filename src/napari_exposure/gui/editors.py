@@ -92,6 +92,19 @@ class InRangeEdit(widgets.Container):
             return self._kept[mode] or (self._low.value, self._high.value)
         return {DATA: "data", DTYPE: "dtype", LIMITS: "contrast_limits"}[mode]
 
+    @value.setter
+    def value(self, value) -> None:
+        if isinstance(value, str):
+            self._mode.value = {"data": DATA, "dtype": DTYPE, "contrast_limits": LIMITS}[value]
+            return
+        percentiles = isinstance(value, Percentiles)
+        mode = PERCENTILES if percentiles else FIXED
+        self._kept[mode] = (value.low, value.high) if percentiles else tuple(value)
+        if self._mode.value == mode:
+            self._on_mode()
+        else:
+            self._mode.value = mode
+
 
 AUTOMATIC, SAME, EACH = "automatic", "same on every axis", "one for each axis"
 
@@ -165,6 +178,19 @@ class TileEdgeEdit(widgets.Container):
         if self._mode.value == SAME:
             return self._boxes[2].value
         return tuple(box.value for box in self._boxes[3 - self._axes :])
+
+    @value.setter
+    def value(self, value) -> None:
+        if value is None:
+            self._mode.value = AUTOMATIC
+            return
+        each = isinstance(value, tuple)
+        edges = value if each else (value,)
+        for box, edge in zip(self._boxes[3 - len(edges) :], edges, strict=True):
+            # it may be more than the largest of the layer that was there before
+            box.max = max(box.max, edge)
+            box.value = edge
+        self._mode.value = EACH if each else SAME
 
 
 def _nice(number: float) -> float:

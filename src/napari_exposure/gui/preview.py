@@ -213,6 +213,7 @@ class Preview(QObject):
         TypeError, ValueError
             If the layer, the mask or a parameter does not fit, with a sentence for the user.
         """
+        start = time.perf_counter()
         source = Source.of(layer)
         if self._source is None or self._source.layer() is not source.layer() or mask != self._mask:
             self._turn(layer, mask)
@@ -236,6 +237,14 @@ class Preview(QObject):
             if current():
                 self._fit = None
 
+        job = self._fit = None
+        if in_memory(source.array):
+            # where all is remembered it is over at once; else a worker goes on with it
+            try:
+                next(steps)
+            except StopIteration as end:
+                done(end.value, time.perf_counter() - start)
+                return
         job = self._fit = Job(steps, done=done, ended=ended, step=step)
 
     def _turn(self, layer, mask) -> None:
@@ -296,7 +305,7 @@ class Preview(QObject):
             if self._viewer.dims.ndisplay == 2 or data.volume is None:
                 # in 3D the old picture stays until the new one is ready
                 data.volume = None
-                self.layer.refresh(extent=False)
+                self.layer.refresh(extent=False, thumbnail=False, highlight=False)
         else:
             data = PreviewData(source.array, transform)
             selected, active = set(layers.selection), layers.selection.active
