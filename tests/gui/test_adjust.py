@@ -29,6 +29,7 @@ def click(button):
 
 def type_into(box, text):
     """Replace the text of a spin box with real keys."""
+    box = getattr(box, "box", box)
     edit = box.native.lineEdit() if hasattr(box.native, "lineEdit") else box.native
     edit.selectAll()
     QTest.keyClicks(edit, text)

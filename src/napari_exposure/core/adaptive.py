@@ -53,7 +53,8 @@ class AdaptiveEqualization(Adjustment):
         "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit.",
         min=0.0,
         max=1.0,
-        step=0.005,
+        step=0.001,
+        slider=(0.001, 1.0),
     )
     nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", min=2, max=65536, step=1)
     in_range: InRange = parameter(

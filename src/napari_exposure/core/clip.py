@@ -22,10 +22,23 @@ class PercentileClip(Adjustment):
     title: ClassVar[str] = "Percentile clipping"
 
     low: float = parameter(
-        0.5, "Low %", "Voxels up to this percentile become the lowest value.", min=0.0, max=100.0, step=0.1
+        0.5,
+        "Low %",
+        "Voxels up to this percentile become the lowest value.",
+        min=0.0,
+        max=100.0,
+        step=0.01,
+        slider=(0.01, 50.0),
     )
     high: float = parameter(
-        99.5, "High %", "Voxels from this percentile on become the highest value.", min=0.0, max=100.0, step=0.1
+        99.5,
+        "High %",
+        "Voxels from this percentile on become the highest value.",
+        min=0.0,
+        max=100.0,
+        step=0.01,
+        slider=(50.0, 0.01),
+        top=100.0,
     )
 
     def __post_init__(self):

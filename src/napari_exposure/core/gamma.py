@@ -20,10 +20,22 @@ class Gamma(Adjustment):
     title: ClassVar[str] = "Gamma"
 
     gamma: float = parameter(
-        1.0, "Gamma", "Exponent: below 1 brightens dim structures, above 1 darkens them.", min=0.05, max=10.0, step=0.05
+        1.0,
+        "Gamma",
+        "Exponent: below 1 brightens dim structures, above 1 darkens them.",
+        min=0.05,
+        max=10.0,
+        step=0.05,
+        slider=(0.1, 10.0),
     )
     gain: float = parameter(
-        1.0, "Gain", "Factor after the power; what exceeds the range is clamped.", min=0.01, max=100.0, step=0.1
+        1.0,
+        "Gain",
+        "Factor after the power; what exceeds the range is clamped.",
+        min=0.01,
+        max=100.0,
+        step=0.1,
+        slider=(0.1, 10.0),
     )
 
     def __post_init__(self):

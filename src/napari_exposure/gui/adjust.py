@@ -78,12 +78,14 @@ class AdjustmentWidget(widgets.Container):
         self._said.native.setStyleSheet("background: transparent")
         self._preview = Preview(
             napari_viewer,
-            said=qdebounced(lambda sentence: setattr(self._said, "value", sentence), timeout=150),
+            said=lambda sentence: self._say(sentence),
             edited=lambda: self._show(),
             gone=lambda: setattr(self._live, "value", False),
             parent=self.native,
         )
         self._show = Paced(self._show_preview, self.native)
+        # when the slider rests
+        self._say = qdebounced(self._write, timeout=150)
         buttons = widgets.Container(widgets=[self._apply, self._cancel], layout="horizontal", labels=False)
         buttons.margins = (0, 0, 0, 0)
         parts = {
@@ -98,6 +100,8 @@ class AdjustmentWidget(widgets.Container):
             widget.name, widget.label = name, ""
         settings = [self._layer, self._facts, *self._editors.values(), self._mask]
         self.extend([*settings, self._live, self._said, buttons, self._bar, self._status])
+        # so that no label is cut off
+        self.native.setMinimumWidth(320)
         keep = self._bar.native.sizePolicy()
         keep.setRetainSizeWhenHidden(True)
         self._bar.native.setSizePolicy(keep)
@@ -129,7 +133,9 @@ class AdjustmentWidget(widgets.Container):
         self._follow.cancel()
         self._watch()
         self.cancel()
+        self._show.cancel()
         self._preview.remove()
+        self._say.cancel()
 
     # --- layers ---
 
@@ -190,13 +196,16 @@ class AdjustmentWidget(widgets.Container):
         layer = self._layer.value
         if layer is None or not self._live.value or not self.native.isVisible():
             self._preview.remove()
-            self._said.value = ""
+            self._say("")
             return
         try:
             self._preview.show(layer, self._make(Source.of(layer)), self._mask.value)
         except (TypeError, ValueError) as error:
             self._preview.remove()
-            self._said.value = str(error)
+            self._say(str(error))
+
+    def _write(self, sentence: str) -> None:
+        self._said.value = sentence
 
     # --- the job ---
 

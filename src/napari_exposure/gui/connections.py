@@ -10,8 +10,9 @@ class Connections:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from napari.layers import Image
-    >>> layer = Image([[0, 1]])
+    >>> layer = Image(np.zeros((2, 2)))
     >>> class Owner:
     ...     def hear(self, event):
     ...         print("heard", event.type)

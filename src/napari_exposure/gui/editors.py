@@ -7,6 +7,7 @@ import math
 import typing
 from dataclasses import Field
 
+import numpy as np
 from magicgui import widgets
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy
@@ -193,6 +194,63 @@ class TileEdgeEdit(widgets.Container):
         self._mode.value = EACH if each else SAME
 
 
+class SliderEdit(widgets.Container):
+    """A number with a slider for the values that are usual; any other in the limits can be typed.
+
+    Parameters
+    ----------
+    value : float
+    slider : (float, float)
+        Its ends, logarithmic between them.
+    top : float, optional
+        The ends are meant as distances below this.
+    min, max, step : float
+        Of the number.
+    """
+
+    # positions of the slider
+    FINE = 500
+
+    def __init__(self, value, slider, min, max, step, top=None, tooltip="", **options):
+        self._ends, self._top = slider, top
+        self._slider = widgets.Slider(min=0, max=self.FINE, readout=False, tooltip=tooltip)
+        self.box = widgets.FloatSpinBox(value=value, min=min, max=max, step=step, tooltip=tooltip)
+        self._place()
+        # before any container hears of it: what it asks for then is right
+        self._slider.changed.connect(self._on_slide)
+        self.box.changed.connect(self._place)
+        super().__init__(
+            widgets=[self._slider, self.box], layout="horizontal", labels=False, tooltip=tooltip, **options
+        )
+        self.margins = (0, 0, 0, 0)
+        self.box.max_width = 110
+        self.min, self.max, self.step = min, max, step
+
+    def _on_slide(self) -> None:
+        first, last = self._ends
+        value = first * (last / first) ** (self._slider.value / self.FINE)
+        value = value if self._top is None else self._top - value
+        # no more digits than one can see
+        with self.box.changed.blocked():
+            self.box.value = round(value, 2 - math.floor(math.log10(abs(value))) if self._top is None else 3)
+
+    def _place(self) -> None:
+        first, last = self._ends
+        value = self.box.value if self._top is None else self._top - self.box.value
+        place = math.log(max(value, 1e-12) / first) / math.log(last / first)
+        with self._slider.changed.blocked():
+            self._slider.value = round(self.FINE * float(np.clip(place, 0, 1)))
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return self.box.value
+
+    @value.setter
+    def value(self, value: float) -> None:
+        self.box.value = value
+
+
 def _nice(number: float) -> float:
     """The power of ten at or below `number`: a step that keeps few decimals."""
     return float(f"1e{f'{number:e}'.split('e')[1]}")
@@ -206,6 +264,8 @@ def editor(field: Field, owner: type[Adjustment]):
         return InRangeEdit(field.default, **options)
     if field.name == "kernel_size":
         return TileEdgeEdit(field.default, **options)
+    if "slider" in limits:
+        return SliderEdit(field.default, **limits, **options)
     if "choices" in limits:
         return widgets.ComboBox(value=field.default, choices=[(t, v) for v, t in limits["choices"].items()], **options)
     if isinstance(field.default, bool):

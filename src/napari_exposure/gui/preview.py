@@ -241,7 +241,7 @@ class Preview(QObject):
         if in_memory(source.array):
             # where all is remembered it is over at once; else a worker goes on with it
             try:
-                next(steps)
+                step(next(steps))
             except StopIteration as end:
                 done(end.value, time.perf_counter() - start)
                 return
