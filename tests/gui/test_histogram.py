@@ -212,13 +212,14 @@ def test_rgb_has_three_colours_and_luminance(qtbot, viewer, panel):
     data = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     viewer.add_image(data, rgb=True, name="photo")
     wait(qtbot, panel, lambda: len(panel.model.content.curves) == 4)
-    curves = {curve.name: curve.histogram for curve in panel.model.content.curves}
+    curves = {curve.name.removeprefix("photo, "): curve.histogram for curve in panel.model.content.curves}
     for k, name in enumerate(("red", "green", "blue")):
         assert curves[name].mean == pytest.approx(data[..., k].mean())
     assert curves["luminance"].mean == pytest.approx((data @ [0.2126, 0.7152, 0.0722]).mean(), abs=0.1)
     # napari shows them as they are: there is nothing to drag
     assert panel.model.display is None
     assert not panel.view._limits[0].isVisible()
+    assert not panel.set_limits.isEnabled()
 
 
 # --- awkward data -----------------------------------------------------------------------
@@ -255,6 +256,33 @@ def test_awkward_data_are_drawn_or_explained(qtbot, viewer, panel, messages, nam
         assert panel.histogram.counts.sum() == finite.size
     panel.copy_statistics()
     assert messages() == []
+
+
+def test_limits_of_binned_data_are_marked_as_approximate(qtbot, viewer, panel, volume):
+    viewer.add_image(volume.astype(np.float32), name="floats", contrast_limits=(200, 1500))
+    wait(qtbot, panel, lambda: exact(panel))
+    assert dict(panel.model.rows())["below limits"].startswith("≈ ")
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")  # napari says so of such a layer
+def test_a_tilted_layer_is_counted_where_napari_slices_it(qtbot, viewer, panel):
+    data = np.repeat(np.arange(60, dtype=np.uint16)[:, None, None] * 100, 64, 1).repeat(64, 2)
+    layer = viewer.add_image(data, name="tilted", rotate=(0, 10, 0))
+    choose(panel.scope, "plane in view")
+    for z in (20, 30, 40):
+        viewer.dims.set_point(0, z)
+        wait(qtbot, panel, lambda: panel.model.main is not None and "plane" in panel.model.main.coverage)
+        qtbot.waitUntil(lambda: panel.histogram.mean == layer._slice.image.raw.mean(), timeout=5000)
+
+
+def test_a_narrow_range_far_from_zero(qtbot, viewer, panel):
+    data = np.random.default_rng(0).random((8, 20, 20)) * 1e-3 + 1e6
+    layer = viewer.add_image(data, name="offset", contrast_limits=(1e6, 1e6 + 1e-3))
+    wait(qtbot, panel, lambda: exact(panel))
+    drag(qtbot, panel.view, (1e6 + 1e-3, 0.3), (1e6 + 5e-4, 0.3))
+    assert layer.contrast_limits == pytest.approx([1e6, 1e6 + 5e-4], abs=5e-5, rel=0)
+    rows = dict(panel.model.rows())
+    assert float(rows["minimum"]) == pytest.approx(data.min(), abs=1e-6, rel=0)
 
 
 def test_a_scope_beside_the_layer_says_so(qtbot, viewer, panel, volume):
@@ -386,6 +414,20 @@ def test_wheel_pan_and_double_click(qtbot, viewer, panel, volume):
     assert view._box.viewRange()[0] == pytest.approx(whole)
 
 
+def test_clipping_uses_the_lines_of_the_scope(qtbot, viewer, panel):
+    data = np.stack([np.random.default_rng(k).integers(1000 * k, 1000 * k + 900, (40, 40)) for k in range(5)])
+    viewer.add_image(data.astype(np.uint16), name="steps")
+    viewer.dims.set_current_step(0, 2)
+    choose(panel.scope, "plane in view")
+    wait(qtbot, panel, lambda: exact(panel) or "plane" in getattr(panel.model.main, "coverage", ""))
+    low, high = panel.model.percentile_lines()
+    assert (low, high) == pytest.approx(np.percentile(data[2], (0.5, 99.5)))
+    click(panel.clip)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
+    expected = np.rint(65535 * np.clip((data - low) / (high - low), 0, 1))
+    np.testing.assert_allclose(viewer.layers[1].data, expected, atol=1)
+
+
 # --- before and after, tiles ------------------------------------------------------------
 
 
@@ -418,6 +460,46 @@ def test_there_is_no_before_when_it_has_gone_or_changed(qtbot, viewer, panel, vo
     viewer.layers.remove(layer)
     wait(qtbot, panel, lambda: panel.model.content.before is None)
     assert panel.model.main.name == other.name
+
+
+def test_an_edit_in_place_takes_the_mapping_away(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    result = viewer.add_layer(nx.equalize_hist(layer))
+    wait(qtbot, panel, lambda: panel.model.content.before is not None)
+    assert panel.model.mapping() is not None
+    result.data[2:5] = 7
+    result.refresh()
+    wait(qtbot, panel, lambda: panel.model.mapping() is None)
+
+
+def test_a_source_of_another_shape_is_no_source(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    viewer.add_layer(nx.equalize_adapthist(layer, 10.0))
+    wait(qtbot, panel, lambda: panel.tile.isEnabled())
+    panel.tile.setChecked(True)
+    viewer.cursor.position = (5, 20, 20)
+    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=5000)
+    before = panel.model.tile
+    # an edit is counted again, at the same place
+    layer.data[:] = 500
+    layer.refresh()
+    qtbot.waitUntil(lambda: panel.model.tile is not before, timeout=5000)
+    assert np.count_nonzero(panel.model.tile.counts) == 1
+    layer.data = volume[:, :20].copy()
+    wait(qtbot, panel, lambda: panel.model.tile is None and panel.model.content.before is None)
+    assert not panel.tile.isEnabled()
+
+
+def test_the_tile_goes_when_another_layer_is_followed(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    viewer.add_layer(nx.equalize_adapthist(layer, 10.0))
+    wait(qtbot, panel, lambda: panel.tile.isEnabled())
+    panel.tile.setChecked(True)
+    viewer.cursor.position = (5, 20, 20)
+    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=5000)
+    viewer.layers.selection.active = layer
+    wait(qtbot, panel, lambda: panel.model.main.name == "nuclei")
+    assert panel.model.tile is None
 
 
 def test_the_tile_under_the_cursor(qtbot, viewer, panel, volume):
@@ -522,6 +604,14 @@ def test_export(qtbot, viewer, panel, volume, tmp_path):
     assert float(table[-1]["cdf"]) == 1
     with pytest.raises(ValueError, match=r"not as \.txt"):
         panel.export(tmp_path / "plot.txt")
+    for name in ("plot.png", "plot.svg", "table.csv"):
+        with pytest.raises(OSError, match="nowhere"):
+            panel.export(tmp_path / "nowhere" / name)
+    viewer.layers.clear()
+    wait(qtbot, panel, lambda: panel.model.main is None)
+    assert not panel.export_menu.isEnabled()
+    with pytest.raises(ValueError, match="Select an image layer"):
+        panel.export(tmp_path / "empty.csv")
 
 
 # --- how it behaves ---------------------------------------------------------------------
@@ -555,6 +645,28 @@ def test_the_lock_stays_until_its_layer_goes(qtbot, viewer, panel, volume):
     assert panel.model.main.name == "a"
     viewer.layers.remove(a)
     wait(qtbot, panel, lambda: panel.model.main is not None and panel.model.main.name == "b")
+
+
+def test_the_lock_lasts_while_it_is_hidden(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="a")
+    wait(qtbot, panel, lambda: exact(panel))
+    click(panel.lock)
+    viewer.add_image(volume, name="b")
+    wait(qtbot, panel)
+    panel.parent().hide()
+    qtbot.wait(50)
+    panel.parent().show()
+    wait(qtbot, panel)
+    assert panel.model.main.name == "a"
+
+
+def test_a_percentile_chosen_while_counting_becomes_exact(qtbot, viewer, panel, stack, small_blocks):
+    data = slow_dask(stack.astype(np.float32), 0.01)
+    viewer.add_image(data, name="lazy", contrast_limits=(0, 4000))
+    qtbot.waitUntil(lambda: panel.counter.counting, timeout=5000)
+    panel.low.setValue(10)
+    wait(qtbot, panel, lambda: panel.model.main is not None and panel.model.main.knows(10.0))
+    assert panel.model.percentile_lines()[0] == np.percentile(stack.astype(float), 10)
 
 
 def test_two_panels_are_independent(qtbot, viewer, panel, volume):

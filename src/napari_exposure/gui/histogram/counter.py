@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import napari.layers
+import numpy as np
 from qtpy.QtCore import QObject
 from superqt.utils import qdebounced
 
@@ -46,7 +47,7 @@ class Counter(QObject):
         self._jobs: dict[str, Job] = {}
         self._tile_at: tuple | None = None
         # adding a layer makes others active for a moment; sliders and brushes send events faster than one can count
-        self._follow = qdebounced(self._follow_layers, timeout=1)
+        self._follow = qdebounced(lambda: self._follow_layers(), timeout=1)
         self._recount = qdebounced(self.count, timeout=10)
         self._recount_edited = qdebounced(self.count, timeout=150)
         self._refine = qdebounced(self._find_percentiles, timeout=150)
@@ -73,7 +74,7 @@ class Counter(QObject):
         add(self._follow, layers.selection.events.changed, layers.selection.events.active)
         add(self._on_removed, layers.events.removed)
         add(self._on_dims, dims.events.point, dims.events.order, dims.events.ndisplay)
-        self._follow_layers()
+        self._follow_layers(again=True)
         self._on_tile_mode()
 
     def stop(self) -> None:
@@ -84,11 +85,13 @@ class Counter(QObject):
         for waiting in (self._follow, self._recount, self._recount_edited, self._refine, self._look_for_tile):
             waiting.cancel()
         self.cancel()
-        self.layers, self._targets, self.shown = [], [], None
+        # a lock lasts while the panel is hidden
+        self.layers = self.layers if self._model.locked else []
+        self._targets, self.shown = [], None
 
     # --- which layers ---
 
-    def _follow_layers(self) -> None:
+    def _follow_layers(self, again: bool = False) -> None:
         """Turn to the active layer, with the other images that are selected."""
         if not self.started:
             return
@@ -100,7 +103,7 @@ class Counter(QObject):
         if (self._model.locked and kept) or not chosen:
             # a labels layer that is painted on does not turn the panel away from the image
             chosen = kept or images[-1:]
-        if chosen != self.layers or not chosen:
+        if chosen != self.layers or not chosen or again:
             self.layers = chosen
             self.count()
 
@@ -108,6 +111,8 @@ class Counter(QObject):
         """Hear of what changes in these layers, and in no others."""
         self._edits.watch(*layers, mask)
         self._of_layers.drop()
+        if mask is not None:
+            self._of_layers.add(self._recount, mask.events.name)
         for layer in layers:
             events = layer.events
             self._of_layers.add(self._on_look, events.name, events.colormap)
@@ -160,7 +165,10 @@ class Counter(QObject):
         self._jobs = {}
         self._model.progress = None
 
-    def _start(self, what: str, steps: Steps, done: Callable, step: Callable[[Step], None] = lambda step: None) -> None:
+    def _progress(self, step: Step) -> None:
+        self._model.progress = step.fraction
+
+    def _start(self, what: str, steps: Steps, done: Callable, step: Callable[[Step], None]) -> None:
         """Begin a job; an older one for the same thing is stopped and not heard of any more."""
         if what in self._jobs:
             self._jobs[what].cancel()
@@ -171,8 +179,7 @@ class Counter(QObject):
         def ended():
             if current():
                 del self._jobs[what]
-                if what == "count":
-                    self._model.progress = None
+                self._model.progress = None
 
         job = self._jobs[what] = Job(
             steps,
@@ -188,6 +195,7 @@ class Counter(QObject):
         self.cancel()
         self._targets = []
         layers, model = self.layers, self._model
+        self._tile_at = None
         if not layers:
             self._watch([])
             self._explain(NOTHING)
@@ -202,7 +210,11 @@ class Counter(QObject):
             has_source=source is not None,
             has_tiles=source is not None and tiles_fit(origin) is not None,
         )
-        self._watch([*layers, source] if compared else layers, model.mask)
+        self._watch([*layers, source] if source is not None else layers, model.mask)
+        if not shown.has_tiles:
+            self._show_tile(None, None)
+        elif model.tile_mode:
+            self._look_for_tile()
         try:
             self._targets = [
                 target
@@ -226,33 +238,46 @@ class Counter(QObject):
         def step(step):
             if step.partial:
                 show(step.partial, False)
-            model.progress = step.fraction
+            self._progress(step)
+
+        def done(curves):
+            show(curves, True)
+            # they may have been chosen anew meanwhile
+            self._refine()
 
         steps = survey.survey_steps(self._targets, (model.low, 50.0, model.high))
-        self._start("count", steps, lambda curves: show(curves, True), step)
+        self._start("count", steps, done, step)
 
     def _explain(self, message: str) -> None:
         """Show a sentence instead of a histogram."""
         self.shown = None
+        self._show_tile(None, None)
         self._model.display = None
         self._model.content = Content(message=message)
 
     def _source_of(self, origin: Origin | None):
-        """The layer that a result was made from, if it is still in the viewer."""
+        """The layer that a result was made from, if it is still in the viewer and has such data."""
         source = None if origin is None else origin.source()
-        return source if source is not None and source in self._viewer.layers else None
+        if source is None or source not in self._viewer.layers:
+            return None
+        data, transform = source.data[0] if source.multiscale else source.data, origin.transform
+        shape = tuple(data.shape[:-1] if source.rgb else data.shape)
+        same = shape == transform.shape and np.dtype(data.dtype).newbyteorder("=") == transform.dtype
+        return source if same else None
 
     def _find_percentiles(self) -> None:
         """Exact percentiles of floats need the voxels again."""
         model = self._model
         main, wanted = model.main, (model.low, 50.0, model.high)
-        if main is None or not self._targets or self.counting or all(map(main.knows, wanted)):
+        known = main is None or all(map(main.knows, wanted))
+        if known or self.counting or not (self._targets and model.content.complete):
             return
 
         def done(quantiles):
             model.content = model.known(quantiles)
 
-        self._start("percentiles", survey.quantile_steps(self._targets[0].volume, main, wanted), done)
+        steps = survey.quantile_steps(self._targets[0].volume, main, wanted)
+        self._start("percentiles", steps, done, self._progress)
 
     # --- the tile under the cursor ---
 
@@ -268,13 +293,13 @@ class Counter(QObject):
         self._model.tile = tile
 
     def _find_tile(self, event=None) -> None:
-        if not (self.layers and self._model.tile_mode and self.started):
+        if not (len(self.layers) == 1 and self._model.tile_mode and self.started):
             return
         layer = self.layers[0]
         origin = Origin.of(layer)
         source = self._source_of(origin)
         voxel = None
-        if source is not None and tiles_fit(origin) is not None:
+        if source is not None and not layer.rgb and tiles_fit(origin) is not None:
             voxel = voxel_under(layer, self._viewer, source)
         if voxel is None:
             self._show_tile(None, None)
@@ -282,4 +307,6 @@ class Counter(QObject):
         at = layer, group_of(origin, voxel), tile_of(tiles_fit(origin, voxel), voxel)
         if at != self._tile_at:
             self._tile_at = at
-            self._start("tile", tile_steps(source, origin, voxel), lambda tile: self._show_tile(at, tile))
+            self._start(
+                "tile", tile_steps(source, origin, voxel), lambda tile: self._show_tile(at, tile), self._progress
+            )

@@ -46,7 +46,8 @@ class Display:
         limits = list(self.contrast_limits)
         limits[which] = value
         low, high = limits
-        least = 1e-6 * max(abs(low), abs(high), 1e-30)
+        wide = self.contrast_limits[1] - self.contrast_limits[0]
+        least = max(1e-6 * wide, 4 * float(np.spacing(max(abs(low), abs(high)))))
         if high - low < least:
             limits[which] = limits[1 - which] + (least if which else -least)
         return tuple(limits)
@@ -134,7 +135,7 @@ class HistogramModel:
 
     def extent(self) -> tuple[float, float]:
         """The intensities from end to end; with the contrast limits unless these lie far away."""
-        found = [curve.histogram for curve in self.drawable() if curve is not self.content.before]
+        found = [curve.histogram for curve in self.drawable() if curve is not self.content.before or self._flat]
         low = min((h.edges[np.flatnonzero(h.counts)[0]] for h in found), default=0.0)
         high = max((h.edges[np.flatnonzero(h.counts)[-1] + 1] for h in found), default=1.0)
         if self.display is not None and found:
@@ -143,12 +144,19 @@ class HistogramModel:
                 low, high = wide
         return float(low), float(high)
 
+    @property
+    def _flat(self) -> bool:
+        """Whether a result has one intensity only, so that there are no ends to lay over those before."""
+        after = self.main.histogram if self.main is not None else None
+        return after is not None and not after.maximum > after.minimum
+
     def before_axis(self) -> tuple[float, float]:
         """Offset and factor that lay the intensities before over those after: end upon end."""
         after, before = self.content.curves[0].histogram, self.content.before.histogram
         wide = before.maximum - before.minimum
-        factor = (after.maximum - after.minimum) / wide if wide > 0 else 1.0
-        factor = factor or 1.0
+        if self._flat or not wide > 0:
+            return 0.0, 1.0
+        factor = (after.maximum - after.minimum) / wide
         return after.minimum - before.minimum * factor, factor
 
     def mapping(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -160,8 +168,24 @@ class HistogramModel:
         if not isinstance(fit, PointwiseFit) or fit.lo == fit.hi:
             return None
         found = content.before.histogram
+        if not self._still_maps(fit):
+            return None
         values = np.linspace(found.minimum, found.maximum, 512)
         return values, fit.curve(values)
+
+    def _still_maps(self, fit: PointwiseFit) -> bool:
+        """Whether the result is still what the fit makes of the source: neither was edited since."""
+        before, after = self.content.before.histogram, self.main.histogram
+        if before.by_value and after.by_value and fit.table is not None:
+            index = np.clip(before.centers.astype(np.int64) - fit.first, 0, len(fit.table) - 1)
+            results = fit.table[index].astype(np.int64)
+            used = before.counts > 0
+            expected = np.bincount(results[used] - results[used].min(), before.counts[used])
+            return after.minimum == results[used].min() and np.array_equal(expected, after.counts)
+        between = (5, 25, 50, 75, 95)
+        values = np.array([self.content.before.percentile(q) for q in between])
+        results = fit.bottom + fit.span * fit.curve(values)
+        return np.allclose(results, [self.main.percentile(q) for q in between], atol=0.01 * abs(fit.span))
 
     def percentile_lines(self) -> tuple[float, float]:
         """The intensities of the two percentiles; NaN where nothing was counted."""
@@ -182,16 +206,20 @@ class HistogramModel:
         curve, found = self.main, self.main.histogram
         total = max(found.total, 1)
         whole = found.by_value
+        wide = found.maximum - found.minimum
+        # enough to tell the values of a narrow range apart
+        digits = 6 if not wide > 0 else int(np.clip(5 + np.log10(max(abs(found.maximum), wide) / wide), 6, 15))
 
         def number(value, exact=True):
             if math.isnan(value):
                 return "–"
-            text = f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.6g}"
+            text = f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
             return text if exact else f"≈ {text}"
 
-        def percent(voxels):
+        def percent(voxels, exact=True):
             share = 100 * voxels / total
-            return f"{share:.3g} %" if share >= 0.01 or not voxels else _voxels(round(voxels))
+            text = f"{share:.3g} %" if share >= 0.01 else _voxels(round(voxels)) if round(voxels) else "0 %"
+            return text if exact else f"≈ {text}"
 
         rows = [
             ("voxels", f"{found.total + found.nan:,}"),
@@ -209,7 +237,7 @@ class HistogramModel:
             low, high = self.display.contrast_limits
             below = total * found.fraction(np.nextafter(low, -np.inf))
             above = found.total - total * found.fraction(high)
-            rows += [("below limits", percent(below)), ("above limits", percent(above))]
+            rows += [("below limits", percent(below, whole)), ("above limits", percent(above, whole))]
         rows += [
             ("NaN", f"{found.nan:,}"),
             ("infinite", f"{found.below + found.above:,}"),
@@ -232,10 +260,12 @@ class HistogramModel:
 
     def about(self) -> dict[str, str]:
         """What the numbers are of: goes above tables and statistics."""
-        return {
-            "layer": ", ".join(curve.name for curve in self.content.all_curves),
-            "coverage": "; ".join(dict.fromkeys(curve.coverage for curve in self.content.all_curves)),
+        curves = self.content.all_curves
+        words = {
+            "layer": "; ".join(curve.name for curve in curves),
+            "coverage": "; ".join(dict.fromkeys(curve.coverage for curve in curves)),
         }
+        return {key: " ".join(text.split()) for key, text in words.items()}
 
     def known(self, quantiles: dict[float, float]) -> Content:
         """The content with more exact percentiles of the main curve."""

@@ -32,9 +32,12 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.counter import Counter
 from napari_exposure.gui.histogram.model import HistogramModel
+from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.histogram.view import HistogramView
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
+
+SAME = "The two percentiles have the same intensity. Choose others, or count less (ignore zeros)."
 
 
 class HistogramPanel(QWidget):
@@ -52,7 +55,7 @@ class HistogramPanel(QWidget):
         self.model = HistogramModel()
         self.view = HistogramView(self.model)
         self.counter = Counter(napari_viewer, self.model, self)
-        self._of_viewer = Connections()
+        self._of_viewer, self._of_masks = Connections(), Connections()
         self._clipping: Job | None = None
         self._write_numbers = qdebounced(self._show_numbers, timeout=60)
         self._build()
@@ -98,7 +101,7 @@ class HistogramPanel(QWidget):
         self.again = QPushButton("Recount")
         self.again.setToolTip("Count again, for data that were changed without telling napari; or stop counting.")
         self.again.setFixedWidth(self.again.sizeHint().width() + 12)
-        self.again.clicked.connect(lambda: self.counter.cancel() if self.counter.counting else self.counter.count())
+        self.again.clicked.connect(self._count_or_cancel)
         self.low, self.high = self._percent(0), self._percent(1)
         self.set_limits = QPushButton("Set contrast limits")
         self.set_limits.setToolTip("Show these two percentiles as black and white; the data stay as they are.")
@@ -169,6 +172,7 @@ class HistogramPanel(QWidget):
         """Do nothing until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
+        self._of_masks.drop()
         self._write_numbers.cancel()
         self.counter.stop()
 
@@ -177,20 +181,23 @@ class HistogramPanel(QWidget):
         self.view.set_colours(theme.background.as_hex(), theme.text.as_hex())
 
     def _list_masks(self) -> None:
+        self._of_masks.drop()
         with QSignalBlocker(self.mask):
             self.mask.clear()
             self.mask.addItem("all voxels", None)
             for layer in self._viewer.layers:
                 if isinstance(layer, napari.layers.Labels):
-                    self.mask.addItem(f"inside {layer.name}", layer)
+                    self.mask.addItem(f"inside {short(layer.name)}", layer)
+                    self._of_masks.add(self._list_masks, layer.events.name)
                     if layer == self.model.mask:
                         self.mask.setCurrentIndex(self.mask.count() - 1)
         self.model.mask = self.mask.currentData()
 
     def _enable(self) -> None:
         content = self.model.content
-        for button in (self.set_limits, self.clip):
-            button.setEnabled(bool(content.curves) and self._clipping is None)
+        self.set_limits.setEnabled(bool(content.curves) and self.model.display is not None)
+        self.clip.setEnabled(bool(content.curves) and self._clipping is None)
+        self.export_menu.setEnabled(bool(content.curves))
         self.compare.setEnabled(content.has_source)
         self.tile.setEnabled(content.has_tiles)
         self.again.setText("Recount" if self.model.progress is None else "Cancel")
@@ -220,15 +227,32 @@ class HistogramPanel(QWidget):
 
     # --- buttons ---
 
+    def _count_or_cancel(self) -> None:
+        if self.model.progress is None:
+            self.counter.count()
+        else:
+            self.counter.cancel()
+
     def _set_limits(self) -> None:
         low, high = self.model.percentile_lines()
         if low < high and self.counter.shown is not None:
             self.counter.shown.contrast_limits = low, high
         else:
-            show_info("The two percentiles have the same intensity. Choose others, or count less (ignore zeros).")
+            show_info(SAME)
 
     def _clip(self) -> None:
-        adjustment = core.PercentileClip(self.model.low, self.model.high, ignore_zeros=self.model.ignore_zeros)
+        model = self.model
+        mask = None
+        if model.scope == "dataset":
+            mask = model.mask
+            adjustment = core.PercentileClip(model.low, model.high, ignore_zeros=model.ignore_zeros)
+        else:
+            low, high = model.percentile_lines()
+            if not low < high:
+                show_info(SAME)
+                return
+            # what the lines of this part say is the range for all of it
+            adjustment = core.PercentileClip(0, 100, in_range=(low, high))
 
         def done(new, seconds):
             self._viewer.layers.selection.active = new
@@ -238,9 +262,7 @@ class HistogramPanel(QWidget):
             self._enable()
 
         try:
-            self._clipping = apply_job(
-                self._viewer, self.counter.shown, adjustment, self.model.mask, done=done, ended=ended
-            )
+            self._clipping = apply_job(self._viewer, self.counter.shown, adjustment, mask, done=done, ended=ended)
         except (TypeError, ValueError) as error:
             show_error(str(error))
         self._enable()
@@ -257,7 +279,10 @@ class HistogramPanel(QWidget):
             self, "Export histogram", f"{name} histogram.png", "Plot (*.png *.svg);;Counts and CDF (*.csv)"
         )
         if path:
-            self.export(path)
+            try:
+                self.export(path)
+            except (OSError, ValueError) as error:
+                show_error(str(error))
 
     def export(self, path) -> None:
         """Save the plot (.png, .svg), or counts and CDF of every curve (.csv).
@@ -269,8 +294,12 @@ class HistogramPanel(QWidget):
         Raises
         ------
         ValueError
-            If the name ends otherwise.
+            If the name ends otherwise, or there is nothing to export.
+        OSError
+            If the file cannot be written.
         """
+        if self.model.main is None:
+            raise ValueError("There is no histogram to export. Select an image layer first.")
         ending = Path(path).suffix.lower()
         if ending in (".png", ".svg"):
             self.view.export(str(path))

@@ -93,6 +93,12 @@ class Target:
         return Curve(self.name, self.colour, histogram, ", ".join(filter(None, (self.where, coverage))))
 
 
+def short(name: str, most: int = 28) -> str:
+    """A name of one line that has room in the plot."""
+    name = " ".join(name.split())
+    return name if len(name) <= most else f"{name[: most - 9]}…{name[-8:]}"
+
+
 def layer_colour(layer) -> tuple[int, int, int] | None:
     """The colour that stands for a layer: its colormap near the bright end, None if that is grey."""
     colour = np.round(255 * layer.colormap.map(np.array([0.85]))[0, :3]).astype(int)
@@ -140,7 +146,11 @@ def part_in_view(layer, dims, scope: str, shape: tuple[int, ...]) -> tuple[Block
         fixed = [axis for axis in range(ndim) if axis not in displayed]
     if not fixed:
         return tuple(slice(0, size) for size in shape), ""
-    point = np.round(layer.world_to_data(dims.point)).astype(int)
+    # as napari slices a layer that is rotated: by the axes that are not shown alone
+    point = np.zeros(dims.ndim)
+    for axis in fixed:
+        point[axis - ndim] = dims.point[axis - ndim]
+    point = np.round(layer.world_to_data(point)).astype(int)
     names = axis_names(layer, ndim)
     box = [slice(0, size) for size in shape]
     for axis in fixed:
@@ -163,7 +173,7 @@ def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> l
     counted = None if mask is None else mask_array(mask, source)
     box, where = part_in_view(layer, dims, scope, source.shape)
     if mask is not None:
-        where = ", ".join(filter(None, (where, f"inside {mask.name}")))
+        where = ", ".join(filter(None, (where, f"inside {short(mask.name)}")))
     if ignore_zeros:
         where = ", ".join(filter(None, (where, "without zeros")))
     volume = Volume(source.array, counted, ignore_zeros, source.rgb, box=box)
@@ -183,7 +193,7 @@ def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> l
     return [
         replace(
             whole,
-            name=name,
+            name=f"{layer.name}, {name}",
             colour=colour,
             volume=replace(volume, colour=channel),
             coarse=coarse and replace(coarse, colour=channel),
@@ -222,7 +232,7 @@ def _target_steps(target: Target, percentiles: tuple[float, ...]) -> Steps:
                 "counting",
                 0.0,
                 slow=True,
-                partial=target.curve(found, f"a sample, {voxels / volume.size:.2g} of all voxels"),
+                partial=target.curve(found, f"a sample, {voxels / volume.size:.1%} of all voxels"),
             )
 
     def so_far(step):
@@ -260,7 +270,9 @@ def _sample(volume: Volume) -> tuple[Volume | None, int]:
         if time.perf_counter() > end or read >= 16 * SAMPLE_VOXELS:
             break
     values = np.concatenate(parts)
-    return (Volume(values.reshape(1, -1)) if values.size else None), read
+    # where all of it was read, the exact count is there in a moment
+    useful = values.size and read < volume.size
+    return (Volume(values.reshape(1, -1)) if useful else None), read
 
 
 def _spread(items: list) -> Iterator:

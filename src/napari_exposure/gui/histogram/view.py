@@ -13,6 +13,7 @@ from qtpy.QtSvg import QSvgGenerator
 from qtpy.QtWidgets import QGraphicsTextItem
 
 from napari_exposure.gui.histogram.model import Display, HistogramModel, gamma_at
+from napari_exposure.gui.histogram.survey import short
 
 AFTER, BEFORE, TILE, MAPPING, PERCENTILE = "#e69f00", "#56b4e9", "#dc143c", "#009e73", "#cc79a7"
 # the plot is 1 high, whatever it shows: counts up to here, fractions all of it
@@ -255,7 +256,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         main = model.main
         several = len(legend) > 1
         # the numbers, lines and buttons are those of the first
-        counted = "" if main is None else f"{_short(main.name)}: {main.coverage}" if several else main.coverage
+        counted = "" if main is None else f"{short(main.name)}: {main.coverage}" if several else main.coverage
         self._say_title(legend if several else [], counted)
         self._say_outside()
 
@@ -326,7 +327,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
     def _say_title(self, legend, counted) -> None:
         """What the colours mean, and what was counted."""
         names = "&nbsp;&nbsp;".join(
-            f"<span style='color:{colour}'>{mark} {_escape(_short(name))}</span>" for colour, mark, name in legend
+            f"<span style='color:{colour}'>{mark} {_escape(short(name))}</span>" for colour, mark, name in legend
         )
         line = f"<span style='color:{self._text}'>{_escape(counted)}</span>" if counted else ""
         self._title.set_html("<br>".join(filter(None, (names, line))) or " ")
@@ -432,19 +433,21 @@ class HistogramView(pg.GraphicsLayoutWidget):
             picture.setFileName(path)
             picture.setSize(size)
             picture.setViewBox(QRectF(0, 0, size.width(), size.height()))
-            self._paint(picture)
-            return
-        picture = QImage(2 * size, QImage.Format.Format_RGB32)
-        self._paint(picture)
-        if not picture.save(path):
-            raise OSError(f"{path} could not be written.")
+            written = self._paint(picture)
+        else:
+            picture = QImage(2 * size, QImage.Format.Format_RGB32)
+            written = self._paint(picture) and picture.save(path)
+        if not written:
+            raise OSError(f"{path} could not be written. Choose a folder that exists and may be written to.")
 
-    def _paint(self, device) -> None:
-        painter = QPainter(device)
+    def _paint(self, device) -> bool:
+        painter = QPainter()
+        if not painter.begin(device):
+            return False
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.fillRect(painter.viewport(), pg.mkColor(self._background))
         self.render(painter)
-        painter.end()
+        return painter.end()
 
     def point_of(self, x: float, y: float):
         """Where in this widget a point of the plot lies; for tests and pictures."""
@@ -453,7 +456,3 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _short(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else f"{name[: most - 9]}…{name[-8:]}"
