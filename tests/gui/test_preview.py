@@ -244,6 +244,35 @@ def test_rgb_time_series_and_planes(qtbot, viewer, open_widget):
         viewer.window.remove_dock_widget(widget.native.parent())
 
 
+def test_the_histogram_panel_treats_it_like_a_result(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    panel = open_widget("Histogram & CDF")
+    widget = open_widget("Adaptive equalization")
+
+    def follows(limit):
+        expected = nx.histogram(nx.equalize_adapthist(source, clip_limit=limit))
+        qtbot.waitUntil(
+            lambda: (
+                panel.model.content.complete
+                and panel.histogram is not None
+                and np.array_equal(panel.histogram.counts, expected.counts)
+            ),
+            timeout=20_000,
+        )
+
+    follows(0.01)
+    assert panel.model.content.before.name == "nuclei"
+    widget.clip_limit.value = 0.2
+    follows(0.2)
+    panel.tile.setChecked(True)
+    viewer.cursor.position = (5, 20, 20)
+    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=5000)
+    counted = panel.model.tile.counts.sum()
+    assert panel.model.tile.limit == pytest.approx(0.2 * counted)
+    widget.clip_limit.value = 0.1
+    qtbot.waitUntil(lambda: panel.model.tile.limit == pytest.approx(0.1 * counted), timeout=5000)
+
+
 def test_a_preview_is_not_saved_by_mistake(qtbot, viewer, open_widget, volume, tmp_path):
     viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
