@@ -273,6 +273,16 @@ def test_the_histogram_panel_treats_it_like_a_result(qtbot, viewer, open_widget,
     qtbot.waitUntil(lambda: panel.model.tile.limit == pytest.approx(0.1 * counted), timeout=5000)
 
 
+def test_what_cannot_be_fitted_is_said_once_and_quietly(qtbot, viewer, open_widget, volume, messages):
+    viewer.add_image(np.zeros_like(volume), name="empty")
+    widget = open_widget("Histogram equalization")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    click(widget.ignore_zeros)
+    qtbot.waitUntil(lambda: "no finite voxel" in widget.said.value, timeout=5000)
+    assert shown(widget) is None
+    assert messages() == []
+
+
 def test_a_preview_is_not_saved_by_mistake(qtbot, viewer, open_widget, volume, tmp_path):
     viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")

@@ -173,7 +173,9 @@ class Adjustment(ABC):
         >>> transform(volume)[-1, -1]
         array([238, 242, 246, 251, 255], dtype=uint8)
         """
-        return drain(self.fit_steps(Volume(volume, mask, self.ignore_zeros, rgb), spacing))
+        transform = drain(self.fit_steps(Volume(volume, mask, self.ignore_zeros, rgb), spacing))
+        _warn_constant(transform)
+        return transform
 
     def check(self, volume: Volume, spacing=None) -> tuple[float, ...]:
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
@@ -190,15 +192,10 @@ class Adjustment(ABC):
         lead = len(volume.shape) - spatial
         groups = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
         fits = {}
-        constant = []
         for number, group in enumerate(groups):
             part = volume.at(group)
             steps = self._fit_group(part, spacing)
-            fit = yield from share(steps, number / len(groups), (number + 1) / len(groups))
-            if fit.constant:
-                constant.append(group)
-            fits[group] = fit
-        self._warn_constant(constant, len(groups))
+            fits[group] = yield from share(steps, number / len(groups), (number + 1) / len(groups))
         return Transform(
             adjustment=self,
             shape=volume.shape,
@@ -214,15 +211,6 @@ class Adjustment(ABC):
 
     def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:  # noqa: B027 (a hook)
         """Raise what is wrong with the parameters for this shape, before any voxel is read."""
-
-    def _warn_constant(self, constant, groups):
-        if constant:
-            where = "The volume has" if groups == 1 else f"{len(constant)} of {groups} {self.per}s have"
-            warnings.warn(
-                f"{self.title}: {where} only one intensity among the counted voxels; the result there is the "
-                "lowest value.",
-                stacklevel=2,
-            )
 
     def _range_steps(self, volume: Volume, in_range: InRange | None = None) -> Steps:
         """An input range in numbers; both the same for a constant volume, or where nothing is counted."""
@@ -243,6 +231,18 @@ class Adjustment(ABC):
         if in_range == "dtype":
             return dtype_range(volume.dtype, negative=lo < 0)
         return _check_width(lo, hi)
+
+
+def _warn_constant(transform: Transform) -> None:
+    constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
+    if constant:
+        adjustment = transform.adjustment
+        where = "The volume has" if groups == 1 else f"{constant} of {groups} {adjustment.per}s have"
+        warnings.warn(
+            f"{adjustment.title}: {where} only one intensity among the counted voxels; the result there is the "
+            "lowest value.",
+            stacklevel=3,
+        )
 
 
 def check_counted(total: int, volume: Volume) -> None:
@@ -300,6 +300,7 @@ def check_spacing(spacing, spatial: int) -> tuple[float, ...]:
 def adjust_steps(adjustment: Adjustment, volume: Volume, spacing=None) -> Steps:
     """Fit and map in one job; the generator returns the adjusted array and the transform."""
     transform = yield from share(adjustment.fit_steps(volume, spacing), 0, 0.4)
+    _warn_constant(transform)
     data = yield from share(transform.apply_steps(volume.array), 0.4, 1)
     return data, transform
 

@@ -29,11 +29,16 @@ class Job:
         Called last, however the job ended.
     step : callable
         Called with the `Step` that the job is at, some times a second.
+    failed : callable
+        Called with a TypeError or ValueError, which is about what the user chose; other errors, and these
+        where it is left out, are shown by napari.
     """
 
-    def __init__(self, steps: Steps, *, done: Callable, ended: Callable, step: Callable):
+    def __init__(
+        self, steps: Steps, *, done: Callable, ended: Callable, step: Callable, failed: Callable | None = None
+    ):
         self._steps = steps
-        self._done, self._ended, self._step = done, ended, step
+        self._done, self._ended, self._step, self._failed = done, ended, step, failed
         self._cancelled = False
         self._over = False
         self._result = self._error = None
@@ -81,11 +86,14 @@ class Job:
         self._over = True
         # napari stops workers by itself when it closes, and leaves their generators as they are
         self._steps.close()
-        result, error, done, ended = self._result, self._error, self._done, self._ended
+        result, error, done, ended, failed = self._result, self._error, self._done, self._ended, self._failed
         # the worker keeps this job, which must not keep the volumes
-        self._steps = self._result = self._error = self._done = self._ended = self._step = None
+        self._steps = self._result = self._error = None
+        self._done = self._ended = self._step = self._failed = None
         try:
-            if error is not None:
+            if failed is not None and isinstance(error, (TypeError, ValueError)):
+                failed(error)
+            elif error is not None:
                 notification_manager.receive_error(type(error), error, error.__traceback__)
             elif result is not None and not self.cancelled:
                 done(result[0], self._seconds)

@@ -17,14 +17,12 @@ from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
-from napari_exposure.source import METADATA_KEY, Origin, Source, in_memory
+from napari_exposure.source import METADATA_KEY, Source, in_memory
 
 # voxels: a fit of more takes longer than 0.3 s, and is first made of a sample
 QUICK = 1 << 27
 # of the sample, and of the coarse picture in 3D
 SAMPLE = 1 << 22
-# what is mapped on the GUI thread when napari asks for it: a plane, however large, but no volume
-PLANE = 1 << 24
 
 
 class PreviewData:
@@ -80,7 +78,7 @@ class PreviewData:
             # the colours of a voxel are adjusted together
             cut[-1] = slice(0, self.shape[-1]), index[-1]
         parts, rest = tuple(part for part, _ in cut), tuple(inside for _, inside in cut)
-        if np.prod([part.stop - part.start for part in parts]) > PLANE or self._is_volume(parts):
+        if self._is_volume(parts):
             result = self._of_volume(parts)
         else:
             # a colour axis belongs to the block, not to the place
@@ -174,7 +172,7 @@ class Preview(QObject):
     ----------
     viewer : napari.viewer.Viewer
     said : callable
-        Called with a sentence about what was done, such as "fit 12 ms, plane 3 ms, exact".
+        Called with a sentence about what was done, such as "exact, fit 12 ms, plane 3 ms", or why nothing is shown.
     edited : callable
         Called when the data of source or mask changed, so that the preview must be made again.
     gone : callable
@@ -233,6 +231,11 @@ class Preview(QObject):
             if current():
                 self._put(source, transform, mask, f"exact, fit {1000 * seconds:.0f} ms")
 
+        def failed(error):
+            if current():
+                self.remove()
+                self._said(str(error))
+
         def ended():
             if current():
                 self._fit = None
@@ -245,7 +248,7 @@ class Preview(QObject):
             except StopIteration as end:
                 done(end.value, time.perf_counter() - start)
                 return
-        job = self._fit = Job(steps, done=done, ended=ended, step=step)
+        job = self._fit = Job(steps, done=done, ended=ended, step=step, failed=failed)
 
     def _turn(self, layer, mask) -> None:
         """Begin with another source or mask."""
@@ -265,10 +268,11 @@ class Preview(QObject):
         self._fit = self._volume = None
         self._edits.watch()
         self._of_viewer.drop()
-        layer, self.layer, self._source = self.layer, None, None
-        if layer is not None and layer in self._viewer.layers:
-            layers = self._viewer.layers
-            active, original = layers.selection.active, Origin.of(layer).source()
+        layer, original = self.layer, None if self._source is None else self._source.layer()
+        self.layer = self._source = None
+        layers = self._viewer.layers
+        if layer is not None and layer in layers:
+            active = layers.selection.active
             layers.remove(layer)
             if active == layer and original in layers:
                 layers.selection.active = original
