@@ -98,11 +98,11 @@ def test_off_hidden_closed_or_without_source_there_is_none(qtbot, viewer, open_w
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    click(widget.live)
+    click(widget.looks.live)
     wait(qtbot, widget, lambda: shown(widget) is None)
     assert list(viewer.layers) == [source]
     assert viewer.layers.selection.active == source
-    click(widget.live)
+    click(widget.looks.live)
     wait(qtbot, widget, lambda: shown(widget) is not None)
     dock = widget.native.parent()
     dock.hide()
@@ -111,9 +111,9 @@ def test_off_hidden_closed_or_without_source_there_is_none(qtbot, viewer, open_w
     wait(qtbot, widget, lambda: shown(widget) is not None)
     # deleted by the user: switched off
     viewer.layers.remove(shown(widget))
-    wait(qtbot, widget, lambda: not widget.live.value)
+    wait(qtbot, widget, lambda: not widget.looks.live.value)
     assert list(viewer.layers) == [source]
-    click(widget.live)
+    click(widget.looks.live)
     wait(qtbot, widget, lambda: shown(widget) is not None)
     viewer.layers.remove(source)
     wait(qtbot, widget, lambda: len(viewer.layers) == 0)
@@ -174,10 +174,10 @@ def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget,
     widget = open_widget("Adaptive equalization")
     qtbot.wait(100)
     # too large to begin by itself
-    assert not widget.live.value
+    assert not widget.looks.live.value
     said = []
     monkeypatch.setattr(widget._preview, "_said", said.append)
-    click(widget.live)
+    click(widget.looks.live)
     wait(qtbot, widget, lambda: "exact" in " ".join(said))
     assert said[0].startswith("approximate")
     np.testing.assert_array_equal(shown(widget).data[4], nx.equalize_adapthist(source).data[4])
@@ -242,6 +242,53 @@ def test_rgb_time_series_and_planes(qtbot, viewer, open_widget):
         np.testing.assert_array_equal(shown(widget).data[-1], expected[-1])
         np.testing.assert_array_equal(shown(widget).data[..., 1], expected[..., 1])
         viewer.window.remove_dock_widget(widget.native.parent())
+
+
+def test_source_and_result_side_by_side_and_back(qtbot, viewer, open_widget, volume):
+    other = viewer.add_image(volume[::-1].copy(), name="other")
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    beside = widget.looks.beside
+    grid = viewer.canvas.grid
+    before = grid.enabled, grid.shape, grid.stride
+
+    def visible():
+        return [layer.name for layer in viewer.layers if layer.visible]
+
+    click(beside)
+    assert (grid.enabled, grid.shape) == (True, (1, 2))
+    assert visible() == ["nuclei", "nuclei - gamma (preview)"]
+    # the result takes the place of the preview
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    assert visible() == ["nuclei", "nuclei - gamma"]
+    click(beside)
+    assert (grid.enabled, grid.shape, grid.stride) == before
+    assert other.visible
+    click(beside)
+    assert grid.enabled
+    # without a source there is nothing to compare
+    viewer.layers.remove("nuclei - gamma")
+    widget.layer.value = other
+    assert (grid.enabled, grid.shape, grid.stride) == before
+    assert source.visible
+
+
+def test_a_key_held_shows_the_source(qtbot, viewer, open_widget, volume):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    canvas = viewer.window._qt_viewer.canvas.native
+    for layer in (lambda: shown(widget), lambda: viewer.layers["nuclei - gamma"]):
+        viewer.layers.selection.active = layer()
+        QTest.keyPress(canvas, Qt.Key.Key_B)
+        assert not layer().visible
+        QTest.keyRelease(canvas, Qt.Key.Key_B)
+        qtbot.waitUntil(lambda layer=layer: layer().visible)
+        if len(viewer.layers) == 2 and shown(widget) is not None:
+            click(widget.buttons[0])
+            qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
 
 
 def test_the_histogram_panel_treats_it_like_a_result(qtbot, viewer, open_widget, volume):

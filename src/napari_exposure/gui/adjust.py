@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import weakref
 
 import napari.layers
 from magicgui import widgets
@@ -14,13 +15,14 @@ from napari_exposure import core
 from napari_exposure.core.adjustment import spatial_axes
 from napari_exposure.core.tiles import tile_grid
 from napari_exposure.gui.apply import apply_job
+from napari_exposure.gui.compare import KEY, SideBySide
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.editors import editor, text, times, warn
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import Preview, is_preview, is_quick
-from napari_exposure.source import Source
+from napari_exposure.source import Origin, Source
 
 
 class MaskBox(widgets.ComboBox):
@@ -69,9 +71,21 @@ class AdjustmentWidget(widgets.Container):
         self._bar = widgets.ProgressBar(min=0, max=100, value=0)
         self._status = text()
         self._live = widgets.CheckBox(
+            name="live",
             text="Live preview",
             tooltip="Show what Apply would give while you turn the knobs, on a layer that goes away again.",
         )
+        self._beside = widgets.CheckBox(
+            name="beside",
+            text="Side by side",
+            enabled=False,
+            tooltip=f"Source on the left, preview or result on the right. Or hold {KEY.upper()} to see the source.",
+        )
+        self._compared = SideBySide(napari_viewer)
+        # the latest result, to compare when there is no preview
+        self._result: weakref.ref | None = None
+        looks = widgets.Container(widgets=[self._live, self._beside], layout="horizontal", labels=False)
+        looks.margins = (0, 0, 0, 0)
         # of one line and a fixed height: text that changes while a slider moves must not lay out the window again
         self._said = widgets.LineEdit()
         self._said.native.setReadOnly(True)
@@ -81,6 +95,7 @@ class AdjustmentWidget(widgets.Container):
             said=lambda sentence: self._say(sentence),
             edited=lambda: self._show(),
             gone=lambda: setattr(self._live, "value", False),
+            shown=lambda: self._compare(),
             parent=self.native,
         )
         self._show = Paced(self._show_preview, self.native)
@@ -90,7 +105,7 @@ class AdjustmentWidget(widgets.Container):
         buttons.margins = (0, 0, 0, 0)
         parts = {
             "facts": self._facts,
-            "live": self._live,
+            "looks": looks,
             "said": self._said,
             "buttons": buttons,
             "bar": self._bar,
@@ -99,7 +114,7 @@ class AdjustmentWidget(widgets.Container):
         for name, widget in parts.items():
             widget.name, widget.label = name, ""
         settings = [self._layer, self._facts, *self._editors.values(), self._mask]
-        self.extend([*settings, self._live, self._said, buttons, self._bar, self._status])
+        self.extend([*settings, looks, self._said, buttons, self._bar, self._status])
         # so that no label is cut off
         self.native.setMinimumWidth(320)
         keep = self._bar.native.sizePolicy()
@@ -113,6 +128,7 @@ class AdjustmentWidget(widgets.Container):
             widget.changed.connect(self._describe)
         for widget in (*self._editors.values(), self._mask, self._live):
             widget.changed.connect(lambda: self._show())
+        self._beside.changed.connect(self._compare)
         # adding a layer makes others active for a moment
         self._follow = qdebounced(self._follow_active, timeout=50)
         self._docked = Docked(self.native, self._connect, self._disconnect, lambda seen: self._show())
@@ -135,6 +151,7 @@ class AdjustmentWidget(widgets.Container):
         self.cancel()
         self._show.cancel()
         self._preview.remove()
+        self._compare()
         self._say.cancel()
 
     # --- layers ---
@@ -165,6 +182,7 @@ class AdjustmentWidget(widgets.Container):
                 self._lively = layer
                 self._live.value = layer is not None and is_quick(layer)
             self._describe()
+            self._compare()
             self._show()
 
     def _on_removed(self, event) -> None:
@@ -204,6 +222,19 @@ class AdjustmentWidget(widgets.Container):
             self._preview.remove()
             self._say(str(error))
 
+    def _compare(self) -> None:
+        """Show source and preview or result side by side, if that is wanted and there are two."""
+        layers = self._viewer.layers
+        result = self._preview.layer or (self._result and self._result())
+        source = self._layer.value
+        origin = None if result is None or result not in layers else Origin.of(result)
+        there = not self._closed and origin is not None and origin.source() == source
+        self._beside.enabled = there
+        if there and self._beside.value:
+            self._compared.show(source, result)
+        else:
+            self._compared.end()
+
     def _write(self, sentence: str) -> None:
         self._said.value = sentence
 
@@ -232,7 +263,9 @@ class AdjustmentWidget(widgets.Container):
             return
 
         def done(new, seconds):
+            self._result = weakref.ref(new)
             self._preview.remove()
+            self._compare()
             self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s."
 
         try:

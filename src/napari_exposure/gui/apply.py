@@ -7,6 +7,7 @@ from collections.abc import Callable
 from napari_exposure.core import Adjustment
 from napari_exposure.core.blocks import Step
 from napari_exposure.core.memory import Memory
+from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.source import Source
 
@@ -56,6 +57,7 @@ def apply_job(
         # what was selected stays so: the source is the input if it is done again
         layers.selection = selected
         layers.selection.active = active
+        show_source_on_key(new)
         done(new, seconds)
 
     return ActivityJob(f"{adjustment.title}: {source.name}", steps, done=add, ended=ended, step=step)

@@ -14,6 +14,7 @@ from napari_exposure.core.blocks import Step, Steps, changed
 from napari_exposure.core.jit import kernel_steps
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import Transform
+from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
@@ -177,14 +178,18 @@ class Preview(QObject):
         Called when the data of source or mask changed, so that the preview must be made again.
     gone : callable
         Called when somebody else removed the preview: it is not wanted.
+    shown : callable
+        Called when there is another preview layer, or none any more.
     parent : QObject
         Owns this object.
     """
 
-    def __init__(self, viewer, said: Callable[[str], None], edited: Callable, gone: Callable, parent: QObject):
+    def __init__(
+        self, viewer, said: Callable[[str], None], edited: Callable, gone: Callable, shown: Callable, parent: QObject
+    ):
         super().__init__(parent)
         self._viewer = viewer
-        self._said, self._edited, self._gone = said, edited, gone
+        self._said, self._edited, self._gone, self._shown = said, edited, gone, shown
         self.layer = None
         self.memory = Memory()
         self._source = self._mask = None
@@ -276,6 +281,7 @@ class Preview(QObject):
             layers.remove(layer)
             if active == layer and original in layers:
                 layers.selection.active = original
+            self._shown()
 
     def _on_removed(self, event) -> None:
         if event.value == self.layer:
@@ -323,6 +329,8 @@ class Preview(QObject):
             layers.insert(layers.index(original) + 1, self.layer)
             layers.selection = {layer for layer in selected if layer in layers}
             layers.selection.active = self.layer if active == original else active
+            show_source_on_key(self.layer)
+            self._shown()
         if self._viewer.dims.ndisplay == 2:
             self._said(f"{said}, plane {1000 * data.seconds:.1f} ms")
         self._on_dims()
