@@ -472,32 +472,32 @@ def test_an_edit_in_place_takes_the_mapping_away(qtbot, viewer, panel, volume):
     wait(qtbot, panel, lambda: panel.model.mapping() is None)
 
 
-def test_a_source_of_another_shape_is_no_source(qtbot, viewer, panel, volume):
+@pytest.fixture
+def tiled(qtbot, viewer, panel, volume):
+    """A layer whose adaptive result is active, with the cursor on a tile that is shown."""
     layer = viewer.add_image(volume, name="nuclei")
     viewer.add_layer(nx.equalize_adapthist(layer, 10.0))
     wait(qtbot, panel, lambda: panel.tile.isEnabled())
     panel.tile.setChecked(True)
     viewer.cursor.position = (5, 20, 20)
     qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=5000)
+    return layer
+
+
+def test_a_source_of_another_shape_is_no_source(qtbot, viewer, panel, volume, tiled):
     before = panel.model.tile
     # an edit is counted again, at the same place
-    layer.data[:] = 500
-    layer.refresh()
+    tiled.data[:] = 500
+    tiled.refresh()
     qtbot.waitUntil(lambda: panel.model.tile is not before, timeout=5000)
     assert np.count_nonzero(panel.model.tile.counts) == 1
-    layer.data = volume[:, :20].copy()
+    tiled.data = volume[:, :20].copy()
     wait(qtbot, panel, lambda: panel.model.tile is None and panel.model.content.before is None)
     assert not panel.tile.isEnabled()
 
 
-def test_the_tile_goes_when_another_layer_is_followed(qtbot, viewer, panel, volume):
-    layer = viewer.add_image(volume, name="nuclei")
-    viewer.add_layer(nx.equalize_adapthist(layer, 10.0))
-    wait(qtbot, panel, lambda: panel.tile.isEnabled())
-    panel.tile.setChecked(True)
-    viewer.cursor.position = (5, 20, 20)
-    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=5000)
-    viewer.layers.selection.active = layer
+def test_the_tile_goes_when_another_layer_is_followed(qtbot, viewer, panel, tiled):
+    viewer.layers.selection.active = tiled
     wait(qtbot, panel, lambda: panel.model.main.name == "nuclei")
     assert panel.model.tile is None
 
