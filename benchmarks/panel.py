@@ -174,6 +174,8 @@ else:
         f"napari-matplotlib: first {first:.2f} s, then {time.perf_counter() - start:.2f} s a drawing, on the GUI "
         f"thread, of plane {viewer.dims.current_step[0]} alone; {len(bars)} bars"
     )
+    viewer.window.remove_dock_widget(widget)
+    settle(0.5)
 viewer.layers.clear()
 
 
