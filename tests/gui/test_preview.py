@@ -94,6 +94,17 @@ def test_apply_takes_the_place_of_the_preview(qtbot, viewer, open_widget, volume
     assert no_workers()
 
 
+def test_apply_pressed_before_the_preview_is_there_leaves_none_behind(qtbot, viewer, open_widget, volume):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Adaptive equalization")
+    widget.apply()
+    widget._show()
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    wait(qtbot, widget)
+    qtbot.wait(400)
+    assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei - adaptive"]
+
+
 def test_off_hidden_closed_or_without_source_there_is_none(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")

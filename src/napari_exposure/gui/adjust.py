@@ -211,6 +211,9 @@ class AdjustmentWidget(widgets.Container):
 
     def _show_preview(self) -> None:
         """Bring the preview up to date, or take it away."""
+        if self._job is not None:
+            # Apply takes its place in a moment
+            return
         layer = self._layer.value
         if layer is None or not self._live.value or not self.native.isVisible():
             self._preview.remove()
@@ -264,6 +267,8 @@ class AdjustmentWidget(widgets.Container):
 
         def done(new, seconds):
             self._result = weakref.ref(new)
+            # it comes again with the next turn of a knob
+            self._show.cancel()
             self._preview.remove()
             self._compare()
             self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s."
