@@ -61,6 +61,8 @@ print("128 x 512 x 512 uint16; medians of 7; a pause while adjusting: at most 10
 print(f"{'':26}{'job':>10}{'adjusting':>13}{'worst':>12}{'adding':>13}")
 for name in NAMES:
     _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", name)
+    # what Apply costs by itself
+    widget.looks.live.value = False
     settle()
     show(name, lambda w=widget: click(w.buttons[0]), lambda w=widget: w.running)
 show(

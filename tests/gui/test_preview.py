@@ -131,6 +131,19 @@ def test_off_hidden_closed_or_without_source_there_is_none(qtbot, viewer, open_w
     assert widget.layer.value is None
 
 
+def test_switched_off_it_stays_off_for_the_next_layer(qtbot, viewer, open_widget, volume):
+    viewer.add_image(volume, name="a")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    click(widget.looks.live)
+    wait(qtbot, widget, lambda: shown(widget) is None)
+    b = viewer.add_image(volume, name="b")
+    wait(qtbot, widget, lambda: widget.layer.value == b)
+    qtbot.wait(200)
+    assert shown(widget) is None
+    assert not widget.looks.live.value
+
+
 def test_closing_the_dock_takes_the_preview_away(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")

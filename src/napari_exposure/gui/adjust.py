@@ -50,6 +50,8 @@ class AdjustmentWidget(widgets.Container):
         self._input: napari.layers.Image | None = None
         # the layer for which it was decided whether the preview is on
         self._lively: napari.layers.Image | None = None
+        # whether the user wants previews to begin by themselves: not after one was switched off
+        self._previews = True
         self._of_viewer, self._of_layer = Connections(), Connections()
         self._layer = widgets.ComboBox(
             name="layer", label="Layer", choices=lambda _: self._image_layers(), tooltip="The image layer to adjust."
@@ -126,8 +128,9 @@ class AdjustmentWidget(widgets.Container):
         self._layer.changed.connect(self._watch)
         for widget in self._editors.values():
             widget.changed.connect(self._describe)
-        for widget in (*self._editors.values(), self._mask, self._live):
+        for widget in (*self._editors.values(), self._mask):
             widget.changed.connect(lambda: self._show())
+        self._live.changed.connect(self._on_live)
         self._beside.changed.connect(self._compare)
         # adding a layer makes others active for a moment
         self._follow = qdebounced(self._follow_active, timeout=50)
@@ -180,7 +183,8 @@ class AdjustmentWidget(widgets.Container):
         if not self._closed:
             if layer is not self._lively:
                 self._lively = layer
-                self._live.value = layer is not None and is_quick(layer)
+                with self._live.changed.blocked():
+                    self._live.value = layer is not None and self._previews and is_quick(layer)
             self._describe()
             self._compare()
             self._show()
@@ -208,6 +212,10 @@ class AdjustmentWidget(widgets.Container):
 
     def _describe_parameters(self, source: Source) -> None:
         """Show what follows from the parameters on this layer."""
+
+    def _on_live(self, on: bool) -> None:
+        self._previews = on
+        self._show()
 
     def _show_preview(self) -> None:
         """Bring the preview up to date, or take it away."""
