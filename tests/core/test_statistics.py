@@ -512,7 +512,7 @@ def test_the_search_for_the_range_has_nothing_to_show_yet(small_blocks):
     assert all(step.partial is None for step in steps[:half])
     assert all(isinstance(step.partial, Histogram) for step in steps[half:])
     np.testing.assert_allclose([step.fraction for step in steps], np.arange(1, len(steps) + 1) / len(steps))
-    known, _ = reference.exhaust(histogram_steps(volume, 256, (0, 1)))
+    known, _ = reference.exhaust(histogram_steps(volume, bounds=(0, 1)))
     assert len(known) == half
     assert all(step.partial.edges[-1] == 1 for step in known)
 

@@ -197,6 +197,11 @@ def _tile_counts(volume, axes, lo, hi, nbins):
     return total
 
 
+def clip_height(total, nbins: int, clip_limit: float):
+    """Voxels that a bin may hold of histograms of `total` voxels; None where there is no limit."""
+    return np.maximum(clip_limit * total, total / nbins) if 0 < clip_limit < 1 else None
+
+
 def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     """Limit the bins of histograms and spread what was cut over the others; the sum stays.
 
@@ -219,11 +224,11 @@ def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     array([5., 2., 2., 1.])
     """
     heights = np.asarray(counts, np.float64)
-    if not 0 < clip_limit < 1:
-        return heights
     nbins = heights.shape[-1]
     total = heights.sum(axis=-1, keepdims=True)
-    limit = np.maximum(clip_limit * total, total / nbins)
+    limit = clip_height(total, nbins, clip_limit)
+    if limit is None:
+        return heights
     # were only the m lowest bins below the limit, they would rise by r[m]; the true rise is the greatest of these,
     # for the clipped sum is the least of the sums that some choice of m gives
     m = np.arange(1, nbins + 1)

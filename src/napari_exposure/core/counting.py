@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from napari_exposure.core.blocks import Steps, Volume, changed, count, drain, share
-from napari_exposure.core.histogram import Histogram, Moments, interpolate
+from napari_exposure.core.histogram import Histogram, interpolate
 from napari_exposure.core.intensity import check_count, check_number, is_lookup, working_dtype
 from napari_exposure.core.jit import kernel_steps
 from napari_exposure.core.memory import remembered
+from napari_exposure.core.moments import Moments
 
 __all__ = ["cumulative_distribution", "histogram", "percentile"]
 
@@ -20,11 +21,13 @@ def _bytes(found: Histogram) -> int:
     return found.counts.nbytes + found.edges.nbytes
 
 
-@remembered(_bytes)
 def histogram_steps(volume: Volume, nbins: int = 256, bounds: tuple[float, float] | None = None) -> Steps:
     """Count a volume; the generator returns a Histogram."""
-    if is_lookup(volume.dtype):
-        return (yield from _values_steps(volume))
+    return (yield from _values_steps(volume) if is_lookup(volume.dtype) else _bins_steps(volume, nbins, bounds))
+
+
+@remembered(_bytes)
+def _bins_steps(volume: Volume, nbins: int, bounds: tuple[float, float] | None) -> Steps:
     dtype = working_dtype(volume.dtype)
     kernel = yield from kernel_steps("count_bins", dtype)
     moments = yield from kernel_steps("moments", dtype)
@@ -40,7 +43,7 @@ def histogram_steps(volume: Volume, nbins: int = 256, bounds: tuple[float, float
         values, counted = values.reshape(-1), counted.reshape(-1)
         counts, rest = np.zeros(nbins, np.int64), np.zeros(3, np.int64)
         kernel(values, counted, edges, counts, rest)
-        finite = _moments(moments, values, counted)
+        finite = Moments.of_values(moments, values, counted)
         return Histogram(counts, edges, finite.minimum, finite.maximum, *map(int, rest), moments=finite)
 
     yield from share(_adding(volume, visit, found, "counting"), start, 1)
@@ -54,15 +57,6 @@ def _adding(volume, visit, found, what):
         found[0] = found[0] + part
 
     yield from changed(count(volume, visit, merge, what), lambda step: replace(step, partial=found[0]))
-
-
-def _moments(kernel, values, counted) -> Moments:
-    out = np.array([0, 0, 0, np.inf, -np.inf, 0, 0])
-    kernel(values, counted, out)
-    if not out[0]:
-        return Moments()
-    n, *sums, at_minimum, at_maximum = out.tolist()
-    return Moments(int(n), *sums, int(at_minimum), int(at_maximum))
 
 
 def _edges(dtype, lo, hi, nbins):
@@ -116,7 +110,7 @@ def extent_steps(volume: Volume) -> Steps:
             low, high = float(values.min()), float(values.max())
             if math.isfinite(low) and math.isfinite(high):
                 return low, high
-        found = _moments(kernel, values.reshape(-1), counted.reshape(-1))
+        found = Moments.of_values(kernel, values.reshape(-1), counted.reshape(-1))
         return found.minimum, found.maximum
 
     def merge(part):

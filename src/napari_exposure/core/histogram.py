@@ -10,37 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.moments import Moments
 
 __all__ = ["Histogram"]
-
-
-@dataclass(frozen=True)
-class Moments:
-    """What bins cannot tell of the finite voxels; `m2` is the sum of squares about the mean."""
-
-    n: int = 0
-    mean: float = math.nan
-    m2: float = 0.0
-    minimum: float = math.nan
-    maximum: float = math.nan
-    at_minimum: int = 0
-    at_maximum: int = 0
-
-    def __add__(self, other: Moments) -> Moments:
-        if not (self.n and other.n):
-            return self if self.n else other
-        n = self.n + other.n
-        apart = other.mean - self.mean
-        low, high = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
-        return Moments(
-            n,
-            self.mean + apart * (other.n / n),
-            self.m2 + other.m2 + apart * (self.n / n) * apart * other.n,
-            low,
-            high,
-            sum(part.at_minimum for part in (self, other) if part.minimum == low),
-            sum(part.at_maximum for part in (self, other) if part.maximum == high),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,18 +138,7 @@ class Histogram:
     def _moments(self) -> Moments:
         if self.moments is not None or not self.by_value:
             return self.moments or Moments()
-        used = np.flatnonzero(self.counts)
-        if not used.size:
-            return Moments()
-        n = int(self.counts.sum())
-        # about the first value, so that no digits are lost to a distant one
-        away = (used - used[0]).astype(np.float64)
-        counts = self.counts[used]
-        mean = float(counts @ away) / n
-        m2 = float(counts @ (away - mean) ** 2)
-        values = self.centers[used]
-        ends = (float(values[0]), float(values[-1]), int(counts[0]), int(counts[-1]))
-        return Moments(n, ends[0] + mean, m2, *ends)
+        return Moments.of_counts(self.centers, self.counts)
 
     @property
     def mean(self) -> float:

@@ -245,6 +245,7 @@ class Preview(QObject):
             if current():
                 self._fit = None
 
+        # for `current`: nothing newer is on its way
         job = self._fit = None
         if in_memory(source.array):
             # where all is remembered it is over at once; else a worker goes on with it

@@ -229,7 +229,7 @@ class Counter(QObject):
         def show(curves, complete):
             before = curves[-1] if compared and len(curves) == number else None
             curves = tuple(curves[:-1] if before is not None else curves)
-            empty = not any(curve.histogram.counts.any() for curve in curves)
+            empty = not any(curve.drawable for curve in curves)
             message = f"There is no finite voxel to count ({curves[0].coverage})." if complete and empty else ""
             self.shown = main
             model.display = Display.of(main)

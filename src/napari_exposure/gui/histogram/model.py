@@ -131,7 +131,13 @@ class HistogramModel:
 
     def drawable(self) -> list[Curve]:
         """The curves that have bars."""
-        return [curve for curve in self.content.all_curves if curve.histogram.counts.any()]
+        return [curve for curve in self.content.all_curves if curve.drawable]
+
+    @property
+    def compared(self) -> bool:
+        """Whether before and after are both drawn."""
+        before, main = self.content.before, self.main
+        return before is not None and main is not None and before.drawable and main.drawable
 
     def extent(self) -> tuple[float, float]:
         """The intensities from end to end; with the contrast limits unless these lie far away."""
@@ -162,7 +168,7 @@ class HistogramModel:
     def mapping(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Intensities before, and what the adjustment makes of them from 0 to 1, where it is the same everywhere."""
         content = self.content
-        if content.before is None or content.transform is None or len(content.transform.fits) > 1:
+        if not self.compared or content.transform is None or len(content.transform.fits) > 1:
             return None
         (fit,) = content.transform.fits.values()
         if not isinstance(fit, PointwiseFit) or fit.lo == fit.hi:

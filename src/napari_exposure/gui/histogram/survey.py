@@ -53,6 +53,11 @@ class Curve:
     coverage: str
     quantiles: dict[float, float] = field(default_factory=dict)
 
+    @property
+    def drawable(self) -> bool:
+        """Whether it has bars: one finite voxel at least."""
+        return bool(self.histogram.counts.any())
+
     def percentile(self, q: float) -> float:
         """The value below which q percent of the voxels lie; NaN where none was counted."""
         if q in self.quantiles:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_exposure.core.adaptive import TilesFit, clip_histograms
+from napari_exposure.core.adaptive import TilesFit, clip_height, clip_histograms
 from napari_exposure.core.blocks import Steps, Volume
 from napari_exposure.gui.histogram.survey import axis_names
 from napari_exposure.source import Origin, Source, in_memory, mask_array
@@ -107,7 +107,7 @@ def tile_steps(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Steps:
         counts,
         clip_histograms(counts, limit),
         np.linspace(fit.lo, fit.upper, nbins + 1),
-        max(limit * n, n / nbins) if 0 < limit < 1 else None,
+        clip_height(n, nbins, limit),
         fit.function(tile),
         f"tile {tuple(at + 1 for at in tile)} of {of}: {size} {source.unit} at {place}; {n:,} voxels",
     )

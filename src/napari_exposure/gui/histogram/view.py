@@ -7,12 +7,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QImage, QPainter
-from qtpy.QtSvg import QSvgGenerator
-from qtpy.QtWidgets import QGraphicsTextItem
+from qtpy.QtCore import QPointF, QSize, Qt, Signal
 
+from napari_exposure.gui.histogram.caption import Caption
 from napari_exposure.gui.histogram.model import Display, HistogramModel, gamma_at
+from napari_exposure.gui.histogram.picture import save_picture
 from napari_exposure.gui.histogram.survey import short
 
 AFTER, BEFORE, TILE, MAPPING, PERCENTILE = "#e69f00", "#56b4e9", "#dc143c", "#009e73", "#cc79a7"
@@ -20,28 +19,6 @@ AFTER, BEFORE, TILE, MAPPING, PERCENTILE = "#e69f00", "#56b4e9", "#dc143c", "#00
 TOP = 1.06
 MOST_BARS = 256
 STRIP = 256
-
-
-class Caption(pg.GraphicsWidget):
-    """Some lines of text that wrap, as high as they need; however long, they do not widen the plot."""
-
-    def __init__(self):
-        super().__init__()
-        self._item = QGraphicsTextItem(self)
-        self._item.document().setDocumentMargin(2)
-        self.setMinimumWidth(0)
-
-    def set_html(self, text: str) -> None:
-        self._item.setHtml(text)
-        self._fit()
-
-    def resizeEvent(self, event):
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self):
-        self._item.setTextWidth(max(50, self.size().width()))
-        self.setFixedHeight(self._item.boundingRect().height())
 
 
 class HistogramView(pg.GraphicsLayoutWidget):
@@ -70,7 +47,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         self.setMinimumSize(220, 180)
         self._build()
         events = model.events
-        for signal in (events.content, events.log, events.tile, events.compare):
+        for signal in (events.content, events.log, events.tile):
             signal.connect(self.draw)
         for signal in (events.low, events.high):
             signal.connect(self._place_percentiles)
@@ -180,13 +157,9 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
     def draw(self) -> None:
         """Draw all of the model again."""
-        for item in self._items:
-            self._box.removeItem(item)
-        self._items = []
         model = self._model
         tile = model.tile
-        curves = model.drawable()
-        two_axes = tile is None and model.content.before in curves and model.main in curves
+        two_axes = tile is None and model.compared
         self._axes["top"].setVisible(two_axes)
         self._axes["top"].setHeight(None if two_axes else 0)
         self._axes["bottom"].setLabel(model.content.unit)
@@ -239,16 +212,19 @@ class HistogramView(pg.GraphicsLayoutWidget):
         legend = []
         shown = [(curve, *self._look(curve)) for curve in curves]
         bars = [self._bars(curve, offset, factor) for curve, _, (offset, factor), _ in shown]
-        most = max((int(counts.max()) for counts, _, _ in bars), default=1)
+        most = max((int(found.counts.max()) for found, _, _ in bars), default=1)
         scale = self._count_axis(max(most, 1))
-        for (curve, colour, _, filled), (counts, edges, cdf) in zip(shown, bars, strict=True):
+        outside = 0, 0
+        for (curve, colour, _, filled), (found, edges, cdf) in zip(shown, bars, strict=True):
             brush = pg.mkColor(colour)
             brush.setAlphaF(0.55 if filled else 0.25)
             pen = None if filled else pg.mkPen(colour, width=1)
-            self._draw_steps(edges, scale(counts), brush, pen)
+            self._draw_steps(edges, scale(found.counts), brush, pen)
             self._draw_line(*cdf, pg.mkPen(colour, width=2))
             legend.append((colour, "■", curve.name))
-        if mapping := (model.mapping() if model.content.before in curves and model.main in curves else None):
+            if curve is model.main:
+                outside = found.below, found.above
+        if mapping := model.mapping():
             values, level = mapping
             offset, factor = model.before_axis()
             self._draw_line(offset + factor * values, level, pg.mkPen(MAPPING, width=2, style=Qt.PenStyle.DashLine))
@@ -257,13 +233,13 @@ class HistogramView(pg.GraphicsLayoutWidget):
         several = len(legend) > 1
         # the numbers, lines and buttons are those of the first
         counted = "" if main is None else f"{short(main.name)}: {main.coverage}" if several else main.coverage
-        self._say_title(legend if several else [], counted)
-        self._say_outside()
+        self._title.say(legend if several else [], counted, self._text)
+        self._say_outside(*outside)
 
     def _look(self, curve):
         """Colour, offset and factor of intensities, and whether bars are filled."""
         content = self._model.content
-        if content.before is not None and self._model.main is not None:
+        if self._model.compared:
             if curve is content.before:
                 return BEFORE, self._model.before_axis(), False
             return AFTER, (0.0, 1.0), True
@@ -279,7 +255,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         start = found.below / max(found.total, 1)
         x = np.concatenate([[min(low, found.edges[0])], found.edges, [max(high, found.edges[-1])]])
         cdf = offset + factor * x, np.concatenate([[start, start], found.cdf, found.cdf[-1:]])
-        return found.counts, offset + factor * found.edges, cdf
+        return found, offset + factor * found.edges, cdf
 
     def _draw_tile(self, tile) -> None:
         limit = tile.limit or 0
@@ -295,9 +271,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
             legend.append((TILE, "┅", f"clip limit {tile.limit:,.0f}"))
         self._draw_line(tile.edges, tile.function, pg.mkPen(AFTER, width=2.5))
         legend.append((AFTER, "━", "its function"))
-        self._say_title(legend, tile.title)
-        for item in self._edges:
-            item.setVisible(False)
+        self._title.say(legend, tile.title, self._text)
+        self._say_outside(0, 0)
 
     def _count_axis(self, most: int):
         """Number the left axis, and return the function from counts to heights in the plot."""
@@ -324,23 +299,10 @@ class HistogramView(pg.GraphicsLayoutWidget):
         self._box.addItem(item, ignoreBounds=True)
         self._items.append(item)
 
-    def _say_title(self, legend, counted) -> None:
-        """What the colours mean, and what was counted."""
-        names = "&nbsp;&nbsp;".join(
-            f"<span style='color:{colour}'>{mark} {_escape(short(name))}</span>" for colour, mark, name in legend
-        )
-        line = f"<span style='color:{self._text}'>{_escape(counted)}</span>" if counted else ""
-        self._title.set_html("<br>".join(filter(None, (names, line))) or " ")
-
-    def _say_outside(self) -> None:
+    def _say_outside(self, below: int, above: int) -> None:
         """How many voxels lie beyond either end of the view."""
-        main = self._model.main
-        low, high = self._box.viewRange()[0]
-        counts = (0, 0)
-        if main is not None and main.histogram.counts.any():
-            bars = main.histogram.rebin(low, high, MOST_BARS)
-            counts = bars.below, bars.above
-        for item, count, where, text in zip(self._edges, counts, (low, high), ("◂ {:,}", "{:,} ▸"), strict=True):
+        ends, texts = self._box.viewRange()[0], ("◂ {:,}", "{:,} ▸")
+        for item, count, where, text in zip(self._edges, (below, above), ends, texts, strict=True):
             item.setVisible(count > 0)
             if count:
                 item.setText(text.format(count), color=self._text)
@@ -400,7 +362,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
     def _on_range(self) -> None:
         low, high = self._box.viewRange()[0]
         self._axes["bottom"].setRange(low, high)
-        if self._model.content.before is not None and self._model.main is not None:
+        if self._model.compared:
             offset, factor = self._model.before_axis()
             self._axes["top"].setRange((low - offset) / factor, (high - offset) / factor)
         self._message.setPos((low + high) / 2, 0.55)
@@ -427,32 +389,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
     def export(self, path: str) -> None:
         """Save the plot as SVG or PNG, whichever the name ends with."""
-        size = self.viewport().size()
-        if path.lower().endswith(".svg"):
-            picture = QSvgGenerator()
-            picture.setFileName(path)
-            picture.setSize(size)
-            picture.setViewBox(QRectF(0, 0, size.width(), size.height()))
-            written = self._paint(picture)
-        else:
-            picture = QImage(2 * size, QImage.Format.Format_RGB32)
-            written = self._paint(picture) and picture.save(path)
-        if not written:
-            raise OSError(f"{path} could not be written. Choose a folder that exists and may be written to.")
-
-    def _paint(self, device) -> bool:
-        painter = QPainter()
-        if not painter.begin(device):
-            return False
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.fillRect(painter.viewport(), pg.mkColor(self._background))
-        self.render(painter)
-        return painter.end()
+        save_picture(self, path, self._background)
 
     def point_of(self, x: float, y: float):
         """Where in this widget a point of the plot lies; for tests and pictures."""
         return self.mapFromScene(self._box.mapViewToScene(QPointF(x, y)))
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
