@@ -192,7 +192,8 @@ def test_dragging_while_playing_through_z_and_turning_to_3d(qtbot, viewer, open_
 
 
 def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget, volume, monkeypatch):
-    monkeypatch.setattr(preview, "QUICK", 1000)
+    for name in ("QUICK", "MOMENT"):
+        monkeypatch.setattr(preview, name, 1000)
     monkeypatch.setattr(preview, "SAMPLE", 4000)
     source = viewer.add_image(volume, name="large")
     widget = open_widget("Adaptive equalization")
@@ -205,6 +206,21 @@ def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget,
     wait(qtbot, widget, lambda: "exact" in " ".join(said))
     assert said[0].startswith("approximate")
     np.testing.assert_array_equal(shown(widget).data[4], nx.equalize_adapthist(source).data[4])
+    # what is remembered needs no approximation
+    said.clear()
+    widget.clip_limit.value = 0.1
+    wait(qtbot, widget, lambda: "exact" in " ".join(said))
+    assert not said[0].startswith("approximate")
+    np.testing.assert_array_equal(shown(widget).data[4], nx.equalize_adapthist(source, clip_limit=0.1).data[4])
+    # a mask of which the sample holds nothing
+    cells = np.zeros(volume.shape, np.uint8)
+    cells[5, 7, 20:40] = 1
+    mask = viewer.add_labels(cells, name="cells")
+    widget.mask.value = mask
+    expected = nx.equalize_adapthist(source, clip_limit=0.1, mask=mask)
+    wait(qtbot, widget, lambda: np.array_equal(shown(widget).data[4], expected.data[4]))
+    widget.mask.value = None
+    widget.clip_limit.value = 0.01
     # in 3D a coarse picture first
     viewer.dims.ndisplay = 3
     coarse = shown(widget)._slice.image.raw
@@ -371,3 +387,51 @@ def test_wrong_parameters_are_said_and_show_nothing(qtbot, viewer, open_widget, 
     qtbot.waitUntil(lambda: "low" in widget.said.value)
     widget.low.value = 1
     wait(qtbot, widget, lambda: shown(widget) is not None)
+
+
+def eyes(viewer):
+    return {layer.name: layer.visible for layer in viewer.layers}
+
+
+def test_nothing_is_mixed_with_its_source(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei", blending="additive")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    name = "nuclei - gamma (preview)"
+    assert eyes(viewer) == {"nuclei": False, name: True}
+    # its eye switches between the two
+    shown(widget).visible = False
+    assert eyes(viewer) == {"nuclei": True, name: False}
+    shown(widget).visible = True
+    click(widget.looks.beside)
+    assert eyes(viewer) == {"nuclei": True, name: True}
+    click(widget.looks.beside)
+    assert eyes(viewer) == {"nuclei": False, name: True}
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    assert eyes(viewer) == {"nuclei": False, "nuclei - gamma": True}
+    # the next preview lies above the earlier result, and hides it
+    widget.gamma.value = 0.5
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    assert eyes(viewer) == {"nuclei": False, "nuclei - gamma": False, name: True}
+    click(widget.looks.live)
+    wait(qtbot, widget, lambda: shown(widget) is None)
+    assert eyes(viewer) == {"nuclei": False, "nuclei - gamma": True}
+    viewer.layers.remove("nuclei - gamma")
+    assert source.visible
+
+
+def test_in_3d_the_source_is_hidden_meanwhile(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    assert source.visible
+    viewer.dims.ndisplay = 3
+    assert not source.visible
+    wait(qtbot, widget)
+    viewer.dims.ndisplay = 2
+    assert source.visible
+    shown(widget).opacity = 0.5
+    assert not source.visible
+    viewer.layers.remove(shown(widget))
+    assert source.visible

@@ -9,6 +9,7 @@ from napari_exposure.core.blocks import Step
 from napari_exposure.core.memory import Memory
 from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.jobs import ActivityJob
+from napari_exposure.gui.stack import place
 from napari_exposure.source import Source
 
 
@@ -48,15 +49,10 @@ def apply_job(
     steps = source.steps(adjustment, mask, memory)
 
     def add(result, seconds):
-        layers = viewer.layers
-        if layer not in layers:
+        if layer not in viewer.layers:
             return
         new = source.result(*result, seconds=seconds, mask=mask)
-        selected, active = set(layers.selection), layers.selection.active
-        layers.insert(layers.index(layer) + 1, new)
-        # what was selected stays so: the source is the input if it is done again
-        layers.selection = selected
-        layers.selection.active = active
+        place(viewer, new, layer)
         show_source_on_key(new)
         done(new, seconds)
 

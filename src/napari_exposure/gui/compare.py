@@ -29,7 +29,9 @@ class SideBySide:
         self._viewer = viewer
         # how it was before, None while nothing is compared
         self._grid: dict | None = None
-        self._hidden: list = []
+        # which layers were visible before
+        self._visible: dict = {}
+        self._result = None
 
     @property
     def on(self) -> bool:
@@ -41,11 +43,14 @@ class SideBySide:
         grid = self._viewer.canvas.grid
         if not self.on:
             self._grid = {name: getattr(grid, name) for name in ("enabled", "shape", "stride")}
+        self._result = result
         for layer in self._viewer.layers:
-            if layer.visible and layer not in (source, result):
+            self._visible.setdefault(layer, layer.visible)
+            if layer not in (source, result):
                 layer.visible = False
-                self._hidden.append(layer)
-        source.visible = result.visible = True
+        # in this order: a result that appears hides its source
+        result.visible = True
+        source.visible = True
         # the lower one is placed first
         grid.stride, grid.shape = 1, (1, 2)
         if not grid.enabled:
@@ -56,11 +61,15 @@ class SideBySide:
         """As it was before."""
         if not self.on:
             return
-        grid, before, self._grid = self._viewer.canvas.grid, self._grid, None
-        for layer in self._hidden:
-            layer.visible = True
-        self._hidden = []
-        grid.stride, grid.shape = before["stride"], before["shape"]
-        if not before["enabled"]:
+        grid, looks, self._grid = self._viewer.canvas.grid, self._grid, None
+        grid.stride, grid.shape = looks["stride"], looks["shape"]
+        if not looks["enabled"]:
+            # here a result may hide its source by itself, and then knows of it
             grid.enabled = False
             self._viewer.reset_view()
+        there = self._result in self._viewer.layers
+        visible, self._visible, self._result = self._visible, {}, None
+        for layer, before in visible.items():
+            # without its result the source stays
+            if before or there:
+                layer.visible = before

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import numpy as np
 from qtpy.QtCore import QObject
 
 from napari_exposure.core import Adjustment
+from napari_exposure.core.adjustment import spatial_axes
 from napari_exposure.core.blocks import Step, Steps, changed
 from napari_exposure.core.jit import kernel_steps
 from napari_exposure.core.memory import Memory
@@ -18,10 +21,13 @@ from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
+from napari_exposure.gui.stack import place
 from napari_exposure.source import METADATA_KEY, Source, in_memory
 
-# voxels: a fit of more takes longer than 0.3 s, and is first made of a sample
+# voxels: a fit of more takes longer than 0.3 s, so that no preview begins by itself
 QUICK = 1 << 27
+# a pass over more takes longer than some ten milliseconds, so that a sample is shown meanwhile
+MOMENT = 1 << 24
 # of the sample, and of the coarse picture in 3D
 SAMPLE = 1 << 22
 
@@ -140,13 +146,22 @@ def volume_steps(data: PreviewData) -> Steps:
 
 
 def preview_steps(source: Source, adjustment: Adjustment, mask, memory: Memory) -> Steps:
-    """Fit; of a large volume first a sample, whose transform goes along with a step."""
-    spatial = 2 if adjustment.per == "plane" else min(len(source.shape), 3)
-    step = max(sampling(source.shape, spatial))
-    if step > 1 and (np.prod(source.shape) > QUICK or not in_memory(source.array)):
-        found = yield from _fitted(source.fit_steps(adjustment, mask, memory, step))
-        yield Step("fitting", 0.0, slow=True, partial=found)
-    return (yield from _fitted(source.fit_steps(adjustment, mask, memory)))
+    """Fit; where a large volume must be read, first a sample, whose transform goes along with a step."""
+    step = max(sampling(source.shape, spatial_axes(len(source.shape), adjustment.per)))
+    exact = _fitted(source.fit_steps(adjustment, mask, memory))
+    if step > 1 and (math.prod(source.shape) > MOMENT or not in_memory(source.array)):
+        with closing(exact):
+            try:
+                # no step where all is remembered
+                yield next(exact)
+            except StopIteration as end:
+                return end.value
+            # of a small mask the sample may hold nothing
+            with suppress(ValueError):
+                found = yield from _fitted(source.fit_steps(adjustment, mask, memory, step))
+                yield Step("fitting", 0.0, slow=True, partial=found)
+            return (yield from exact)
+    return (yield from exact)
 
 
 def _fitted(steps: Steps) -> Steps:
@@ -319,17 +334,18 @@ class Preview(QObject):
                 self.layer.refresh(extent=False, thumbnail=False, highlight=False)
         else:
             data = PreviewData(source.array, transform)
-            selected, active = set(layers.selection), layers.selection.active
+            active = layers.selection.active
             if self.layer is not None:
                 old, self.layer = self.layer, None
                 active = original if active == old else active
                 layers.remove(old)
+                layers.selection.active = active
             self.layer = source.result(data, transform, seconds=0, mask=mask)
             self.layer.name = f"{self.layer.name} (preview)"
             self.layer.metadata[METADATA_KEY]["preview"] = True
-            layers.insert(layers.index(original) + 1, self.layer)
-            layers.selection = {layer for layer in selected if layer in layers}
-            layers.selection.active = self.layer if active == original else active
+            place(self._viewer, self.layer, original)
+            if active == original:
+                layers.selection.active = self.layer
             show_source_on_key(self.layer)
             self._shown()
         if self._viewer.dims.ndisplay == 2:

@@ -1,0 +1,61 @@
+"""Where results go in the list of layers: above their source, and never mixed with it."""
+
+from __future__ import annotations
+
+from napari_exposure.gui.connections import Connections
+from napari_exposure.source import Origin
+
+# a layer that is blended like this hides what lies below it
+OPAQUE = ("opaque", "translucent", "translucent_no_depth")
+
+
+def family(viewer, source) -> list:
+    """A layer and what was made from it, in the order of the list."""
+
+    def made_of_it(layer):
+        origin = Origin.of(layer)
+        return origin is not None and origin.source() == source
+
+    return [layer for layer in viewer.layers if layer == source or made_of_it(layer)]
+
+
+def place(viewer, layer, source) -> None:
+    """Insert a result above its source and earlier results; what is selected stays so.
+
+    Where both would be seen at once (3D, additive blending, low opacity), the lower ones are hidden as long as
+    the result is shown.
+    """
+    layers = viewer.layers
+    selected, active = set(layers.selection), layers.selection.active
+    layers.insert(layers.index(family(viewer, source)[-1]) + 1, layer)
+    layers.selection = selected
+    layers.selection.active = active
+    hidden, connections = [], Connections()
+
+    def cover():
+        # from the top: hiding a result shows what that one has hidden
+        for other in reversed(family(viewer, source)):
+            if other.visible and other != layer:
+                other.visible = False
+                hidden.append(other)
+
+    def uncover():
+        while hidden:
+            other = hidden.pop()
+            if other in layers:
+                other.visible = True
+
+    def look(event=None):
+        mixed = viewer.dims.ndisplay == 3 or layer.blending not in OPAQUE or layer.opacity < 1
+        (cover if mixed and layer.visible and not grid.enabled else uncover)()
+
+    def on_removed(event):
+        if event.value == layer:
+            connections.drop()
+            uncover()
+
+    grid, events = viewer.canvas.grid, layer.events
+    connections.add(look, events.visible, events.blending, events.opacity, viewer.dims.events.ndisplay)
+    connections.add(look, grid.events.enabled)
+    connections.add(on_removed, layers.events.removed)
+    look()
