@@ -20,18 +20,8 @@ from napari_exposure.core.transform import Transform
 # the unit of layers whose voxel size nobody has set
 PIXEL = "px"
 METADATA_KEY = "napari_exposure"
-CARRIED = (
-    "scale",
-    "translate",
-    "rotate",
-    "shear",
-    "affine",
-    "units",
-    "axis_labels",
-    "colormap",
-    "blending",
-    "rendering",
-)
+PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+CARRIED = (*PLACEMENT, "colormap", "blending", "rendering")
 NOTE = "Adjusted intensities are for looking and segmenting, not for measuring intensity."
 
 
@@ -96,7 +86,7 @@ class Source:
         record = layer.metadata.get(METADATA_KEY)
         return cls(
             name=layer.name,
-            array=layer.data[0] if layer.multiscale else layer.data,
+            array=level_0(layer),
             rgb=layer.rgb,
             spacing=spacing,
             unit=unit,
@@ -252,11 +242,16 @@ def in_memory(array) -> bool:
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
+def level_0(layer):
+    """The layer's data; of a multiscale layer those of the highest resolution."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
 def mask_array(mask, source: Source):
     """The array of a Labels layer of the source's shape, or an error that names both."""
     if not isinstance(mask, napari.layers.Labels):
         raise TypeError(f"mask must be a Labels layer, got {type(mask).__name__}.")
-    array = mask.data[0] if mask.multiscale else mask.data
+    array = level_0(mask)
     if tuple(array.shape) != source.shape:
         raise ValueError(
             f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; "

@@ -281,7 +281,7 @@ def assert_tiles(volume, kernel_size, clip_limit=0.02, nbins=64, *, mask=None, i
         # a fit of its own has one index of the leading axes, a shared one has all of them
         chosen = [slice(at, at + 1) for at in group] or [slice(0, size) for size in volume.shape[:lead]]
         for tile in np.ndindex(fit.grid.shape):
-            box = (*chosen, *fit.box(tile))
+            box = (*chosen, *fit.grid.box(tile))
             times_counted[box] += 1
             values = volume[box][counted[box]].astype(np.float64)
             expected = reference.bin_counts(values, fit.lo, fit.hi, nbins)
@@ -360,8 +360,8 @@ def test_a_tile_of_nothing_counts_nothing():
     assert_tiles(volume, (3, 6, 6), mask=mask)
     fit = AdaptiveEqualization((3, 6, 6)).fit(volume, mask=mask).fits[()]
     tile = (0, 0, 1)
-    assert fit.box(tile) == (slice(0, 3), slice(0, 6), slice(6, 12))
-    assert not drain(fit.count_steps(Volume(volume, mask, box=fit.box(tile)))).any()
+    assert fit.grid.box(tile) == (slice(0, 3), slice(0, 6), slice(6, 12))
+    assert not drain(fit.count_steps(Volume(volume, mask, box=fit.grid.box(tile)))).any()
 
 
 def test_tiles_of_colours_count_the_value():
@@ -369,8 +369,8 @@ def test_tiles_of_colours_count_the_value():
     fit = AdaptiveEqualization((4, 6, 7), nbins=32, in_range="data").fit(colours, rgb=True).fits[()]
     value = colours.max(axis=-1)
     for tile in np.ndindex(fit.grid.shape):
-        counts = drain(fit.count_steps(Volume(colours, rgb=True, box=fit.box(tile))))
-        expected = reference.bin_counts(value[fit.box(tile)].astype(np.float64), fit.lo, fit.hi, 32)
+        counts = drain(fit.count_steps(Volume(colours, rgb=True, box=fit.grid.box(tile))))
+        expected = reference.bin_counts(value[fit.grid.box(tile)].astype(np.float64), fit.lo, fit.hi, 32)
         np.testing.assert_array_equal(counts, expected)
 
 
@@ -380,7 +380,7 @@ def test_boxes_lie_where_tiles_do():
     edges = [reference.tile_edges(*axis) for axis in ((7, 2), (11, 3), (13, 3))]
     assert fit.grid.shape == (2, 3, 3)
     for tile in np.ndindex(fit.grid.shape):
-        assert fit.box(tile) == tuple(slice(e[at], e[at + 1]) for e, at in zip(edges, tile, strict=True))
+        assert fit.grid.box(tile) == tuple(slice(e[at], e[at + 1]) for e, at in zip(edges, tile, strict=True))
 
 
 def test_the_function_of_a_tile_maps_its_centre():
@@ -389,7 +389,7 @@ def test_the_function_of_a_tile_maps_its_centre():
     transform = AdaptiveEqualization((3, 5, 5), nbins=16, output="float32", in_range=(0, 65536)).fit(volume)
     fit = transform.fits[()]
     for tile in ((0, 0, 0), (1, 2, 0), (2, 1, 1)):
-        centre = tuple((part.start + part.stop) // 2 for part in fit.box(tile))
+        centre = tuple((part.start + part.stop) // 2 for part in fit.grid.box(tile))
         for number, height in enumerate(fit.function(tile)[:-1]):
             # at the border of a bin, and at the centre of a tile, nothing is interpolated
             result = transform(np.full(shape, number * 4096, np.uint16))

@@ -4,9 +4,20 @@ import time
 
 import numpy as np
 import pytest
+from napari import settings
 from napari.utils.notifications import notification_manager
 
 from napari_exposure.core import blocks
+
+
+@pytest.fixture(autouse=True)
+def plugin_settings(tmp_path, monkeypatch):
+    """Settings of plugins in a folder of their own, for each test: widgets begin with their defaults."""
+    # as napari's fixture of this name does, but with the installed plugins
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "settings.yaml"))
+    settings._clear_plugin_settings_cache()
+    yield
+    settings._clear_plugin_settings_cache()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
+from napari.settings import get_plugin_settings
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget
@@ -151,28 +152,28 @@ def test_tiles_are_shown_in_the_unit_in_voxels_and_as_a_grid(viewer, open_widget
     viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
     widget = open_widget("Adaptive equalization")
     edge = widget.kernel_size
-    assert edge.label == "Tile edge (µm)"
+    assert edge.label == "Tile (µm)"
     # automatic: an eighth of the largest extent, of 12 x 2, 40 / 2 and 48 / 2 um
     assert edge.value is None
-    assert edge[1][2].value == pytest.approx(3)
-    assert "1.5 × 5.714 × 6 voxels a tile" in edge[2].value
-    assert "8 × 7 × 8 = 448 tiles" in edge[2].value
-    assert "1.5 planes deep" in edge[2].value
-    assert "voxels a bin" in edge[2].value
+    assert edge.edge.box.value == pytest.approx(3)
+    assert "1.5 × 5.714 × 6 voxels a tile" in edge[3].value
+    assert "8 × 7 × 8 = 448 tiles" in edge[3].value
+    assert "1.5 planes deep" in edge[3].value
+    assert "voxels a bin" in edge[3].value
     assert "voxel 2 × 0.5 × 0.5 µm" in widget.facts.value
-    type_into(edge[1][2], "12")
+    type_into(edge.edge.box, "12")
     assert edge.value == pytest.approx(12)
-    assert "2 × 2 × 2 = 8 tiles" in edge[2].value
-    assert "planes deep" not in edge[2].value
+    assert "2 × 2 × 2 = 8 tiles" in edge[3].value
+    assert "planes deep" not in edge[3].value
 
 
 def test_voxel_size_set_later_is_seen(viewer, open_widget, volume):
     layer = viewer.add_image(volume)
     widget = open_widget("Adaptive equalization")
-    assert widget.kernel_size.label == "Tile edge (px)"
+    assert widget.kernel_size.label == "Tile (px)"
     layer.scale = (2, 0.5, 0.5)
     layer.units = "um"
-    assert widget.kernel_size.label == "Tile edge (µm)"
+    assert widget.kernel_size.label == "Tile (µm)"
     assert "voxel 2 × 0.5 × 0.5 µm" in widget.facts.value
     layer.data = volume[:6]
     assert "6 × 40 × 48" in widget.facts.value
@@ -182,7 +183,7 @@ def test_one_tile_edge_for_each_axis(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
     widget = open_widget("Adaptive equalization")
     widget.kernel_size[0].value = "one for each axis"
-    for box, text in zip(widget.kernel_size[1], ("24", "10", "6"), strict=True):
+    for box, text in zip(widget.kernel_size[2], ("24", "10", "6"), strict=True):
         type_into(box, text)
     assert widget.kernel_size.value == pytest.approx((24, 10, 6))
     click(widget.buttons[0])
@@ -193,8 +194,8 @@ def test_one_tile_edge_for_each_axis(qtbot, viewer, open_widget, volume):
 def test_unknown_voxel_size_is_a_warning(viewer, open_widget, volume):
     viewer.add_image(volume)
     widget = open_widget("Adaptive equalization")
-    assert "No voxel size is known" in widget.kernel_size[2].value
-    assert widget.kernel_size.label == "Tile edge (px)"
+    assert "No voxel size is known" in widget.kernel_size[3].value
+    assert widget.kernel_size.label == "Tile (px)"
 
 
 @pytest.mark.parametrize(
@@ -367,7 +368,7 @@ def test_closed_widget_listens_no_more(viewer, open_widget, volume):
 def test_decimals_can_be_typed(viewer, open_widget, volume, text):
     viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
     widget = open_widget("Adaptive equalization")
-    type_into(widget.kernel_size[1][2], text)
+    type_into(widget.kernel_size.edge.box, text)
     assert widget.kernel_size.value == pytest.approx(float(text))
 
 
@@ -379,7 +380,7 @@ def test_one_edge_for_each_axis_follows_their_number(viewer, open_widget, volume
     assert len(widget.kernel_size.value) == 2
     widget.per.value = "dataset"
     assert len(widget.kernel_size.value) == 3
-    assert "tiles" in widget.kernel_size[2].value
+    assert "tiles" in widget.kernel_size[3].value
 
 
 def test_ranges_keep_what_was_typed(viewer, open_widget, volume):
@@ -431,3 +432,51 @@ def test_undo_is_removing_the_result(qtbot, viewer, open_widget, volume):
     assert list(viewer.layers) == [source]
     assert source.contrast_limits == limits
     assert source.visible
+
+
+def test_what_was_applied_last_is_remembered_for_the_next_volume(qtbot, viewer, open_widget, volume):
+    viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5))
+    widget = open_widget("Adaptive equalization")
+    first = widget.parameters()
+    chosen = {
+        "kernel_size": (4.0, 6.5, 8.0),
+        "clip_limit": 0.07,
+        "nbins": 64,
+        "in_range": "contrast_limits",
+        "per": "volume",
+        "ignore_zeros": True,
+    }
+    for name, value in chosen.items():
+        widget[name].value = value
+
+    def opened_again():
+        viewer.window.remove_dock_widget("all")
+        return open_widget("Adaptive equalization")
+
+    # only what was applied
+    widget = opened_again()
+    assert widget.parameters() == first
+    for name, value in chosen.items():
+        widget[name].value = value
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    widget = opened_again()
+    assert widget.parameters() == {**first, **chosen}
+    # each widget for itself
+    assert open_widget("Gamma").gamma.value == 1
+    kept = get_plugin_settings("napari-exposure")
+    assert '"nbins": 64' in kept.config_path.read_text().replace("\n    ", " ")
+    click(widget.buttons[2])
+    assert widget.parameters() == first
+    kept.widgets.remember = False
+    assert opened_again().parameters() == first
+
+
+@pytest.mark.parametrize(
+    "text", ["no JSON", "[]", '{"adjustment": "Gamma"}', '{"adjustment": "PercentileClip", "low": 400}']
+)
+def test_remembered_nonsense_is_said_and_not_used(open_widget, messages, text):
+    get_plugin_settings("napari-exposure").widgets.clip = text
+    widget = open_widget("Percentile clipping")
+    assert widget.low.value == 0.5
+    assert "remembered parameters of Percentile clipping cannot be read" in messages()[-1]

@@ -289,7 +289,7 @@ def test_source_and_result_side_by_side_and_back(qtbot, viewer, open_widget, vol
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    beside = widget.looks.beside
+    beside = widget.comparison.beside
     grid = viewer.canvas.grid
     before = grid.enabled, grid.shape, grid.stride
 
@@ -403,9 +403,9 @@ def test_nothing_is_mixed_with_its_source(qtbot, viewer, open_widget, volume):
     shown(widget).visible = False
     assert eyes(viewer) == {"nuclei": True, name: False}
     shown(widget).visible = True
-    click(widget.looks.beside)
+    click(widget.comparison.beside)
     assert eyes(viewer) == {"nuclei": True, name: True}
-    click(widget.looks.beside)
+    click(widget.comparison.beside)
     assert eyes(viewer) == {"nuclei": False, name: True}
     click(widget.buttons[0])
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)

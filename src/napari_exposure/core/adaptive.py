@@ -139,10 +139,6 @@ class TilesFit(Fit):
         axes = (TileAxis(n, axis.tiles, step) for n, axis, step in zip(shape, self.grid.axes, steps, strict=True))
         return replace(self, grid=replace(self.grid, axes=tuple(axes)))
 
-    def box(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
-        """Where a tile lies, in voxels."""
-        return tuple(slice(*map(int, axis.edges[at : at + 2])) for axis, at in zip(self.grid.axes, tile, strict=True))
-
     def function(self, tile: tuple[int, ...]) -> np.ndarray:
         """The function of one tile at the borders of its bins, from 0 to 1, shape (nbins + 1,)."""
         return self.tables[_three(tile, 0)]

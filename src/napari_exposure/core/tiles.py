@@ -89,6 +89,14 @@ class TileGrid:
         """Mean edge of a tile in voxels."""
         return tuple(axis.size / axis.tiles for axis in self.axes)
 
+    def at(self, voxel: tuple[int, ...]) -> tuple[int, ...]:
+        """The tile that counts a voxel."""
+        return tuple(int(axis.tile[place]) for axis, place in zip(self.axes, voxel, strict=True))
+
+    def box(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
+        """Where a tile lies, in voxels."""
+        return tuple(slice(*map(int, axis.edges[at : at + 2])) for axis, at in zip(self.axes, tile, strict=True))
+
     def warnings(self, nbins: int) -> list[str]:
         """What a user should know of these tiles before using them, a sentence each."""
         found = []

@@ -7,13 +7,12 @@ import html
 import weakref
 
 import napari.layers
+import numpy as np
 from magicgui import widgets
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from superqt.utils import qdebounced
 
 from napari_exposure import core
-from napari_exposure.core.adjustment import spatial_axes
-from napari_exposure.core.tiles import tile_grid
 from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.compare import KEY, SideBySide
 from napari_exposure.gui.connections import Connections
@@ -22,6 +21,7 @@ from napari_exposure.gui.editors import editor, text, times, warn
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import Preview, is_preview, is_quick
+from napari_exposure.gui.remembered import remember, remembered
 from napari_exposure.source import Origin, Source
 
 
@@ -29,6 +29,12 @@ class MaskBox(widgets.ComboBox):
     """Chooses a labels layer, or none."""
 
     null_string = "all voxels"
+
+
+def _row(*parts) -> widgets.Container:
+    row = widgets.Container(widgets=parts, layout="horizontal", labels=False)
+    row.margins = (0, 0, 0, 0)
+    return row
 
 
 class AdjustmentWidget(widgets.Container):
@@ -60,6 +66,11 @@ class AdjustmentWidget(widgets.Container):
         fields = sorted(dataclasses.fields(self.adjustment), key=lambda field: field.name in shared)
         self._editors = {field.name: editor(field, self.adjustment) for field in fields}
         self._editors["in_range"].limits = self._contrast_limits
+        try:
+            for name, value in remembered(self.adjustment).items():
+                self._editors[name].value = value
+        except ValueError as error:
+            show_warning(str(error))
         self._mask = MaskBox(
             name="mask",
             label="Count",
@@ -70,6 +81,7 @@ class AdjustmentWidget(widgets.Container):
         self._facts = text()
         self._apply = widgets.PushButton(text="Apply", tooltip="Make a new layer; the source stays as it is.")
         self._cancel = widgets.PushButton(text="Cancel", enabled=False)
+        self._defaults = widgets.PushButton(text="Defaults", tooltip="Set all parameters to what they are at first.")
         self._bar = widgets.ProgressBar(min=0, max=100, value=0)
         self._status = text()
         self._live = widgets.CheckBox(
@@ -83,11 +95,17 @@ class AdjustmentWidget(widgets.Container):
             enabled=False,
             tooltip=f"Source on the left, preview or result on the right. Or hold {KEY.upper()} to see the source.",
         )
+        self._linked = widgets.CheckBox(
+            name="linked",
+            text="Same contrast",
+            enabled=False,
+            tooltip="Side by side with the contrast limits of the source; those of both change together.",
+        )
         self._compared = SideBySide(napari_viewer)
         # the latest result, to compare when there is no preview
         self._result: weakref.ref | None = None
-        looks = widgets.Container(widgets=[self._live, self._beside], layout="horizontal", labels=False)
-        looks.margins = (0, 0, 0, 0)
+        looks = _row(self._live)
+        comparison = _row(self._beside, self._linked)
         # of one line and a fixed height: text that changes while a slider moves must not lay out the window again
         self._said = widgets.LineEdit()
         self._said.native.setReadOnly(True)
@@ -103,11 +121,11 @@ class AdjustmentWidget(widgets.Container):
         self._show = Paced(self._show_preview, self.native)
         # when the slider rests
         self._say = qdebounced(self._write, timeout=150)
-        buttons = widgets.Container(widgets=[self._apply, self._cancel], layout="horizontal", labels=False)
-        buttons.margins = (0, 0, 0, 0)
+        buttons = _row(self._apply, self._cancel, self._defaults)
         parts = {
             "facts": self._facts,
             "looks": looks,
+            "comparison": comparison,
             "said": self._said,
             "buttons": buttons,
             "bar": self._bar,
@@ -116,7 +134,7 @@ class AdjustmentWidget(widgets.Container):
         for name, widget in parts.items():
             widget.name, widget.label = name, ""
         settings = [self._layer, self._facts, *self._editors.values(), self._mask]
-        self.extend([*settings, looks, self._said, buttons, self._bar, self._status])
+        self.extend([*settings, looks, comparison, self._said, buttons, self._bar, self._status])
         # so that no label is cut off
         self.native.setMinimumWidth(320)
         keep = self._bar.native.sizePolicy()
@@ -125,16 +143,18 @@ class AdjustmentWidget(widgets.Container):
         self._bar.native.setVisible(False)
         self._apply.changed.connect(self.apply)
         self._cancel.changed.connect(self.cancel)
+        self._defaults.changed.connect(self._set_defaults)
         self._layer.changed.connect(self._watch)
         for widget in self._editors.values():
             widget.changed.connect(self._describe)
         for widget in (*self._editors.values(), self._mask):
             widget.changed.connect(lambda: self._show())
         self._live.changed.connect(self._on_live)
-        self._beside.changed.connect(self._compare)
+        for switch in (self._beside, self._linked):
+            switch.changed.connect(self._compare)
         # adding a layer makes others active for a moment
         self._follow = qdebounced(self._follow_active, timeout=50)
-        self._docked = Docked(self.native, self._connect, self._disconnect, lambda seen: self._show())
+        self._docked = Docked(self.native, self._connect, self._disconnect, self._seen)
         self.reset_choices()
         self._follow_active()
         self._watch()
@@ -145,6 +165,9 @@ class AdjustmentWidget(widgets.Container):
         self._of_viewer.add(self._on_removed, layers.events.removed)
         self._closed = False
         self._watch()
+
+    def _seen(self, seen: bool) -> None:
+        self._show()
 
     def _disconnect(self) -> None:
         self._closed = True
@@ -241,8 +264,11 @@ class AdjustmentWidget(widgets.Container):
         origin = None if result is None or result not in layers else Origin.of(result)
         there = not self._closed and origin is not None and origin.source() == source
         self._beside.enabled = there
+        # a contrast of integers says nothing about floats
+        alike = there and not source.rgb and np.dtype(source.dtype).newbyteorder("=") == result.dtype
+        self._linked.enabled = alike
         if there and self._beside.value:
-            self._compared.show(source, result)
+            self._compared.show(source, result, linked=alike and self._linked.value)
         else:
             self._compared.end()
 
@@ -254,6 +280,10 @@ class AdjustmentWidget(widgets.Container):
     def parameters(self) -> dict:
         """What the editors hold."""
         return {name: widget.value for name, widget in self._editors.items()}
+
+    def _set_defaults(self) -> None:
+        for field in dataclasses.fields(self.adjustment):
+            self._editors[field.name].value = field.default
 
     def _make(self, source: Source) -> core.Adjustment:
         values = self.parameters()
@@ -274,6 +304,7 @@ class AdjustmentWidget(widgets.Container):
             return
 
         def done(new, seconds):
+            remember(adjustment, **chosen)
             self._result = weakref.ref(new)
             # it comes again with the next turn of a knob
             self._show.cancel()
@@ -281,6 +312,8 @@ class AdjustmentWidget(widgets.Container):
             self._compare()
             self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s."
 
+        # of another volume they are others
+        chosen = {"in_range": "contrast_limits"} if self.parameters()["in_range"] == "contrast_limits" else {}
         try:
             adjustment = self._make(Source.of(layer))
             memory = self._preview.memory_of(layer, mask)
@@ -336,16 +369,3 @@ class HistogramEqualizationWidget(AdjustmentWidget):
     """Layers > Filter > Exposure > Histogram equalization."""
 
     adjustment = core.HistogramEqualization
-
-
-class AdaptiveEqualizationWidget(AdjustmentWidget):
-    """Layers > Filter > Exposure > Adaptive equalization; shows the tiles in the layer's unit and in voxels."""
-
-    adjustment = core.AdaptiveEqualization
-
-    def _describe_parameters(self, source):
-        edge = self._editors["kernel_size"]
-        spatial = spatial_axes(len(source.shape), self._editors["per"].value)
-        edge.set_axes(spatial)
-        grid = tile_grid(source.shape[-spatial:], edge.value, source.spacing_along(spatial))
-        edge.show_grid(grid, source.unit, self._editors["nbins"].value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from napari_exposure.source import unwrapped
+
 # while it is held on a selected result, the source shows instead
 KEY = "b"
 
@@ -32,14 +34,20 @@ class SideBySide:
         # which layers were visible before
         self._visible: dict = {}
         self._result = None
+        # two layers of which one contrast holds for both, and what that of the result was
+        self._linked: tuple | None = None
+        self._limits: tuple[float, float] | None = None
 
     @property
     def on(self) -> bool:
         """Whether two layers are being compared."""
         return self._grid is not None
 
-    def show(self, source, result) -> None:
-        """Source on the left, result on the right, nothing else; asked again, the others stay hidden."""
+    def show(self, source, result, linked: bool = False) -> None:
+        """Source on the left, result on the right, nothing else; asked again, the others stay hidden.
+
+        With `linked` both have the contrast limits of the source, and keep those of each other.
+        """
         grid = self._viewer.canvas.grid
         if not self.on:
             self._grid = {name: getattr(grid, name) for name in ("enabled", "shape", "stride")}
@@ -56,11 +64,28 @@ class SideBySide:
         if not grid.enabled:
             grid.enabled = True
             self._viewer.reset_view()
+        self._link((source, result) if linked else None)
+
+    def _link(self, pair: tuple | None) -> None:
+        """Link the contrast limits of two layers, or of none."""
+        if pair == self._linked:
+            return
+        layers, limits = self._viewer.layers, ("contrast_limits",)
+        if self._linked is not None:
+            layers.unlink_layers(map(unwrapped, self._linked), limits)
+            self._linked[1].contrast_limits = self._limits
+        self._linked = pair
+        if pair is not None:
+            source, result = pair
+            self._limits = result.contrast_limits
+            result.contrast_limits = source.contrast_limits
+            layers.link_layers([unwrapped(layer) for layer in pair], limits)
 
     def end(self) -> None:
         """As it was before."""
         if not self.on:
             return
+        self._link(None)
         grid, looks, self._grid = self._viewer.canvas.grid, self._grid, None
         grid.stride, grid.shape = looks["stride"], looks["shape"]
         if not looks["enabled"]:

@@ -107,93 +107,6 @@ class InRangeEdit(widgets.Container):
             self._mode.value = mode
 
 
-AUTOMATIC, SAME, EACH = "automatic", "same on every axis", "one for each axis"
-
-
-class TileEdgeEdit(widgets.Container):
-    """The edge of a tile in the layer's unit: automatic, one number, or one for each axis."""
-
-    def __init__(self, value=None, **options):
-        self._mode = widgets.ComboBox(
-            choices=[AUTOMATIC, SAME, EACH],
-            tooltip="automatic: an eighth of the largest extent of the volume",
-        )
-        self._boxes = [widgets.FloatSpinBox(name=axis) for axis in "zyx"]
-        # before any container hears of it: what it asks for then is right
-        for box in self._boxes:
-            box.changed.connect(self._on_edit)
-        row = widgets.Container(widgets=self._boxes, layout="horizontal", labels=False)
-        row.margins = (0, 0, 0, 0)
-        self._text = text()
-        super().__init__(widgets=[self._mode, row, self._text], labels=False, **options)
-        self.margins = (0, 0, 0, 0)
-        self._axes = 3
-        self._mode.changed.connect(self._arrange)
-        self._arrange()
-
-    def set_axes(self, axes: int) -> None:
-        """Have as many edges as there are spatial axes."""
-        if axes != self._axes:
-            self._axes = axes
-            self._arrange()
-
-    def show_grid(self, grid: TileGrid, unit: str, nbins: int) -> None:
-        """Show the edges that "automatic" gives, and what the tiles are."""
-        self.label = f"Tile edge ({unit})"
-        boxes = self._boxes[3 - self._axes :]
-        largest = max(axis.size * step for axis, step in zip(grid.axes, grid.spacing, strict=True))
-        for box, edge in zip(boxes, grid.kernel_size, strict=True):
-            with box.changed.blocked():
-                box.tooltip = f"Edge along {box.name} in {unit}"
-                # only what differs: setting them rewrites the number that is being typed
-                for option, wanted in (("max", 1000 * largest), ("step", _nice(min(grid.spacing)))):
-                    if not math.isclose(getattr(box, option) or 0, wanted, rel_tol=1e-6):
-                        setattr(box, option, wanted)
-                if self._mode.value == AUTOMATIC:
-                    box.value = edge
-        warnings = grid.warnings(nbins)
-        if unit == PIXEL:
-            warnings.insert(0, "No voxel size is known: the edge is in pixels. Set layer.scale and layer.units.")
-        lines = [
-            f"{times(grid.voxels)} voxels a tile",
-            f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles",
-            *map(warn, warnings),
-        ]
-        self._text.value = "<br>".join(lines)
-
-    def _on_edit(self):
-        # typing a number means it
-        if self._mode.value == AUTOMATIC:
-            self._mode.value = SAME
-
-    def _arrange(self):
-        each = self._mode.value == EACH
-        for number, box in enumerate(self._boxes):
-            box.visible = number == 2 or (each and number >= 3 - self._axes)
-
-    @property
-    def value(self):
-        """As AdaptiveEqualization takes it."""
-        if self._mode.value == AUTOMATIC:
-            return None
-        if self._mode.value == SAME:
-            return self._boxes[2].value
-        return tuple(box.value for box in self._boxes[3 - self._axes :])
-
-    @value.setter
-    def value(self, value) -> None:
-        if value is None:
-            self._mode.value = AUTOMATIC
-            return
-        each = isinstance(value, tuple)
-        edges = value if each else (value,)
-        for box, edge in zip(self._boxes[3 - len(edges) :], edges, strict=True):
-            # it may be more than the largest of the layer that was there before
-            box.max = max(box.max, edge)
-            box.value = edge
-        self._mode.value = EACH if each else SAME
-
-
 class SliderEdit(widgets.Container):
     """A number with a slider for the values that are usual; any other in the limits can be typed.
 
@@ -212,7 +125,7 @@ class SliderEdit(widgets.Container):
     FINE = 500
 
     def __init__(self, value, slider, min, max, step, top=None, tooltip="", **options):
-        self._ends, self._top = slider, top
+        self._ends, self._top = tuple(slider), top
         self._slider = widgets.Slider(min=0, max=self.FINE, readout=False, tooltip=tooltip)
         self.box = widgets.FloatSpinBox(value=value, min=min, max=max, step=step, tooltip=tooltip)
         self._place()
@@ -225,6 +138,16 @@ class SliderEdit(widgets.Container):
         self.margins = (0, 0, 0, 0)
         self.box.max_width = 110
         self.min, self.max, self.step = min, max, step
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the most that the slider gives."""
+        return self._ends
+
+    @ends.setter
+    def ends(self, ends: tuple[float, float]) -> None:
+        self._ends = ends
+        self._place()
 
     def _on_slide(self) -> None:
         first, last = self._ends
@@ -249,6 +172,103 @@ class SliderEdit(widgets.Container):
     @value.setter
     def value(self, value: float) -> None:
         self.box.value = value
+
+
+AUTOMATIC, SAME, EACH = "automatic", "same on every axis", "one for each axis"
+
+
+class TileEdgeEdit(widgets.Container):
+    """The edge of a tile in the layer's unit: automatic, one number, or one for each axis."""
+
+    def __init__(self, value=None, **options):
+        self._mode = widgets.ComboBox(
+            choices=[AUTOMATIC, SAME, EACH],
+            tooltip="automatic: an eighth of the largest extent of the volume",
+        )
+        self._edge = SliderEdit(1.0, slider=(0.1, 100.0), min=0.0001, max=1e9, step=0.1, name="edge")
+        self._boxes = [widgets.FloatSpinBox(name=axis) for axis in "zyx"]
+        # before any container hears of it: what it asks for then is right
+        self._edge.changed.connect(self._on_edit)
+        row = widgets.Container(widgets=self._boxes, layout="horizontal", labels=False)
+        row.margins = (0, 0, 0, 0)
+        self._row = row
+        self._text = text()
+        super().__init__(widgets=[self._mode, self._edge, row, self._text], labels=False, **options)
+        self.margins = (0, 0, 0, 0)
+        self._axes = 3
+        self._mode.changed.connect(self._arrange)
+        self._arrange()
+
+    def set_axes(self, axes: int) -> None:
+        """Have as many edges as there are spatial axes."""
+        if axes != self._axes:
+            self._axes = axes
+            self._arrange()
+
+    def show_grid(self, grid: TileGrid, unit: str, nbins: int) -> None:
+        """Show what the tiles are; the edges that are not chosen now follow those that are."""
+        self.label = f"Tile ({unit})"
+        mode, boxes = self._mode.value, self._boxes[3 - self._axes :]
+        largest = max(axis.size * step for axis, step in zip(grid.axes, grid.spacing, strict=True))
+        least = 2 * min(grid.spacing)
+        self._edge.ends = least, max(largest, 2 * least)
+        follow = [] if mode == EACH else list(zip(boxes, grid.kernel_size, strict=True))
+        if mode == AUTOMATIC:
+            follow.append((self._edge, grid.kernel_size[-1]))
+        for box in (self._edge.box, *boxes):
+            with box.changed.blocked():
+                # only what differs: setting them rewrites the number that is being typed
+                for option, wanted in (("max", 1000 * largest), ("step", _nice(min(grid.spacing)))):
+                    if not math.isclose(getattr(box, option) or 0, wanted, rel_tol=1e-6):
+                        setattr(box, option, wanted)
+        for box, edge in follow:
+            with box.changed.blocked():
+                box.value = edge
+        for box in boxes:
+            box.tooltip = f"Edge along {box.name} in {unit}"
+        warnings = grid.warnings(nbins)
+        if unit == PIXEL:
+            warnings.insert(0, "No voxel size is known: the edge is in pixels. Set layer.scale and layer.units.")
+        lines = [
+            f"{times(grid.voxels)} voxels a tile",
+            f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles",
+            *map(warn, warnings),
+        ]
+        self._text.value = "<br>".join(lines)
+
+    def _on_edit(self):
+        # choosing a number means it
+        if self._mode.value == AUTOMATIC:
+            self._mode.value = SAME
+
+    def _arrange(self):
+        each = self._mode.value == EACH
+        self._edge.visible, self._row.visible = not each, each
+        for number, box in enumerate(self._boxes):
+            box.visible = each and number >= 3 - self._axes
+
+    @property
+    def value(self):
+        """As AdaptiveEqualization takes it."""
+        if self._mode.value == AUTOMATIC:
+            return None
+        if self._mode.value == SAME:
+            return self._edge.value
+        return tuple(box.value for box in self._boxes[3 - self._axes :])
+
+    @value.setter
+    def value(self, value) -> None:
+        if value is None:
+            self._mode.value = AUTOMATIC
+            return
+        each = isinstance(value, tuple)
+        # first: edges that are not chosen follow others
+        self._mode.value = EACH if each else SAME
+        boxes = self._boxes[3 - len(value) :] if each else [self._edge.box]
+        for box, edge in zip(boxes, value if each else (value,), strict=True):
+            # it may be more than the largest of the layer that was there before
+            box.max = max(box.max, edge)
+            box.value = edge
 
 
 def _nice(number: float) -> float:

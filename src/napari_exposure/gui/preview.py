@@ -22,7 +22,7 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.stack import place
-from napari_exposure.source import METADATA_KEY, Source, in_memory
+from napari_exposure.source import METADATA_KEY, PLACEMENT, Source, in_memory
 
 # voxels: a fit of more takes longer than 0.3 s, so that no preview begins by itself
 QUICK = 1 << 27
@@ -52,7 +52,8 @@ class PreviewData:
 
     def fits(self, array, transform: Transform) -> bool:
         """Whether another transform can take the place of this one."""
-        return array is self.array and transform.out_dtype == self.dtype and transform.shape == self.transform.shape
+        looks = [(each.out_dtype, each.out_range, each.shape) for each in (transform, self.transform)]
+        return array is self.array and looks[0] == looks[1]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -277,6 +278,8 @@ class Preview(QObject):
         self.memory.forget()
         self._mask = mask
         self._edits.watch(layer, mask)
+        for name in PLACEMENT:
+            self._of_viewer.add(self._on_placement, getattr(layer.events, name))
         self._of_viewer.add(self._on_removed, self._viewer.layers.events.removed)
         self._of_viewer.add(self._on_removing, self._viewer.layers.events.removing)
         self._of_viewer.add(self._on_dims, self._viewer.dims.events.ndisplay)
@@ -304,6 +307,12 @@ class Preview(QObject):
             self.remove()
             self._gone()
 
+    def _on_placement(self, event) -> None:
+        if self.layer is not None:
+            setattr(self.layer, event.type, getattr(self._source.layer(), event.type))
+        # tiles are of a physical size
+        self._edited()
+
     def _on_removing(self, event) -> None:
         # before the source goes: nothing is above a layer that is not there
         if self._source is not None and self._viewer.layers[event.index] == self._source.layer():
@@ -325,9 +334,6 @@ class Preview(QObject):
             data = self.layer.data
             data.transform = transform
             source.mark(self.layer, transform, mask)
-            limits = transform.out_range
-            if not source.rgb and tuple(self.layer.contrast_limits_range) != limits and limits[0] < limits[1]:
-                self.layer.contrast_limits = self.layer.contrast_limits_range = limits
             if self._viewer.dims.ndisplay == 2 or data.volume is None:
                 # in 3D the old picture stays until the new one is ready
                 data.volume = None

@@ -12,13 +12,14 @@ from superqt.utils import qdebounced
 
 from napari_exposure.core.blocks import Step, Steps
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.cursor import voxel_under
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.model import Content, Display, HistogramModel
-from napari_exposure.gui.histogram.tile import group_of, tile_of, tile_steps, tiles_fit, voxel_under
+from napari_exposure.gui.histogram.tile import group_of, tile_steps, tiles_fit
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
-from napari_exposure.source import Origin
+from napari_exposure.source import Origin, level_0
 
 NOTHING = "Select an image layer, or choose File > Open Sample > napari-exposure."
 
@@ -260,7 +261,7 @@ class Counter(QObject):
         source = None if origin is None else origin.source()
         if source is None or source not in self._viewer.layers:
             return None
-        data, transform = source.data[0] if source.multiscale else source.data, origin.transform
+        data, transform = level_0(source), origin.transform
         shape = tuple(data.shape[:-1] if source.rgb else data.shape)
         same = shape == transform.shape and np.dtype(data.dtype).newbyteorder("=") == transform.dtype
         return source if same else None
@@ -304,7 +305,7 @@ class Counter(QObject):
         if voxel is None:
             self._show_tile(None, None)
             return
-        at = layer, group_of(origin, voxel), tile_of(tiles_fit(origin, voxel), voxel)
+        at = layer, group_of(origin, voxel), tiles_fit(origin, voxel).grid.at(voxel[-origin.transform.spatial :])
         if at != self._tile_at:
             self._tile_at = at
             self._start(

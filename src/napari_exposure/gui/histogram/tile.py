@@ -9,7 +9,7 @@ import numpy as np
 from napari_exposure.core.adaptive import TilesFit, clip_height, clip_histograms
 from napari_exposure.core.blocks import Steps, Volume
 from napari_exposure.gui.histogram.survey import axis_names
-from napari_exposure.source import Origin, Source, in_memory, mask_array
+from napari_exposure.source import Origin, Source, mask_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,38 +52,13 @@ def group_of(origin: Origin, voxel: tuple[int, ...]) -> tuple[int, ...]:
     return () if () in origin.transform.fits else voxel[: len(voxel) - origin.transform.spatial]
 
 
-def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:
-    """The voxel under the cursor: in 3D the brightest along the line of sight; None beside the layer."""
-    shape = layer.data.shape[:-1] if layer.rgb else layer.data.shape
-    position = viewer.cursor.position
-    if viewer.dims.ndisplay == 2:
-        voxel = np.round(layer.world_to_data(position)).astype(int)
-    else:
-        displayed = list(viewer.dims.displayed)
-        start, end = layer.get_ray_intersections(
-            position, viewer.scene.camera.calculate_nd_view_direction(viewer.dims.ndim, displayed), displayed
-        )
-        if start is None or end is None:
-            return None
-        line = np.linspace(start, end, 2 * max(shape))
-        places = np.clip(np.round(line).astype(int), 0, np.array(shape) - 1)
-        voxel = places[np.argmax(np.asarray((layer if in_memory(layer.data) else source).data[tuple(places.T)]))]
-    inside = all(0 <= at < size for at, size in zip(voxel, shape, strict=True))
-    return tuple(voxel.tolist()) if inside else None
-
-
-def tile_of(fit: TilesFit, voxel: tuple[int, ...]) -> tuple[int, ...]:
-    """The tile that counts a voxel."""
-    spatial = voxel[len(voxel) - len(fit.grid.axes) :]
-    return tuple(int(axis.tile[at]) for axis, at in zip(fit.grid.axes, spatial, strict=True))
-
-
 def tile_steps(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Steps:
     """Count the tile of a voxel in the layer that was adjusted; the generator returns a `Tile`."""
     source = Source.of(source_layer)
     transform = origin.transform
     fit = tiles_fit(origin, voxel)
-    tile = tile_of(fit, voxel)
+    tile = fit.grid.at(voxel[-transform.spatial :])
+    inside = fit.grid.box(tile)
     mask = None if origin.mask is None else origin.mask()
     counted = None if mask is None else mask_array(mask, source)
     lead = len(voxel) - transform.spatial
@@ -91,17 +66,15 @@ def tile_steps(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Steps:
     box = tuple(
         slice(0, size) if shared else slice(at, at + 1) for at, size in zip(voxel[:lead], source.shape, strict=False)
     )
-    volume = Volume(source.array, counted, transform.adjustment.ignore_zeros, source.rgb, box=box + fit.box(tile))
+    volume = Volume(source.array, counted, transform.adjustment.ignore_zeros, source.rgb, box=box + inside)
     counts = yield from fit.count_steps(volume)
     nbins = len(counts)
     limit = transform.adjustment.clip_limit
     n = counts.sum()
     step = source.spacing[lead:]
     names = axis_names(source_layer, len(voxel))[lead:]
-    size = " × ".join(f"{(part.stop - part.start) * unit:.3g}" for part, unit in zip(fit.box(tile), step, strict=True))
-    place = ", ".join(
-        f"{name} {part.start * unit:.3g}" for name, part, unit in zip(names, fit.box(tile), step, strict=True)
-    )
+    size = " × ".join(f"{(part.stop - part.start) * unit:.3g}" for part, unit in zip(inside, step, strict=True))
+    place = ", ".join(f"{name} {part.start * unit:.3g}" for name, part, unit in zip(names, inside, step, strict=True))
     of = " × ".join(map(str, fit.grid.shape))
     return Tile(
         counts,

@@ -1,0 +1,51 @@
+"""The parameters applied last, kept in napari's settings of this plugin for the next volume."""
+
+from __future__ import annotations
+
+import json
+
+from napari.settings import get_plugin_settings
+
+from napari_exposure.core import Adjustment
+
+
+def _settings():
+    """What napari.yaml declares under `configurations`; None where napari does not know the plugin."""
+    try:
+        return get_plugin_settings("napari-exposure").widgets
+    except KeyError:
+        return None
+
+
+def remember(adjustment: Adjustment, **chosen) -> None:
+    """Keep the parameters of an adjustment; `chosen` replaces some by what the user chose."""
+    settings = _settings()
+    if settings is not None and settings.remember:
+        setattr(settings, adjustment.short_name, json.dumps({**adjustment.to_dict(), **chosen}))
+
+
+def remembered(adjustment: type[Adjustment]) -> dict:
+    """The parameters that were applied last, or none.
+
+    Raises
+    ------
+    ValueError
+        If somebody wrote something else into the settings; the sentence says what.
+    """
+    settings = _settings()
+    text = "" if settings is None or not settings.remember else getattr(settings, adjustment.short_name)
+    if not text:
+        return {}
+    try:
+        plain = json.loads(text)
+        limits = plain.get("in_range") == "contrast_limits"
+        found = Adjustment.from_dict({**plain, "in_range": "data"} if limits else plain)
+        if type(found) is not adjustment:
+            raise ValueError(f"it holds {type(found).__name__}")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The remembered parameters of {adjustment.title} cannot be read ({error}); it begins with its defaults. "
+            "Apply once, or clear its line under Preferences > napari-exposure."
+        ) from None
+    parameters = {name: getattr(found, name) for name in plain if name != "adjustment"}
+    return {**parameters, "in_range": "contrast_limits"} if limits else parameters
