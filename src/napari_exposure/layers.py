@@ -50,7 +50,7 @@ def adjust_gamma(
     Parameters
     ----------
     layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale (its level 0).  Not changed.
+        2D to 5D, RGB, or multiscale: fitted on level 0, the result has the same levels.  Not changed.
     gamma, gain : float
         Greater than 0.
     in_range : "data", "dtype", "contrast_limits", (low, high) or Percentiles
@@ -107,7 +107,7 @@ def clip_percentiles(
     Parameters
     ----------
     layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale (its level 0).  Not changed.
+        2D to 5D, RGB, or multiscale: fitted on level 0, the result has the same levels.  Not changed.
     low, high : float
         Percentiles, 0 <= low < high <= 100.
     in_range : "data", "dtype", "contrast_limits", (low, high) or Percentiles
@@ -169,7 +169,7 @@ def equalize_hist(
     Parameters
     ----------
     layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale (its level 0).  Not changed.
+        2D to 5D, RGB, or multiscale: fitted on level 0, the result has the same levels.  Not changed.
     nbins : int
         Bins for floats and 32-bit integers; other integers use every grey level.
     method : "cdf" or "rank"
@@ -236,7 +236,7 @@ def equalize_adapthist(
     Parameters
     ----------
     layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale (its level 0).  Not changed.
+        2D to 5D, RGB, or multiscale: fitted on level 0, the result has the same levels.  Not changed.
     kernel_size : float, sequence of float or None
         Edge of a tile in the unit of the layer's spatial axes (``layer.units``): a number is the same
         physical edge on every axis, a sequence has one for each spatial axis, None is an eighth of the

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_exposure import core
 from napari_exposure.core.adjustment import adjust_steps, spatial_axes
-from napari_exposure.core.blocks import Steps, Volume
+from napari_exposure.core.blocks import Steps, Volume, share
 from napari_exposure.core.intensity import check_dtype
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import Transform
@@ -34,6 +34,8 @@ class Source:
     name : str
     array : array-like
         The layer's data; of a multiscale layer level 0.
+    levels : tuple of array-like
+        The coarser levels of a multiscale layer.
     rgb : bool
     spacing : tuple of float
         Size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
@@ -50,6 +52,7 @@ class Source:
 
     name: str
     array: object
+    levels: tuple
     rgb: bool
     spacing: tuple[float, ...]
     unit: str
@@ -87,6 +90,7 @@ class Source:
         return cls(
             name=layer.name,
             array=level_0(layer),
+            levels=tuple(layer.data[1:]) if layer.multiscale else (),
             rgb=layer.rgb,
             spacing=spacing,
             unit=unit,
@@ -101,7 +105,19 @@ class Source:
 
         What does not fit raises when the generator is made, not when it runs.
         """
-        return self._named(adjust_steps(adjustment, *self._checked(adjustment, mask, memory)))
+        return self._named(self._steps(adjustment, *self._checked(adjustment, mask, memory)))
+
+    def _steps(self, adjustment, volume, spacing):
+        data, transform = yield from adjust_steps(adjustment, volume, spacing)
+        coarser = []
+        for array, level in zip(self.levels, self.at_levels(transform)[1:], strict=True):
+            coarser.append((yield from share(level.apply_steps(array), 1, 1)))
+        return [data, *coarser] if coarser else data, transform
+
+    def at_levels(self, transform: Transform) -> list[Transform]:
+        """A transform of this layer for each of its levels."""
+        shapes = (level.shape[:-1] if self.rgb else level.shape for level in self.levels)
+        return [transform, *(transform.at_level(tuple(shape)) for shape in shapes)]
 
     def fit_steps(self, adjustment: core.Adjustment, mask=None, memory: Memory | None = None, step: int = 1) -> Steps:
         """The fit alone; the generator returns a Transform.
@@ -154,8 +170,11 @@ class Source:
         with self._naming():
             return (yield from steps)
 
-    def result(self, data: np.ndarray, transform: Transform, *, seconds: float, mask=None) -> napari.layers.Image:
-        """The new layer: placed and shown like the source, with contrast limits and a record of its own."""
+    def result(self, data, transform: Transform, *, seconds: float, mask=None) -> napari.layers.Image:
+        """The new layer: placed and shown like the source, with contrast limits and a record of its own.
+
+        `data` is an array, or a list with one for each level.
+        """
         adjustment = transform.adjustment
         step = {
             **adjustment.to_dict(),
@@ -174,7 +193,8 @@ class Source:
         low, high = transform.out_range
         if not self.rgb:
             carried["contrast_limits"] = (low, high if high > low else low + 1)
-        layer = napari.layers.Image(data, name=f"{self.name} - {adjustment.short_name}", rgb=self.rgb, **carried)
+        name = f"{self.name} - {adjustment.short_name}"
+        layer = napari.layers.Image(data, name=name, rgb=self.rgb, multiscale=isinstance(data, list), **carried)
         self.mark(layer, transform, mask)
         return layer
 

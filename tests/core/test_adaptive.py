@@ -427,3 +427,27 @@ def test_real_volume_equals_the_reference(nuclei):
     # a part that the slow reference can do, at the true voxel size
     volume = nuclei[20:40, 100:148, 60:132]
     assert_like_reference(volume, 5.2, spacing=(0.29, 0.26, 0.26))
+
+
+def test_a_coarser_level_is_mapped_by_the_tiles_of_the_fitted_one():
+    # each voxel of the level is eight equal ones of the whole: it gets the function in their middle, their mean
+    level = np.random.default_rng(5).gamma(2, 300, (8, 16, 16)).astype(np.uint16)
+    volume = level.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    transform = AdaptiveEqualization(8.0, output="float32").fit(volume)
+    assert transform.fits[()].grid.shape == (2, 4, 4)
+    whole = transform.apply(volume).astype(np.float64)
+    expected = whole.reshape(8, 2, 16, 2, 16, 2).mean(axis=(1, 3, 5))
+    coarse = transform.at_level(level.shape)
+    np.testing.assert_allclose(coarse.apply(level), expected, atol=1e-6)
+    block = coarse(level[2:5, 3:], (2, 3, 0))
+    np.testing.assert_array_equal(block, coarse.apply(level)[2:5, 3:])
+    # sizes that do not divide, down to one voxel
+    for shape in [(3, 5, 7), (1, 1, 1), (16, 32, 31)]:
+        assert np.isfinite(transform.at_level(shape).apply(np.ones(shape, np.uint16))).all()
+
+
+def test_planes_of_a_coarser_level_have_the_fit_of_their_middle():
+    volume = np.random.default_rng(6).integers(0, 255, (7, 12, 12), dtype=np.uint8)
+    transform = AdaptiveEqualization(4.0, per="plane").fit(volume)
+    level = transform.at_level((3, 12, 12)).apply(volume[[1, 3, 5]])
+    np.testing.assert_array_equal(level, transform.apply(volume)[[1, 3, 5]])

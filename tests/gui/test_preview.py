@@ -435,3 +435,30 @@ def test_in_3d_the_source_is_hidden_meanwhile(qtbot, viewer, open_widget, volume
     assert not source.visible
     viewer.layers.remove(shown(widget))
     assert source.visible
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_a_pyramid_each_level_is_previewed(qtbot, viewer, open_widget, volume, name):
+    levels = [volume, volume[:, ::2, ::2].copy()]
+    source = viewer.add_image(levels, multiscale=True, name="pyramid", contrast_limits=(0, 3000))
+    widget = open_widget(name)
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    parameter, value, verb = NAMES[name]
+    old = shown(widget).data[0].transform
+    widget[parameter].value = value
+    wait(qtbot, widget, lambda: shown(widget).data[0].transform is not old)
+    expected = verb(source, **{parameter: value})
+    layer = shown(widget)
+    assert layer.multiscale
+    assert layer not in widget.layer.choices
+    for level, result in zip(layer.data, expected.data, strict=True):
+        np.testing.assert_array_equal(level[5], result[5])
+    viewer.dims.ndisplay = 3
+    wait(qtbot, widget, lambda: np.array_equal(shown(widget)._slice.image.raw, expected.data[1]))
+    viewer.dims.ndisplay = 2
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    result = viewer.layers[1]
+    assert [layer.name for layer in viewer.layers] == ["pyramid", expected.name]
+    for level, wanted in zip(result.data, expected.data, strict=True):
+        np.testing.assert_array_equal(level, wanted)

@@ -147,11 +147,17 @@ def test_rgb_layer_stays_rgb():
     np.testing.assert_array_equal(result.data, core.adjust_gamma(data, 0.5, rgb=True))
 
 
-def test_multiscale_layer_gives_its_level_0(volume):
+def test_multiscale_layer_gives_its_levels(volume):
     layer = Image([volume, volume[:, ::2, ::2]], multiscale=True, scale=(2, 0.5, 0.5))
     result = nx.adjust_gamma(layer, 0.5)
-    np.testing.assert_array_equal(result.data, core.adjust_gamma(volume, 0.5))
+    assert result.multiscale
+    np.testing.assert_array_equal(result.data[0], core.adjust_gamma(volume, 0.5))
+    np.testing.assert_array_equal(result.data[1], core.adjust_gamma(volume, 0.5)[:, ::2, ::2])
     np.testing.assert_allclose(result.scale, (2, 0.5, 0.5))
+    # planes that have fits of their own, on a level that has fewer of them
+    pyramid = Image([volume, volume[1::3, ::2, ::2]], multiscale=True)
+    planes = nx.equalize_hist(pyramid, per="plane")
+    np.testing.assert_array_equal(planes.data[1], planes.data[0][1::3, ::2, ::2])
 
 
 @pytest.mark.filterwarnings("ignore:Gamma. The volume has only one intensity")

@@ -139,6 +139,10 @@ class TilesFit(Fit):
         axes = (TileAxis(n, axis.tiles, step) for n, axis, step in zip(shape, self.grid.axes, steps, strict=True))
         return replace(self, grid=replace(self.grid, axes=tuple(axes)))
 
+    def at_level(self, shape):
+        axes = (replace(axis, level=n) for n, axis in zip(shape, self.grid.axes, strict=True))
+        return replace(self, grid=replace(self.grid, axes=tuple(axes)))
+
     def function(self, tile: tuple[int, ...]) -> np.ndarray:
         """The function of one tile at the borders of its bins, from 0 to 1, shape (nbins + 1,)."""
         return self.tables[_three(tile, 0)]

@@ -26,6 +26,8 @@ class TileAxis:
     tiles: int
     # only every step-th voxel is looked at: for a coarser picture of the same tiles
     step: int = 1
+    # so many larger voxels over the same extent are looked at: a level of a pyramid
+    level: int | None = None
 
     @cached_property
     def edges(self) -> np.ndarray:
@@ -35,15 +37,21 @@ class TileAxis:
         mirrored = self.size - lower[::-1]
         return np.where(np.arange(n + 1) <= n / 2, lower, mirrored)
 
+    @property
+    def voxels(self) -> np.ndarray:
+        """The middles of the voxels that are looked at, in voxels of the whole."""
+        count = self.size if self.level is None else self.level
+        return (np.arange(0, count, self.step) + 0.5) * (self.size / count)
+
     @cached_property
     def tile(self) -> np.ndarray:
         """The tile that counts each voxel, shape (size,)."""
-        return np.repeat(np.arange(self.tiles, dtype=np.int32), np.diff(self.edges))[:: self.step]
+        return (np.searchsorted(self.edges, self.voxels, side="right") - 1).astype(np.int32)
 
     @cached_property
     def _place(self) -> tuple[np.ndarray, np.ndarray]:
         centres = (self.edges[:-1] + self.edges[1:]) / 2
-        voxels = np.arange(0, self.size, self.step) + 0.5
+        voxels = self.voxels
         if self.tiles == 1:
             return np.zeros(len(voxels), np.int32), np.zeros(len(voxels), np.float32)
         left = np.clip(np.searchsorted(centres, voxels, side="right") - 1, 0, self.tiles - 2)

@@ -50,6 +50,10 @@ class Fit:
         """The same fit for a volume of another spatial shape, of which every step-th voxel is taken."""
         return self
 
+    def at_level(self, shape: tuple[int, ...]) -> Fit:
+        """The same fit for a volume of fewer and larger voxels."""
+        return self
+
     @property
     def kernel_key(self) -> tuple:
         """Name and dtypes of the kernel that maps."""
@@ -183,6 +187,37 @@ class Transform:
         lead = len(shape) - self.spatial
         fits = {group: fit.onto(shape[lead:], steps[lead:]) for group, fit in self.fits.items()}
         return replace(self, shape=tuple(-(-n // step) for n, step in zip(shape, steps, strict=True)), fits=fits)
+
+    def at_level(self, shape: tuple[int, ...]) -> Transform:
+        """The same transform for another level of the pyramid that the fitted volume belongs to.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the level, without its colour axis: fewer and larger voxels over the same extent.
+
+        Returns
+        -------
+        Transform
+            For volumes of `shape`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from napari_exposure.core import AdaptiveEqualization
+        >>> volume = np.random.default_rng(0).integers(0, 255, (16, 32, 32), dtype=np.uint8)
+        >>> transform = AdaptiveEqualization(8.0).fit(volume)
+        >>> transform.at_level((16, 16, 16)).apply(volume[:, ::2, ::2]).shape
+        (16, 16, 16)
+        """
+        lead = len(shape) - self.spatial
+        fits = {group: fit.at_level(shape[lead:]) for group, fit in self.fits.items()}
+        if () not in fits:
+            # planes of a coarser level: each has the fit of the plane that lies in its middle
+            ratios = [whole / n for whole, n in zip(self.shape, shape[:lead], strict=False)]
+            places = np.ndindex(*shape[:lead])
+            fits = {at: fits[tuple(int((i + 0.5) * r) for i, r in zip(at, ratios, strict=True))] for at in places}
+        return replace(self, shape=tuple(shape), fits=fits)
 
     def apply(self, volume) -> np.ndarray:
         """Map a whole volume, block by block on a pool of threads.

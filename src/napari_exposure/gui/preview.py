@@ -22,7 +22,7 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.stack import place
-from napari_exposure.source import METADATA_KEY, PLACEMENT, Source, in_memory
+from napari_exposure.source import METADATA_KEY, PLACEMENT, Source, in_memory, level_0
 
 # voxels: a fit of more takes longer than 0.3 s, so that no preview begins by itself
 QUICK = 1 << 27
@@ -48,7 +48,8 @@ class PreviewData:
         self.transform = transform
         # all of the result, for 3D; of an older transform as long as the newer one is being computed
         self.volume: np.ndarray | None = None
-        self.seconds = 0.0
+        # when it was read last, and how long that took
+        self.read = self.seconds = 0.0
 
     def fits(self, array, transform: Transform) -> bool:
         """Whether another transform can take the place of this one."""
@@ -92,7 +93,8 @@ class PreviewData:
             # a colour axis belongs to the block, not to the place
             offset = tuple(part.start for part in parts[: len(self.transform.shape)])
             result = self.transform(np.asarray(self.array[parts]), offset)
-        self.seconds = time.perf_counter() - start
+        self.read = time.perf_counter()
+        self.seconds = self.read - start
         return result[rest]
 
     def _is_volume(self, parts) -> bool:
@@ -174,12 +176,13 @@ def _fitted(steps: Steps) -> Steps:
 
 def is_preview(layer) -> bool:
     """Whether a layer is a live preview, which is nobody's source."""
-    return isinstance(layer.data, PreviewData)
+    return isinstance(level_0(layer), PreviewData)
 
 
 def is_quick(layer) -> bool:
     """Whether a layer can be fitted in a moment, so that its preview may begin by itself."""
-    return not layer.multiscale and in_memory(layer.data) and layer.data.size <= QUICK
+    array = level_0(layer)
+    return in_memory(array) and array.size <= QUICK
 
 
 class Preview(QObject):
@@ -207,6 +210,8 @@ class Preview(QObject):
         self._viewer = viewer
         self._said, self._edited, self._gone, self._shown = said, edited, gone, shown
         self.layer = None
+        # what the layer shows: one, or one for each level
+        self._data: list[PreviewData] = []
         self.memory = Memory()
         self._source = self._mask = None
         self._fit: Job | None = None
@@ -294,6 +299,7 @@ class Preview(QObject):
         self._of_viewer.drop()
         layer, original = self.layer, None if self._source is None else self._source.layer()
         self.layer = self._source = None
+        self._data = []
         layers = self._viewer.layers
         if layer is not None and layer in layers:
             active = layers.selection.active
@@ -330,23 +336,25 @@ class Preview(QObject):
         original = source.layer()
         if original is None or original not in layers:
             return
-        if self.layer is not None and self.layer.data.fits(source.array, transform):
-            data = self.layer.data
-            data.transform = transform
+        arrays, transforms = [source.array, *source.levels], source.at_levels(transform)
+        if self.layer is not None and self._data[0].fits(source.array, transform):
+            for data, level in zip(self._data, transforms, strict=True):
+                data.transform = level
             source.mark(self.layer, transform, mask)
-            if self._viewer.dims.ndisplay == 2 or data.volume is None:
+            if self._viewer.dims.ndisplay == 2 or self._data[-1].volume is None:
                 # in 3D the old picture stays until the new one is ready
-                data.volume = None
+                self._data[-1].volume = None
                 self.layer.refresh(extent=False, thumbnail=False, highlight=False)
         else:
-            data = PreviewData(source.array, transform)
             active = layers.selection.active
             if self.layer is not None:
                 old, self.layer = self.layer, None
                 active = original if active == old else active
                 layers.remove(old)
                 layers.selection.active = active
-            self.layer = source.result(data, transform, seconds=0, mask=mask)
+            self._data = [PreviewData(*pair) for pair in zip(arrays, transforms, strict=True)]
+            shown = self._data if source.levels else self._data[0]
+            self.layer = source.result(shown, transform, seconds=0, mask=mask)
             self.layer.name = f"{self.layer.name} (preview)"
             self.layer.metadata[METADATA_KEY]["preview"] = True
             place(self._viewer, self.layer, original)
@@ -355,7 +363,8 @@ class Preview(QObject):
             show_source_on_key(self.layer)
             self._shown()
         if self._viewer.dims.ndisplay == 2:
-            self._said(f"{said}, plane {1000 * data.seconds:.1f} ms")
+            seconds = max(self._data, key=lambda data: data.read).seconds
+            self._said(f"{said}, plane {1000 * seconds:.1f} ms")
         self._on_dims()
 
     def _on_dims(self, event=None) -> None:
@@ -365,7 +374,8 @@ class Preview(QObject):
             self._volume = None
         if self.layer is None or self._viewer.dims.ndisplay != 3:
             return
-        data = self.layer.data
+        # napari shows the coarsest level in 3D
+        data = self._data[-1]
 
         def show(volume):
             if self._volume is job and self.layer is not None:
