@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -65,6 +66,23 @@ def contiguous_blocks(shape: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Ite
         lead = tuple(slice(i, i + 1) for i in outer)
         for start in range(0, shape[split], step):
             yield (*lead, slice(start, min(start + step, shape[split])), *whole)
+
+
+def stored_chunks(array) -> tuple[int, ...] | None:
+    """What a zarr array or an h5py dataset reads at once; None for others."""
+    chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
+    return chunks if isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks) else None
+
+
+def chunked_blocks(shape: tuple[int, ...], chunks: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Iterator[Block]:
+    """Cut `shape` into blocks of whole chunks, joined along the last axes to about `voxels` voxels."""
+    sizes = [min(chunk, n) for chunk, n in zip(chunks, shape, strict=True)]
+    for axis in reversed(range(len(shape))):
+        together = max(1, voxels // math.prod(sizes))
+        sizes[axis] = min(shape[axis], sizes[axis] * together)
+    starts = (range(0, n, size) for n, size in zip(shape, sizes, strict=True))
+    for corner in product(*starts):
+        yield tuple(slice(at, min(at + size, n)) for at, size, n in zip(corner, sizes, shape, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,12 +169,17 @@ class Volume:
         """The part at one index of the leading axes."""
         return replace(self, lead=lead)
 
+    def blocks(self) -> Iterator[Block]:
+        """Blocks that cover it; of a zarr array or h5py dataset made of whole chunks, each read once."""
+        chunks = None if self.box else stored_chunks(self.array)
+        if chunks is None:
+            return contiguous_blocks(self.shape)
+        lead = len(self.lead)
+        return chunked_blocks(self.shape, chunks[lead : lead + len(self.shape)])
+
     def read(self, block: Block) -> np.ndarray:
         """One block as kernels take it: native, aligned, C-contiguous; copied only where it is not so."""
-        values = np.asarray(self.array[self._place(block)])
-        if self.rgb:
-            values = self.colour(values)
-        return np.require(values, working_dtype(self.dtype), ["C", "A"])
+        return prepared(np.asarray(self.array[self._place(block)]), self.dtype, self.colour if self.rgb else None)
 
     def _place(self, block: Block) -> tuple:
         """Where in the array a block lies."""
@@ -170,12 +193,27 @@ class Volume:
 
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Which voxels of a block count, as booleans; an empty array means all of them."""
-        if self.mask is None and not self.ignore_zeros:
-            return _NOTHING_MASKED
-        counted = np.ones(values.shape, bool) if self.mask is None else np.asarray(self.mask[self._place(block)]) != 0
-        if self.ignore_zeros:
-            counted &= values != 0
-        return counted
+        return counted(values, None if self.mask is None else self.mask[self._place(block)], self.ignore_zeros)
+
+
+def prepared(values: np.ndarray, dtype: np.dtype, colour: Callable | None = None) -> np.ndarray:
+    """Values as kernels take them: native, aligned, C-contiguous; of colours what `colour` makes of them."""
+    return np.require(values if colour is None else colour(values), working_dtype(dtype), ["C", "A"])
+
+
+def counted(values: np.ndarray, mask, ignore_zeros: bool) -> np.ndarray:
+    """Which of some values count, as booleans; an empty array means all of them."""
+    if mask is None and not ignore_zeros:
+        return _NOTHING_MASKED
+    found = np.ones(values.shape, bool) if mask is None else np.asarray(mask) != 0
+    if ignore_zeros:
+        found &= values != 0
+    return found
+
+
+def is_dask(array) -> bool:
+    """Whether it is a dask array, without importing dask."""
+    return hasattr(array, "__dask_graph__")
 
 
 def walk(blocks, work: Callable, merge: Callable, what: str) -> Steps:
@@ -207,13 +245,17 @@ def walk(blocks, work: Callable, merge: Callable, what: str) -> Steps:
 
 
 def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
-    """Walk a volume for a fit: ``visit(block, values, counted)``."""
+    """Walk a volume for a fit: ``visit(block, values, counted)``, merged in the order of the blocks."""
+    if is_dask(volume.array):
+        from napari_exposure.core import lazy
+
+        return (yield from lazy.count(volume, visit, merge, what))
 
     def work(block):
         values = volume.read(block)
         return visit(block, values, volume.counted(block, values))
 
-    yield from walk(contiguous_blocks(volume.shape), work, merge, what)
+    yield from walk(volume.blocks(), work, merge, what)
 
 
 def share(steps: Steps, start: float, stop: float) -> Steps:

@@ -12,7 +12,20 @@ _lock = threading.RLock()
 _compiled: dict = {}
 
 
-def kernel(name: str, *dtypes):
+class Kernel:
+    """A compiled function that is pickled by its name, so that a worker of a cluster makes its own."""
+
+    def __init__(self, key: tuple, run):
+        self._key, self._run = key, run
+
+    def __call__(self, *arguments):
+        return self._run(*arguments)
+
+    def __reduce__(self):
+        return kernel, self._key
+
+
+def kernel(name: str, *dtypes) -> Kernel:
     """Return the kernel `name` for `dtypes` (those that its signature leaves open).
 
     It comes from numba's cache on disk, or is compiled, a second or so, and cached there.
@@ -22,7 +35,7 @@ def kernel(name: str, *dtypes):
         if key not in _compiled:
             from napari_exposure.core import kernels
 
-            _compiled[key] = kernels.build(*key)
+            _compiled[key] = Kernel(key, kernels.build(*key))
         return _compiled[key]
 
 

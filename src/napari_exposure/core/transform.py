@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, contiguous_blocks, drain, walk
+from napari_exposure.core.blocks import (
+    Steps,
+    chunked_blocks,
+    contiguous_blocks,
+    drain,
+    is_dask,
+    stored_chunks,
+    walk,
+)
 from napari_exposure.core.intensity import dtype_range, recolour, result_dtype, value_channel, working_dtype
 from napari_exposure.core.jit import kernel_steps
 
@@ -240,13 +248,25 @@ class Transform:
         if tuple(volume.shape) != self.shape + tuple(colours):
             raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
         fit = next(iter(self.fits.values()))
+        if is_dask(volume):
+            from napari_exposure.core import lazy
+
+            return lazy.mapped(self, lazy.checked(volume))
         yield from kernel_steps(*fit.kernel_key)
         out = np.empty(volume.shape, self.out_dtype)
 
         def work(block):
             offset = tuple(part.start for part in block)
-            self(np.asarray(volume[block]), offset, out[block])
+            piece = out[block]
+            whole = piece if piece.flags.c_contiguous else None
+            result = self(np.asarray(volume[block]), offset, whole)
+            if whole is None:
+                piece[...] = result
 
-        blocks = contiguous_blocks(self.shape, *fit.block_voxels)
+        chunks = stored_chunks(volume)
+        if chunks is None:
+            blocks = contiguous_blocks(self.shape, *fit.block_voxels)
+        else:
+            blocks = chunked_blocks(self.shape, chunks[: len(self.shape)], *fit.block_voxels)
         yield from walk(blocks, work, lambda _: None, self.adjustment.title)
         return out

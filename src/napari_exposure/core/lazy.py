@@ -1,0 +1,177 @@
+"""dask arrays: passes that read each chunk once, on threads or on a cluster, and results that stay lazy."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from itertools import product
+from queue import SimpleQueue
+
+import numpy as np
+
+from napari_exposure.core.blocks import BLOCK_VOXELS, Step, Steps, Volume, is_dask
+
+
+def checked(array):
+    """A dask array whose chunks can be worked on, or an error that says what to do.
+
+    Raises
+    ------
+    ValueError
+        If chunks have no known size, or one would not fit into memory.
+    """
+    if any(math.isnan(size) for sizes in array.chunks for size in sizes):
+        raise ValueError("The dask array has chunks of unknown size. Call array.compute_chunk_sizes() first.")
+    import psutil
+
+    largest = tuple(max(sizes) for sizes in array.chunks)
+    needed, there = math.prod(largest) * array.dtype.itemsize, psutil.virtual_memory().total
+    if 2 * needed > there:
+        raise ValueError(
+            f"A chunk of shape {largest} takes {needed / 2**30:.1f} GB, which does not fit into the memory of this "
+            f"machine ({there / 2**30:.1f} GB) twice. Use smaller chunks, as array.rechunk('auto') makes them."
+        )
+    return array
+
+
+def mapped(transform, array):
+    """What a transform makes of a dask array, as a dask array of the same chunks; nothing is computed."""
+    import dask
+    import dask.array as da
+
+    if transform.rgb:
+        array = array.rechunk({-1: -1})
+    # one object that all tasks depend on, sent to each worker once
+    shared = dask.delayed(transform, traverse=False)
+    nothing = np.empty((0,) * array.ndim, transform.out_dtype)
+    return da.map_blocks(_map, array, transform=shared, dtype=transform.out_dtype, meta=nothing)
+
+
+def _map(chunk, transform, block_info=None):
+    place = block_info[0]["array-location"] if block_info else [(0, n) for n in chunk.shape]
+    return transform(chunk, [start for start, _ in place][: len(transform.shape)])
+
+
+def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
+    """As `blocks.count`, with the tasks on dask's scheduler: its threads, or the cluster of a distributed client."""
+    import dask
+    from dask.base import get_scheduler
+
+    array = checked(volume.array)
+    array = _grouped(_part(volume, array.rechunk({-1: -1}) if volume.rgb else array))
+    spatial = array.chunks[:-1] if volume.rgb else array.chunks
+    chunks = array.to_delayed().ravel()
+    mask = None
+    if volume.mask is not None:
+        mask = _masked(volume, spatial).to_delayed().ravel()
+    shared = dask.delayed(visit, traverse=False)
+    task = dask.delayed(_visit, pure=False)
+    fixed = volume.rgb, volume.colour, volume.dtype, volume.ignore_zeros
+    tasks = [
+        task(values, None if mask is None else mask[number], shared, place, *fixed)
+        for number, (values, place) in enumerate(zip(chunks, _places(spatial), strict=True))
+    ]
+    # a client's method, if there is one and nothing else was asked for
+    client = getattr(get_scheduler(), "__self__", None)
+    results = _on_threads(tasks) if client is None else _on_cluster(tasks, client)
+    try:
+        for done, result in enumerate(results, 1):
+            merge(result)
+            yield Step(what, done / len(tasks))
+    finally:
+        results.close()
+
+
+def _part(volume: Volume, array):
+    """What a volume restricts itself to."""
+    # the leading axes of a box are fixed as in `Volume`: indices count from its corner
+    array = array[volume.box] if volume.box else array
+    return array[volume.lead] if volume.lead else array
+
+
+def _grouped(array):
+    """Small chunks joined along an axis, so that a task is worth its cost; no chunk is read twice."""
+    voxels = math.prod(max(sizes) for sizes in array.chunks)
+    axis = max(0, array.ndim - 3)
+    if voxels * 4 > BLOCK_VOXELS or len(array.chunks[axis]) == 1:
+        return array
+    together = BLOCK_VOXELS // voxels
+    sizes = array.chunks[axis]
+    joined = tuple(sum(sizes[at : at + together]) for at in range(0, len(sizes), together))
+    return array.rechunk({axis: joined})
+
+
+def _masked(volume: Volume, chunks):
+    import dask.array as da
+
+    mask = volume.mask if is_dask(volume.mask) else da.from_array(volume.mask, name=False)
+    return _part(volume, mask).rechunk(chunks)
+
+
+def _places(chunks) -> Iterator[tuple]:
+    """Where the chunks lie, as (start, stop) along each axis, in C order."""
+    ends = [np.cumsum((0, *sizes)).tolist() for sizes in chunks]
+    yield from product(*(list(zip(axis[:-1], axis[1:], strict=True)) for axis in ends))
+
+
+def _visit(values, mask, visit, place, rgb, colour, dtype, ignore_zeros):
+    """One task: what `visit` finds in a chunk."""
+    from napari_exposure.core.blocks import counted, prepared
+
+    values = prepared(values, dtype, colour if rgb else None)
+    block = tuple(slice(start, stop) for start, stop in place)
+    return visit(block, values, counted(values, mask, ignore_zeros))
+
+
+def _on_cluster(tasks, client) -> Iterator:
+    """The results in order; a worker that is lost is made up for by the scheduler."""
+    futures = client.compute(tasks)
+    try:
+        for number, future in enumerate(futures):
+            yield future.result()
+            # its result is merged, the cluster may forget it
+            futures[number] = None
+    finally:
+        client.cancel([future for future in futures if future is not None])
+
+
+def _on_threads(tasks) -> Iterator:
+    """The results in order, from dask's threads; closing stops what has not begun."""
+    import dask
+
+    found, stopped = SimpleQueue(), threading.Event()
+
+    class Stopped(Exception):
+        pass
+
+    def before(key, graph, state):
+        if stopped.is_set():
+            raise Stopped
+
+    def noted(number, result):
+        found.put((number, result))
+
+    note = dask.delayed(noted, pure=False)
+    noting = [note(number, task) for number, task in enumerate(tasks)]
+
+    def run():
+        try:
+            dask.compute(*noting, scheduler="threads", callbacks=[(None, None, before, None, None)])
+        except BaseException as error:
+            found.put((None, error))
+
+    thread = threading.Thread(target=run, name="napari-exposure-dask")
+    thread.start()
+    try:
+        waiting = {}
+        for number in range(len(tasks)):
+            while number not in waiting:
+                at, result = found.get()
+                if at is None:
+                    raise result
+                waiting[at] = result
+            yield waiting.pop(number)
+    finally:
+        stopped.set()
+        thread.join()
