@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "histogram",
             "percentile",
         ],
+        "saving": ["save"],
         "tiff": ["read_tiff"],
     },
 )

@@ -97,7 +97,7 @@ def _voxel_size(file, tifffile) -> tuple[dict[str, float], str | None]:
     if file.is_ome:
         image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
         pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-        units = {axis: _unit(pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in "ZYX"}
+        units = {axis: unit_name(pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in "ZYX"}
         unit = units["X"] or "um"
         sizes = {
             axis: float(pixels[f"PhysicalSize{axis}"]) * _UNITS[units[axis] or unit][0] / _UNITS[unit][0]
@@ -115,10 +115,10 @@ def _voxel_size(file, tifffile) -> tuple[dict[str, float], str | None]:
         return {}, None
     if spacing := file.imagej_metadata.get("spacing"):
         sizes["Z"] = abs(float(spacing))
-    return sizes, _unit(file.imagej_metadata.get("unit", ""))
+    return sizes, unit_name(file.imagej_metadata.get("unit", ""))
 
 
-def _unit(text: str) -> str | None:
+def unit_name(text: str) -> str | None:
     """The usual name of a unit of length, None for what is not one, such as "pixel"."""
     text = str(text).strip().lower()
     for name, (_, spellings) in _UNITS.items():

@@ -258,6 +258,25 @@ def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
     yield from walk(volume.blocks(), work, merge, what)
 
 
+def store_steps(array, target, what: str) -> Steps:
+    """Write an array to another of its shape, such as one on disk, block by block.
+
+    Blocks are whole chunks of the target; chunks of a dask array must consist of such.
+    """
+    if is_dask(array):
+        from napari_exposure.core import lazy
+
+        return (yield from lazy.store(array, target, what))
+
+    def work(block):
+        target[block] = np.asarray(array[block])
+
+    chunks = stored_chunks(target)
+    shape = tuple(array.shape)
+    blocks = contiguous_blocks(shape) if chunks is None else chunked_blocks(shape, chunks)
+    yield from walk(blocks, work, lambda _: None, what)
+
+
 def share(steps: Steps, start: float, stop: float) -> Steps:
     """Make `steps` a part of a longer job, from fraction `start` to `stop` of it; it never runs back."""
     reached = start

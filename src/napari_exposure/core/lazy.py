@@ -56,7 +56,6 @@ def _map(chunk, transform, block_info=None):
 def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
     """As `blocks.count`, with the tasks on dask's scheduler: its threads, or the cluster of a distributed client."""
     import dask
-    from dask.base import get_scheduler
 
     array = checked(volume.array)
     array = _grouped(_part(volume, array.rechunk({-1: -1}) if volume.rgb else array))
@@ -72,8 +71,34 @@ def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
         task(values, None if mask is None else mask[number], shared, place, *fixed)
         for number, (values, place) in enumerate(zip(chunks, _places(spatial), strict=True))
     ]
-    # a client's method, if there is one and nothing else was asked for
-    client = getattr(get_scheduler(), "__self__", None)
+    yield from _run(tasks, merge, what, _client())
+
+
+def store(array, target, what: str) -> Steps:
+    """Write a dask array to another array, each chunk by the task that has made it."""
+    import dask
+
+    shared = dask.delayed(target, traverse=False)
+    task = dask.delayed(_store, pure=False)
+    chunks = checked(array).to_delayed().ravel()
+    tasks = [task(values, shared, place) for values, place in zip(chunks, _places(array.chunks), strict=True)]
+    # a memory map is of this process
+    client = None if isinstance(target, np.ndarray) else _client()
+    yield from _run(tasks, lambda _: None, what, client)
+
+
+def _store(values, target, place) -> None:
+    target[tuple(slice(start, stop) for start, stop in place)] = values
+
+
+def _client():
+    """The client of a cluster, if there is one and dask was told nothing else."""
+    from dask.base import get_scheduler
+
+    return getattr(get_scheduler(), "__self__", None)
+
+
+def _run(tasks: list, merge: Callable, what: str, client) -> Steps:
     results = _on_threads(tasks) if client is None else _on_cluster(tasks, client)
     try:
         for done, result in enumerate(results, 1):

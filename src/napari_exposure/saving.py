@@ -1,0 +1,332 @@
+"""Results to disk, block by block: OME-Zarr with a pyramid, or OME-TIFF, with voxel size."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_exposure.core.blocks import Steps, chunked_blocks, drain, is_dask, share, store_steps, stored_chunks, walk
+from napari_exposure.tiff import unit_name
+
+__all__ = ["save"]
+
+# voxels of a chunk on disk, about: a few megabytes, many in a large volume
+CHUNK_VOXELS = 1 << 21
+# the coarsest level of a pyramid is no larger along any axis
+COARSEST = 256
+AXES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
+LONG = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "inch": "inch"}
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What is written: an array of the axes `axes` (letters of tczyx), the size of its voxels, and notes."""
+
+    array: object
+    axes: str
+    spacing: tuple[float, ...]
+    unit: str | None
+    name: str
+    notes: dict | None = None
+
+
+def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, ome_version="0.5") -> Path:
+    """Write a result to disk block by block; of dask arrays only what is being worked on is in memory.
+
+    It is written under another name, which is changed at the end: whatever happens, `path` is all of it or
+    not there.
+
+    Parameters
+    ----------
+    result : napari.layers.Image or array-like
+        A layer, which knows its voxel size; or a numpy, dask, zarr or h5py array with 2 to 5 axes.
+    path : str or Path
+        Ending in ``.zarr`` for OME-Zarr with a pyramid, or in ``.ome.tif`` for OME-TIFF.
+    spacing : sequence of float, optional
+        Size of a voxel along the last axes of an array.  Default: 1.
+    unit : str, optional
+        Of `spacing`, such as "um".
+    axes : str, optional
+        A letter of "tczyx" for each axis of an array, in this order.  Default: the last ones of "tzyx"; with 5
+        axes "tczyx".
+    overwrite : bool
+        Replace what is at `path`.
+    ome_version : "0.5" or "0.4"
+        Of OME-Zarr: 0.5 is zarr version 3, 0.4 version 2.
+
+    Returns
+    -------
+    Path
+        Where it was written.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at `path`.
+    OSError
+        If the disk is full; the message says how much is missing.
+    TypeError, ValueError
+        If the ending of `path`, the axes or the dtype cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp(), "small.ome.tif")
+    >>> save(np.zeros((3, 4, 5), np.uint8), path, spacing=(2.0, 0.5, 0.5), unit="um").name
+    'small.ome.tif'
+    >>> from napari_exposure import read_tiff
+    >>> read_tiff(path).scale
+    (2.0, 0.5, 0.5)
+    """
+    steps = save_steps(
+        result, path, spacing=spacing, unit=unit, axes=axes, overwrite=overwrite, ome_version=ome_version
+    )
+    return drain(steps)
+
+
+def save_steps(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, ome_version="0.5") -> Steps:
+    """`save` as a generator that yields progress; closing it leaves nothing behind.
+
+    What does not fit raises here, not when it runs.
+    """
+    path = Path(path)
+    contents = _contents(result, path, spacing, unit, axes)
+    name = path.name.lower()
+    if name.endswith(".zarr"):
+        _require_ome_version(ome_version)
+        write = _zarr_steps
+    elif name.endswith((".ome.tif", ".ome.tiff")):
+        if contents.array.dtype == np.float16:
+            raise TypeError("OME-TIFF has no float16; save as .zarr, or use result.astype('float32').")
+        write = _tiff_steps
+    else:
+        raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent}.")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists. Choose another name, or overwrite=True.")
+    return _written(path, write, contents, ome_version)
+
+
+def _written(path: Path, write, contents: Contents, ome_version: str) -> Steps:
+    """Write under another name, and change that at the end."""
+    partial = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        yield from write(contents, partial, ome_version)
+        if path.exists():
+            _remove(path)
+        partial.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        needed = math.prod(contents.array.shape) * contents.array.dtype.itemsize
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            errno.ENOSPC,
+            f"The disk is full: {path.name} holds {needed / 2**30:.1f} GB before compression, "
+            f"{free / 2**30:.1f} GB are free. Nothing was kept",
+            str(path),
+        ) from error
+    finally:
+        _remove(partial)
+    return path
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _require_ome_version(version) -> None:
+    if version not in ("0.4", "0.5"):
+        raise ValueError(f"ome_version must be '0.4' or '0.5', got {version!r}.")
+    try:
+        import ome_zarr.writer  # noqa: F401
+    except ImportError:
+        raise ImportError('Writing OME-Zarr needs ome-zarr: pip install "napari-exposure[zarr]".') from None
+
+
+def _contents(result, path: Path, spacing, unit, axes) -> Contents:
+    if hasattr(result, "axis_labels") and hasattr(result, "metadata"):
+        return _of_layer(result)
+    array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
+    ndim = len(array.shape)
+    axes = AXES.get(ndim) if axes is None else str(axes).lower()
+    if axes is None or len(axes) != ndim or axes != "".join(each for each in "tczyx" if each in axes):
+        raise ValueError(f"axes must be {ndim} of the letters tczyx in this order, got {axes!r}; shape {array.shape}.")
+    spacing = (1.0,) * ndim if spacing is None else tuple(map(float, spacing))
+    spacing = (1.0,) * (ndim - len(spacing)) + spacing
+    if len(spacing) != ndim or not all(0 < size < math.inf for size in spacing):
+        raise ValueError(f"spacing must be up to {ndim} positive numbers, got {spacing}.")
+    known = None if unit is None else unit_name(unit)
+    if unit is not None and known is None:
+        raise ValueError(f"unit must be one of {', '.join(LONG)}, got {unit!r}.")
+    return Contents(array, axes, spacing, known, path.name.split(".")[0])
+
+
+def _of_layer(layer) -> Contents:
+    record = layer.metadata.get("napari_exposure")
+    if isinstance(record, dict) and record.get("preview"):
+        raise TypeError(f"{layer.name!r} is a live preview, which is not saved. Press Apply, and save the result.")
+    array = layer.data[0] if layer.multiscale else layer.data
+    labels = "".join(str(label).lower()[:1] for label in layer.axis_labels)
+    named = labels == "".join(each for each in "tczyx" if each in labels) and len(labels) == layer.ndim
+    axes = labels if named else AXES[layer.ndim]
+    spacing = tuple(float(size) for size in np.abs(layer.scale))
+    if layer.rgb:
+        import dask.array as da
+
+        lazy = array if is_dask(array) else da.from_array(array, name=False)
+        at = axes.index("z") if "z" in axes else axes.index("y")
+        if "c" in axes:
+            raise ValueError(f"{layer.name!r} has colours and channels; save its channels apart.")
+        array, axes = da.moveaxis(lazy, -1, at), f"{axes[:at]}c{axes[at:]}"
+        spacing = (*spacing[:at], 1.0, *spacing[at:])
+    unit = unit_name(str(layer.units[-1]))
+    return Contents(array, axes, spacing, unit, layer.name, record if isinstance(record, dict) else None)
+
+
+# --- OME-Zarr ---
+
+
+def _zarr_steps(contents: Contents, path: Path, ome_version: str) -> Steps:
+    import zarr
+    from ome_zarr.format import FormatV04, FormatV05
+    from ome_zarr.writer import write_multiscales_metadata
+
+    fmt = FormatV05() if ome_version == "0.5" else FormatV04()
+    group = zarr.open_group(path, mode="w-", zarr_format=fmt.zarr_format)
+    array, chunks = _regular(contents.array, contents.axes)
+    shapes, factors = _pyramid(tuple(array.shape), contents.axes, contents.spacing)
+    datasets, done, total = [], 0.0, sum(map(math.prod, shapes))
+    previous = array
+    for number, (shape, factor) in enumerate(zip(shapes, factors, strict=True)):
+        target = group.create_array(
+            str(number),
+            shape=shape,
+            chunks=tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
+            dtype=np.dtype(array.dtype).newbyteorder("="),
+            chunk_key_encoding={"name": "default" if ome_version == "0.5" else "v2", "separator": "/"},
+            **({"dimension_names": list(contents.axes)} if ome_version == "0.5" else {}),
+        )
+        steps = store_steps(array, target, "writing") if number == 0 else _coarser_steps(previous, target)
+        part = math.prod(shape) / total
+        yield from share(steps, done, done + part)
+        done, previous = done + part, target
+        scale = [size * f for size, f in zip(contents.spacing, factor, strict=True)]
+        # its voxels lie in the middle of those that they are the mean of
+        shift = [size * (f - 1) / 2 for size, f in zip(contents.spacing, factor, strict=True)]
+        placed = [{"type": "scale", "scale": scale}]
+        if any(shift):
+            placed.append({"type": "translation", "translation": shift})
+        datasets.append({"path": str(number), "coordinateTransformations": placed})
+    kinds = {"t": "time", "c": "channel"}
+    axes = [{"name": axis, "type": kinds.get(axis, "space")} for axis in contents.axes]
+    for axis in axes:
+        if axis["type"] == "space" and contents.unit is not None:
+            axis["unit"] = LONG[contents.unit]
+    write_multiscales_metadata(group, datasets, fmt=fmt, axes=axes, name=contents.name)
+    if contents.notes is not None:
+        group.attrs["napari_exposure"] = contents.notes
+
+
+def _regular(array, axes: str):
+    """The array, a dask array in chunks of one size, and chunks for the disk that each lie within one of those."""
+    if is_dask(array):
+        from napari_exposure.core import lazy
+
+        lazy.checked(array)
+        sizes = [max(each) for each in array.chunks]
+        regular = all(set(each[:-1]) <= {size} for each, size in zip(array.chunks, sizes, strict=True))
+        array = array if regular else array.rechunk(tuple(sizes))
+    else:
+        space = 128 if "z" in axes else 1024
+        sizes = stored_chunks(array) or [space if axis in "zyx" else 1 for axis in axes]
+    sizes = [min(size, n) for size, n in zip(sizes, array.shape, strict=True)]
+    while math.prod(sizes) > CHUNK_VOXELS:
+        largest = max(range(len(sizes)), key=lambda axis: sizes[axis])
+        divisor = next((d for d in range(2, sizes[largest] + 1) if sizes[largest] % d == 0), 1)
+        if divisor == 1:
+            break
+        sizes[largest] //= divisor
+    return array, tuple(sizes)
+
+
+def _pyramid(shape, axes, spacing) -> tuple[list, list]:
+    """Shapes of all levels, and how many voxels of the first each of theirs spans."""
+    shapes, factors = [shape], [(1,) * len(shape)]
+    space = [number for number, axis in enumerate(axes) if axis in "zyx"]
+    while max(shapes[-1][axis] for axis in space) > COARSEST:
+        sizes = [size * factor for size, factor in zip(spacing, factors[-1], strict=True)]
+        finest = min(sizes[axis] for axis in space if shapes[-1][axis] > 1)
+        # axes of larger voxels wait until the others have caught up
+        halved = [axis in space and shapes[-1][axis] > 1 and sizes[axis] < 2 * finest for axis in range(len(shape))]
+        shapes.append(tuple(-(-n // 2) if half else n for n, half in zip(shapes[-1], halved, strict=True)))
+        factors.append(tuple(f * 2 if half else f for f, half in zip(factors[-1], halved, strict=True)))
+    return shapes, factors
+
+
+def _coarser_steps(fine, coarse) -> Steps:
+    """Write means of neighbouring voxels, two along each axis that is shorter in `coarse`."""
+    factors = [2 if n < m else 1 for n, m in zip(coarse.shape, fine.shape, strict=True)]
+
+    def work(block):
+        region = tuple(slice(part.start * f, part.stop * f) for part, f in zip(block, factors, strict=True))
+        coarse[block] = halved(np.asarray(fine[region]), factors)
+
+    blocks = chunked_blocks(tuple(coarse.shape), tuple(coarse.chunks), CHUNK_VOXELS // math.prod(factors))
+    yield from walk(blocks, work, lambda _: None, "writing coarser levels")
+
+
+def halved(values: np.ndarray, factors) -> np.ndarray:
+    """Means over `factors` (1 or 2) voxels along each axis; of an odd length the last voxel alone."""
+    sums = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
+    for axis, factor in enumerate(factors):
+        if factor == 2:
+            if sums.shape[axis] % 2:
+                sums = np.concatenate([sums, np.take(sums, [-1], axis)], axis)
+            even = (slice(None),) * axis
+            sums = sums[(*even, slice(0, None, 2))] / 2 + sums[(*even, slice(1, None, 2))] / 2
+    return (np.rint(sums) if values.dtype.kind in "iu" else sums).astype(values.dtype)
+
+
+# --- OME-TIFF ---
+
+
+def _tiff_steps(contents: Contents, path: Path, ome_version: str) -> Steps:
+    import tifffile
+
+    array = contents.array
+    needed, free = math.prod(array.shape) * array.dtype.itemsize, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OSError(errno.ENOSPC, "too large", str(path))
+    metadata = {"axes": contents.axes.upper(), "Name": contents.name}
+    if contents.unit is not None:
+        symbol = "µm" if contents.unit == "um" else contents.unit
+        for axis, size in zip(contents.axes, contents.spacing, strict=True):
+            if axis in "zyx":
+                metadata |= {f"PhysicalSize{axis.upper()}": size, f"PhysicalSize{axis.upper()}Unit": symbol}
+    target = tifffile.memmap(
+        path,
+        shape=tuple(array.shape),
+        dtype=np.dtype(array.dtype).newbyteorder("="),
+        ome=True,
+        photometric="minisblack",
+        metadata=metadata,
+    )
+    if hasattr(os, "posix_fallocate"):
+        # a disk that fills up later would be a bus error
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    yield from store_steps(array, target, "writing")
+    target.flush()
