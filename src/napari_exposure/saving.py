@@ -12,7 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, chunked_blocks, drain, is_dask, share, store_steps, stored_chunks, walk
+from napari_exposure.core.blocks import (
+    Steps,
+    chunked_blocks,
+    drain,
+    is_dask,
+    read_part,
+    share,
+    store_steps,
+    stored_chunks,
+    walk,
+)
 from napari_exposure.tiff import unit_name
 
 __all__ = ["save"]
@@ -186,11 +196,12 @@ def _of_layer(layer) -> Contents:
     if layer.rgb:
         import dask.array as da
 
-        lazy = array if is_dask(array) else da.from_array(array, name=False)
+        from napari_exposure.core.lazy import as_dask
+
         at = axes.index("z") if "z" in axes else axes.index("y")
         if "c" in axes:
             raise ValueError(f"{layer.name!r} has colours and channels; save its channels apart.")
-        array, axes = da.moveaxis(lazy, -1, at), f"{axes[:at]}c{axes[at:]}"
+        array, axes = da.moveaxis(as_dask(array), -1, at), f"{axes[:at]}c{axes[at:]}"
         spacing = (*spacing[:at], 1.0, *spacing[at:])
     unit = unit_name(str(layer.units[-1]))
     return Contents(array, axes, spacing, unit, layer.name, record if isinstance(record, dict) else None)
@@ -282,7 +293,7 @@ def _coarser_steps(fine, coarse) -> Steps:
 
     def work(block):
         region = tuple(slice(part.start * f, part.stop * f) for part, f in zip(block, factors, strict=True))
-        coarse[block] = halved(np.asarray(fine[region]), factors)
+        coarse[block] = halved(read_part(fine, region), factors)
 
     blocks = chunked_blocks(tuple(coarse.shape), tuple(coarse.chunks), CHUNK_VOXELS // math.prod(factors))
     yield from walk(blocks, work, lambda _: None, "writing coarser levels")

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 
 import napari.layers
 import numpy as np
+import psutil
 
 from napari_exposure import core
-from napari_exposure.core.adjustment import adjust_steps, spatial_axes
+from napari_exposure.core.adjustment import fit_steps, spatial_axes
 from napari_exposure.core.blocks import Steps, Volume, share
-from napari_exposure.core.intensity import check_dtype
+from napari_exposure.core.intensity import check_dtype, result_dtype
+from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import Transform
 
@@ -105,14 +107,18 @@ class Source:
 
         What does not fit raises when the generator is made, not when it runs.
         """
-        return self._named(self._steps(adjustment, *self._checked(adjustment, mask, memory)))
+        checked = self._checked(adjustment, mask, memory)
+        self._check_memory(adjustment)
+        return self._named(self._steps(adjustment, *checked))
 
     def _steps(self, adjustment, volume, spacing):
-        data, transform = yield from adjust_steps(adjustment, volume, spacing)
-        coarser = []
-        for array, level in zip(self.levels, self.at_levels(transform)[1:], strict=True):
-            coarser.append((yield from share(level.apply_steps(array), 1, 1)))
-        return [data, *coarser] if coarser else data, transform
+        transform = yield from share(fit_steps(adjustment, volume, spacing), 0, 0.4)
+        results = []
+        for array, level in zip((self.array, *self.levels), self.at_levels(transform), strict=True):
+            # what is read as it is looked at gives such a result
+            array = array if in_memory(array) else as_dask(array)
+            results.append((yield from share(level.apply_steps(array), 0.4, 1)))
+        return results if self.levels else results[0], transform
 
     def at_levels(self, transform: Transform) -> list[Transform]:
         """A transform of this layer for each of its levels."""
@@ -147,6 +153,15 @@ class Source:
             spacing = self.spacing_along(spatial) if adjustment.needs_spacing else None
             adjustment.check(volume, spacing)
         return volume, spacing
+
+    def _check_memory(self, adjustment) -> None:
+        """Raise if a result that is computed whole would not fit."""
+        needed, free = result_bytes(self, adjustment), psutil.virtual_memory().available
+        if in_memory(self.array) and needed > free:
+            raise ValueError(
+                f"Layer {self.name!r}: the result needs {needed / 2**30:.1f} GB, {free / 2**30:.1f} GB of memory are "
+                "free. Make it lazy: layer.data = dask.array.from_array(layer.data), and save the result."
+            )
 
     def spacing_along(self, spatial: int) -> tuple[float, ...]:
         """Size of a voxel along the spatial axes, or an error where one of them is not a length."""
@@ -260,6 +275,12 @@ def voxel_size(layer) -> tuple[tuple[float, ...], str]:
 def in_memory(array) -> bool:
     """Whether reading costs nothing but memory bandwidth."""
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
+
+
+def result_bytes(source: Source, adjustment: core.Adjustment) -> int:
+    """Bytes of what an adjustment of `source` gives, all levels."""
+    voxels = sum(math.prod(array.shape) for array in (source.array, *source.levels))
+    return voxels * result_dtype(np.dtype(source.array.dtype), adjustment.output).itemsize
 
 
 def level_0(layer):

@@ -410,7 +410,7 @@ def test_per_dataset_shares_tiles_over_time():
 )
 def test_progress_never_runs_back(adjustment, dtype, small_blocks):
     volume = Volume(reference.make_volume(dtype, (2, 3, 9, 10)))
-    steps, (result, transform) = reference.exhaust(adjust_steps(adjustment, volume))
+    steps, result = reference.exhaust(adjust_steps(adjustment, volume))
     assert all(step.what for step in steps)
     fractions = [step.fraction for step in steps]
     assert len(fractions) > 10

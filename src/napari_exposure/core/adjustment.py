@@ -173,9 +173,7 @@ class Adjustment(ABC):
         >>> transform(volume)[-1, -1]
         array([238, 242, 246, 251, 255], dtype=uint8)
         """
-        transform = drain(self.fit_steps(Volume(volume, mask, self.ignore_zeros, rgb), spacing))
-        _warn_constant(transform)
-        return transform
+        return drain(fit_steps(self, Volume(volume, mask, self.ignore_zeros, rgb), spacing))
 
     def check(self, volume: Volume, spacing=None) -> tuple[float, ...]:
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
@@ -297,12 +295,17 @@ def check_spacing(spacing, spatial: int) -> tuple[float, ...]:
     return tuple(check_number(value, "spacing", above=0) for value in values[-spatial:])
 
 
-def adjust_steps(adjustment: Adjustment, volume: Volume, spacing=None) -> Steps:
-    """Fit and map in one job; the generator returns the adjusted array and the transform."""
-    transform = yield from share(adjustment.fit_steps(volume, spacing), 0, 0.4)
+def fit_steps(adjustment: Adjustment, volume: Volume, spacing=None) -> Steps:
+    """``adjustment.fit_steps``, with a warning where there is nothing to adjust."""
+    transform = yield from adjustment.fit_steps(volume, spacing)
     _warn_constant(transform)
-    data = yield from share(transform.apply_steps(volume.array), 0.4, 1)
-    return data, transform
+    return transform
+
+
+def adjust_steps(adjustment: Adjustment, volume: Volume, spacing=None) -> Steps:
+    """Fit and map in one job; the generator returns the adjusted array."""
+    transform = yield from share(fit_steps(adjustment, volume, spacing), 0, 0.4)
+    return (yield from share(transform.apply_steps(volume.array), 0.4, 1))
 
 
 def adjust(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False) -> np.ndarray:
@@ -332,4 +335,4 @@ def adjust(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False
     array([[ 0,  2, 10]], dtype=uint8)
     """
     checked = Volume(volume, mask, adjustment.ignore_zeros, rgb)
-    return drain(adjust_steps(adjustment, checked, spacing))[0]
+    return drain(adjust_steps(adjustment, checked, spacing))

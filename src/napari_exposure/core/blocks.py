@@ -179,7 +179,8 @@ class Volume:
 
     def read(self, block: Block) -> np.ndarray:
         """One block as kernels take it: native, aligned, C-contiguous; copied only where it is not so."""
-        return prepared(np.asarray(self.array[self._place(block)]), self.dtype, self.colour if self.rgb else None)
+        values = read_part(self.array, self._place(block))
+        return prepared(values, self.dtype, self.colour if self.rgb else None)
 
     def _place(self, block: Block) -> tuple:
         """Where in the array a block lies."""
@@ -194,6 +195,22 @@ class Volume:
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Which voxels of a block count, as booleans; an empty array means all of them."""
         return counted(values, None if self.mask is None else self.mask[self._place(block)], self.ignore_zeros)
+
+
+def read_part(array, index: tuple) -> np.ndarray:
+    """A part of an array; where it cannot be read, the error says which part that is."""
+    if isinstance(array, np.ndarray):
+        return np.asarray(array[index])
+    try:
+        return np.asarray(array[index])
+    except Exception as error:
+        raise unreadable(index, error) from error
+
+
+def unreadable(index: tuple, error: Exception) -> OSError:
+    """The error for a part of an array that cannot be read."""
+    where = ", ".join(f"{at.start}:{at.stop}" if isinstance(at, slice) else str(at) for at in index)
+    return OSError(f"The voxels [{where}] cannot be read: {type(error).__name__}: {error}")
 
 
 def prepared(values: np.ndarray, dtype: np.dtype, colour: Callable | None = None) -> np.ndarray:
@@ -269,7 +286,7 @@ def store_steps(array, target, what: str) -> Steps:
         return (yield from lazy.store(array, target, what))
 
     def work(block):
-        target[block] = np.asarray(array[block])
+        target[block] = read_part(array, block)
 
     chunks = stored_chunks(target)
     shape = tuple(array.shape)

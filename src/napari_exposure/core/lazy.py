@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import pairwise, product
 from queue import SimpleQueue
 
 import numpy as np
 
-from napari_exposure.core.blocks import BLOCK_VOXELS, Step, Steps, Volume, is_dask
+from napari_exposure.core.blocks import BLOCK_VOXELS, Step, Steps, Volume, is_dask, stored_chunks, unreadable
 
 
 def checked(array):
@@ -33,6 +33,13 @@ def checked(array):
             f"machine ({there / 2**30:.1f} GB) twice. Use smaller chunks, as array.rechunk('auto') makes them."
         )
     return array
+
+
+def as_dask(array):
+    """A dask array of what is read from a disk, in the chunks that are there."""
+    import dask.array as da
+
+    return array if is_dask(array) else da.from_array(array, chunks=stored_chunks(array) or "auto", name=False)
 
 
 def mapped(transform, array):
@@ -67,11 +74,12 @@ def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
     shared = dask.delayed(visit, traverse=False)
     task = dask.delayed(_visit, pure=False)
     fixed = volume.rgb, volume.colour, volume.dtype, volume.ignore_zeros
+    places = list(_places(spatial))
     tasks = [
         task(values, None if mask is None else mask[number], shared, place, *fixed)
-        for number, (values, place) in enumerate(zip(chunks, _places(spatial), strict=True))
+        for number, (values, place) in enumerate(zip(chunks, places, strict=True))
     ]
-    yield from _run(tasks, merge, what, _client())
+    yield from _run(tasks, merge, what, _client(), chunks, places)
 
 
 def store(array, target, what: str) -> Steps:
@@ -81,10 +89,11 @@ def store(array, target, what: str) -> Steps:
     shared = dask.delayed(target, traverse=False)
     task = dask.delayed(_store, pure=False)
     chunks = checked(array).to_delayed().ravel()
-    tasks = [task(values, shared, place) for values, place in zip(chunks, _places(array.chunks), strict=True)]
+    places = list(_places(array.chunks))
+    tasks = [task(values, shared, place) for values, place in zip(chunks, places, strict=True)]
     # a memory map is of this process
     client = None if isinstance(target, np.ndarray) else _client()
-    yield from _run(tasks, lambda _: None, what, client)
+    yield from _run(tasks, lambda _: None, what, client, chunks, places)
 
 
 def _store(values, target, place) -> None:
@@ -98,14 +107,30 @@ def _client():
     return getattr(get_scheduler(), "__self__", None)
 
 
-def _run(tasks: list, merge: Callable, what: str, client) -> Steps:
+def _run(tasks: list, merge: Callable, what: str, client, chunks, places: list) -> Steps:
+    """Run tasks and merge their results in order; each has a chunk and its place."""
     results = _on_threads(tasks) if client is None else _on_cluster(tasks, client)
+    done = 0
     try:
         for done, result in enumerate(results, 1):
             merge(result)
             yield Step(what, done / len(tasks))
+    except Exception as error:
+        _name_chunk(error, chunks[done:], places[done:])
+        raise
     finally:
         results.close()
+
+
+def _name_chunk(error: Exception, chunks, places: list) -> None:
+    """Say which chunk cannot be read, if that is the reason: dask does not know it."""
+    for chunk, place in zip(chunks, places, strict=True):
+        try:
+            chunk.compute(scheduler="synchronous")
+        except Exception as again:
+            if type(again) is type(error):
+                raise unreadable(tuple(slice(*ends) for ends in place), error) from error
+            return
 
 
 def _part(volume: Volume, array):
@@ -137,7 +162,7 @@ def _masked(volume: Volume, chunks):
 def _places(chunks) -> Iterator[tuple]:
     """Where the chunks lie, as (start, stop) along each axis, in C order."""
     ends = [np.cumsum((0, *sizes)).tolist() for sizes in chunks]
-    yield from product(*(list(zip(axis[:-1], axis[1:], strict=True)) for axis in ends))
+    yield from product(*(list(pairwise(axis)) for axis in ends))
 
 
 def _visit(values, mask, visit, place, rgb, colour, dtype, ignore_zeros):

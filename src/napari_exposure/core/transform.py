@@ -13,6 +13,7 @@ from napari_exposure.core.blocks import (
     contiguous_blocks,
     drain,
     is_dask,
+    read_part,
     stored_chunks,
     walk,
 )
@@ -259,7 +260,7 @@ class Transform:
             offset = tuple(part.start for part in block)
             piece = out[block]
             whole = piece if piece.flags.c_contiguous else None
-            result = self(np.asarray(volume[block]), offset, whole)
+            result = self(read_part(volume, block), offset, whole)
             if whole is None:
                 piece[...] = result
 

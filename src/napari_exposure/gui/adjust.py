@@ -10,6 +10,7 @@ import napari.layers
 import numpy as np
 from magicgui import widgets
 from napari.utils.notifications import show_error, show_warning
+from qtpy.QtWidgets import QFileDialog
 from superqt.utils import qdebounced
 
 from napari_exposure import core
@@ -18,17 +19,26 @@ from napari_exposure.gui.compare import KEY, SideBySide
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.editors import editor, text, times, warn
-from napari_exposure.gui.jobs import Job
+from napari_exposure.gui.jobs import ActivityJob, Job
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import Preview, is_preview, is_quick
 from napari_exposure.gui.remembered import remember, remembered
-from napari_exposure.source import Origin, Source
+from napari_exposure.saving import save_steps
+from napari_exposure.source import Origin, Source, in_memory, result_bytes
 
 
 class MaskBox(widgets.ComboBox):
     """Chooses a labels layer, or none."""
 
     null_string = "all voxels"
+
+
+def _lazy_note(source: Source, adjustment: core.Adjustment) -> str:
+    """What to know of a result that is computed as it is looked at."""
+    if in_memory(source.array):
+        return ""
+    size = result_bytes(source, adjustment) / 2**30
+    return f"<br>It would be {size:.2g} GB in memory: planes are computed as you look at them. Save it to keep them."
 
 
 def _row(*parts) -> widgets.Container:
@@ -121,7 +131,12 @@ class AdjustmentWidget(widgets.Container):
         self._show = Paced(self._show_preview, self.native)
         # when the slider rests
         self._say = qdebounced(self._write, timeout=150)
-        buttons = _row(self._apply, self._cancel, self._defaults)
+        self._save = widgets.PushButton(
+            text="Save result …",
+            enabled=False,
+            tooltip="Write the latest result to disk as OME-Zarr (.zarr) or OME-TIFF (.ome.tif), with voxel size.",
+        )
+        buttons = _row(self._apply, self._cancel, self._defaults, self._save)
         parts = {
             "facts": self._facts,
             "looks": looks,
@@ -144,6 +159,7 @@ class AdjustmentWidget(widgets.Container):
         self._apply.changed.connect(self.apply)
         self._cancel.changed.connect(self.cancel)
         self._defaults.changed.connect(self._set_defaults)
+        self._save.changed.connect(self._choose_file)
         self._layer.changed.connect(self._watch)
         for widget in self._editors.values():
             widget.changed.connect(self._describe)
@@ -310,13 +326,14 @@ class AdjustmentWidget(widgets.Container):
             self._show.cancel()
             self._preview.remove()
             self._compare()
-            self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s."
+            self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s." + lazy
 
         # of another volume they are others
         chosen = {"in_range": "contrast_limits"} if self.parameters()["in_range"] == "contrast_limits" else {}
         try:
             adjustment = self._make(Source.of(layer))
             memory = self._preview.memory_of(layer, mask)
+            lazy = _lazy_note(Source.of(layer), adjustment)
             self._job = apply_job(
                 self._viewer, layer, adjustment, mask, memory, done=done, ended=self._ended, step=self._step
             )
@@ -325,6 +342,40 @@ class AdjustmentWidget(widgets.Container):
             show_error(str(error))
             return
         self._input = layer
+        self._show_running(True)
+
+    def _choose_file(self) -> None:
+        result = self._result and self._result()
+        if result is None or self._job is not None:
+            return
+        name = f"{result.name.replace('/', '-')}.zarr"
+        path, _ = QFileDialog.getSaveFileName(
+            self.native, "Save result", name, "OME-Zarr (*.zarr);;OME-TIFF (*.ome.tif)"
+        )
+        if path:
+            self.save(path)
+
+    def save(self, path) -> None:
+        """Write the latest result to `path`, which may be replaced; Cancel leaves nothing behind."""
+        result = self._result and self._result()
+        if result is None or self._job is not None:
+            return
+        self._status.value = ""
+
+        def done(path, seconds):
+            self._status.value = f"“{html.escape(result.name)}” saved as {html.escape(path.name)} in {seconds:.2g} s."
+
+        def failed(error):
+            show_error(str(error))
+
+        try:
+            steps = save_steps(result, path, overwrite=True)
+        except (OSError, TypeError, ValueError, ImportError) as error:
+            show_error(str(error))
+            return
+        title = f"Saving {result.name}"
+        self._job = ActivityJob(title, steps, done=done, ended=self._ended, step=self._step, failed=failed)
+        self._input = None
         self._show_running(True)
 
     def cancel(self) -> None:
@@ -343,12 +394,13 @@ class AdjustmentWidget(widgets.Container):
         if self._closed:
             return
         if cancelled:
-            self._status.value = "Cancelled; no layer was made."
+            self._status.value = "Cancelled; nothing was made."
         self._show_running(False)
 
     def _show_running(self, running: bool) -> None:
         self._cancel.enabled = running
         self._apply.enabled = not running and self._layer.value is not None
+        self._save.enabled = not running and self._result is not None and self._result() is not None
         self._bar.native.reset()
         self._bar.native.setVisible(running)
 

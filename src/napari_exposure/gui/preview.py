@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 
 import numpy as np
+import psutil
 from qtpy.QtCore import QObject
 
 from napari_exposure.core import Adjustment
@@ -48,6 +49,7 @@ class PreviewData:
         self.transform = transform
         # all of the result, for 3D; of an older transform as long as the newer one is being computed
         self.volume: np.ndarray | None = None
+        self._kept: tuple | None = None
         # when it was read last, and how long that took
         self.read = self.seconds = 0.0
 
@@ -92,10 +94,18 @@ class PreviewData:
         else:
             # a colour axis belongs to the block, not to the place
             offset = tuple(part.start for part in parts[: len(self.transform.shape)])
-            result = self.transform(np.asarray(self.array[parts]), offset)
+            result = self.transform(self._part(parts), offset)
         self.read = time.perf_counter()
         self.seconds = self.read - start
         return result[rest]
+
+    def _part(self, parts) -> np.ndarray:
+        """A part of the source; what comes from a disk is kept until another is wanted."""
+        if in_memory(self.array):
+            return self.array[parts]
+        if self._kept is None or self._kept[0] != parts:
+            self._kept = parts, np.asarray(self.array[parts])
+        return self._kept[1]
 
     def _is_volume(self, parts) -> bool:
         """Whether all of a 3D volume is asked for, as in 3D display."""
@@ -144,8 +154,11 @@ def coarse(array, transform: Transform) -> np.ndarray:
 def volume_steps(data: PreviewData) -> Steps:
     """All of the result; of a large volume first a coarse picture, which goes along with a step."""
     if max(sampling(data.transform.shape, data.transform.spatial)) > 1:
-        yield Step("mapping", 0.0, slow=True, partial=coarse(data.array, data.transform))
-    return (yield from data.transform.apply_steps(data.array))
+        rough = coarse(data.array, data.transform)
+        yield Step("mapping", 0.0, slow=True, partial=rough)
+        if 2 * rough.nbytes > psutil.virtual_memory().available:
+            return rough
+    return np.asarray((yield from data.transform.apply_steps(data.array)))
 
 
 def preview_steps(source: Source, adjustment: Adjustment, mask, memory: Memory) -> Steps:
