@@ -204,7 +204,24 @@ def read_part(array, index: tuple) -> np.ndarray:
     try:
         return np.asarray(array[index])
     except Exception as error:
-        raise unreadable(index, error) from error
+        raise unreadable(_bad_chunk(array, index), error) from error
+
+
+def _bad_chunk(array, index: tuple) -> tuple:
+    """The chunk within `index` that cannot be read, or `index` where that is not known."""
+    chunks = stored_chunks(array)
+    if chunks is None or not all(isinstance(part, slice) for part in index):
+        return index
+    shape = tuple(part.stop - part.start for part in index)
+    for block in chunked_blocks(shape, chunks[: len(shape)], 1):
+        place = tuple(
+            slice(whole.start + part.start, whole.start + part.stop) for whole, part in zip(index, block, strict=True)
+        )
+        try:
+            array[place]
+        except Exception:
+            return place
+    return index
 
 
 def unreadable(index: tuple, error: Exception) -> OSError:
