@@ -71,8 +71,14 @@ def with_tiles(qtbot, viewer, open_widget, edge=None):
     return widget
 
 
+def of_plugin(callback):
+    """Whether a callback that napari holds is one of the plugin's: of an object, or a function."""
+    owner = callback[0]() if isinstance(callback, tuple) else callback
+    return any((getattr(each, "__module__", None) or "").startswith("napari_exposure") for each in (owner, type(owner)))
+
+
 def heard(viewer, *layers):
-    """How many callbacks everything has that something may listen to."""
+    """How many callbacks of the plugin everything has that it may listen to."""
     gc.collect()
     groups = {
         "dims": viewer.dims,
@@ -83,12 +89,13 @@ def heard(viewer, *layers):
         "selection": viewer.layers.selection,
         **{f"layer {number}": layer for number, layer in enumerate(layers)},
     }
-    return {
-        (name, emitter): len(thing.events.emitters[emitter].callbacks)
+    counts = {
+        (name, emitter): sum(map(of_plugin, found.callbacks))
         for name, thing in groups.items()
-        for emitter in thing.events.emitters
-        if thing.events.emitters[emitter] is not None
+        for emitter, found in thing.events.emitters.items()
+        if found is not None
     }
+    return {key: count for key, count in counts.items() if count}
 
 
 # --- where lines must lie: nothing of the overlay or of the grid is asked ---
@@ -172,6 +179,18 @@ def alphas(layer):
 def bright(layer):
     """The lines of the tile that is pointed at."""
     return lines_in_world(layer)[alphas(layer) == 1]
+
+
+def assert_net(layer, rows, columns, displayed, place):
+    """The borders, and one tile: napari moves the cursor when axes or scale change."""
+    faint = lines_in_world(layer)[alphas(layer) < 1]
+    assert_same_lines(faint, placed(net(rows, columns), displayed, **place), displayed)
+    found = bright(layer)[..., displayed]
+    assert len(found) == 4
+    boxes = itertools.product(itertools.pairwise(rows), itertools.pairwise(columns))
+    centres = [placed(edges_of_box(*box), displayed, **place).mean(axis=(0, 1)) for box in boxes]
+    near = np.abs(np.array(centres) - found.mean(axis=(0, 1))).max(axis=1)
+    assert near.min() < 1e-4 * np.abs(found).max()
 
 
 CASES = {
@@ -295,36 +314,32 @@ def test_lines_are_where_they_must_be_on_the_canvas(qtbot, viewer, open_widget, 
 
 @pytest.mark.parametrize("case", ["anisotropic", "times", "RGB volume"])
 def test_tiles_of_planes_are_flat(qtbot, viewer, open_widget, quiet, case):
-    image, along, place = opened(viewer, case)
+    _, along, place = opened(viewer, case)
     widget = with_tiles(qtbot, viewer, open_widget)
     widget.per.value = "plane"
     ndim = place["ndim"]
     every = along(None, spatial=2)
-    shape = image.data.shape[:ndim]
-    boxes = [tile_of(found, n // 2) for found, n in zip(every, shape, strict=True)]
     # once along y and x, once in a plane that cuts all tiles: there they reach from end to end
     for order in (tuple(range(ndim)), (ndim - 1, *range(ndim - 1))):
         viewer.dims.order = order
         seen = list(order[-2:])
-        expected = net(*(every[axis] for axis in seen)) + edges_of_box(*(boxes[axis] for axis in seen))
-        expected = placed(expected, seen, **place)
-        qtbot.waitUntil(lambda: len(drawn(viewer).data) == len(expected))  # noqa: B023
+        rows, columns = (every[axis] for axis in seen)
+        lines = len(rows) + len(columns) + 4
+        qtbot.waitUntil(lambda: len(drawn(viewer).data) == lines)  # noqa: B023
         qtbot.wait(50)
-        assert_same_lines(lines_in_world(drawn(viewer)), expected, seen)
+        assert_net(drawn(viewer), rows, columns, seen, place)
         assert_in_slice(viewer, drawn(viewer))
 
 
 @pytest.mark.parametrize("case", ["anisotropic", "moved", "times"])
 def test_any_two_axes_can_be_looked_at(qtbot, viewer, open_widget, quiet, case):
-    image, along, place = opened(viewer, case)
+    _, along, place = opened(viewer, case)
     with_tiles(qtbot, viewer, open_widget, 4.0)
-    every, ndim = along(4.0), place["ndim"]
-    boxes = [tile_of(found, n // 2) for found, n in zip(every, image.data.shape, strict=True)]
-    for order in itertools.permutations(range(ndim)):
+    every = along(4.0)
+    for order in itertools.permutations(range(place["ndim"])):
         viewer.dims.order = order
         seen = list(order[-2:])
-        expected = net(*(every[axis] for axis in seen)) + edges_of_box(*(boxes[axis] for axis in seen))
-        assert_same_lines(lines_in_world(drawn(viewer)), placed(expected, seen, **place), seen)
+        assert_net(drawn(viewer), *(every[axis] for axis in seen), seen, place)
         assert_in_slice(viewer, drawn(viewer))
 
 
@@ -423,7 +438,7 @@ def test_in_3d_the_tile_of_the_brightest_voxel(qtbot, viewer, open_widget, quiet
     viewer.add_image(data, name="nuclei", scale=(2, 0.5, 0.5))
     with_tiles(qtbot, viewer, open_widget, 5.0)
     viewer.dims.ndisplay = 3
-    viewer.scene.camera.angles = (0, 0, 90)
+    viewer.scene.camera.set_view_direction((1, 0, 0), (0, -1, 0))
     every = [borders(n, step, 5.0) for n, step in zip(data.shape, (2, 0.5, 0.5), strict=True)]
     look = np.round(viewer.scene.camera.view_direction)
     assert np.abs(look).tolist() == [1, 0, 0]
@@ -526,9 +541,7 @@ def test_it_follows_a_layer_that_is_placed_anew(qtbot, viewer, open_widget, quie
             place["degrees" if name == "rotate" else name] = value
         qtbot.wait(400)
         rows, columns = (borders(n, step, 5.0) for n, step in zip((40, 48), place["scale"][-2:], strict=True))
-        tile = edges_of_box(tile_of(rows, 20), tile_of(columns, 24))
-        expected = placed(net(rows, columns) + tile, [1, 2], 3, **place)
-        assert_same_lines(lines_in_world(drawn(viewer)), expected, [1, 2])
+        assert_net(drawn(viewer), rows, columns, [1, 2], {"ndim": 3, **place})
         assert_in_slice(viewer, drawn(viewer))
 
 
@@ -663,7 +676,7 @@ def test_gone_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, quiet
     click(widget.looks.tiles)
     during = heard(viewer, source)
     for key in [("dims", "point"), ("cursor", "position"), ("camera", "zoom"), ("layer 0", "scale")]:
-        assert during[key] > before[key]
+        assert during[key] > before.get(key, 0)
     layer = weakref.ref(drawn(viewer))
     dock = widget.native.parent()
     if way == "switched off":
@@ -683,7 +696,7 @@ def test_gone_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, quiet
     assert list(viewer.layers) == [source]
     assert widget.looks.tiles.value == (way == "hidden")
     after = heard(viewer, source)
-    assert {key: (before[key], count) for key, count in after.items() if count != before[key]} == {}
+    assert after == before
     viewer.cursor.position = (2, 2, 2)
     viewer.dims.set_current_step(0, 1)
     source.scale = (1, 1, 1)
@@ -703,7 +716,7 @@ def test_closed_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, qui
     qtbot.wait(300)
     assert list(viewer.layers) == [source]
     after = heard(viewer, source)
-    assert {key: (before[key], count) for key, count in after.items() if count != before[key]} == {}
+    assert after == before
     del widget
     qtbot.waitUntil(lambda: gc.collect() is None or layer() is None, timeout=3000)
     assert overlay() is None or overlay().layer is None
@@ -769,7 +782,7 @@ def assert_two_contrasts(source, result, own):
     assert not layer_is_linked(result)
     assert tuple(result.contrast_limits) == own
     before = tuple(source.contrast_limits)
-    result.contrast_limits = own[0], own[1] - 3
+    result.contrast_limits = own[0], own[1] / 2
     assert tuple(source.contrast_limits) == before
     result.contrast_limits = own
 
@@ -888,7 +901,7 @@ def test_one_contrast_ends_with_the_comparison(qtbot, viewer, open_widget, volum
     qtbot.waitUntil(lambda: gc.collect() is None or result() is None, timeout=3000)
     if way == "closed":
         after = heard(viewer, source, other)
-        assert {key: (before[key], count) for key, count in after.items() if count != before[key]} == {}
+        assert after == before
 
 
 @pytest.mark.xfail(strict=True, reason="_on_removed does not compare anew: the grid stays, and others stay hidden")
@@ -924,7 +937,7 @@ def clean(qtbot, viewer, volume):
         assert no_workers()
         if not removed:
             after = heard(viewer, *layers)
-            assert {key: (before[key], count) for key, count in after.items() if count != before[key]} == {}
+            assert after == before
         assert all(layer.visible and not layer_is_linked(layer) for layer in left)
 
     check.layers = layers
@@ -954,11 +967,11 @@ def test_dragging_while_stepping_through_z(qtbot, viewer, open_widget, clean):
 
 
 BOTH = pytest.mark.xfail(
-    run=False, reason="Mesa segfaults: the preview goes, then the source below the tiles, which go last"
+    run=False, reason="Mesa segfaults when a source goes before the tiles above it: they must hear of `removing`"
 )
 
 
-@pytest.mark.parametrize("without", ["live", "tiles", pytest.param(None, marks=BOTH)])
+@pytest.mark.parametrize("without", ["tiles", *(pytest.param(each, marks=BOTH) for each in ("live", None))])
 def test_the_source_goes_in_the_middle_of_a_drag(qtbot, viewer, open_widget, clean, slow, without):
     a, b = clean.layers
     widget = with_tiles(qtbot, viewer, open_widget)
