@@ -19,7 +19,10 @@ def run(monkeypatch, qapp):
     return run_it
 
 
-@pytest.mark.parametrize(("example", "pictures"), [("histogram.py", ["histogram.png", "tile.png"])])
+@pytest.mark.parametrize(
+    ("example", "pictures"),
+    [("histogram.py", ["histogram.png", "tile.png"]), ("live.py", ["live.png", "live3d.png"])],
+)
 def test_an_example_saves_its_pictures(run, tmp_path, example, pictures):
     run(example, "--pictures", tmp_path)
     for name in pictures:

@@ -1,9 +1,12 @@
 """The live preview in a shown window: what is shown is what Apply gives."""
 
 import threading
+from types import SimpleNamespace
 
+import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
@@ -462,3 +465,75 @@ def test_of_a_pyramid_each_level_is_previewed(qtbot, viewer, open_widget, volume
     assert [layer.name for layer in viewer.layers] == ["pyramid", expected.name]
     for level, wanted in zip(result.data, expected.data, strict=True):
         np.testing.assert_array_equal(level, wanted)
+
+
+def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewer, open_widget, volume, tmp_path):
+    read = []
+
+    def noted(block, block_info=None):
+        if block_info:
+            read.append(block_info[0]["chunk-location"])
+        return block
+
+    lazy = da.from_array(volume, chunks=(4, 20, 48)).map_blocks(noted, dtype=volume.dtype)
+    source = viewer.add_image(lazy, name="lazy", scale=(2, 0.5, 0.5), contrast_limits=(0, 4000))
+    widget = open_widget("Histogram equalization")
+    wait(qtbot, widget)
+    # it may be large: no preview by itself
+    assert shown(widget) is None
+    assert not widget.buttons[3].enabled
+    read.clear()
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    result = viewer.layers[1]
+    assert isinstance(result.data, da.Array)
+    assert result.data.chunks == lazy.chunks
+    # one pass, and planes that napari asks for: not the whole of it
+    assert len(read) < 3 * 6
+    assert "planes are computed as you look at them" in widget.status.value
+    expected = nx.core.equalize_hist(volume)
+    np.testing.assert_array_equal(result._slice.image.raw, expected[viewer.dims.current_step[0]])
+    viewer.dims.set_current_step(0, 11)
+    np.testing.assert_array_equal(result._slice.image.raw, expected[11])
+    read.clear()
+    viewer.dims.set_current_step(0, 10)
+    viewer.dims.set_current_step(0, 11)
+    # napari keeps what it has computed
+    assert not read
+    widget.save(tmp_path / "result.zarr")
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    assert "saved as result.zarr" in widget.status.value
+    np.testing.assert_array_equal(zarr.open(tmp_path / "result.zarr")["0"][:], expected)
+    np.testing.assert_array_equal(source.data.compute(), volume)
+    assert no_workers()
+
+
+def test_a_result_is_saved_from_the_file_dialog(qtbot, viewer, open_widget, volume, tmp_path, monkeypatch, messages):
+    viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    widget = open_widget("Gamma")
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    path = tmp_path / "bright.ome.tif"
+    chosen = [(str(path), ""), (str(tmp_path / "bright.png"), ""), ("", "")]
+    monkeypatch.setattr("napari_exposure.gui.adjust.QFileDialog.getSaveFileName", lambda *args: chosen.pop(0))
+    click(widget.buttons[3])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    found = nx.read_tiff(path)
+    np.testing.assert_array_equal(found.data, viewer.layers[1].data)
+    assert (found.scale, found.unit) == ((2, 0.5, 0.5), "um")
+    click(widget.buttons[3])
+    assert "must end in .zarr" in messages()[-1]
+    click(widget.buttons[3])
+    assert sorted(each.name for each in tmp_path.iterdir() if each.suffix != ".yaml") == ["bright.ome.tif"]
+
+
+def test_a_result_that_does_not_fit_is_refused_before_it_begins(
+    qtbot, viewer, open_widget, volume, monkeypatch, messages
+):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    monkeypatch.setattr("napari_exposure.source.psutil.virtual_memory", lambda: SimpleNamespace(available=10_000))
+    click(widget.buttons[0])
+    assert not widget.running
+    assert "Make it lazy" in messages()[-1]

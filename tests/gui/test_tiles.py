@@ -291,14 +291,14 @@ def test_lines_are_where_they_must_be_on_the_canvas(qtbot, viewer, open_widget, 
     with_tiles(qtbot, viewer, open_widget, 20.0)
     # in the corner, so that no thick line lies elsewhere
     viewer.cursor.position = (5, 9)
-    viewer.scene.camera.zoom = 4
+    viewer.scene.camera.zoom = 2
     qtbot.wait(300)
     picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
     middle = np.array(picture.shape[:2]) / 2
     centre = np.array(viewer.scene.camera.center[-2:])
 
     def red(y, x):
-        row, column = np.round((np.array([y, x]) - centre) * 4 + middle).astype(int)
+        row, column = np.round((np.array([y, x]) - centre) * 2 + middle).astype(int)
         around = picture[row - 2 : row + 3, column - 2 : column + 3]
         return (around[..., 0] - around[..., 1]).max() > 60
 
@@ -447,7 +447,8 @@ def test_in_3d_the_tile_of_the_brightest_voxel(qtbot, viewer, open_widget, quiet
         data[voxel] = 200
         # along z through it
         position = np.array(voxel) * (2, 0.5, 0.5)
-        position[0] = -50 * look[0]
+        # elsewhere each time: napari tells of no cursor that stays
+        position[0] = (-50 - voxel[0] - voxel[1]) * look[0]
         expected = edges_of_box(*(tile_of(found, at) for found, at in zip(every, voxel, strict=True)))
         expected = placed(expected, [0, 1, 2], 3, scale=(2, 0.5, 0.5))
         points_at(qtbot, viewer, tuple(position), expected, [0, 1, 2])
@@ -737,10 +738,10 @@ def test_it_goes_with_its_source_and_comes_with_the_next(qtbot, viewer, open_wid
         qtbot.wait(300)
         assert len(viewer.layers) == 0
         assert widget.looks.tiles.value
-        gone, source = weakref.ref(source), None
+        assert not any(map(of_plugin, source.events.scale.callbacks))
+        assert widget._overlay._image is None
         counts.append(heard(viewer))
     assert counts[0] == counts[1] == counts[2]
-    qtbot.waitUntil(lambda: gc.collect() is None or gone() is None, timeout=3000)
 
 
 def test_closing_the_window_with_tiles_on_is_quiet(qtbot, viewer, open_widget, volume, messages):

@@ -15,7 +15,7 @@ from napari_exposure.gui.cursor import voxel_under
 from napari_exposure.gui.paced import Paced
 
 # pixels of the canvas
-THICKNESS = 1.5
+THICKNESS = 2.0
 CRIMSON = (0.863, 0.078, 0.235)
 # of the lines that are not the tile under the cursor
 FAINT = 0.55
