@@ -23,12 +23,12 @@ __all__ = [
 ]
 
 
-def _run(layer, make, in_range, mask, **parameters):
+def _run(layer, make, in_range, mask, level, **parameters):
     source = Source.of(layer)
     if isinstance(in_range, str) and in_range == "contrast_limits":
         in_range = source.contrast_limits
     adjustment = make(in_range=in_range, **parameters)
-    steps = source.steps(adjustment, mask)
+    steps = source.steps(adjustment, mask, level=level)
     start = time.perf_counter()
     data, transform = drain(steps, bar=progress)
     return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
@@ -44,13 +44,14 @@ def adjust_gamma(
     mask=None,
     ignore_zeros=False,
     per="dataset",
+    level=0,
 ):
     """Correct the gamma of a layer and keep its intensity range; `core.adjust_gamma` on a layer.
 
     Parameters
     ----------
     layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale: fitted on level 0, the result has the same levels.  Not changed.
+        2D to 5D, RGB, or multiscale: the result has the same levels.  Not changed.
     gamma, gain : float
         Greater than 0.
     in_range : "data", "dtype", "contrast_limits", (low, high) or Percentiles
@@ -63,6 +64,8 @@ def adjust_gamma(
         Leave voxels of exactly 0 out when the range is found.
     per : "dataset", "volume" or "plane"
         Which voxels share a range.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
@@ -87,7 +90,16 @@ def adjust_gamma(
     'nuclei - gamma'
     """
     return _run(
-        layer, core.Gamma, in_range, mask, gamma=gamma, gain=gain, output=output, ignore_zeros=ignore_zeros, per=per
+        layer,
+        core.Gamma,
+        in_range,
+        mask,
+        gamma=gamma,
+        gain=gain,
+        output=output,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        level=level,
     )
 
 
@@ -101,13 +113,14 @@ def clip_percentiles(
     mask=None,
     ignore_zeros=False,
     per="dataset",
+    level=0,
 ):
     """Clip the darkest and brightest voxels of a layer; `core.clip_percentiles` on a layer.
 
     Parameters
     ----------
     layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale: fitted on level 0, the result has the same levels.  Not changed.
+        2D to 5D, RGB, or multiscale: the result has the same levels.  Not changed.
     low, high : float
         Percentiles, 0 <= low < high <= 100.
     in_range : "data", "dtype", "contrast_limits", (low, high) or Percentiles
@@ -120,6 +133,8 @@ def clip_percentiles(
         Leave voxels of exactly 0 out of the percentiles.
     per : "dataset", "volume" or "plane"
         Which voxels share percentiles.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
@@ -150,6 +165,7 @@ def clip_percentiles(
         output=output,
         ignore_zeros=ignore_zeros,
         per=per,
+        level=level,
     )
 
 
@@ -163,13 +179,14 @@ def equalize_hist(
     mask=None,
     ignore_zeros=False,
     per="dataset",
+    level=0,
 ):
     """Equalize the histogram of a layer; `core.equalize_hist` on a layer.
 
     Parameters
     ----------
     layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale: fitted on level 0, the result has the same levels.  Not changed.
+        2D to 5D, RGB, or multiscale: the result has the same levels.  Not changed.
     nbins : int
         Bins for floats and 32-bit integers; other integers use every grey level.
     method : "cdf" or "rank"
@@ -184,6 +201,8 @@ def equalize_hist(
         Leave voxels of exactly 0 out of the histogram.
     per : "dataset", "volume" or "plane"
         Which voxels share a histogram.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
@@ -214,6 +233,7 @@ def equalize_hist(
         output=output,
         ignore_zeros=ignore_zeros,
         per=per,
+        level=level,
     )
 
 
@@ -228,6 +248,7 @@ def equalize_adapthist(
     mask=None,
     ignore_zeros=False,
     per="dataset",
+    level=0,
 ):
     """Equalize each region of a layer by its own histogram (CLAHE); `core.equalize_adapthist` on a layer.
 
@@ -236,7 +257,7 @@ def equalize_adapthist(
     Parameters
     ----------
     layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale: fitted on level 0, the result has the same levels.  Not changed.
+        2D to 5D, RGB, or multiscale: the result has the same levels.  Not changed.
     kernel_size : float, sequence of float or None
         Edge of a tile in the unit of the layer's spatial axes (``layer.units``): a number is the same
         physical edge on every axis, a sequence has one for each spatial axis, None is an eighth of the
@@ -255,6 +276,8 @@ def equalize_adapthist(
         Leave voxels of exactly 0 out of the histograms.
     per : "dataset", "volume" or "plane"
         Which voxels share tiles.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
@@ -287,6 +310,7 @@ def equalize_adapthist(
         output=output,
         ignore_zeros=ignore_zeros,
         per=per,
+        level=level,
     )
 
 

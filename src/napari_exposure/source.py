@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from napari_exposure import core
-from napari_exposure.core.adjustment import fit_steps, spatial_axes
+from napari_exposure.core.adjustment import spatial_axes, warn_constant
 from napari_exposure.core.blocks import Steps, Volume, share
 from napari_exposure.core.intensity import check_dtype, result_dtype
 from napari_exposure.core.lazy import as_dask
@@ -102,17 +102,18 @@ class Source:
             layer=weakref.ref(unwrapped(layer)),
         )
 
-    def steps(self, adjustment: core.Adjustment, mask=None, memory: Memory | None = None) -> Steps:
+    def steps(self, adjustment: core.Adjustment, mask=None, memory: Memory | None = None, level: int = 0) -> Steps:
         """The whole job as a generator that yields progress and returns the new layer's (data, transform).
 
-        What does not fit raises when the generator is made, not when it runs.
+        Fitted on `level`.  What does not fit raises when the generator is made, not when it runs.
         """
-        checked = self._checked(adjustment, mask, memory)
+        fit = self.fit_steps(adjustment, mask, memory, level=level)
         self._check_memory(adjustment)
-        return self._named(self._steps(adjustment, *checked))
+        return self._named(self._steps(fit))
 
-    def _steps(self, adjustment, volume, spacing):
-        transform = yield from share(fit_steps(adjustment, volume, spacing), 0, 0.4)
+    def _steps(self, fit):
+        transform = yield from share(fit, 0, 0.4)
+        warn_constant(transform)
         results = []
         for array, level in zip((self.array, *self.levels), self.at_levels(transform), strict=True):
             # what is read as it is looked at gives such a result
@@ -125,24 +126,48 @@ class Source:
         shapes = (level.shape[:-1] if self.rgb else level.shape for level in self.levels)
         return [transform, *(transform.at_level(tuple(shape)) for shape in shapes)]
 
-    def fit_steps(self, adjustment: core.Adjustment, mask=None, memory: Memory | None = None, step: int = 1) -> Steps:
+    def fit_steps(
+        self, adjustment: core.Adjustment, mask=None, memory: Memory | None = None, *, step: int = 1, level: int = 0
+    ) -> Steps:
         """The fit alone; the generator returns a Transform.
 
-        With `step` it is made from every step-th voxel along the spatial axes: nearly the same, in a moment.
+        With `step` it is made from every step-th voxel along the spatial axes, with `level` from a coarser level:
+        nearly the same, sooner.
         """
-        return self._named(self._fit_steps(adjustment, *self._checked(adjustment, mask, memory), step))
-
-    def _fit_steps(self, adjustment, volume, spacing, step):
-        if step == 1:
-            return (yield from adjustment.fit_steps(volume, spacing))
+        volume, spacing = self._checked(adjustment, mask, memory)
         spatial = spatial_axes(len(volume.shape), adjustment.per)
-        taken = (Ellipsis, *[slice(None, None, step)] * spatial)
-        array = volume.array[(*taken, slice(None)) if self.rgb else taken]
-        mask = None if volume.mask is None else volume.mask[taken]
-        coarse = replace(volume, array=array, mask=mask)
-        wider = None if spacing is None else tuple(size * step for size in spacing)
+        if step > 1:
+            taken = (Ellipsis, *[slice(None, None, step)] * spatial)
+            array = volume.array[(*taken, slice(None)) if self.rgb else taken]
+            coarse = replace(volume, array=array, mask=None if volume.mask is None else volume.mask[taken])
+        else:
+            coarse = volume if level == 0 else replace(volume, array=self._level(level, mask, adjustment, spatial))
+        return self._named(self._fit_steps(adjustment, volume, coarse, spacing, spatial))
+
+    def _fit_steps(self, adjustment, volume, coarse, spacing, spatial):
+        if coarse is volume:
+            return (yield from adjustment.fit_steps(volume, spacing))
+        wider = None
+        if spacing is not None:
+            sizes = zip(spacing, volume.shape[-spatial:], coarse.shape[-spatial:], strict=True)
+            wider = tuple(size * whole / n for size, whole, n in sizes)
         transform = yield from adjustment.fit_steps(coarse, wider)
         return transform.onto(volume.shape)
+
+    def _level(self, level, mask, adjustment, spatial):
+        """The array of a coarser level to fit on, or an error that says why there is none."""
+        if level not in range(len(self.levels) + 1):
+            raise ValueError(
+                f"Layer {self.name!r} has {len(self.levels) + 1} level(s): level must be 0 to "
+                f"{len(self.levels)}, got {level!r}."
+            )
+        if mask is not None:
+            raise ValueError("A mask has the shape of level 0; use level=0 with it.")
+        array = self.levels[level - 1]
+        lead = len(self.shape) - spatial
+        if adjustment.per != "dataset" and tuple(array.shape[:lead]) != self.shape[:lead]:
+            raise ValueError(f"Level {level} has fewer {adjustment.per}s than level 0; fit them on level 0.")
+        return array
 
     def _checked(self, adjustment, mask, memory) -> tuple[Volume, tuple[float, ...] | None]:
         """The volume to fit, and its spacing; raises what does not fit."""

@@ -154,10 +154,22 @@ def test_multiscale_layer_gives_its_levels(volume):
     np.testing.assert_array_equal(result.data[0], core.adjust_gamma(volume, 0.5))
     np.testing.assert_array_equal(result.data[1], core.adjust_gamma(volume, 0.5)[:, ::2, ::2])
     np.testing.assert_allclose(result.scale, (2, 0.5, 0.5))
+    # fitted on the coarse level
+    for verb in (nx.equalize_hist, nx.equalize_adapthist):
+        coarse = Image(volume[:, ::2, ::2], scale=(2, 1, 1))
+        on_coarse, alone = verb(layer, level=1), verb(coarse)
+        np.testing.assert_allclose(on_coarse.data[1].astype(float), alone.data, atol=1)
+        assert on_coarse.data[0].shape == volume.shape
+    with pytest.raises(ValueError, match=r"has 2 level\(s\): level must be 0 to 1, got 2"):
+        nx.adjust_gamma(layer, level=2)
+    with pytest.raises(ValueError, match="use level=0 with it"):
+        nx.adjust_gamma(layer, level=1, mask=Labels(np.ones(volume.shape, int)))
     # planes that have fits of their own, on a level that has fewer of them
     pyramid = Image([volume, volume[1::3, ::2, ::2]], multiscale=True)
     planes = nx.equalize_hist(pyramid, per="plane")
     np.testing.assert_array_equal(planes.data[1], planes.data[0][1::3, ::2, ::2])
+    with pytest.raises(ValueError, match="fewer planes than level 0"):
+        nx.equalize_hist(pyramid, per="plane", level=1)
 
 
 @pytest.mark.filterwarnings("ignore:Gamma. The volume has only one intensity")
@@ -200,4 +212,5 @@ def test_both_doors_have_the_same_parameters_and_defaults(name):
     on_layer, on_array = (inspect.signature(f).parameters for f in VERBS[name])
     # what the layer knows by itself is not asked
     expected = {k: p.default for k, p in on_array.items() if k not in ("volume", "rgb", "spacing")}
-    assert {k: p.default for k, p in on_layer.items() if k != "layer"} == expected
+    # an array has no levels
+    assert {k: p.default for k, p in on_layer.items() if k not in ("layer", "level")} == expected

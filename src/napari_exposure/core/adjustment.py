@@ -173,7 +173,9 @@ class Adjustment(ABC):
         >>> transform(volume)[-1, -1]
         array([238, 242, 246, 251, 255], dtype=uint8)
         """
-        return drain(fit_steps(self, Volume(volume, mask, self.ignore_zeros, rgb), spacing))
+        transform = drain(self.fit_steps(Volume(volume, mask, self.ignore_zeros, rgb), spacing))
+        warn_constant(transform)
+        return transform
 
     def check(self, volume: Volume, spacing=None) -> tuple[float, ...]:
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
@@ -231,7 +233,8 @@ class Adjustment(ABC):
         return _check_width(lo, hi)
 
 
-def _warn_constant(transform: Transform) -> None:
+def warn_constant(transform: Transform) -> None:
+    """Warn where there is nothing to adjust."""
     constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
     if constant:
         adjustment = transform.adjustment
@@ -295,16 +298,10 @@ def check_spacing(spacing, spatial: int) -> tuple[float, ...]:
     return tuple(check_number(value, "spacing", above=0) for value in values[-spatial:])
 
 
-def fit_steps(adjustment: Adjustment, volume: Volume, spacing=None) -> Steps:
-    """``adjustment.fit_steps``, with a warning where there is nothing to adjust."""
-    transform = yield from adjustment.fit_steps(volume, spacing)
-    _warn_constant(transform)
-    return transform
-
-
 def adjust_steps(adjustment: Adjustment, volume: Volume, spacing=None) -> Steps:
     """Fit and map in one job; the generator returns the adjusted array."""
-    transform = yield from share(fit_steps(adjustment, volume, spacing), 0, 0.4)
+    transform = yield from share(adjustment.fit_steps(volume, spacing), 0, 0.4)
+    warn_constant(transform)
     return (yield from share(transform.apply_steps(volume.array), 0.4, 1))
 
 

@@ -174,10 +174,16 @@ def preview_steps(source: Source, adjustment: Adjustment, mask, memory: Memory) 
                 return end.value
             # of a small mask the sample may hold nothing
             with suppress(ValueError):
-                found = yield from _fitted(source.fit_steps(adjustment, mask, memory, step))
+                found = yield from _fitted(source.fit_steps(adjustment, mask, memory, **_sooner(source, mask, step)))
                 yield Step("fitting", 0.0, slow=True, partial=found)
             return (yield from exact)
     return (yield from exact)
+
+
+def _sooner(source: Source, mask, step: int) -> dict:
+    """What to fit on for a first look: a level of about the size of a sample, or a sample."""
+    enough = [n for n, array in enumerate(source.levels, 1) if math.prod(array.shape) >= SAMPLE]
+    return {"level": enough[-1]} if enough and mask is None else {"step": step}
 
 
 def _fitted(steps: Steps) -> Steps:
