@@ -142,9 +142,9 @@ class Source:
             coarse = replace(volume, array=array, mask=None if volume.mask is None else volume.mask[taken])
         else:
             coarse = volume if level == 0 else replace(volume, array=self._level(level, mask, adjustment, spatial))
-        return self._named(self._fit_steps(adjustment, volume, coarse, spacing, spatial))
+        return self._named(self._fit_steps(adjustment, volume, coarse, spacing, spatial, level))
 
-    def _fit_steps(self, adjustment, volume, coarse, spacing, spatial):
+    def _fit_steps(self, adjustment, volume, coarse, spacing, spatial, level):
         if coarse is volume:
             return (yield from adjustment.fit_steps(volume, spacing))
         wider = None
@@ -152,7 +152,7 @@ class Source:
             sizes = zip(spacing, volume.shape[-spatial:], coarse.shape[-spatial:], strict=True)
             wider = tuple(size * whole / n for size, whole, n in sizes)
         transform = yield from adjustment.fit_steps(coarse, wider)
-        return transform.onto(volume.shape)
+        return transform.at_level(volume.shape) if level else transform.onto(volume.shape)
 
     def _level(self, level, mask, adjustment, spatial):
         """The array of a coarser level to fit on, or an error that says why there is none."""

@@ -26,7 +26,7 @@ class TileAxis:
     tiles: int
     # only every step-th voxel is looked at: for a coarser picture of the same tiles
     step: int = 1
-    # so many larger voxels over the same extent are looked at: a level of a pyramid
+    # so many voxels over the same extent are looked at: another level of the pyramid
     level: int | None = None
 
     @cached_property
@@ -36,6 +36,11 @@ class TileAxis:
         lower = np.arange(n + 1) * self.size // n
         mirrored = self.size - lower[::-1]
         return np.where(np.arange(n + 1) <= n / 2, lower, mirrored)
+
+    @property
+    def borders(self) -> np.ndarray:
+        """`edges` in voxels of the level."""
+        return self.edges if self.level is None else np.rint(self.edges * (self.level / self.size)).astype(int)
 
     @property
     def voxels(self) -> np.ndarray:
@@ -103,7 +108,7 @@ class TileGrid:
 
     def box(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
         """Where a tile lies, in voxels."""
-        return tuple(slice(*map(int, axis.edges[at : at + 2])) for axis, at in zip(self.axes, tile, strict=True))
+        return tuple(slice(*map(int, axis.borders[at : at + 2])) for axis, at in zip(self.axes, tile, strict=True))
 
     def warnings(self, nbins: int) -> list[str]:
         """What a user should know of these tiles before using them, a sentence each."""
