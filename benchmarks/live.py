@@ -20,6 +20,8 @@ from qtpy.QtWidgets import QApplication
 from skimage import exposure
 
 from napari_exposure.core.blocks import drain
+from napari_exposure.gui.jobs import Job
+from napari_exposure.gui.preview import volume_steps
 from napari_exposure.samples import load_nuclei, make_synthetic
 from pace import Heartbeat, let_work, settle
 
@@ -79,10 +81,11 @@ for name, parameter, values, goal in [
     report(f"{name}, {parameter}", times, goal)
     if name == "Adaptive equalization":
         times = []
-        for edge in np.linspace(8, 40, 12):
+        for edge in np.linspace(8, 40, 20):
             settle(0.15)
-            times.append(shown(widget, "kernel_size", float(edge))[1])
-        report("  a new tile edge, exact", times, "400")
+            times.append(shown(widget, "kernel_size", float(edge)))
+        report("  a new tile edge, approximate", [first for first, _ in times], "100")
+        report("  a new tile edge, exact", [last for _, last in times], "400")
     if name != "Adaptive equalization":
         viewer.window.remove_dock_widget(widget.native.parent())
         settle(0.3)
@@ -95,6 +98,23 @@ for _ in range(30):
     QApplication.processEvents()
     times.append(time.perf_counter() - start)
 report("  napari alone: a plane shown anew", times, "-")
+
+# --- a run in 3D that a newer change stops
+times = []
+for _ in range(15):
+    over = []
+    job = Job(
+        volume_steps(widget._preview._data[0]),
+        done=lambda *result: None,
+        ended=lambda over=over: over.append(time.perf_counter()),
+        step=lambda step: None,
+    )
+    settle(0.12)
+    start = time.perf_counter()
+    job.cancel()
+    let_work(lambda over=over: over)
+    times.append(over[0] - start)
+report("  from a newer change to the end of a 3D run", times, "50")
 
 # --- dragging without a rest
 settle(1)

@@ -73,7 +73,10 @@ def with_tiles(qtbot, viewer, open_widget, edge=None):
 
 def of_plugin(callback):
     """Whether a callback that napari holds is one of the plugin's: of an object, or a function."""
-    owner = callback[0]() if isinstance(callback, tuple) else callback
+    owner, method = (callback[0](), callback[1]) if isinstance(callback, tuple) else (callback, "")
+    if method == "reset_choices":
+        # napari's own connection, which it keeps of a closed dock
+        return False
     return any((getattr(each, "__module__", None) or "").startswith("napari_exposure") for each in (owner, type(owner)))
 
 
@@ -169,7 +172,7 @@ def assert_in_slice(viewer, layer):
     more = viewer.dims.ndim - layer.ndim
     for axis in viewer.dims.not_displayed:
         if axis >= more:
-            np.testing.assert_allclose(lines_in_world(layer)[..., axis - more], viewer.dims.point[axis])
+            np.testing.assert_allclose(lines_in_world(layer)[..., axis - more], viewer.dims.point[axis], atol=0.01)
 
 
 def alphas(layer):
@@ -251,6 +254,13 @@ def test_one_layer_on_top_that_leaves_the_active_one_active(qtbot, viewer, open_
     assert len(widget.layer.choices) == 3
     click(widget.looks.tiles)
     assert [layer.name for layer in viewer.layers] == ["other", "nuclei", "last"]
+    assert viewer.layers.selection.active == source
+    # one of several
+    viewer.layers.selection = {source, viewer.layers["other"]}
+    viewer.layers.selection.active = source
+    selected = set(viewer.layers.selection)
+    click(widget.looks.tiles)
+    assert viewer.layers.selection == selected
     assert viewer.layers.selection.active == source
 
 
@@ -366,15 +376,12 @@ def test_a_plane_among_volumes_has_its_lines_at_every_z(qtbot, viewer, open_widg
     image, along, place = opened(viewer, "2D")
     widget = with_tiles(qtbot, viewer, open_widget, 4.0)
     assert widget.layer.value == image
-    rows, columns = along(4.0)
-    tile = edges_of_box(tile_of(rows, 20), tile_of(columns, 24))
-    expected = placed(net(rows, columns) + tile, [0, 1], **place)
     for z in (0, 7):
         viewer.dims.set_current_step(0, z)
-        assert_same_lines(lines_in_world(drawn(viewer)), expected, [0, 1])
+        assert_net(drawn(viewer), *along(4.0), [0, 1], place)
         assert_in_slice(viewer, drawn(viewer))
     viewer.dims.ndisplay = 3
-    assert_same_lines(lines_in_world(drawn(viewer)), expected, [0, 1])
+    assert_net(drawn(viewer), *along(4.0), [0, 1], place)
 
 
 # --- the tile under the cursor ---
@@ -527,6 +534,8 @@ def test_it_follows_the_chosen_layer(qtbot, viewer, open_widget, quiet):
 
 
 def test_it_follows_a_layer_that_is_placed_anew(qtbot, viewer, open_widget, quiet):
+    # so large that neither sliders nor the cursor move with the other
+    viewer.add_image(np.zeros((100, 5, 5), np.uint8), name="around", scale=(1, 100, 100), translate=(-40, -200, -200))
     image = viewer.add_image(np.zeros((12, 40, 48), np.uint8), name="nuclei")
     with_tiles(qtbot, viewer, open_widget, 5.0)
     place = {"scale": np.ones(3), "translate": np.zeros(3), "degrees": 0.0, "affine": None}
@@ -605,8 +614,17 @@ def test_the_cursor_works_after_the_data_became_smaller(qtbot, viewer, open_widg
     points_at(qtbot, viewer, (6, 2, 2), edges_of_box((-0.5, 9.5), (-0.5, 9.5)), [1, 2])
 
 
-@pytest.mark.xfail(strict=True, reason="a vectors layer keeps its number of axes: ValueError in _put")
-@pytest.mark.parametrize("more", [True, False])
+AXES = "a vectors layer keeps its number of axes: ValueError in _put"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(True, marks=pytest.mark.xfail(strict=True, reason=AXES)),
+        # after it napari cannot close its window, which fails the next test
+        pytest.param(False, marks=pytest.mark.xfail(run=False, reason=AXES)),
+    ],
+)
 def test_data_with_another_number_of_axes(qtbot, viewer, open_widget, volume, quiet, more):
     before, after = (volume[0], volume) if more else (volume, volume[0])
     source = viewer.add_image(before.copy(), name="nuclei")
@@ -738,10 +756,21 @@ def test_it_goes_with_its_source_and_comes_with_the_next(qtbot, viewer, open_wid
         qtbot.wait(300)
         assert len(viewer.layers) == 0
         assert widget.looks.tiles.value
-        assert not any(map(of_plugin, source.events.scale.callbacks))
         assert widget._overlay._image is None
         counts.append(heard(viewer))
     assert counts[0] == counts[1] == counts[2]
+
+
+@pytest.mark.xfail(strict=True, reason="no `changed` when the last choice goes: _lively and _describe stay")
+def test_the_last_image_removed_is_forgotten(qtbot, viewer, open_widget, volume, quiet):
+    widget = open_widget(NAME)
+    source = viewer.add_image(volume, name="nuclei")
+    qtbot.wait(200)
+    viewer.layers.remove(source)
+    qtbot.wait(200)
+    assert widget.layer.value is None
+    assert widget._lively is None
+    assert not any(map(of_plugin, source.events.scale.callbacks))
 
 
 def test_closing_the_window_with_tiles_on_is_quiet(qtbot, viewer, open_widget, volume, messages):
@@ -890,7 +919,7 @@ def test_one_contrast_ends_with_the_comparison(qtbot, viewer, open_widget, volum
     else:
         viewer.layers.selection.active = other
         qtbot.waitUntil(lambda: widget.layer.value == other)
-        previewed(qtbot, widget)
+        qtbot.waitUntil(lambda: layer_is_linked(other), timeout=5000)
         assert_one_contrast(other, result_of(widget))
         click(widget.looks.live)
     qtbot.waitUntil(lambda: list(viewer.layers) == [other, source])
@@ -917,6 +946,21 @@ def test_a_result_removed_by_the_user_ends_the_comparison(qtbot, viewer, open_wi
     assert not viewer.canvas.grid.enabled
     assert [source.visible, other.visible] == [True, True]
     assert not widget.comparison.beside.enabled
+
+
+@pytest.mark.xfail(strict=True, reason="the preview that goes makes its source active, which is followed")
+def test_a_layer_chosen_in_the_widget_stays_chosen(qtbot, viewer, open_widget, volume):
+    a = viewer.add_image(volume, name="a")
+    b = viewer.add_image(volume, name="b")
+    widget = open_widget(NAME)
+    previewed(qtbot, widget)
+    assert widget.layer.value == b
+    assert viewer.layers.selection.active == result_of(widget)
+    # as from the list
+    widget.layer.native.setCurrentIndex(0)
+    assert widget.layer.value == a
+    qtbot.wait(400)
+    assert widget.layer.value == a
 
 
 # --- everything at once ---
@@ -1029,11 +1073,21 @@ def test_two_widgets_on_two_layers(qtbot, viewer, open_widget, clean):
     # docks of one place lie on tabs: both are to be seen
     viewer.window._qt_window.resize(1300, 950)
     viewer.window._qt_window.splitDockWidget(widget.native.parent(), gamma.native.parent(), Qt.Orientation.Horizontal)
-    widget.layer.value, gamma.layer.value = a, b
-    previewed(qtbot, widget)
+    # a preview that goes makes its source active, which both would follow
+    viewer.layers.selection.active = a
+    qtbot.waitUntil(lambda: (widget.layer.value, gamma.layer.value) == (a, a))
     previewed(qtbot, gamma)
+    previewed(qtbot, widget)
+    viewer.layers.selection.clear()
+    qtbot.wait(100)
+    gamma.layer.value = b
+    qtbot.wait(200)
+    assert (widget.layer.value, gamma.layer.value) == (a, b)
+    previewed(qtbot, gamma)
+    previewed(qtbot, widget, lambda: widget.comparison.beside.enabled)
     click(widget.comparison.beside)
     click(widget.comparison.linked)
+    assert [widget.comparison.beside.value, widget.comparison.linked.value] == [True, True]
     assert_one_contrast(a, result_of(widget))
     for k in range(10):
         drag(widget.clip_limit, k / 10)

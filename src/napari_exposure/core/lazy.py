@@ -75,9 +75,12 @@ def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
     task = dask.delayed(_visit, pure=False)
     fixed = volume.rgb, volume.colour, volume.dtype, volume.ignore_zeros
     places = list(_places(spatial))
+    # chunks of no voxels come of concatenating and indexing
+    full = [number for number, place in enumerate(places) if all(start < stop for start, stop in place)]
+    chunks, places = [chunks[number] for number in full], [places[number] for number in full]
+    masks = [None if mask is None else mask[number] for number in full]
     tasks = [
-        task(values, None if mask is None else mask[number], shared, place, *fixed)
-        for number, (values, place) in enumerate(zip(chunks, places, strict=True))
+        task(values, counts, shared, place, *fixed) for values, counts, place in zip(chunks, masks, places, strict=True)
     ]
     yield from _run(tasks, merge, what, _client(), chunks, places)
 

@@ -210,6 +210,9 @@ class AdjustmentWidget(widgets.Container):
 
     def _follow_active(self) -> None:
         active = self._viewer.layers.selection.active
+        if self._layer.value is None and self._lively is not None:
+            # the last image is gone, which the combo box does not tell
+            self._watch()
         if isinstance(active, napari.layers.Image) and active in self._layer.choices and self._layer.value != active:
             self._layer.value = active
 
@@ -231,6 +234,7 @@ class AdjustmentWidget(widgets.Container):
     def _on_removed(self, event) -> None:
         if self._job is not None and event.value == self._input:
             self._job.cancel()
+        self._compare()
 
     def _describe(self) -> None:
         """Say what the layer is and what the parameters mean on it."""

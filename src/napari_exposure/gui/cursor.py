@@ -1,4 +1,4 @@
-"""The voxel that the mouse points at.  No Qt."""
+"""Where in a layer the sliders stand and the mouse points.  No Qt."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ import numpy as np
 from napari_exposure.source import in_memory, level_0
 
 
+def place_in(layer, position, dims) -> np.ndarray:
+    """A position in the viewer as coordinates of a layer's data: the viewer may count in another unit."""
+    position = np.asarray(position, float)
+    more = dims.ndim - layer.ndim
+    if dims.units is not None:
+        pairs = zip(dims.units[more:], layer.units, strict=True)
+        factors = [(1 * ours).to(its).magnitude if ours.is_compatible_with(its) else 1.0 for ours, its in pairs]
+        position = position[more:] * factors
+    return np.asarray(layer.world_to_data(position))
+
+
 def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:
     """The voxel under the cursor: in 3D the brightest along the line of sight; None beside the layer."""
     shape = layer.data.shape[:-1] if layer.rgb else layer.data.shape
     position = viewer.cursor.position
     if viewer.dims.ndisplay == 2:
-        voxel = np.round(layer.world_to_data(position)).astype(int)
+        voxel = np.round(place_in(layer, position, viewer.dims)).astype(int)
     else:
         displayed = list(viewer.dims.displayed)
         start, end = layer.get_ray_intersections(

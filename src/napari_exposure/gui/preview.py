@@ -298,7 +298,7 @@ class Preview(QObject):
 
     def _turn(self, layer, mask) -> None:
         """Begin with another source or mask."""
-        self.remove()
+        self.remove(instead=layer)
         self.memory.forget()
         self._mask = mask
         self._edits.watch(layer, mask)
@@ -308,23 +308,24 @@ class Preview(QObject):
         self._of_viewer.add(self._on_removing, self._viewer.layers.events.removing)
         self._of_viewer.add(self._on_dims, self._viewer.dims.events.ndisplay)
 
-    def remove(self) -> None:
-        """Take the layer away and stop everything."""
+    def remove(self, instead=None) -> None:
+        """Take the layer away and stop everything; where it was active its source is, or `instead`."""
         for job in (self._fit, self._volume):
             if job is not None:
                 job.cancel()
         self._fit = self._volume = None
         self._edits.watch()
         self._of_viewer.drop()
-        layer, original = self.layer, None if self._source is None else self._source.layer()
+        original = None if self._source is None else self._source.layer()
+        layer, instead = self.layer, original if instead is None else instead
         self.layer = self._source = None
         self._data = []
         layers = self._viewer.layers
         if layer is not None and layer in layers:
             active = layers.selection.active
             layers.remove(layer)
-            if active == layer and original in layers:
-                layers.selection.active = original
+            if active == layer and instead in layers:
+                layers.selection.active = instead
             self._shown()
 
     def _on_removed(self, event) -> None:

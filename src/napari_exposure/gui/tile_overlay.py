@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject
 
 from napari_exposure.core.tiles import TileGrid
 from napari_exposure.gui.connections import Connections
-from napari_exposure.gui.cursor import voxel_under
+from napari_exposure.gui.cursor import place_in, voxel_under
 from napari_exposure.gui.paced import Paced
 
 # pixels of the canvas
@@ -73,17 +73,20 @@ class TileOverlay(QObject):
 
     def show(self, image, grid: TileGrid) -> None:
         """Draw the tiles of `grid` on an image layer."""
-        if image != self._image:
+        if image != self._image or (self.layer is not None and self.layer.ndim != image.ndim):
             self.remove()
-            self._image = image
-            self._voxel = tuple(n // 2 for n in self._shape)
+            self._image, self._voxel = image, ()
             viewer, add, events = self._viewer, self._connections.add, image.events
             add(self._draw, viewer.dims.events.point, viewer.dims.events.order, viewer.dims.events.ndisplay)
             add(self._draw, events.scale, events.translate, events.rotate, events.shear, events.affine)
             add(self._thicken, viewer.scene.camera.events.zoom)
             add(self._look, viewer.cursor.events.position)
+            add(self._draw, events.units)
             add(self._on_removed, viewer.layers.events.removed)
+            add(self._on_removing, viewer.layers.events.removing)
         self._grid = grid
+        if len(self._voxel) != image.ndim or any(at >= n for at, n in zip(self._voxel, self._shape, strict=True)):
+            self._voxel = tuple(n // 2 for n in self._shape)
         self._draw()
 
     def remove(self) -> None:
@@ -98,7 +101,10 @@ class TileOverlay(QObject):
         if event.value == self.layer:
             self.remove()
             self._gone()
-        elif event.value == self._image:
+
+    def _on_removing(self, event) -> None:
+        # before the image goes: nothing is above a layer that is not there
+        if self._viewer.layers[event.index] == self._image:
             self.remove()
 
     @property
@@ -114,10 +120,16 @@ class TileOverlay(QObject):
 
     def _find_voxel(self, event=None) -> None:
         image = self._image
-        voxel = None if image is None else voxel_under(image, self._viewer, image)
+        voxel = voxel_under(image, self._viewer, image) if image is not None and self._fits else None
         if voxel is not None and self._tile(voxel) != self._tile(self._voxel):
             self._voxel = voxel
             self._draw()
+
+    @property
+    def _fits(self) -> bool:
+        """Whether the grid is that of the data: of other data it follows in a moment."""
+        sizes = tuple(axis.size for axis in self._grid.axes)
+        return self._shape[-len(sizes) :] == sizes and len(self._voxel) == len(self._shape)
 
     def _tile(self, voxel) -> tuple[int, ...]:
         return self._grid.at(voxel[-len(self._grid.axes) :])
@@ -127,11 +139,10 @@ class TileOverlay(QObject):
     def _draw(self, event=None) -> None:
         image, dims = self._image, self._viewer.dims
         ndim, displayed = image.ndim, self._displayed
-        sizes = tuple(axis.size for axis in self._grid.axes)
-        if self._shape[-len(sizes) :] != sizes or len(displayed) < 2:
-            # data of another shape: their grid follows; or seen from its edge
+        if not self._fits or len(displayed) < 2:
+            # the latter: seen from its edge
             return
-        here = image.world_to_data(dims.point)
+        here = place_in(image, dims.point, dims)
         # in the plane that is shown, where the cursor was
         shown = np.round(here)
         shown[displayed] = np.array(self._voxel)[displayed]
@@ -151,17 +162,18 @@ class TileOverlay(QObject):
         lines = np.empty((len(rest) + len(tile), 2, ndim))
         lines[:] = here
         lines[..., displayed] = np.concatenate([rest, tile])
-        self._put(lines, [FAINT] * len(rest) + [1.0] * len(tile))
+        self._put(lines, here, [FAINT] * len(rest) + [1.0] * len(tile))
 
-    def _put(self, lines: np.ndarray, alphas: list[float]) -> None:
-        """Draw lines given in voxels."""
+    def _put(self, lines: np.ndarray, here: np.ndarray, alphas: list[float]) -> None:
+        """Draw lines given in voxels, in the plane through `here`."""
         image, displayed = self._image, self._displayed
         ndim = image.ndim
         corner = np.asarray(image.data_to_world(np.zeros(ndim)))[-ndim:]
         steps = np.stack([np.asarray(image.data_to_world(unit))[-ndim:] - corner for unit in np.eye(ndim)])
         world = lines @ steps + corner
         hidden = [axis for axis in range(ndim) if axis not in displayed]
-        world[..., hidden] = np.asarray(self._viewer.dims.point)[-ndim:][hidden]
+        # also where the image is rotated against the plane: all in the plane
+        world[..., hidden] = (here @ steps + corner)[hidden]
         # where axes are hidden, planes must lie as in the image; where they are seen, lines are of one thickness
         scale = np.abs(np.asarray(image.scale, float))
         scale[displayed] = scale[displayed].min()
@@ -171,8 +183,11 @@ class TileOverlay(QObject):
             # a hair off its axis: napari draws a line along an axis as one flat band, which has no width from the side
             vectors[:, 1] += 1e-5 * np.abs(vectors[:, 1]).max()
         colours = np.array([(*CRIMSON, alpha) for alpha in alphas])
-        if self.layer is not None and not np.array_equal(self.layer.scale, scale):
-            self.layer.scale = scale
+        if self.layer is not None:
+            if self.layer.units != image.units:
+                self.layer.units = image.units
+            if not np.array_equal(self.layer.scale, scale):
+                self.layer.scale = scale
         if self.layer is None:
             layers = self._viewer.layers
             selected, active = set(layers.selection), layers.selection.active
@@ -198,6 +213,6 @@ class TileOverlay(QObject):
 
     def _thicken(self, event=None) -> None:
         """Lines of the same number of pixels at every zoom."""
-        if self.layer is not None:
+        if self.layer is not None and len(self._displayed) >= 2:
             scale = float(np.min(np.asarray(self.layer.scale)[self._displayed]))
             self.layer.edge_width = THICKNESS / (self._viewer.scene.camera.zoom * scale)

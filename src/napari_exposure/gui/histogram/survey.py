@@ -14,6 +14,7 @@ from napari_exposure.core import Histogram
 from napari_exposure.core.blocks import Block, Step, Steps, Volume, changed, contiguous_blocks, share
 from napari_exposure.core.counting import histogram_steps, percentile_steps
 from napari_exposure.core.intensity import luminance
+from napari_exposure.gui.cursor import place_in
 from napari_exposure.source import Source, in_memory, mask_array
 
 SCOPES = {"dataset": "whole dataset", "volume": "this volume", "plane": "plane in view"}
@@ -155,7 +156,7 @@ def part_in_view(layer, dims, scope: str, shape: tuple[int, ...]) -> tuple[Block
     point = np.zeros(dims.ndim)
     for axis in fixed:
         point[axis - ndim] = dims.point[axis - ndim]
-    point = np.round(layer.world_to_data(point)).astype(int)
+    point = np.round(place_in(layer, point, dims)).astype(int)
     names = axis_names(layer, ndim)
     box = [slice(0, size) for size in shape]
     for axis in fixed:

@@ -1,0 +1,905 @@
+"""Results on disk: what readers find there, and nothing where writing did not come to its end."""
+
+import errno
+import math
+import os
+import shutil
+import time
+from types import SimpleNamespace
+
+import dask.array as da
+import napari.layers
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import napari_exposure as nx
+from napari_exposure import saving
+from napari_exposure.core import lazy
+from napari_exposure.saving import save, save_steps
+from napari_exposure.tiff import read_tiff
+
+settings.register_profile("saving", derandomize=True, deadline=None)
+settings.load_profile("saving")
+
+ENDINGS = (".zarr", ".ome.tif")
+every_ending = pytest.mark.parametrize("ending", ENDINGS)
+
+
+def volume_of(shape, dtype="uint16"):
+    rng = np.random.default_rng(math.prod(shape))
+    if np.dtype(dtype).kind == "f":
+        return rng.normal(size=shape).astype(dtype)
+    info = np.iinfo(dtype)
+    return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+
+
+def listing(folder):
+    """All there is, also what is hidden."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def values(path):
+    """Level 0 of what was written."""
+    return zarr.open_group(path, mode="r")["0"][...] if path.suffix == ".zarr" else tifffile.imread(path)
+
+
+def multiscales(path, version="0.5"):
+    attributes = dict(zarr.open_group(path, mode="r").attrs)
+    (found,) = (attributes["ome"] if version == "0.5" else attributes)["multiscales"]
+    return found
+
+
+def transformations(path, version="0.5"):
+    """Scale and translation of each level."""
+    found = []
+    for dataset in multiscales(path, version)["datasets"]:
+        placed = {each["type"]: each[each["type"]] for each in dataset["coordinateTransformations"]}
+        found.append((placed["scale"], placed.get("translation", [0] * len(placed["scale"]))))
+    return found
+
+
+def exhaust(steps):
+    found = []
+    while True:
+        try:
+            found.append(next(steps))
+        except StopIteration as end:
+            return found, end.value
+
+
+# --- values -----------------------------------------------------------------------------
+
+
+@every_ending
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64", ">u2"])
+@pytest.mark.parametrize("shape", [(9, 8), (3, 9, 8), (2, 3, 9, 8), (2, 2, 3, 9, 8)])
+def test_values_come_back(ending, dtype, shape, tmp_path):
+    volume = volume_of(shape, np.dtype(dtype).newbyteorder("=")).astype(dtype)
+    path = save(volume, tmp_path / f"a{ending}")
+    assert path == tmp_path / f"a{ending}"
+    assert listing(tmp_path) == [path.name]
+    found = values(path)
+    assert found.dtype == np.dtype(dtype).newbyteorder("=")
+    np.testing.assert_array_equal(found, volume)
+
+
+def test_float16_in_zarr(tmp_path):
+    volume = volume_of((3, 9, 8), "float16")
+    np.testing.assert_array_equal(values(save(volume, tmp_path / "a.zarr")), volume)
+
+
+@st.composite
+def chunkings(draw, shape):
+    found = []
+    for size in shape:
+        sizes = []
+        while sum(sizes) < size:
+            sizes.append(draw(st.integers(1, size - sum(sizes))))
+        found.append(tuple(sizes))
+    return tuple(found)
+
+
+@every_ending
+@settings(max_examples=15)
+@given(data=st.data())
+def test_any_chunks(ending, data, tmp_path_factory):
+    shape = tuple(data.draw(st.lists(st.integers(1, 7), min_size=2, max_size=4)))
+    volume = volume_of(shape)
+    array = da.from_array(volume, chunks=data.draw(chunkings(shape)))
+    folder = tmp_path_factory.mktemp("any")
+    with pytest.MonkeyPatch.context() as patch:
+        # chunks are divided, and small arrays have levels
+        patch.setattr(saving, "CHUNK_VOXELS", data.draw(st.sampled_from([4, 1 << 21])))
+        patch.setattr(saving, "COARSEST", 3)
+        path = save(array, folder / f"a{ending}")
+    np.testing.assert_array_equal(values(path), volume)
+    assert listing(folder) == [path.name]
+
+
+@every_ending
+def test_other_arrays(ending, tmp_path):
+    volume = volume_of((5, 9, 8))
+    stored = zarr.create_array(tmp_path / "source", shape=volume.shape, chunks=(2, 9, 3), shards=(4, 9, 6), dtype="u2")
+    stored[...] = volume
+    np.save(tmp_path / "source.npy", volume)
+    planes = da.from_array(volume, chunks=(1, 9, 8))
+    sources = (stored, np.load(tmp_path / "source.npy", mmap_mode="r"), planes, da.from_zarr(stored), volume.T.copy().T)
+    for number, source in enumerate(sources):
+        np.testing.assert_array_equal(values(save(source, tmp_path / f"{number}{ending}")), volume)
+    path = save(volume.astype(np.uint8).tolist(), tmp_path / "list.zarr")
+    np.testing.assert_array_equal(values(path), volume.astype(np.uint8))
+
+
+@every_ending
+def test_lazy_results_are_computed_once(ending, tmp_path):
+    # each chunk is read as it is written, and not for the coarser levels
+    reads = []
+
+    def note(chunk, block_info=None):
+        if block_info:
+            reads.append(block_info[0]["chunk-location"])
+        return chunk
+
+    volume = volume_of((4, 300, 20))
+    array = da.from_array(volume, chunks=(1, 100, 20)).map_blocks(note, dtype="u2", meta=np.empty((0, 0, 0), "u2"))
+    np.testing.assert_array_equal(values(save(array, tmp_path / f"a{ending}")), volume)
+    assert len(reads) == len(set(reads)) == 12
+
+
+# --- the pyramid ------------------------------------------------------------------------
+
+
+def mean_of_two(fine, axes):
+    """Means of 2 voxels along some axes; the last voxel of an odd length alone."""
+    pads = [(0, fine.shape[axis] % 2 if axis in axes else 0) for axis in range(fine.ndim)]
+    padded = np.pad(fine, pads, mode="edge").astype(np.float64)
+    split = []
+    for axis, n in enumerate(padded.shape):
+        split += [n // 2, 2] if axis in axes else [n, 1]
+    found = padded.reshape(split).mean(axis=tuple(range(1, 2 * fine.ndim, 2)))
+    return np.rint(found) if fine.dtype.kind in "iu" else found
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@settings(max_examples=15)
+@given(data=st.data())
+def test_levels_are_means_of_two(version, data, tmp_path_factory):
+    axes = data.draw(st.sampled_from(["yx", "zyx", "cyx", "tzyx", "tczyx"]))
+    shape = tuple(data.draw(st.integers(1, 12 if axis in "zyx" else 2)) for axis in axes)
+    spacing = tuple(data.draw(st.sampled_from([1.0, 2.0, 3.0, 0.5])) for _ in axes)
+    volume = volume_of(shape, data.draw(st.sampled_from(["uint8", "uint16", "int16", "uint32", "float32", "float16"])))
+    chunks = data.draw(chunkings(shape))
+    path = tmp_path_factory.mktemp("levels") / "a.zarr"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving, "COARSEST", 3)
+        patch.setattr(saving, "CHUNK_VOXELS", data.draw(st.sampled_from([20, 1 << 21])))
+        source = da.from_array(volume, chunks=chunks) if data.draw(st.booleans()) else volume
+        save(source, path, axes=axes, spacing=spacing, ome_version=version)
+    group = zarr.open_group(path, mode="r")
+    assert group.metadata.zarr_format == (3 if version == "0.5" else 2)
+    space = [axis for axis, letter in enumerate(axes) if letter in "zyx"]
+    fine, sizes, shift = volume, np.array(spacing), np.zeros(len(axes))
+    for number, (scale, translation) in enumerate(transformations(path, version)):
+        level = group[str(number)][...]
+        np.testing.assert_allclose(scale, sizes)
+        np.testing.assert_allclose(translation, shift)
+        assert level.dtype == volume.dtype
+        if number:
+            expected = mean_of_two(fine, halved)
+            if volume.dtype.kind == "f":
+                tolerance = 1e-3 if volume.dtype == np.float16 else 1e-6
+                np.testing.assert_allclose(level, expected, rtol=tolerance, atol=tolerance)
+            else:
+                np.testing.assert_array_equal(level, expected)
+        else:
+            np.testing.assert_array_equal(level, volume)
+        # coarser voxels wait for the others
+        long = [axis for axis in space if level.shape[axis] > 1]
+        finest = min((sizes[axis] for axis in long), default=0)
+        halved = [axis for axis in long if sizes[axis] < 2 * finest]
+        shift = shift + [sizes[axis] / 2 if axis in halved else 0 for axis in range(len(axes))]
+        sizes = sizes * [2 if axis in halved else 1 for axis in range(len(axes))]
+        fine = level
+        assert (max(level.shape[axis] for axis in space) > 3) == (
+            number < len(multiscales(path, version)["datasets"]) - 1
+        )
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "spacing", "shapes"),
+    [
+        ((60, 256, 256), "zyx", (1, 1, 1), [(60, 256, 256)]),
+        ((60, 257, 256), "zyx", (1, 1, 1), [(60, 257, 256), (30, 129, 128)]),
+        ((40, 1025, 900), "zyx", (4, 1, 1), [(40, 1025, 900), (40, 513, 450), (40, 257, 225), (20, 129, 113)]),
+        ((2, 600, 30), "cyx", (1, 1, 1), [(2, 600, 30), (2, 300, 15), (2, 150, 8)]),
+        # only what is long is halved
+        ((1, 600, 1), "zyx", (0.1, 1, 0.1), [(1, 600, 1), (1, 300, 1), (1, 150, 1)]),
+        ((600, 2, 2), "zyx", (10, 1, 1), [(600, 2, 2), (600, 1, 1), (300, 1, 1), (150, 1, 1)]),
+    ],
+)
+def test_shapes_of_levels(shape, axes, spacing, shapes):
+    found, factors = saving._pyramid(shape, axes, spacing)
+    assert found == shapes
+    for level, factor in zip(found, factors, strict=True):
+        assert level == tuple(-(-n // f) for n, f in zip(shape, factor, strict=True))
+
+
+def test_extremes_have_means():
+    # no sum overflows, and ties go to even
+    for dtype in ("uint8", "uint16", "uint32", "int32"):
+        info = np.iinfo(dtype)
+        for value in (info.min, info.max):
+            full = np.full((3, 4, 5), value, dtype)
+            np.testing.assert_array_equal(saving.halved(full, (2, 2, 2)), full[:2, :2, :3])
+    for dtype in ("float32", "float64", "float16"):
+        full = np.full((3, 4), np.finfo(dtype).max, dtype)
+        np.testing.assert_array_equal(saving.halved(full, (2, 2)), full[:2, :2])
+    pairs = np.array([[0, 1, 1, 2, 2, 3]], np.uint8)
+    assert saving.halved(pairs, (1, 2)).tolist() == [[0, 2, 2]]
+    assert np.isnan(saving.halved(np.array([[np.nan, 1, 1, 1]], np.float32), (1, 2))).tolist() == [[True, False]]
+
+
+# --- metadata ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr_readers_find_all(version, tmp_path):
+    from ome_zarr.io import parse_url
+    from ome_zarr.reader import Reader
+
+    volume = volume_of((2, 3, 40, 300))
+    path = tmp_path / "cells.zarr"
+    save(volume, path, axes="czyx", spacing=(2, 0.5, 0.25), unit="µm", ome_version=version)
+    (node,) = Reader(parse_url(path))()
+    assert [level.shape for level in node.data] == [(2, 3, 40, 300), (2, 3, 40, 150)]
+    np.testing.assert_array_equal(node.data[0].compute(), volume)
+    axes = node.metadata["axes"]
+    assert [axis["name"] for axis in axes] == list("czyx")
+    assert [axis["type"] for axis in axes] == ["channel", "space", "space", "space"]
+    assert [axis.get("unit") for axis in axes] == [None, *["micrometer"] * 3]
+    first, second = node.metadata["coordinateTransformations"]
+    assert first == [{"type": "scale", "scale": [1, 2, 0.5, 0.25]}]
+    assert second == [
+        {"type": "scale", "scale": [1, 2, 0.5, 0.5]},
+        {"type": "translation", "translation": [0, 0, 0, 0.125]},
+    ]
+    found = multiscales(path, version)
+    assert found["name"] == "cells"
+    group = zarr.open_group(path, mode="r")
+    keys = {path.name for path in (path / "0").iterdir()}
+    if version == "0.5":
+        assert group.attrs["ome"]["version"] == "0.5"
+        assert group["0"].metadata.dimension_names == tuple("czyx")
+        assert keys == {"zarr.json", "c"}
+    else:
+        assert found["version"] == "0.4"
+        # nested folders, as 0.4 wants them
+        assert keys == {".zarray", ".zattrs", "0", "1"} or keys == {".zarray", "0", "1"}
+        assert group["0"].metadata.dimension_separator == "/"
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr_is_valid(version, tmp_path):
+    models = pytest.importorskip("ome_zarr_models")
+    path = save(volume_of((3, 4, 300)), tmp_path / "a.zarr", spacing=(2, 1, 1), unit="um", ome_version=version)
+    models.open_ome_zarr(zarr.open_group(path, mode="r"), version=version)
+
+
+def test_time_has_no_unit_of_length(tmp_path):
+    path = save(volume_of((2, 3, 4, 5)), tmp_path / "a.zarr", spacing=(3, 2, 1, 1), unit="um")
+    axes = multiscales(path)["axes"]
+    assert axes[0] == {"name": "t", "type": "time"}
+    assert axes[1] == {"name": "z", "type": "space", "unit": "micrometer"}
+    assert transformations(path)[0][0] == [3, 2, 1, 1]
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".ome.tiff", ".OME.TIF"])
+@pytest.mark.parametrize(("unit", "symbol"), [("um", "µm"), ("µm", "µm"), ("nanometer", "nm"), ("mm", "mm")])
+def test_tiff_readers_find_all(ending, unit, symbol, tmp_path):
+    volume = volume_of((2, 3, 4, 9, 8))
+    path = save(volume, tmp_path / f"cells{ending}", spacing=(2, 0.5, 0.25), unit=unit)
+    with tifffile.TiffFile(path) as file:
+        assert file.is_ome
+        assert file.series[0].axes == "TCZYX"
+        assert file.series[0].shape == volume.shape
+        np.testing.assert_array_equal(file.series[0].asarray(), volume)
+        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+    assert image["Name"] == "cells"
+    pixels = image["Pixels"]
+    assert [pixels[f"PhysicalSize{axis}"] for axis in "ZYX"] == [2, 0.5, 0.25]
+    assert {pixels[f"PhysicalSize{axis}Unit"] for axis in "ZYX"} == {symbol}
+    found = read_tiff(path)
+    assert found.scale == (1, 1, 2, 0.5, 0.25)
+    assert found.unit == ("um" if symbol == "µm" else symbol)
+    np.testing.assert_array_equal(found.data, volume)
+
+
+@pytest.mark.parametrize("axes", ["yx", "cyx", "tyx", "zyx", "czyx", "tzyx", "tcyx"])
+@every_ending
+def test_axes(axes, ending, tmp_path):
+    volume = volume_of((2, 3, 4, 5)[-len(axes) :])
+    path = save(volume, tmp_path / f"a{ending}", axes=axes.upper())
+    if ending == ".zarr":
+        assert [axis["name"] for axis in multiscales(path)["axes"]] == list(axes)
+    else:
+        with tifffile.TiffFile(path) as file:
+            assert file.series[0].axes.lower() == axes
+    np.testing.assert_array_equal(values(path), volume)
+
+
+def test_default_axes(tmp_path):
+    for axes, shape in (("yx", (4, 5)), ("zyx", (3, 4, 5)), ("tzyx", (2, 3, 4, 5)), ("tczyx", (1, 2, 3, 4, 5))):
+        path = save(volume_of(shape), tmp_path / f"{axes}.zarr")
+        assert [axis["name"] for axis in multiscales(path)["axes"]] == list(axes)
+
+
+# --- chunks on disk ---------------------------------------------------------------------
+
+
+def test_chunks_lie_within_those_of_dask():
+    for sizes, expected in (
+        ((1, 512, 512), (1, 512, 512)),
+        ((16, 512, 512), (16, 256, 512)),
+        ((8, 64, 64), (8, 64, 64)),
+    ):
+        array = da.zeros((64, 1024, 1024), chunks=sizes, dtype="u2")
+        same, chunks = saving._regular(array, "zyx")
+        assert same is array
+        assert chunks == expected
+    irregular = da.zeros((9, 20), chunks=((2, 5, 2), (20,)))
+    array, chunks = saving._regular(irregular, "yx")
+    assert array.chunks == ((5, 4), (20,))
+    assert chunks == (5, 20)
+    # a shorter last one is regular
+    array = da.zeros((9, 20), chunks=((4, 4, 1), (20,)))
+    assert saving._regular(array, "yx")[0] is array
+
+
+def test_chunks_of_other_arrays():
+    assert saving._regular(np.zeros((300, 300, 300), "u1"), "zyx")[1] == (128, 128, 128)
+    assert saving._regular(np.zeros((3, 300, 2000), "u1"), "cyx")[1] == (1, 300, 1024)
+    assert saving._regular(np.zeros((2, 2, 3, 4, 5), "u1"), "tczyx")[1] == (1, 1, 3, 4, 5)
+    stored = zarr.create_array({}, shape=(30, 40), chunks=(4, 50), dtype="u1")
+    assert saving._regular(stored, "yx")[1] == (4, 40)
+
+
+@pytest.mark.xfail(strict=True, reason="a prime length has no divisor but itself")
+def test_chunks_of_prime_lengths_are_no_needles():
+    array = da.zeros((10, 2053, 2053), chunks=(1, 2053, 2053), dtype="u2")
+    assert math.prod(saving._regular(array, "zyx")[1]) > saving.CHUNK_VOXELS / 64
+
+
+# --- layers -----------------------------------------------------------------------------
+
+
+@every_ending
+def test_a_layer_knows_its_voxels(ending, tmp_path):
+    volume = volume_of((3, 9, 8))
+    layer = napari.layers.Image(volume, name="a <b> & µ", scale=(2, -0.5, 0.25), units=("um",) * 3)
+    path = save(layer, tmp_path / f"x{ending}")
+    np.testing.assert_array_equal(values(path), volume)
+    if ending == ".zarr":
+        assert multiscales(path)["name"] == "a <b> & µ"
+        assert transformations(path)[0][0] == [2, 0.5, 0.25]
+        assert {axis["unit"] for axis in multiscales(path)["axes"]} == {"micrometer"}
+    else:
+        found = read_tiff(path)
+        assert (found.scale, found.unit) == ((2, 0.5, 0.25), "um")
+        with tifffile.TiffFile(path) as file:
+            assert tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Name"] == "a <b> & µ"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_layer_without_a_voxel_size(ending, tmp_path):
+    path = save(napari.layers.Image(volume_of((3, 9, 8))), tmp_path / f"x{ending}")
+    if ending == ".zarr":
+        assert not any("unit" in axis for axis in multiscales(path)["axes"])
+    else:
+        assert read_tiff(path).unit is None
+
+
+@pytest.mark.xfail(strict=True, reason="the scale is not converted to the unit of the last axis")
+@every_ending
+def test_units_of_a_layer_are_made_one(ending, tmp_path):
+    layer = napari.layers.Image(volume_of((3, 9, 8)), scale=(1, 100, 100), units=("um", "nm", "nm"))
+    path = save(layer, tmp_path / f"x{ending}")
+    scale = transformations(path)[0][0] if ending == ".zarr" else read_tiff(path).scale
+    np.testing.assert_allclose(scale, (1000, 100, 100))
+
+
+def test_a_time_series(tmp_path):
+    layer = napari.layers.Image(
+        volume_of((2, 3, 9, 8)), scale=(5, 2, 1, 1), units=("s", "um", "um", "um"), axis_labels=("time", "z", "y", "x")
+    )
+    path = save(layer, tmp_path / "x.zarr")
+    assert [axis["name"] for axis in multiscales(path)["axes"]] == list("tzyx")
+    assert transformations(path)[0][0] == [5, 2, 1, 1]
+
+
+def test_labels_name_axes(tmp_path):
+    volume = volume_of((2, 9, 8))
+    for number, (labels, axes) in enumerate(
+        ((("c", "y", "x"), "cyx"), (("x", "y", "z"), "zyx"), (("a", "b", "c"), "zyx"))
+    ):
+        path = save(napari.layers.Image(volume, axis_labels=labels), tmp_path / f"{number}.zarr")
+        assert [axis["name"] for axis in multiscales(path)["axes"]] == list(axes)
+
+
+@every_ending
+@pytest.mark.parametrize("shape", [(9, 8), (3, 9, 8), (2, 3, 9, 8)])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours(ending, shape, channels, tmp_path):
+    volume = volume_of((*shape, channels), "uint8")
+    scale = (5, 2, 0.5, 0.5)[-len(shape) :]
+    layer = napari.layers.Image(volume, rgb=True, scale=scale, units=("um",) * len(shape))
+    path = save(layer, tmp_path / f"x{ending}")
+    at = {2: 0, 3: 0, 4: 1}[len(shape)]
+    np.testing.assert_array_equal(values(path), np.moveaxis(volume, -1, at))
+    axes = {2: "cyx", 3: "czyx", 4: "tczyx"}[len(shape)]
+    if ending == ".zarr":
+        assert [axis["name"] for axis in multiscales(path)["axes"]] == list(axes)
+        assert transformations(path)[0][0] == [*scale[:at], 1, *scale[at:]]
+    else:
+        assert read_tiff(path).axes.lower() == axes
+        assert read_tiff(path).scale[-2:] == scale[-2:]
+
+
+def test_colours_and_channels(tmp_path):
+    layer = napari.layers.Image(volume_of((2, 9, 8, 3), "uint8"), rgb=True, axis_labels=("c", "y", "x"), name="both")
+    with pytest.raises(ValueError, match="'both' has colours and channels; save its channels apart"):
+        save(layer, tmp_path / "x.zarr")
+
+
+@every_ending
+def test_multiscale_layers(ending, tmp_path):
+    volume = volume_of((3, 40, 40))
+    layer = napari.layers.Image([volume, volume[:, ::2, ::2]], multiscale=True, scale=(2, 1, 1))
+    np.testing.assert_array_equal(values(save(layer, tmp_path / f"x{ending}")), volume)
+
+
+@every_ending
+@pytest.mark.parametrize("chunked", [False, True], ids=["numpy", "dask"])
+def test_results_carry_how_they_were_made(ending, chunked, tmp_path):
+    volume = volume_of((4, 20, 24))
+    array = da.from_array(volume, chunks=(1, 20, 24)) if chunked else volume
+    layer = napari.layers.Image(array, name="nuclei", scale=(2, 0.5, 0.5), units=("um",) * 3)
+    result = nx.equalize_adapthist(layer, 4.0)
+    path = nx.save(result, tmp_path / f"x{ending}")
+    np.testing.assert_array_equal(values(path), np.asarray(result.data))
+    if ending == ".zarr":
+        record = zarr.open_group(path, mode="r").attrs["napari_exposure"]
+        assert record == result.metadata["napari_exposure"]
+        assert record["source"] == "nuclei"
+        assert [step["adjustment"] for step in record["steps"]] == ["AdaptiveEqualization"]
+
+
+def test_arrays_and_other_layers_have_no_record(tmp_path):
+    for number, source in enumerate((np.zeros((4, 5), "u1"), napari.layers.Image(np.zeros((4, 5), "u1")))):
+        path = save(source, tmp_path / f"{number}.zarr")
+        assert "napari_exposure" not in dict(zarr.open_group(path, mode="r").attrs)
+
+
+def test_previews_are_not_saved(tmp_path):
+    layer = napari.layers.Image(np.zeros((4, 5)), name="live", metadata={"napari_exposure": {"preview": True}})
+    with pytest.raises(TypeError, match="'live' is a live preview.*Apply"):
+        save_steps(layer, tmp_path / "x.zarr")
+    assert not listing(tmp_path)
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="there are names for 2 to 5 axes only")
+def test_layers_of_many_axes(tmp_path):
+    layer = napari.layers.Image(np.zeros((1, 1, 2, 2, 4, 5), "u1"))
+    with pytest.raises(ValueError, match="axes"):
+        save(layer, tmp_path / "x.zarr")
+
+
+# --- progress ---------------------------------------------------------------------------
+
+
+@every_ending
+def test_progress(ending, tmp_path):
+    path = tmp_path / f"a{ending}"
+    array = da.from_array(volume_of((4, 300, 20)), chunks=(1, 300, 20))
+    job = save_steps(array, path)
+    # nothing is there before it runs, and only the whole of it at the end
+    assert not listing(tmp_path)
+    steps = []
+    while True:
+        try:
+            steps.append(next(job))
+        except StopIteration as end:
+            assert end.value == path
+            break
+        assert path.name not in listing(tmp_path)
+    fractions = [step.fraction for step in steps]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+    assert [step.what for step in steps[:4]] == ["writing"] * 4
+    if ending == ".zarr":
+        assert {step.what for step in steps[4:]} == {"writing coarser levels"}
+        # by voxels: four planes of 300 and four of 150
+        assert fractions[3] == pytest.approx(300 / (300 + 150 / 2), abs=0.01)
+    assert listing(tmp_path) == [path.name]
+
+
+# --- whole or not at all ----------------------------------------------------------------
+
+
+class Failing:
+    """An array that fails as it is read, in the middle."""
+
+    def __init__(self, error, shape=(9, 300, 200), dtype="u2"):
+        self.error, self.shape, self.dtype = error, shape, np.dtype(dtype)
+        self.ndim, self.reads = len(shape), 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        if self.reads > 3:
+            raise self.error
+        return np.zeros([len(range(*part.indices(n))) for part, n in zip(index, self.shape, strict=True)], self.dtype)
+
+
+def failing(kind, error):
+    if kind == "array":
+        return Failing(error, (200, 300, 200))
+
+    def fail(chunk, block_info=None):
+        if block_info and block_info[0]["chunk-location"][0] == 6:
+            raise error
+        return chunk
+
+    array = da.zeros((9, 30, 20), chunks=(1, 30, 20), dtype="u2")
+    return array.map_blocks(fail, dtype="u2", meta=np.empty((0, 0, 0), "u2"))
+
+
+@every_ending
+@pytest.mark.parametrize("kind", ["array", "dask"])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("torn tape"), KeyboardInterrupt(), MemoryError()], ids=lambda e: type(e).__name__
+)
+@pytest.mark.parametrize("there", [False, True], ids=["new", "overwrite"])
+def test_a_source_that_fails_leaves_nothing(ending, kind, error, there, tmp_path, monkeypatch):
+    # many blocks also in a memory map
+    monkeypatch.setattr("napari_exposure.core.blocks.contiguous_blocks.__defaults__", (60000,))
+    path = tmp_path / f"a{ending}"
+    if there:
+        save(np.ones((3, 4, 5), "u1"), path)
+    with pytest.raises((type(error), OSError)) as caught:
+        save(failing(kind, error), path, overwrite=there)
+    if isinstance(error, RuntimeError):
+        assert str(caught.value).endswith("cannot be read: RuntimeError: torn tape")
+    assert listing(tmp_path) == ([path.name] if there else [])
+    if there:
+        np.testing.assert_array_equal(values(path), np.ones((3, 4, 5)))
+
+
+@every_ending
+@pytest.mark.parametrize("chunked", [False, True], ids=["numpy", "dask"])
+@pytest.mark.parametrize("there", [False, True], ids=["new", "overwrite"])
+def test_cancel_at_any_step_leaves_nothing(ending, chunked, there, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_exposure.core.blocks.contiguous_blocks.__defaults__", (3000,))
+    volume = volume_of((3, 300, 20))
+    array = da.from_array(volume, chunks=(1, 300, 20)) if chunked else volume
+    path = tmp_path / f"a{ending}"
+    old = np.ones((3, 4, 5), "u1")
+    if there:
+        save(old, path)
+    number = len(list(save_steps(array, tmp_path / f"b{ending}")))
+    shutil.rmtree(tmp_path / "b.zarr", ignore_errors=True)
+    (tmp_path / "b.ome.tif").unlink(missing_ok=True)
+    assert number >= 3
+    for stop in range(number + 1):
+        steps = save_steps(array, path, overwrite=there)
+        for _ in range(stop):
+            next(steps)
+        assert (len(listing(tmp_path)) > there) == (stop > 0)
+        if chunked:
+            # what dask's threads are writing comes to its end first, see below
+            time.sleep(0.05)
+        steps.close()
+        assert listing(tmp_path) == ([path.name] if there else [])
+        if there:
+            np.testing.assert_array_equal(values(path), old)
+
+
+def slow_store(monkeypatch):
+    """Chunks take their time to be written, some longer than others."""
+
+    def slow(values, target, place):
+        import time
+
+        time.sleep(0.1 * (place[0][0] % 6))
+        target[tuple(slice(start, stop) for start, stop in place)] = values
+
+    monkeypatch.setattr(lazy, "_store", slow)
+
+
+@pytest.mark.xfail(strict=True, reason="dask's threads write on, so that the partial folder comes back or is not empty")
+def test_cancel_while_chunks_are_written(tmp_path, monkeypatch):
+    slow_store(monkeypatch)
+    steps = save_steps(da.ones((60, 5, 5), chunks=(1, 5, 5), dtype="u2"), tmp_path / "a.zarr")
+    next(steps)
+    steps.close()
+    time.sleep(0.8)
+    assert not listing(tmp_path)
+
+
+@pytest.mark.xfail(strict=True, reason="dask's threads write on, so that the partial folder comes back or is not empty")
+def test_an_error_while_chunks_are_written(tmp_path, monkeypatch):
+    slow_store(monkeypatch)
+
+    def fail(chunk, block_info=None):
+        if block_info and block_info[0]["chunk-location"][0] == 0:
+            raise RuntimeError("torn tape")
+        return chunk
+
+    array = da.ones((60, 5, 5), chunks=(1, 5, 5), dtype="u2")
+    array = array.map_blocks(fail, dtype="u2", meta=np.empty((0, 0, 0), "u2"))
+    with pytest.raises(OSError, match="torn tape"):
+        save(array, tmp_path / "a.zarr")
+    time.sleep(0.8)
+    assert not listing(tmp_path)
+
+
+@pytest.mark.xfail(strict=True, reason="workers write on, so that the partial folder comes back or is not empty")
+def test_cancel_while_a_cluster_writes(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    slow_store(monkeypatch)
+    options = {"n_workers": 2, "processes": True, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
+        array = da.ones((60, 5, 5), chunks=(1, 5, 5), dtype="u2")
+        steps = save_steps(array, tmp_path / "a.zarr")
+        next(steps)
+        steps.close()
+        time.sleep(1)
+        assert not listing(tmp_path)
+
+
+@every_ending
+def test_what_exists_is_kept(ending, tmp_path):
+    path = tmp_path / f"a{ending}"
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match=rf"a{ending} exists.*overwrite=True"):
+        save_steps(np.zeros((4, 5), "u1"), path)
+    assert path.read_text() == "mine"
+    path.unlink()
+    path.mkdir()
+    (path / "file").write_text("mine")
+    with pytest.raises(FileExistsError):
+        save(np.zeros((4, 5), "u1"), path)
+    assert (path / "file").read_text() == "mine"
+    assert listing(tmp_path) == [path.name]
+
+
+@every_ending
+def test_what_exists_is_replaced_at_the_end(ending, tmp_path):
+    path = tmp_path / f"a{ending}"
+    save(np.ones((3, 4, 5), "u1"), path)
+    steps = save_steps(np.full((2, 3, 4), 7, "u2"), path, overwrite=True)
+    for _ in steps:
+        np.testing.assert_array_equal(values(path), np.ones((3, 4, 5)))
+    np.testing.assert_array_equal(values(path), np.full((2, 3, 4), 7))
+    assert listing(tmp_path) == [path.name]
+
+
+def test_a_result_may_replace_its_source(tmp_path):
+    volume = volume_of((3, 20, 20))
+    path = save(volume, tmp_path / "a.zarr")
+    array = da.from_zarr(path, component="0")
+    save(array + 1, path, overwrite=True)
+    np.testing.assert_array_equal(values(path), volume + 1)
+
+
+@every_ending
+def test_a_file_and_a_folder_replace_each_other(ending, tmp_path):
+    path = tmp_path / f"a{ending}"
+    if ending == ".zarr":
+        path.write_text("old")
+    else:
+        path.mkdir()
+        (path / "file").write_text("old")
+    save(np.ones((3, 4), "u1"), path, overwrite=True)
+    np.testing.assert_array_equal(values(path), np.ones((3, 4)))
+
+
+@pytest.mark.xfail(strict=True, reason="looked for at the beginning only, then removed")
+@every_ending
+def test_what_came_meanwhile_is_kept(ending, tmp_path):
+    path = tmp_path / f"a{ending}"
+    steps = save_steps(np.zeros((4, 5), "u1"), path)
+    next(steps)
+    path.write_text("mine")
+    with pytest.raises(FileExistsError):
+        list(steps)
+    assert path.read_text() == "mine"
+    assert listing(tmp_path) == [path.name]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.xfail(strict=True, raises=OSError, reason="rmtree takes no link")
+def test_a_link_to_a_folder_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_text("mine")
+    (tmp_path / "a.zarr").symlink_to(tmp_path / "real")
+    save(np.ones((3, 4), "u1"), tmp_path / "a.zarr", overwrite=True)
+    np.testing.assert_array_equal(values(tmp_path / "a.zarr"), np.ones((3, 4)))
+    # what it pointed to is not ours
+    assert (tmp_path / "real" / "file").read_text() == "mine"
+
+
+# --- errors before anything is written --------------------------------------------------
+
+WRONG = {
+    "suffix": ("a.tif", {}, ValueError, r"a\.tif must end in \.zarr .* or \.ome\.tif"),
+    "no suffix": ("a", {}, ValueError, "must end in"),
+    "folder": ("none/a.zarr", {}, FileNotFoundError, "There is no folder .*none"),
+    "folder of tiff": ("none/a.ome.tif", {}, FileNotFoundError, "There is no folder .*none"),
+    "few axes": (
+        "a.zarr",
+        {"axes": "yx"},
+        ValueError,
+        r"axes must be 3 of the letters tczyx .*'yx'; shape \(3, 4, 5\)",
+    ),
+    "order of axes": ("a.zarr", {"axes": "xyz"}, ValueError, "in this order, got 'xyz'"),
+    "strange axes": ("a.ome.tif", {"axes": "qyx"}, ValueError, "axes must be 3"),
+    "double axes": ("a.ome.tif", {"axes": "yyx"}, ValueError, "axes must be 3"),
+    "unit": ("a.zarr", {"unit": "parsec"}, ValueError, r"unit must be one of nm, um.*got 'parsec'"),
+    "pixels": ("a.ome.tif", {"unit": "pixel"}, ValueError, "unit must be one of"),
+    "long spacing": ("a.zarr", {"spacing": (1, 1, 1, 1)}, ValueError, "spacing must be up to 3 positive numbers"),
+    "spacing 0": ("a.ome.tif", {"spacing": (1, 0, 1)}, ValueError, "positive"),
+    "negative spacing": ("a.ome.tif", {"spacing": (-1, 1, 1)}, ValueError, "positive"),
+    "infinite spacing": ("a.zarr", {"spacing": (math.inf, 1, 1)}, ValueError, "positive"),
+    "spacing NaN": ("a.zarr", {"spacing": (math.nan, 1, 1)}, ValueError, "positive"),
+    "version": ("a.zarr", {"ome_version": "0.3"}, ValueError, r"ome_version must be '0\.4' or '0\.5', got '0\.3'"),
+    "version as a number": ("a.zarr", {"ome_version": 0.5}, ValueError, "ome_version must be"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said_first(case, tmp_path):
+    name, options, error, words = WRONG[case]
+    with pytest.raises(error, match=words):
+        save_steps(np.zeros((3, 4, 5), "u1"), tmp_path / name, **options)
+    assert not listing(tmp_path)
+
+
+def test_tiff_has_no_float16(tmp_path):
+    with pytest.raises(TypeError, match=r"no float16.*\.zarr.*astype"):
+        save_steps(np.zeros((4, 5), np.float16), tmp_path / "a.ome.tif")
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (1, 1, 1, 1, 4, 5)])
+@every_ending
+def test_wrong_numbers_of_axes(ending, shape, tmp_path):
+    with pytest.raises(ValueError, match="axes must be"):
+        save_steps(np.zeros(shape, "u1"), tmp_path / f"a{ending}")
+
+
+@pytest.mark.xfail(strict=True, reason="any letters in order are taken")
+@pytest.mark.parametrize("axes", ["tc", "cx", "zx", "ty"])
+@every_ending
+def test_axes_without_a_plane(ending, axes, tmp_path):
+    with pytest.raises(ValueError, match="axes must"):
+        save_steps(np.zeros((4, 5), "u1"), tmp_path / f"a{ending}", axes=axes)
+
+
+@pytest.mark.xfail(strict=True, reason="of dtypes only float16 is looked at before writing")
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "bool", "object"])
+def test_dtypes_that_tiff_does_not_have(dtype, tmp_path):
+    with pytest.raises(TypeError, match=f"{dtype}.*zarr"):
+        save_steps(np.zeros((4, 5), dtype), tmp_path / "a.ome.tif")
+
+
+@pytest.mark.xfail(strict=True, reason="not looked at before writing")
+@every_ending
+def test_empty_arrays(ending, tmp_path):
+    with pytest.raises(ValueError, match="empty"):
+        save_steps(np.zeros((0, 4, 5), "u1"), tmp_path / f"a{ending}")
+
+
+@pytest.mark.parametrize("ending", [".zarr", pytest.param(".ome.tif", marks=pytest.mark.xfail(strict=True))])
+def test_chunks_of_unknown_size(ending, tmp_path):
+    array = da.from_array(volume_of((3, 4, 5)), chunks=(1, 4, 5))
+    with pytest.raises(ValueError, match=r"chunks of unknown size.*compute_chunk_sizes"):
+        save(array[array[:, 0, 0] >= 0], tmp_path / f"a{ending}")
+    assert not listing(tmp_path)
+
+
+def test_ome_zarr_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ome_zarr.writer", None)
+    with pytest.raises(ImportError, match=r'ome-zarr: pip install "napari-exposure\[zarr\]"'):
+        save_steps(np.zeros((4, 5), "u1"), tmp_path / "a.zarr")
+    save(np.zeros((4, 5), "u1"), tmp_path / "a.ome.tif")
+
+
+# --- a full disk ------------------------------------------------------------------------
+
+
+def test_a_tiff_that_does_not_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3 << 30))
+    array = da.zeros((2, 1 << 15, 1 << 15), chunks=(1, 1 << 10, 1 << 10), dtype="u2")
+    with pytest.raises(OSError, match=r"disk is full: a\.ome\.tif holds 4\.0 GB .*3\.0 GB are free") as caught:
+        save(array, tmp_path / "a.ome.tif")
+    assert caught.value.errno == errno.ENOSPC
+    assert not listing(tmp_path)
+
+
+def test_a_tiff_that_just_fits(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=60))
+    save(np.zeros((3, 4, 5), "u1"), tmp_path / "a.ome.tif")
+    with pytest.raises(OSError, match="disk is full"):
+        save(np.zeros((3, 4, 5), "u2"), tmp_path / "b.ome.tif")
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="not there")
+def test_a_disk_that_fills_up_meanwhile(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="disk is full"):
+        save(np.zeros((3, 4, 5), "u1"), tmp_path / "a.ome.tif")
+    assert not listing(tmp_path)
+
+
+def disk_blocks(path):
+    return path.stat().st_blocks * 512
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="not there")
+def test_the_place_of_a_tiff_is_taken_first(tmp_path):
+    steps = save_steps(np.zeros((8, 512, 512), "u1"), tmp_path / "a.ome.tif")
+    next(steps)
+    (partial,) = tmp_path.iterdir()
+    assert disk_blocks(partial) >= 8 * 512 * 512
+    steps.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("there", [False, True], ids=["new", "overwrite"])
+def test_a_zarr_that_does_not_fit(number, there, tmp_path, monkeypatch):
+    path = tmp_path / "a.zarr"
+    if there:
+        save(np.ones((3, 4), "u1"), path)
+
+    def full(array, target, what):
+        yield from ()
+        raise OSError(number, "full")
+
+    monkeypatch.setattr(saving, "store_steps", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3 << 30))
+    array = da.zeros((2, 1 << 15, 1 << 15), chunks=(1, 1 << 10, 1 << 10), dtype="u2")
+    words = r"disk is full: a\.zarr holds 4\.0 GB before compression, 3\.0 GB are free"
+    with pytest.raises(OSError, match=words) as caught:
+        save(array, path, overwrite=there)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(path)
+    assert listing(tmp_path) == ([path.name] if there else [])
+    if there:
+        np.testing.assert_array_equal(values(path), np.ones((3, 4)))
+
+
+def test_a_disk_that_is_full_for_dask(tmp_path, monkeypatch):
+    def full(values, target, place):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(lazy, "_store", full)
+    with pytest.raises(OSError, match="disk is full"):
+        save(da.zeros((4, 5, 6), chunks=(1, 5, 6), dtype="u1"), tmp_path / "a.zarr")
+    assert not listing(tmp_path)
+
+
+def test_other_errors_of_the_disk_are_themselves(tmp_path, monkeypatch):
+    def broken(array, target, what):
+        yield from ()
+        raise OSError(errno.EIO, "torn tape")
+
+    monkeypatch.setattr(saving, "store_steps", broken)
+    with pytest.raises(OSError, match="torn tape") as caught:
+        save(np.zeros((4, 5), "u1"), tmp_path / "a.zarr")
+    assert caught.value.errno == errno.EIO
+    assert not listing(tmp_path)
