@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from napari import settings
 from napari.utils.notifications import notification_manager
+from vispy.gloo.glir import GlirProgram
 
 from napari_exposure.core import blocks
 
@@ -18,6 +19,12 @@ def plugin_settings(tmp_path, monkeypatch):
     settings._clear_plugin_settings_cache()
     yield
     settings._clear_plugin_settings_cache()
+
+
+@pytest.fixture(autouse=True)
+def programs_stay(monkeypatch):
+    """OpenGL programs are left to their window: Mesa's software driver crashes where those of two layers go at once."""
+    monkeypatch.setattr(GlirProgram, "delete", lambda self: None)
 
 
 @pytest.fixture

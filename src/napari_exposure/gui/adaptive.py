@@ -49,10 +49,15 @@ class AdaptiveEqualizationWidget(AdjustmentWidget):
         super()._seen(seen)
         self._draw()
 
+    def _before_removal(self, layer):
+        if self._overlay.is_of(layer):
+            self._overlay.remove()
+        super()._before_removal(layer)
+
     def _disconnect(self):
-        super()._disconnect()
         self._draw.cancel()
         self._overlay.remove()
+        super()._disconnect()
 
     def _draw_tiles(self):
         if self._tiles.value and self._grid is not None and self.native.isVisible():

@@ -179,6 +179,9 @@ class AdjustmentWidget(widgets.Container):
         layers = self._viewer.layers
         self._of_viewer.add(self._follow, layers.selection.events.active)
         self._of_viewer.add(self._on_removed, layers.events.removed)
+        self._of_viewer.add(
+            lambda event: self._before_removal(self._viewer.layers[event.index]), layers.events.removing
+        )
         self._closed = False
         self._watch()
 
@@ -230,6 +233,11 @@ class AdjustmentWidget(widgets.Container):
             self._describe()
             self._compare()
             self._show()
+
+    def _before_removal(self, layer) -> None:
+        """Take away what lies above a layer that goes, from the top."""
+        if self._preview.is_of(layer):
+            self._preview.remove()
 
     def _on_removed(self, event) -> None:
         if self._job is not None and event.value == self._input:

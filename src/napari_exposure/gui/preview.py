@@ -243,6 +243,10 @@ class Preview(QObject):
         """Whether anything is being computed."""
         return self._fit is not None or self._volume is not None
 
+    def is_of(self, layer) -> bool:
+        """Whether `layer` is what is previewed."""
+        return self._source is not None and self._source.layer() == layer
+
     def memory_of(self, layer, mask) -> Memory | None:
         """What fits of the previewed data have found, for Apply; None for other data."""
         shown = self.layer is not None and self._source.layer() == layer and self._mask == mask
@@ -305,7 +309,6 @@ class Preview(QObject):
         for name in PLACEMENT:
             self._of_viewer.add(self._on_placement, getattr(layer.events, name))
         self._of_viewer.add(self._on_removed, self._viewer.layers.events.removed)
-        self._of_viewer.add(self._on_removing, self._viewer.layers.events.removing)
         self._of_viewer.add(self._on_dims, self._viewer.dims.events.ndisplay)
 
     def remove(self, instead=None) -> None:
@@ -338,11 +341,6 @@ class Preview(QObject):
             setattr(self.layer, event.type, getattr(self._source.layer(), event.type))
         # tiles are of a physical size
         self._edited()
-
-    def _on_removing(self, event) -> None:
-        # before the source goes: nothing is above a layer that is not there
-        if self._source is not None and self._viewer.layers[event.index] == self._source.layer():
-            self.remove()
 
     def _forget(self, event=None) -> None:
         self.memory.forget()

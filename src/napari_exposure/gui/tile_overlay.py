@@ -83,11 +83,14 @@ class TileOverlay(QObject):
             add(self._look, viewer.cursor.events.position)
             add(self._draw, events.units)
             add(self._on_removed, viewer.layers.events.removed)
-            add(self._on_removing, viewer.layers.events.removing)
         self._grid = grid
         if len(self._voxel) != image.ndim or any(at >= n for at, n in zip(self._voxel, self._shape, strict=True)):
             self._voxel = tuple(n // 2 for n in self._shape)
         self._draw()
+
+    def is_of(self, layer) -> bool:
+        """Whether the tiles are those of `layer`."""
+        return self._image is not None and self._image == layer
 
     def remove(self) -> None:
         """Take the layer away."""
@@ -101,11 +104,6 @@ class TileOverlay(QObject):
         if event.value == self.layer:
             self.remove()
             self._gone()
-
-    def _on_removing(self, event) -> None:
-        # before the image goes: nothing is above a layer that is not there
-        if self._viewer.layers[event.index] == self._image:
-            self.remove()
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -213,6 +211,6 @@ class TileOverlay(QObject):
 
     def _thicken(self, event=None) -> None:
         """Lines of the same number of pixels at every zoom."""
-        if self.layer is not None and len(self._displayed) >= 2:
+        if self.layer is not None and self.layer.ndim == self._image.ndim and len(self._displayed) >= 2:
             scale = float(np.min(np.asarray(self.layer.scale)[self._displayed]))
             self.layer.edge_width = THICKNESS / (self._viewer.scene.camera.zoom * scale)
