@@ -279,21 +279,24 @@ def test_it_stays_above_the_preview_and_leaves_that_active(qtbot, viewer, open_w
     assert viewer.layers.selection.active == result_of(widget)
 
 
-@pytest.mark.parametrize("edge", [None, 3.7])
 @pytest.mark.parametrize("case", CASES)
-def test_lines_lie_on_the_borders_in_the_world(qtbot, viewer, open_widget, quiet, case, edge):
+def test_lines_lie_on_the_borders_in_the_world(qtbot, viewer, open_widget, quiet, case):
     image, along, place = opened(viewer, case)
-    with_tiles(qtbot, viewer, open_widget, edge)
-    layer, ndim = drawn(viewer), place["ndim"]
-    rows, columns = along(edge)[-2:]
-    height, width = image.data.shape[:-1][-2:] if image.rgb else image.data.shape[-2:]
-    seen = [ndim - 2, ndim - 1]
-    tile = edges_of_box(tile_of(rows, height // 2), tile_of(columns, width // 2))
-    net_lines = net(rows, columns)
-    assert len(net_lines) == len(rows) + len(columns)
-    assert_same_lines(lines_in_world(layer), placed(net_lines + tile, seen, **place), seen)
-    assert_same_lines(bright(layer), placed(tile, seen, **place), seen)
-    assert_in_slice(viewer, layer)
+    widget = with_tiles(qtbot, viewer, open_widget)
+    for edge in (None, 3.7):
+        if edge is not None:
+            widget.kernel_size.value = edge
+            qtbot.wait(300)
+        layer, ndim = drawn(viewer), place["ndim"]
+        rows, columns = along(edge)[-2:]
+        height, width = image.data.shape[:-1][-2:] if image.rgb else image.data.shape[-2:]
+        seen = [ndim - 2, ndim - 1]
+        tile = edges_of_box(tile_of(rows, height // 2), tile_of(columns, width // 2))
+        net_lines = net(rows, columns)
+        assert len(net_lines) == len(rows) + len(columns)
+        assert_same_lines(lines_in_world(layer), placed(net_lines + tile, seen, **place), seen)
+        assert_same_lines(bright(layer), placed(tile, seen, **place), seen)
+        assert_in_slice(viewer, layer)
 
 
 def test_lines_are_where_they_must_be_on_the_canvas(qtbot, viewer, open_widget, quiet):
@@ -322,7 +325,7 @@ def test_lines_are_where_they_must_be_on_the_canvas(qtbot, viewer, open_widget, 
         assert all(red(row, column) for row in rows)
 
 
-@pytest.mark.parametrize("case", ["anisotropic", "times", "RGB volume"])
+@pytest.mark.parametrize("case", ["times", "RGB volume"])
 def test_tiles_of_planes_are_flat(qtbot, viewer, open_widget, quiet, case):
     _, along, place = opened(viewer, case)
     widget = with_tiles(qtbot, viewer, open_widget)
@@ -341,7 +344,7 @@ def test_tiles_of_planes_are_flat(qtbot, viewer, open_widget, quiet, case):
         assert_in_slice(viewer, drawn(viewer))
 
 
-@pytest.mark.parametrize("case", ["anisotropic", "moved", "times"])
+@pytest.mark.parametrize("case", ["moved", "times"])
 def test_any_two_axes_can_be_looked_at(qtbot, viewer, open_widget, quiet, case):
     _, along, place = opened(viewer, case)
     with_tiles(qtbot, viewer, open_widget, 4.0)
@@ -353,7 +356,7 @@ def test_any_two_axes_can_be_looked_at(qtbot, viewer, open_widget, quiet, case):
         assert_in_slice(viewer, drawn(viewer))
 
 
-@pytest.mark.parametrize("case", ["anisotropic", "moved", "rotated", "sheared", "mirrored", "times"])
+@pytest.mark.parametrize("case", ["rotated", "sheared", "mirrored", "times"])
 def test_in_3d_the_volume_and_one_tile(qtbot, viewer, open_widget, quiet, case):
     image, along, place = opened(viewer, case)
     with_tiles(qtbot, viewer, open_widget, 4.0)
