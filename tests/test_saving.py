@@ -368,7 +368,6 @@ def test_chunks_of_other_arrays():
     assert saving._regular(stored, "yx")[1] == (4, 40)
 
 
-@pytest.mark.xfail(strict=True, reason="a prime length has no divisor but itself")
 def test_chunks_of_prime_lengths_are_no_needles():
     array = da.zeros((10, 2053, 2053), chunks=(1, 2053, 2053), dtype="u2")
     assert math.prod(saving._regular(array, "zyx")[1]) > saving.CHUNK_VOXELS / 64
@@ -403,7 +402,6 @@ def test_a_layer_without_a_voxel_size(ending, tmp_path):
         assert read_tiff(path).unit is None
 
 
-@pytest.mark.xfail(strict=True, reason="the scale is not converted to the unit of the last axis")
 @every_ending
 def test_units_of_a_layer_are_made_one(ending, tmp_path):
     layer = napari.layers.Image(volume_of((3, 9, 8)), scale=(1, 100, 100), units=("um", "nm", "nm"))
@@ -491,7 +489,6 @@ def test_previews_are_not_saved(tmp_path):
     assert not listing(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="there are names for 2 to 5 axes only")
 def test_layers_of_many_axes(tmp_path):
     layer = napari.layers.Image(np.zeros((1, 1, 2, 2, 4, 5), "u1"))
     with pytest.raises(ValueError, match="axes"):
@@ -618,7 +615,6 @@ def slow_store(monkeypatch):
     monkeypatch.setattr(lazy, "_store", slow)
 
 
-@pytest.mark.xfail(strict=True, reason="dask's threads write on, so that the partial folder comes back or is not empty")
 def test_cancel_while_chunks_are_written(tmp_path, monkeypatch):
     slow_store(monkeypatch)
     steps = save_steps(da.ones((60, 5, 5), chunks=(1, 5, 5), dtype="u2"), tmp_path / "a.zarr")
@@ -628,7 +624,6 @@ def test_cancel_while_chunks_are_written(tmp_path, monkeypatch):
     assert not listing(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="dask's threads write on, so that the partial folder comes back or is not empty")
 def test_an_error_while_chunks_are_written(tmp_path, monkeypatch):
     slow_store(monkeypatch)
 
@@ -645,7 +640,6 @@ def test_an_error_while_chunks_are_written(tmp_path, monkeypatch):
     assert not listing(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="workers write on, so that the partial folder comes back or is not empty")
 def test_cancel_while_a_cluster_writes(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
     slow_store(monkeypatch)
@@ -706,7 +700,6 @@ def test_a_file_and_a_folder_replace_each_other(ending, tmp_path):
     np.testing.assert_array_equal(values(path), np.ones((3, 4)))
 
 
-@pytest.mark.xfail(strict=True, reason="looked for at the beginning only, then removed")
 @every_ending
 def test_what_came_meanwhile_is_kept(ending, tmp_path):
     path = tmp_path / f"a{ending}"
@@ -720,7 +713,6 @@ def test_what_came_meanwhile_is_kept(ending, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
-@pytest.mark.xfail(strict=True, raises=OSError, reason="rmtree takes no link")
 def test_a_link_to_a_folder_is_replaced(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "file").write_text("mine")
@@ -744,7 +736,7 @@ WRONG = {
         ValueError,
         r"axes must be 3 of the letters tczyx .*'yx'; shape \(3, 4, 5\)",
     ),
-    "order of axes": ("a.zarr", {"axes": "xyz"}, ValueError, "in this order, got 'xyz'"),
+    "order of axes": ("a.zarr", {"axes": "xyz"}, ValueError, "in this order, .* got 'xyz'"),
     "strange axes": ("a.ome.tif", {"axes": "qyx"}, ValueError, "axes must be 3"),
     "double axes": ("a.ome.tif", {"axes": "yyx"}, ValueError, "axes must be 3"),
     "unit": ("a.zarr", {"unit": "parsec"}, ValueError, r"unit must be one of nm, um.*got 'parsec'"),
@@ -779,7 +771,6 @@ def test_wrong_numbers_of_axes(ending, shape, tmp_path):
         save_steps(np.zeros(shape, "u1"), tmp_path / f"a{ending}")
 
 
-@pytest.mark.xfail(strict=True, reason="any letters in order are taken")
 @pytest.mark.parametrize("axes", ["tc", "cx", "zx", "ty"])
 @every_ending
 def test_axes_without_a_plane(ending, axes, tmp_path):
@@ -787,21 +778,19 @@ def test_axes_without_a_plane(ending, axes, tmp_path):
         save_steps(np.zeros((4, 5), "u1"), tmp_path / f"a{ending}", axes=axes)
 
 
-@pytest.mark.xfail(strict=True, reason="of dtypes only float16 is looked at before writing")
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "bool", "object"])
 def test_dtypes_that_tiff_does_not_have(dtype, tmp_path):
     with pytest.raises(TypeError, match=f"{dtype}.*zarr"):
         save_steps(np.zeros((4, 5), dtype), tmp_path / "a.ome.tif")
 
 
-@pytest.mark.xfail(strict=True, reason="not looked at before writing")
 @every_ending
 def test_empty_arrays(ending, tmp_path):
     with pytest.raises(ValueError, match="empty"):
         save_steps(np.zeros((0, 4, 5), "u1"), tmp_path / f"a{ending}")
 
 
-@pytest.mark.parametrize("ending", [".zarr", pytest.param(".ome.tif", marks=pytest.mark.xfail(strict=True))])
+@every_ending
 def test_chunks_of_unknown_size(ending, tmp_path):
     array = da.from_array(volume_of((3, 4, 5)), chunks=(1, 4, 5))
     with pytest.raises(ValueError, match=r"chunks of unknown size.*compute_chunk_sizes"):

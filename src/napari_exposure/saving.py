@@ -32,6 +32,7 @@ CHUNK_VOXELS = 1 << 21
 # the coarsest level of a pyramid is no larger along any axis
 COARSEST = 256
 AXES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
+TIFF_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 LONG = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "inch": "inch"}
 
 
@@ -109,30 +110,41 @@ def save_steps(result, path, *, spacing=None, unit=None, axes=None, overwrite=Fa
     """
     path = Path(path)
     contents = _contents(result, path, spacing, unit, axes)
+    if is_dask(contents.array):
+        from napari_exposure.core import lazy
+
+        lazy.checked(contents.array)
+    if 0 in contents.array.shape:
+        raise ValueError(f"The array is empty: its shape is {tuple(contents.array.shape)}.")
     name = path.name.lower()
     if name.endswith(".zarr"):
         _require_ome_version(ome_version)
         write = _zarr_steps
     elif name.endswith((".ome.tif", ".ome.tiff")):
-        if contents.array.dtype == np.float16:
-            raise TypeError("OME-TIFF has no float16; save as .zarr, or use result.astype('float32').")
+        if contents.array.dtype.name not in TIFF_DTYPES:
+            raise TypeError(
+                f"OME-TIFF has no {contents.array.dtype}; save as .zarr, or convert it, such as with "
+                "result.astype('float32')."
+            )
         write = _tiff_steps
     else:
         raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent}.")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists. Choose another name, or overwrite=True.")
-    return _written(path, write, contents, ome_version)
+        raise _exists(path)
+    return _written(path, write, contents, overwrite, ome_version)
 
 
-def _written(path: Path, write, contents: Contents, ome_version: str) -> Steps:
+def _written(path: Path, write, contents: Contents, overwrite: bool, ome_version: str) -> Steps:
     """Write under another name, and change that at the end."""
-    partial = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    partial, former = (path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}") for _ in range(2))
     try:
         yield from write(contents, partial, ome_version)
+        if path.exists() and not overwrite:
+            raise _exists(path)
         if path.exists():
-            _remove(path)
+            path.rename(former)
         partial.rename(path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -147,11 +159,16 @@ def _written(path: Path, write, contents: Contents, ome_version: str) -> Steps:
         ) from error
     finally:
         _remove(partial)
+        _remove(former)
     return path
 
 
+def _exists(path: Path) -> FileExistsError:
+    return FileExistsError(f"{path} exists. Choose another name, or overwrite=True.")
+
+
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -172,8 +189,11 @@ def _contents(result, path: Path, spacing, unit, axes) -> Contents:
     array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
     ndim = len(array.shape)
     axes = AXES.get(ndim) if axes is None else str(axes).lower()
-    if axes is None or len(axes) != ndim or axes != "".join(each for each in "tczyx" if each in axes):
-        raise ValueError(f"axes must be {ndim} of the letters tczyx in this order, got {axes!r}; shape {array.shape}.")
+    if axes is None or len(axes) != ndim or not _in_order(axes):
+        raise ValueError(
+            f"axes must be {ndim} of the letters tczyx in this order, the last ones y and x, got {axes!r}; "
+            f"shape {array.shape}."
+        )
     spacing = (1.0,) * ndim if spacing is None else tuple(map(float, spacing))
     spacing = (1.0,) * (ndim - len(spacing)) + spacing
     if len(spacing) != ndim or not all(0 < size < math.inf for size in spacing):
@@ -184,15 +204,26 @@ def _contents(result, path: Path, spacing, unit, axes) -> Contents:
     return Contents(array, axes, spacing, known, path.name.split(".")[0])
 
 
+def _in_order(axes: str) -> bool:
+    return axes.endswith("yx") and axes == "".join(each for each in "tczyx" if each in axes)
+
+
 def _of_layer(layer) -> Contents:
+    from napari_exposure.source import voxel_size
+
     record = layer.metadata.get("napari_exposure")
     if isinstance(record, dict) and record.get("preview"):
         raise TypeError(f"{layer.name!r} is a live preview, which is not saved. Press Apply, and save the result.")
     array = layer.data[0] if layer.multiscale else layer.data
     labels = "".join(str(label).lower()[:1] for label in layer.axis_labels)
-    named = labels == "".join(each for each in "tczyx" if each in labels) and len(labels) == layer.ndim
-    axes = labels if named else AXES[layer.ndim]
-    spacing = tuple(float(size) for size in np.abs(layer.scale))
+    axes = labels if len(labels) == layer.ndim and _in_order(labels) else AXES.get(layer.ndim)
+    if axes is None:
+        raise ValueError(f"{layer.name!r} has {layer.ndim} axes; files have 2 to 5 of the axes tczyx.")
+    # an axis of another kind, such as time, keeps its number
+    spacing = [
+        float(abs(step)) if math.isnan(size) else size
+        for size, step in zip(voxel_size(layer)[0], layer.scale, strict=True)
+    ]
     if layer.rgb:
         import dask.array as da
 
@@ -202,9 +233,9 @@ def _of_layer(layer) -> Contents:
         if "c" in axes:
             raise ValueError(f"{layer.name!r} has colours and channels; save its channels apart.")
         array, axes = da.moveaxis(as_dask(array), -1, at), f"{axes[:at]}c{axes[at:]}"
-        spacing = (*spacing[:at], 1.0, *spacing[at:])
+        spacing.insert(at, 1.0)
     unit = unit_name(str(layer.units[-1]))
-    return Contents(array, axes, spacing, unit, layer.name, record if isinstance(record, dict) else None)
+    return Contents(array, axes, tuple(spacing), unit, layer.name, record if isinstance(record, dict) else None)
 
 
 # --- OME-Zarr ---
@@ -254,9 +285,6 @@ def _zarr_steps(contents: Contents, path: Path, ome_version: str) -> Steps:
 def _regular(array, axes: str):
     """The array, a dask array in chunks of one size, and chunks for the disk that each lie within one of those."""
     if is_dask(array):
-        from napari_exposure.core import lazy
-
-        lazy.checked(array)
         sizes = [max(each) for each in array.chunks]
         regular = all(set(each[:-1]) <= {size} for each, size in zip(array.chunks, sizes, strict=True))
         array = array if regular else array.rechunk(tuple(sizes))
@@ -264,12 +292,16 @@ def _regular(array, axes: str):
         space = 128 if "z" in axes else 1024
         sizes = stored_chunks(array) or [space if axis in "zyx" else 1 for axis in axes]
     sizes = [min(size, n) for size, n in zip(sizes, array.shape, strict=True)]
+    single = [size == n for size, n in zip(sizes, array.shape, strict=True)]
     while math.prod(sizes) > CHUNK_VOXELS:
-        largest = max(range(len(sizes)), key=lambda axis: sizes[axis])
-        divisor = next((d for d in range(2, sizes[largest] + 1) if sizes[largest] % d == 0), 1)
-        if divisor == 1:
+        for axis in sorted(range(len(sizes)), key=lambda axis: -sizes[axis]):
+            # an axis of one chunk may be cut anywhere
+            parts = 2 if single[axis] else next((d for d in (2, 3, 5, 7) if sizes[axis] % d == 0), 1)
+            if sizes[axis] > 1 < parts:
+                sizes[axis] = -(-sizes[axis] // parts)
+                break
+        else:
             break
-        sizes[largest] //= divisor
     return array, tuple(sizes)
 
 

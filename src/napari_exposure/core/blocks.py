@@ -122,6 +122,11 @@ class Volume:
         if not (hasattr(self.array, "shape") and hasattr(self.array, "dtype")):
             object.__setattr__(self, "array", np.asarray(self.array))
         dtype = check_dtype(self.array.dtype)
+        for array in (self.array, self.mask):
+            if is_dask(array):
+                from napari_exposure.core import lazy
+
+                lazy.known(array)
         full = tuple(map(int, self.array.shape))
         if self.rgb:
             if len(full) < 3 or full[-1] not in (3, 4):

@@ -117,7 +117,8 @@ def extent_steps(volume: Volume) -> Steps:
         ends[:] = float(np.fmin(ends[0], part[0])), float(np.fmax(ends[1], part[1]))
 
     yield from count(volume, visit, merge, "finding the range")
-    return tuple(ends)
+    # a zero is one of no sign, whichever came first
+    return ends[0] + 0.0, ends[1] + 0.0
 
 
 @remembered(lambda found: 64)

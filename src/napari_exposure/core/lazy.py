@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise, product
 from queue import SimpleQueue
 
 import numpy as np
 
 from napari_exposure.core.blocks import BLOCK_VOXELS, Step, Steps, Volume, is_dask, stored_chunks, unreadable
+
+
+def known(array):
+    """A dask array whose shape is known, or an error that says what to do."""
+    if any(map(math.isnan, array.shape)):
+        raise ValueError("The dask array has chunks of unknown size. Call array.compute_chunk_sizes() first.")
+    return array
 
 
 def checked(array):
@@ -21,8 +30,7 @@ def checked(array):
     ValueError
         If chunks have no known size, or one would not fit into memory.
     """
-    if any(math.isnan(size) for sizes in array.chunks for size in sizes):
-        raise ValueError("The dask array has chunks of unknown size. Call array.compute_chunk_sizes() first.")
+    known(array)
     import psutil
 
     largest = tuple(max(sizes) for sizes in array.chunks)
@@ -111,23 +119,24 @@ def _client():
 
 
 def _run(tasks: list, merge: Callable, what: str, client, chunks, places: list) -> Steps:
-    """Run tasks and merge their results in order; each has a chunk and its place."""
+    """Run tasks and merge their results as they come, which none of them waits for; each has a chunk and its place."""
     results = _on_threads(tasks) if client is None else _on_cluster(tasks, client)
-    done = 0
+    left = dict(enumerate(zip(chunks, places, strict=True)))
     try:
-        for done, result in enumerate(results, 1):
+        for number, result in results:
             merge(result)
-            yield Step(what, done / len(tasks))
+            del left[number]
+            yield Step(what, 1 - len(left) / len(tasks))
     except Exception as error:
-        _name_chunk(error, chunks[done:], places[done:])
+        _name_chunk(error, left.values())
         raise
     finally:
         results.close()
 
 
-def _name_chunk(error: Exception, chunks, places: list) -> None:
+def _name_chunk(error: Exception, chunks) -> None:
     """Say which chunk cannot be read, if that is the reason: dask does not know it."""
-    for chunk, place in zip(chunks, places, strict=True):
+    for chunk, place in chunks:
         try:
             chunk.compute(scheduler="synchronous")
         except Exception as again:
@@ -178,20 +187,35 @@ def _visit(values, mask, visit, place, rgb, colour, dtype, ignore_zeros):
 
 
 def _on_cluster(tasks, client) -> Iterator:
-    """The results in order; a worker that is lost is made up for by the scheduler."""
-    futures = client.compute(tasks)
+    """Number and result of each task that is done; a worker that is lost is made up for by the scheduler."""
+    from distributed import as_completed
+
+    left = {future: number for number, future in enumerate(client.compute(tasks))}
     try:
-        for number, future in enumerate(futures):
-            yield future.result()
-            # its result is merged, the cluster may forget it
-            futures[number] = None
+        for future in as_completed(list(left)):
+            result = future.result()
+            # the cluster may forget it
+            yield left.pop(future), result
     finally:
-        client.cancel([future for future in futures if future is not None])
+        if left and client.status == "running":
+            client.cancel(list(left))
+            _wait(client, {future.key for future in left})
+
+
+def _wait(client, keys: set) -> None:
+    """Until no worker is at one of the tasks `keys`: those that have begun are not stopped, and may still write."""
+
+    def busy(dask_worker):
+        return set(dask_worker.active_threads.values())
+
+    while any(keys & at for at in client.run(busy, on_error="ignore").values()):
+        time.sleep(0.05)
 
 
 def _on_threads(tasks) -> Iterator:
-    """The results in order, from dask's threads; closing stops what has not begun."""
+    """Number and result of each task that is done, from dask's threads; closing stops what has not begun."""
     import dask
+    from dask.system import CPU_COUNT
 
     found, stopped = SimpleQueue(), threading.Event()
 
@@ -208,23 +232,25 @@ def _on_threads(tasks) -> Iterator:
     note = dask.delayed(noted, pure=False)
     noting = [note(number, task) for number, task in enumerate(tasks)]
 
+    threads = dask.config.get("num_workers", None) or CPU_COUNT
+
     def run():
-        try:
-            dask.compute(*noting, scheduler="threads", callbacks=[(None, None, before, None, None)])
-        except BaseException as error:
-            found.put((None, error))
+        # a pool of its own, which ends with the last task that has begun: nothing is written later
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                dask.compute(*noting, scheduler="threads", pool=pool, callbacks=[(None, None, before, None, None)])
+            except BaseException as error:
+                stopped.set()
+                found.put((None, error))
 
     thread = threading.Thread(target=run, name="napari-exposure-dask")
     thread.start()
     try:
-        waiting = {}
-        for number in range(len(tasks)):
-            while number not in waiting:
-                at, result = found.get()
-                if at is None:
-                    raise result
-                waiting[at] = result
-            yield waiting.pop(number)
+        for _ in tasks:
+            number, result = found.get()
+            if number is None:
+                raise result
+            yield number, result
     finally:
         stopped.set()
         thread.join()
