@@ -71,26 +71,31 @@ def _map(chunk, transform, block_info=None):
 def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
     """As `blocks.count`, with the tasks on dask's scheduler: its threads, or the cluster of a distributed client."""
     import dask
+    import dask.array as da
 
     array = checked(volume.array)
     array = _grouped(_part(volume, array.rechunk({-1: -1}) if volume.rgb else array))
     spatial = array.chunks[:-1] if volume.rgb else array.chunks
-    chunks = array.to_delayed().ravel()
-    mask = None
+    arrays = [array]
     if volume.mask is not None:
-        mask = _masked(volume, spatial).to_delayed().ravel()
-    shared = dask.delayed(visit, traverse=False)
-    task = dask.delayed(_visit, pure=False)
-    fixed = volume.rgb, volume.colour, volume.dtype, volume.ignore_zeros
+        mask = _masked(volume, spatial)
+        arrays.append(mask[..., None] if volume.rgb else mask)
+    # one task reads a chunk and counts it: its result is the only voxel of a chunk of objects
+    found = da.map_blocks(
+        _visit,
+        *arrays,
+        shared=dask.delayed(visit, traverse=False),
+        fixed=(volume.rgb, volume.colour, volume.dtype, volume.ignore_zeros),
+        chunks=tuple((1,) * len(sizes) for sizes in array.chunks),
+        dtype=object,
+        meta=np.empty((0,) * array.ndim, object),
+    )
+    tasks, chunks = found.to_delayed().ravel(), array.to_delayed().ravel()
     places = list(_places(spatial))
     # chunks of no voxels come of concatenating and indexing
     full = [number for number, place in enumerate(places) if all(start < stop for start, stop in place)]
-    chunks, places = [chunks[number] for number in full], [places[number] for number in full]
-    masks = [None if mask is None else mask[number] for number in full]
-    tasks = [
-        task(values, counts, shared, place, *fixed) for values, counts, place in zip(chunks, masks, places, strict=True)
-    ]
-    yield from _run(tasks, merge, what, _client(), chunks, places)
+    tasks, chunks, places = ([each[number] for number in full] for each in (tasks, chunks, places))
+    yield from _run(tasks, lambda result: merge(result.item()), what, _client(), chunks, places)
 
 
 def store(array, target, what: str) -> Steps:
@@ -177,13 +182,18 @@ def _places(chunks) -> Iterator[tuple]:
     yield from product(*(list(pairwise(axis)) for axis in ends))
 
 
-def _visit(values, mask, visit, place, rgb, colour, dtype, ignore_zeros):
-    """One task: what `visit` finds in a chunk."""
+def _visit(values, mask=None, *, shared, fixed, block_info=None):
+    """One task: what `shared` finds in a chunk."""
     from napari_exposure.core.blocks import counted, prepared
 
+    rgb, colour, dtype, ignore_zeros = fixed
+    place = block_info[0]["array-location"]
+    found = np.empty((1,) * values.ndim, object)
+    block = tuple(slice(start, stop) for start, stop in (place[:-1] if rgb else place))
+    mask = mask[..., 0] if rgb and mask is not None else mask
     values = prepared(values, dtype, colour if rgb else None)
-    block = tuple(slice(start, stop) for start, stop in place)
-    return visit(block, values, counted(values, mask, ignore_zeros))
+    found[(0,) * found.ndim] = shared(block, values, counted(values, mask, ignore_zeros))
+    return found
 
 
 def _on_cluster(tasks, client) -> Iterator:

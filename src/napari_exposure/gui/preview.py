@@ -30,7 +30,7 @@ QUICK = 1 << 27
 # a pass over more takes longer than some ten milliseconds, so that a sample is shown meanwhile
 MOMENT = 1 << 24
 # of the sample, and of the coarse picture in 3D
-SAMPLE = 1 << 22
+SAMPLE = 1 << 20
 
 
 class PreviewData:
