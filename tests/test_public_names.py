@@ -26,6 +26,7 @@ PUBLIC = {
     "histogram",
     "percentile",
     "read_tiff",
+    "save",
 }
 
 
