@@ -16,7 +16,9 @@ PUBLIC = {
     "Histogram",
     "HistogramEqualization",
     "PercentileClip",
+    "FittedRecipe",
     "Percentiles",
+    "Recipe",
     "adjust_gamma",
     "clip_percentiles",
     "core",
@@ -25,8 +27,10 @@ PUBLIC = {
     "equalize_hist",
     "histogram",
     "percentile",
+    "provenance",
     "read_tiff",
     "save",
+    "write_tiff",
 }
 
 

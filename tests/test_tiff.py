@@ -1,9 +1,14 @@
 """Voxel size out of TIFF files, as ImageJ and OME write it."""
 
+import io
+import os
+import time
+
 import numpy as np
 import pytest
 import tifffile
 
+from napari_exposure.saving import write_tiff
 from napari_exposure.tiff import read_tiff
 
 STACK = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
@@ -86,3 +91,159 @@ def test_what_is_no_length_is_no_unit(tmp_path, unit):
     path = tmp_path / "stack.tif"
     tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "ZYX", "unit": unit})
     assert read_tiff(path).unit is None
+
+
+def test_files_say_where_sizes_come_from(tmp_path):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, STACK, photometric="minisblack", resolution=(2e4, 1e4), resolutionunit="CENTIMETER")
+    volume = read_tiff(path)
+    assert volume.scale == pytest.approx((1, 1, 0.5))
+    assert volume.unit == "um"
+    assert volume.came_from == {"Y": "YResolution", "X": "XResolution", "unit": "ResolutionUnit"}
+    # what printers have says nothing
+    tifffile.imwrite(path, STACK, photometric="minisblack", resolution=(72, 72), resolutionunit="INCH")
+    assert read_tiff(path).unit is None
+    assert read_tiff(path).scale == (1, 1, 1)
+
+
+def test_resolution_without_a_unit(tmp_path):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, STACK, imagej=True, resolution=(4, 4), metadata={"axes": "ZYX", "spacing": 2.0})
+    volume = read_tiff(path)
+    assert volume.scale == (2, 0.25, 0.25)
+    assert volume.unit is None
+
+
+def test_channels_become_layers_with_names_and_colours(tmp_path):
+    path = tmp_path / "stack.ome.tif"
+    data = np.arange(120, dtype=np.uint16).reshape(2, 3, 4, 5)
+    channels = {"Name": ["DAPI", "GFP"], "Color": [0x0000FFFF, 0x00FF00FF]}
+    metadata = {"axes": "CZYX", "PhysicalSizeZ": 2, "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "Channel": channels}
+    tifffile.imwrite(path, data, photometric="minisblack", metadata=metadata)
+    volume = read_tiff(path)
+    assert volume.channels == ("DAPI", "GFP")
+    assert volume.colors == ("#0000ff", "#00ff00")
+    from napari.layers import Layer
+
+    layers = [Layer.create(*each) for each in volume.layers()]
+    assert [layer.name for layer in layers] == ["stack - DAPI", "stack - GFP"]
+    for layer, channel in zip(layers, data, strict=True):
+        np.testing.assert_array_equal(layer.data, channel)
+        assert tuple(layer.scale) == (2, 0.5, 0.5)
+        assert str(layer.units[0]) == "micrometer"
+    np.testing.assert_allclose(layers[1].colormap.map([1.0])[0], (0, 1, 0, 1))
+
+
+def test_time_has_seconds(tmp_path):
+    path = tmp_path / "stack.tif"
+    metadata = {"axes": "TYX", "finterval": 2.5, "unit": "um"}
+    tifffile.imwrite(path, STACK, imagej=True, resolution=(4, 4), metadata=metadata)
+    volume = read_tiff(path)
+    assert volume.scale == (2.5, 0.25, 0.25)
+    assert volume.units == ("s", "um", "um")
+
+
+DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
+SHAPES = {
+    "yx": (4, 5),
+    "zyx": (3, 4, 5),
+    "tyx": (3, 4, 5),
+    "cyx": (2, 4, 5),
+    "tzyx": (2, 3, 4, 5),
+    "tczyx": (2, 2, 3, 4, 5),
+}
+
+
+@pytest.mark.parametrize("imagej", [False, True], ids=["OME", "ImageJ"])
+@pytest.mark.parametrize("axes", SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_written_comes_back(dtype, axes, imagej, tmp_path):
+    if imagej and dtype not in ("uint8", "uint16", "float32"):
+        with pytest.raises(TypeError, match=rf"ImageJ's TIFF has no {dtype}, only uint8, uint16, float32"):
+            write_tiff(np.zeros((4, 5), dtype), tmp_path / "a.tif", imagej=True)
+        return
+    data = (np.random.default_rng(0).normal(size=SHAPES[axes]) * 50).astype(dtype)
+    sizes = {"z": 2.0, "y": 0.5, "x": 0.25}
+    spacing = [sizes.get(axis, 1.0) for axis in axes]
+    for unit in ("um", "nm", None):
+        path = write_tiff(
+            data, tmp_path / "a.tif", spacing=spacing, unit=unit, axes=axes, imagej=imagej, overwrite=True
+        )
+        found = read_tiff(path)
+        kept = [axis for axis in axes if axis in found.axes.lower()]
+        assert "".join(kept).upper() == found.axes == axes.upper()
+        assert found.data.dtype.newbyteorder("=") == data.dtype
+        np.testing.assert_array_equal(found.data, data)
+        assert found.scale == pytest.approx(spacing)
+        assert found.unit == unit
+        with tifffile.TiffFile(path) as file:
+            assert file.is_imagej == imagej
+            assert file.is_ome != imagej
+
+
+def test_fiji_finds_its_fields(tmp_path):
+    path = write_tiff(STACK, tmp_path / "a.tif", spacing=(2, 0.5, 0.25), unit="um", imagej=True)
+    with tifffile.TiffFile(path) as file:
+        assert file.imagej_metadata["unit"] == "um"
+        assert file.imagej_metadata["spacing"] == 2
+        assert file.imagej_metadata["slices"] == 3
+        x, y = (file.pages[0].tags[f"{axis}Resolution"].value for axis in "XY")
+        assert (x[0] / x[1], y[0] / y[1]) == (4, 2)
+
+
+def test_lazy_data_are_the_same(tmp_path):
+    for options in ({}, {"compression": "zlib"}, {"byteorder": ">"}):
+        path = tmp_path / "a.tif"
+        tifffile.imwrite(path, STACK, photometric="minisblack", **options)
+        found = read_tiff(path, lazy=True)
+        assert not isinstance(found.data, np.ndarray) or isinstance(found.data, np.memmap)
+        np.testing.assert_array_equal(np.asarray(found.data), STACK)
+
+
+def damaged(number):
+    """A file with some of its bytes changed, or its end missing; the same for the same number."""
+    rng = np.random.default_rng(number)
+    file = io.BytesIO()
+    kind = number % 4
+    if kind == 0:
+        tifffile.imwrite(
+            file, STACK, imagej=True, resolution=(4, 4), metadata={"axes": "ZYX", "spacing": 2, "unit": "um"}
+        )
+    elif kind == 1:
+        tifffile.imwrite(file, STACK, ome=True, metadata={"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5})
+    else:
+        tifffile.imwrite(
+            file, STACK, photometric="minisblack", compression="zlib" if kind == 2 else None, bigtiff=kind == 3
+        )
+    data = bytearray(file.getvalue())
+    if rng.random() < 0.3:
+        return bytes(data[: rng.integers(0, len(data))])
+    # headers, tags and XML lie in front, more tags at the end
+    ends = np.r_[0 : min(300, len(data)), max(0, len(data) - 300) : len(data)]
+    for at in rng.choice(ends, rng.integers(1, 12)):
+        data[at] = rng.integers(0, 256)
+    return bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("part", range(4))
+def test_damaged_files_end_in_a_sentence(part, tmp_path, caplog):
+    # NAPARI_EXPOSURE_FUZZ=1000 looks at more
+    count = int(os.environ.get("NAPARI_EXPOSURE_FUZZ", "200")) // 4
+    right = 0
+    for number in range(part * count, (part + 1) * count):
+        path = tmp_path / f"{number}.tif"
+        path.write_bytes(damaged(number))
+        start = time.monotonic()
+        try:
+            found = read_tiff(path)
+        except ValueError as error:
+            if not str(error).startswith(path.name):
+                raise
+        else:
+            assert found.data.ndim == len(found.axes), number
+            assert len(found.scale) == len(found.axes.rstrip("S")), number
+            assert all(0 < size < np.inf for size in found.scale), number
+            right += 1
+        assert time.monotonic() - start < 10, number
+    assert 0 < right < count

@@ -28,7 +28,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "histogram",
             "percentile",
         ],
-        "saving": ["save"],
+        "provenance": ["provenance"],
+        "recipe": ["FittedRecipe", "Recipe"],
+        "saving": ["save", "write_tiff"],
         "tiff": ["read_tiff"],
     },
 )

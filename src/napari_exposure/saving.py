@@ -1,13 +1,15 @@
-"""Results to disk, block by block: OME-Zarr with a pyramid, or OME-TIFF, with voxel size."""
+"""Results to disk, block by block: OME-Zarr with a pyramid, OME-TIFF, or ImageJ's TIFF, with voxel size."""
 
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import shutil
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +25,28 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
-from napari_exposure.tiff import unit_name
+from napari_exposure.files import FileVolume
+from napari_exposure.tiff import ANNOTATION
+from napari_exposure.voxels import unit_name
 
-__all__ = ["save"]
+__all__ = ["save", "write_tiff"]
 
 # voxels of a chunk on disk, about: a few megabytes, many in a large volume
 CHUNK_VOXELS = 1 << 21
 # the coarsest level of a pyramid is no larger along any axis
 COARSEST = 256
 AXES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
+IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 TIFF_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 LONG = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "inch": "inch"}
 
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What is written: an array of the axes `axes` (letters of tczyx), the size of its voxels, and notes."""
+    """What is written: an array of the axes `axes` (letters of tczyx), the size of its voxels, and notes.
+
+    Time is in seconds, where it is known.
+    """
 
     array: object
     axes: str
@@ -46,6 +54,8 @@ class Contents:
     unit: str | None
     name: str
     notes: dict | None = None
+    timed: bool = False
+    channels: tuple[str, ...] = ()
 
 
 def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, ome_version="0.5") -> Path:
@@ -103,6 +113,59 @@ def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, o
     return drain(steps)
 
 
+def write_tiff(result, path, *, spacing=None, unit=None, axes=None, channels=(), imagej=False, overwrite=False) -> Path:
+    """Write a volume as OME-TIFF, or as ImageJ's TIFF, block by block, with voxel size, axes and how it was made.
+
+    Parameters
+    ----------
+    result, path, spacing, unit, axes, overwrite
+        As `save` has them; `path` may end in ``.tif`` or ``.tiff``.
+    channels : sequence of str
+        Names along the axis c.
+    imagej : bool
+        Write the TIFF of ImageJ and Fiji, which holds uint8, uint16 and float32 up to 4 GB.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileExistsError, OSError, TypeError, ValueError
+        As `save` does.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from pathlib import Path
+    >>> from napari_exposure import read_tiff, write_tiff
+    >>> path = Path(tempfile.mkdtemp(), "small.tif")
+    >>> path = write_tiff(np.zeros((3, 4, 5), np.uint8), path, spacing=(2.0, 0.5, 0.5), unit="um", imagej=True)
+    >>> read_tiff(path).came_from["Z"]
+    'ImageJ spacing'
+    """
+    options = {"spacing": spacing, "unit": unit, "axes": axes, "channels": channels}
+    return drain(tiff_steps(result, path, **options, imagej=imagej, overwrite=overwrite))
+
+
+def tiff_steps(result, path, *, imagej=False, overwrite=False, **options) -> Steps:
+    """`write_tiff` as a generator that yields progress; closing it leaves nothing behind."""
+    path = Path(path)
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise ValueError(f"{path.name} must end in .tif or .tiff.")
+    contents = _contents(result, path, **options)
+    _check_tiff(contents, imagej)
+    return _steps_to(path, contents, partial(_tiff_steps, imagej=imagej), overwrite)
+
+
+def write_layer(path: str, data, meta: dict) -> list[str]:
+    """napari's File > Save: an image layer as OME-TIFF."""
+    import napari.layers
+
+    layer = napari.layers.Layer.create(data, meta, "image")
+    return [str(write_tiff(layer, path, overwrite=True))]
+
+
 def save_steps(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, ome_version="0.5") -> Steps:
     """`save` as a generator that yields progress; closing it leaves nothing behind.
 
@@ -110,42 +173,55 @@ def save_steps(result, path, *, spacing=None, unit=None, axes=None, overwrite=Fa
     """
     path = Path(path)
     contents = _contents(result, path, spacing, unit, axes)
+    name = path.name.lower()
+    if name.endswith(".zarr"):
+        _require_ome_version(ome_version)
+        return _steps_to(path, contents, partial(_zarr_steps, ome_version=ome_version), overwrite)
+    if not name.endswith((".ome.tif", ".ome.tiff")):
+        raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
+    _check_tiff(contents, imagej=False)
+    return _steps_to(path, contents, partial(_tiff_steps, imagej=False), overwrite)
+
+
+def _check_tiff(contents: Contents, imagej: bool) -> None:
+    dtype = contents.array.dtype
+    if dtype.name not in TIFF_DTYPES:
+        raise TypeError(
+            f"OME-TIFF has no {dtype}; save as .zarr, or convert it, such as with result.astype('float32')."
+        )
+    if imagej and dtype.name not in IMAGEJ_DTYPES:
+        raise TypeError(
+            f"ImageJ's TIFF has no {dtype}, only {', '.join(IMAGEJ_DTYPES)}. Write OME-TIFF (imagej=False), or convert "
+            "it, such as with result.astype('float32')."
+        )
+    if imagej and math.prod(contents.array.shape) * dtype.itemsize >= 4 << 30:
+        raise ValueError("ImageJ's TIFF holds less than 4 GB. Write OME-TIFF (imagej=False), which Fiji opens as well.")
+
+
+def _steps_to(path: Path, contents: Contents, write, overwrite: bool) -> Steps:
     if is_dask(contents.array):
         from napari_exposure.core import lazy
 
         lazy.checked(contents.array)
     if 0 in contents.array.shape:
         raise ValueError(f"The array is empty: its shape is {tuple(contents.array.shape)}.")
-    name = path.name.lower()
-    if name.endswith(".zarr"):
-        _require_ome_version(ome_version)
-        write = _zarr_steps
-    elif name.endswith((".ome.tif", ".ome.tiff")):
-        if contents.array.dtype.name not in TIFF_DTYPES:
-            raise TypeError(
-                f"OME-TIFF has no {contents.array.dtype}; save as .zarr, or convert it, such as with "
-                "result.astype('float32')."
-            )
-        write = _tiff_steps
-    else:
-        raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent}.")
     if path.exists() and not overwrite:
         raise _exists(path)
-    return _written(path, write, contents, overwrite, ome_version)
+    return _written(path, contents, write, overwrite)
 
 
-def _written(path: Path, write, contents: Contents, overwrite: bool, ome_version: str) -> Steps:
+def _written(path: Path, contents: Contents, write, overwrite: bool) -> Steps:
     """Write under another name, and change that at the end."""
-    partial, former = (path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}") for _ in range(2))
+    unfinished, former = (path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}") for _ in range(2))
     try:
-        yield from write(contents, partial, ome_version)
+        yield from write(contents, unfinished)
         if path.exists() and not overwrite:
             raise _exists(path)
         if path.exists():
             path.rename(former)
-        partial.rename(path)
+        unfinished.rename(path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -158,8 +234,8 @@ def _written(path: Path, write, contents: Contents, overwrite: bool, ome_version
             str(path),
         ) from error
     finally:
-        _remove(partial)
-        _remove(former)
+        remove(unfinished)
+        remove(former)
     return path
 
 
@@ -167,7 +243,8 @@ def _exists(path: Path) -> FileExistsError:
     return FileExistsError(f"{path} exists. Choose another name, or overwrite=True.")
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Delete a file, a folder or a link, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -183,9 +260,11 @@ def _require_ome_version(version) -> None:
         raise ImportError('Writing OME-Zarr needs ome-zarr: pip install "napari-exposure[zarr]".') from None
 
 
-def _contents(result, path: Path, spacing, unit, axes) -> Contents:
+def _contents(result, path: Path, spacing=None, unit=None, axes=None, channels=()) -> Contents:
     if hasattr(result, "axis_labels") and hasattr(result, "metadata"):
         return _of_layer(result)
+    if isinstance(result, Contents):
+        return result
     array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
     ndim = len(array.shape)
     axes = AXES.get(ndim) if axes is None else str(axes).lower()
@@ -201,7 +280,24 @@ def _contents(result, path: Path, spacing, unit, axes) -> Contents:
     known = None if unit is None else unit_name(unit)
     if unit is not None and known is None:
         raise ValueError(f"unit must be one of {', '.join(LONG)}, got {unit!r}.")
-    return Contents(array, axes, spacing, known, path.name.split(".")[0])
+    channels = tuple(map(str, channels))
+    if channels and (array.shape[axes.index("c")] if "c" in axes else 1) != len(channels):
+        raise ValueError(f"channels must have a name for each of axis c, got {channels} for {axes} of {array.shape}.")
+    return Contents(array, axes, spacing, known, path.name.split(".")[0], channels=channels)
+
+
+def contents_of(array, volume: FileVolume, notes: dict) -> Contents:
+    """An array made of a volume in a file, placed and named like it."""
+    axes, spacing = volume.axes.lower(), list(volume.scale)
+    if axes.endswith("s"):
+        import dask.array as da
+
+        at = axes.index("z") if "z" in axes else axes.index("y")
+        move = da.moveaxis if is_dask(array) else np.moveaxis
+        array, axes = move(array, -1, at), f"{axes[:at]}c{axes[at:-1]}"
+        spacing.insert(at, 1.0)
+    timed = "s" in volume.units
+    return Contents(array, axes, tuple(spacing), volume.unit, volume.name, notes, timed, volume.channels)
 
 
 def _in_order(axes: str) -> bool:
@@ -209,7 +305,7 @@ def _in_order(axes: str) -> bool:
 
 
 def _of_layer(layer) -> Contents:
-    from napari_exposure.source import voxel_size
+    from napari_exposure.voxels import voxel_size
 
     record = layer.metadata.get("napari_exposure")
     if isinstance(record, dict) and record.get("preview"):
@@ -224,6 +320,9 @@ def _of_layer(layer) -> Contents:
         float(abs(step)) if math.isnan(size) else size
         for size, step in zip(voxel_size(layer)[0], layer.scale, strict=True)
     ]
+    timed = axes[0] == "t" and layer.units[0].is_compatible_with("s")
+    if timed:
+        spacing[0] = float((spacing[0] * layer.units[0]).to("s").magnitude)
     if layer.rgb:
         import dask.array as da
 
@@ -235,7 +334,9 @@ def _of_layer(layer) -> Contents:
         array, axes = da.moveaxis(as_dask(array), -1, at), f"{axes[:at]}c{axes[at:]}"
         spacing.insert(at, 1.0)
     unit = unit_name(str(layer.units[-1]))
-    return Contents(array, axes, tuple(spacing), unit, layer.name, record if isinstance(record, dict) else None)
+    return Contents(
+        array, axes, tuple(spacing), unit, layer.name, timed=timed, notes=record if isinstance(record, dict) else None
+    )
 
 
 # --- OME-Zarr ---
@@ -346,30 +447,57 @@ def halved(values: np.ndarray, factors) -> np.ndarray:
 # --- OME-TIFF ---
 
 
-def _tiff_steps(contents: Contents, path: Path, ome_version: str) -> Steps:
+def _tiff_steps(contents: Contents, path: Path, imagej: bool) -> Steps:
     import tifffile
 
     array = contents.array
     needed, free = math.prod(array.shape) * array.dtype.itemsize, shutil.disk_usage(path.parent).free
     if needed > free:
         raise OSError(errno.ENOSPC, "too large", str(path))
-    metadata = {"axes": contents.axes.upper(), "Name": contents.name}
-    if contents.unit is not None:
-        symbol = "µm" if contents.unit == "um" else contents.unit
-        for axis, size in zip(contents.axes, contents.spacing, strict=True):
-            if axis in "zyx":
-                metadata |= {f"PhysicalSize{axis.upper()}": size, f"PhysicalSize{axis.upper()}Unit": symbol}
-    target = tifffile.memmap(
+    sizes = dict(zip(contents.axes, contents.spacing, strict=True))
+    order = sorted(range(len(contents.axes)), key=lambda axis: "tzcyx".find(contents.axes[axis])) if imagej else None
+    order = order or list(range(len(contents.axes)))
+    options = _imagej_options(contents, sizes) if imagej else {"ome": True, "metadata": _ome_metadata(contents, sizes)}
+    options["metadata"]["axes"] = "".join(contents.axes[axis] for axis in order).upper()
+    written = tifffile.memmap(
         path,
-        shape=tuple(array.shape),
-        dtype=np.dtype(array.dtype).newbyteorder("="),
-        ome=True,
+        shape=tuple(array.shape[axis] for axis in order),
+        dtype=np.dtype(array.dtype).newbyteorder(">" if imagej else "="),
         photometric="minisblack",
-        metadata=metadata,
+        **options,
     )
     if hasattr(os, "posix_fallocate"):
         # a disk that fills up later would be a bus error
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    yield from store_steps(array, target, "writing")
-    target.flush()
+    yield from store_steps(array, written.transpose(np.argsort(order)), "writing")
+    written.flush()
+
+
+def _ome_metadata(contents: Contents, sizes: dict) -> dict:
+    metadata = {"Name": contents.name}
+    if contents.unit is not None or set(contents.spacing) != {1.0}:
+        symbol = {"um": "µm", "inch": "in", None: "pixel"}.get(contents.unit, contents.unit)
+        for axis in "zyx":
+            if axis in sizes:
+                metadata |= {f"PhysicalSize{axis.upper()}": sizes[axis], f"PhysicalSize{axis.upper()}Unit": symbol}
+    if contents.timed:
+        metadata |= {"TimeIncrement": sizes["t"], "TimeIncrementUnit": "s"}
+    if contents.channels:
+        metadata["Channel"] = {"Name": list(contents.channels)}
+    if contents.notes is not None:
+        metadata["CommentAnnotation"] = {"Namespace": ANNOTATION, "Value": json.dumps(contents.notes)}
+    return metadata
+
+
+def _imagej_options(contents: Contents, sizes: dict) -> dict:
+    metadata = {}
+    if contents.unit is not None:
+        metadata["unit"] = contents.unit
+    if "z" in sizes:
+        metadata["spacing"] = sizes["z"]
+    if contents.timed:
+        metadata["finterval"] = sizes["t"]
+    if contents.notes is not None:
+        metadata["Info"] = json.dumps(contents.notes)
+    return {"imagej": True, "resolution": (1 / sizes["x"], 1 / sizes["y"]), "metadata": metadata}

@@ -18,13 +18,11 @@ from napari_exposure.core.intensity import check_dtype, result_dtype
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import Transform
+from napari_exposure.provenance import METADATA_KEY, NOTE, version
+from napari_exposure.voxels import voxel_size
 
-# the unit of layers whose voxel size nobody has set
-PIXEL = "px"
-METADATA_KEY = "napari_exposure"
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 CARRIED = (*PLACEMENT, "colormap", "blending", "rendering")
-NOTE = "Adjusted intensities are for looking and segmenting, not for measuring intensity."
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +40,14 @@ class Source:
     spacing : tuple of float
         Size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
     unit : str
-        Short name of the unit, such as "µm"; `PIXEL` where no voxel size is known.
+        Short name of the unit, such as "µm"; `voxels.PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
     carried : dict
         Arguments of the new layer.
     history : list of dict
         Steps that made this layer, if the plugin did.
+    origin : str
+        Name of the layer that the first of them was made from.
     layer : weakref.ref
         The layer itself, as long as it lives.
     """
@@ -61,6 +61,7 @@ class Source:
     contrast_limits: tuple[float, float]
     carried: dict = field(repr=False)
     history: list = field(repr=False)
+    origin: str = field(repr=False)
     layer: weakref.ref = field(repr=False)
 
     @property
@@ -89,6 +90,7 @@ class Source:
         if layer.rgb:
             del carried["colormap"]
         record = layer.metadata.get(METADATA_KEY)
+        record = record if isinstance(record, dict) else {}
         return cls(
             name=layer.name,
             array=level_0(layer),
@@ -98,7 +100,8 @@ class Source:
             unit=unit,
             contrast_limits=tuple(map(float, layer.contrast_limits)),
             carried={**carried, "metadata": dict(layer.metadata)},
-            history=list(record.get("steps", ())) if isinstance(record, dict) else [],
+            history=list(record.get("steps", ())),
+            origin=record.get("origin", layer.name),
             layer=weakref.ref(unwrapped(layer)),
         )
 
@@ -114,12 +117,41 @@ class Source:
     def _steps(self, fit):
         transform = yield from share(fit, 0, 0.4)
         warn_constant(transform)
-        results = []
-        for array, level in zip((self.array, *self.levels), self.at_levels(transform), strict=True):
+        return (yield from share(self.mapped_steps(transform), 0.4, 1)), transform
+
+    def mapped_steps(self, transform: Transform) -> Steps:
+        """What a transform makes of the layer; the generator returns an array, or a list with one for each level."""
+        results, levels = [], (self.array, *self.levels)
+        for number, (array, level) in enumerate(zip(levels, self.at_levels(transform), strict=True)):
             # what is read as it is looked at gives such a result
             array = array if in_memory(array) else as_dask(array)
-            results.append((yield from share(level.apply_steps(array), 0.4, 1)))
-        return results if self.levels else results[0], transform
+            steps = share(level.apply_steps(array), number / len(levels), (number + 1) / len(levels))
+            results.append((yield from steps))
+        return results if self.levels else results[0]
+
+    def then(self, data, transform: Transform, mask=None) -> Source:
+        """The result of a step as the source of the next one, which no layer is made of."""
+        levels = data if isinstance(data, list) else [data]
+        return replace(
+            self,
+            name=self._name_of(transform),
+            array=levels[0],
+            levels=tuple(levels[1:]),
+            history=[*self.history, self._record(transform, mask)],
+            # which is not what the next step is made from
+            layer=lambda: None,
+        )
+
+    def _name_of(self, transform):
+        return f"{self.name} - {transform.adjustment.short_name}"
+
+    def _record(self, transform, mask) -> dict:
+        return {
+            **transform.adjustment.to_dict(),
+            "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
+            "unit": self.unit,
+            "mask": None if mask is None else mask.name,
+        }
 
     def at_levels(self, transform: Transform) -> list[Transform]:
         """A transform of this layer for each of its levels."""
@@ -215,25 +247,19 @@ class Source:
 
         `data` is an array, or a list with one for each level.
         """
-        adjustment = transform.adjustment
-        step = {
-            **adjustment.to_dict(),
-            "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
-            "unit": self.unit,
-            "mask": None if mask is None else mask.name,
-        }
         carried = dict(self.carried)
         carried["metadata"][METADATA_KEY] = {
             "version": version(),
             "source": self.name,
-            "steps": [*self.history, step],
+            "origin": self.origin,
+            "steps": [*self.history, self._record(transform, mask)],
             "seconds": round(seconds, 3),
             "note": NOTE,
         }
         low, high = transform.out_range
         if not self.rgb:
             carried["contrast_limits"] = (low, high if high > low else low + 1)
-        name = f"{self.name} - {adjustment.short_name}"
+        name = self._name_of(transform)
         layer = napari.layers.Image(data, name=name, rgb=self.rgb, multiscale=isinstance(data, list), **carried)
         self.mark(layer, transform, mask)
         return layer
@@ -277,24 +303,6 @@ _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakK
 def unwrapped(layer):
     """The layer itself of the proxy that napari gives to plugins."""
     return getattr(layer, "__wrapped__", layer)
-
-
-def version() -> str:
-    """The installed version of napari-exposure."""
-    from importlib.metadata import version
-
-    return version("napari-exposure")
-
-
-def voxel_size(layer) -> tuple[tuple[float, ...], str]:
-    """The layer's scale in the unit of its last axis; NaN along axes whose unit does not convert to it."""
-    scale = np.abs(np.asarray(layer.scale, float))
-    unit = layer.units[-1]
-    for axis, other in enumerate(layer.units):
-        if other != unit:
-            compatible = other.is_compatible_with(unit)
-            scale[axis] = (scale[axis] * other).to(unit).magnitude if compatible else np.nan
-    return tuple(scale.tolist()), PIXEL if unit == "pixel" else f"{unit:~P}"
 
 
 def in_memory(array) -> bool:

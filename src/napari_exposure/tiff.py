@@ -2,63 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import math
+import re
+import weakref
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["TiffVolume", "read_tiff"]
+from napari_exposure.files import FileVolume
+from napari_exposure.voxels import SECONDS, UNITS, unit_name
 
-# metres in a unit, with the spellings of microscope software; ImageJ writes the micro sign as an escape
-_UNITS = {
-    "nm": (1e-9, {"nanometer", "nanometre"}),
-    "um": (1e-6, {"µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"}),
-    "mm": (1e-3, {"millimeter", "millimetre"}),
-    "cm": (1e-2, {"centimeter", "centimetre"}),
-    "m": (1.0, {"meter", "metre"}),
-    "inch": (0.0254, {"in"}),
-}
+__all__ = ["read_tiff"]
 
-
-@dataclass(frozen=True, eq=False)
-class TiffVolume:
-    """The data of a TIFF file and where they lie.
-
-    Attributes
-    ----------
-    data : numpy.ndarray
-        Axes as in `axes`, always in the order T, C, Z, Y, X and last S, the samples of a colour image.
-    axes : str
-        One letter an axis, such as "ZYX" or "TZCYX".
-    scale : tuple of float
-        Size of a voxel along each axis but S, 1 where the file does not say.
-    unit : str or None
-        Unit of the spatial axes; None where the file does not say.
-    """
-
-    data: np.ndarray
-    axes: str
-    scale: tuple[float, ...]
-    unit: str | None
+# dots an inch that printers and screens have, and no microscope
+_DPI = (72, 96, 150, 200, 300, 600)
+# a file with more bytes is read as it is looked at
+LAZY_BYTES = 1 << 30
+# a strip or tile of more bytes is one only if it was not packed tighter than any method packs
+SEGMENT_BYTES, MOST_PACKED = 1 << 28, 20_000
+ANNOTATION = "napari-exposure"
 
 
-def read_tiff(path) -> TiffVolume:
-    """Read the first series of a TIFF file with the voxel size that ImageJ or OME metadata give.
+def read_tiff(path, *, lazy=None) -> FileVolume:
+    """Read the first series of a TIFF file with the voxel size that ImageJ, OME or resolution tags give.
 
     Parameters
     ----------
     path : str or pathlib.Path
+    lazy : bool, optional
+        Whether data are read as they are looked at: as a memory map, or, where the file is compressed, a dask
+        array.  Default: of more than 1 GB.
 
     Returns
     -------
-    TiffVolume
+    FileVolume
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a TIFF file.
+        If it is not a TIFF file, or one that is damaged or does not fit into memory.
 
     Examples
     --------
@@ -67,8 +53,11 @@ def read_tiff(path) -> TiffVolume:
     >>> path = Path(tempfile.mkdtemp(), "stack.tif")
     >>> tifffile.imwrite(path, np.zeros((3, 4, 5), np.uint8), imagej=True, resolution=(4, 4),
     ...                  metadata={"axes": "ZYX", "spacing": 2.0, "unit": "um"})
-    >>> read_tiff(path).scale
-    (2.0, 0.25, 0.25)
+    >>> volume = read_tiff(path)
+    >>> volume.scale, volume.unit
+    ((2.0, 0.25, 0.25), 'um')
+    >>> volume.came_from["Z"]
+    'ImageJ spacing'
     """
     import tifffile
 
@@ -78,50 +67,187 @@ def read_tiff(path) -> TiffVolume:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
-            sizes, unit = _voxel_size(file, tifffile)
-            axes, data = series.axes, series.asarray()
-    except tifffile.TiffFileError as error:
-        raise ValueError(f"{path} is not a TIFF file that can be read: {error}.") from error
+            axes, facts = series.axes, _facts(file, series)
+            data = _data(path, file, series, lazy)
+    except MemoryError as error:
+        raise ValueError(f"{path.name} does not fit into memory: {error}") from None
+    except Exception as error:
+        # damaged files raise whatever the place that is damaged leads to
+        raise ValueError(f"{path.name} cannot be read as TIFF: {type(error).__name__}: {error}") from error
     if "Z" not in axes:
         # planes that the file gives no name, or only a number
         for unnamed in "QI":
             axes = axes.replace(unnamed, "Z", 1)
+    strange = sorted(set(axes) - set("TCZYXS"))
+    if strange or len(set(axes)) != len(axes) or "Y" not in axes or "X" not in axes:
+        raise ValueError(f"{path.name} has the axes {axes}; only T, C, Z, Y, X and S (colour), each once, can be read.")
     # ImageJ keeps the channels inside the planes; what is not space comes first here
-    order = sorted(range(len(axes)), key=lambda axis: ("TCZYXS".find(axes[axis]), axis))
+    order = sorted(range(len(axes)), key=lambda axis: "TCZYXS".find(axes[axis]))
     axes = "".join(axes[axis] for axis in order)
-    return TiffVolume(data.transpose(order), axes, tuple(sizes.get(axis, 1.0) for axis in axes if axis != "S"), unit)
+    return facts.volume(data.transpose(order), axes, path.name.split(".")[0])
 
 
-def _voxel_size(file, tifffile) -> tuple[dict[str, float], str | None]:
-    """Size along Z, Y, X and its unit, from what the file says."""
+def _data(path: Path, file, series, lazy):
+    bytes_ = math.prod(series.shape) * series.dtype.itemsize
+    lazy = bytes_ > LAZY_BYTES if lazy is None else lazy
+    contiguous = series.dataoffset
+    if contiguous is not None and contiguous + bytes_ > path.stat().st_size:
+        raise ValueError(f"it ends before its data do: {path.stat().st_size} bytes instead of {contiguous + bytes_}")
+    if contiguous is None:
+        _check_segments(series)
+    if not lazy:
+        data = series.asarray()
+        if data.shape != tuple(series.shape):
+            raise ValueError(f"it holds data of shape {data.shape} instead of {tuple(series.shape)}")
+        return data
+    if contiguous is not None:
+        byteorder = series.dtype.newbyteorder(file.byteorder)
+        return np.memmap(path, byteorder, "r", contiguous, tuple(series.shape))
+    try:
+        import dask.array as da
+        import zarr
+    except ImportError:
+        raise ImportError('compressed data of this size need zarr: pip install "napari-exposure[zarr]"') from None
+    import tifffile
+
+    store = tifffile.imread(path, aszarr=True, series=0, level=0)
+    found = zarr.open(store, mode="r")
+    # the file is open as long as anybody may look
+    weakref.finalize(found, store.close)
+    return da.from_zarr(found)
+
+
+def _check_segments(series) -> None:
+    """Raise where strips or tiles are missing, or so large that only a damaged file says so."""
+    page = series.keyframe
+    if len(page.dataoffsets) < math.prod(page.chunked):
+        raise ValueError(f"it holds {len(page.dataoffsets)} of {math.prod(page.chunked)} strips or tiles")
+    size = math.prod(page.chunks) * series.dtype.itemsize
+    packed = max(page.databytecounts, default=0)
+    if size > SEGMENT_BYTES and size > MOST_PACKED * packed:
+        raise ValueError(f"it says that {packed} bytes hold {size / 2**30:.1f} GB")
+
+
+@dataclass
+class _Facts:
+    """What a file says of its voxels; units are of this module, and may differ between the axes."""
+
+    sizes: dict = field(default_factory=dict)
+    units: dict = field(default_factory=dict)
+    came_from: dict = field(default_factory=dict)
+    name: str = ""
+    channels: tuple = ()
+    colors: tuple = ()
+    notes: dict = field(default_factory=dict)
+
+    def size(self, axis: str, size, unit: str | None, field: str) -> None:
+        """Note the size along an axis, if it is one."""
+        try:
+            size = abs(float(size))
+        except (TypeError, ValueError):
+            return
+        if 0 < size < math.inf:
+            self.sizes[axis], self.units[axis], self.came_from[axis] = size, unit, field
+
+    def volume(self, data, axes: str, name: str) -> FileVolume:
+        unit = next((self.units[axis] for axis in "XYZ" if self.units.get(axis)), None)
+        if unit is not None:
+            for axis in "ZYX":
+                if self.units.get(axis) not in (None, unit):
+                    self.sizes[axis] *= UNITS[self.units[axis]][0] / UNITS[unit][0]
+        spatial = "pixel" if unit is None else unit
+        kept = [axis for axis in axes if axis != "S"]
+        time = "s" if "T" in self.sizes else "pixel"
+        return FileVolume(
+            data,
+            axes,
+            tuple(self.sizes.get(axis, 1.0) for axis in kept),
+            unit,
+            tuple(spatial if axis in "ZYX" else time if axis == "T" else "pixel" for axis in kept),
+            self.name or name,
+            self.channels,
+            self.colors,
+            self.notes,
+            {axis: field for axis, field in self.came_from.items() if axis in axes or axis == "unit"},
+        )
+
+
+def _facts(file, series) -> _Facts:
+    facts = _Facts()
     if file.is_ome:
-        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-        units = {axis: unit_name(pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in "ZYX"}
-        unit = units["X"] or "um"
-        sizes = {
-            axis: float(pixels[f"PhysicalSize{axis}"]) * _UNITS[units[axis] or unit][0] / _UNITS[unit][0]
-            for axis in "ZYX"
-            if f"PhysicalSize{axis}" in pixels
-        }
-        return sizes, unit if sizes else None
-    sizes = {}
+        _ome(file, facts)
+    elif file.is_imagej:
+        _imagej(file, facts)
+    else:
+        _tags(file, facts)
+    return facts
+
+
+def _ome(file, facts: _Facts) -> None:
+    import tifffile
+
+    root = tifffile.xml2dict(file.ome_metadata)["OME"]
+    image = _listed(root["Image"])[0]
+    pixels = image["Pixels"]
+    name = str(image.get("Name", ""))
+    # which is what software writes that knows no name
+    facts.name = "" if re.fullmatch(r"Image ?:?\d*", name) else name
+    for axis in "ZYX":
+        key = f"PhysicalSize{axis}"
+        if key in pixels:
+            text = pixels.get(f"{key}Unit", "µm")
+            facts.size(axis, pixels[key], unit_name(text), f"OME {key}")
+    if "TimeIncrement" in pixels:
+        seconds = SECONDS.get(str(pixels.get("TimeIncrementUnit", "s")).lower())
+        if seconds is not None:
+            facts.size("T", float(pixels["TimeIncrement"]) * seconds, "s", "OME TimeIncrement")
+    if any(facts.units.get(axis) for axis in "ZYX"):
+        facts.came_from["unit"] = "OME PhysicalSizeUnit"
+    channels = _listed(pixels.get("Channel", []))
+    if channels and all("Name" in channel for channel in channels):
+        facts.channels = tuple(str(channel["Name"]) for channel in channels)
+    if channels and all("Color" in channel for channel in channels):
+        # red, green, blue and alpha in a signed integer
+        facts.colors = tuple(f"#{(int(channel['Color']) >> 8) & 0xFFFFFF:06x}" for channel in channels)
+    for annotation in _listed(root.get("StructuredAnnotations", {}).get("CommentAnnotation", [])):
+        if annotation.get("Namespace") == ANNOTATION:
+            notes = json.loads(annotation["Value"])
+            facts.notes = notes if isinstance(notes, dict) else {}
+
+
+def _imagej(file, facts: _Facts) -> None:
+    metadata = file.imagej_metadata or {}
+    unit = unit_name(metadata.get("unit", ""))
+    _resolution(file, facts, unit)
+    facts.size("Z", metadata.get("spacing"), unit_name(metadata.get("zunit", "")) or unit, "ImageJ spacing")
+    facts.size("T", metadata.get("finterval"), "s", "ImageJ finterval")
+    if unit is not None:
+        facts.came_from["unit"] = "ImageJ unit"
+
+
+def _tags(file, facts: _Facts) -> None:
+    tags = file.pages[0].tags
+    unit = {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value)) if "ResolutionUnit" in tags else None
+    if unit is None:
+        return
+    _resolution(file, facts, unit)
+    if unit == "inch" and any(abs(1 / size - dpi) < 0.01 for size in facts.sizes.values() for dpi in _DPI):
+        facts.sizes, facts.units, facts.came_from = {}, {}, {}
+    for axis, size in facts.sizes.items():
+        # inches and centimetres are how TIFF counts, not how microscopists do
+        facts.sizes[axis], facts.units[axis] = size * UNITS[unit][0] / UNITS["um"][0], "um"
+    if facts.sizes:
+        facts.came_from["unit"] = "ResolutionUnit"
+
+
+def _resolution(file, facts: _Facts, unit: str | None) -> None:
     tags = file.pages[0].tags
     for axis in "YX":
-        numerator, denominator = tags[f"{axis}Resolution"].value if f"{axis}Resolution" in tags else (0, 0)
-        if numerator and denominator and file.is_imagej:
-            sizes[axis] = denominator / numerator
-    if not file.is_imagej:
-        return {}, None
-    if spacing := file.imagej_metadata.get("spacing"):
-        sizes["Z"] = abs(float(spacing))
-    return sizes, unit_name(file.imagej_metadata.get("unit", ""))
+        if f"{axis}Resolution" in tags:
+            numerator, denominator = tags[f"{axis}Resolution"].value
+            if numerator and denominator:
+                facts.size(axis, denominator / numerator, unit, f"{axis}Resolution")
 
 
-def unit_name(text: str) -> str | None:
-    """The usual name of a unit of length, None for what is not one, such as "pixel"."""
-    text = str(text).strip().lower()
-    for name, (_, spellings) in _UNITS.items():
-        if text == name or text in spellings:
-            return name
-    return None
+def _listed(value) -> list:
+    return value if isinstance(value, list) else [value]

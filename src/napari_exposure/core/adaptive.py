@@ -36,6 +36,7 @@ class AdaptiveEqualization(Adjustment):
     """Equalize each region by its own histogram (CLAHE); see `equalize_adapthist`."""
 
     short_name: ClassVar[str] = "adaptive"
+    verb: ClassVar[str] = "equalize_adapthist"
     title: ClassVar[str] = "Adaptive equalization"
     needs_spacing: ClassVar[bool] = True
 

@@ -62,8 +62,9 @@ class Adjustment(ABC):
         Which voxels share a fit: all, each index of the axes before the last three, or before the last two.
     """
 
-    # short word for the names of results; set by each subclass
+    # short word for the names of results, and the function of it; set by each subclass
     short_name: ClassVar[str]
+    verb: ClassVar[str]
     title: ClassVar[str]
     # whether the size of a voxel matters
     needs_spacing: ClassVar[bool] = False
@@ -141,6 +142,11 @@ class Adjustment(ABC):
             return known[name](**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
+
+    def changed(self) -> dict:
+        """The parameters that are not the default."""
+        values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
 
     def fit(self, volume, *, mask=None, spacing=None, rgb=False) -> Transform:
         """Read the statistics of a volume.

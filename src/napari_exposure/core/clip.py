@@ -19,6 +19,7 @@ class PercentileClip(Adjustment):
     """Clip the darkest and brightest voxels and stretch the rest; see `clip_percentiles`."""
 
     short_name: ClassVar[str] = "clip"
+    verb: ClassVar[str] = "clip_percentiles"
     title: ClassVar[str] = "Percentile clipping"
 
     low: float = parameter(

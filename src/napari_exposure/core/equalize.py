@@ -31,6 +31,7 @@ class HistogramEqualization(Adjustment):
     """Make all intensities equally frequent; see `equalize_hist`."""
 
     short_name: ClassVar[str] = "equalized"
+    verb: ClassVar[str] = "equalize_hist"
     title: ClassVar[str] = "Histogram equalization"
 
     nbins: int = parameter(

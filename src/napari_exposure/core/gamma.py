@@ -17,6 +17,7 @@ class Gamma(Adjustment):
     """Gamma correction that keeps the intensity range; see `adjust_gamma`."""
 
     short_name: ClassVar[str] = "gamma"
+    verb: ClassVar[str] = "adjust_gamma"
     title: ClassVar[str] = "Gamma"
 
     gamma: float = parameter(

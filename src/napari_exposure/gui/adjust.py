@@ -18,13 +18,17 @@ from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.compare import KEY, SideBySide
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.docked import Docked
-from napari_exposure.gui.editors import editor, text, times, warn
+from napari_exposure.gui.editors import editor, text, warn
 from napari_exposure.gui.jobs import ActivityJob, Job
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import Preview, is_preview, is_quick
+from napari_exposure.gui.recipes import RecipeButton
 from napari_exposure.gui.remembered import remember, remembered
+from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
+from napari_exposure.provenance import METADATA_KEY
 from napari_exposure.saving import save_steps
 from napari_exposure.source import Origin, Source, in_memory, result_bytes
+from napari_exposure.voxels import PIXEL
 
 
 class MaskBox(widgets.ComboBox):
@@ -88,7 +92,9 @@ class AdjustmentWidget(widgets.Container):
             nullable=True,
             tooltip="A labels layer: only voxels with a label are counted. All are mapped.",
         )
-        self._facts = text()
+        # the layer has another size in the world
+        self._voxel = VoxelSizeEdit(napari_viewer.reset_view, name="voxel", label="Voxel size")
+        self._facts = text(self._take_voxel_size)
         self._apply = widgets.PushButton(text="Apply", tooltip="Make a new layer; the source stays as it is.")
         self._cancel = widgets.PushButton(text="Cancel", enabled=False)
         self._defaults = widgets.PushButton(text="Defaults", tooltip="Set all parameters to what they are at first.")
@@ -136,20 +142,24 @@ class AdjustmentWidget(widgets.Container):
             enabled=False,
             tooltip="Write the latest result to disk as OME-Zarr (.zarr) or OME-TIFF (.ome.tif), with voxel size.",
         )
-        buttons = _row(self._apply, self._cancel, self._defaults, self._save)
+        self._recipe = RecipeButton(napari_viewer, self._result_here, self._begin, self.native)
+        buttons = _row(self._apply, self._cancel, self._defaults)
+        results = _row(self._save)
+        results.native.layout().addWidget(self._recipe)
         parts = {
             "facts": self._facts,
             "looks": looks,
             "comparison": comparison,
             "said": self._said,
             "buttons": buttons,
+            "results": results,
             "bar": self._bar,
             "status": self._status,
         }
         for name, widget in parts.items():
             widget.name, widget.label = name, ""
-        settings = [self._layer, self._facts, *self._editors.values(), self._mask]
-        self.extend([*settings, looks, comparison, self._said, buttons, self._bar, self._status])
+        settings = [self._layer, self._voxel, self._facts, *self._editors.values(), self._mask]
+        self.extend([*settings, looks, comparison, self._said, buttons, results, self._bar, self._status])
         # so that no label is cut off
         self.native.setMinimumWidth(320)
         keep = self._bar.native.sizePolicy()
@@ -248,21 +258,33 @@ class AdjustmentWidget(widgets.Container):
         """Say what the layer is and what the parameters mean on it."""
         layer = self._layer.value
         self._apply.enabled = layer is not None and self._job is None
+        self._voxel.show(layer)
         if layer is None:
             self._facts.value = "Open an image, or choose File > Open Sample > napari-exposure."
             return
         try:
             source = Source.of(layer)
             self._facts.value = (
-                f"{' × '.join(map(str, source.shape))} {'RGB ' if source.rgb else ''}{source.array.dtype}<br>"
-                f"voxel {times(size for size in source.spacing[-3:] if size == size)} {source.unit}"
+                f"{' × '.join(map(str, source.shape))} {'RGB ' if source.rgb else ''}{source.array.dtype}"
             )
+            if path := file_of(layer):
+                link = f"<a href='file' style='color:#4a90d9'>from {html.escape(path.name)}</a>"
+                self._facts.value += f"<br>No voxel size: type it, or take it {link}."
+            elif len(source.shape) > 2 and source.unit == PIXEL and set(source.spacing[-3:]) == {1.0}:
+                self._facts.value += "<br>No voxel size: type it above, so that tiles have one."
             self._describe_parameters(source)
         except (TypeError, ValueError) as error:
             self._facts.value = warn(str(error))
 
     def _describe_parameters(self, source: Source) -> None:
         """Show what follows from the parameters on this layer."""
+
+    def _take_voxel_size(self) -> None:
+        try:
+            self._status.value = html.escape(from_file(self._layer.value))
+            self._viewer.reset_view()
+        except (OSError, ValueError, ImportError) as error:
+            show_error(str(error))
 
     def _on_live(self, on: bool) -> None:
         self._previews = on
@@ -389,6 +411,19 @@ class AdjustmentWidget(widgets.Container):
         self._job = ActivityJob(title, steps, done=done, ended=self._ended, step=self._step, failed=failed)
         self._input = None
         self._show_running(True)
+
+    def _result_here(self):
+        """The result whose recipe is meant: the chosen layer, if the plugin made it, or the latest result."""
+        layer, latest = self._layer.value, self._result and self._result()
+        return layer if layer is not None and METADATA_KEY in layer.metadata else latest
+
+    def _begin(self, steps, title: str, done) -> None:
+        """Show a job that somebody else began."""
+        if self._job is None:
+            self._status.value = ""
+            self._job = ActivityJob(title, steps, done=done, ended=self._ended, step=self._step)
+            self._input = None
+            self._show_running(True)
 
     def cancel(self) -> None:
         """What the Cancel button does: stop the job; no layer is made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import typing
+from collections.abc import Callable
 from dataclasses import Field
 
 import numpy as np
@@ -14,16 +15,20 @@ from qtpy.QtWidgets import QSizePolicy
 
 from napari_exposure.core import Adjustment, Percentiles
 from napari_exposure.core.tiles import TileGrid
-from napari_exposure.source import PIXEL
+from napari_exposure.voxels import PIXEL
 
 
-def text() -> widgets.Label:
-    """A label for a few lines that wrap and can be copied."""
+def text(clicked: Callable | None = None) -> widgets.Label:
+    """A label for a few lines that wrap and can be copied; `clicked` is called for links."""
     label = widgets.Label(value="")
     label.native.setWordWrap(True)
     label.native.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
     label.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
-    label.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    flags = Qt.TextInteractionFlag.TextSelectableByMouse
+    if clicked is not None:
+        flags |= Qt.TextInteractionFlag.LinksAccessibleByMouse
+        label.native.linkActivated.connect(lambda link: clicked())
+    label.native.setTextInteractionFlags(flags)
     return label
 
 
@@ -228,7 +233,7 @@ class TileEdgeEdit(widgets.Container):
             box.tooltip = f"Edge along {box.name} in {unit}"
         warnings = grid.warnings(nbins)
         if unit == PIXEL:
-            warnings.insert(0, "No voxel size is known: the edge is in pixels. Set layer.scale and layer.units.")
+            warnings.insert(0, "No voxel size is known: the edge is in pixels. Set it in the row Voxel size.")
         lines = [
             f"{times(grid.voxels)} voxels a tile",
             f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles",

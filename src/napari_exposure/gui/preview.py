@@ -23,7 +23,8 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.stack import place
-from napari_exposure.source import METADATA_KEY, PLACEMENT, Source, in_memory, level_0
+from napari_exposure.provenance import METADATA_KEY
+from napari_exposure.source import PLACEMENT, Source, in_memory, level_0
 
 # voxels: a fit of more takes longer than 0.3 s, so that no preview begins by itself
 QUICK = 1 << 27

@@ -1,0 +1,223 @@
+"""A recipe on many files: which, where to, one after the other, and what came of it."""
+
+from __future__ import annotations
+
+import glob
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_exposure.core.blocks import Steps, is_dask, share
+from napari_exposure.files import FileVolume
+from napari_exposure.omezarr import is_zarr, read_zarr
+from napari_exposure.provenance import NOTE, version
+from napari_exposure.recipe import FittedRecipe, Recipe
+from napari_exposure.saving import contents_of, remove, save_steps
+from napari_exposure.tiff import read_tiff
+from napari_exposure.voxels import UNITS, unit_name
+
+# bytes of a channel up to which it is read at once: sooner done than block by block
+WHOLE = 1 << 28
+SUFFIXES = {"tiff": ".ome.tif", "zarr": ".zarr"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a file: "done", "skipped" or "failed", and why."""
+
+    path: Path
+    target: Path
+    status: str
+    seconds: float = 0.0
+    words: str = ""
+
+
+def collect(inputs) -> list[Path]:
+    """The volumes that names, folders and patterns mean, each once.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of them means none.
+    """
+    found: dict[Path, None] = {}
+    for each in map(str, inputs):
+        path = Path(each)
+        if path.is_file() or is_zarr(path):
+            matches = [path]
+        elif path.is_dir():
+            matches = sorted(child for child in path.iterdir() if is_volume(child))
+        else:
+            matches = sorted(match for match in map(Path, glob.glob(each, recursive=True)) if is_volume(match))
+        if not matches:
+            raise FileNotFoundError(f"There is no TIFF file and no zarr store at {each}.")
+        found |= dict.fromkeys(matches)
+    return list(found)
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a file or folder is one that can be read; what begins with a dot is somebody's unfinished work."""
+    if path.name.startswith("."):
+        return False
+    return is_zarr(path) or (path.is_file() and path.suffix.lower() in (".tif", ".tiff"))
+
+
+def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Path]:
+    """Where the result of each file goes.
+
+    Raises
+    ------
+    ValueError
+        If two of them would go to one place, or a result would replace its source.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        stem = re.sub(r"(\.ome)?(\.tiff?|\.zarr)$", "", path.name, flags=re.IGNORECASE)
+        target = folder / (stem + SUFFIXES[form or ("zarr" if path.is_dir() else "tiff")])
+        if target in found:
+            raise ValueError(
+                f"{found[target]} and {path} would both become {target}. Run them into folders of their own."
+            )
+        if target.resolve() == path.resolve():
+            raise ValueError(f"The result of {path} would replace it. Choose another output folder.")
+        found[target] = path
+    return {path: target for target, path in found.items()}
+
+
+def open_volume(path: Path) -> FileVolume:
+    """Read a TIFF file or an OME-Zarr store; large ones as they are looked at."""
+    return read_zarr(path) if path.is_dir() else read_tiff(path)
+
+
+def run(
+    recipe: Recipe,
+    paths: dict[Path, Path],
+    *,
+    jobs: int,
+    overwrite: bool = False,
+    fit_on: FittedRecipe | None = None,
+    spacing=None,
+    unit: str | None = None,
+    lazy: bool = False,
+    step: Callable = lambda path, step: None,
+) -> Iterator[Outcome]:
+    """Apply a recipe to files, some at once; what becomes of each is told as it is done.
+
+    Closing the generator stops what is under way; no half file stays.
+    """
+    stopped = threading.Event()
+
+    def work(path, target):
+        start = time.perf_counter()
+        if target.exists() and not overwrite:
+            return Outcome(path, target, "skipped", words="its result is there")
+        try:
+            steps = file_steps(recipe, path, target, fit_on=fit_on, spacing=spacing, unit=unit, lazy=lazy)
+            for each in steps:
+                step(path, each)
+                if stopped.is_set():
+                    steps.close()
+                    return Outcome(path, target, "stopped")
+        except Exception as error:
+            words = str(error) or type(error).__name__
+            return Outcome(path, target, "failed", time.perf_counter() - start, words)
+        return Outcome(path, target, "done", time.perf_counter() - start)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(work, path, target) for path, target in paths.items()]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def file_steps(recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing=None, unit=None, lazy=False) -> Steps:
+    """Apply a recipe to one file; the generator yields progress."""
+    # what an earlier run has left that was killed
+    for left in target.parent.glob(f".????????-{glob.escape(target.name)}"):
+        if re.fullmatch(r"\.[0-9a-f]{8}-.*", left.name):
+            remove(left)
+    volume = open_volume(path)
+    size = spacing_in(recipe.unit, volume, spacing, unit, recipe.has_sizes)
+    results = []
+    channels = list(split(volume))
+    for number, array in enumerate(channels):
+        steps = _channel_steps(recipe, array, size, volume.axes.endswith("S"), fit_on, lazy)
+        results.append((yield from share(steps, 0.5 * number / len(channels), 0.5 * (number + 1) / len(channels))))
+    contents = contents_of(joined(volume, results), volume, notes(recipe, path, size))
+    yield from share(save_steps(contents, target, overwrite=True), 0.5, 1)
+
+
+def _channel_steps(recipe, array, spacing, rgb, fit_on, lazy) -> Steps:
+    small = math.prod(array.shape) * array.dtype.itemsize <= WHOLE
+    if small and not lazy:
+        array = np.asarray(array)
+    elif not is_dask(array):
+        import dask.array as da
+
+        # of planes, as they lie in the file
+        whole = dict.fromkeys(range(array.ndim)[-3 if rgb else -2 :], -1)
+        array = da.from_array(array, chunks={**dict.fromkeys(range(array.ndim), "auto"), **whole}, name=False)
+    return (yield from recipe.apply_steps(array, spacing=spacing, rgb=rgb, fit_on=fit_on))
+
+
+def split(volume: FileVolume) -> Iterator:
+    """The data of each channel: as layers in napari, channels have fits of their own."""
+    at = volume.axes.find("C")
+    if at < 0:
+        yield volume.data
+        return
+    for number in range(volume.data.shape[at]):
+        yield volume.data[(slice(None),) * at + (number,)]
+
+
+def joined(volume: FileVolume, results: list):
+    """The channels again as one array."""
+    at = volume.axes.find("C")
+    if at < 0:
+        return results[0]
+    if is_dask(results[0]):
+        import dask.array as da
+
+        return da.stack(results, at)
+    return np.stack(results, at)
+
+
+def spacing_in(unit: str | None, volume: FileVolume, spacing=None, given: str | None = None, needed: bool = True):
+    """The voxel size along the spatial axes in the unit of a recipe, or an error that says what to do."""
+    sizes = tuple(size for axis, size in zip(volume.axes, volume.scale, strict=False) if axis in "ZYX")
+    known = volume.unit
+    if spacing is not None:
+        sizes, known = tuple(spacing)[-len(sizes) :], given
+    unit = None if unit is None else unit_name(unit)
+    if unit is None or known == unit or not needed:
+        return sizes
+    if known is None:
+        raise ValueError(
+            f"The recipe has tiles in {unit}, but the file has no voxel size. Give it: --spacing 1 0.3 0.3 --unit um."
+        )
+    return tuple(size * UNITS[known][0] / UNITS[unit][0] for size in sizes)
+
+
+def notes(recipe: Recipe, path: Path, spacing) -> dict:
+    """What is written down in the result, as in a layer's metadata."""
+    steps = [{**each.to_dict(), "spacing": list(spacing), "unit": recipe.unit, "mask": None} for each in recipe.steps]
+    return {"version": version(), "source": path.name, "origin": path.name, "steps": steps, "note": NOTE}
+
+
+def fit_on_file(recipe: Recipe, path: Path, *, spacing=None, unit=None, lazy=False) -> FittedRecipe:
+    """Fit a recipe on a file of one channel, to apply the same mapping to others."""
+    volume = open_volume(path)
+    if "C" in volume.axes:
+        raise ValueError(f"{path} has channels; fit on a file of one, so that it is clear on which.")
+    size = spacing_in(recipe.unit, volume, spacing, unit, recipe.has_sizes)
+    return recipe.fit(volume.data, spacing=size, rgb=volume.axes.endswith("S"))

@@ -1,0 +1,201 @@
+"""The command napari-exposure: recipes on many files, and what is in a file; without napari and Qt."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import math
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+QUANTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
+
+
+def main(arguments=None) -> int:
+    """Run the command and return its exit status: 0, 1 where a file failed, 2 where the command is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (OSError, TypeError, ValueError, ImportError) as error:
+        print(f"napari-exposure: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("napari-exposure: interrupted; run it again to go on where it stopped.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="napari-exposure", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    apply = commands.add_parser(
+        "apply", help="apply a recipe to files", description="Apply a recipe to TIFF files and OME-Zarr stores."
+    )
+    apply.set_defaults(run=_apply)
+    apply.add_argument("recipe", metavar="RECIPE", help="JSON file, as the widgets save it")
+    apply.add_argument("inputs", metavar="INPUT", nargs="+", help="file, folder or pattern")
+    apply.add_argument("-o", "--output", metavar="OUTDIR", type=Path, required=True, help="folder of the results")
+    apply.add_argument("--format", choices=("tiff", "zarr"), help="of the results; default: that of the input")
+    apply.add_argument("--fit-on", metavar="FILE", type=Path, help="fit on this volume, the same mapping for all")
+    apply.add_argument("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
+    apply.add_argument("--unit", default="um", help="of --spacing (default: um)")
+    apply.add_argument("--jobs", type=_positive, default=min(4, os.cpu_count() or 1), help="files at once")
+    apply.add_argument("--dry-run", action="store_true", help="say what would be done")
+    apply.add_argument("--overwrite", action="store_true", help="also make results that are there")
+    apply.add_argument("--report", metavar="HTML", type=Path, help="write a page with pictures, before and after")
+    apply.add_argument("--scheduler", metavar="ADDRESS", help="of a dask.distributed cluster to work on")
+    info = commands.add_parser("info", help="shape, voxel size, range and percentiles of a file")
+    info.set_defaults(run=_info)
+    info.add_argument("file", type=Path)
+    histogram = commands.add_parser("histogram", help="the exact histogram of a file, as CSV or picture")
+    histogram.set_defaults(run=_histogram)
+    histogram.add_argument("file", type=Path)
+    histogram.add_argument("--csv", metavar="FILE", type=Path, help="write counts and CDF")
+    histogram.add_argument("--png", metavar="FILE", type=Path, help="write a picture")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+# --- apply ---
+
+
+def _apply(options) -> int:
+    from napari_exposure import batch
+    from napari_exposure.core.intensity import check_number
+    from napari_exposure.recipe import Recipe
+    from napari_exposure.voxels import unit_name
+
+    recipe = Recipe.load(options.recipe)
+    for size in options.spacing or ():
+        check_number(size, "--spacing", above=0)
+    unit = unit_name(options.unit)
+    if unit is None:
+        raise ValueError(f"--unit must be a unit of length such as um or nm, got {options.unit!r}.")
+    paths = batch.targets(batch.collect(options.inputs), options.output, options.format)
+    if options.dry_run:
+        for path, target in paths.items():
+            there = target.exists() and not options.overwrite
+            print(f"{path} -> {target}{' (is there, skipped)' if there else ''}")
+        return 0
+    options.output.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        if options.scheduler:
+            try:
+                from distributed import Client
+            except ImportError:
+                raise ImportError('--scheduler needs: pip install "napari-exposure[distributed]"') from None
+            stack.enter_context(Client(options.scheduler))
+        common = {"spacing": options.spacing, "unit": unit, "lazy": bool(options.scheduler)}
+        fitted = None if options.fit_on is None else batch.fit_on_file(recipe, options.fit_on, **common)
+        return _run(batch, recipe, paths, options, {**common, "fit_on": fitted})
+
+
+def _run(batch, recipe, paths, options, common) -> int:
+    from tqdm import tqdm
+
+    from napari_exposure.report import Report
+
+    report = None if options.report is None else Report(recipe, options.report)
+    outcomes, shown = [], {}
+    with tqdm(total=len(paths), unit="file", disable=None, position=0) as whole:
+
+        def step(path, each):
+            shown[path] = each.fraction
+            running = ", ".join(f"{path.name} {fraction:.0%}" for path, fraction in list(shown.items())[:3])
+            whole.set_postfix_str(running, refresh=True)
+
+        for outcome in batch.run(recipe, paths, jobs=options.jobs, overwrite=options.overwrite, step=step, **common):
+            shown.pop(outcome.path, None)
+            outcomes.append(outcome)
+            whole.update()
+            if whole.disable:
+                print(_line(outcome), flush=True)
+            if report is not None and outcome.status != "stopped":
+                report.add(outcome)
+    if report is not None:
+        report.write()
+    return _summary(outcomes)
+
+
+def _line(outcome) -> str:
+    why = f": {outcome.words}" if outcome.words else ""
+    return f"{outcome.status:8} {outcome.seconds:7.2f} s  {outcome.path}{why}"
+
+
+def _summary(outcomes) -> int:
+    counts = {status: sum(each.status == status for each in outcomes) for status in ("done", "skipped", "failed")}
+    failed = [each for each in outcomes if each.status == "failed"]
+    print(", ".join(f"{number} {status}" for status, number in counts.items()))
+    for outcome in failed:
+        print(f"  {outcome.path}: {outcome.words}")
+    return 1 if failed else 0
+
+
+# --- info and histogram ---
+
+
+def _info(options) -> int:
+    from napari_exposure import core
+    from napari_exposure.batch import open_volume, split
+
+    volume = open_volume(options.file)
+    size = math.prod(volume.data.shape) * volume.data.dtype.itemsize
+    print(f"file         {options.file}")
+    print(f"shape        {' x '.join(map(str, volume.data.shape))} ({volume.axes}), {_bytes(size)}")
+    print(f"dtype        {volume.data.dtype}")
+    for axis, step, unit in zip(volume.axes, volume.scale, volume.units, strict=False):
+        if axis != "C":
+            print(f"{axis:12} {step:g} {unit} ({volume.came_from.get(axis, 'not in the file')})")
+    for number, array in enumerate(split(volume)):
+        name = volume.channels[number] if number < len(volume.channels) else f"channel {number + 1}"
+        prefix = f"{name}: " if "C" in volume.axes else ""
+        histogram = core.histogram(array, rgb=volume.axes.endswith("S"))
+        print(f"range        {prefix}{histogram.minimum:g} to {histogram.maximum:g}")
+        found = core.percentile(array, QUANTILES, rgb=volume.axes.endswith("S"))
+        words = ", ".join(f"{q:g} %: {value:g}" for q, value in zip(QUANTILES, found, strict=True))
+        print(f"percentiles  {prefix}{words}")
+    return 0
+
+
+def _bytes(size: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.3g} GB"
+
+
+def _histogram(options) -> int:
+    from napari_exposure import core
+    from napari_exposure.batch import open_volume, split
+
+    if options.csv is None and options.png is None:
+        raise ValueError("Say where to: --csv FILE or --png FILE.")
+    volume = open_volume(options.file)
+    found = [core.histogram(array, rgb=volume.axes.endswith("S")) for array in split(volume)]
+    names = [volume.channels[n] if n < len(volume.channels) else f"channel {n + 1}" for n in range(len(found))]
+    if options.csv is not None:
+        with options.csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["channel", "low", "high", "count", "cdf"])
+            for name, each in zip(names, found, strict=True):
+                for low, high, count, cdf in zip(each.edges[:-1], each.edges[1:], each.counts, each.cdf, strict=True):
+                    writer.writerow([name, low, high, int(count), float(np.round(cdf, 9))])
+    if options.png is not None:
+        from napari_exposure.report import histogram_picture
+
+        options.png.write_bytes(histogram_picture(dict(zip(names, found, strict=True)), options.file.name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The voxel size of a layer: to see, to type, or to take from its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from magicgui import widgets
+from qtpy.QtWidgets import QAbstractSpinBox
+
+from napari_exposure.batch import is_volume, open_volume
+from napari_exposure.voxels import PIXEL, voxel_size
+
+UNITS = (PIXEL, "nm", "µm", "mm")
+NAMES = {"px": "pixel", "µm": "um"}
+
+
+class VoxelSizeEdit(widgets.Container):
+    """Size along z, y, x and unit; what is typed changes the layer, and `changed` is called."""
+
+    def __init__(self, changed, **options):
+        self._layer, self._changed = None, changed
+        self._boxes = [
+            widgets.FloatSpinBox(
+                name=axis, min=0.0001, max=99999, step=0.01, value=1, tooltip=f"Size of a voxel along {axis}."
+            )
+            for axis in "zyx"
+        ]
+        for box in self._boxes:
+            # room for the numbers
+            box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+            box.native.setDecimals(4)
+            box.native.setMinimumWidth(48)
+            box.native.setKeyboardTracking(False)
+        self._unit = widgets.ComboBox(name="unit", choices=UNITS, value=PIXEL, tooltip="Of the voxel size.")
+        super().__init__(widgets=[*self._boxes, self._unit], layout="horizontal", labels=False, **options)
+        self.margins = (0, 0, 0, 0)
+        for widget in (*self._boxes, self._unit):
+            widget.changed.connect(self._set)
+
+    def show(self, layer) -> None:
+        """Show the voxel size of a layer, or nothing."""
+        self._layer = layer
+        self.enabled = layer is not None
+        if layer is None:
+            return
+        sizes, unit = voxel_size(layer)
+        spatial = min(3, layer.ndim)
+        self._boxes[0].visible = spatial == 3
+        choices = UNITS if unit in UNITS else (*UNITS, unit)
+        with self._unit.changed.blocked():
+            if self._unit.choices != choices:
+                self._unit.choices = choices
+            self._unit.value = unit
+        for box, size in zip(self._boxes[-spatial:], sizes[-spatial:], strict=True):
+            # an axis of another kind, such as time, has no size
+            box.enabled = size == size
+            with box.changed.blocked():
+                box.value = 1 if size != size else size
+
+    def _set(self) -> None:
+        spatial = min(3, self._layer.ndim)
+        set_voxel_size(self._layer, [box.value for box in self._boxes[-spatial:]], self._unit.value)
+        self._changed()
+
+
+def set_voxel_size(layer, sizes, unit: str) -> None:
+    """Give a layer a voxel size along its last axes; mirrored axes stay mirrored."""
+    lead = layer.ndim - len(sizes)
+    signs = np.where(np.asarray(layer.scale)[lead:] < 0, -1.0, 1.0)
+    layer.units = (*layer.units[:lead], *[NAMES.get(unit, unit)] * len(sizes))
+    layer.scale = (*layer.scale[:lead], *(signs * sizes))
+
+
+def file_of(layer) -> Path | None:
+    """The file that a layer without a voxel size came from, if it is one that may hold it."""
+    path = layer.source.path and Path(layer.source.path)
+    sizes, unit = voxel_size(layer)
+    bare = unit == PIXEL and set(sizes[-3:]) == {1.0}
+    return path if bare and path and path.exists() and is_volume(path) else None
+
+
+def from_file(layer) -> str:
+    """Give a layer the voxel size of its file, and say where that stands there.
+
+    Raises
+    ------
+    ValueError
+        If the file does not say, or holds something else.
+    """
+    path = file_of(layer)
+    if path is None:
+        raise ValueError(f"{layer.name!r} did not come from a TIFF or OME-Zarr file that is still there.")
+    volume = open_volume(path)
+    sizes = [size for axis, size in zip(volume.axes, volume.scale, strict=False) if axis in "ZYX"]
+    wanted = min(3, layer.ndim)
+    if not any(axis in volume.came_from for axis in "ZYX"):
+        raise ValueError(f"{path.name} does not say how large a voxel is. Type it in the row Voxel size.")
+    if len(sizes) < wanted:
+        raise ValueError(
+            f"{path.name} has the axes {volume.axes}, the layer {layer.ndim}: type the voxel size instead."
+        )
+    set_voxel_size(layer, sizes[-wanted:], volume.unit or PIXEL)
+    fields = ", ".join(dict.fromkeys(field for axis, field in volume.came_from.items() if axis in "ZYX"))
+    return f"Voxel size from {path.name}: {fields}."

@@ -1,0 +1,306 @@
+"""Recipes: adjustments in a row, kept as JSON, for other volumes with the same parameters or the very same mapping."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_exposure.core.adjustment import Adjustment, warn_constant
+from napari_exposure.core.blocks import Steps, Volume, drain, share
+from napari_exposure.core.transform import Transform
+
+__all__ = ["FittedRecipe", "Recipe"]
+
+# of the file; raised when an older version could not read it
+SCHEMA = 1
+KEY = "napari_exposure_recipe"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Adjustments in a row.
+
+    Attributes
+    ----------
+    steps : tuple of Adjustment
+        The second is fitted on the result of the first, and so on.
+    unit : str or None
+        In which sizes of tiles are, such as "µm"; None where no step has one, or it is that of whatever `spacing`
+        is given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure import AdaptiveEqualization, PercentileClip, Recipe
+    >>> recipe = Recipe((PercentileClip(1, 99), AdaptiveEqualization(10.0)), unit="µm")
+    >>> volume = np.random.default_rng(0).integers(0, 255, (8, 32, 32), dtype=np.uint8)
+    >>> recipe.apply(volume, spacing=(2.0, 0.5, 0.5)).shape
+    (8, 32, 32)
+    >>> Recipe.from_dict(recipe.to_dict()) == recipe
+    True
+    """
+
+    steps: tuple[Adjustment, ...]
+    unit: str | None = None
+
+    def __post_init__(self):
+        steps = (self.steps,) if isinstance(self.steps, Adjustment) else tuple(self.steps)
+        object.__setattr__(self, "steps", steps)
+        if not steps:
+            raise ValueError("A recipe needs at least one adjustment.")
+        for step in steps:
+            if not isinstance(step, Adjustment):
+                raise TypeError(f"The steps of a recipe are adjustments such as Gamma(0.5), got {step!r}.")
+        if self.unit is not None and not isinstance(self.unit, str):
+            raise TypeError(f"unit must be a name such as 'µm', got {self.unit!r}.")
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether a step has a size in `unit`."""
+        return any(step.needs_spacing and step.kernel_size is not None for step in self.steps)
+
+    # --- to and from layers and files ---
+
+    @classmethod
+    def of(cls, layer) -> Recipe:
+        """The recipe of a layer that the plugin has made, all of its steps.
+
+        Parameters
+        ----------
+        layer : napari.layers.Image
+
+        Returns
+        -------
+        Recipe
+            Without masks, which are layers of one volume.
+
+        Raises
+        ------
+        ValueError
+            If the plugin has not made the layer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from napari.layers import Image
+        >>> import napari_exposure as nx
+        >>> nuclei = Image(np.arange(24, dtype=np.uint8).reshape(2, 3, 4), name="nuclei")
+        >>> nx.Recipe.of(nx.adjust_gamma(nuclei, 0.5)).steps[0].gamma
+        0.5
+        """
+        from napari_exposure.provenance import steps_of
+
+        steps = steps_of(layer)
+        units = {unit for adjustment, unit in steps if adjustment.needs_spacing}
+        if len(units) > 1:
+            raise ValueError(f"{layer.name!r} has steps in {' and '.join(sorted(units))}; a recipe has one unit.")
+        return cls(tuple(adjustment for adjustment, _ in steps), *units)
+
+    def to_dict(self) -> dict:
+        """Plain data that `from_dict` takes back."""
+        return {KEY: SCHEMA, "unit": self.unit, "steps": [step.to_dict() for step in self.steps]}
+
+    @classmethod
+    def from_dict(cls, plain: dict) -> Recipe:
+        """Make the recipe that ``to_dict`` described.
+
+        Raises
+        ------
+        ValueError
+            If a name or a value is not known or not valid; the message says which and what may stand there.
+        """
+        if not isinstance(plain, dict) or KEY not in plain:
+            raise ValueError(f"This is no recipe: it has no {KEY!r}.")
+        if plain[KEY] != SCHEMA:
+            raise ValueError(
+                f"The recipe has schema {plain[KEY]!r}, this version reads {SCHEMA}; update napari-exposure."
+            )
+        if strange := sorted(set(map(str, plain)) - {KEY, "unit", "steps"}):
+            raise ValueError(f"A recipe has no {', '.join(strange)}; it has unit and steps.")
+        if not isinstance(plain.get("steps"), list):
+            raise ValueError(f"steps must be a list of adjustments, got {plain.get('steps')!r}.")
+        steps = []
+        for number, step in enumerate(plain["steps"], 1):
+            try:
+                if not isinstance(step, dict):
+                    raise ValueError(f"an adjustment is a table of names and values, got {step!r}.")
+                steps.append(Adjustment.from_dict(step))
+            except ValueError as error:
+                raise ValueError(f"Step {number}: {error}") from None
+        try:
+            return cls(tuple(steps), plain.get("unit"))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+    def save(self, path) -> Path:
+        """Write the recipe to a JSON file; all of it or nothing."""
+        path = Path(path)
+        partial = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+        try:
+            partial.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    @classmethod
+    def load(cls, path) -> Recipe:
+        """Read a recipe from a JSON file; every name and value is checked, nothing in it is executed.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is no recipe, or one that is not valid; the message says where.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no recipe {path}.")
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path.name} is no JSON file: {error}.") from None
+        try:
+            return cls.from_dict(plain)
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}") from None
+
+    # --- arrays and layers ---
+
+    def apply(self, volume, *, spacing=None, mask=None, rgb=False, fit_on=None):
+        """Adjust a layer or an array.
+
+        Parameters
+        ----------
+        volume : napari.layers.Image or array-like
+            Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.
+        spacing : float or sequence of float, optional
+            Of arrays: the size of a voxel along the spatial axes, in the recipe's unit.
+        mask : napari.layers.Labels or array-like, optional
+            Of the volume's shape; only voxels where it is not zero are counted, in every step.
+        rgb : bool
+            Of arrays: the last axis holds RGB or RGBA.
+        fit_on : napari.layers.Image, array-like or FittedRecipe, optional
+            The volume whose mapping is applied, so that others stay comparable with it.  Default: `volume`.
+
+        Returns
+        -------
+        napari.layers.Image, numpy.ndarray or dask.array.Array
+            As `volume`; a layer is not yet in a viewer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the adjustments do; also if the recipe has tiles in a unit that the layer's does not convert to.
+        """
+        if _is_layer(volume):
+            from napari.utils import progress
+
+            from napari_exposure.replay import on_layer
+
+            return drain(on_layer(self, volume, mask, fit_on), bar=progress)
+        return drain(self.apply_steps(volume, spacing=spacing, mask=mask, rgb=rgb, fit_on=fit_on))
+
+    def apply_steps(self, volume, *, spacing=None, mask=None, rgb=False, fit_on=None) -> Steps:
+        """`apply` on an array as a generator that yields progress and returns the result."""
+        if fit_on is not None:
+            fitted = fit_on
+            if not isinstance(fit_on, FittedRecipe):
+                fitted = yield from share(self.fit_steps(fit_on, spacing=spacing, mask=mask, rgb=rgb), 0, 0.5)
+            return (yield from share(fitted.apply_steps(volume), 0.5, 1))
+        for number, adjustment in enumerate(self.steps):
+            steps = _one(adjustment, volume, spacing, mask, rgb)
+            _, volume = yield from share(steps, number / len(self.steps), (number + 1) / len(self.steps))
+        return volume
+
+    def fit(self, volume, *, spacing=None, mask=None, rgb=False) -> FittedRecipe:
+        """Fit all steps on one volume, to apply the same mapping to others; parameters as in `apply`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from napari_exposure import Gamma, Recipe
+        >>> first, second = np.array([[0, 5, 10]], np.uint8), np.array([[0, 5, 20]], np.uint8)
+        >>> Recipe((Gamma(2.0),)).fit(first).apply(second)
+        array([[ 0,  2, 10]], dtype=uint8)
+        """
+        return drain(self.fit_steps(volume, spacing=spacing, mask=mask, rgb=rgb))
+
+    def fit_steps(self, volume, *, spacing=None, mask=None, rgb=False) -> Steps:
+        """`fit` as a generator that yields progress."""
+        transforms = []
+        for number, adjustment in enumerate(self.steps):
+            last = number == len(self.steps) - 1
+            steps = _one(adjustment, volume, spacing, mask, rgb, mapped=not last)
+            transform, volume = yield from share(steps, number / len(self.steps), (number + 1) / len(self.steps))
+            transforms.append(transform)
+        return FittedRecipe(tuple(transforms))
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRecipe:
+    """A recipe fitted on a volume: small, picklable, the same mapping for every volume.
+
+    Attributes
+    ----------
+    transforms : tuple of Transform
+    """
+
+    transforms: tuple[Transform, ...]
+
+    def apply(self, volume):
+        """Map a volume of the fitted dtype; where tiles were fitted also of the fitted shape.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is another.
+        """
+        return drain(self.apply_steps(volume))
+
+    def apply_steps(self, volume) -> Steps:
+        """`apply` as a generator that yields progress."""
+        for number, transform in enumerate(self.transforms):
+            steps = fitting(transform, volume).apply_steps(volume)
+            volume = yield from share(steps, number / len(self.transforms), (number + 1) / len(self.transforms))
+        return volume
+
+
+def fitting(transform: Transform, volume) -> Transform:
+    """The transform for a volume of perhaps another shape, or an error that says why there is none."""
+    shape = tuple(volume.shape[:-1] if transform.rgb else volume.shape)
+    if volume.dtype.newbyteorder("=") != transform.dtype:
+        raise TypeError(f"The recipe was fitted on {transform.dtype}, this volume is {volume.dtype}.")
+    if shape == transform.shape:
+        return transform
+    adjustment = transform.adjustment
+    if adjustment.needs_spacing:
+        raise ValueError(
+            f"{adjustment.title} was fitted on shape {transform.shape}, this volume has {shape}: its tiles lie where "
+            "they were fitted. Fit it on each volume, without fit_on."
+        )
+    lead = len(shape) - transform.spatial
+    if len(shape) != len(transform.shape) or (adjustment.per != "dataset" and shape[:lead] != transform.shape[:lead]):
+        raise ValueError(
+            f"{adjustment.title} was fitted on shape {transform.shape} per {adjustment.per}, this volume has {shape}. "
+            "Choose a volume of the same axes."
+        )
+    return transform.onto(shape)
+
+
+def _one(adjustment: Adjustment, volume, spacing, mask, rgb, mapped: bool = True) -> Steps:
+    """Fit one step and, where asked, map; the generator returns (transform, result or None)."""
+    checked = Volume(volume, mask, adjustment.ignore_zeros, rgb)
+    transform = yield from share(adjustment.fit_steps(checked, spacing), 0, 0.4)
+    warn_constant(transform)
+    if not mapped:
+        return transform, None
+    return transform, (yield from share(transform.apply_steps(checked.array), 0.4, 1))
+
+
+def _is_layer(volume) -> bool:
+    return hasattr(volume, "metadata") and hasattr(volume, "axis_labels")

@@ -1,0 +1,41 @@
+"""Sizes of voxels, and the names of their units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# the unit of layers whose voxel size nobody has set
+PIXEL = "px"
+# metres in a unit, with the spellings of microscope software; ImageJ writes the micro sign as an escape
+UNITS = {
+    "nm": (1e-9, {"nanometer", "nanometers", "nanometre"}),
+    "um": (
+        1e-6,
+        {"µm", "μm", "âµm", "\\u00b5m", "\\u03bcm", "micron", "microns", "micrometer", "micrometers", "micrometre"},
+    ),
+    "mm": (1e-3, {"millimeter", "millimeters", "millimetre"}),
+    "cm": (1e-2, {"centimeter", "centimeters", "centimetre"}),
+    "m": (1.0, {"meter", "meters", "metre"}),
+    "inch": (0.0254, {"in", "inches", "\\u0022"}),
+}
+SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0, "h": 3600.0}
+
+
+def unit_name(text: str) -> str | None:
+    """The usual name of a unit of length, None for what is not one, such as "pixel"."""
+    text = str(text).strip().lower()
+    for name, (_, spellings) in UNITS.items():
+        if text == name or text in spellings:
+            return name
+    return None
+
+
+def voxel_size(layer) -> tuple[tuple[float, ...], str]:
+    """The layer's scale in the unit of its last axis; NaN along axes whose unit does not convert to it."""
+    scale = np.abs(np.asarray(layer.scale, float))
+    unit = layer.units[-1]
+    for axis, other in enumerate(layer.units):
+        if other != unit:
+            compatible = other.is_compatible_with(unit)
+            scale[axis] = (scale[axis] * other).to(unit).magnitude if compatible else np.nan
+    return tuple(scale.tolist()), PIXEL if unit == "pixel" else f"{unit:~P}"

@@ -1,0 +1,232 @@
+"""The command napari-exposure, as a shell runs it and in this process."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_exposure as nx
+from napari_exposure import core
+from napari_exposure.batch import open_volume
+from napari_exposure.cli import main
+from napari_exposure.recipe import Recipe
+
+SPACING = (2.0, 0.5, 0.5)
+
+
+def stack(seed=0, shape=(6, 30, 32)):
+    return np.random.default_rng(seed).gamma(2, 300, shape).astype(np.uint16)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three ImageJ stacks, one OME-TIFF of two channels, one OME-Zarr, and a recipe."""
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        path = tmp_path / "in" / f"s{number}.tif"
+        nx.write_tiff(stack(number), path, spacing=SPACING, unit="um", imagej=True)
+    both = np.stack([stack(8), stack(9)])
+    options = {"spacing": SPACING, "unit": "um", "axes": "czyx", "channels": ("DAPI", "GFP")}
+    nx.write_tiff(both, tmp_path / "in" / "both.ome.tif", **options)
+    nx.save(stack(5), tmp_path / "in" / "z.zarr", spacing=SPACING, unit="um")
+    Recipe((nx.PercentileClip(1, 99), nx.AdaptiveEqualization(8.0)), "µm").save(tmp_path / "r.json")
+    return tmp_path
+
+
+def run(folder, *arguments):
+    local = ("in", "out", "r.json")
+    return main([str(folder / each) if each.split("/")[0] in local else each for each in arguments])
+
+
+def expected(volume):
+    return core.equalize_adapthist(core.clip_percentiles(volume, 1, 99), 8.0, spacing=SPACING)
+
+
+def test_a_folder(folder, capsys):
+    assert run(folder, "apply", "r.json", "in", "-o", "out") == 0
+    assert "5 done, 0 skipped, 0 failed" in capsys.readouterr().out
+    for number in range(3):
+        found = nx.read_tiff(folder / "out" / f"s{number}.ome.tif")
+        np.testing.assert_array_equal(found.data, expected(stack(number)))
+        assert (found.scale, found.unit) == (SPACING, "um")
+        assert found.notes["source"] == f"s{number}.tif"
+    both = nx.read_tiff(folder / "out" / "both.ome.tif")
+    assert both.channels == ("DAPI", "GFP")
+    for channel, seed in zip(both.data, (8, 9), strict=True):
+        np.testing.assert_array_equal(channel, expected(stack(seed)))
+    zarr = open_volume(folder / "out" / "z.zarr")
+    np.testing.assert_array_equal(zarr.data.compute(), expected(stack(5)))
+    assert (zarr.scale, zarr.unit, zarr.axes) == (SPACING, "um", "ZYX")
+    # a layer made of it knows its recipe
+    data, options, _ = nx.read_tiff(folder / "out" / "s0.ome.tif").layers()[0]
+    from napari.layers import Image
+
+    assert Recipe.of(Image(data, **options)) == Recipe.load(folder / "r.json")
+
+
+def test_what_is_done_is_skipped_and_what_fails_does_not_stop_the_rest(folder, capsys):
+    (folder / "in" / "bad.tif").write_text("no image")
+    assert run(folder, "apply", "r.json", "in/s1.tif", "-o", "out") == 0
+    before = (folder / "out" / "s1.ome.tif").stat().st_mtime_ns
+    assert run(folder, "apply", "r.json", "in", "-o", "out") == 1
+    words = capsys.readouterr().out
+    assert "4 done, 1 skipped, 1 failed" in words
+    assert "bad.tif: bad.tif cannot be read as TIFF" in words
+    assert (folder / "out" / "s1.ome.tif").stat().st_mtime_ns == before
+    assert run(folder, "apply", "r.json", "in/s*.tif", "-o", "out", "--overwrite") == 0
+    assert (folder / "out" / "s1.ome.tif").stat().st_mtime_ns > before
+
+
+def test_dry_run_writes_nothing(folder, capsys):
+    assert run(folder, "apply", "r.json", "in", "-o", "out", "--dry-run") == 0
+    assert "s0.tif -> " in capsys.readouterr().out
+    assert not (folder / "out").exists()
+
+
+def test_one_mapping_for_all(folder):
+    assert run(folder, "apply", "r.json", "in/s1.tif", "-o", "out", "--fit-on", str(folder / "in" / "s0.tif")) == 0
+    clip = core.PercentileClip(1, 99).fit(stack(0))
+    adaptive = core.AdaptiveEqualization(8.0).fit(clip.apply(stack(0)), spacing=SPACING)
+    found = nx.read_tiff(folder / "out" / "s1.ome.tif").data
+    np.testing.assert_array_equal(found, adaptive.apply(clip.apply(stack(1))))
+
+
+def test_a_voxel_size_of_the_command_line(folder, capsys):
+    tifffile.imwrite(folder / "in" / "plain.tif", stack(7), photometric="minisblack")
+    assert run(folder, "apply", "r.json", "in/plain.tif", "-o", "out") == 1
+    assert "the file has no voxel size. Give it: --spacing" in capsys.readouterr().out
+    sizes = ("--spacing", "2000", "500", "500", "--unit", "nm")
+    assert run(folder, "apply", "r.json", "in/plain.tif", "-o", "out", *sizes) == 0
+    np.testing.assert_array_equal(nx.read_tiff(folder / "out" / "plain.ome.tif").data, expected(stack(7)))
+
+
+def test_large_files_are_read_in_blocks(folder, monkeypatch):
+    monkeypatch.setattr("napari_exposure.batch.WHOLE", 0)
+    monkeypatch.setattr("napari_exposure.tiff.LAZY_BYTES", 0)
+    tifffile.imwrite(folder / "in" / "packed.tif", stack(3), compression="zlib", photometric="minisblack")
+    sizes = ("--spacing", "2", "0.5", "0.5")
+    assert run(folder, "apply", "r.json", "in/packed.tif", "in/s0.tif", "-o", "out", "--format", "zarr", *sizes) == 0
+    for name, seed in (("packed", 3), ("s0", 0)):
+        np.testing.assert_array_equal(
+            open_volume(folder / "out" / f"{name}.zarr").data.compute(), expected(stack(seed))
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("apply", "missing.json", "in", "-o", "out"), "There is no recipe"),
+        (("apply", "r.json", "nowhere", "-o", "out"), "no TIFF file and no zarr store at nowhere"),
+        (("apply", "r.json", "in/s0.tif", "in/s0.tif", "-o", "out", "--spacing", "-1"), "--spacing"),
+        (("apply", "r.json", "in", "-o", "out", "--unit", "parsec"), "--unit must be a unit of length"),
+        (("apply", "r.json", "in/both.ome.tif", "-o", "in"), "would replace it"),
+        (("info", "nowhere.tif"), "There is no file"),
+        (("histogram", "in/s0.tif"), "--csv FILE or --png FILE"),
+    ],
+)
+def test_what_is_wrong_is_said(folder, capsys, arguments, words):
+    assert run(folder, *arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_two_files_of_one_name(folder, capsys):
+    (folder / "in" / "more").mkdir()
+    nx.write_tiff(stack(), folder / "in" / "more" / "s0.tif", imagej=True)
+    assert run(folder, "apply", "r.json", "in", "in/more", "-o", "out") == 2
+    assert "would both become" in capsys.readouterr().err
+
+
+def test_info(folder, capsys):
+    assert run(folder, "info", "in/both.ome.tif") == 0
+    words = capsys.readouterr().out
+    volume = stack(9)
+    median = np.percentile(volume, 50)
+    for part in (
+        "2 x 6 x 30 x 32 (CZYX)",
+        "uint16",
+        "2 um (OME PhysicalSizeZ)",
+        f"GFP: {volume.min()} to {volume.max()}",
+    ):
+        assert part in words
+    assert f"50 %: {median:g}" in words
+
+
+def test_histogram(folder, tmp_path):
+    out = [str(tmp_path / name) for name in ("h.csv", "h.png")]
+    assert run(folder, "histogram", "in/s0.tif", "--csv", out[0], "--png", out[1]) == 0
+    with open(out[0], newline="") as file:
+        rows = list(csv.DictReader(file))
+    volume = stack(0)
+    found = {round(float(row["low"]) + 0.5): int(row["count"]) for row in rows if int(row["count"])}
+    levels, counts = np.unique(volume, return_counts=True)
+    assert found == dict(zip(levels.tolist(), counts.tolist(), strict=True))
+    assert float(rows[-1]["cdf"]) == 1
+    with open(out[1], "rb") as file:
+        assert file.read(4) == b"\x89PNG"
+
+
+def test_a_report(folder):
+    (folder / "in" / "<bad>.tif").write_text("no image")
+    tifffile.imwrite(
+        folder / "in" / "rgb.tif",
+        np.zeros((20, 30, 3), np.uint8) + 7,
+        photometric="rgb",
+        resolution=(2e4, 2e4),
+        resolutionunit="CENTIMETER",
+    )
+    Recipe((nx.Gamma(0.5),)).save(folder / "r.json")
+    assert run(folder, "apply", "r.json", "in", "-o", "out", "--report", str(folder / "out.html")) == 1
+    page = (folder / "out.html").read_text()
+    assert page.count("data:image/png;base64") == 7
+    assert "&lt;bad&gt;.tif" in page
+    assert "<bad>" not in page
+    assert "&quot;gamma&quot;: 0.5" in page
+    assert f"<td>{stack(0).max()}</td>" in page
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "napari_exposure.cli", *map(str, arguments)]
+
+
+def test_it_knows_no_qt(folder):
+    code = (
+        "import sys; from napari_exposure.cli import main; "
+        f"main(['apply', r'{folder / 'r.json'}', r'{folder / 'in'}', '-o', r'{folder / 'out'}']); "
+        "print([name for name in sys.modules if 'PyQt' in name or name == 'qtpy' or name.split('.')[0] == 'napari'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+def test_killed_and_begun_again_nothing_is_missing(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        nx.write_tiff(stack(number, (40, 200, 200)), tmp_path / "in" / f"s{number:02}.tif", spacing=SPACING, unit="um")
+    Recipe((nx.PercentileClip(1, 99), nx.AdaptiveEqualization(8.0)), "µm").save(tmp_path / "r.json")
+    out = tmp_path / "out"
+    call = command("apply", tmp_path / "r.json", tmp_path / "in", "-o", out)
+    for wanted in (1, 4):
+        job = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while len(list(out.glob("s*.tif"))) < wanted and time.monotonic() < end:
+            time.sleep(0.002)
+        os.kill(job.pid, signal.SIGKILL)
+        job.wait()
+        # whatever is there is whole
+        for path in out.glob("s*.tif"):
+            assert nx.read_tiff(path).data.shape == (40, 200, 200)
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert "0 failed" in done.stdout
+    assert sorted(os.listdir(out)) == [f"s{number:02}.ome.tif" for number in range(12)]
+    for number in range(12):
+        found = nx.read_tiff(out / f"s{number:02}.ome.tif")
+        np.testing.assert_array_equal(found.data, expected(stack(number, (40, 200, 200))))
+    assert json.loads((tmp_path / "r.json").read_text())["unit"] == "µm"

@@ -1,0 +1,201 @@
+"""Recipes: to and from JSON, on arrays and layers, and what layers say of how they were made."""
+
+import json
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.layers import Image, Labels
+
+import napari_exposure as nx
+from napari_exposure import core
+from napari_exposure.provenance import as_python
+from napari_exposure.recipe import KEY, Recipe
+
+SIZES = {"scale": (2.0, 0.5, 0.5), "units": ("um",) * 3}
+STEPS = (nx.PercentileClip(1, 99), nx.AdaptiveEqualization(8.0, clip_limit=0.02), nx.Gamma(0.7))
+
+
+@pytest.fixture
+def volume():
+    return np.random.default_rng(0).gamma(2, 300, (12, 30, 32)).astype(np.uint16)
+
+
+@pytest.fixture
+def recipe():
+    return Recipe(STEPS, "µm")
+
+
+def by_hand(volume, spacing=(2.0, 0.5, 0.5)):
+    volume = core.clip_percentiles(volume, 1, 99)
+    volume = core.equalize_adapthist(volume, 8.0, spacing=spacing, clip_limit=0.02)
+    return core.adjust_gamma(volume, 0.7)
+
+
+def test_steps_follow_each_other(volume, recipe):
+    result = recipe.apply(volume, spacing=(2.0, 0.5, 0.5))
+    np.testing.assert_array_equal(result, by_hand(volume))
+    lazy = recipe.apply(da.from_array(volume, chunks=(5, 30, 10)), spacing=(2.0, 0.5, 0.5))
+    assert isinstance(lazy, da.Array)
+    np.testing.assert_array_equal(lazy.compute(), by_hand(volume))
+    layer = recipe.apply(Image(volume, name="nuclei", **SIZES))
+    np.testing.assert_array_equal(layer.data, by_hand(volume))
+    assert layer.name == "nuclei - clip - adaptive - gamma"
+    assert tuple(layer.scale) == SIZES["scale"]
+
+
+def test_a_layer_knows_its_recipe(volume, recipe, tmp_path):
+    source = Image(volume, name="nuclei", **SIZES)
+    made = nx.adjust_gamma(nx.equalize_adapthist(nx.clip_percentiles(source, 1, 99), 8.0, clip_limit=0.02), 0.7)
+    found = Recipe.of(made)
+    assert found == recipe
+    again = Recipe.load(found.save(tmp_path / "r.json"))
+    assert again == recipe
+    # of a chain, however it came about
+    replayed = again.apply(source)
+    np.testing.assert_array_equal(replayed.data, made.data)
+    records = [layer.metadata["napari_exposure"] for layer in (made, replayed)]
+    assert records[0]["steps"] == records[1]["steps"]
+    assert records[0]["origin"] == records[1]["origin"] == "nuclei"
+    assert Recipe.of(replayed) == recipe
+
+
+def test_the_python_of_a_layer_makes_it_again(volume):
+    source = Image(volume, name="it's", **SIZES)
+    cells = Labels((volume > 500).astype(int), name="cells", **SIZES)
+    made = nx.equalize_adapthist(nx.clip_percentiles(source, 1, 98, mask=cells), (6.0, 8.0, 8.0))
+    made = nx.equalize_hist(made, in_range=nx.Percentiles(1, 99), output="float32")
+    viewer = type("Viewer", (), {"layers": {"it's": source, "cells": cells}, "add_layer": staticmethod(list.append)})
+    added = []
+    viewer.add_layer = added.append
+    exec(as_python(made), {"viewer": viewer})
+    np.testing.assert_array_equal(added[0].data, made.data)
+    assert added[0].name == made.name
+
+
+def test_provenance_tells_all(volume, capsys):
+    cells = Labels((volume > 500).astype(int), name="cells", **SIZES)
+    made = nx.equalize_adapthist(nx.clip_percentiles(Image(volume, name="nuclei", **SIZES), 1, 98, mask=cells), 6.0)
+    nx.provenance(made)
+    words = capsys.readouterr().out
+    for part in (
+        "from: nuclei",
+        "low=1.0, high=98.0",
+        "'cells'",
+        "kernel_size=6.0",
+        "(2, 0.5, 0.5) µm",
+        "not for meas",
+    ):
+        assert part in words
+    with pytest.warns(UserWarning, match="'cells'; a recipe holds no mask"):
+        Recipe.of(made)
+
+
+@pytest.mark.parametrize("ask", [nx.provenance, Recipe.of, as_python])
+def test_other_layers_have_no_history(ask, volume):
+    with pytest.raises(ValueError, match="'mine' was not made by napari-exposure"):
+        ask(Image(volume, name="mine"))
+
+
+def test_fit_on_gives_one_mapping(volume, recipe):
+    other = (volume // 3).astype(np.uint16)
+    first = Image(volume, name="a", **SIZES)
+    second = Image(other, name="b", **SIZES)
+    mapped = recipe.apply(second, fit_on=first)
+    transforms, value, expected = [], volume, other
+    for step in STEPS:
+        transforms.append(step.fit(value, spacing=(2.0, 0.5, 0.5)))
+        value, expected = transforms[-1].apply(value), transforms[-1].apply(expected)
+    np.testing.assert_array_equal(mapped.data, expected)
+    fitted = recipe.fit(volume, spacing=(2.0, 0.5, 0.5))
+    np.testing.assert_array_equal(fitted.apply(other), expected)
+    np.testing.assert_array_equal(recipe.apply(other, fit_on=volume, spacing=(2.0, 0.5, 0.5)), expected)
+    np.testing.assert_array_equal(fitted.apply(da.from_array(other)).compute(), expected)
+    assert not np.array_equal(recipe.apply(second).data, expected)
+
+
+def test_fit_on_another_shape(volume):
+    pointwise = Recipe((nx.PercentileClip(1, 99), nx.HistogramEqualization())).fit(volume)
+    part = volume[2:7, :20]
+    np.testing.assert_array_equal(pointwise.apply(part), pointwise.apply(volume)[2:7, :20])
+    with pytest.raises(ValueError, match="its tiles lie where they were fitted"):
+        Recipe((nx.AdaptiveEqualization(),)).fit(volume).apply(part)
+    with pytest.raises(TypeError, match="fitted on uint16, this volume is uint8"):
+        pointwise.apply(volume.astype(np.uint8))
+    with pytest.raises(ValueError, match="per plane"):
+        Recipe((nx.Gamma(0.5, per="plane"),)).fit(volume).apply(part)
+
+
+def test_units_are_converted(volume, recipe):
+    in_nm = Image(volume, scale=(2000, 500, 500), units=("nm",) * 3)
+    np.testing.assert_array_equal(recipe.apply(in_nm).data, by_hand(volume))
+    with pytest.raises(ValueError, match="tiles in µm, but the voxel size of layer 'bare' is in px"):
+        recipe.apply(Image(volume, name="bare"))
+    # tiles of no size need none
+    assert Recipe((nx.AdaptiveEqualization(),), "µm").apply(Image(volume)).data.shape == volume.shape
+
+
+def test_multiscale_and_rgb():
+    levels = [np.random.default_rng(0).integers(0, 999, (8, 16 // n, 16 // n), dtype=np.uint16) for n in (1, 2)]
+    result = Recipe((nx.PercentileClip(1, 99), nx.Gamma(0.5))).apply(Image(levels, multiscale=True))
+    assert result.multiscale
+    expected = nx.adjust_gamma(nx.clip_percentiles(Image(levels, multiscale=True), 1, 99), 0.5)
+    for ours, theirs in zip(result.data, expected.data, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    colours = np.random.default_rng(0).integers(0, 255, (9, 10, 3), dtype=np.uint8)
+    result = Recipe((nx.Gamma(0.5), nx.PercentileClip(1, 99))).apply(Image(colours, rgb=True))
+    expected = core.clip_percentiles(core.adjust_gamma(colours, 0.5, rgb=True), 1, 99, rgb=True)
+    np.testing.assert_array_equal(result.data, expected)
+
+
+GOOD = Recipe(STEPS, "µm").to_dict()
+BAD = {
+    "no recipe": ({}, "This is no recipe"),
+    "list": ([], "This is no recipe"),
+    "schema": ({**GOOD, KEY: 2}, "schema 2, this version reads 1; update"),
+    "extra": ({**GOOD, "run": "import os"}, "A recipe has no run"),
+    "no steps": ({KEY: 1, "unit": None}, "steps must be a list"),
+    "empty": ({**GOOD, "steps": []}, "at least one adjustment"),
+    "unit": ({**GOOD, "unit": 3}, "unit must be a name"),
+    "step": ({**GOOD, "steps": ["gamma"]}, "Step 1: an adjustment is a table"),
+    "name": ({**GOOD, "steps": [{"adjustment": "os.system"}]}, "Step 1: Unknown adjustment 'os.system'"),
+    "parameter": (
+        {**GOOD, "steps": [GOOD["steps"][0], {"adjustment": "Gamma", "gama": 2}]},
+        "Step 2: .*no parameter gama",
+    ),
+    "value": ({**GOOD, "steps": [{"adjustment": "Gamma", "gamma": -1}]}, "Step 1: Gamma: gamma"),
+    "text": ({**GOOD, "steps": [{"adjustment": "Gamma", "gamma": "2"}]}, "Step 1: Gamma: gamma"),
+    "percentiles": ({**GOOD, "steps": [{"adjustment": "Gamma", "in_range": {"percentiles": [1]}}]}, "Step 1: Gamma"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_files_are_checked(case, tmp_path):
+    plain, words = BAD[case]
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(plain))
+    with pytest.raises(ValueError, match=rf"bad\.json: .*{words}"):
+        Recipe.load(path)
+
+
+def test_files_that_are_no_json(tmp_path):
+    for text in ("", "{", "[" * 100_000):
+        path = tmp_path / "bad.json"
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"bad\.json is no JSON file"):
+            Recipe.load(path)
+    with pytest.raises(FileNotFoundError, match="There is no recipe"):
+        Recipe.load(tmp_path / "missing.json")
+
+
+def test_recipes_are_checked_when_made():
+    with pytest.raises(TypeError, match="steps of a recipe are adjustments"):
+        Recipe(("gamma",))
+    assert Recipe(nx.Gamma(0.5)).steps == (nx.Gamma(0.5),)
+
+
+def test_nothing_is_fitted_where_a_later_step_does_not_fit(volume):
+    with pytest.raises(TypeError, match="fit_on must be"):
+        Recipe(nx.Gamma()).apply(Image(volume), fit_on=3)
+    with pytest.raises(TypeError, match="mask must be a Labels layer"):
+        Recipe(nx.Gamma()).apply(Image(volume), mask=volume > 3)
