@@ -78,16 +78,6 @@ def test_a_coarser_array_is_kept_apart(volume):
         np.testing.assert_array_equal(found.apply(array), core.PercentileClip(5, 95).fit(array).apply(array))
 
 
-def test_forgetting_reads_again(volume):
-    memory = Memory()
-    drain(core.PercentileClip().fit_steps(Volume(volume, memory=memory)))
-    volume //= 2
-    memory.forget()
-    assert memory.size == 0
-    found = drain(core.PercentileClip().fit_steps(Volume(volume, memory=memory)))
-    np.testing.assert_array_equal(found.apply(volume), core.PercentileClip().fit(volume).apply(volume))
-
-
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 60)), max_size=40))
 def test_memory_stays_within_its_limit_and_keeps_the_latest(puts):
     memory = Memory(limit=100)

@@ -1,6 +1,7 @@
 """The live preview in a shown window: what is shown is what Apply gives."""
 
 import threading
+import time
 from types import SimpleNamespace
 
 import dask.array as da
@@ -11,6 +12,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 import napari_exposure as nx
+from napari_exposure.core.blocks import Step
 from napari_exposure.gui import preview
 from napari_exposure.source import Origin
 
@@ -156,7 +158,7 @@ def test_closing_the_dock_takes_the_preview_away(qtbot, viewer, open_widget, vol
     assert no_workers()
 
 
-def test_two_previews_on_two_layers(qtbot, viewer, open_widget, volume):
+def test_two_previews_on_two_layers(qtbot, viewer, open_widget, volume, monkeypatch):
     a = viewer.add_image(volume, name="a")
     gamma = open_widget("Gamma")
     wait(qtbot, gamma, lambda: shown(gamma) is not None)
@@ -164,13 +166,36 @@ def test_two_previews_on_two_layers(qtbot, viewer, open_widget, volume):
     clip = open_widget("Percentile clipping")
     # both have followed the active layer
     qtbot.wait(200)
+    made = preview.preview_steps
+
+    def slow_steps(*arguments):
+        for _ in range(10):
+            time.sleep(0.03)
+            yield Step("fitting", 0.0, slow=True)
+        return (yield from made(*arguments))
+
+    monkeypatch.setattr(preview, "preview_steps", slow_steps)
     clip.layer.value, gamma.layer.value = b, a
-    wait(qtbot, clip, lambda: shown(clip) is not None)
-    wait(qtbot, gamma, lambda: shown(gamma) is not None)
-    assert Origin.of(shown(gamma)).source() is a
-    assert Origin.of(shown(clip)).source() is b
+    wait(qtbot, clip, lambda: shown(clip) is not None and Origin.of(shown(clip)).source() is b)
+    wait(qtbot, gamma, lambda: Origin.of(shown(gamma)).source() is a)
     np.testing.assert_array_equal(shown(clip).data[3], nx.clip_percentiles(b).data[3])
     np.testing.assert_array_equal(shown(gamma).data[3], nx.adjust_gamma(a).data[3])
+
+
+def test_a_layer_chosen_by_hand_stays_chosen(qtbot, viewer, open_widget, volume, monkeypatch):
+    large = viewer.add_image(volume, name="large")
+    small = viewer.add_image(volume[:3], name="small")
+    monkeypatch.setattr(preview, "QUICK", volume.size - 1)
+    widget = open_widget("Gamma")
+    widget.layer.value = small
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    assert viewer.layers.selection.active == shown(widget)
+    # its preview does not begin by itself
+    widget.layer.value = large
+    wait(qtbot, widget, lambda: shown(widget) is None)
+    qtbot.wait(200)
+    assert widget.layer.value == large
+    assert viewer.layers.selection.active == large
 
 
 def test_dragging_while_playing_through_z_and_turning_to_3d(qtbot, viewer, open_widget, volume):
@@ -224,12 +249,15 @@ def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget,
     wait(qtbot, widget, lambda: np.array_equal(shown(widget).data[4], expected.data[4]))
     widget.mask.value = None
     widget.clip_limit.value = 0.01
+    expected = nx.equalize_adapthist(source)
+    wait(qtbot, widget, lambda: np.array_equal(shown(widget).data[4], expected.data[4]))
+    said.clear()
     # in 3D a coarse picture first
     viewer.dims.ndisplay = 3
     coarse = shown(widget)._slice.image.raw
     assert coarse.shape == volume.shape
     wait(qtbot, widget, lambda: "volume" in " ".join(said))
-    np.testing.assert_array_equal(shown(widget)._slice.image.raw, nx.equalize_adapthist(source).data)
+    np.testing.assert_array_equal(shown(widget)._slice.image.raw, expected.data)
 
 
 def test_an_edited_source_is_fitted_again(qtbot, viewer, open_widget, volume):
@@ -481,7 +509,7 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
     wait(qtbot, widget)
     # it may be large: no preview by itself
     assert shown(widget) is None
-    assert not widget.buttons[3].enabled
+    assert not widget.results[0].enabled
     read.clear()
     click(widget.buttons[0])
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
@@ -516,14 +544,14 @@ def test_a_result_is_saved_from_the_file_dialog(qtbot, viewer, open_widget, volu
     path = tmp_path / "bright.ome.tif"
     chosen = [(str(path), ""), (str(tmp_path / "bright.png"), ""), ("", "")]
     monkeypatch.setattr("napari_exposure.gui.adjust.QFileDialog.getSaveFileName", lambda *args: chosen.pop(0))
-    click(widget.buttons[3])
+    click(widget.results[0])
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     found = nx.read_tiff(path)
     np.testing.assert_array_equal(found.data, viewer.layers[1].data)
     assert (found.scale, found.unit) == ((2, 0.5, 0.5), "um")
-    click(widget.buttons[3])
+    click(widget.results[0])
     assert "must end in .zarr" in messages()[-1]
-    click(widget.buttons[3])
+    click(widget.results[0])
     assert sorted(each.name for each in tmp_path.iterdir() if each.suffix != ".yaml") == ["bright.ome.tif"]
 
 

@@ -14,7 +14,7 @@ LIMIT = 256 << 20
 class Memory:
     """Results of passes, the least recently used forgotten first when they outgrow `limit`.
 
-    One for each volume, in ``Volume.memory``; whoever changes the volume or its mask must `forget`.
+    One for each volume, in ``Volume.memory``; who changes the volume or its mask takes another one.
 
     Parameters
     ----------
@@ -55,12 +55,6 @@ class Memory:
             while self.size > self._limit:
                 _, (_, oldest) = self._found.popitem(last=False)
                 self.size -= oldest
-
-    def forget(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._found.clear()
-            self.size = 0
 
 
 def remembered(size: Callable[[object], int]):

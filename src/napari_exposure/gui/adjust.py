@@ -297,7 +297,7 @@ class AdjustmentWidget(widgets.Container):
             return
         layer = self._layer.value
         if layer is None or not self._live.value or not self.native.isVisible():
-            self._preview.remove()
+            self._preview.remove(instead=layer)
             self._say("")
             return
         try:

@@ -24,7 +24,7 @@ from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.stack import place
 from napari_exposure.provenance import METADATA_KEY
-from napari_exposure.source import PLACEMENT, Source, in_memory, level_0
+from napari_exposure.source import PLACEMENT, Origin, Source, in_memory, level_0
 
 # voxels: a fit of more takes longer than 0.3 s, so that no preview begins by itself
 QUICK = 1 << 27
@@ -246,7 +246,7 @@ class Preview(QObject):
 
     def is_of(self, layer) -> bool:
         """Whether `layer` is what is previewed."""
-        return self._source is not None and self._source.layer() == layer
+        return self.layer is not None and Origin.of(self.layer).source() == layer
 
     def memory_of(self, layer, mask) -> Memory | None:
         """What fits of the previewed data have found, for Apply; None for other data."""
@@ -302,9 +302,10 @@ class Preview(QObject):
         job = self._fit = Job(steps, done=done, ended=ended, step=step, failed=failed)
 
     def _turn(self, layer, mask) -> None:
-        """Begin with another source or mask."""
-        self.remove(instead=layer)
-        self.memory.forget()
+        """Begin with another source or mask; what is shown stays until that is fitted."""
+        self._of_viewer.drop()
+        # another one: an older fit may still be writing
+        self.memory = Memory()
         self._mask = mask
         self._edits.watch(layer, mask)
         for name in PLACEMENT:
@@ -338,13 +339,13 @@ class Preview(QObject):
             self._gone()
 
     def _on_placement(self, event) -> None:
-        if self.layer is not None:
-            setattr(self.layer, event.type, getattr(self._source.layer(), event.type))
+        if self.is_of(event.source):
+            setattr(self.layer, event.type, getattr(event.source, event.type))
         # tiles are of a physical size
         self._edited()
 
     def _forget(self, event=None) -> None:
-        self.memory.forget()
+        self.memory = Memory()
         self._edited()
 
     # --- the layer ---
