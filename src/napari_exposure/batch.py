@@ -91,9 +91,9 @@ def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Pat
     return {path: target for target, path in found.items()}
 
 
-def open_volume(path: Path) -> FileVolume:
+def open_volume(path: Path, lazy: bool | None = None) -> FileVolume:
     """Read a TIFF file or an OME-Zarr store; large ones as they are looked at."""
-    return read_zarr(path) if path.is_dir() else read_tiff(path)
+    return read_zarr(path) if path.is_dir() else read_tiff(path, lazy=lazy)
 
 
 def run(

@@ -69,6 +69,8 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
             series = file.series[0]
             axes, facts = series.axes, _facts(file, series)
             data = _data(path, file, series, lazy)
+    except ImportError:
+        raise
     except MemoryError as error:
         raise ValueError(f"{path.name} does not fit into memory: {error}") from None
     except Exception as error:

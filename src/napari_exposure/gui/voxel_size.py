@@ -91,7 +91,8 @@ def from_file(layer) -> str:
     path = file_of(layer)
     if path is None:
         raise ValueError(f"{layer.name!r} did not come from a TIFF or OME-Zarr file that is still there.")
-    volume = open_volume(path)
+    # none of the data are read
+    volume = open_volume(path, lazy=True)
     sizes = [size for axis, size in zip(volume.axes, volume.scale, strict=False) if axis in "ZYX"]
     wanted = min(3, layer.ndim)
     if not any(axis in volume.came_from for axis in "ZYX"):
