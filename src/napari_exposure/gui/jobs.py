@@ -35,7 +35,13 @@ class Job:
     """
 
     def __init__(
-        self, steps: Steps, *, done: Callable, ended: Callable, step: Callable, failed: Callable | None = None
+        self,
+        steps: Steps,
+        *,
+        done: Callable,
+        ended: Callable = lambda: None,
+        step: Callable = lambda step: None,
+        failed: Callable | None = None,
     ):
         self._steps = steps
         self._done, self._ended, self._step, self._failed = done, ended, step, failed

@@ -41,4 +41,4 @@ def add_tiff(viewer, path) -> ActivityJob:
     def failed(error):
         show_error(str(error))
 
-    return ActivityJob(f"Opening {path.name}", steps(), done=done, ended=lambda: None, failed=failed)
+    return ActivityJob(f"Opening {path.name}", steps(), done=done, failed=failed)

@@ -1,0 +1,197 @@
+"""Files, voxel sizes and recipes in the window, through menu, widget and napari's own saving."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QMessageBox
+
+import napari_exposure as nx
+from napari_exposure.source import Source
+
+SPACING = (2.0, 0.5, 0.5)
+
+
+@pytest.fixture
+def stack(tmp_path, volume):
+    """An ImageJ stack with a voxel size."""
+    path = tmp_path / "stack.tif"
+    nx.write_tiff(volume, path, spacing=SPACING, unit="um", imagej=True)
+    return path
+
+
+@pytest.fixture
+def files(monkeypatch):
+    """What the next file dialogs give; the list is to be filled."""
+    chosen = []
+    for name in ("getOpenFileName", "getSaveFileName"):
+        monkeypatch.setattr(f"qtpy.QtWidgets.QFileDialog.{name}", lambda *args: (str(chosen.pop(0)), ""))
+    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getOpenFileNames", lambda *args: (list(map(str, chosen)), ""))
+    return chosen
+
+
+def type_into(box, text):
+    edit = box.native.lineEdit()
+    edit.selectAll()
+    QTest.keyClicks(edit, text)
+    QTest.keyClick(edit, Qt.Key.Key_Return)
+
+
+def choose(widget, text):
+    """Choose an entry of the menu that the button Recipe shows."""
+    menu = widget._recipe.menu()
+    menu.aboutToShow.emit()
+    action = next(action for action in menu.actions() if action.text() == text)
+    assert action.isEnabled()
+    action.trigger()
+
+
+def finish(qtbot, widget):
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+
+
+def test_the_menu_opens_a_stack_with_its_voxel_size(qtbot, viewer, stack, volume, files, tmp_path, messages):
+    colours = tmp_path / "two.ome.tif"
+    nx.write_tiff(
+        np.stack([volume, volume // 2]), colours, axes="czyx", channels=("DAPI", "GFP"), spacing=SPACING, unit="um"
+    )
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(stack.read_bytes()[:5000])
+    bare = tmp_path / "bare.tif"
+    tifffile.imwrite(bare, volume)
+    files += [stack, colours, broken, bare]
+    entries = next(
+        action.menu() for action in viewer.window.file_menu.actions() if action.text().strip("&") == "IO Utilities"
+    )
+    next(action for action in entries.actions() if action.text().startswith("Open TIFF volume")).trigger()
+    said = ("broken.tif cannot be read", "bare.tif does not say how large a voxel is")
+    qtbot.waitUntil(lambda: all(any(each in text for text in messages()) for each in said), timeout=20_000)
+    layers = {layer.name: layer for layer in viewer.layers}
+    assert set(layers) == {"stack", "two - DAPI", "two - GFP", "bare"}
+    for name in ("stack", "two - DAPI"):
+        source = Source.of(layers[name])
+        assert (source.spacing, source.unit) == (SPACING, "µm")
+        np.testing.assert_array_equal(layers[name].data, volume)
+        assert layers[name].axis_labels == tuple("zyx")
+
+
+def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, viewer, open_widget, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Adaptive equalization")
+    assert "type it above" in widget.facts.value
+    z, y, x, unit = widget.voxel
+    assert [box.value for box in (z, y, x)] == [1, 1, 1]
+    unit.value = "µm"
+    for box, text in ((z, "2.5"), (y, "0.25"), (x, "0.2")):
+        type_into(box, text)
+    assert tuple(layer.scale) == (2.5, 0.25, 0.2)
+    assert {str(each) for each in layer.units} == {"micrometer"}
+    assert "No voxel size" not in widget.facts.value
+    # and the other way round
+    layer.scale = (3, 1, 1)
+    assert [box.value for box in (z, y, x)] == [3, 1, 1]
+    layer.units = "nm"
+    assert unit.value == "nm"
+
+
+def test_voxel_size_of_planes_time_and_mirrored_axes(viewer, open_widget, volume):
+    plane = viewer.add_image(volume[0], name="plane", scale=(-0.5, 0.5), units="um")
+    widget = open_widget("Gamma")
+    z, y, x, _ = widget.voxel
+    assert not z.visible
+    type_into(y, "0.4")
+    assert tuple(plane.scale) == (-0.4, 0.5)
+    movie = viewer.add_image(volume[None], name="movie", scale=(5, 2, 1, 1), units=("s", "um", "um", "um"))
+    widget.layer.value = movie
+    assert [box.value for box in (z, y, x)] == [2, 1, 1]
+    type_into(x, "0.5")
+    assert tuple(movie.scale) == (5, 2, 1, 0.5)
+    assert [str(each) for each in movie.units] == ["second", *["micrometer"] * 3]
+
+
+def test_a_layer_that_napari_opened_gets_the_voxel_size_of_its_file(qtbot, viewer, open_widget, stack, messages):
+    (layer,) = viewer.open(stack, plugin="napari")
+    assert tuple(layer.scale) == (1, 1, 1)
+    widget = open_widget("Adaptive equalization")
+    assert "from stack.tif" in widget.facts.value
+    widget.facts.native.linkActivated.emit("file")
+    assert (tuple(layer.scale), str(layer.units[0])) == (SPACING, "micrometer")
+    assert "ImageJ spacing" in widget.status.value
+    assert "from stack.tif" not in widget.facts.value
+    # a file that does not say
+    bare = stack.with_name("bare.tif")
+    tifffile.imwrite(bare, layer.data)
+    (layer,) = viewer.open(bare, plugin="napari")
+    qtbot.waitUntil(lambda: widget.layer.value == layer)
+    widget.facts.native.linkActivated.emit("file")
+    assert "does not say how large a voxel is" in messages()[-1]
+    bare.unlink()
+    widget.facts.native.linkActivated.emit("file")
+    assert "still there" in messages()[-1]
+
+
+def test_napari_saves_with_voxel_size_and_history(viewer, volume, tmp_path, messages):
+    nuclei = viewer.add_image(volume, name="nuclei", scale=SPACING, units="um")
+    result = viewer.add_layer(nx.adjust_gamma(nuclei, 0.5))
+    viewer.layers.selection.active = result
+    path = tmp_path / "result.ome.tif"
+    assert viewer.layers.save(str(path), selected=True) == [str(path)]
+    found = nx.read_tiff(path)
+    np.testing.assert_array_equal(found.data, result.data)
+    assert (found.scale, found.unit, found.name) == (SPACING, "um", result.name)
+    (layer,) = (viewer._add_layer_from_data(*each)[0] for each in found.layers())
+    assert nx.Recipe.of(layer) == nx.Recipe.of(result)
+    # other names are left to napari
+    assert viewer.layers.save(str(tmp_path / "plain.tif"), selected=True)
+    with tifffile.TiffFile(tmp_path / "plain.tif") as file:
+        assert not file.is_ome
+
+
+def test_the_recipe_of_a_result_is_copied_saved_shown_and_applied(
+    qtbot, viewer, open_widget, volume, files, tmp_path, messages
+):
+    nuclei = viewer.add_image(volume, name="nuclei", scale=SPACING, units="um")
+    widget = open_widget("Adaptive equalization")
+    menu = widget._recipe.menu()
+    menu.aboutToShow.emit()
+    assert [action.isEnabled() for action in menu.actions() if action.text()] == [False, False, False, True]
+    widget.looks.live.value = False
+    widget.kernel_size.value = 8.0
+    widget.apply()
+    finish(qtbot, widget)
+    result = viewer.layers[1]
+
+    choose(widget, "Copy as Python")
+    lines = QApplication.clipboard().text()
+    before = list(viewer.layers)
+    exec(lines, {"viewer": viewer})
+    (again,) = (layer for layer in viewer.layers if layer not in before)
+    np.testing.assert_array_equal(again.data, result.data)
+    viewer.layers.remove(again)
+
+    files.append(tmp_path / "recipe.json")
+    choose(widget, "Save recipe …")
+    assert json.loads((tmp_path / "recipe.json").read_text())["steps"][0]["kernel_size"] == 8.0
+
+    choose(widget, "History")
+    (box,) = widget._recipe.findChildren(QMessageBox)
+    assert "Adaptive equalization: kernel_size=8.0" in box.text()
+    box.close()
+
+    other = viewer.add_image(volume[::-1].copy(), name="other", scale=(1, 0.25, 0.25), units="um")
+    viewer.layers.selection = {nuclei, other}
+    files.append(tmp_path / "recipe.json")
+    choose(widget, "Apply recipe …")
+    finish(qtbot, widget)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 5)
+    assert [layer.name for layer in viewer.layers][-2:] == ["other", "other - adaptive"]
+    np.testing.assert_array_equal(viewer.layers[-1].data, nx.equalize_adapthist(other, 8.0).data)
+
+    (tmp_path / "bad.json").write_text('{"napari_exposure_recipe": 1, "unit": null, "steps": [{"kind": "exec"}]}')
+    files.append(tmp_path / "bad.json")
+    choose(widget, "Apply recipe …")
+    assert "bad.json" in messages()[-1]
+    assert len(viewer.layers) == 5
