@@ -1,5 +1,6 @@
 """What the tests with a window share.  They need a display: ./scripts/test gives them one."""
 
+import gc
 import time
 
 import numpy as np
@@ -19,6 +20,13 @@ def plugin_settings(tmp_path, monkeypatch):
     settings._clear_plugin_settings_cache()
     yield
     settings._clear_plugin_settings_cache()
+
+
+@pytest.fixture(autouse=True)
+def collections_are_quick():
+    """What was there before a test is not searched for garbage: napari does that with each layer that is removed."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -82,6 +82,7 @@ def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, view
     layer = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Adaptive equalization")
     assert "type it above" in widget.facts.value
+    viewer.dims.set_current_step(0, 4)
     z, y, x, unit = widget.voxel
     assert [box.value for box in (z, y, x)] == [1, 1, 1]
     unit.value = "µm"
@@ -89,6 +90,7 @@ def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, view
         type_into(box, text)
     assert tuple(layer.scale) == (2.5, 0.25, 0.2)
     assert {str(each) for each in layer.units} == {"micrometer"}
+    assert viewer.dims.current_step[0] == 4
     assert "No voxel size" not in widget.facts.value
     # and the other way round
     layer.scale = (3, 1, 1)
@@ -117,8 +119,10 @@ def test_a_layer_that_napari_opened_gets_the_voxel_size_of_its_file(qtbot, viewe
     assert tuple(layer.scale) == (1, 1, 1)
     widget = open_widget("Adaptive equalization")
     assert "from stack.tif" in widget.facts.value
+    middle = viewer.dims.current_step[0]
     widget.facts.native.linkActivated.emit("file")
     assert (tuple(layer.scale), str(layer.units[0])) == (SPACING, "micrometer")
+    assert viewer.dims.current_step[0] == middle
     assert "ImageJ spacing" in widget.status.value
     assert "from stack.tif" not in widget.facts.value
     # a file that does not say

@@ -92,8 +92,7 @@ class AdjustmentWidget(widgets.Container):
             nullable=True,
             tooltip="A labels layer: only voxels with a label are counted. All are mapped.",
         )
-        # the layer has another size in the world
-        self._voxel = VoxelSizeEdit(napari_viewer.reset_view, name="voxel", label="Voxel size")
+        self._voxel = VoxelSizeEdit(napari_viewer, name="voxel", label="Voxel size")
         self._facts = text(self._take_voxel_size)
         self._apply = widgets.PushButton(text="Apply", tooltip="Make a new layer; the source stays as it is.")
         self._cancel = widgets.PushButton(text="Cancel", enabled=False)
@@ -281,8 +280,7 @@ class AdjustmentWidget(widgets.Container):
 
     def _take_voxel_size(self) -> None:
         try:
-            self._status.value = html.escape(from_file(self._layer.value))
-            self._viewer.reset_view()
+            self._status.value = html.escape(from_file(self._viewer, self._layer.value))
         except (OSError, ValueError, ImportError) as error:
             show_error(str(error))
 

@@ -16,10 +16,10 @@ NAMES = {"px": "pixel", "µm": "um"}
 
 
 class VoxelSizeEdit(widgets.Container):
-    """Size along z, y, x and unit; what is typed changes the layer, and `changed` is called."""
+    """Size along z, y, x and unit; what is typed changes the layer."""
 
-    def __init__(self, changed, **options):
-        self._layer, self._changed = None, changed
+    def __init__(self, viewer, **options):
+        self._layer, self._viewer = None, viewer
         self._boxes = [
             widgets.FloatSpinBox(
                 name=axis, min=0.0001, max=99999, step=0.01, value=1, tooltip=f"Size of a voxel along {axis}."
@@ -60,16 +60,19 @@ class VoxelSizeEdit(widgets.Container):
 
     def _set(self) -> None:
         spatial = min(3, self._layer.ndim)
-        set_voxel_size(self._layer, [box.value for box in self._boxes[-spatial:]], self._unit.value)
-        self._changed()
+        set_voxel_size(self._viewer, self._layer, [box.value for box in self._boxes[-spatial:]], self._unit.value)
 
 
-def set_voxel_size(layer, sizes, unit: str) -> None:
-    """Give a layer a voxel size along its last axes; mirrored axes stay mirrored."""
+def set_voxel_size(viewer, layer, sizes, unit: str) -> None:
+    """Give a layer a voxel size along its last axes; mirrored axes stay mirrored, and the plane in view stays."""
+    step = viewer.dims.current_step
     lead = layer.ndim - len(sizes)
     signs = np.where(np.asarray(layer.scale)[lead:] < 0, -1.0, 1.0)
     layer.units = (*layer.units[:lead], *[NAMES.get(unit, unit)] * len(sizes))
     layer.scale = (*layer.scale[:lead], *(signs * sizes))
+    viewer.dims.current_step = step
+    # the layer has another size in the world
+    viewer.reset_view()
 
 
 def file_of(layer) -> Path | None:
@@ -80,7 +83,7 @@ def file_of(layer) -> Path | None:
     return path if bare and path and path.exists() and is_volume(path) else None
 
 
-def from_file(layer) -> str:
+def from_file(viewer, layer) -> str:
     """Give a layer the voxel size of its file, and say where that stands there.
 
     Raises
@@ -101,6 +104,6 @@ def from_file(layer) -> str:
         raise ValueError(
             f"{path.name} has the axes {volume.axes}, the layer {layer.ndim}: type the voxel size instead."
         )
-    set_voxel_size(layer, sizes[-wanted:], volume.unit or PIXEL)
+    set_voxel_size(viewer, layer, sizes[-wanted:], volume.unit or PIXEL)
     fields = ", ".join(dict.fromkeys(field for axis, field in volume.came_from.items() if axis in "ZYX"))
     return f"Voxel size from {path.name}: {fields}."
