@@ -74,8 +74,8 @@ class Report:
         page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>napari-exposure</title><style>{STYLE}</style></head>
 <body><h1>Exposure adjustments of {len(self._parts)} files</h1>
-<p>Planes before and after are shown over the same display range. Adjusted intensities are for looking and
-segmenting, not for measuring intensity.</p>
+<p>Middle planes: before over its own range, then before and after over the same range.
+Adjusted intensities are for looking and segmenting, not for measuring intensity.</p>
 {files}
 <h2>Recipe</h2><pre>{recipe}</pre></body></html>
 """
@@ -102,19 +102,22 @@ def _middle(array, colours: bool) -> np.ndarray:
 def _pictures(before, after, histograms, colours: bool) -> bytes:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 6.2), layout="constrained")
-    axes = figure.subplots(2, 2, height_ratios=(1.6, 1))
-    low = min(each.minimum for each in histograms)
-    high = max(each.percentile(99.9) for each in histograms)
-    for ax, array, title in zip(axes[0], (before, after), ("before", "after"), strict=True):
-        plane = _middle(array, colours)
+    figure = Figure(figsize=(13, 6.4), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+    limits = [(each.minimum, each.percentile(99.9)) for each in histograms]
+    same = min(low for low, _ in limits), max(high for _, high in limits)
+    # over the range of the result a dim volume is black: that of its own shows what there was to see
+    shown = [("before", before, limits[0]), ("before", before, same), ("after", after, same)]
+    for ax, (title, array, (low, high)) in zip(upper.subplots(1, 3), shown, strict=True):
+        plane, high = _middle(array, colours), max(high, low + 1e-30)
         if colours:
-            ax.imshow(np.clip((plane[..., :3] - low) / max(high - low, 1e-30), 0, 1))
+            ax.imshow(np.clip((plane[..., :3] - low) / (high - low), 0, 1))
         else:
-            ax.imshow(plane.astype(float), cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
+            ax.imshow(plane.astype(float), cmap="gray", vmin=low, vmax=high)
         ax.set(title=f"{title}, shown from {low:g} to {high:g}", xticks=[], yticks=[])
-    for ax, histogram in zip(axes[1], histograms, strict=True):
+    for ax, histogram, title in zip(lower.subplots(1, 2), histograms, ("before", "after"), strict=True):
         histogram.plot(ax)
+        ax.set_title(title)
     return _png(figure)
 
 
