@@ -109,7 +109,7 @@ def _pictures(before, after, histograms, colours: bool) -> bytes:
     # over the range of the result a dim volume is black: that of its own shows what there was to see
     shown = [("before", before, limits[0]), ("before", before, same), ("after", after, same)]
     for ax, (title, array, (low, high)) in zip(upper.subplots(1, 3), shown, strict=True):
-        plane, high = _middle(array, colours), max(high, low + 1e-30)
+        plane, high = _middle(array, colours), high if high > low else low + 1
         if colours:
             ax.imshow(np.clip((plane[..., :3] - low) / (high - low), 0, 1))
         else:
