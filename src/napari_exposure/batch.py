@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_exposure.core.blocks import Steps, is_dask, share
+from napari_exposure.core.lazy import as_dask
 from napari_exposure.files import FileVolume
 from napari_exposure.omezarr import is_zarr, read_zarr
 from napari_exposure.provenance import NOTE, version
@@ -159,14 +160,7 @@ def file_steps(recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing
 
 def _channel_steps(recipe, array, spacing, rgb, fit_on, lazy) -> Steps:
     small = math.prod(array.shape) * array.dtype.itemsize <= WHOLE
-    if small and not lazy:
-        array = np.asarray(array)
-    elif not is_dask(array):
-        import dask.array as da
-
-        # of planes, as they lie in the file
-        whole = dict.fromkeys(range(array.ndim)[-3 if rgb else -2 :], -1)
-        array = da.from_array(array, chunks={**dict.fromkeys(range(array.ndim), "auto"), **whole}, name=False)
+    array = np.asarray(array) if small and not lazy else as_dask(array)
     return (yield from recipe.apply_steps(array, spacing=spacing, rgb=rgb, fit_on=fit_on))
 
 

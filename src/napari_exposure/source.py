@@ -217,7 +217,7 @@ class Source:
         if in_memory(self.array) and needed > free:
             raise ValueError(
                 f"Layer {self.name!r}: the result needs {needed / 2**30:.1f} GB, {free / 2**30:.1f} GB of memory are "
-                "free. Make it lazy: layer.data = dask.array.from_array(layer.data), and save the result."
+                "free. Make it lazy: layer.data = napari_exposure.core.as_dask(layer.data), and save the result."
             )
 
     def spacing_along(self, spatial: int) -> tuple[float, ...]:

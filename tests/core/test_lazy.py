@@ -1,6 +1,7 @@
 """dask arrays and arrays on disk: the values of numpy, each chunk read once, nothing computed before its time."""
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -949,3 +950,44 @@ def test_a_worker_killed_in_a_computation(client, small_tasks, tmp_path):
     assert not future.done()
     os.kill(victim, signal.SIGKILL)
     same_bits(future.result(timeout=60), equalize_adapthist(volume, 5))
+
+
+# --- what is stored is not copied ---
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda mapped: mapped,
+        lambda mapped: mapped[3:],
+        lambda mapped: mapped[::-1, ::2, 3:],
+        lambda mapped: mapped.transpose(2, 0, 1),
+        lambda mapped: mapped[:, 4],
+    ],
+)
+@pytest.mark.parametrize("offset", [0, 5, 100_003])
+def test_a_memory_map_goes_to_a_worker_as_the_name_of_its_file(tmp_path, view, offset):
+    volume = np.random.default_rng(0).integers(0, 60_000, (7, 11, 13)).astype(">u2")
+    (tmp_path / "volume.raw").write_bytes(bytes(offset) + volume.tobytes())
+    array = view(np.memmap(tmp_path / "volume.raw", ">u2", "r", offset, volume.shape))
+    (stored,) = (value for value in dict(lazy.as_dask(array).dask).values() if isinstance(value, lazy._Stored))
+    plain = pickle.dumps(stored)
+    assert len(plain) < 700
+    again = pickle.loads(plain)
+    assert again.dtype == array.dtype
+    np.testing.assert_array_equal(again[()], view(volume))
+    np.testing.assert_array_equal(lazy.as_dask(array).compute(), view(volume))
+
+
+def test_an_array_in_memory_goes_to_a_worker_whole():
+    volume = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    again = pickle.loads(pickle.dumps(lazy._Stored(volume)))
+    np.testing.assert_array_equal(again[()], volume)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "memmap"])
+def test_a_lazy_array_is_no_copy(kind, on_disk):
+    volume = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    array = volume if kind == "numpy" else on_disk(kind, volume)
+    (stored,) = (value for value in dict(lazy.as_dask(array).dask).values() if isinstance(value, lazy._Stored))
+    assert stored._array is array

@@ -11,6 +11,7 @@ from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
 from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.transform import Transform
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Transform",
     "adjust",
     "adjust_gamma",
+    "as_dask",
     "clip_percentiles",
     "cumulative_distribution",
     "equalize_adapthist",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from queue import SimpleQueue
 import numpy as np
 
 from napari_exposure.core.blocks import BLOCK_VOXELS, Step, Steps, Volume, is_dask, stored_chunks, unreadable
+
+# of a chunk of what is stored in no chunks
+CHUNK_BYTES = 1 << 26
 
 
 def known(array):
@@ -43,11 +47,75 @@ def checked(array):
     return array
 
 
-def as_dask(array):
-    """A dask array of what is read from a disk, in the chunks that are there."""
-    import dask.array as da
+class _Stored:
+    """An array that dask reads where it is: its ``from_array`` makes a copy of what has a method copy."""
 
-    return array if is_dask(array) else da.from_array(array, chunks=stored_chunks(array) or "auto", name=False)
+    def __init__(self, array):
+        self._array = array
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, len(array.shape)
+
+    def __getitem__(self, index):
+        return self._array[index]
+
+    def __reduce__(self):
+        # the workers of a cluster open the file of a memory map themselves
+        return (_Stored, (self._array,)) if _file(self._array) is None else (_reopened, _file(self._array))
+
+
+def _file(array) -> tuple | None:
+    """File and layout of a memory map or a view of one; None for other arrays."""
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return None
+    base = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if not isinstance(base, mmap.mmap):
+        return None
+    # where in the file the map begins
+    start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+    first = np.frombuffer(base, np.uint8).ctypes.data
+    low, high = np.lib.array_utils.byte_bounds(array)
+    inside = array.ctypes.data - low
+    return str(array.filename), start + low - first, high - low, inside, array.shape, array.strides, array.dtype
+
+
+def _reopened(path, offset, size, inside, shape, strides, dtype) -> _Stored:
+    buffer = np.memmap(path, np.uint8, "r", offset, (size,))
+    return _Stored(np.ndarray(shape, dtype, buffer, inside, strides))
+
+
+def as_dask(array):
+    """A dask array of one that is stored, without reading or copying it.
+
+    Parameters
+    ----------
+    array : array-like
+        numpy, a memory map, zarr, h5py or dask; whoever writes to it later changes what the dask array gives.
+
+    Returns
+    -------
+    dask.array.Array
+        In the chunks that are stored; else in whole planes of some 64 MB.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure import core
+    >>> core.as_dask(np.zeros((600, 512, 512), np.uint16)).chunksize
+    (128, 512, 512)
+    """
+    if is_dask(array):
+        return array
+    import dask.array as da
+    from dask.array.core import normalize_chunks
+
+    chunks = stored_chunks(array)
+    if chunks is None:
+        planes = array.shape[-2:]
+        whole = planes if math.prod(planes) * array.dtype.itemsize <= CHUNK_BYTES else ("auto", "auto")[: len(planes)]
+        chunks = ("auto",) * (len(array.shape) - len(planes)) + tuple(whole)
+        chunks = normalize_chunks(chunks, array.shape, CHUNK_BYTES, array.dtype)
+    return da.from_array(_Stored(array), chunks=chunks, name=False)
 
 
 def mapped(transform, array):
@@ -170,9 +238,8 @@ def _grouped(array):
 
 
 def _masked(volume: Volume, chunks):
-    import dask.array as da
 
-    mask = volume.mask if is_dask(volume.mask) else da.from_array(volume.mask, name=False)
+    mask = as_dask(volume.mask)
     return _part(volume, mask).rechunk(chunks)
 
 
