@@ -10,27 +10,13 @@ import time
 from pathlib import Path
 
 import napari
+from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
 from napari_exposure.core.tiles import tile_grid
 from napari_exposure.gui.editors import times
-from napari_exposure.source import METADATA_KEY
+from napari_exposure.provenance import METADATA_KEY
 from napari_exposure.tiff import read_tiff
-
-
-def add_file(viewer: napari.Viewer, path: str) -> napari.layers.Image:
-    """Add a TIFF stack with the voxel size that it says it has."""
-    volume = read_tiff(path)
-    axes = volume.axes.removesuffix("S")
-    units = [volume.unit if axis in "ZYX" and volume.unit else "pixel" for axis in axes]
-    return viewer.add_image(
-        volume.data,
-        name=Path(path).stem,
-        rgb=axes != volume.axes,
-        scale=volume.scale,
-        units=units,
-        axis_labels=tuple(axes.lower()),
-    )
 
 
 def wait_for(condition, seconds: float = 120) -> None:
@@ -55,17 +41,18 @@ def main() -> None:
     viewer.window.resize(1500, 950)
     if options.file:
         try:
-            source = add_file(viewer, options.file)
+            layers = [viewer.add_layer(Layer.create(*each)) for each in read_tiff(options.file).layers()]
         except (OSError, ValueError) as error:
             raise SystemExit(f"demo: {error}") from None
     else:
-        (source,) = viewer.open_sample("napari-exposure", "nuclei")
+        layers = viewer.open_sample("napari-exposure", "nuclei")
+    source = viewer.layers.selection.active = layers[0]
     _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", "Adaptive equalization")
     widget.apply()
     wait_for(lambda: not widget.running)
-    if len(viewer.layers) < 2:
+    if len(viewer.layers) == len(layers):
         raise SystemExit("demo: no result was made; see the message above.")
-    result = viewer.layers[1]
+    result = viewer.layers[viewer.layers.index(source) + 1]
     # side by side: the grid shows one layer a cell
     viewer.canvas.grid.enabled = True
     viewer.canvas.grid.shape = (1, 2)

@@ -21,7 +21,11 @@ def run(monkeypatch, qapp):
 
 @pytest.mark.parametrize(
     ("example", "pictures"),
-    [("histogram.py", ["histogram.png", "tile.png"]), ("live.py", ["live.png", "live3d.png"])],
+    [
+        ("adjustments.py", ["gamma.png", "clip.png", "equalize.png", "adaptive.png"]),
+        ("histogram.py", ["histogram.png", "tile.png"]),
+        ("live.py", ["live.png", "live3d.png"]),
+    ],
 )
 def test_an_example_saves_its_pictures(run, tmp_path, example, pictures):
     run(example, "--pictures", tmp_path)
@@ -31,3 +35,11 @@ def test_an_example_saves_its_pictures(run, tmp_path, example, pictures):
         # the plot is in it
         column = int(0.85 * picture.width())
         assert len({picture.pixel(column, y) for y in range(picture.height())}) > 8
+
+
+def test_the_figures_of_how_it_works(run, tmp_path):
+    run("how_it_works.py", "--pictures", tmp_path)
+    for name in ("how_limit.png", "how_weights.png"):
+        picture, shown = QImage(str(tmp_path / name)), QImage(str(ROOT / "docs" / "images" / name))
+        assert picture.size() == shown.size()
+        assert len({picture.pixel(x, picture.height() // 2) for x in range(picture.width())}) > 8

@@ -9,17 +9,18 @@ from napari.settings import get_plugin_settings
 from napari_exposure.core import Adjustment
 
 
-def _settings():
-    """What napari.yaml declares under `configurations`; None where napari does not know the plugin."""
+def _settings(adjustment: type[Adjustment]):
+    """What napari.yaml declares under `configurations`; None where there is no line for the adjustment."""
     try:
-        return get_plugin_settings("napari-exposure").widgets
+        settings = get_plugin_settings("napari-exposure").widgets
     except KeyError:
         return None
+    return settings if hasattr(settings, adjustment.short_name) else None
 
 
 def remember(adjustment: Adjustment, **chosen) -> None:
     """Keep the parameters of an adjustment; `chosen` replaces some by what the user chose."""
-    settings = _settings()
+    settings = _settings(type(adjustment))
     if settings is not None and settings.remember:
         setattr(settings, adjustment.short_name, json.dumps({**adjustment.to_dict(), **chosen}))
 
@@ -32,7 +33,7 @@ def remembered(adjustment: type[Adjustment]) -> dict:
     ValueError
         If somebody wrote something else into the settings; the sentence says what.
     """
-    settings = _settings()
+    settings = _settings(adjustment)
     text = "" if settings is None or not settings.remember else getattr(settings, adjustment.short_name)
     if not text:
         return {}
