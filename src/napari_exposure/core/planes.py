@@ -82,5 +82,5 @@ def plane_steps(volume: Volume, axis: int, percentile: float) -> Steps:
     values = np.where(totals, value_of_keys(prefixes, dtype), math.nan)
     levels = values
     if dtype.kind in "iu":
-        levels = values - 0.5 + (places + 0.5) / np.maximum(here, 1)
+        levels = values - 0.5 + np.minimum((places + 0.5) / np.maximum(here, 1), 1)
     return PlanePercentiles(totals, values, levels)
