@@ -37,7 +37,7 @@ InRange = str | tuple[float, float] | Percentiles
 
 
 def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING, **options):
-    """A dataclass field with what a widget shows of it: label, tooltip, choices; min, max, step, slider."""
+    """A dataclass field with what a widget shows of it: label, tooltip, choices; min, max, step, slider; automatic."""
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
 

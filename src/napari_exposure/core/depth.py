@@ -141,6 +141,7 @@ class DecayCorrection(Adjustment):
         min=-1e9,
         max=1e9,
         step=1.0,
+        automatic=AUTO,
     )
     percentile: float = parameter(
         50.0,
