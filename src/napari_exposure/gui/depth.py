@@ -27,7 +27,8 @@ class DecayCorrectionWidget(AdjustmentWidget):
         # the layer and the transform that are drawn
         self._drawn: tuple[weakref.ref, core.DecayTransform] | None = None
         super().__init__(napari_viewer)
-        row = widgets.Container(name="profile", label="", labels=False)
+        row = widgets.Container(name="profile", labels=False)
+        row.label = ""
         row.margins = (0, 0, 0, 0)
         row.native.layout().addWidget(self.plot)
         self.insert(self.index(self.said), row)

@@ -21,8 +21,9 @@ class ProfilePlot(pg.GraphicsLayoutWidget):
         for axis in self._axes.values():
             axis.enableAutoSIPrefix(False)
             axis.linkToView(self._box)
-        # of a width that does not follow the numbers: otherwise the plot jumps while a slider moves
+        # of a size that does not follow the numbers: otherwise the plot jumps while a slider moves
         self._axes["left"].setWidth(58)
+        self._axes["bottom"].setHeight(40)
         self._axes["left"].setLabel("intensity")
         self.ci.setContentsMargins(2, 2, 8, 2)
         self.ci.setSpacing(0)
