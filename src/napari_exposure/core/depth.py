@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, InRange, adjust, check_counted, check_spacing, parameter
-from napari_exposure.core.blocks import share
+from napari_exposure.core.blocks import Step, share
 from napari_exposure.core.counting import percentile_steps
 from napari_exposure.core.gains import (
     AXES,
@@ -36,6 +36,8 @@ MODELS = {
 AUTO = "auto"
 # percent of all voxels that an automatic background leaves below it: the darkest, but for a few defects
 DARKEST = 1.0
+# whose model takes longer than some ten milliseconds
+MANY_PLANES = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +200,8 @@ class DecayCorrection(Adjustment):
         known = np.isfinite(levels) & (values > background) & (levels > background)
         fitted = np.full(len(levels), math.nan)
         gains = np.ones(len(levels))
+        if len(known) > MANY_PLANES:
+            yield Step("fitting the profile", 1.0)
         if known.sum() > 1:
             light = modelled(self.model, np.where(known, levels - background, 0), known, self.smoothness)
             fitted = background + light
