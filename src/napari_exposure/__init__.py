@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "core": [
             "AdaptiveEqualization",
             "Adjustment",
+            "Decay",
+            "DecayCorrection",
             "Gamma",
             "Histogram",
             "HistogramEqualization",
@@ -22,7 +24,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "layers": [
             "adjust_gamma",
             "clip_percentiles",
+            "correct_decay",
             "cumulative_distribution",
+            "decay_profile",
+            "degrade",
             "equalize_adapthist",
             "equalize_hist",
             "histogram",

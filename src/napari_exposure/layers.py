@@ -1,7 +1,8 @@
-"""The four verbs on napari layers: an Image in, a new Image out, not yet in a viewer."""
+"""The verbs on napari layers: an Image in, a new Image out, not yet in a viewer."""
 
 from __future__ import annotations
 
+import math
 import time
 
 import napari.layers
@@ -15,7 +16,10 @@ from napari_exposure.source import Source, mask_array
 __all__ = [
     "adjust_gamma",
     "clip_percentiles",
+    "correct_decay",
     "cumulative_distribution",
+    "decay_profile",
+    "degrade",
     "equalize_adapthist",
     "equalize_hist",
     "histogram",
@@ -314,6 +318,157 @@ def equalize_adapthist(
     )
 
 
+def correct_decay(
+    layer,
+    axis="z",
+    model="exponential",
+    background=0.0,
+    percentile=50.0,
+    smoothness=0.15,
+    max_gain=100.0,
+    *,
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    level=0,
+):
+    """Divide out an intensity of a layer that decays along an axis; `core.correct_decay` on a layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        2D to 5D, RGB, or multiscale: the result has the same levels.  Not changed.
+    axis : "z", "y" or "x"
+        One of the last three axes.
+    model : "exponential", "smooth" or "plane"
+        A steady decay, any slow change, or a gain of its own for each plane.
+    background : float or "auto"
+        Black level, which does not decay.
+    percentile : float
+        Of each plane, in [0, 100]: what is made equal.
+    smoothness : float
+        Width of "smooth" as a fraction of the axis.
+    max_gain : float
+        No plane is multiplied by more.
+    in_range : "data", "dtype", "contrast_limits", (low, high) or Percentiles
+        Intensities are clamped to this range first; with "data" none is.
+    output : "dtype" or "float32"
+        Keep the dtype, rounded and clamped, or float32 of the same scale.
+    mask : napari.layers.Labels, optional
+        Of the layer's shape; only voxels with a label are counted.  All are mapped.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out of the percentiles.
+    per : "dataset", "volume" or "plane"
+        Which voxels share a fit.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+
+    Returns
+    -------
+    napari.layers.Image
+        A new layer, not yet in a viewer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `adjust_gamma` does; also for a layer without this axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> import napari_exposure as nx
+    >>> volume = np.uint16([800, 400, 200, 100])[:, None, None] * np.ones((4, 5, 6), np.uint16)
+    >>> nx.correct_decay(Image(volume, name="nuclei")).data[:, 0, 0]
+    array([800, 800, 800, 800], dtype=uint16)
+    """
+    return _run(
+        layer,
+        core.DecayCorrection,
+        in_range,
+        mask,
+        axis=axis,
+        model=model,
+        background=background,
+        percentile=percentile,
+        smoothness=smoothness,
+        max_gain=max_gain,
+        output=output,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        level=level,
+    )
+
+
+def degrade(
+    layer,
+    rate=3.0,
+    axis="z",
+    *,
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    level=0,
+):
+    """Let the intensity of a layer decay along an axis, for experiments; `core.degrade` on a layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        2D to 5D, RGB, or multiscale: the result has the same levels.  Not changed.
+    rate : float
+        The last plane becomes exp(-rate) times as bright; in [-20, 20].
+    axis : "z", "y" or "x"
+        One of the last three axes.
+    in_range : "data", "dtype", "contrast_limits", (low, high) or Percentiles
+        Intensities are clamped to this range first; with "data" none is.
+    output : "dtype" or "float32"
+        Keep the dtype, rounded and clamped, or float32 of the same scale.
+    mask : napari.layers.Labels, optional
+        Of the layer's shape; only voxels with a label decide an `in_range` that is found in the data.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out when the range is found.
+    per : "dataset", "volume" or "plane"
+        Which voxels share a range.
+    level : int
+        Of a multiscale layer the level in which the range is found.
+
+    Returns
+    -------
+    napari.layers.Image
+        A new layer, not yet in a viewer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `correct_decay` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> import napari_exposure as nx
+    >>> nx.degrade(Image(np.full((3, 4, 5), 1000, np.uint16), name="nuclei")).data[:, 0, 0]
+    array([1000,  223,   50], dtype=uint16)
+    """
+    return _run(
+        layer,
+        core.Decay,
+        in_range,
+        mask,
+        rate=rate,
+        axis=axis,
+        output=output,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        level=level,
+    )
+
+
 def _counted(volume, mask):
     """What the counting functions of core take of a layer; arrays pass as they are."""
     if not isinstance(volume, napari.layers.Layer):
@@ -412,3 +567,47 @@ def percentile(layer, q, *, mask=None, ignore_zeros=False):
     """
     array, options = _counted(layer, mask)
     return core.percentile(array, q, ignore_zeros=ignore_zeros, **options)
+
+
+def decay_profile(layer, axis="z", *, mask=None, **parameters):
+    """The intensity of each plane of a layer or an array, and what `correct_decay` makes of it: for a plot.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image or array-like
+    axis, **parameters
+        As in `correct_decay`.
+    mask : napari.layers.Labels, optional
+        Only voxels with a label are counted; with an array, an array of its shape.
+
+    Returns
+    -------
+    positions : numpy.ndarray of float64, shape (planes,)
+        Of the planes in the layer's unit, from 0 on; of arrays their numbers.
+    profile : numpy.ndarray of float64, shape (planes,)
+        Percentile of each plane; NaN where there is none above the background.
+    fitted : numpy.ndarray of float64, shape (planes,)
+        The model of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `correct_decay` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> import napari_exposure as nx
+    >>> volume = np.float32([80, 40, 20, 10])[:, None, None] * np.ones((4, 5, 6), np.float32)
+    >>> positions, profile, fitted = nx.decay_profile(Image(volume, scale=(2.5, 1, 1)))
+    >>> positions
+    array([0. , 2.5, 5. , 7.5])
+    >>> profile
+    array([80., 40., 20., 10.])
+    """
+    array, options = _counted(layer, mask)
+    if isinstance(layer, napari.layers.Layer):
+        # along an axis of another kind, such as time, planes are numbered
+        options["spacing"] = [1.0 if math.isnan(size) else size for size in Source.of(layer).spacing]
+    return core.decay_profile(array, axis, **options, **parameters)

@@ -278,10 +278,10 @@ def fitting(transform: Transform, volume) -> Transform:
     if shape == transform.shape:
         return transform
     adjustment = transform.adjustment
-    if adjustment.needs_spacing:
+    if adjustment.place_note:
         raise ValueError(
-            f"{adjustment.title} was fitted on shape {transform.shape}, this volume has {shape}: its tiles lie where "
-            "they were fitted. Fit it on each volume, without fit_on."
+            f"{adjustment.title} was fitted on shape {transform.shape}, this volume has {shape}: "
+            f"{adjustment.place_note}. Fit it on each volume, without fit_on."
         )
     lead = len(shape) - transform.spatial
     if len(shape) != len(transform.shape) or (adjustment.per != "dataset" and shape[:lead] != transform.shape[:lead]):

@@ -1,4 +1,4 @@
-"""The four widgets, driven with real clicks and keys."""
+"""The widgets of the adjustments, driven with real clicks and keys."""
 
 import dataclasses
 import gc
@@ -20,6 +20,8 @@ WIDGETS = {
     "Percentile clipping": (core.PercentileClip, nx.clip_percentiles),
     "Histogram equalization": (core.HistogramEqualization, nx.equalize_hist),
     "Adaptive equalization": (core.AdaptiveEqualization, nx.equalize_adapthist),
+    "Depth correction": (core.DecayCorrection, nx.correct_decay),
+    "Simulated decay": (core.Decay, nx.degrade),
 }
 
 

@@ -21,6 +21,8 @@ NAMES = {
     "Percentile clipping": ("high", 80.0, nx.clip_percentiles),
     "Histogram equalization": ("ignore_zeros", True, nx.equalize_hist),
     "Adaptive equalization": ("clip_limit", 0.1, nx.equalize_adapthist),
+    "Depth correction": ("model", "plane", nx.correct_decay),
+    "Simulated decay": ("axis", "x", nx.degrade),
 }
 
 

@@ -1,4 +1,4 @@
-"""The four verbs on layers: data as core makes them, placed and recorded as DESIGN 7 says.  No display is needed."""
+"""The verbs on layers: data as core makes them, placed and recorded as DESIGN 7 says.  No display is needed."""
 
 import inspect
 
@@ -14,6 +14,8 @@ VERBS = {
     "clip": (nx.clip_percentiles, core.clip_percentiles),
     "equalized": (nx.equalize_hist, core.equalize_hist),
     "adaptive": (nx.equalize_adapthist, core.equalize_adapthist),
+    "corrected": (nx.correct_decay, core.correct_decay),
+    "degraded": (nx.degrade, core.degrade),
 }
 
 

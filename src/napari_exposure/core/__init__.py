@@ -7,6 +7,8 @@ from napari_exposure.core.adaptive import AdaptiveEqualization, equalize_adapthi
 from napari_exposure.core.adjustment import Adjustment, adjust
 from napari_exposure.core.clip import PercentileClip, clip_percentiles
 from napari_exposure.core.counting import cumulative_distribution, histogram, percentile
+from napari_exposure.core.decay import Decay, degrade
+from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_profile
 from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
 from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
@@ -17,6 +19,9 @@ from napari_exposure.core.transform import Transform
 __all__ = [
     "Adjustment",
     "AdaptiveEqualization",
+    "Decay",
+    "DecayCorrection",
+    "DecayTransform",
     "Gamma",
     "Histogram",
     "HistogramEqualization",
@@ -27,7 +32,10 @@ __all__ = [
     "adjust_gamma",
     "as_dask",
     "clip_percentiles",
+    "correct_decay",
     "cumulative_distribution",
+    "decay_profile",
+    "degrade",
     "equalize_adapthist",
     "equalize_hist",
     "histogram",

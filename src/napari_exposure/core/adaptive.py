@@ -39,6 +39,7 @@ class AdaptiveEqualization(Adjustment):
     verb: ClassVar[str] = "equalize_adapthist"
     title: ClassVar[str] = "Adaptive equalization"
     needs_spacing: ClassVar[bool] = True
+    place_note: ClassVar[str] = "its tiles lie where they were fitted"
 
     kernel_size: float | tuple[float, ...] | None = parameter(
         None,

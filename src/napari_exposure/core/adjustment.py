@@ -37,7 +37,7 @@ InRange = str | tuple[float, float] | Percentiles
 
 
 def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING, **options):
-    """A dataclass field with what a widget shows of it: label, tooltip, choices; min, max, step, slider."""
+    """A dataclass field with what a widget shows of it: label, tooltip, choices; min, max, step, slider; automatic."""
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
 
@@ -46,8 +46,8 @@ def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING,
 class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
-    Its four subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization` and
-    `AdaptiveEqualization`.  ``fit`` reads a volume's statistics and gives a `Transform`;
+    Its subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization`, `AdaptiveEqualization`,
+    `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and gives a `Transform`;
     ``to_dict`` and `from_dict` turn it to and from plain data.
 
     Attributes
@@ -68,6 +68,11 @@ class Adjustment(ABC):
     title: ClassVar[str]
     # whether the size of a voxel matters
     needs_spacing: ClassVar[bool] = False
+    # why what was fitted on one shape does not hold for another; empty where it does
+    place_note: ClassVar[str] = ""
+    # what a volume has in which there is nothing to adjust
+    constant_note: ClassVar[str] = "only one intensity among the counted voxels; the result there is the lowest value."
+    transform_type: ClassVar[type[Transform]] = Transform
 
     in_range: InRange = parameter(
         "data",
@@ -202,7 +207,7 @@ class Adjustment(ABC):
             part = volume.at(group)
             steps = self._fit_group(part, spacing)
             fits[group] = yield from share(steps, number / len(groups), (number + 1) / len(groups))
-        return Transform(
+        return self.transform_type(
             adjustment=self,
             shape=volume.shape,
             dtype=volume.dtype,
@@ -245,11 +250,7 @@ def warn_constant(transform: Transform) -> None:
     if constant:
         adjustment = transform.adjustment
         where = "The volume has" if groups == 1 else f"{constant} of {groups} {adjustment.per}s have"
-        warnings.warn(
-            f"{adjustment.title}: {where} only one intensity among the counted voxels; the result there is the "
-            "lowest value.",
-            stacklevel=3,
-        )
+        warnings.warn(f"{adjustment.title}: {where} {adjustment.constant_note}", stacklevel=3)
 
 
 def check_counted(total: int, volume: Volume) -> None:

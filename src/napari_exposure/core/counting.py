@@ -168,19 +168,20 @@ def percentile_steps(volume: Volume, percentiles: tuple[float, ...]) -> Steps:
             digit = int(np.searchsorted(cumulative, left[rank], side="right"))
             left[rank] -= int(cumulative[digit] - counts[prefix][digit])
             prefixes[rank] = prefix << 16 | digit
-    value_at = {rank: _value_of_key(key, dtype) for rank, key in prefixes.items()}
+    value_at = dict(zip(prefixes, value_of_keys(list(prefixes.values()), dtype).tolist(), strict=True))
     return [interpolate(value_at.__getitem__, q, n) for q in percentiles]
 
 
-def _value_of_key(key: int, dtype: np.dtype) -> float:
-    """Undo the sort key that the kernel made of a value's bits."""
-    bits = dtype.itemsize * 8
-    sign = 1 << (bits - 1)
-    if dtype.kind == "i" or (dtype.kind == "f" and key & sign):
-        key ^= sign
+def value_of_keys(keys, dtype: np.dtype) -> np.ndarray:
+    """Undo the sort keys that a kernel made of the bits of values; the values as float64."""
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    keys = np.asarray(keys, np.uint64).astype(unsigned)
+    sign = unsigned.type(1 << (8 * dtype.itemsize - 1))
+    if dtype.kind == "i":
+        keys = keys ^ sign
     elif dtype.kind == "f":
-        key ^= (1 << bits) - 1
-    return float(np.array(key, f"u{dtype.itemsize}").view(dtype))
+        keys = np.where(keys & sign, keys ^ sign, ~keys)
+    return keys.view(dtype).astype(np.float64)
 
 
 def histogram(volume, nbins=256, *, range=None, mask=None, ignore_zeros=False, rgb=False) -> Histogram:

@@ -158,36 +158,67 @@ def _count_bins(values, counted, edges, counts, tally):
             counts[j] += 1
 
 
+@register_jitable
+def _sort_key(bits, size, kind):
+    """The pattern of a value of `size` bits, changed so that keys order as unsigned integers the way values order.
+
+    kind: 0 unsigned, 1 signed, 2 IEEE float.
+    """
+    # all in uint64: numba makes a float of uint64 next to int64
+    sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
+    key = np.uint64(bits)
+    if kind == 2:
+        return key ^ (sign | (sign - np.uint64(1))) if key & sign else key | sign
+    return key ^ sign if kind == 1 else key
+
+
+@register_jitable
+def _is_nan_pattern(bits, size, kind):
+    """Whether the pattern of a value of `size` bits is that of NaN."""
+    sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
+    infinity = np.uint64(0x7F800000) if size == 32 else np.uint64(0x7FF0000000000000)
+    return kind == 2 and (np.uint64(bits) & ~sign) > infinity
+
+
 def _count_digits(bits, counted, kind, prefix, shift, counts):
     """Count 16 bits of each value's sort key, for the keys that begin with `prefix`.
 
-    kind: 0 unsigned, 1 signed, 2 IEEE float.  A sort key is the value's bit pattern
-    changed so that keys order as unsigned integers the way values order.  `prefix` is
-    compared with the bits above the counted ones; `shift` of the top digit ignores it.
+    `prefix` is compared with the bits above the counted ones; `shift` of the top digit ignores it.
     """
     masked = counted.size > 0
-    # all in uint64: numba makes a float of uint64 next to int64
-    one = np.uint64(1)
-    size = np.uint64(bits.itemsize * 8)
-    sign = one << (size - one)
-    full = sign | (sign - one)
-    exponent = np.uint64(0x7F800000) if size == 32 else np.uint64(0x7FF0000000000000)
+    size = bits.itemsize * 8
     down = np.uint64(shift)
     low = np.uint64(0xFFFF)
     top = shift + 16 >= size
     above = np.uint64(0) if top else np.uint64(shift + 16)
     for i in range(bits.size):
-        if masked and not counted[i]:
+        if (masked and not counted[i]) or _is_nan_pattern(bits[i], size, kind):
             continue
-        key = np.uint64(bits[i])
-        if kind == 2:
-            if (key & ~sign) > exponent:
-                continue
-            key = key ^ full if key & sign else key | sign
-        elif kind == 1:
-            key = key ^ sign
+        key = _sort_key(bits[i], size, kind)
         if top or (key >> above) == prefix:
             counts[(key >> down) & low] += 1
+
+
+def _count_plane_digits(bits, counted, kind, prefixes, shift, counts):
+    """As `_count_digits`, 8 bits, and each plane along the middle axis by itself.
+
+    `prefixes` has one for each plane; counts[plane, digit].
+    """
+    masked = counted.size > 0
+    size = bits.itemsize * 8
+    down = np.uint64(shift)
+    low = np.uint64(0xFF)
+    top = shift + 8 >= size
+    above = np.uint64(0) if top else np.uint64(shift + 8)
+    for i in range(bits.shape[0]):
+        for j in range(bits.shape[1]):
+            prefix = prefixes[j]
+            for k in range(bits.shape[2]):
+                if (masked and not counted[i, j, k]) or _is_nan_pattern(bits[i, j, k], size, kind):
+                    continue
+                key = _sort_key(bits[i, j, k], size, kind)
+                if top or (key >> above) == prefix:
+                    counts[np.uint64(j), (key >> down) & low] += 1
 
 
 # --- pointwise maps ---------------------------------------------------------------------
@@ -284,6 +315,34 @@ def _map_steps(values, levels, heights, bottom, span, out):
         v = values[i]
         y = np.nan if _is_nan(v) else heights[min(np.searchsorted(levels, v), last)]
         out[i] = _cast(bottom + span * y, out)
+
+
+# --- gains along an axis ----------------------------------------------------------------
+
+
+@register_jitable
+def _gained(value, gain, lo, hi, background, unit, most):
+    v = min(max(np.float64(value), lo), hi)
+    return np.nan if _is_nan(value) else min(unit * (background + gain * (v - background)), most)
+
+
+def _map_gains(values, gains, lo, hi, background, unit, most, out):
+    """unit * (background + gain * (value - background)), at most `most`; values are clamped to lo..hi before.
+
+    values[before, row, behind]; gains[row] has one gain for the row, or one for each of its values.
+    """
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            row = values[i, j]
+            along = gains[j]
+            result = out[i, j]
+            if along.size == row.size:
+                for k in range(row.size):
+                    result[k] = _cast(_gained(row[k], along[k], lo, hi, background, unit, most), result)
+            else:
+                gain = along[0]
+                for k in range(row.size):
+                    result[k] = _cast(_gained(row[k], gain, lo, hi, background, unit, most), result)
 
 
 # --- adaptive equalization --------------------------------------------------------------
@@ -423,11 +482,19 @@ _KERNELS = {
         _count_digits,
         lambda t: (_read(t, 1), _mask1, _i, types.uint64, _i, _write(_i, 1)),
     ),
+    "count_plane_digits": (
+        _count_plane_digits,
+        lambda t: (_read(t, 3), _read(types.boolean, 3), _i, _read(types.uint64, 1), _i, _write(_i, 2)),
+    ),
     "map_table": (_map_table, lambda t, o: (_read(t, 1), _i, _read(o, 1), _write(o, 1))),
     "map_power": (_map_power, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
+    "map_gains": (
+        _map_gains,
+        lambda t, o: (_read(t, 3), _read(_f, 2), _f, _f, _f, _f, _f, _write(o, 3)),
+    ),
     "count_tiles": (
         _count_tiles,
         lambda t: (

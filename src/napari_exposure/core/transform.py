@@ -109,7 +109,7 @@ class Transform:
 
     @property
     def out_range(self) -> tuple[float, float]:
-        """The lowest and highest result that there can be."""
+        """What results are to be shown over: the lowest and highest that there can be, or that are not noise."""
         low = min(fit.bottom for fit in self.fits.values())
         high = max(fit.top for fit in self.fits.values())
         if self.out_dtype.kind == "f":

@@ -131,6 +131,7 @@ class AdjustmentWidget(widgets.Container):
             edited=lambda: self._show(),
             gone=lambda: setattr(self._live, "value", False),
             shown=lambda: self._compare(),
+            fitted=lambda layer, transform: self._show_fit(layer, transform),
             parent=self.native,
         )
         self._show = Paced(self._show_preview, self.native)
@@ -278,6 +279,9 @@ class AdjustmentWidget(widgets.Container):
     def _describe_parameters(self, source: Source) -> None:
         """Show what follows from the parameters on this layer."""
 
+    def _show_fit(self, layer, transform: core.Transform) -> None:
+        """Show what was found in a layer, by the preview or by Apply."""
+
     def _take_voxel_size(self) -> None:
         try:
             self._status.value = html.escape(from_file(self._viewer, self._layer.value))
@@ -358,6 +362,8 @@ class AdjustmentWidget(widgets.Container):
             self._show.cancel()
             self._preview.remove()
             self._compare()
+            if (origin := Origin.of(new)) is not None:
+                self._show_fit(layer, origin.transform)
             self._status.value = f"“{html.escape(new.name)}” made in {seconds:.2g} s." + lazy
 
         # of another volume they are others
@@ -466,3 +472,9 @@ class HistogramEqualizationWidget(AdjustmentWidget):
     """Layers > Filter > Exposure > Histogram equalization."""
 
     adjustment = core.HistogramEqualization
+
+
+class DecayWidget(AdjustmentWidget):
+    """Layers > Filter > Exposure > Simulated decay."""
+
+    adjustment = core.Decay

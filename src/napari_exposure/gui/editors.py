@@ -179,6 +179,46 @@ class SliderEdit(widgets.Container):
         self.box.value = value
 
 
+class AutomaticEdit(widgets.Container):
+    """A number, or a check box for a word that stands for one that is found.
+
+    Parameters
+    ----------
+    value : float or str
+    automatic : str
+        The word.
+    min, max, step : float
+        Of the number.
+    """
+
+    def __init__(self, value, automatic, min, max, step, tooltip="", **options):
+        self._word = automatic
+        self._automatic = widgets.CheckBox(text="automatic", tooltip=tooltip)
+        self.box = widgets.FloatSpinBox(min=min, max=max, step=step, tooltip=tooltip)
+        # before any container hears of it: what it asks for then is right
+        self._automatic.changed.connect(self._arrange)
+        super().__init__(
+            widgets=[self.box, self._automatic], layout="horizontal", labels=False, tooltip=tooltip, **options
+        )
+        self.margins = (0, 0, 0, 0)
+        self.min, self.max, self.step = min, max, step
+        self.value = value
+
+    def _arrange(self) -> None:
+        self.box.enabled = not self._automatic.value
+
+    @property
+    def value(self) -> float | str:
+        """The number or the word."""
+        return self._word if self._automatic.value else self.box.value
+
+    @value.setter
+    def value(self, value: float | str) -> None:
+        if value != self._word:
+            self.box.value = value
+        self._automatic.value = value == self._word
+
+
 AUTOMATIC, SAME, EACH = "automatic", "same on every axis", "one for each axis"
 
 
@@ -289,6 +329,8 @@ def editor(field: Field, owner: type[Adjustment]):
         return InRangeEdit(field.default, **options)
     if field.name == "kernel_size":
         return TileEdgeEdit(field.default, **options)
+    if "automatic" in limits:
+        return AutomaticEdit(field.default, **limits, **options)
     if "slider" in limits:
         return SliderEdit(field.default, **limits, **options)
     if "choices" in limits:

@@ -219,16 +219,25 @@ class Preview(QObject):
         Called when somebody else removed the preview: it is not wanted.
     shown : callable
         Called when there is another preview layer, or none any more.
+    fitted : callable
+        Called with the layer and the transform that is shown of it, an approximate one first.
     parent : QObject
         Owns this object.
     """
 
     def __init__(
-        self, viewer, said: Callable[[str], None], edited: Callable, gone: Callable, shown: Callable, parent: QObject
+        self,
+        viewer,
+        said: Callable[[str], None],
+        edited: Callable,
+        gone: Callable,
+        shown: Callable,
+        fitted: Callable,
+        parent: QObject,
     ):
         super().__init__(parent)
         self._viewer = viewer
-        self._said, self._edited, self._gone, self._shown = said, edited, gone, shown
+        self._said, self._edited, self._gone, self._shown, self._fitted = said, edited, gone, shown, fitted
         self.layer = None
         # what the layer shows: one, or one for each level
         self._data: list[PreviewData] = []
@@ -385,6 +394,7 @@ class Preview(QObject):
         if self._viewer.dims.ndisplay == 2:
             seconds = max(self._data, key=lambda data: data.read).seconds
             self._said(f"{said}, plane {1000 * seconds:.1f} ms")
+        self._fitted(original, transform)
         self._on_dims()
 
     def _on_dims(self, event=None) -> None:

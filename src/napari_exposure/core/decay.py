@@ -1,0 +1,130 @@
+"""Intensity decay along an axis, for experiments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from napari_exposure.core.adjustment import Adjustment, InRange, adjust, parameter
+from napari_exposure.core.gains import (
+    AXES,
+    IN_RANGE_WORDS,
+    OUTPUT,
+    OUTPUT_WORDS,
+    GainsFit,
+    axis_from_end,
+    clamp_steps,
+    placed,
+)
+from napari_exposure.core.intensity import check_choice, check_number
+
+__all__ = ["Decay", "degrade"]
+
+
+@dataclass(frozen=True)
+class Decay(Adjustment):
+    """Let the intensity decay along an axis, as deep in tissue; see `degrade`."""
+
+    short_name: ClassVar[str] = "degraded"
+    verb: ClassVar[str] = "degrade"
+    title: ClassVar[str] = "Simulated decay"
+    place_note: ClassVar[str] = "its planes are those that were fitted"
+
+    rate: float = parameter(
+        3.0,
+        "Rate",
+        "The last plane becomes exp(-rate) times as bright.",
+        min=-20.0,
+        max=20.0,
+        step=0.1,
+    )
+    axis: Literal["z", "y", "x"] = parameter("z", "Axis", "The axis along which the intensity decays.", choices=AXES)
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS, kw_only=True)
+    output: Literal["dtype", "float32"] = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT, kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._set("rate", check_number(self.rate, "rate", low=-20, high=20))
+        check_choice(self.axis, "axis", AXES)
+
+    def _check_shape(self, shape, spacing, fits):
+        axis_from_end(self.axis, len(shape))
+
+    def _fit_group(self, volume, spacing):
+        (lo, hi), clamp = yield from clamp_steps(self, volume)
+        parts = placed(self, volume, self.axis, len(spacing))
+        gains = np.exp(-self.rate * np.linspace(0, 1, volume.shape[parts["axis"]]))
+        ends = parts["unit"] * np.outer((lo, hi), (gains.min(), gains.max()))
+        bottom, top = float(ends.min()), float(ends.max())
+        return GainsFit(lo, hi, bottom, top, gains=gains, background=0.0, clamp=clamp, **parts)
+
+
+def degrade(
+    volume,
+    rate=3.0,
+    axis="z",
+    *,
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    rgb=False,
+):
+    """Let the intensity of a volume decay exponentially along an axis: a known decay to try corrections on.
+
+    Every voxel is multiplied by exp(-rate * x), where x goes from 0 at the first to 1 at the last plane
+    across the axis.
+
+    Parameters
+    ----------
+    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Never written.
+    rate : float
+        In [-20, 20]; below 0 the intensity grows.
+    axis : "z", "y" or "x"
+        One of the last three axes.
+    in_range : "data", "dtype", (low, high) or Percentiles
+        Intensities are clamped to this range first; with "data" none is.
+    output : "dtype" or "float32"
+        "dtype": integers stay what they are, rounded to nearest and clamped to the dtype, floats become
+        float32.  "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
+    mask : array-like, optional
+        Of the volume's shape; only voxels where it is not zero decide an `in_range` that is found in the
+        data.  All are mapped.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out when the range is found.
+    per : "dataset", "volume" or "plane"
+        Which voxels share a range.
+    rgb : bool
+        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+
+    Returns
+    -------
+    numpy.ndarray
+        A new array of the volume's shape.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that has no exposure, or a parameter that is not a number.
+    ValueError
+        For an empty volume, a volume without this axis, a parameter out of bounds, or a mask of another
+        shape.
+
+    Notes
+    -----
+    NaN stays NaN.  `correct_decay` finds the decay and takes it back, but for what rounding has lost.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import degrade
+    >>> degrade(np.full((1, 5), 1000, dtype=np.uint16), rate=3.0, axis="x")
+    array([[1000,  472,  223,  105,   50]], dtype=uint16)
+    """
+    adjustment = Decay(rate, axis, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per)
+    return adjust(adjustment, volume, mask=mask, rgb=rgb)

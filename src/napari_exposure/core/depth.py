@@ -1,0 +1,370 @@
+"""Correction of an intensity that decays along an axis, such as with depth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from napari_exposure.core.adjustment import Adjustment, InRange, adjust, check_counted, check_spacing, parameter
+from napari_exposure.core.blocks import Step, share
+from napari_exposure.core.counting import percentile_steps
+from napari_exposure.core.gains import (
+    AXES,
+    IN_RANGE_WORDS,
+    OUTPUT,
+    OUTPUT_WORDS,
+    GainsFit,
+    axis_from_end,
+    clamp_steps,
+    placed,
+)
+from napari_exposure.core.intensity import check_choice, check_number
+from napari_exposure.core.planes import plane_steps
+from napari_exposure.core.profiles import modelled
+from napari_exposure.core.transform import Transform
+
+__all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_profile"]
+
+MODELS = {
+    "exponential": "exponential: a steady decay",
+    "smooth": "smooth: any slow change",
+    "plane": "plane: a gain of its own for each plane",
+}
+AUTO = "auto"
+# percent of all voxels that an automatic background leaves below it: the darkest, but for a few defects
+DARKEST = 1.0
+# whose model takes longer than some ten milliseconds
+MANY_PLANES = 512
+
+
+@dataclass(frozen=True, eq=False)
+class DecayFit(GainsFit):
+    """The gains of planes, and what they were made from.
+
+    Attributes
+    ----------
+    profile : numpy.ndarray of float64
+        The percentile of each plane, in intensities of the volume; NaN where a plane has none above the background.
+    fitted : numpy.ndarray of float64
+        What the model makes of it, in intensities of the volume.
+    """
+
+    profile: np.ndarray
+    fitted: np.ndarray
+
+    @property
+    def constant(self):
+        """Whether there are no two planes to compare, so that nothing is corrected."""
+        return np.isfinite(self.profile).sum() < 2
+
+    def at_level(self, shape):
+        profile, fitted = (self._along(values, shape) for values in (self.profile, self.fitted))
+        return replace(super().at_level(shape), profile=profile, fitted=fitted)
+
+
+@dataclass(frozen=True, eq=False)
+class DecayTransform(Transform):
+    """A `Transform` that also shows the intensities along the axis, for a plot.
+
+    Each is of shape (planes,), and where volumes or planes have fits of their own of shape (..., planes).
+
+    Attributes
+    ----------
+    profile : numpy.ndarray of float64
+        The percentile of each plane, in intensities of the volume; NaN where there is none above the background.
+    fitted : numpy.ndarray of float64
+        The same after the model, which is divided out.
+    gains : numpy.ndarray of float64
+        What the intensity above the background of each plane is multiplied by, at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import DecayCorrection
+    >>> volume = np.float32([80, 40, 20, 10])[:, None, None] * np.ones((4, 5, 6), np.float32)
+    >>> transform = DecayCorrection().fit(volume)
+    >>> transform.profile
+    array([80., 40., 20., 10.])
+    >>> transform.gains
+    array([1., 2., 4., 8.])
+    """
+
+    @property
+    def profile(self) -> np.ndarray:
+        return self._of_fits("profile")
+
+    @property
+    def fitted(self) -> np.ndarray:
+        return self._of_fits("fitted")
+
+    @property
+    def gains(self) -> np.ndarray:
+        return self._of_fits("gains")
+
+    def _of_fits(self, name):
+        if () in self.fits:
+            return getattr(self.fits[()], name)
+        lead = self.shape[: -self.spatial]
+        return np.reshape([getattr(self.fits[group], name) for group in np.ndindex(*lead)], (*lead, -1))
+
+
+@dataclass(frozen=True)
+class DecayCorrection(Adjustment):
+    """Divide out an intensity that decays along an axis; see `correct_decay`."""
+
+    short_name: ClassVar[str] = "corrected"
+    verb: ClassVar[str] = "correct_decay"
+    title: ClassVar[str] = "Depth correction"
+    place_note: ClassVar[str] = "its gains are those of the planes that were fitted"
+    constant_note: ClassVar[str] = (
+        "fewer than two planes whose percentile is above the background, so nothing is corrected there. A higher "
+        "percentile, a lower background or ignore_zeros may find more."
+    )
+    transform_type: ClassVar[type[Transform]] = DecayTransform
+
+    axis: Literal["z", "y", "x"] = parameter(
+        "z", "Axis", "The axis along which the intensity decays: z for depth in a stack.", choices=AXES
+    )
+    model: Literal["exponential", "smooth", "plane"] = parameter(
+        "exponential",
+        "Model",
+        "What is divided out: a steady exponential decay, any slow change, or whatever each plane has, for stacks "
+        "whose brightness jumps from plane to plane.",
+        choices=MODELS,
+    )
+    background: float | Literal["auto"] = parameter(
+        0.0,
+        "Background",
+        "Black level of the camera, which does not decay: the intensity where there is no light. Automatic: the "
+        "darkest intensity of the volume (its percentile 1).",
+        min=-1e9,
+        max=1e9,
+        step=1.0,
+        automatic=AUTO,
+    )
+    percentile: float = parameter(
+        50.0,
+        "Plane percentile",
+        "The intensity that stands for a plane. 50, the median, where most voxels are tissue or haze; higher, such "
+        "as 99, for a few bright objects on black.",
+        min=0.0,
+        max=100.0,
+        step=1.0,
+    )
+    smoothness: float = parameter(
+        0.15,
+        "Smoothness",
+        "For the smooth model: over which fraction of the axis it averages.",
+        min=0.01,
+        max=1.0,
+        step=0.01,
+    )
+    max_gain: float = parameter(
+        100.0,
+        "Largest gain",
+        "No plane is brightened more than this, so that planes of nothing but noise stay dark.",
+        min=1.0,
+        max=1e6,
+        step=1.0,
+    )
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS, kw_only=True)
+    output: Literal["dtype", "float32"] = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT, kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choice(self.axis, "axis", AXES)
+        check_choice(self.model, "model", MODELS)
+        if self.background != AUTO:
+            self._set("background", check_number(self.background, "background (or 'auto')"))
+        self._set("percentile", check_number(self.percentile, "percentile", low=0, high=100))
+        self._set("smoothness", check_number(self.smoothness, "smoothness", low=0.01, high=1))
+        self._set("max_gain", check_number(self.max_gain, "max_gain", low=1, high=1e6))
+
+    def _check_shape(self, shape, spacing, fits):
+        axis_from_end(self.axis, len(shape))
+
+    def _fit_group(self, volume, spacing):
+        (lo, hi), clamp = yield from share(clamp_steps(self, volume), 0, 0.3)
+        background = self.background
+        if background == AUTO:
+            found = yield from share(percentile_steps(volume, (DARKEST,)), 0.3, 0.5)
+            background = float(np.clip(found[0] if found else 0.0, *clamp))
+        parts = placed(self, volume, self.axis, len(spacing))
+        planes = yield from share(plane_steps(volume, parts["axis"], self.percentile), 0.5, 1)
+        check_counted(planes.counted.sum(), volume)
+        # percentiles of clamped data are the clamped percentiles
+        values, levels = np.clip(planes.values, *clamp), np.clip(planes.levels, *clamp)
+        known = np.isfinite(levels) & (values > background) & (levels > background)
+        fitted = np.full(len(levels), math.nan)
+        gains = np.ones(len(levels))
+        if len(known) > MANY_PLANES:
+            yield Step("fitting the profile", 1.0)
+        if known.sum() > 1:
+            light = modelled(self.model, np.where(known, levels - background, 0), known, self.smoothness)
+            fitted = background + light
+            gains = np.minimum(light.max() / light, self.max_gain)
+        return DecayFit(
+            lo,
+            hi,
+            parts["unit"] * lo,
+            parts["unit"] * hi,
+            gains=gains,
+            background=background,
+            clamp=clamp,
+            **parts,
+            profile=np.where(known, levels, math.nan),
+            fitted=fitted,
+        )
+
+
+def correct_decay(
+    volume,
+    axis="z",
+    model="exponential",
+    background=0.0,
+    percentile=50.0,
+    smoothness=0.15,
+    max_gain=100.0,
+    *,
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    rgb=False,
+):
+    """Divide out an intensity that decays along an axis, as with depth in tissue, or that jumps between planes.
+
+    A percentile stands for each plane across the axis; a model of these is divided out, so that all planes
+    are as bright as the brightest.  Intensities keep their scale: they are not stretched.
+
+    Parameters
+    ----------
+    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Never written.
+    axis : "z", "y" or "x"
+        One of the last three axes.
+    model : "exponential", "smooth" or "plane"
+        "exponential": a straight line in the logarithm of the percentiles, robust against planes that hold
+        other things.  "smooth": a smooth curve through them, robust too.  "plane": each plane has a gain of
+        its own, for stacks whose brightness jumps, as between sections.
+    background : float or "auto"
+        Black level, in intensities of the volume: light that is added to it decays, the level does not.
+        Best taken from a picture without light.  "auto": the first percentile of all counted voxels.
+    percentile : float
+        Of each plane, in [0, 100].  The median suits tissue, and nuclei in haze; a few bright objects on
+        black need more, such as 99.
+    smoothness : float
+        Standard deviation of the weights of "smooth", as a fraction of the axis, in [0.01, 1].
+    max_gain : float
+        In [1, 1e6]; no plane is multiplied by more.
+    in_range : "data", "dtype", (low, high) or Percentiles
+        Intensities are clamped to this range first; with "data" none is.
+    output : "dtype" or "float32"
+        "dtype": integers stay what they are, rounded to nearest and clamped to the dtype, floats become
+        float32.  "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
+    mask : array-like, optional
+        Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out of the percentiles, such as the padding of a rotated stack.
+    per : "dataset", "volume" or "plane"
+        Which voxels share a fit: a series that bleaches stays comparable with "dataset".
+    rgb : bool
+        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+
+    Returns
+    -------
+    numpy.ndarray
+        A new array of the volume's shape.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that has no exposure, or a parameter that is not a number.
+    ValueError
+        For an empty volume, a volume without this axis, a parameter out of bounds, or a mask of another
+        shape.
+
+    Notes
+    -----
+    The slope of "exponential" is the median of those between any two planes (Theil and Sen, [1]_), "smooth"
+    is a local line with bisquare weights (Cleveland, [2]_).  Planes of which nothing is counted, or whose
+    percentile is not above the background, are not used: "exponential" goes on through them, the others
+    give them the gain of what lies beside them.  Where fewer than two planes remain, nothing is changed,
+    with a warning.  NaN stays NaN.
+
+    The percentiles are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
+    decay.  Noise is amplified like the signal.
+
+    References
+    ----------
+    .. [1] P. K. Sen, Estimates of the regression coefficient based on Kendall's tau, Journal of the American
+       Statistical Association 63, 1968.
+    .. [2] W. S. Cleveland, Robust locally weighted regression and smoothing scatterplots, Journal of the
+       American Statistical Association 74, 1979.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import correct_decay
+    >>> correct_decay(np.array([[800, 400, 200, 100]], dtype=np.uint16), axis="x")
+    array([[800, 800, 800, 800]], dtype=uint16)
+    """
+    adjustment = DecayCorrection(
+        axis,
+        model,
+        background,
+        percentile,
+        smoothness,
+        max_gain,
+        in_range=in_range,
+        output=output,
+        ignore_zeros=ignore_zeros,
+        per=per,
+    )
+    return adjust(adjustment, volume, mask=mask, rgb=rgb)
+
+
+def decay_profile(volume, axis="z", *, mask=None, spacing=None, rgb=False, **parameters):
+    """The intensity of each plane along an axis, and what `correct_decay` makes of it: for a plot.
+
+    Parameters
+    ----------
+    volume, axis, mask, rgb, **parameters
+        As in `correct_decay`.
+    spacing : float or sequence of float, optional
+        Physical size of a voxel along the spatial axes.
+
+    Returns
+    -------
+    positions : numpy.ndarray of float64, shape (planes,)
+        Of the planes, from 0 on, in units of `spacing`.
+    profile : numpy.ndarray of float64, shape (planes,)
+        Percentile of each plane; NaN where there is none above the background.
+    fitted : numpy.ndarray of float64, shape (planes,)
+        The model of it.  Where volumes or planes have fits of their own, these two are of shape
+        (..., planes).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `correct_decay` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import decay_profile
+    >>> positions, profile, fitted = decay_profile(np.array([[800, 400, 200, 100]], dtype=np.uint16), "x")
+    >>> profile
+    array([800., 400., 200., 100.])
+    >>> fitted
+    array([800., 400., 200., 100.])
+    """
+    adjustment = DecayCorrection(axis, **parameters)
+    transform = adjustment.fit(volume, mask=mask, spacing=spacing, rgb=rgb)
+    step = check_spacing(spacing, transform.spatial)[axis_from_end(axis, transform.spatial)]
+    return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted

@@ -1,0 +1,147 @@
+"""Gains along an axis: the one way in which planes are dimmed or brightened."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_exposure.core.blocks import Steps, Volume
+from napari_exposure.core.intensity import dtype_range, result_dtype, working_dtype
+from napari_exposure.core.jit import kernel
+from napari_exposure.core.transform import Fit
+
+# what may be chosen, and how a widget words it; the last spatial axes in the order of arrays
+AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
+OUTPUT = {"dtype": "keep the data type", "float32": "float32, not rounded"}
+# label and tooltip of what means another thing here than where intensities are stretched
+IN_RANGE_WORDS = (
+    "Input range",
+    "Intensities outside are clamped to this range first; with the minimum and maximum nothing is. The result keeps "
+    "the scale of the data.",
+)
+OUTPUT_WORDS = (
+    "Output",
+    "Keep the data type and clamp what exceeds it (floats become float32), or make float32 that is neither rounded "
+    "nor clamped. The scale of the intensities stays.",
+)
+
+
+def axis_from_end(axis: str, spatial: int) -> int:
+    """Index of an axis counted from the end, -1 for x, or an error where the volume has no such axis.
+
+    Parameters
+    ----------
+    axis : "z", "y" or "x"
+    spatial : int
+        How many of the last axes are space.
+    """
+    index = list(AXES).index(axis) - len(AXES)
+    if -index > spatial:
+        raise ValueError(
+            f"There is no axis {axis!r}: what shares a fit is a plane, whose axes are y and x. Choose one of these, "
+            "or, for a volume of planes, per='volume' or per='dataset'."
+        )
+    return index
+
+
+def split_at(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """The three numbers of voxels before, along and behind an axis that is counted from the end."""
+    axis += len(shape)
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+
+
+@dataclass(frozen=True, eq=False)
+class GainsFit(Fit):
+    """A factor for each plane across one axis.
+
+    `lo` and `hi` are the intensities that were found, `bottom` and `top` what the result is to be shown over.
+
+    Attributes
+    ----------
+    dtype, out_dtype : numpy.dtype
+        Of the volume and of the result.
+    axis : int
+        Counted from the end: -1 is x.
+    gains : numpy.ndarray of float64
+        One for each plane.
+    background : float
+        The intensity that stays what it is.
+    clamp : (float, float)
+        Intensities outside become these before they are multiplied.
+    unit, most : float
+        The result is multiplied by the one and is at most the other: of colours as floats, which end at 1.
+    """
+
+    dtype: np.dtype
+    out_dtype: np.dtype
+    axis: int
+    gains: np.ndarray
+    background: float
+    clamp: tuple[float, float]
+    unit: float
+    most: float
+
+    @property
+    def constant(self):
+        """Never: an intensity that stays alone is multiplied like others."""
+        return False
+
+    @property
+    def kernel_key(self):
+        return "map_gains", working_dtype(self.dtype), self.out_dtype
+
+    def onto(self, shape, steps):
+        return replace(self.at_level(shape), gains=self._along(self.gains, shape)[:: steps[self.axis]])
+
+    def at_level(self, shape):
+        return replace(self, gains=self._along(self.gains, shape))
+
+    def _along(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Values of the planes of another shape over the same extent, at the centres of its planes."""
+        planes, found = shape[self.axis], len(values)
+        if planes == found:
+            return values
+        places = (np.arange(planes) + 0.5) / planes * found - 0.5
+        return np.interp(places, np.arange(found), values)
+
+    def map(self, values, offset, out):
+        before, planes, behind = split_at(values.shape, self.axis)
+        start = offset[self.axis]
+        gains = self.gains[start : start + planes, None]
+        if behind == 1:
+            # a row of the kernel has all of them
+            planes, behind, gains = 1, planes, gains.T
+        shape = before, planes, behind
+        kernel(*self.kernel_key)(
+            values.reshape(shape),
+            np.ascontiguousarray(gains),
+            *self.clamp,
+            self.background,
+            self.unit,
+            self.most,
+            out.reshape(shape),
+        )
+
+
+def placed(adjustment, volume: Volume, axis: str, spatial: int) -> dict:
+    """What a `GainsFit` of a volume has besides its gains and what was found."""
+    out_dtype = result_dtype(volume.dtype, adjustment.output)
+    colours = volume.rgb and out_dtype.kind == "f"
+    return {
+        "dtype": volume.dtype,
+        "out_dtype": out_dtype,
+        "axis": axis_from_end(axis, spatial),
+        "unit": 1 / dtype_range(volume.dtype, negative=False)[1] if colours else 1.0,
+        "most": 1.0 if colours else math.inf,
+    }
+
+
+def clamp_steps(adjustment, volume: Volume) -> Steps:
+    """The range that was found, and the one to clamp to: none where the data decide, for other volumes may be brighter.
+
+    The generator returns ((lo, hi), (lowest, highest)).
+    """
+    found = yield from adjustment._range_steps(volume)
+    return found, (-math.inf, math.inf) if adjustment.in_range == "data" else found

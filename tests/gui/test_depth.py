@@ -1,0 +1,108 @@
+"""The widget of the depth correction: its plot follows the preview, the result is that of the console."""
+
+import numpy as np
+import pytest
+from qtpy.QtTest import QTest
+
+import napari_exposure as nx
+from napari_exposure import core
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    shown = make_napari_viewer(show=True)
+    shown.window._qt_window.resize(1100, 900)
+    return shown
+
+
+@pytest.fixture
+def deep():
+    bright = np.random.default_rng(0).gamma(4, 200, (20, 40, 48)).astype(np.uint16)
+    return core.degrade(bright, 2.0)
+
+
+@pytest.fixture
+def widget(viewer, open_widget, deep, qtbot):
+    viewer.add_image(deep, name="nuclei", scale=(2, 0.5, 0.5), units=("um",) * 3)
+    found = open_widget("Depth correction")
+    qtbot.waitUntil(lambda: len(points(found)[0]) > 0)
+    return found
+
+
+def points(widget):
+    return widget.plot._points.getData()
+
+
+def line(widget):
+    return widget.plot._line.getData()
+
+
+def test_the_plot_shows_what_the_console_gives(viewer, widget):
+    layer = viewer.layers["nuclei"]
+    positions, profile, fitted = nx.decay_profile(layer)
+    np.testing.assert_allclose(points(widget), (positions, profile))
+    np.testing.assert_allclose(line(widget), (positions, fitted))
+    assert "µm" in widget.plot._axes["bottom"].labelText
+
+
+def test_the_plot_follows_the_parameters(viewer, widget, qtbot):
+    layer = viewer.layers["nuclei"]
+    widget["model"].value = "smooth"
+    expected = nx.decay_profile(layer, model="smooth")[2]
+    qtbot.waitUntil(lambda: np.allclose(line(widget)[1], expected))
+    assert widget["smoothness"].enabled
+    widget["axis"].value = "x"
+    qtbot.waitUntil(lambda: len(points(widget)[0]) == 48)
+    assert not widget["smoothness"].enabled or widget["model"].value == "smooth"
+    widget["background"].value = "auto"
+    expected = nx.decay_profile(layer, "x", model="smooth", background="auto")[2]
+    qtbot.waitUntil(lambda: np.allclose(line(widget)[1], expected))
+    # without a preview nothing is fitted, and what is drawn would be of other parameters
+    widget.looks.live.value = False
+    widget["percentile"].value = 60
+    assert len(points(widget)[0]) == 0
+
+
+def test_apply_draws_what_it_found(viewer, widget, qtbot):
+    layer = viewer.layers["nuclei"]
+    widget.looks.live.value = False
+    widget["percentile"].value = 60
+    widget.apply()
+    qtbot.waitUntil(lambda: not widget.running, timeout=30_000)
+    expected = nx.correct_decay(layer, percentile=60)
+    np.testing.assert_array_equal(viewer.layers[expected.name].data, expected.data)
+    np.testing.assert_allclose(points(widget)[1], nx.decay_profile(layer, percentile=60)[1])
+
+
+def test_the_plot_is_that_of_the_volume_in_view(viewer, open_widget, deep, qtbot):
+    viewer.add_image(np.stack([deep, deep[::-1]]), name="series")
+    widget = open_widget("Depth correction")
+    widget["per"].value = "volume"
+    viewer.dims.set_current_step(0, 0)
+    first = nx.decay_profile(deep)[1]
+    qtbot.waitUntil(lambda: len(points(widget)[1]) == 20 and np.allclose(points(widget)[1], first))
+    viewer.dims.set_current_step(0, 1)
+    qtbot.waitUntil(lambda: np.allclose(points(widget)[1], first[::-1]))
+
+
+def test_another_layer_empties_the_plot_and_a_missing_axis_is_said(viewer, widget, deep, qtbot):
+    viewer.add_image(deep[0], name="plane")
+    qtbot.waitUntil(lambda: widget.layer.value.name == "plane")
+    assert len(points(widget)[0]) == 0
+    assert "There is no axis" in widget.facts.value
+    widget["axis"].value = "y"
+    qtbot.waitUntil(lambda: len(points(widget)[0]) == 40)
+    assert "There is no axis" not in widget.facts.value
+
+
+def test_background_is_a_number_or_automatic(widget):
+    edit = widget["background"]
+    assert edit.value == 0
+    edit.value = "auto"
+    assert edit.value == "auto"
+    assert not edit.box.enabled
+    edit.value = 12.5
+    assert edit.value == 12.5
+    assert edit.box.enabled
+    QTest.qWait(10)
+    assert widget.parameters()["background"] == 12.5
