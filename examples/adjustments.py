@@ -18,6 +18,7 @@ ADJUSTMENTS = {
     "clip.png": ("Percentile clipping", "nuclei", {}),
     "equalize.png": ("Histogram equalization", "nuclei", {}),
     "adaptive.png": ("Adaptive equalization", "degraded", {"kernel_size": 10.0, "clip_limit": 0.03}),
+    "depth.png": ("Depth correction", "degraded", {"axis": "x"}),
 }
 
 
@@ -47,11 +48,11 @@ def show(viewer, title: str, sample: str, parameters: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     titles = [title for title, *_ in ADJUSTMENTS.values()]
-    parser.add_argument("--only", choices=titles, default=titles[0])
+    parser.add_argument("--only", choices=titles)
     parser.add_argument("--pictures", metavar="FOLDER", type=Path)
     options = parser.parse_args()
     for name, what in ADJUSTMENTS.items():
-        if not options.pictures and what[0] != options.only:
+        if (options.only or not options.pictures) and what[0] != (options.only or titles[0]):
             continue
         viewer = napari.Viewer(title=f"napari-exposure: {what[0]}")
         viewer.window.resize(1400, 760)

@@ -22,7 +22,7 @@ def run(monkeypatch, qapp):
 @pytest.mark.parametrize(
     ("example", "pictures"),
     [
-        ("adjustments.py", ["gamma.png", "clip.png", "equalize.png", "adaptive.png"]),
+        ("adjustments.py", ["gamma.png", "clip.png", "equalize.png", "adaptive.png", "depth.png"]),
         ("histogram.py", ["histogram.png", "tile.png"]),
         ("live.py", ["live.png", "live3d.png"]),
     ],

@@ -256,7 +256,7 @@ class Source:
             "seconds": round(seconds, 3),
             "note": NOTE,
         }
-        low, high = transform.out_range
+        low, high = self.contrast_limits if transform.adjustment.keeps_scale else transform.out_range
         if not self.rgb:
             carried["contrast_limits"] = (low, high if high > low else low + 1)
         name = self._name_of(transform)

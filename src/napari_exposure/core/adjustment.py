@@ -73,6 +73,8 @@ class Adjustment(ABC):
     # what a volume has in which there is nothing to adjust
     constant_note: ClassVar[str] = "only one intensity among the counted voxels; the result there is the lowest value."
     transform_type: ClassVar[type[Transform]] = Transform
+    # whether intensities mean after it what they did before: shown over the same range
+    keeps_scale: ClassVar[bool] = False
 
     in_range: InRange = parameter(
         "data",

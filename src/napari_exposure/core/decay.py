@@ -31,6 +31,7 @@ class Decay(Adjustment):
     verb: ClassVar[str] = "degrade"
     title: ClassVar[str] = "Simulated decay"
     place_note: ClassVar[str] = "its planes are those that were fitted"
+    keeps_scale: ClassVar[bool] = True
 
     rate: float = parameter(
         3.0,

@@ -119,6 +119,7 @@ class DecayCorrection(Adjustment):
     verb: ClassVar[str] = "correct_decay"
     title: ClassVar[str] = "Depth correction"
     place_note: ClassVar[str] = "its gains are those of the planes that were fitted"
+    keeps_scale: ClassVar[bool] = True
     constant_note: ClassVar[str] = (
         "fewer than two planes whose percentile is above the background, so nothing is corrected there. A higher "
         "percentile, a lower background or ignore_zeros may find more."
