@@ -19,6 +19,11 @@ def run(monkeypatch, qapp):
     return run_it
 
 
+def shades(picture):
+    """Of a picture with something in it there are many."""
+    return len({picture.pixel(x, y) for x in range(0, picture.width(), 3) for y in range(0, picture.height(), 3)})
+
+
 @pytest.mark.parametrize(
     ("example", "pictures"),
     [
@@ -32,9 +37,7 @@ def test_an_example_saves_its_pictures(run, tmp_path, example, pictures):
     for name in pictures:
         picture, shown = QImage(str(tmp_path / name)), QImage(str(ROOT / "docs" / "images" / name))
         assert picture.width() == shown.width() > 1000
-        # the plot is in it
-        column = int(0.85 * picture.width())
-        assert len({picture.pixel(column, y) for y in range(picture.height())}) > 8
+        assert shades(picture) > 50
 
 
 def test_the_figures_of_how_it_works(run, tmp_path):
@@ -42,4 +45,4 @@ def test_the_figures_of_how_it_works(run, tmp_path):
     for name in ("how_limit.png", "how_weights.png"):
         picture, shown = QImage(str(tmp_path / name)), QImage(str(ROOT / "docs" / "images" / name))
         assert picture.size() == shown.size()
-        assert len({picture.pixel(x, picture.height() // 2) for x in range(picture.width())}) > 8
+        assert shades(picture) > 50
