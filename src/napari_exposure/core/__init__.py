@@ -11,6 +11,7 @@ from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
 from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.planes import montage
 from napari_exposure.core.transform import Transform
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "equalize_adapthist",
     "equalize_hist",
     "histogram",
+    "montage",
     "percentile",
 ]
