@@ -124,9 +124,9 @@ def test_a_2d_layer_is_its_own_montage():
 
 
 def test_bad_input_is_named(layer):
-    with pytest.raises(TypeError, match="An Image layer is needed. 'cells' is a Labels layer"):
+    with pytest.raises(TypeError, match=r"An Image layer is needed\. 'cells' is a Labels layer"):
         nx.montage(Labels(np.zeros((4, 4), int), name="cells"))
-    with pytest.raises(TypeError, match="for arrays use napari_exposure.core"):
+    with pytest.raises(TypeError, match=r"for arrays use napari_exposure\.core"):
         nx.montage(layer.data)
     with pytest.raises(ValueError, match="step must be"):
         nx.montage(layer, 0)

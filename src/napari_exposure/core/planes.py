@@ -162,7 +162,6 @@ def montage_steps(volume, step=2, columns=6, axis=-3, *, gap=None, fill=0, rgb=F
         lazy.known(volume)
     arranged = Arrangement.of(shape, step, columns, axis, gap)
     fill = check_fill(fill, np.dtype(volume.dtype))
-    colours = tuple(volume.shape[-1:]) if rgb else ()
     return _steps(volume, arranged, fill, tuple(volume.shape[-1:]) if rgb else ())
 
 
