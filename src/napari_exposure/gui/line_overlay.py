@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 from napari.layers import Vectors
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from napari_exposure.gui.connections import Connections
 
@@ -67,6 +67,9 @@ class LineOverlay(QObject):
         self.layer: Vectors | None = None
         self._image = None
         self._connections = Connections()
+        self._scale: np.ndarray | None = None
+        self._rescaling = QTimer(self, singleShot=True)
+        self._rescaling.timeout.connect(self._rescale)
 
     def _turn(self, image) -> bool:
         """Turn to an image, and say whether it is another one."""
@@ -89,6 +92,7 @@ class LineOverlay(QObject):
     def remove(self) -> None:
         """Take the layer away."""
         self._connections.drop()
+        self._rescaling.stop()
         layer, self.layer, self._image = self.layer, None, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
@@ -136,7 +140,9 @@ class LineOverlay(QObject):
             if self.layer.units != image.units:
                 self.layer.units = image.units
             if not np.array_equal(self.layer.scale, scale):
-                self.layer.scale = scale
+                self._scale = scale
+                self._rescaling.start(0)
+                return
         if self.layer is None:
             layers = self._viewer.layers
             selected, active = set(layers.selection), layers.selection.active
@@ -160,6 +166,17 @@ class LineOverlay(QObject):
             if not np.array_equal(self.layer.edge_color, colours.astype(np.float32)):
                 self.layer.edge_color = colours
             self._thicken()
+
+    def _rescale(self) -> None:
+        """Give the layer another scale, and draw.
+
+        Sliders take steps of the smallest scale, and keep the number of their step when it changes, but only at the
+        end of the event that it changes in: not before that can the plane in view be set again.
+        """
+        point = self._viewer.dims.point
+        self.layer.scale = self._scale
+        self._viewer.dims.point = point
+        self._draw()
 
     def _thicken(self, event=None) -> None:
         """Lines of the same number of pixels at every zoom."""

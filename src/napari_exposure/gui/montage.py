@@ -29,8 +29,12 @@ def open_montage() -> None:
         show_error("Select an image layer with several planes first: a montage shows them in rows and columns.")
         return
     dialog = MontageDialog(layer, viewer.window._qt_window)
-    if dialog.exec():
-        add_montage(viewer, layer, **dialog.parameters())
+    try:
+        if dialog.exec():
+            add_montage(viewer, layer, **dialog.parameters())
+    finally:
+        # the main window would keep it
+        dialog.native.deleteLater()
 
 
 class MontageDialog(widgets.Dialog):

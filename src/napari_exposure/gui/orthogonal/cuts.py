@@ -103,8 +103,6 @@ def look_up_table(layer, entries: int = 1024) -> np.ndarray:
 
 def drawable(values: np.ndarray) -> np.ndarray:
     """Values of a dtype that can be drawn."""
-    if values.dtype.kind == "c":
-        values = np.abs(values)
     if values.dtype.kind == "f":
         return values.astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
     return values.astype(values.dtype.newbyteorder("=") if values.dtype.itemsize <= 2 else np.float64, copy=False)

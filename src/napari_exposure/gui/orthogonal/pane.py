@@ -32,24 +32,30 @@ class _Box(pg.ViewBox):
             super().mouseDragEvent(event, axis)
 
 
-class Pane(pg.PlotWidget):
+class Pane(pg.GraphicsLayoutWidget):
     """A picture in physical units, and two lines that can be dragged."""
 
     # down and right in the unit of the picture; None along the one that stays
     moved = Signal(object, object)
 
     def __init__(self):
-        self._box = _Box(enableMenu=False)
-        super().__init__(viewBox=self._box)
+        super().__init__()
         self.setMinimumSize(160, 120)
-        plot = self.getPlotItem()
-        plot.hideButtons()
-        plot.setMenuEnabled(False)
-        self._axes = [plot.getAxis("left"), plot.getAxis("bottom")]
+        layout = self.ci
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(0)
+        self._heading = pg.LabelItem()
+        self._axes = [pg.AxisItem("left"), pg.AxisItem("bottom")]
+        self._box = _Box(enableMenu=False, invertY=True, lockAspect=True)
+        layout.addItem(self._heading, 0, 1)
+        layout.addItem(self._axes[0], 1, 0)
+        layout.addItem(self._box, 1, 1)
+        layout.addItem(self._axes[1], 2, 1)
+        layout.layout.setRowStretchFactor(1, 1)
+        layout.layout.setColumnStretchFactor(1, 1)
         for axis in self._axes:
             axis.enableAutoSIPrefix(False)
-        self._box.invertY(True)
-        self._box.setAspectLocked(True)
+            axis.linkToView(self._box)
         self.image = pg.ImageItem(axisOrder="row-major")
         self.lines = [pg.InfiniteLine(angle=angle, movable=True) for angle in (0, 90)]
         for line in self.lines:
@@ -80,7 +86,7 @@ class Pane(pg.PlotWidget):
     def set_title(self, title: str) -> None:
         """The line above the picture."""
         self._title = title
-        self.getPlotItem().setTitle(title, color=self._colour, size="9pt")
+        self._heading.setText(title, color=self._colour, size="9pt")
 
     def set_labels(self, down: str, right: str) -> None:
         """What the two axes are."""

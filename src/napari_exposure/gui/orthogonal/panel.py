@@ -245,7 +245,7 @@ class OrthogonalPanel(QWidget):
 
     # --- showing ---
 
-    def _show(self) -> None:
+    def _show(self, event=None) -> None:
         """Bring panes and cross-hair up to date."""
         layer, dims = self.layer, self._viewer.dims
         self._axes = None if layer is None else Axes.of(layer, dims)
