@@ -2,6 +2,7 @@
 
 python examples/adaptive_3d.py                 opens napari
 python examples/adaptive_3d.py --save FOLDER   saves the pictures there, prints the figure of merit, and ends
+python examples/adaptive_3d.py --quick         of every other row and column, where 3D is slow
 
 The comparison is that of scikit-image's example of 3D adaptive equalization, with tiles of a physical size.  The
 nuclei come with the extra `samples`; the last figure needs scikit-image, and is left out without it.
@@ -12,7 +13,9 @@ import importlib.util
 import numpy as np
 import pyqtgraph as pg
 from napari.layers import Image
-from showing import Show, folder_to_save, wait_for
+from napari.utils import Colormap
+from napari.utils.theme import get_theme
+from showing import Show, ask, wait_for
 
 import napari_exposure as nx
 from napari_exposure.samples import nuclei
@@ -22,6 +25,11 @@ DECAY = 3
 # tiles of a fifth of the extent along y and x, and half of that along z
 TILES = (2, 5, 5)
 CLIP_LIMIT = 0.9
+# of the window
+LARGE, SMALL = (1300, 850), (900, 600)
+ANGLES = (10, 35, 40)
+# how fast what is bright becomes opaque
+POWER, OPACITY = 6, 0.25
 
 
 def decay_along_x(columns: int) -> np.ndarray:
@@ -38,6 +46,13 @@ def degraded(layer: Image) -> Image:
 def placement(layer: Image) -> dict:
     """Where a layer lies, for another one."""
     return {name: getattr(layer, name) for name in ("scale", "units", "axis_labels", "colormap")}
+
+
+def glass() -> Colormap:
+    """Blue as glass, and clear where it is dark: one looks through to the nuclei, whatever lies between."""
+    level = np.linspace(0, 1, 256)[:, None]
+    colours = (1 - level**POWER) * (0.2, 0.45, 1, 0) + level**POWER * (1, 1, 1, OPACITY)
+    return Colormap(colours, name="glass")
 
 
 def likeness(one: Image, other: Image) -> float:
@@ -57,12 +72,16 @@ def merit(pair: list[Image], globally: list[Image], ours: list[Image], kernel) -
 
 
 def main() -> None:
-    show = Show("napari-exposure: 3D adaptive equalization", folder_to_save(__doc__), (1500, 950))
+    options = ask(__doc__, quick="of every other row and column, in a small window")
+    show = Show("napari-exposure: 3D adaptive equalization", options.save, SMALL if options.quick else LARGE)
     viewer, window = show.viewer, show.viewer.window
 
     # clipped at percentiles 5 and 95, from 0 to 1
-    ((volume, options, _),) = nuclei()
-    original = nx.clip_percentiles(Image(volume, **options, colormap="gray"), 5, 95, output="float32")
+    ((volume, placed, _),) = nuclei()
+    if options.quick:
+        volume = volume[:, ::2, ::2]
+        placed["scale"] = np.multiply(placed["scale"], (1, 2, 2))
+    original = nx.clip_percentiles(Image(volume, **placed), 5, 95, output="float32")
     original.name = "original"
     pair = [original, degraded(original)]
     kernel = [n // tiles for n, tiles in zip(volume.shape, TILES, strict=True)]
@@ -82,13 +101,13 @@ def main() -> None:
     widget.kernel_size.value = tuple(kernel_size)
     widget.clip_limit.value = CLIP_LIMIT
     widget.looks.tiles.value = True
-    viewer.dims.ndisplay = 3
-    viewer.scene.camera.angles = (10, 30, 50)
-    viewer.reset_view()
     wait_for(lambda: len(viewer.layers) == 2)
+    show.all()
     show.picture("adaptive_tiles.png")
+    viewer.dims.ndisplay = 3
+    show.all(ANGLES)
+    show.picture("adaptive_tiles_3d.png")
     viewer.dims.ndisplay = 2
-    show.picture("adaptive_tiles_2d.png")
     widget.looks.tiles.value = False
     dock.hide()
 
@@ -98,14 +117,13 @@ def main() -> None:
     rows = zip(("original", "degraded"), pair, globally, adaptive, strict=True)
     for name, before, by_all, by_tile in rows:
         for layer, what in ((before, ""), (by_all, ", global"), (by_tile, ", adaptive")):
-            layer.name, layer.rendering = name + what, "mip"
+            layer.name, layer.rendering, layer.colormap = name + what, "translucent", glass()
             viewer.add_layer(layer)
             layer.name_overlay.visible = True
     viewer.dims.ndisplay = 3
     viewer.canvas.grid.shape, viewer.canvas.grid.stride = (2, 3), 1
     viewer.canvas.grid.enabled = True
-    viewer.reset_view()
-    viewer.scene.camera.angles = (0, 30, 60)
+    show.all(ANGLES)
     show.picture("adaptive_comparison.png")
 
     # how the intensity decays, and what of it is left
@@ -118,9 +136,11 @@ def main() -> None:
         curves[name] = after.data.mean((0, 1)) / before.data.mean((0, 1))
     for (name, curve), colour in zip(curves.items(), ("#56b4e9", "#e69f00", "#dc143c"), strict=True):
         plot.plot(x, curve, name=name, pen=pg.mkPen(colour, width=2))
-    plot.setYRange(0, 1.1)
+    plot.setYRange(0, 2.2)
+    plot.setMinimumHeight(220)
+    plot.setBackground(get_theme(viewer.theme).background.as_hex())
     window.add_dock_widget(plot, name="Decay along x", area="bottom")
-    plot.setMinimumHeight(240)
+    show.all(ANGLES)
     show.picture("adaptive_decay.png")
     show.end()
 

@@ -8,7 +8,7 @@ extra `samples`.
 """
 
 import numpy as np
-from showing import Show, folder_to_save, wait_for
+from showing import Show, ask, wait_for
 
 import napari_exposure as nx
 from napari_exposure.samples import nuclei
@@ -18,7 +18,7 @@ MICROSCOPE = np.array((0.29, 0.065, 0.065))
 
 
 def main() -> None:
-    show = Show("napari-exposure: explore cells", folder_to_save(__doc__))
+    show = Show("napari-exposure: explore cells", ask(__doc__).save)
     viewer, window = show.viewer, show.viewer.window
 
     # voxel size
@@ -34,7 +34,7 @@ def main() -> None:
     dock, planes = window.add_plugin_dock_widget("napari-exposure", "Orthogonal planes")
     wait_for(lambda: planes.voxel)
     planes.go_to({0: 32, 1: 84, 2: 52})
-    viewer.reset_view()
+    show.all()
     show.picture("cells_planes.png", lambda: not planes.running)
     # and where they lie in the volume
     viewer.dims.ndisplay = 3
@@ -46,10 +46,10 @@ def main() -> None:
     def show_montage(layer, name):
         """Every other plane; taken away again, as it lies over the cells."""
         montage = viewer.add_layer(nx.montage(layer, step=2, columns=6))
-        viewer.reset_view()
+        show.all()
         show.picture(name)
         viewer.layers.remove(montage)
-        viewer.reset_view()
+        show.all()
 
     show_montage(cells, "cells_montage.png")
 
@@ -61,7 +61,7 @@ def main() -> None:
 
     viewer.layers.selection.active = cells
     wait_for(counted)
-    viewer.reset_view()
+    show.all()
     results = {
         "original": cells,
         "gamma 0.5": nx.adjust_gamma(cells, 0.5),

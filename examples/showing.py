@@ -8,14 +8,16 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 
-def folder_to_save(description: str) -> Path | None:
-    """The folder of `--save`, made where it is not there; None to look at it oneself."""
+def ask(description: str, **flags: str) -> argparse.Namespace:
+    """What the command line says: `save`, a folder that is there then, or None to look at it oneself; and flags."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save", metavar="FOLDER", type=Path, help="save the pictures there, and end")
-    folder = parser.parse_args().save
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    for flag, words in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=words)
+    options = parser.parse_args()
+    if options.save is not None:
+        options.save.mkdir(parents=True, exist_ok=True)
+    return options
 
 
 def wait_for(condition, seconds: float = 60) -> None:
@@ -35,6 +37,14 @@ class Show:
         self.viewer = napari.Viewer(title=title)
         self.viewer.window.resize(*size)
         self._folder = folder
+
+    def all(self, angles: tuple[float, float, float] | None = None) -> None:
+        """Fit everything into the canvas, in 3D seen from `angles`."""
+        # docks that came take their room first
+        QApplication.processEvents()
+        self.viewer.reset_view()
+        if angles is not None:
+            self.viewer.scene.camera.angles = angles
 
     def picture(self, name: str, settled=lambda: True) -> None:
         """Save the window as it is when all is drawn."""
