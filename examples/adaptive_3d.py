@@ -129,7 +129,7 @@ def main() -> None:
     # how the intensity decays, and what of it is left
     plot = pg.PlotWidget(enableMenu=False)
     plot.addLegend(offset=(-10, 10))
-    plot.setLabels(bottom="x (µm)", left="mean intensity, degraded : original")
+    plot.setLabels(bottom="x (µm)", left="mean, degraded : original")
     x = np.arange(volume.shape[-1]) * original.scale[-1]
     curves = {"decay": decay_along_x(len(x))}
     for name, (before, after) in {"global": globally, "adaptive": adaptive}.items():

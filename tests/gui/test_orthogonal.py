@@ -177,6 +177,14 @@ def test_rolled_axes_and_3d(qtbot, viewer, open_widget, volume):
     settled(qtbot, panel)
     # the plane of the cross-hair is seen
     assert viewer.dims.current_step[0] == 7
+    # a plane that is chosen at once is not taken back
+    viewer.dims.ndisplay = 3
+    settled(qtbot, panel, lambda: len(drawn(viewer).data) == 24)
+    viewer.dims.ndisplay = 2
+    viewer.dims.set_current_step(0, 3)
+    settled(qtbot, panel)
+    assert viewer.dims.current_step[0] == panel.voxel[0] == 3
+    panel.go_to({0: 7})
     viewer.dims.order = (1, 0, 2)
     settled(qtbot, panel, lambda: pictures(panel)[0].shape == volume.shape[1:])
     assert viewer.dims.current_step[1] == 10

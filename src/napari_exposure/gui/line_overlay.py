@@ -67,9 +67,10 @@ class LineOverlay(QObject):
         self.layer: Vectors | None = None
         self._image = None
         self._connections = Connections()
-        self._scale: np.ndarray | None = None
-        self._rescaling = QTimer(self, singleShot=True)
-        self._rescaling.timeout.connect(self._rescale)
+        # where the sliders stood before they had other steps: position, and number of the step
+        self._stood: tuple[tuple, tuple] = ((), ())
+        self._stepping = QTimer(self, singleShot=True)
+        self._stepping.timeout.connect(self._step_back)
 
     def _turn(self, image) -> bool:
         """Turn to an image, and say whether it is another one."""
@@ -92,7 +93,7 @@ class LineOverlay(QObject):
     def remove(self) -> None:
         """Take the layer away."""
         self._connections.drop()
-        self._rescaling.stop()
+        self._stepping.stop()
         layer, self.layer, self._image = self.layer, None, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
@@ -140,9 +141,11 @@ class LineOverlay(QObject):
             if self.layer.units != image.units:
                 self.layer.units = image.units
             if not np.array_equal(self.layer.scale, scale):
-                self._scale = scale
-                self._rescaling.start(0)
-                return
+                if not self._stepping.isActive():
+                    dims = self._viewer.dims
+                    self._stood = dims.point, dims.current_step
+                    self._stepping.start(0)
+                self.layer.scale = scale
         if self.layer is None:
             layers = self._viewer.layers
             selected, active = set(layers.selection), layers.selection.active
@@ -167,16 +170,16 @@ class LineOverlay(QObject):
                 self.layer.edge_color = colours
             self._thicken()
 
-    def _rescale(self) -> None:
-        """Give the layer another scale, and draw.
+    def _step_back(self) -> None:
+        """Show the planes again that were in view.
 
-        Sliders take steps of the smallest scale, and keep the number of their step when it changes, but only at the
-        end of the event that it changes in: not before that can the plane in view be set again.
+        Sliders take steps of the smallest scale of all layers.  When that changes they keep the number of their step,
+        or the greatest there is, but only at the end of the event that it changed in.
         """
-        point = self._viewer.dims.point
-        self.layer.scale = self._scale
-        self._viewer.dims.point = point
-        self._draw()
+        dims, (point, steps) = self._viewer.dims, self._stood
+        kept = tuple(min(step, count - 1) for step, count in zip(steps, dims.nsteps, strict=False))
+        if tuple(dims.current_step) == kept:
+            dims.point = point
 
     def _thicken(self, event=None) -> None:
         """Lines of the same number of pixels at every zoom."""
