@@ -30,12 +30,13 @@ def test_every_command_can_be_imported(manifest):
 def test_each_widget_has_its_menu_entries(manifest):
     menus = manifest.contributions.menus
     titles = {command.id: command.title for command in manifest.contributions.commands}
-    assert [widget.display_name for widget in manifest.contributions.widgets] == TITLES
+    assert [widget.display_name for widget in manifest.contributions.widgets] == [*TITLES, "Orthogonal planes"]
     assert [titles[item.command] for item in menus["napari_exposure_filter"]] == TITLES
     (submenu,) = manifest.contributions.submenus
     assert submenu.label == "Exposure"
     assert [item.submenu for item in menus["napari/layers/filter"]] == [submenu.id]
-    assert [titles[item.command] for item in menus["napari/layers/visualize"]] == ["Histogram & CDF"]
+    looks = ["Histogram & CDF", "Orthogonal planes", "Montage of planes..."]
+    assert [titles[item.command] for item in menus["napari/layers/visualize"]] == looks
 
 
 def test_the_manifest_at_the_top_is_the_one_in_the_package():

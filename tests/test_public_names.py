@@ -31,6 +31,7 @@ PUBLIC = {
     "equalize_adapthist",
     "equalize_hist",
     "histogram",
+    "montage",
     "percentile",
     "provenance",
     "read_tiff",

@@ -33,6 +33,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "histogram",
             "percentile",
         ],
+        "montage": ["montage"],
         "provenance": ["provenance"],
         "recipe": ["FittedRecipe", "Recipe"],
         "saving": ["save", "write_tiff"],

@@ -78,12 +78,7 @@ class Source:
         TypeError
             If it is not an Image layer.
         """
-        if not isinstance(layer, napari.layers.Image):
-            if isinstance(layer, napari.layers.Layer):
-                what = f"{layer.name!r} is a {type(layer).__name__} layer"
-            else:
-                what = f"Got {type(layer).__name__}, for arrays use napari_exposure.core"
-            raise TypeError(f"Exposure adjustments need an Image layer. {what}.")
+        check_image(layer)
         check_dtype(layer.dtype, f"layer {layer.name!r}")
         spacing, unit = voxel_size(layer)
         carried = {name: getattr(layer, name) for name in CARRIED}
@@ -298,6 +293,16 @@ class Origin:
 
 
 _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
+
+
+def check_image(layer) -> None:
+    """Raise what it is, if it is not an Image layer."""
+    if not isinstance(layer, napari.layers.Image):
+        if isinstance(layer, napari.layers.Layer):
+            what = f"{layer.name!r} is a {type(layer).__name__} layer"
+        else:
+            what = f"Got {type(layer).__name__}, for arrays use napari_exposure.core"
+        raise TypeError(f"An Image layer is needed. {what}.")
 
 
 def unwrapped(layer):

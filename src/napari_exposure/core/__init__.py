@@ -14,6 +14,7 @@ from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
+from napari_exposure.core.montage import montage
 from napari_exposure.core.transform import Transform
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "equalize_adapthist",
     "equalize_hist",
     "histogram",
+    "montage",
     "percentile",
 ]

@@ -12,10 +12,20 @@ def place_in(layer, position, dims) -> np.ndarray:
     position = np.asarray(position, float)
     more = dims.ndim - layer.ndim
     if dims.units is not None:
-        pairs = zip(dims.units[more:], layer.units, strict=True)
-        factors = [(1 * ours).to(its).magnitude if ours.is_compatible_with(its) else 1.0 for ours, its in pairs]
-        position = position[more:] * factors
+        position = position[more:] * _factors(layer, dims)
     return np.asarray(layer.world_to_data(position))
+
+
+def point_of(layer, place, dims) -> np.ndarray:
+    """Coordinates of a layer's data as a position in the viewer, along the layer's axes: the way back."""
+    position = np.asarray(layer.data_to_world(place), float)[-layer.ndim :]
+    return position if dims.units is None else position / _factors(layer, dims)
+
+
+def _factors(layer, dims) -> np.ndarray:
+    """The units of the viewer in those of a layer."""
+    pairs = zip(dims.units[dims.ndim - layer.ndim :], layer.units, strict=True)
+    return np.array([(1 * ours).to(its).magnitude if ours.is_compatible_with(its) else 1.0 for ours, its in pairs])
 
 
 def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:

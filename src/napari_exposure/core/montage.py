@@ -1,0 +1,221 @@
+"""Every n-th plane of a volume in rows and columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby, product
+
+import numpy as np
+
+from napari_exposure.core.blocks import Steps, drain, is_dask, read_part, stored_chunks, walk
+from napari_exposure.core.intensity import check_count, check_number
+
+__all__ = ["montage"]
+
+# a gap is this part of the longer edge of a plane
+THIN = 1 / 64
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Which planes are shown, and where.
+
+    Attributes
+    ----------
+    axis : int
+        Along which planes are taken, counted from the first.
+    planes : range
+        Their numbers.
+    columns : int
+    plane : (int, int)
+        Height and width of a plane in voxels.
+    gap : (int, int)
+        Between rows and between columns, in voxels.
+    lead : tuple of int
+        Sizes of the axes that are neither shown nor taken apart.
+    """
+
+    axis: int
+    planes: range
+    columns: int
+    plane: tuple[int, int]
+    gap: tuple[int, int]
+    lead: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], step=2, columns=6, axis=-3, gap=None) -> Arrangement:
+        """Arrange the planes of a volume of this shape, without its colour axis; see `montage`."""
+        ndim = len(shape)
+        if not 2 <= ndim <= 5:
+            raise ValueError(f"The volume must have 2 to 5 axes ([T, C,] [Z,] Y, X), got {ndim} with shape {shape}.")
+        if 0 in shape:
+            raise ValueError(f"The volume is empty: its shape is {shape}.")
+        if ndim == 2:
+            # one plane
+            shape = (1, *shape)
+        at = check_count(axis, "axis", low=-len(shape), high=len(shape) - 1) % len(shape)
+        if ndim == 2 and at > 0:
+            raise ValueError(f"A 2D image is a single plane; along axis {axis} it has none. Leave axis out.")
+        step = check_count(step, "step", low=1, high=2**31)
+        columns = check_count(columns, "columns", low=1, high=2**31)
+        planes = range(0, shape[at], step)
+        *lead, height, width = (n for number, n in enumerate(shape) if number != at)
+        if gap is None:
+            gap = max(1, round(THIN * max(height, width)))
+        gaps = tuple(gap) if np.iterable(gap) else (gap, gap)
+        if len(gaps) != 2:
+            raise ValueError(f"gap must be a number of voxels, or one for rows and one for columns, got {gap!r}.")
+        gaps = tuple(check_count(each, "gap", low=0, high=2**31) for each in gaps)
+        return cls(at, planes, min(columns, len(planes)), (height, width), gaps, tuple(lead))
+
+    @property
+    def rows(self) -> int:
+        return math.ceil(len(self.planes) / self.columns)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the montage in voxels."""
+        counts = self.rows, self.columns
+        return tuple(n * (size + gap) - gap for n, size, gap in zip(counts, self.plane, self.gap, strict=True))
+
+    def place(self, number: int) -> tuple[slice, slice]:
+        """Where the plane with this place in the sequence lies in the montage."""
+        cell = divmod(number, self.columns)
+        sizes = zip(cell, self.plane, self.gap, strict=True)
+        return tuple(slice(at * (size + gap), at * (size + gap) + size) for at, size, gap in sizes)
+
+    def runs(self, chunk: int = 1) -> Iterator[list[int]]:
+        """Places in the sequence, those together whose planes lie in one chunk."""
+        for _, run in groupby(range(len(self.planes)), key=lambda number: self.planes[number] // chunk):
+            yield list(run)
+
+
+def check_fill(fill, dtype: np.dtype):
+    """What gaps hold, or an error if the dtype has no such value."""
+    value = check_number(fill, "fill")
+    if dtype.kind in "iu" and not (value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max):
+        raise ValueError(f"fill must be a value of {dtype}, got {fill!r}.")
+    return dtype.type(fill)
+
+
+def montage(volume, step=2, columns=6, axis=-3, *, gap=None, fill=0, rgb=False):
+    """Show every n-th plane of a volume in rows and columns.
+
+    Parameters
+    ----------
+    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), and a colour axis where `rgb`
+        Of any dtype.  Never written.
+    step : int
+        Every `step`-th plane is shown, beginning with the first.
+    columns : int
+        Planes beside each other; never more than there are.
+    axis : int
+        Along which planes are taken, without counting the colour axis.  A plane has the last two of the other
+        axes: with the default, z of (z, y, x), planes are (y, x); with -2 they are (z, x).
+    gap : int or (int, int), optional
+        Voxels between planes, or between rows and between columns.  Default: a thin one, 1/64 of the longer edge.
+    fill : float
+        Value of the gaps, and of cells that have no plane.
+    rgb : bool
+        The last axis holds RGB or RGBA, and is kept.
+
+    Returns
+    -------
+    numpy.ndarray, or dask.array.Array for a dask array
+        Of the volume's dtype; its shape is that of the axes that were neither taken nor shown, then
+        height and width of the montage.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not a number.
+    ValueError
+        If a parameter is out of bounds, `fill` is no value of the dtype, or the volume has another number of axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import montage
+    >>> volume = np.repeat([1, 2, 3, 4, 5], 2).reshape(5, 1, 2)
+    >>> montage(volume, step=2, columns=2, gap=1)
+    array([[1, 1, 0, 3, 3],
+           [0, 0, 0, 0, 0],
+           [5, 5, 0, 0, 0]])
+    """
+    return drain(montage_steps(volume, step, columns, axis, gap=gap, fill=fill, rgb=rgb))
+
+
+def montage_steps(volume, step=2, columns=6, axis=-3, *, gap=None, fill=0, rgb=False) -> Steps:
+    """`montage` as a generator that yields `Step` and returns the array; bad parameters raise at the call."""
+    if not (hasattr(volume, "shape") and hasattr(volume, "dtype")):
+        volume = np.asarray(volume)
+    shape = tuple(volume.shape)
+    if rgb:
+        if len(shape) < 3 or shape[-1] not in (3, 4):
+            raise ValueError(f"rgb=True needs a last axis of 3 or 4 channels, got shape {shape}.")
+        shape = shape[:-1]
+    if is_dask(volume):
+        from napari_exposure.core import lazy
+
+        lazy.known(volume)
+    arranged = Arrangement.of(shape, step, columns, axis, gap)
+    fill = check_fill(fill, np.dtype(volume.dtype))
+    return _steps(volume, arranged, fill, tuple(volume.shape[-1:]) if rgb else ())
+
+
+def _steps(volume, arranged: Arrangement, fill, colours) -> Steps:
+    if is_dask(volume):
+        return _lazy(volume, arranged, fill, len(colours))
+    # of a single plane the axis that planes are taken along is not there
+    single = len(volume.shape) - len(colours) == 2
+    out = np.full((*arranged.lead, *arranged.shape, *colours), fill, np.dtype(volume.dtype).newbyteorder("="))
+    chunks = stored_chunks(volume)
+    runs = arranged.runs(1 if chunks is None or single else chunks[arranged.axis])
+    everything = (slice(None),) * (2 + len(colours))
+
+    def work(block):
+        lead, run = block
+        first, last = arranged.planes[run[0]], arranged.planes[run[-1]]
+        index = [*lead, *everything]
+        if single:
+            found = read_part(volume, tuple(index))[None]
+        else:
+            index.insert(arranged.axis, slice(first, last + 1, arranged.planes.step))
+            found = np.moveaxis(read_part(volume, tuple(index)), max(0, arranged.axis - len(lead)), 0)
+        for number, plane in zip(run, found, strict=True):
+            out[(*lead, *arranged.place(number))] = plane
+
+    yield from walk(product(np.ndindex(*arranged.lead), runs), work, lambda _: None, "montage")
+    return out
+
+
+def _lazy(volume, arranged: Arrangement, fill, colours: int):
+    """The montage as a dask array, of which each plane is a chunk or several; nothing is computed."""
+    import dask.array as da
+
+    volume = volume.astype(np.dtype(volume.dtype).newbyteorder("="))
+    if volume.ndim - colours == 2:
+        volume = volume[None]
+    before = (slice(None),) * arranged.axis
+
+    def cell(number):
+        if number >= len(arranged.planes):
+            return da.full_like(cell(0), fill)
+        plane = volume[(*before, arranged.planes[number])]
+        widths, chunks = [(0, 0)] * plane.ndim, list(plane.chunks)
+        for axis, gap in enumerate(arranged.gap, plane.ndim - colours - 2):
+            widths[axis] = 0, gap
+            # the gap in the last chunk, not in one of its own
+            *most, last = chunks[axis]
+            chunks[axis] = *most, last + gap
+        return da.pad(plane, widths, constant_values=fill).rechunk(tuple(chunks))
+
+    height, width = -2 - colours, -1 - colours
+    rows = [
+        da.concatenate([cell(row * arranged.columns + column) for column in range(arranged.columns)], axis=width)
+        for row in range(arranged.rows)
+    ]
+    inside = tuple(slice(0, n) for n in arranged.shape) + (slice(None),) * colours
+    return da.concatenate(rows, axis=height)[(Ellipsis, *inside)]

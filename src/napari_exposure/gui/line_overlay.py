@@ -1,0 +1,190 @@
+"""Thin lines over an image in the viewer, of the same width at every zoom."""
+
+from __future__ import annotations
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+from napari.layers import Vectors
+from qtpy.QtCore import QObject, QTimer
+
+from napari_exposure.gui.connections import Connections
+
+# pixels of the canvas
+THICKNESS = 2.0
+CRIMSON = (0.863, 0.078, 0.235)
+# of the lines that matter less
+FAINT = 0.55
+
+
+def box_lines(low, high) -> np.ndarray:
+    """The edges of a box: from start to end, shape (lines, 2, axes)."""
+    corners = np.stack([low, high])
+    axes = range(len(low))
+    lines = []
+    for along in axes:
+        for ends in itertools.product((0, 1), repeat=len(low) - 1):
+            start = [*ends[:along], 0, *ends[along:]]
+            stop = [*ends[:along], 1, *ends[along:]]
+            lines.append([[corners[at, axis] for axis, at in enumerate(end)] for end in (start, stop)])
+    return np.array(lines, float).reshape(-1, 2, len(low))
+
+
+def border_lines(edges: list[np.ndarray]) -> np.ndarray:
+    """The borders of a grid in the plane, from those along its two axes, shape (lines, 2, 2)."""
+    lines = []
+    for along, across in ((0, 1), (1, 0)):
+        ends = np.empty((len(edges[across]), 2, 2))
+        ends[:, :, across] = edges[across][:, None]
+        ends[:, :, along] = edges[along][[0, -1]]
+        lines.append(ends)
+    return np.concatenate(lines)
+
+
+class LineOverlay(QObject):
+    """Owns a layer of crimson lines that belong to an image.
+
+    The layer lies in world coordinates, so that lines are equally thick along all axes, and right on images that
+    are scaled, rotated or moved.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    gone : callable
+        Called when somebody else removed the layer: it is not wanted.
+    parent : QObject
+        Owns this object.
+    """
+
+    # ends the name of the layer
+    what: str
+
+    def __init__(self, viewer, gone: Callable, parent: QObject):
+        super().__init__(parent)
+        self._viewer, self._gone = viewer, gone
+        self.layer: Vectors | None = None
+        self._image = None
+        self._connections = Connections()
+        # where the sliders stood before they had other steps: position, and number of the step
+        self._stood: tuple[tuple, tuple] = ((), ())
+        self._stepping = QTimer(self, singleShot=True)
+        self._stepping.timeout.connect(self._step_back)
+
+    def _turn(self, image) -> bool:
+        """Turn to an image, and say whether it is another one."""
+        if image == self._image and (self.layer is None or self.layer.ndim == image.ndim):
+            return False
+        self.remove()
+        self._image = image
+        viewer, add, events = self._viewer, self._connections.add, image.events
+        add(self._draw, viewer.dims.events.point, viewer.dims.events.order, viewer.dims.events.ndisplay)
+        add(self._draw, events.scale, events.translate, events.rotate, events.shear, events.affine)
+        add(self._draw, events.units)
+        add(self._thicken, viewer.scene.camera.events.zoom)
+        add(self._on_removed, viewer.layers.events.removed)
+        return True
+
+    def is_of(self, layer) -> bool:
+        """Whether the lines are those of `layer`."""
+        return self._image is not None and self._image == layer
+
+    def remove(self) -> None:
+        """Take the layer away."""
+        self._connections.drop()
+        self._stepping.stop()
+        layer, self.layer, self._image = self.layer, None, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def _on_removed(self, event) -> None:
+        if event.value == self.layer:
+            self.remove()
+            self._gone()
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        shape = self._image.data.shape
+        return tuple(shape[:-1] if self._image.rgb else shape)
+
+    @property
+    def _displayed(self) -> list[int]:
+        """The axes of the image that are seen: its last axes are the last of the viewer."""
+        more = self._viewer.dims.ndim - self._image.ndim
+        return [axis - more for axis in self._viewer.dims.displayed if axis >= more]
+
+    @abstractmethod
+    def _draw(self, event=None) -> None:
+        """Put the lines where they belong."""
+
+    def _put(self, lines: np.ndarray, here: np.ndarray, alphas: list[float]) -> None:
+        """Draw lines given in voxels, in the plane through `here`."""
+        image, displayed = self._image, self._displayed
+        ndim = image.ndim
+        corner = np.asarray(image.data_to_world(np.zeros(ndim)))[-ndim:]
+        steps = np.stack([np.asarray(image.data_to_world(unit))[-ndim:] - corner for unit in np.eye(ndim)])
+        world = lines @ steps + corner
+        hidden = [axis for axis in range(ndim) if axis not in displayed]
+        # also where the image is rotated against the plane: all in the plane
+        world[..., hidden] = (here @ steps + corner)[hidden]
+        # where axes are hidden, planes must lie as in the image; where they are seen, lines are of one thickness
+        scale = np.abs(np.asarray(image.scale, float))
+        scale[displayed] = scale[displayed].min()
+        ends = world / scale
+        vectors = np.stack([ends[:, 0], ends[:, 1] - ends[:, 0]], axis=1)
+        if len(displayed) == 3:
+            # a hair off its axis: napari draws a line along an axis as one flat band, which has no width from the side
+            vectors[:, 1] += 1e-5 * np.abs(vectors[:, 1]).max()
+        colours = np.array([(*CRIMSON, alpha) for alpha in alphas])
+        if self.layer is not None:
+            if self.layer.units != image.units:
+                self.layer.units = image.units
+            if not np.array_equal(self.layer.scale, scale):
+                if not self._stepping.isActive():
+                    dims = self._viewer.dims
+                    self._stood = dims.point, dims.current_step
+                    self._stepping.start(0)
+                self.layer.scale = scale
+        if self.layer is None:
+            layers = self._viewer.layers
+            selected, active = set(layers.selection), layers.selection.active
+            self.layer = Vectors(
+                vectors,
+                name=f"{image.name} - {self.what}",
+                scale=scale,
+                units=image.units,
+                axis_labels=image.axis_labels,
+                vector_style="line",
+                edge_color=colours,
+                opacity=1,
+                blending="translucent_no_depth",
+            )
+            self._thicken()
+            layers.append(self.layer)
+            layers.selection = selected
+            layers.selection.active = active
+        else:
+            self.layer.data = vectors
+            if not np.array_equal(self.layer.edge_color, colours.astype(np.float32)):
+                self.layer.edge_color = colours
+            self._thicken()
+
+    def _step_back(self) -> None:
+        """Show the planes again that were in view.
+
+        Sliders take steps of the smallest scale of all layers.  When that changes they keep the number of their step,
+        or the greatest there is, but only at the end of the event that it changed in.
+        """
+        dims, (point, steps) = self._viewer.dims, self._stood
+        kept = tuple(min(step, count - 1) for step, count in zip(steps, dims.nsteps, strict=False))
+        if tuple(dims.current_step) == kept:
+            dims.point = point
+
+    def _thicken(self, event=None) -> None:
+        """Lines of the same number of pixels at every zoom."""
+        if self.layer is not None and self.layer.ndim == self._image.ndim and len(self._displayed) >= 2:
+            scale = float(np.min(np.asarray(self.layer.scale)[self._displayed]))
+            width = THICKNESS / (self._viewer.scene.camera.zoom * scale)
+            if width != self.layer.edge_width:
+                self.layer.edge_width = width

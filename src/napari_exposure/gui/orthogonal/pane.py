@@ -1,0 +1,148 @@
+"""One plane with its cross-hair; says by a signal where the mouse wants it, changes nothing itself."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QSize, Qt, Signal
+
+CRIMSON = "#dc143c"
+
+
+class _Box(pg.ViewBox):
+    """The left button moves the cross-hair, the others and the wheel move and zoom the picture."""
+
+    pointed = Signal(object)
+
+    def mouseClickEvent(self, event):
+        if event.button() == Qt.MouseButton.LeftButton:
+            event.accept()
+            if event.double():
+                self.autoRange(padding=0.02)
+            else:
+                self.pointed.emit(self.mapSceneToView(event.scenePos()))
+
+    def mouseDragEvent(self, event, axis=None):
+        if event.button() == Qt.MouseButton.LeftButton:
+            event.accept()
+            self.pointed.emit(self.mapSceneToView(event.scenePos()))
+        else:
+            super().mouseDragEvent(event, axis)
+
+
+class Pane(pg.GraphicsLayoutWidget):
+    """A picture in physical units, and two lines that can be dragged."""
+
+    # down and right in the unit of the picture; None along the one that stays
+    moved = Signal(object, object)
+
+    def __init__(self):
+        super().__init__()
+        self.setMinimumSize(160, 120)
+        layout = self.ci
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(0)
+        self._heading = pg.LabelItem()
+        self._axes = [pg.AxisItem("left"), pg.AxisItem("bottom")]
+        self._box = _Box(enableMenu=False, invertY=True, lockAspect=True)
+        layout.addItem(self._heading, 0, 1)
+        layout.addItem(self._axes[0], 1, 0)
+        layout.addItem(self._box, 1, 1)
+        layout.addItem(self._axes[1], 2, 1)
+        layout.layout.setRowStretchFactor(1, 1)
+        layout.layout.setColumnStretchFactor(1, 1)
+        for axis in self._axes:
+            axis.enableAutoSIPrefix(False)
+            axis.linkToView(self._box)
+        self.image = pg.ImageItem(axisOrder="row-major")
+        self.lines = [pg.InfiniteLine(angle=angle, movable=True) for angle in (0, 90)]
+        for line in self.lines:
+            line.setPen(pg.mkPen(CRIMSON, width=1.5))
+            line.setHoverPen(pg.mkPen(CRIMSON, width=4))
+            line.sigDragged.connect(self._drag)
+        for item in (self.image, *self.lines):
+            self._box.addItem(item, ignoreBounds=item is not self.image)
+        self._box.pointed.connect(lambda at: self.moved.emit(at.y(), at.x()))
+        self._extent: tuple | None = None
+        self._colour = "#ffffff"
+        self._title = ""
+        self.show_image(None)
+
+    def sizeHint(self):
+        """Narrow enough for a dock."""
+        return QSize(320, 240)
+
+    def set_colours(self, background: str, text: str) -> None:
+        """Follow a theme."""
+        self.setBackground(background)
+        self._colour = text
+        for axis in self._axes:
+            axis.setPen(pg.mkPen(text, width=1))
+            axis.setTextPen(text)
+        self.set_title(self._title)
+
+    def set_title(self, title: str) -> None:
+        """The line above the picture."""
+        self._title = title
+        self._heading.setText(title, color=self._colour, size="9pt")
+
+    def set_labels(self, down: str, right: str) -> None:
+        """What the two axes are."""
+        for axis, label in zip(self._axes, (down, right), strict=True):
+            axis.setLabel(label)
+
+    def show_image(self, values: np.ndarray | None, sizes: tuple[float, float] = (1, 1), shape=(1, 1)) -> None:
+        """Show a picture, or none.
+
+        Parameters
+        ----------
+        values : numpy.ndarray, optional
+        sizes : (float, float)
+            Of a voxel, down and right.
+        shape : (int, int)
+            Voxels of these sizes; of a coarser level there are fewer values.
+        """
+        for item in (self.image, *self.lines):
+            item.setVisible(values is not None)
+        if values is None:
+            self._extent = None
+            return
+        self.image.setImage(values, autoLevels=False)
+        height, width = (n * size for n, size in zip(shape, sizes, strict=True))
+        # a voxel is centred on its position
+        extent = (-0.5 * sizes[1], -0.5 * sizes[0], width, height)
+        self.image.setRect(*extent)
+        if extent != self._extent:
+            self._extent = extent
+            self._box.autoRange(padding=0.02)
+
+    def set_look(self, levels, table: np.ndarray | None) -> None:
+        """Contrast limits, and colours from black to white; no colours for RGB."""
+        self.image.setLookupTable(table, update=False)
+        self.image.setLevels(levels)
+
+    def place(self, down: float, right: float) -> None:
+        """Put the cross-hair at a point."""
+        with self._quiet():
+            for line, value in zip(self.lines, (down, right), strict=True):
+                line.setValue(value)
+
+    @contextmanager
+    def _quiet(self):
+        for line in self.lines:
+            line.blockSignals(True)
+        try:
+            yield
+        finally:
+            for line in self.lines:
+                line.blockSignals(False)
+
+    def _drag(self, line) -> None:
+        down = line is self.lines[0]
+        self.moved.emit(line.value() if down else None, None if down else line.value())
+
+    def point_of(self, down: float, right: float):
+        """Where in this widget a point of the picture lies; for tests and pictures."""
+        return self.mapFromScene(self._box.mapViewToScene(pg.Point(right, down)))
