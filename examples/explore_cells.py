@@ -38,7 +38,7 @@ def main() -> None:
     show.picture("cells_planes.png", lambda: not planes.running)
     # and where they lie in the volume
     viewer.dims.ndisplay = 3
-    viewer.scene.camera.angles = (12, 30, 55)
+    show.all((12, 30, 55))
     show.picture("cells_planes_3d.png", lambda: not planes.running)
     viewer.dims.ndisplay = 2
     dock.hide()

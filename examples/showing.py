@@ -44,7 +44,10 @@ class Show:
         QApplication.processEvents()
         self.viewer.reset_view()
         if angles is not None:
-            self.viewer.scene.camera.angles = angles
+            camera = self.viewer.scene.camera
+            camera.angles = angles
+            # corners that turn outwards
+            camera.zoom *= 0.87
 
     def picture(self, name: str, settled=lambda: True) -> None:
         """Save the window as it is when all is drawn."""
