@@ -1,7 +1,7 @@
 """Adaptive equalization in 3D evens out what global equalization cannot: nuclei, and the same ones dimmed along x.
 
 python examples/adaptive_3d.py                 opens napari
-python examples/adaptive_3d.py --save FOLDER   saves the pictures there, prints the figure of merit, and ends
+python examples/adaptive_3d.py --pictures FOLDER   saves the pictures there, prints the figure of merit, and ends
 python examples/adaptive_3d.py --quick         of every other row and column, where 3D is slow
 
 The comparison is that of scikit-image's example of 3D adaptive equalization, with tiles of a physical size.  The
@@ -37,17 +37,6 @@ def decay_along_x(columns: int) -> np.ndarray:
     return np.exp(-DECAY * np.linspace(0, 1, columns))
 
 
-def degraded(layer: Image) -> Image:
-    """A layer whose intensity decays exponentially along x."""
-    data = (layer.data * decay_along_x(layer.data.shape[-1])).astype(layer.data.dtype)
-    return Image(data, name="degraded", **placement(layer), contrast_limits=layer.contrast_limits)
-
-
-def placement(layer: Image) -> dict:
-    """Where a layer lies, for another one."""
-    return {name: getattr(layer, name) for name in ("scale", "units", "axis_labels", "colormap")}
-
-
 def glass() -> Colormap:
     """Blue as glass, and clear where it is dark: one looks through to the nuclei, whatever lies between."""
     level = np.linspace(0, 1, 256)[:, None]
@@ -73,7 +62,7 @@ def merit(pair: list[Image], globally: list[Image], ours: list[Image], kernel) -
 
 def main() -> None:
     options = ask(__doc__, quick="of every other row and column, in a small window")
-    show = Show("napari-exposure: 3D adaptive equalization", options.save, SMALL if options.quick else LARGE)
+    show = Show("napari-exposure: 3D adaptive equalization", options.pictures, SMALL if options.quick else LARGE)
     viewer, window = show.viewer, show.viewer.window
 
     # clipped at percentiles 5 and 95, from 0 to 1
@@ -83,7 +72,7 @@ def main() -> None:
         placed["scale"] = np.multiply(placed["scale"], (1, 2, 2))
     original = nx.clip_percentiles(Image(volume, **placed), 5, 95, output="float32")
     original.name = "original"
-    pair = [original, degraded(original)]
+    pair = [original, nx.degrade(original, DECAY, "x")]
     kernel = [n // tiles for n, tiles in zip(volume.shape, TILES, strict=True)]
     # in micrometres
     kernel_size = [float(n * size) for n, size in zip(kernel, original.scale, strict=True)]

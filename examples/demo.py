@@ -12,23 +12,12 @@ from pathlib import Path
 import napari
 from napari.layers import Layer
 from qtpy.QtCore import QTimer
+from showing import wait_for
 
 from napari_exposure.core.tiles import tile_grid
 from napari_exposure.gui.editors import times
 from napari_exposure.provenance import METADATA_KEY
 from napari_exposure.tiff import read_tiff
-
-
-def wait_for(condition, seconds: float = 120) -> None:
-    """Let napari work until something holds."""
-    from qtpy.QtWidgets import QApplication
-
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise SystemExit("The demo did not come to its end in time.")
-        QApplication.processEvents()
-        time.sleep(0.005)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Explores a 3D image of nuclei: voxel size, orthogonal planes, thirty planes at once, and its exposure adjusted.
 
 python examples/explore_cells.py                 opens napari
-python examples/explore_cells.py --save FOLDER   saves a picture of each step there, prints the figures, and ends
+python examples/explore_cells.py --pictures FOLDER   saves a picture of each step there, prints the figures, and ends
 
 The nuclei are those of scikit-image's cells3d (Allen Institute for Cell Science), 60 planes; they come with the
 extra `samples`.
@@ -18,7 +18,7 @@ MICROSCOPE = np.array((0.29, 0.065, 0.065))
 
 
 def main() -> None:
-    show = Show("napari-exposure: explore cells", ask(__doc__).save)
+    show = Show("napari-exposure: explore cells", ask(__doc__).pictures)
     viewer, window = show.viewer, show.viewer.window
 
     # voxel size

@@ -5,18 +5,19 @@ import time
 from pathlib import Path
 
 import napari
+from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 
 def ask(description: str, **flags: str) -> argparse.Namespace:
-    """What the command line says: `save`, a folder that is there then, or None to look at it oneself; and flags."""
+    """What the command line says: `pictures`, a folder that is there then, or None to look at it oneself; and flags."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save", metavar="FOLDER", type=Path, help="save the pictures there, and end")
+    parser.add_argument("--pictures", metavar="FOLDER", type=Path, help="save the pictures there, and end")
     for flag, words in flags.items():
         parser.add_argument(f"--{flag}", action="store_true", help=words)
     options = parser.parse_args()
-    if options.save is not None:
-        options.save.mkdir(parents=True, exist_ok=True)
+    if options.pictures is not None:
+        options.pictures.mkdir(parents=True, exist_ok=True)
     return options
 
 
@@ -54,7 +55,9 @@ class Show:
         drawn = time.monotonic() + 0.3
         wait_for(lambda: time.monotonic() > drawn and settled())
         if self._folder is not None:
-            self.viewer.window.screenshot(str(self._folder / name), canvas_only=False, flash=False)
+            shot = Image.fromarray(self.viewer.window.screenshot(canvas_only=False, flash=False))
+            # a third of the bytes
+            shot.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(self._folder / name, optimize=True)
             print(f"picture  {name}")
 
     def end(self) -> None:

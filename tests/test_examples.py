@@ -68,7 +68,7 @@ def pictures_of(folder):
 
 
 def test_exploring_cells(run, tmp_path, capsys):
-    run("explore_cells.py", "--save", tmp_path)
+    run("explore_cells.py", "--pictures", tmp_path)
     steps = ["clipped", "equalized", "equalized_montage", "gamma_05", "gamma_15", "montage", "original"]
     assert pictures_of(tmp_path) == sorted(f"cells_{name}.png" for name in [*steps, "planes", "planes_3d"])
     said = capsys.readouterr().out
@@ -79,7 +79,7 @@ def test_exploring_cells(run, tmp_path, capsys):
 
 
 def test_adaptive_equalization_undoes_a_decay(run, tmp_path, capsys):
-    run("adaptive_3d.py", "--quick", "--save", tmp_path)
+    run("adaptive_3d.py", "--quick", "--pictures", tmp_path)
     names = ["comparison", "decay", "tiles", "tiles_3d"]
     assert pictures_of(tmp_path) == sorted(f"adaptive_{name}.png" for name in names)
     found = re.findall(r"^  (.+?) +(0\.\d+)$", capsys.readouterr().out, re.M)
