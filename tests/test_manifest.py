@@ -6,7 +6,14 @@ import pytest
 from npe2 import PluginManifest
 from npe2.manifest.utils import import_python_name
 
-TITLES = ["Gamma", "Percentile clipping", "Histogram equalization", "Adaptive equalization", "Histogram & CDF"]
+TITLES = [
+    "Gamma",
+    "Percentile clipping",
+    "Histogram equalization",
+    "Histogram matching",
+    "Adaptive equalization",
+    "Histogram & CDF",
+]
 
 
 @pytest.fixture(scope="module")

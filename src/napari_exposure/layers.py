@@ -1,8 +1,9 @@
-"""The four verbs on napari layers: an Image in, a new Image out, not yet in a viewer."""
+"""The verbs on napari layers: an Image in, a new Image out, not yet in a viewer."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import napari.layers
 from napari.utils import progress
@@ -19,6 +20,7 @@ __all__ = [
     "equalize_adapthist",
     "equalize_hist",
     "histogram",
+    "match_histograms",
     "percentile",
 ]
 
@@ -314,6 +316,78 @@ def equalize_adapthist(
     )
 
 
+def match_histograms(
+    layer,
+    reference,
+    nbins=65536,
+    *,
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    level=0,
+):
+    """Give a layer the histogram of another one; `core.match_histograms` on layers.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        2D to 5D, RGB, or multiscale: the result has the same levels.  Not changed.
+    reference : napari.layers.Image, Histogram or array-like
+        A layer of any shape that has the histogram (of RGB that of the value channel), or the histogram itself.
+    nbins : int
+        Bins for floats and 32-bit integers; other integers use every grey level.
+    in_range : "data", "dtype", "contrast_limits", (low, high) or Percentiles
+        Intensities are clamped to this range before they are counted.
+    output : "dtype" or "float32"
+        Keep the data type, or float32, which needs no rounding.  Both have the intensities of the reference.
+    mask : napari.layers.Labels, optional
+        Of the layer's shape; only voxels with a label are counted.  All are mapped.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out of the histograms, that of a reference layer too.
+    per : "dataset", "volume" or "plane"
+        Which voxels of the layer share a histogram.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+
+    Returns
+    -------
+    napari.layers.Image
+        A new layer, not yet in a viewer; its record holds the histogram of the reference.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `adjust_gamma` does, and where an integer dtype cannot hold the intensities of the reference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> import napari_exposure as nx
+    >>> volume = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    >>> dim, bright = Image(volume, name="dim"), Image(3 * volume, name="bright")
+    >>> matched = nx.match_histograms(dim, bright)
+    >>> matched.name, matched.contrast_limits
+    ('dim - matched', [0.0, 69.0])
+    """
+    if not isinstance(reference, core.Histogram):
+        reference = histogram(reference, nbins, ignore_zeros=ignore_zeros)
+    return _run(
+        layer,
+        core.HistogramMatching,
+        in_range,
+        mask,
+        reference=reference,
+        nbins=nbins,
+        output=output,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        level=level,
+    )
+
+
 def _counted(volume, mask):
     """What the counting functions of core take of a layer; arrays pass as they are."""
     if not isinstance(volume, napari.layers.Layer):
@@ -336,6 +410,7 @@ def histogram(layer, nbins=256, *, range=None, mask=None, ignore_zeros=False):
     Returns
     -------
     Histogram
+        With the name of the layer.
 
     Raises
     ------
@@ -351,7 +426,8 @@ def histogram(layer, nbins=256, *, range=None, mask=None, ignore_zeros=False):
     2.0
     """
     array, options = _counted(layer, mask)
-    return core.histogram(array, nbins, range=range, ignore_zeros=ignore_zeros, **options)
+    found = core.histogram(array, nbins, range=range, ignore_zeros=ignore_zeros, **options)
+    return replace(found, name=layer.name) if isinstance(layer, napari.layers.Layer) else found
 
 
 def cumulative_distribution(layer, nbins=256, *, mask=None, ignore_zeros=False):

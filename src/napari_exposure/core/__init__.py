@@ -11,6 +11,7 @@ from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
 from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.match import HistogramMatching, match_histograms
 from napari_exposure.core.transform import Transform
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Gamma",
     "Histogram",
     "HistogramEqualization",
+    "HistogramMatching",
     "PercentileClip",
     "Percentiles",
     "Transform",
@@ -29,5 +31,6 @@ __all__ = [
     "equalize_adapthist",
     "equalize_hist",
     "histogram",
+    "match_histograms",
     "percentile",
 ]

@@ -18,6 +18,7 @@ from napari_exposure.core.blocks import (
     share,
 )
 from napari_exposure.core.counting import extent_steps, percentile_steps
+from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import (
     Percentiles,
     check_choice,
@@ -37,7 +38,10 @@ InRange = str | tuple[float, float] | Percentiles
 
 
 def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING, **options):
-    """A dataclass field with what a widget shows of it: label, tooltip, choices; min, max, step, slider."""
+    """A dataclass field with what a widget shows of it: label, tooltip, choices; min, max, step, slider.
+
+    One without a default has an example, in plain data.
+    """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
 
@@ -46,7 +50,7 @@ def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING,
 class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
-    Its four subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization` and
+    Its subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization`, `HistogramMatching` and
     `AdaptiveEqualization`.  ``fit`` reads a volume's statistics and gives a `Transform`;
     ``to_dict`` and `from_dict` turn it to and from plain data.
 
@@ -107,6 +111,8 @@ class Adjustment(ABC):
             value = getattr(self, field.name)
             if isinstance(value, Percentiles):
                 value = {"percentiles": [value.low, value.high]}
+            if isinstance(value, Histogram):
+                value = value.to_dict()
             plain[field.name] = list(value) if isinstance(value, tuple) else value
         return plain
 
@@ -137,11 +143,23 @@ class Adjustment(ABC):
             for key, value in values.items():
                 if isinstance(value, dict) and set(value) == {"percentiles"}:
                     values[key] = Percentiles(*value["percentiles"])
+                elif isinstance(value, dict):
+                    values[key] = Histogram.from_dict(value)
                 elif isinstance(value, list):
                     values[key] = tuple(value)
             return known[name](**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
+
+    @classmethod
+    def defaults(cls) -> dict:
+        """The parameters that have a default, and what it is."""
+        return {each.name: each.default for each in dataclasses.fields(cls) if each.default is not dataclasses.MISSING}
+
+    @classmethod
+    def examples(cls) -> dict:
+        """Plain data for the parameters that have no default, such as a volume decides."""
+        return {each.name: each.metadata["example"] for each in dataclasses.fields(cls) if "example" in each.metadata}
 
     def changed(self) -> dict:
         """The parameters that are not the default."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, adjust, check_counted, parameter
-from napari_exposure.core.blocks import Step, count, share
+from napari_exposure.core.blocks import Step, Steps, Volume, count, share
 from napari_exposure.core.counting import histogram_steps
 from napari_exposure.core.intensity import (
     check_choice,
@@ -70,18 +70,24 @@ class HistogramEqualization(Adjustment):
             if len(ordered) == 0 or len(starts) == 1:
                 return constant
             return StepsFit(lo, hi, *fixed, ordered[starts], starts / starts[-1])
-        found = yield from share(histogram_steps(volume, self.nbins, (lo, hi)), 0.4, 1)
-        check_counted(found.total, volume)
-        low, high = np.clip((found.minimum, found.maximum), lo, hi)
-        if not low < high:
+        found = yield from share(clamped_steps(volume, self.nbins, lo, hi), 0.4, 1)
+        if found is None:
             return constant
-        counts, centers = _clamped(found, low, high)
+        counts, centers = found
         if self.method == "rank":
             below = np.cumsum(counts) - counts
             heights = below / below[-1]
         else:
             heights = np.cumsum(counts) / counts.sum()
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
+
+
+def clamped_steps(volume: Volume, nbins: int, lo: float, hi: float) -> Steps:
+    """Counts and centres of the bins from `lo` to `hi`, what lies outside counted at the ends; None if constant."""
+    found = yield from histogram_steps(volume, nbins, (lo, hi))
+    check_counted(found.total, volume)
+    low, high = np.clip((found.minimum, found.maximum), lo, hi)
+    return _clamped(found, low, high) if low < high else None
 
 
 def _clamped(found, low, high):

@@ -38,7 +38,8 @@ class PointwiseFit(Fit):
         info = np.iinfo(self.dtype)
         first = min(max(math.floor(self.lo), info.min), info.max)
         last = min(max(math.ceil(self.hi), info.min), info.max)
-        results = self.bottom + self.span * self.curve(np.arange(first, last + 1, dtype=np.float64))
+        bottom, span = self.scale
+        results = bottom + span * self.curve(np.arange(first, last + 1, dtype=np.float64))
         if self.out_dtype.kind in "iu":
             # gamma of a range beyond the dtype would leave it
             limits = np.iinfo(self.out_dtype)
@@ -46,8 +47,13 @@ class PointwiseFit(Fit):
         object.__setattr__(self, "first", first)
         object.__setattr__(self, "table", results.astype(self.out_dtype))
 
+    @property
+    def scale(self) -> tuple[float, float]:
+        """What 0 of the curve becomes in the result, and how much 1 is above it."""
+        return self.bottom, self.span
+
     def curve(self, values: np.ndarray) -> np.ndarray:
-        """What intensities become, float64 in [0, 1]."""
+        """What intensities become, float64, in [0, 1] where `scale` does not say otherwise."""
         raise NotImplementedError
 
     def position(self, values: np.ndarray) -> np.ndarray:
@@ -65,7 +71,7 @@ class PointwiseFit(Fit):
         if self.table is not None:
             run(values.reshape(-1), self.first, self.table, out.reshape(-1))
         else:
-            run(values.reshape(-1), *self._kernel_parameters(), self.bottom, self.span, out.reshape(-1))
+            run(values.reshape(-1), *self._kernel_parameters(), *self.scale, out.reshape(-1))
 
     # the kernel for dtypes without a table, and what it takes between values and output range
     _kernel_name: ClassVar[str]
@@ -99,12 +105,22 @@ class KnotsFit(PointwiseFit):
     knots: np.ndarray
 
     def curve(self, values):
+        if self.hi - self.lo == len(self.knots) - 1:
+            # a unit apart: at whole numbers the very knots
+            return np.interp(values, np.arange(len(self.knots)) + self.lo, self.knots)
         return np.interp(self.position(values), np.linspace(0, 1, len(self.knots)), self.knots)
 
     _kernel_name = "map_knots"
 
     def _kernel_parameters(self):
         return self.lo, self.upper, self.knots
+
+
+@dataclass(frozen=True, eq=False)
+class ResultsFit(KnotsFit):
+    """Knots that are results already, and are not scaled."""
+
+    scale = (0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
