@@ -113,15 +113,15 @@ def test_a_file_is_a_reference(qtbot, viewer, widget, two, tmp_path, messages):
     assert any("no histogram" in message for message in messages())
 
 
-def test_what_is_remembered_has_no_reference(qtbot, viewer, widget, two, open_widget):
-    _, bright = two
-    choose(qtbot, widget, bright)
+def test_what_is_remembered_has_no_reference(qtbot, viewer, two, open_widget):
+    widget = open_widget("Histogram matching")
+    choose(qtbot, widget, two[1])
     widget["output"].value = "float32"
     apply(qtbot, widget)
     viewer.window.remove_dock_widget("all")
-    again = open_widget("Histogram matching")
-    assert again["output"].value == "float32"
-    assert again["reference"].value is None
+    widget = open_widget("Histogram matching")
+    assert widget["output"].value == "float32"
+    assert widget["reference"].value is None
 
 
 def test_the_layer_itself_is_not_offered(qtbot, viewer, widget, two):
