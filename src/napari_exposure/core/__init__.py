@@ -5,6 +5,7 @@ Needs neither napari nor Qt.
 
 from napari_exposure.core.adaptive import AdaptiveEqualization, equalize_adapthist
 from napari_exposure.core.adjustment import Adjustment, adjust
+from napari_exposure.core.along import histogram_along
 from napari_exposure.core.clip import PercentileClip, clip_percentiles
 from napari_exposure.core.counting import cumulative_distribution, histogram, percentile
 from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
@@ -31,6 +32,7 @@ __all__ = [
     "equalize_adapthist",
     "equalize_hist",
     "histogram",
+    "histogram_along",
     "match_histograms",
     "percentile",
 ]

@@ -190,6 +190,58 @@ def _count_digits(bits, counted, kind, prefix, shift, counts):
             counts[(key >> down) & low] += 1
 
 
+# --- counting along an axis -------------------------------------------------------------
+
+
+@register_jitable
+def _tile(counts):
+    """Pixels whose counts stay in the cache together."""
+    return max(1, (1 << 18) // (counts.shape[1] * counts.itemsize))
+
+
+def _along_table(values, rows, first, table, counts):
+    """counts[rows[o, p], table[v - first]] for the values v in values[o, :, p]; -1 in the table is no bin."""
+    tile = _tile(counts)
+    for o in range(values.shape[0]):
+        for start in range(0, values.shape[2], tile):
+            row = rows[o, start : start + tile]
+            for k in range(values.shape[1]):
+                part = values[o, k, start : start + tile]
+                for p in range(part.size):
+                    j = table[np.uint64(np.int64(part[p]) - first)]
+                    if j >= 0:
+                        counts[np.uint64(row[p]), np.uint64(j)] += 1
+
+
+def _along_bins(values, rows, edges, uniform, counts):
+    """As `_along_table`, with edges: bin j holds edges[j] <= v < edges[j + 1], the last one its upper edge too."""
+    tile = _tile(counts)
+    nbins = counts.shape[1]
+    lo = edges[0]
+    hi = edges[nbins]
+    scale = nbins / (hi - lo)
+    for o in range(values.shape[0]):
+        for start in range(0, values.shape[2], tile):
+            row = rows[o, start : start + tile]
+            for k in range(values.shape[1]):
+                part = values[o, k, start : start + tile]
+                for p in range(part.size):
+                    v = np.float64(part[p])
+                    # false for NaN too
+                    if not (v >= lo and v <= hi):
+                        continue
+                    if uniform:
+                        j = min(np.int64(scale * (v - lo)), nbins - 1)
+                        # the edges decide, not the rounding of the product
+                        if v < edges[np.uint64(j)]:
+                            j -= 1
+                        elif j < nbins - 1 and v >= edges[np.uint64(j + 1)]:
+                            j += 1
+                    else:
+                        j = min(np.int64(np.searchsorted(edges, v, side="right")), nbins) - 1
+                    counts[np.uint64(row[p]), np.uint64(j)] += 1
+
+
 # --- pointwise maps ---------------------------------------------------------------------
 
 
@@ -422,6 +474,14 @@ _KERNELS = {
     "count_digits": (
         _count_digits,
         lambda t: (_read(t, 1), _mask1, _i, types.uint64, _i, _write(_i, 1)),
+    ),
+    "along_table": (
+        _along_table,
+        lambda t, c: (_read(t, 3), _read(_i, 2), _i, _read(types.int32, 1), _write(c, 2)),
+    ),
+    "along_bins": (
+        _along_bins,
+        lambda t, c: (_read(t, 3), _read(_i, 2), _read(_f, 1), types.boolean, _write(c, 2)),
     ),
     "map_table": (_map_table, lambda t, o: (_read(t, 1), _i, _read(o, 1), _write(o, 1))),
     "map_power": (_map_power, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
