@@ -25,6 +25,7 @@ from napari_exposure.core.intensity import (
     check_number,
     dtype_range,
 )
+from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Transform
 
 __all__ = ["Adjustment"]
@@ -215,11 +216,16 @@ class Adjustment(ABC):
         spatial = len(spacing)
         lead = len(volume.shape) - spatial
         groups = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
-        fits = {}
-        for number, group in enumerate(groups):
-            part = volume.at(group)
-            steps = self._fit_group(part, spacing)
-            fits[group] = yield from share(steps, number / len(groups), (number + 1) / len(groups))
+        together = None
+        if self.per != "dataset" and is_stack(volume, lead):
+            together = yield from self._fit_stack(volume, lead)
+        if together is not None:
+            fits = dict(zip(groups, together, strict=True))
+        else:
+            fits = {}
+            for number, group in enumerate(groups):
+                steps = self._fit_group(volume.at(group), spacing)
+                fits[group] = yield from share(steps, number / len(groups), (number + 1) / len(groups))
         return Transform(
             adjustment=self,
             shape=volume.shape,
@@ -232,6 +238,10 @@ class Adjustment(ABC):
     @abstractmethod
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Steps:
         """Fit voxels that share one; the generator returns a `Fit`."""
+
+    def _fit_stack(self, volume: Volume, lead: int) -> Steps:
+        """Fit many small volumes together; the generator returns their fits in order, or None if it cannot."""
+        yield from ()
 
     def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:  # noqa: B027 (a hook)
         """Raise what is wrong with the parameters for this shape, before any voxel is read."""

@@ -20,6 +20,7 @@ from napari_exposure.core.intensity import (
     working_dtype,
 )
 from napari_exposure.core.pointwise import KnotsFit, StepsFit
+from napari_exposure.core.stacks import stack_steps
 
 __all__ = ["HistogramEqualization", "equalize_hist"]
 
@@ -80,6 +81,31 @@ class HistogramEqualization(Adjustment):
         else:
             heights = np.cumsum(counts) / counts.sum()
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
+
+    def _fit_stack(self, volume, lead):
+        ranked = self.method == "rank" and not is_lookup(volume.dtype)
+        if not isinstance(self.in_range, str) or ranked:
+            return None
+        stack = yield from stack_steps(volume, lead, self.in_range, self.nbins)
+        if stack is None:
+            return None
+        cumulative = np.cumsum(stack.counts, axis=1)
+        with np.errstate(invalid="ignore"):
+            # 0 / 0 where nothing is counted, which is constant
+            if self.method == "rank":
+                below = cumulative - stack.counts
+                heights = below / np.take_along_axis(below, stack.sizes[:, None] - 1, axis=1)
+            else:
+                heights = cumulative / cumulative[:, -1:]
+        out_dtype = result_dtype(volume.dtype, self.output)
+        ends = [result_range(volume.dtype, out_dtype, lo) for lo in (0, -1)]
+        flat = np.zeros(2)
+        fits = []
+        columns = stack.lo, stack.constant, stack.begin, stack.end, stack.sizes
+        for knots, lo, constant, *places, size in zip(heights, *(each.tolist() for each in columns), strict=True):
+            places, knots = ((lo, lo), flat) if constant else (places, knots[:size])
+            fits.append(KnotsFit(*places, *ends[lo < 0], volume.dtype, out_dtype, knots))
+        return fits
 
 
 def clamped_steps(volume: Volume, nbins: int, lo: float, hi: float) -> Steps:

@@ -190,6 +190,72 @@ def _count_digits(bits, counted, kind, prefix, shift, counts):
             counts[(key >> down) & low] += 1
 
 
+# --- many small volumes, a row each -----------------------------------------------------
+
+
+def _extents_rows(values, counted, out):
+    """out[0, r] and out[1, r]: the finite minimum and maximum of a row; left alone where there is none."""
+    masked = counted.size > 0
+    for r in range(values.shape[0]):
+        row = values[r]
+        lo = np.inf
+        hi = -np.inf
+        if masked:
+            for i in range(row.size):
+                v = np.float64(row[i])
+                if counted[r, i] and np.isfinite(v):
+                    lo = min(lo, v)
+                    hi = max(hi, v)
+        else:
+            for i in range(row.size):
+                v = np.float64(row[i])
+                if np.isfinite(v):
+                    lo = min(lo, v)
+                    hi = max(hi, v)
+        if lo <= hi:
+            out[0, r] = lo
+            out[1, r] = hi
+
+
+def _values_rows(values, counted, first, counts):
+    masked = counted.size > 0
+    for r in range(values.shape[0]):
+        row = values[r]
+        own = counts[r]
+        start = first[r]
+        for i in range(row.size):
+            if not masked or counted[r, i]:
+                own[np.uint64(np.int64(row[i]) - start)] += 1
+
+
+def _bins_rows(values, counted, first, width, last, counts):
+    """As `_count_bins` with edges first + j * width, but what lies outside is counted at the ends."""
+    masked = counted.size > 0
+    nbins = counts.shape[1]
+    for r in range(values.shape[0]):
+        row = values[r]
+        own = counts[r]
+        lo = first[r]
+        hi = last[r]
+        step = width[r]
+        scale = nbins / (hi - lo)
+        for i in range(row.size):
+            if masked and not counted[r, i]:
+                continue
+            v = np.float64(row[i])
+            if v != v:
+                continue
+            u = scale * (v - lo)
+            u = u if u > 0.0 else 0.0
+            j = np.int64(u if u < nbins - 1 else nbins - 1)
+            # the edges decide, not the rounding of the product
+            if j > 0 and v < j * step + lo:
+                j -= 1
+            elif j < nbins - 1 and v >= (j + 1) * step + lo:
+                j += 1
+            own[np.uint64(j)] += 1
+
+
 # --- counting along an axis -------------------------------------------------------------
 
 
@@ -245,6 +311,7 @@ def _along_bins(values, rows, edges, uniform, counts):
 # --- pointwise maps ---------------------------------------------------------------------
 
 
+@register_jitable
 def _map_table(values, first, table, out):
     last = table.size - 1
     for i in range(values.size):
@@ -319,6 +386,7 @@ def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
             result[i] = _cast(bottom + span * y, result)
 
 
+@register_jitable
 def _map_knots(values, lo, hi, knots, bottom, span, out):
     """Piecewise linear through `knots`, evenly spaced from `lo` to `hi`."""
     last = knots.size - 1
@@ -329,6 +397,7 @@ def _map_knots(values, lo, hi, knots, bottom, span, out):
         out[i] = _cast(bottom + span * (np.nan if _is_nan(values[i]) else y), out)
 
 
+@register_jitable
 def _map_steps(values, levels, heights, bottom, span, out):
     """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
     last = levels.size - 1
@@ -336,6 +405,22 @@ def _map_steps(values, levels, heights, bottom, span, out):
         v = values[i]
         y = np.nan if _is_nan(v) else heights[min(np.searchsorted(levels, v), last)]
         out[i] = _cast(bottom + span * y, out)
+
+
+def _table_rows(values, first, starts, tables, out):
+    for r in range(values.shape[0]):
+        _map_table(values[r], first[r], tables[starts[r] : starts[r + 1]], out[r])
+
+
+def _knots_rows(values, lo, hi, starts, knots, bottom, span, out):
+    for r in range(values.shape[0]):
+        _map_knots(values[r], lo[r], hi[r], knots[starts[r] : starts[r + 1]], bottom[r], span[r], out[r])
+
+
+def _steps_rows(values, starts, levels, heights, bottom, span, out):
+    for r in range(values.shape[0]):
+        own = slice(starts[r], starts[r + 1])
+        _map_steps(values[r], levels[own], heights[own], bottom[r], span[r], out[r])
 
 
 # --- adaptive equalization --------------------------------------------------------------
@@ -475,6 +560,15 @@ _KERNELS = {
         _count_digits,
         lambda t: (_read(t, 1), _mask1, _i, types.uint64, _i, _write(_i, 1)),
     ),
+    "extents_rows": (_extents_rows, lambda t: (_read(t, 2), _read(types.boolean, 2), _write(_f, 2))),
+    "values_rows": (
+        _values_rows,
+        lambda t: (_read(t, 2), _read(types.boolean, 2), _read(_i, 1), _write(_i, 2)),
+    ),
+    "bins_rows": (
+        _bins_rows,
+        lambda t: (_read(t, 2), _read(types.boolean, 2), _read(_f, 1), _read(_f, 1), _read(_f, 1), _write(_i, 2)),
+    ),
     "along_table": (
         _along_table,
         lambda t, c: (_read(t, 3), _read(_i, 2), _i, _read(types.int32, 1), _write(c, 2)),
@@ -488,6 +582,23 @@ _KERNELS = {
     "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
+    "table_rows": (
+        _table_rows,
+        lambda t, o: (_read(t, 2), _read(_i, 1), _read(_i, 1), _read(o, 1), _write(o, 2)),
+    ),
+    "knots_rows": (
+        _knots_rows,
+        lambda t, o: (
+            _read(t, 2), _read(_f, 1), _read(_f, 1), _read(_i, 1), _read(_f, 1),
+            _read(_f, 1), _read(_f, 1), _write(o, 2),
+        ),
+    ),
+    "steps_rows": (
+        _steps_rows,
+        lambda t, o: (
+            _read(t, 2), _read(_i, 1), _read(t, 1), _read(_f, 1), _read(_f, 1), _read(_f, 1), _write(o, 2),
+        ),
+    ),
     "count_tiles": (
         _count_tiles,
         lambda t: (

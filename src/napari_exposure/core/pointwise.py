@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -21,31 +22,33 @@ class PointwiseFit(Fit):
     ----------
     dtype, out_dtype : numpy.dtype
         Of the volume and of the result.
-    first : int
-        The integer that the table begins with.
-    table : numpy.ndarray of `out_dtype` or None
-        Results for the integers from `first` on; outside, the curve is level.
     """
+
+    pointwise: ClassVar[bool] = True
 
     dtype: np.dtype
     out_dtype: np.dtype
-    first: int = field(init=False, default=0)
-    table: np.ndarray | None = field(init=False, default=None)
 
-    def __post_init__(self):
-        if not is_lookup(self.dtype):
-            return
+    @property
+    def first(self) -> int:
+        """The integer that the table begins with."""
         info = np.iinfo(self.dtype)
-        first = min(max(math.floor(self.lo), info.min), info.max)
+        return min(max(math.floor(self.lo), info.min), info.max)
+
+    @cached_property
+    def table(self) -> np.ndarray | None:
+        """Results for the integers from `first` on, of `out_dtype`; outside, the curve is level.  None for others."""
+        if not is_lookup(self.dtype):
+            return None
+        info = np.iinfo(self.dtype)
         last = min(max(math.ceil(self.hi), info.min), info.max)
         bottom, span = self.scale
-        results = bottom + span * self.curve(np.arange(first, last + 1, dtype=np.float64))
+        results = bottom + span * self.curve(np.arange(self.first, last + 1, dtype=np.float64))
         if self.out_dtype.kind in "iu":
             # gamma of a range beyond the dtype would leave it
             limits = np.iinfo(self.out_dtype)
-            results = np.clip(np.rint(results), limits.min, limits.max)
-        object.__setattr__(self, "first", first)
-        object.__setattr__(self, "table", results.astype(self.out_dtype))
+            results = np.minimum(np.maximum(np.rint(results), limits.min), limits.max)
+        return results.astype(self.out_dtype)
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -62,22 +65,50 @@ class PointwiseFit(Fit):
 
     @property
     def kernel_key(self):
-        if self.table is not None:
+        if is_lookup(self.dtype):
             return "map_table", self.dtype, self.out_dtype
         return self._kernel_name, working_dtype(self.dtype), self.out_dtype
 
     def map(self, values, offset, out):
         run = kernel(*self.kernel_key)
-        if self.table is not None:
+        if is_lookup(self.dtype):
             run(values.reshape(-1), self.first, self.table, out.reshape(-1))
         else:
             run(values.reshape(-1), *self._kernel_parameters(), *self.scale, out.reshape(-1))
+
+    def rows_key(self, fits):
+        names = {"map_table": "table_rows", "map_knots": "knots_rows", "map_steps": "steps_rows"}
+        name, *dtypes = self.kernel_key
+        alike = name in names and all(fit.kernel_key == self.kernel_key for fit in fits)
+        return (names[name], *dtypes) if alike else None
+
+    def map_rows(self, fits, values, out):
+        run = kernel(*self.rows_key(fits))
+        if is_lookup(self.dtype):
+            starts, tables = _joined([fit.table for fit in fits])
+            run(values, np.array([fit.first for fit in fits]), starts, tables, out)
+            return
+        parameters = []
+        for column in zip(*(fit._kernel_parameters() for fit in fits), strict=True):
+            if not isinstance(column[0], np.ndarray):
+                parameters.append(np.array(column))
+                continue
+            starts, flat = _joined(column)
+            # levels and their heights begin at the same places
+            parameters += [flat] if isinstance(self, StepsFit) and parameters else [starts, flat]
+        bottom, span = np.ascontiguousarray(np.array([fit.scale for fit in fits], np.float64).T)
+        run(values, *parameters, bottom, span, out)
 
     # the kernel for dtypes without a table, and what it takes between values and output range
     _kernel_name: ClassVar[str]
 
     def _kernel_parameters(self) -> tuple:
         raise NotImplementedError
+
+
+def _joined(arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays end to end, and where each begins; behind these the end."""
+    return np.cumsum([0, *map(len, arrays)]), np.concatenate(arrays)
 
 
 @dataclass(frozen=True, eq=False)
