@@ -232,28 +232,41 @@ def _bins_rows(values, counted, first, width, last, counts):
     """As `_count_bins` with edges first + j * width, but what lies outside is counted at the ends."""
     masked = counted.size > 0
     nbins = counts.shape[1]
+    scale = np.float64(nbins)
+    top = np.int32(nbins - 1)
+    bins = np.empty(_CHUNK, np.uint32)
+    # the bin behind the last takes what is not counted; two halves hide the store latency
+    even = np.empty(nbins + 1, np.uint32)
+    odd = np.empty(nbins + 1, np.uint32)
+    one = np.uint32(1)
     for r in range(values.shape[0]):
-        row = values[r]
-        own = counts[r]
         lo = first[r]
-        hi = last[r]
         step = width[r]
-        scale = nbins / (hi - lo)
-        for i in range(row.size):
-            if masked and not counted[r, i]:
-                continue
-            v = np.float64(row[i])
-            if v != v:
-                continue
-            u = scale * (v - lo)
-            u = u if u > 0.0 else 0.0
-            j = np.int64(u if u < nbins - 1 else nbins - 1)
-            # the edges decide, not the rounding of the product
-            if j > 0 and v < j * step + lo:
-                j -= 1
-            elif j < nbins - 1 and v >= (j + 1) * step + lo:
-                j += 1
-            own[np.uint64(j)] += 1
+        factor = scale / (last[r] - lo)
+        even[:] = 0
+        odd[:] = 0
+        for start in range(0, values.shape[1], _CHUNK):
+            part = values[r, start : start + _CHUNK]
+            for i in range(part.size):
+                v = np.float64(part[i])
+                u = factor * (v - lo)
+                u = u if u > 0.0 else 0.0
+                j = min(np.int32(u if u < scale else scale), top)
+                # the edges decide, not the rounding of the product
+                j -= np.int32((v < j * step + lo) & (j > 0))
+                j += np.int32((v >= (j + 1) * step + lo) & (j < top))
+                bins[i] = nbins if _is_nan(part[i]) else j
+            if masked:
+                for i in range(part.size):
+                    if not counted[r, start + i]:
+                        bins[i] = nbins
+            for i in range(part.size // 2):
+                even[bins[2 * i]] += one
+                odd[bins[2 * i + 1]] += one
+            if part.size % 2:
+                even[bins[part.size - 1]] += one
+        for j in range(nbins):
+            counts[r, j] += np.int64(even[j]) + np.int64(odd[j])
 
 
 # --- counting along an axis -------------------------------------------------------------
@@ -390,21 +403,64 @@ def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
 def _map_knots(values, lo, hi, knots, bottom, span, out):
     """Piecewise linear through `knots`, evenly spaced from `lo` to `hi`."""
     last = knots.size - 1
-    for i in range(values.size):
-        u = _position(values[i], lo, hi, float(last))
-        j = np.uint32(min(np.int32(u), np.int32(last - 1)))
-        y = knots[j] + (u - j) * (knots[j + 1] - knots[j])
-        out[i] = _cast(bottom + span * (np.nan if _is_nan(values[i]) else y), out)
+    left = np.empty(_CHUNK, np.uint32)
+    fraction = np.empty(_CHUNK, np.float64)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        result = out[start : start + _CHUNK]
+        # apart from the search in the table, so that it vectorises
+        for i in range(part.size):
+            u = _position(part[i], lo, hi, float(last))
+            j = min(np.int32(u), np.int32(last - 1))
+            left[i] = j
+            # NaN goes on through it
+            fraction[i] = np.nan if _is_nan(part[i]) else u - j
+        for i in range(part.size):
+            j = left[i]
+            result[i] = _cast(bottom + span * (knots[j] + fraction[i] * (knots[j + 1] - knots[j])), result)
+
+
+@register_jitable
+def _bucket(value, lo, scale, last):
+    u = scale * (np.float64(value) - lo)
+    u = u if u > 0.0 else 0.0
+    return np.int64(u if u < last else last)
 
 
 @register_jitable
 def _map_steps(values, levels, heights, bottom, span, out):
     """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
     last = levels.size - 1
+    lo = np.float64(levels[0])
+    # where many values are searched, first an index of as many buckets as there are levels
+    buckets = levels.size if values.size >= levels.size else 1
+    scale = buckets / (np.float64(levels[last]) - lo)
+    starts = np.empty(buckets + 1, np.int64)
+    filled = 0
+    if buckets > 1:
+        for k in range(levels.size):
+            while filled <= _bucket(levels[k], lo, scale, buckets - 1):
+                starts[filled] = k
+                filled += 1
+    else:
+        starts[0] = 0
+        filled = 1
+    starts[filled:] = last
     for i in range(values.size):
         v = values[i]
-        y = np.nan if _is_nan(v) else heights[min(np.searchsorted(levels, v), last)]
-        out[i] = _cast(bottom + span * y, out)
+        if _is_nan(v):
+            out[i] = _cast(np.float64(np.nan), out)
+            continue
+        j = _bucket(v, lo, scale, buckets - 1)
+        k = starts[j]
+        stop = starts[j + 1]
+        while k < stop:
+            middle = (k + stop) >> 1
+            if levels[middle] < v:
+                k = middle + 1
+            else:
+                stop = middle
+        out[i] = _cast(bottom + span * heights[k], out)
 
 
 def _table_rows(values, first, starts, tables, out):

@@ -43,7 +43,7 @@ class PointwiseFit(Fit):
         info = np.iinfo(self.dtype)
         last = min(max(math.ceil(self.hi), info.min), info.max)
         bottom, span = self.scale
-        results = bottom + span * self.curve(np.arange(self.first, last + 1, dtype=np.float64))
+        results = bottom + span * self._at_integers(self.first, last)
         if self.out_dtype.kind in "iu":
             # gamma of a range beyond the dtype would leave it
             limits = np.iinfo(self.out_dtype)
@@ -58,6 +58,9 @@ class PointwiseFit(Fit):
     def curve(self, values: np.ndarray) -> np.ndarray:
         """What intensities become, float64, in [0, 1] where `scale` does not say otherwise."""
         raise NotImplementedError
+
+    def _at_integers(self, first: int, last: int) -> np.ndarray:
+        return self.curve(np.arange(first, last + 1, dtype=np.float64))
 
     def position(self, values: np.ndarray) -> np.ndarray:
         """Where intensities lie in the input range, clamped to [0, 1]."""
@@ -135,10 +138,13 @@ class KnotsFit(PointwiseFit):
 
     knots: np.ndarray
 
+    def _at_integers(self, first, last):
+        if (first, last) == (self.lo, self.hi) and last - first == len(self.knots) - 1:
+            # the very knots, without the rounding of a position
+            return self.knots
+        return super()._at_integers(first, last)
+
     def curve(self, values):
-        if self.hi - self.lo == len(self.knots) - 1:
-            # a unit apart: at whole numbers the very knots
-            return np.interp(values, np.arange(len(self.knots)) + self.lo, self.knots)
         return np.interp(self.position(values), np.linspace(0, 1, len(self.knots)), self.knots)
 
     _kernel_name = "map_knots"

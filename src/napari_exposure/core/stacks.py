@@ -171,30 +171,30 @@ def counts_steps(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray,
     return counts.reshape(-1, nbins)
 
 
-def sorted_steps(volume: Volume, lead: int, lows: np.ndarray, highs: np.ndarray) -> Steps:
-    """The counted voxels of each, clamped and sorted; the generator returns a list of arrays.
-
-    Blocks must hold whole small volumes.
-    """
+def sorted_steps(volume: Volume, lead: int, in_range: str) -> Steps:
+    """The counted voxels of each, clamped and sorted; the generator returns an input range and an array for each."""
+    low, high = yield from share(extents_steps(volume, lead), 0, 0.2)
+    lo, hi = ranges(volume.dtype, low, high, in_range)
     shape = volume.shape[:lead]
-    lows, highs = (each.reshape(shape) for each in (lows, highs))
-    ordered = np.empty(shape, object)
+    parts = {group: [] for group in np.ndindex(*shape)}
 
     def visit(block, values, counted):
         place, there = _placed(lead, block)
-        found = np.empty(math.prod(there), object)
         rows, used = rows_of(values, lead), _rows_counted(counted, lead)
-        for number, (row, low, high) in enumerate(zip(rows, lows[place].flat, highs[place].flat, strict=True)):
-            row = row[used[number]] if used.size else row
-            row = np.clip(row, row.dtype.type(low), row.dtype.type(high))
+        found = {}
+        for number, index in enumerate(np.ndindex(*there)):
+            group = tuple(part.start + i for part, i in zip(place, index, strict=True))
+            row = rows[number][used[number]] if used.size else rows[number]
+            at = np.ravel_multi_index(group, shape)
+            found[group] = row = np.clip(row[row == row], lo[at], hi[at]).astype(row.dtype, copy=False)
             row.sort()
-            # NaN comes last
-            found[number] = row[: np.searchsorted(row, np.nan)] if row.dtype.kind == "f" else row
-        return place, found.reshape(there)
+        return found
 
-    def merge(part):
-        place, found = part
-        ordered[place] = found
+    def merge(found):
+        for group, row in found.items():
+            parts[group].append(row)
 
-    yield from count(volume, visit, merge, "ranking")
-    return list(ordered.flat)
+    yield from share(count(volume, visit, merge, "ranking"), 0.2, 1)
+    # a volume that lies in several blocks has several ordered parts
+    ordered = (each[0] if len(each) == 1 else np.sort(np.concatenate(each), kind="stable") for each in parts.values())
+    return list(zip(lo.tolist(), hi.tolist(), ordered, strict=True))
