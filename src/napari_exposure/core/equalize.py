@@ -100,8 +100,8 @@ class HistogramEqualization(Adjustment):
         if stack is None:
             return None
         cumulative = np.cumsum(stack.counts, axis=1)
-        with np.errstate(invalid="ignore"):
-            # 0 / 0 where nothing is counted, which is constant
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # by 0 where planes are constant
             if self.method == "rank":
                 below = cumulative - stack.counts
                 heights = below / np.take_along_axis(below, stack.sizes[:, None] - 1, axis=1)

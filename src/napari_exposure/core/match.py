@@ -16,6 +16,7 @@ from napari_exposure.core.equalize import clamped_steps
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_count, dtype_range, is_lookup, result_dtype
 from napari_exposure.core.pointwise import ResultsFit
+from napari_exposure.core.stacks import stack_steps
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
@@ -98,21 +99,44 @@ class HistogramMatching(Adjustment):
         return spacing
 
     def _fit_group(self, volume, spacing):
-        values, quantiles = self._quantiles
-        ends = float(values[0]), float(values[-1]), volume.dtype, result_dtype(volume.dtype, self.output)
+        low, high = self._quantiles[0][[0, -1]].tolist()
+        ends = low, high, volume.dtype, result_dtype(volume.dtype, self.output)
         lo, hi = yield from share(self._range_steps(volume), 0, 0.4)
         found = None
         if lo < hi:
             found = yield from share(clamped_steps(volume, self.nbins, lo, hi), 0.4, 1)
         if found is None:
-            return ResultsFit(lo, lo, *ends, np.full(2, values[0]))
+            return ResultsFit(lo, lo, *ends, np.full(2, low))
         counts, centers = found
-        results = np.interp(np.cumsum(counts) / counts.sum(), quantiles, values)
-        if not is_lookup(volume.dtype):
-            # between bins that hold any nearest: values at a distance, such as integers made floats, are not blended
-            used = np.flatnonzero(counts)
-            results = results[used[np.searchsorted((used[1:] + used[:-1]) / 2, np.arange(len(counts)))]]
+        results = self._results(counts, volume.dtype)
         return ResultsFit(float(centers[0]), float(centers[-1]), *ends, results)
+
+    def _results(self, counts, dtype):
+        """What the intensities in the middles of bins become."""
+        values, quantiles = self._quantiles
+        results = np.interp(np.cumsum(counts) / counts.sum(), quantiles, values)
+        if is_lookup(dtype):
+            return results
+        # between bins that hold any the nearest: values at a distance, such as integers made floats, are not blended
+        used = np.flatnonzero(counts)
+        return results[used[np.searchsorted((used[1:] + used[:-1]) / 2, np.arange(len(counts)))]]
+
+    def _fit_stack(self, volume, lead):
+        if not isinstance(self.in_range, str):
+            return None
+        stack = yield from stack_steps(volume, lead, self.in_range, self.nbins)
+        if stack is None:
+            return None
+        low, high = self._quantiles[0][[0, -1]].tolist()
+        dtype = volume.dtype
+        fixed = low, high, dtype, result_dtype(dtype, self.output)
+        flat = np.full(2, low)
+        fits = []
+        columns = stack.lo, stack.constant, stack.begin, stack.end, stack.sizes
+        for counts, lo, constant, *places, size in zip(stack.counts, *(c.tolist() for c in columns), strict=True):
+            places, results = ((lo, lo), flat) if constant else (places, self._results(counts[:size], dtype))
+            fits.append(ResultsFit(*places, *fixed, results))
+        return fits
 
 
 def match_histograms(

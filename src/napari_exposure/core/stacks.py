@@ -75,6 +75,9 @@ def stack_steps(volume: Volume, lead: int, in_range: str, nbins: int) -> Steps:
     nbins : int
         For floats and 32-bit integers; other integers have a bin for each value.
     """
+    number = math.prod(volume.shape[:lead])
+    if not is_lookup(volume.dtype) and number * nbins * 8 > MOST:
+        return None
     low, high = yield from share(extents_steps(volume, lead), 0, 0.4)
     lo, hi = ranges(volume.dtype, low, high, in_range)
     # of NaN, where nothing is counted, too
@@ -94,7 +97,7 @@ def stack_steps(volume: Volume, lead: int, in_range: str, nbins: int) -> Steps:
             edges = start - 0.5, width, start - 0.5 + width * nbins
         first, width, last = edges
         begin, end = (first + (width + first)) / 2, ((nbins - 1) * width + first + last) / 2
-    if len(lo) * nbins * 8 > MOST:
+    if number * nbins * 8 > MOST:
         return None
     counts = yield from share(counts_steps(volume, lead, edges, nbins), 0.4, 1)
     return Stack(lo, hi, constant, begin, end, sizes, counts)
@@ -104,7 +107,9 @@ def ranges(dtype: np.dtype, low: np.ndarray, high: np.ndarray, in_range: str) ->
     """Input ranges in numbers, from the extents of small volumes; both 0 where nothing is counted."""
     if in_range == "data":
         lo, hi = np.nan_to_num(low), np.nan_to_num(high)
-        if not np.isfinite(hi - lo).all():
+        with np.errstate(over="ignore"):
+            width = hi - lo
+        if not np.isfinite(width).all():
             raise ValueError("The intensities spread wider than float64 can hold; give in_range=(low, high).")
         return lo, hi
     least, top = dtype_range(dtype, negative=True)
