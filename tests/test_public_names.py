@@ -26,6 +26,7 @@ PUBLIC = {
     "cumulative_distribution",
     "equalize_adapthist",
     "equalize_hist",
+    "from_colormap",
     "histogram",
     "match_histograms",
     "percentile",

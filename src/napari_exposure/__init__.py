@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "cumulative_distribution",
             "equalize_adapthist",
             "equalize_hist",
+            "from_colormap",
             "histogram",
             "match_histograms",
             "percentile",

@@ -6,12 +6,14 @@ import time
 from dataclasses import replace
 
 import napari.layers
+import numpy as np
 from napari.utils import progress
 
 from napari_exposure import core
-from napari_exposure.core.blocks import drain
+from napari_exposure.core.blocks import Volume, drain
+from napari_exposure.core.colormap import from_colormap_steps, warn_wrong
 from napari_exposure.core.intensity import Percentiles
-from napari_exposure.source import Source, mask_array
+from napari_exposure.source import PLACEMENT, Source, mask_array
 
 __all__ = [
     "adjust_gamma",
@@ -19,6 +21,7 @@ __all__ = [
     "cumulative_distribution",
     "equalize_adapthist",
     "equalize_hist",
+    "from_colormap",
     "histogram",
     "match_histograms",
     "percentile",
@@ -488,3 +491,78 @@ def percentile(layer, q, *, mask=None, ignore_zeros=False):
     """
     array, options = _counted(layer, mask)
     return core.percentile(array, q, ignore_zeros=ignore_zeros, **options)
+
+
+def from_colormap(layer, colormap, limits=(0.0, 1.0)):
+    """Give the numbers back to an RGB layer that was made with a colormap; `core.from_colormap` on a layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        RGB or RGBA, or multiscale: the result has the same levels.  Not changed.
+    colormap : str, napari.utils.Colormap or array-like
+        A name that napari knows, such as "jet" or "viridis", or its colours, shape (N, 3) or (N, 4).
+    limits : (float, float)
+        The numbers of the first and the last colour.
+
+    Returns
+    -------
+    napari.layers.Image
+        A new layer, not yet in a viewer, that lies exactly on the old one and looks like it;
+        ``metadata["napari_exposure_colormap"]`` has the distances from the colours of the map.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the layer has no colours, or there is no such colormap.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> from napari.utils.colormaps import ensure_colormap
+    >>> import napari_exposure as nx
+    >>> coloured = ensure_colormap("jet").map(np.linspace(0, 1, 256)).reshape(16, 16, 4)
+    >>> layer = nx.from_colormap(Image(coloured, name="scan", rgb=True), "jet", limits=(1500, 4500))
+    >>> layer.name, layer.data[-1, -1]
+    ('scan - values', np.float32(4500.0))
+    """
+    source = Source.of(layer)
+    if not source.rgb:
+        raise ValueError(f"Layer {source.name!r} has no colours: it must be an RGB image.")
+    shown, colours = _colours(colormap)
+    levels = []
+    for array in (source.array, *source.levels):
+        levels.append(drain(from_colormap_steps(Volume(array, rgb=True), colours, limits), bar=progress))
+    warn_wrong(levels[0])
+    placed = {name: source.carried[name] for name in (*PLACEMENT, "blending", "rendering", "metadata")}
+    placed["metadata"]["napari_exposure_colormap"] = {
+        "source": source.name,
+        "colormap": shown.name,
+        "limits": [float(limit) for limit in limits],
+        "mean_distance": levels[0].mean,
+        "greatest_distance": levels[0].maximum,
+    }
+    data = [level.values for level in levels]
+    return napari.layers.Image(
+        data if source.levels else data[0],
+        name=f"{source.name} - values",
+        colormap=shown,
+        contrast_limits=sorted(map(float, limits)),
+        multiscale=bool(source.levels),
+        **placed,
+    )
+
+
+def _colours(colormap):
+    """A napari colormap and its colours in even steps."""
+    from napari.utils import Colormap
+    from napari.utils.colormaps import ensure_colormap
+
+    if not isinstance(colormap, str | Colormap):
+        return Colormap(np.asarray(colormap) / (255 if np.asarray(colormap).dtype.kind in "ui" else 1)), colormap
+    try:
+        shown = ensure_colormap(colormap)
+    except KeyError:
+        raise ValueError(f"napari knows no colormap {colormap!r}.") from None
+    return shown, shown.map(np.linspace(0, 1, 256))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Points
+from napari.utils.colormaps import ensure_colormap
 
 import napari_exposure as nx
 from napari_exposure import core
@@ -258,3 +259,33 @@ def _run_lines(lines, layers):
     made = []
     exec(lines, {"viewer": SimpleNamespace(layers=layers, add_layer=made.append)})
     return made[0]
+
+
+# --- colours ----------------------------------------------------------------------------
+
+
+def test_colours_become_numbers_where_they_are():
+    index = np.random.default_rng(0).integers(0, 256, (4, 9, 10))
+    colours = ensure_colormap("jet").map(np.arange(256) / 255)
+    volume = (colours[index] * 255).round().astype(np.uint8)
+    layer = Image(volume, name="scan", rgb=True, scale=(2, 0.5, 0.5), units=("um",) * 3, metadata={"stain": "DAPI"})
+    result = nx.from_colormap(layer, "jet", limits=(1500, 4500))
+    assert result.name == "scan - values"
+    assert not result.rgb
+    # five of its colours are one in 8 bits
+    np.testing.assert_allclose(result.data, 1500 + 3000 * index / 255, atol=30)
+    np.testing.assert_array_equal(result.scale, layer.scale)
+    assert result.units == layer.units
+    assert result.colormap.name == "jet"
+    assert result.contrast_limits == [1500, 4500]
+    assert result.metadata["stain"] == "DAPI"
+    assert result.metadata["napari_exposure_colormap"]["mean_distance"] < 0.004
+    assert "napari_exposure_colormap" not in layer.metadata
+    np.testing.assert_array_equal(nx.from_colormap(layer, colours).data * 3000 + 1500, result.data)
+    with pytest.raises(ValueError, match="no colormap 'sepia99'"):
+        nx.from_colormap(layer, "sepia99")
+    with pytest.raises(ValueError, match="'scan - values' has no colours"):
+        nx.from_colormap(result, "jet")
+    several = nx.from_colormap(Image([volume, volume[:, ::2, ::2]], rgb=True, multiscale=True), "jet")
+    assert several.multiscale
+    assert several.data[1].shape == (4, 5, 5)

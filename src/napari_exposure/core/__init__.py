@@ -7,6 +7,7 @@ from napari_exposure.core.adaptive import AdaptiveEqualization, equalize_adapthi
 from napari_exposure.core.adjustment import Adjustment, adjust
 from napari_exposure.core.along import histogram_along
 from napari_exposure.core.clip import PercentileClip, clip_percentiles
+from napari_exposure.core.colormap import Uncoloured, from_colormap
 from napari_exposure.core.counting import cumulative_distribution, histogram, percentile
 from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
 from napari_exposure.core.gamma import Gamma, adjust_gamma
@@ -25,12 +26,14 @@ __all__ = [
     "PercentileClip",
     "Percentiles",
     "Transform",
+    "Uncoloured",
     "adjust",
     "adjust_gamma",
     "clip_percentiles",
     "cumulative_distribution",
     "equalize_adapthist",
     "equalize_hist",
+    "from_colormap",
     "histogram",
     "histogram_along",
     "match_histograms",

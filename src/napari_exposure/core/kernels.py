@@ -479,6 +479,68 @@ def _steps_rows(values, starts, levels, heights, bottom, span, out):
         _map_steps(values[r], levels[own], heights[own], bottom[r], span[r], out[r])
 
 
+# --- colours ----------------------------------------------------------------------------
+
+
+@register_jitable
+def _distance(red, green, blue, colour):
+    """Squared."""
+    return (red - colour[0]) ** 2 + (green - colour[1]) ** 2 + (blue - colour[2]) ** 2
+
+
+@register_jitable
+def _closest(red, green, blue, colours):
+    found = 0
+    least = np.inf
+    for k in range(colours.shape[0]):
+        distance = _distance(red, green, blue, colours[k])
+        if distance < least:
+            least = distance
+            found = k
+    return found
+
+
+def _nearest(pixels, colours, values, out, tally):
+    """values[k] of the colour k that is nearest; tally: voxels that are not NaN, sum and maximum of distances."""
+    k = 0
+    for i in range(pixels.shape[0]):
+        red = pixels[i, 0]
+        green = pixels[i, 1]
+        blue = pixels[i, 2]
+        if np.isnan(red + green + blue):
+            out[i] = np.nan
+            continue
+        # neighbours are often alike
+        if i == 0 or red != pixels[i - 1, 0] or green != pixels[i - 1, 1] or blue != pixels[i - 1, 2]:
+            k = _closest(red, green, blue, colours)
+        out[i] = values[k]
+        distance = np.sqrt(_distance(red, green, blue, colours[k]))
+        tally[0] += 1
+        tally[1] += distance
+        tally[2] = max(tally[2], distance)
+
+
+def _nearest_bytes(pixels, colours, values, known, out, tally):
+    """As `_nearest`; `known` has the nearest colour of each of 2**24, -1 if nobody has looked.
+
+    Threads write the same into it.
+    """
+    for i in range(pixels.shape[0]):
+        red = pixels[i, 0] / 255.0
+        green = pixels[i, 1] / 255.0
+        blue = pixels[i, 2] / 255.0
+        key = np.int64(pixels[i, 0]) << 16 | np.int64(pixels[i, 1]) << 8 | np.int64(pixels[i, 2])
+        k = known[key]
+        if k < 0:
+            k = np.int16(_closest(red, green, blue, colours))
+            known[key] = k
+        out[i] = values[k]
+        distance = np.sqrt(_distance(red, green, blue, colours[k]))
+        tally[0] += 1
+        tally[1] += distance
+        tally[2] = max(tally[2], distance)
+
+
 # --- adaptive equalization --------------------------------------------------------------
 
 
@@ -653,6 +715,17 @@ _KERNELS = {
         _steps_rows,
         lambda t, o: (
             _read(t, 2), _read(_i, 1), _read(t, 1), _read(_f, 1), _read(_f, 1), _read(_f, 1), _write(o, 2),
+        ),
+    ),
+    "nearest": (
+        _nearest,
+        lambda: (_read(_f, 2), _read(_f, 2), _read(types.float32, 1), _write(types.float32, 1), _write(_f, 1)),
+    ),
+    "nearest_bytes": (
+        _nearest_bytes,
+        lambda: (
+            _read(types.uint8, 2), _read(_f, 2), _read(types.float32, 1), _write(types.int16, 1),
+            _write(types.float32, 1), _write(_f, 1),
         ),
     ),
     "count_tiles": (
