@@ -184,8 +184,9 @@ def main():
         mine, theirs, ratio = compare(name, options.repeat)
         goal, what = ROWS[name][4:]
         memory = [peak_memory(name, side) / 2**20 for side in ("ours", "peer")]
+        reach = "" if goal is None else f"{goal}x"
         print(
-            f"{name.strip():20}{mine * 1e3:7.1f} ms{theirs * 1e3:9.0f} ms{ratio:8.1f}x{'' if goal is None else f'{goal}x':>7}"
+            f"{name.strip():20}{mine * 1e3:7.1f} ms{theirs * 1e3:9.0f} ms{ratio:8.1f}x{reach:>7}"
             f"{memory[0]:7.0f} MB{memory[1]:7.0f} MB   {what}",
             flush=True,
         )
