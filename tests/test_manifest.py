@@ -10,6 +10,7 @@ TITLES = [
     "Gamma",
     "Percentile clipping",
     "Histogram equalization",
+    "Histogram matching",
     "Adaptive equalization",
     "Depth correction",
     "Simulated decay",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import napari.layers
+import numpy as np
 from napari.utils import progress
 
 from napari_exposure import core
-from napari_exposure.core.blocks import drain
+from napari_exposure.core.blocks import Volume, drain
+from napari_exposure.core.colormap import from_colormap_steps, warn_wrong
 from napari_exposure.core.intensity import Percentiles
-from napari_exposure.source import Source, mask_array
+from napari_exposure.source import PLACEMENT, Source, mask_array
 
 __all__ = [
     "adjust_gamma",
@@ -22,7 +25,9 @@ __all__ = [
     "degrade",
     "equalize_adapthist",
     "equalize_hist",
+    "from_colormap",
     "histogram",
+    "match_histograms",
     "percentile",
 ]
 
@@ -318,6 +323,78 @@ def equalize_adapthist(
     )
 
 
+def match_histograms(
+    layer,
+    reference,
+    nbins=65536,
+    *,
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    level=0,
+):
+    """Give a layer the histogram of another one; `core.match_histograms` on layers.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        2D to 5D, RGB, or multiscale: the result has the same levels.  Not changed.
+    reference : napari.layers.Image, Histogram or array-like
+        A layer of any shape that has the histogram (of RGB that of the value channel), or the histogram itself.
+    nbins : int
+        Bins for floats and 32-bit integers; other integers use every grey level.
+    in_range : "data", "dtype", "contrast_limits", (low, high) or Percentiles
+        Intensities are clamped to this range before they are counted.
+    output : "dtype" or "float32"
+        Keep the data type, or float32, which needs no rounding.  Both have the intensities of the reference.
+    mask : napari.layers.Labels, optional
+        Of the layer's shape; only voxels with a label are counted.  All are mapped.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out of the histograms, that of a reference layer too.
+    per : "dataset", "volume" or "plane"
+        Which voxels of the layer share a histogram.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+
+    Returns
+    -------
+    napari.layers.Image
+        A new layer, not yet in a viewer; its record holds the histogram of the reference.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `adjust_gamma` does, and where an integer dtype cannot hold the intensities of the reference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> import napari_exposure as nx
+    >>> volume = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    >>> dim, bright = Image(volume, name="dim"), Image(3 * volume, name="bright")
+    >>> matched = nx.match_histograms(dim, bright)
+    >>> matched.name, matched.contrast_limits
+    ('dim - matched', [0.0, 69.0])
+    """
+    if not isinstance(reference, core.Histogram):
+        reference = histogram(reference, nbins, ignore_zeros=ignore_zeros)
+    return _run(
+        layer,
+        core.HistogramMatching,
+        in_range,
+        mask,
+        reference=reference,
+        nbins=nbins,
+        output=output,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        level=level,
+    )
+
+
 def correct_decay(
     layer,
     axis="z",
@@ -491,6 +568,7 @@ def histogram(layer, nbins=256, *, range=None, mask=None, ignore_zeros=False):
     Returns
     -------
     Histogram
+        With the name of the layer.
 
     Raises
     ------
@@ -506,7 +584,8 @@ def histogram(layer, nbins=256, *, range=None, mask=None, ignore_zeros=False):
     2.0
     """
     array, options = _counted(layer, mask)
-    return core.histogram(array, nbins, range=range, ignore_zeros=ignore_zeros, **options)
+    found = core.histogram(array, nbins, range=range, ignore_zeros=ignore_zeros, **options)
+    return replace(found, name=layer.name) if isinstance(layer, napari.layers.Layer) else found
 
 
 def cumulative_distribution(layer, nbins=256, *, mask=None, ignore_zeros=False):
@@ -611,3 +690,78 @@ def decay_profile(layer, axis="z", *, mask=None, **parameters):
         # along an axis of another kind, such as time, planes are numbered
         options["spacing"] = [1.0 if math.isnan(size) else size for size in Source.of(layer).spacing]
     return core.decay_profile(array, axis, **options, **parameters)
+
+
+def from_colormap(layer, colormap, limits=(0.0, 1.0)):
+    """Give the numbers back to an RGB layer that was made with a colormap; `core.from_colormap` on a layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        RGB or RGBA, or multiscale: the result has the same levels.  Not changed.
+    colormap : str, napari.utils.Colormap or array-like
+        A name that napari knows, such as "jet" or "viridis", or its colours, shape (N, 3) or (N, 4).
+    limits : (float, float)
+        The numbers of the first and the last colour.
+
+    Returns
+    -------
+    napari.layers.Image
+        A new layer, not yet in a viewer, that lies exactly on the old one and looks like it;
+        ``metadata["napari_exposure_colormap"]`` has the distances from the colours of the map.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the layer has no colours, or there is no such colormap.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> from napari.utils.colormaps import ensure_colormap
+    >>> import napari_exposure as nx
+    >>> coloured = ensure_colormap("jet").map(np.linspace(0, 1, 256)).reshape(16, 16, 4)
+    >>> layer = nx.from_colormap(Image(coloured, name="scan", rgb=True), "jet", limits=(1500, 4500))
+    >>> layer.name, layer.data[-1, -1]
+    ('scan - values', np.float32(4500.0))
+    """
+    source = Source.of(layer)
+    if not source.rgb:
+        raise ValueError(f"Layer {source.name!r} has no colours: it must be an RGB image.")
+    shown, colours = _colours(colormap)
+    levels = []
+    for array in (source.array, *source.levels):
+        levels.append(drain(from_colormap_steps(Volume(array, rgb=True), colours, limits), bar=progress))
+    warn_wrong(levels[0])
+    placed = {name: source.carried[name] for name in (*PLACEMENT, "blending", "rendering", "metadata")}
+    placed["metadata"]["napari_exposure_colormap"] = {
+        "source": source.name,
+        "colormap": shown.name,
+        "limits": [float(limit) for limit in limits],
+        "mean_distance": levels[0].mean,
+        "greatest_distance": levels[0].maximum,
+    }
+    data = [level.values for level in levels]
+    return napari.layers.Image(
+        data if source.levels else data[0],
+        name=f"{source.name} - values",
+        colormap=shown,
+        contrast_limits=sorted(map(float, limits)),
+        multiscale=bool(source.levels),
+        **placed,
+    )
+
+
+def _colours(colormap):
+    """A napari colormap and its colours in even steps."""
+    from napari.utils import Colormap
+    from napari.utils.colormaps import ensure_colormap
+
+    if not isinstance(colormap, str | Colormap):
+        return Colormap(np.asarray(colormap) / (255 if np.asarray(colormap).dtype.kind in "ui" else 1)), colormap
+    try:
+        shown = ensure_colormap(colormap)
+    except KeyError:
+        raise ValueError(f"napari knows no colormap {colormap!r}.") from None
+    return shown, shown.map(np.linspace(0, 1, 256))

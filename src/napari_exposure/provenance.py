@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.histogram import Histogram
 from napari_exposure.voxels import PIXEL
 
 __all__ = ["provenance"]
@@ -95,14 +96,23 @@ def provenance(layer) -> None:
     print(record.get("note", ""))
 
 
+def _call_word(value, layer, step: int) -> str:
+    """A parameter as Python; of a histogram where it is to be had, not its numbers."""
+    if not isinstance(value, Histogram):
+        return repr(value)
+    if value.name:
+        return f"viewer.layers[{value.name!r}]"
+    return f"nx.Recipe.of(viewer.layers[{layer.name!r}]).steps[{step}].reference"
+
+
 def as_python(layer) -> str:
     """The lines that make the layer again in napari's console."""
     record = record_of(layer)
     lines = ["import napari_exposure as nx", ""]
     lines.append(f"layer = viewer.layers[{record.get('origin', record.get('source'))!r}]")
-    for step in record["steps"]:
+    for number, step in enumerate(record["steps"]):
         adjustment, _, mask = _parts(step)
-        words = [f"{name}={value!r}" for name, value in adjustment.changed().items()]
+        words = [f"{name}={_call_word(value, layer, number)}" for name, value in adjustment.changed().items()]
         if mask is not None:
             words.append(f"mask=viewer.layers[{mask!r}]")
         call = ", ".join(["layer", *words]).replace("Percentiles(", "nx.Percentiles(")

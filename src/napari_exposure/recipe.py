@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.blocks import Steps, Volume, drain, share
+from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.transform import Transform
 
 __all__ = ["FittedRecipe", "Recipe"]
@@ -137,14 +135,7 @@ class Recipe:
 
     def save(self, path) -> Path:
         """Write the recipe to a JSON file; all of it or nothing."""
-        path = Path(path)
-        partial = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
-        try:
-            partial.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        return write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path) -> Recipe:
@@ -157,17 +148,7 @@ class Recipe:
         ValueError
             If it is no recipe, or one that is not valid; the message says where.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no recipe {path}.")
-        try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path.name} is no JSON file: {error}.") from None
-        try:
-            return cls.from_dict(plain)
-        except ValueError as error:
-            raise ValueError(f"{path.name}: {error}") from None
+        return read_json(path, "recipe", cls.from_dict)
 
     # --- arrays and layers ---
 

@@ -14,6 +14,7 @@ import psutil
 from napari_exposure import core
 from napari_exposure.core.adjustment import spatial_axes, warn_constant
 from napari_exposure.core.blocks import Steps, Volume, share
+from napari_exposure.core.counting import histogram_steps
 from napari_exposure.core.intensity import check_dtype, result_dtype
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
@@ -214,6 +215,13 @@ class Source:
                 f"Layer {self.name!r}: the result needs {needed / 2**30:.1f} GB, {free / 2**30:.1f} GB of memory are "
                 "free. Make it lazy: layer.data = napari_exposure.core.as_dask(layer.data), and save the result."
             )
+
+    def histogram_steps(self, nbins: int, ignore_zeros: bool = False) -> Steps:
+        """Count the layer; the generator returns a Histogram of its name."""
+        with self._naming():
+            volume = Volume(self.array, ignore_zeros=ignore_zeros, rgb=self.rgb)
+        found = yield from self._named(histogram_steps(volume, nbins))
+        return replace(found, name=self.name)
 
     def spacing_along(self, spatial: int) -> tuple[float, ...]:
         """Size of a voxel along the spatial axes, or an error where one of them is not a length."""

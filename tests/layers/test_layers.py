@@ -1,13 +1,16 @@
 """The verbs on layers: data as core makes them, placed and recorded as DESIGN 7 says.  No display is needed."""
 
 import inspect
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Points
+from napari.utils.colormaps import ensure_colormap
 
 import napari_exposure as nx
 from napari_exposure import core
+from napari_exposure.provenance import as_python
 from napari_exposure.source import Origin
 
 VERBS = {
@@ -218,3 +221,75 @@ def test_both_doors_have_the_same_parameters_and_defaults(name):
     expected = {k: p.default for k, p in on_array.items() if k not in ("volume", "rgb", "spacing")}
     # an array has no levels
     assert {k: p.default for k, p in on_layer.items() if k not in ("layer", "level")} == expected
+
+
+# --- histogram matching -----------------------------------------------------------------
+
+
+def test_matching_keeps_the_place_and_takes_the_histogram(layer, volume):
+    other = Image(volume[:3] * 2 + 7, name="other", scale=(1, 1, 1))
+    result = nx.match_histograms(layer, other)
+    assert result.name == "nuclei - matched"
+    np.testing.assert_array_equal(result.data, core.match_histograms(volume, other.data))
+    np.testing.assert_array_equal(result.scale, layer.scale)
+    assert result.contrast_limits == [other.data.min(), other.data.max()]
+    for reference in (nx.histogram(other), other.data):
+        np.testing.assert_array_equal(nx.match_histograms(layer, reference).data, result.data)
+
+
+def test_matching_is_told_in_few_words(layer, volume, capsys):
+    other = Image(volume * 2, name="other")
+    result = nx.clip_percentiles(nx.match_histograms(layer, other, ignore_zeros=True), 1, 99)
+    nx.provenance(result)
+    words = capsys.readouterr().out
+    assert "Histogram matching: ignore_zeros=True, reference=Histogram('other', 2,880 voxels" in words
+    assert len(words) < 1000
+    lines = as_python(result)
+    assert "layer = nx.match_histograms(layer, ignore_zeros=True, reference=viewer.layers['other'])" in lines
+    layers = {"nuclei": layer, "other": other, result.name: result}
+    made = _run_lines(lines, layers)
+    np.testing.assert_array_equal(made.data, result.data)
+
+
+def test_a_reference_without_a_name_is_found_in_the_result(layer, volume):
+    result = nx.match_histograms(layer, volume * 2)
+    made = _run_lines(as_python(result), {"nuclei": layer, result.name: result})
+    np.testing.assert_array_equal(made.data, result.data)
+    again = nx.Recipe.of(result).apply(layer)
+    np.testing.assert_array_equal(again.data, result.data)
+
+
+def _run_lines(lines, layers):
+    made = []
+    exec(lines, {"viewer": SimpleNamespace(layers=layers, add_layer=made.append)})
+    return made[0]
+
+
+# --- colours ----------------------------------------------------------------------------
+
+
+def test_colours_become_numbers_where_they_are():
+    index = np.random.default_rng(0).integers(0, 256, (4, 9, 10))
+    colours = ensure_colormap("jet").map(np.arange(256) / 255)
+    volume = (colours[index] * 255).round().astype(np.uint8)
+    layer = Image(volume, name="scan", rgb=True, scale=(2, 0.5, 0.5), units=("um",) * 3, metadata={"stain": "DAPI"})
+    result = nx.from_colormap(layer, "jet", limits=(1500, 4500))
+    assert result.name == "scan - values"
+    assert not result.rgb
+    # five of its colours are one in 8 bits
+    np.testing.assert_allclose(result.data, 1500 + 3000 * index / 255, atol=30)
+    np.testing.assert_array_equal(result.scale, layer.scale)
+    assert result.units == layer.units
+    assert result.colormap.name == "jet"
+    assert result.contrast_limits == [1500, 4500]
+    assert result.metadata["stain"] == "DAPI"
+    assert result.metadata["napari_exposure_colormap"]["mean_distance"] < 0.004
+    assert "napari_exposure_colormap" not in layer.metadata
+    np.testing.assert_array_equal(nx.from_colormap(layer, colours).data * 3000 + 1500, result.data)
+    with pytest.raises(ValueError, match="no colormap 'sepia99'"):
+        nx.from_colormap(layer, "sepia99")
+    with pytest.raises(ValueError, match="'scan - values' has no colours"):
+        nx.from_colormap(result, "jet")
+    several = nx.from_colormap(Image([volume, volume[:, ::2, ::2]], rgb=True, multiscale=True), "jet")
+    assert several.multiscale
+    assert several.data[1].shape == (4, 5, 5)

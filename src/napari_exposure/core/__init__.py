@@ -5,7 +5,9 @@ Needs neither napari nor Qt.
 
 from napari_exposure.core.adaptive import AdaptiveEqualization, equalize_adapthist
 from napari_exposure.core.adjustment import Adjustment, adjust
+from napari_exposure.core.along import histogram_along
 from napari_exposure.core.clip import PercentileClip, clip_percentiles
+from napari_exposure.core.colormap import Uncoloured, from_colormap
 from napari_exposure.core.counting import cumulative_distribution, histogram, percentile
 from napari_exposure.core.decay import Decay, degrade
 from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_profile
@@ -14,6 +16,7 @@ from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
+from napari_exposure.core.match import HistogramMatching, match_histograms
 from napari_exposure.core.montage import montage
 from napari_exposure.core.transform import Transform
 
@@ -26,9 +29,11 @@ __all__ = [
     "Gamma",
     "Histogram",
     "HistogramEqualization",
+    "HistogramMatching",
     "PercentileClip",
     "Percentiles",
     "Transform",
+    "Uncoloured",
     "adjust",
     "adjust_gamma",
     "as_dask",
@@ -39,7 +44,10 @@ __all__ = [
     "degrade",
     "equalize_adapthist",
     "equalize_hist",
+    "from_colormap",
     "histogram",
     "montage",
+    "histogram_along",
+    "match_histograms",
     "percentile",
 ]

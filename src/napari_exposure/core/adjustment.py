@@ -18,12 +18,14 @@ from napari_exposure.core.blocks import (
     share,
 )
 from napari_exposure.core.counting import extent_steps, percentile_steps
+from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import (
     Percentiles,
     check_choice,
     check_number,
     dtype_range,
 )
+from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Transform
 
 __all__ = ["Adjustment"]
@@ -37,7 +39,10 @@ InRange = str | tuple[float, float] | Percentiles
 
 
 def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING, **options):
-    """A dataclass field with what a widget shows of it: label, tooltip, choices; min, max, step, slider; automatic."""
+    """A dataclass field with what a widget shows of it: label, tooltip, choices; min, max, step, slider; automatic.
+
+    One without a default has an example, in plain data.
+    """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
 
@@ -46,8 +51,8 @@ def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING,
 class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
-    Its subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization`, `AdaptiveEqualization`,
-    `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and gives a `Transform`;
+    Its subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization`, `HistogramMatching`,
+    `AdaptiveEqualization`, `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and gives a `Transform`;
     ``to_dict`` and `from_dict` turn it to and from plain data.
 
     Attributes
@@ -114,6 +119,8 @@ class Adjustment(ABC):
             value = getattr(self, field.name)
             if isinstance(value, Percentiles):
                 value = {"percentiles": [value.low, value.high]}
+            if isinstance(value, Histogram):
+                value = value.to_dict()
             plain[field.name] = list(value) if isinstance(value, tuple) else value
         return plain
 
@@ -144,11 +151,23 @@ class Adjustment(ABC):
             for key, value in values.items():
                 if isinstance(value, dict) and set(value) == {"percentiles"}:
                     values[key] = Percentiles(*value["percentiles"])
+                elif isinstance(value, dict):
+                    values[key] = Histogram.from_dict(value)
                 elif isinstance(value, list):
                     values[key] = tuple(value)
             return known[name](**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
+
+    @classmethod
+    def defaults(cls) -> dict:
+        """The parameters that have a default, and what it is."""
+        return {each.name: each.default for each in dataclasses.fields(cls) if each.default is not dataclasses.MISSING}
+
+    @classmethod
+    def examples(cls) -> dict:
+        """Plain data for the parameters that have no default, such as a volume decides."""
+        return {each.name: each.metadata["example"] for each in dataclasses.fields(cls) if "example" in each.metadata}
 
     def changed(self) -> dict:
         """The parameters that are not the default."""
@@ -204,11 +223,16 @@ class Adjustment(ABC):
         spatial = len(spacing)
         lead = len(volume.shape) - spatial
         groups = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
-        fits = {}
-        for number, group in enumerate(groups):
-            part = volume.at(group)
-            steps = self._fit_group(part, spacing)
-            fits[group] = yield from share(steps, number / len(groups), (number + 1) / len(groups))
+        together = None
+        if self.per != "dataset" and is_stack(volume, lead):
+            together = yield from self._fit_stack(volume, lead)
+        if together is not None:
+            fits = dict(zip(groups, together, strict=True))
+        else:
+            fits = {}
+            for number, group in enumerate(groups):
+                steps = self._fit_group(volume.at(group), spacing)
+                fits[group] = yield from share(steps, number / len(groups), (number + 1) / len(groups))
         return self.transform_type(
             adjustment=self,
             shape=volume.shape,
@@ -221,6 +245,10 @@ class Adjustment(ABC):
     @abstractmethod
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Steps:
         """Fit voxels that share one; the generator returns a `Fit`."""
+
+    def _fit_stack(self, volume: Volume, lead: int) -> Steps:
+        """Fit many small volumes together; the generator returns their fits in order, or None if it cannot."""
+        yield from ()
 
     def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:  # noqa: B027 (a hook)
         """Raise what is wrong with the parameters for this shape, before any voxel is read."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, adjust, check_counted, parameter
-from napari_exposure.core.blocks import Step, count, share
+from napari_exposure.core.blocks import Step, Steps, Volume, count, share
 from napari_exposure.core.counting import histogram_steps
 from napari_exposure.core.intensity import (
     check_choice,
@@ -20,6 +20,7 @@ from napari_exposure.core.intensity import (
     working_dtype,
 )
 from napari_exposure.core.pointwise import KnotsFit, StepsFit
+from napari_exposure.core.stacks import sorted_steps, stack_steps
 
 __all__ = ["HistogramEqualization", "equalize_hist"]
 
@@ -65,23 +66,66 @@ class HistogramEqualization(Adjustment):
         if self.method == "rank" and not is_lookup(volume.dtype):
             ordered = yield from share(_sorted_steps(volume, lo, hi), 0.4, 1)
             check_counted(len(ordered), volume)
-            starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+            levels, heights = _ranked(ordered)
             yield Step("ranking", 1.0)
-            if len(ordered) == 0 or len(starts) == 1:
-                return constant
-            return StepsFit(lo, hi, *fixed, ordered[starts], starts / starts[-1])
-        found = yield from share(histogram_steps(volume, self.nbins, (lo, hi)), 0.4, 1)
-        check_counted(found.total, volume)
-        low, high = np.clip((found.minimum, found.maximum), lo, hi)
-        if not low < high:
+            return StepsFit(lo, hi, *fixed, levels, heights) if len(levels) > 1 else constant
+        found = yield from share(clamped_steps(volume, self.nbins, lo, hi), 0.4, 1)
+        if found is None:
             return constant
-        counts, centers = _clamped(found, low, high)
+        counts, centers = found
         if self.method == "rank":
             below = np.cumsum(counts) - counts
             heights = below / below[-1]
         else:
             heights = np.cumsum(counts) / counts.sum()
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
+
+    def _fit_stack(self, volume, lead):
+        if not isinstance(self.in_range, str):
+            return None
+        dtype, out_dtype = volume.dtype, result_dtype(volume.dtype, self.output)
+        # for ranges above 0 and below it
+        ends = [result_range(dtype, out_dtype, lo) for lo in (0, -1)]
+        flat = np.zeros(2)
+        fits = []
+        if self.method == "rank" and not is_lookup(dtype):
+            found = yield from sorted_steps(volume, lead, self.in_range)
+            for lo, hi, ordered in found:
+                fixed = *ends[lo < 0], dtype, out_dtype
+                levels, heights = _ranked(ordered)
+                several = len(levels) > 1
+                fits.append(StepsFit(lo, hi, *fixed, levels, heights) if several else KnotsFit(lo, lo, *fixed, flat))
+            return fits
+        stack = yield from stack_steps(volume, lead, self.in_range, self.nbins)
+        if stack is None:
+            return None
+        cumulative = np.cumsum(stack.counts, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # by 0 where planes are constant
+            if self.method == "rank":
+                below = cumulative - stack.counts
+                heights = below / np.take_along_axis(below, stack.sizes[:, None] - 1, axis=1)
+            else:
+                heights = cumulative / cumulative[:, -1:]
+        columns = stack.lo, stack.constant, stack.begin, stack.end, stack.sizes
+        for knots, lo, constant, *places, size in zip(heights, *(each.tolist() for each in columns), strict=True):
+            places, knots = ((lo, lo), flat) if constant else (places, knots[:size])
+            fits.append(KnotsFit(*places, *ends[lo < 0], dtype, out_dtype, knots))
+        return fits
+
+
+def _ranked(ordered):
+    """Distinct values of an ordered array, and of each the number of values below, divided by that of the last."""
+    starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])[: len(ordered)]
+    return ordered[starts], starts / max(starts[-1:].sum(), 1)
+
+
+def clamped_steps(volume: Volume, nbins: int, lo: float, hi: float) -> Steps:
+    """Counts and centres of the bins from `lo` to `hi`, what lies outside counted at the ends; None if constant."""
+    found = yield from histogram_steps(volume, nbins, (lo, hi))
+    check_counted(found.total, volume)
+    low, high = np.clip((found.minimum, found.maximum), lo, hi)
+    return _clamped(found, low, high) if low < high else None
 
 
 def _clamped(found, low, high):

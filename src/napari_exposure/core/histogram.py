@@ -6,10 +6,12 @@ import csv
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.moments import Moments
 
 __all__ = ["Histogram"]
@@ -39,6 +41,8 @@ class Histogram:
         Whether each bin is one integer value, so that everything derived is exact.
     moments : Moments
         Where the bins are not single values: mean, variance and voxels at the extremes, exact too.
+    name : str
+        Of the layer that was counted, if it was one; says nothing of equality.
 
     Examples
     --------
@@ -64,6 +68,7 @@ class Histogram:
     nan: int = 0
     by_value: bool = False
     moments: Moments | None = field(default=None, repr=False)
+    name: str = field(default="", repr=False)
 
     @property
     def centers(self) -> np.ndarray:
@@ -74,6 +79,11 @@ class Histogram:
     def total(self) -> int:
         """Voxels counted, with those below and above, without NaN."""
         return int(self.counts.sum()) + self.below + self.above
+
+    @property
+    def whole(self) -> bool:
+        """Whether the bins are those of integers: their borders lie between whole numbers."""
+        return self.by_value or bool((self.edges % 1 == 0.5).all())
 
     @property
     def cdf(self) -> np.ndarray:
@@ -236,6 +246,50 @@ class Histogram:
         gap = float(used[-1] - used[0]) / float(np.maximum(np.round(apart / usual), 1).sum())
         return used[0] - gap / 2, gap
 
+    def to_dict(self) -> dict:
+        """Plain data (str, float, bool, list, dict) that `from_dict` takes back, exact in every bit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from napari_exposure.core import histogram
+        >>> histogram(np.array([[1, 2], [2, 9]], dtype=np.uint8)).to_dict()["counts"]
+        '0:1 2;8:1'
+        """
+        from napari_exposure.core.plain import plain_of
+
+        return plain_of(self)
+
+    @staticmethod
+    def from_dict(plain: dict) -> Histogram:
+        """Make the histogram that ``to_dict`` described.
+
+        Raises
+        ------
+        ValueError
+            If a name or a value is not known or not valid.
+        """
+        from napari_exposure.core.plain import histogram_of
+
+        return histogram_of(plain)
+
+    def save(self, path) -> Path:
+        """Write the histogram to a JSON file; all of it or nothing."""
+        return write_json(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path) -> Histogram:
+        """Read a histogram from a JSON file; every name and value is checked, nothing in it is executed.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is no histogram, or one that is not valid; the message says why.
+        """
+        return read_json(path, "histogram", cls.from_dict)
+
     def plot(self, ax=None, *, log: bool = True, nbins: int = 512, **options):
         """Draw bars and the CDF with matplotlib (``pip install matplotlib``).
 
@@ -310,10 +364,25 @@ class Histogram:
             self.nan + other.nan,
             self.by_value,
             None if self.moments is None or other.moments is None else self.moments + other.moments,
+            self.name if self.name == other.name else "",
         )
 
+    def __eq__(self, other: object) -> bool:
+        return self._key == other._key if isinstance(other, Histogram) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.total, len(self.counts), self.by_value))
+
+    @property
+    def _key(self) -> tuple:
+        """What two equal histograms share: all but the name."""
+        # as text, so that NaN is itself
+        numbers = repr((self.minimum, self.maximum, self.below, self.above, self.nan, self.by_value, self.moments))
+        return self.counts.tobytes(), self.edges.tobytes(), numbers
+
     def __repr__(self) -> str:
-        return f"Histogram({self.total:,} voxels, {len(self.counts)} bins, {self.minimum:g} to {self.maximum:g})"
+        name = f"{self.name!r}, " * bool(self.name)
+        return f"Histogram({name}{self.total:,} voxels, {len(self.counts)} bins, {self.minimum:g} to {self.maximum:g})"
 
 
 def _share(value: float, low: float, high: float) -> float:

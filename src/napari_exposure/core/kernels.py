@@ -221,9 +221,141 @@ def _count_plane_digits(bits, counted, kind, prefixes, shift, counts):
                     counts[np.uint64(j), (key >> down) & low] += 1
 
 
+# --- many small volumes, a row each -----------------------------------------------------
+
+
+def _extents_rows(values, counted, out):
+    """out[0, r] and out[1, r]: the finite minimum and maximum of a row; left alone where there is none."""
+    masked = counted.size > 0
+    for r in range(values.shape[0]):
+        row = values[r]
+        lo = np.inf
+        hi = -np.inf
+        if masked:
+            for i in range(row.size):
+                v = np.float64(row[i])
+                if counted[r, i] and np.isfinite(v):
+                    lo = min(lo, v)
+                    hi = max(hi, v)
+        else:
+            for i in range(row.size):
+                v = np.float64(row[i])
+                if np.isfinite(v):
+                    lo = min(lo, v)
+                    hi = max(hi, v)
+        if lo <= hi:
+            out[0, r] = lo
+            out[1, r] = hi
+
+
+def _values_rows(values, counted, first, counts):
+    masked = counted.size > 0
+    for r in range(values.shape[0]):
+        row = values[r]
+        own = counts[r]
+        start = first[r]
+        for i in range(row.size):
+            if not masked or counted[r, i]:
+                own[np.uint64(np.int64(row[i]) - start)] += 1
+
+
+def _bins_rows(values, counted, first, width, last, counts):
+    """As `_count_bins` with edges first + j * width, but what lies outside is counted at the ends."""
+    masked = counted.size > 0
+    nbins = counts.shape[1]
+    scale = np.float64(nbins)
+    top = np.int32(nbins - 1)
+    bins = np.empty(_CHUNK, np.uint32)
+    # the bin behind the last takes what is not counted; two halves hide the store latency
+    even = np.empty(nbins + 1, np.uint32)
+    odd = np.empty(nbins + 1, np.uint32)
+    one = np.uint32(1)
+    for r in range(values.shape[0]):
+        lo = first[r]
+        step = width[r]
+        factor = scale / (last[r] - lo)
+        even[:] = 0
+        odd[:] = 0
+        for start in range(0, values.shape[1], _CHUNK):
+            part = values[r, start : start + _CHUNK]
+            for i in range(part.size):
+                v = np.float64(part[i])
+                u = factor * (v - lo)
+                u = u if u > 0.0 else 0.0
+                j = min(np.int32(u if u < scale else scale), top)
+                # the edges decide, not the rounding of the product
+                j -= np.int32((v < j * step + lo) & (j > 0))
+                j += np.int32((v >= (j + 1) * step + lo) & (j < top))
+                bins[i] = nbins if _is_nan(part[i]) else j
+            if masked:
+                for i in range(part.size):
+                    if not counted[r, start + i]:
+                        bins[i] = nbins
+            for i in range(part.size // 2):
+                even[bins[2 * i]] += one
+                odd[bins[2 * i + 1]] += one
+            if part.size % 2:
+                even[bins[part.size - 1]] += one
+        for j in range(nbins):
+            counts[r, j] += np.int64(even[j]) + np.int64(odd[j])
+
+
+# --- counting along an axis -------------------------------------------------------------
+
+
+@register_jitable
+def _tile(counts):
+    """Pixels whose counts stay in the cache together."""
+    return max(1, (1 << 18) // (counts.shape[1] * counts.itemsize))
+
+
+def _along_table(values, rows, first, table, counts):
+    """counts[rows[o, p], table[v - first]] for the values v in values[o, :, p]; -1 in the table is no bin."""
+    tile = _tile(counts)
+    for o in range(values.shape[0]):
+        for start in range(0, values.shape[2], tile):
+            row = rows[o, start : start + tile]
+            for k in range(values.shape[1]):
+                part = values[o, k, start : start + tile]
+                for p in range(part.size):
+                    j = table[np.uint64(np.int64(part[p]) - first)]
+                    if j >= 0:
+                        counts[np.uint64(row[p]), np.uint64(j)] += 1
+
+
+def _along_bins(values, rows, edges, uniform, counts):
+    """As `_along_table`, with edges: bin j holds edges[j] <= v < edges[j + 1], the last one its upper edge too."""
+    tile = _tile(counts)
+    nbins = counts.shape[1]
+    lo = edges[0]
+    hi = edges[nbins]
+    scale = nbins / (hi - lo)
+    for o in range(values.shape[0]):
+        for start in range(0, values.shape[2], tile):
+            row = rows[o, start : start + tile]
+            for k in range(values.shape[1]):
+                part = values[o, k, start : start + tile]
+                for p in range(part.size):
+                    v = np.float64(part[p])
+                    # false for NaN too
+                    if not (v >= lo and v <= hi):
+                        continue
+                    if uniform:
+                        j = min(np.int64(scale * (v - lo)), nbins - 1)
+                        # the edges decide, not the rounding of the product
+                        if v < edges[np.uint64(j)]:
+                            j -= 1
+                        elif j < nbins - 1 and v >= edges[np.uint64(j + 1)]:
+                            j += 1
+                    else:
+                        j = min(np.int64(np.searchsorted(edges, v, side="right")), nbins) - 1
+                    counts[np.uint64(row[p]), np.uint64(j)] += 1
+
+
 # --- pointwise maps ---------------------------------------------------------------------
 
 
+@register_jitable
 def _map_table(values, first, table, out):
     last = table.size - 1
     for i in range(values.size):
@@ -298,23 +430,146 @@ def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
             result[i] = _cast(bottom + span * y, result)
 
 
+@register_jitable
 def _map_knots(values, lo, hi, knots, bottom, span, out):
     """Piecewise linear through `knots`, evenly spaced from `lo` to `hi`."""
     last = knots.size - 1
-    for i in range(values.size):
-        u = _position(values[i], lo, hi, float(last))
-        j = np.uint32(min(np.int32(u), np.int32(last - 1)))
-        y = knots[j] + (u - j) * (knots[j + 1] - knots[j])
-        out[i] = _cast(bottom + span * (np.nan if _is_nan(values[i]) else y), out)
+    left = np.empty(_CHUNK, np.uint32)
+    fraction = np.empty(_CHUNK, np.float64)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        result = out[start : start + _CHUNK]
+        # apart from the search in the table, so that it vectorises
+        for i in range(part.size):
+            u = _position(part[i], lo, hi, float(last))
+            j = min(np.int32(u), np.int32(last - 1))
+            left[i] = j
+            # NaN goes on through it
+            fraction[i] = np.nan if _is_nan(part[i]) else u - j
+        for i in range(part.size):
+            j = left[i]
+            result[i] = _cast(bottom + span * (knots[j] + fraction[i] * (knots[j + 1] - knots[j])), result)
 
 
+@register_jitable
+def _bucket(value, lo, scale, last):
+    u = scale * (np.float64(value) - lo)
+    u = u if u > 0.0 else 0.0
+    return np.int64(u if u < last else last)
+
+
+@register_jitable
 def _map_steps(values, levels, heights, bottom, span, out):
     """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
     last = levels.size - 1
+    lo = np.float64(levels[0])
+    # where many values are searched, first an index of as many buckets as there are levels
+    buckets = levels.size if values.size >= levels.size else 1
+    scale = buckets / (np.float64(levels[last]) - lo)
+    starts = np.empty(buckets + 1, np.int64)
+    filled = 0
+    if buckets > 1:
+        for k in range(levels.size):
+            while filled <= _bucket(levels[k], lo, scale, buckets - 1):
+                starts[filled] = k
+                filled += 1
+    else:
+        starts[0] = 0
+        filled = 1
+    starts[filled:] = last
     for i in range(values.size):
         v = values[i]
-        y = np.nan if _is_nan(v) else heights[min(np.searchsorted(levels, v), last)]
-        out[i] = _cast(bottom + span * y, out)
+        if _is_nan(v):
+            out[i] = _cast(np.float64(np.nan), out)
+            continue
+        j = _bucket(v, lo, scale, buckets - 1)
+        k = starts[j]
+        stop = starts[j + 1]
+        while k < stop:
+            middle = (k + stop) >> 1
+            if levels[middle] < v:
+                k = middle + 1
+            else:
+                stop = middle
+        out[i] = _cast(bottom + span * heights[k], out)
+
+
+def _table_rows(values, first, starts, tables, out):
+    for r in range(values.shape[0]):
+        _map_table(values[r], first[r], tables[starts[r] : starts[r + 1]], out[r])
+
+
+def _knots_rows(values, lo, hi, starts, knots, bottom, span, out):
+    for r in range(values.shape[0]):
+        _map_knots(values[r], lo[r], hi[r], knots[starts[r] : starts[r + 1]], bottom[r], span[r], out[r])
+
+
+def _steps_rows(values, starts, levels, heights, bottom, span, out):
+    for r in range(values.shape[0]):
+        own = slice(starts[r], starts[r + 1])
+        _map_steps(values[r], levels[own], heights[own], bottom[r], span[r], out[r])
+
+
+# --- colours ----------------------------------------------------------------------------
+
+
+@register_jitable
+def _distance(red, green, blue, colour):
+    """Squared."""
+    return (red - colour[0]) ** 2 + (green - colour[1]) ** 2 + (blue - colour[2]) ** 2
+
+
+@register_jitable
+def _closest(red, green, blue, colours):
+    found = 0
+    least = np.inf
+    for k in range(colours.shape[0]):
+        distance = _distance(red, green, blue, colours[k])
+        if distance < least:
+            least = distance
+            found = k
+    return found
+
+
+def _nearest(pixels, colours, values, out, tally):
+    """values[k] of the colour k that is nearest; tally: voxels that are not NaN, sum and maximum of distances."""
+    k = 0
+    for i in range(pixels.shape[0]):
+        red = pixels[i, 0]
+        green = pixels[i, 1]
+        blue = pixels[i, 2]
+        if np.isnan(red + green + blue):
+            out[i] = np.nan
+            continue
+        # neighbours are often alike
+        if i == 0 or red != pixels[i - 1, 0] or green != pixels[i - 1, 1] or blue != pixels[i - 1, 2]:
+            k = _closest(red, green, blue, colours)
+        out[i] = values[k]
+        distance = np.sqrt(_distance(red, green, blue, colours[k]))
+        tally[0] += 1
+        tally[1] += distance
+        tally[2] = max(tally[2], distance)
+
+
+def _nearest_bytes(pixels, colours, values, known, out, tally):
+    """As `_nearest`; `known` has the nearest colour of each of 2**24, -1 if nobody has looked.
+
+    Threads write the same into it.
+    """
+    for i in range(pixels.shape[0]):
+        red = pixels[i, 0] / 255.0
+        green = pixels[i, 1] / 255.0
+        blue = pixels[i, 2] / 255.0
+        key = np.int64(pixels[i, 0]) << 16 | np.int64(pixels[i, 1]) << 8 | np.int64(pixels[i, 2])
+        k = known[key]
+        if k < 0:
+            k = np.int16(_closest(red, green, blue, colours))
+            known[key] = k
+        out[i] = values[k]
+        distance = np.sqrt(_distance(red, green, blue, colours[k]))
+        tally[0] += 1
+        tally[1] += distance
+        tally[2] = max(tally[2], distance)
 
 
 # --- gains along an axis ----------------------------------------------------------------
@@ -486,6 +741,23 @@ _KERNELS = {
         _count_plane_digits,
         lambda t: (_read(t, 3), _read(types.boolean, 3), _i, _read(types.uint64, 1), _i, _write(_i, 2)),
     ),
+    "extents_rows": (_extents_rows, lambda t: (_read(t, 2), _read(types.boolean, 2), _write(_f, 2))),
+    "values_rows": (
+        _values_rows,
+        lambda t: (_read(t, 2), _read(types.boolean, 2), _read(_i, 1), _write(_i, 2)),
+    ),
+    "bins_rows": (
+        _bins_rows,
+        lambda t: (_read(t, 2), _read(types.boolean, 2), _read(_f, 1), _read(_f, 1), _read(_f, 1), _write(_i, 2)),
+    ),
+    "along_table": (
+        _along_table,
+        lambda t, c: (_read(t, 3), _read(_i, 2), _i, _read(types.int32, 1), _write(c, 2)),
+    ),
+    "along_bins": (
+        _along_bins,
+        lambda t, c: (_read(t, 3), _read(_i, 2), _read(_f, 1), types.boolean, _write(c, 2)),
+    ),
     "map_table": (_map_table, lambda t, o: (_read(t, 1), _i, _read(o, 1), _write(o, 1))),
     "map_power": (_map_power, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
@@ -494,6 +766,34 @@ _KERNELS = {
     "map_gains": (
         _map_gains,
         lambda t, o: (_read(t, 3), _read(_f, 2), _f, _f, _f, _f, _f, _write(o, 3)),
+    ),
+    "table_rows": (
+        _table_rows,
+        lambda t, o: (_read(t, 2), _read(_i, 1), _read(_i, 1), _read(o, 1), _write(o, 2)),
+    ),
+    "knots_rows": (
+        _knots_rows,
+        lambda t, o: (
+            _read(t, 2), _read(_f, 1), _read(_f, 1), _read(_i, 1), _read(_f, 1),
+            _read(_f, 1), _read(_f, 1), _write(o, 2),
+        ),
+    ),
+    "steps_rows": (
+        _steps_rows,
+        lambda t, o: (
+            _read(t, 2), _read(_i, 1), _read(t, 1), _read(_f, 1), _read(_f, 1), _read(_f, 1), _write(o, 2),
+        ),
+    ),
+    "nearest": (
+        _nearest,
+        lambda: (_read(_f, 2), _read(_f, 2), _read(types.float32, 1), _write(types.float32, 1), _write(_f, 1)),
+    ),
+    "nearest_bytes": (
+        _nearest_bytes,
+        lambda: (
+            _read(types.uint8, 2), _read(_f, 2), _read(types.float32, 1), _write(types.int16, 1),
+            _write(types.float32, 1), _write(_f, 1),
+        ),
     ),
     "count_tiles": (
         _count_tiles,

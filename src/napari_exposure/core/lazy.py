@@ -218,6 +218,13 @@ def _name_chunk(error: Exception, chunks) -> None:
             return
 
 
+def blocks_of(array) -> tuple:
+    """A dask array with small chunks joined, and its chunks as blocks."""
+    array = _grouped(checked(array))
+    places = (tuple(slice(start, stop) for start, stop in place) for place in _places(array.chunks))
+    return array, [block for block in places if all(part.start < part.stop for part in block)]
+
+
 def _part(volume: Volume, array):
     """What a volume restricts itself to."""
     # the leading axes of a box are fixed as in `Volume`: indices count from its corner

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +12,13 @@ import numpy as np
 from napari_exposure.core.intensity import is_lookup, working_dtype
 from napari_exposure.core.jit import kernel
 from napari_exposure.core.transform import Fit
+
+
+@cache
+def _limits(dtype: np.dtype) -> tuple[int, int]:
+    """The least and the greatest integer; NumPy takes longer to say it than a table of 8 bits takes."""
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,34 +29,45 @@ class PointwiseFit(Fit):
     ----------
     dtype, out_dtype : numpy.dtype
         Of the volume and of the result.
-    first : int
-        The integer that the table begins with.
-    table : numpy.ndarray of `out_dtype` or None
-        Results for the integers from `first` on; outside, the curve is level.
     """
+
+    pointwise: ClassVar[bool] = True
 
     dtype: np.dtype
     out_dtype: np.dtype
-    first: int = field(init=False, default=0)
-    table: np.ndarray | None = field(init=False, default=None)
 
-    def __post_init__(self):
+    @property
+    def first(self) -> int:
+        """The integer that the table begins with."""
+        least, most = _limits(self.dtype)
+        return min(max(math.floor(self.lo), least), most)
+
+    @cached_property
+    def table(self) -> np.ndarray | None:
+        """Results for the integers from `first` on, of `out_dtype`; outside, the curve is level.  None for others."""
         if not is_lookup(self.dtype):
-            return
-        info = np.iinfo(self.dtype)
-        first = min(max(math.floor(self.lo), info.min), info.max)
-        last = min(max(math.ceil(self.hi), info.min), info.max)
-        results = self.bottom + self.span * self.curve(np.arange(first, last + 1, dtype=np.float64))
+            return None
+        least, most = _limits(self.dtype)
+        last = min(max(math.ceil(self.hi), least), most)
+        bottom, span = self.scale
+        results = bottom + span * self._at_integers(self.first, last)
         if self.out_dtype.kind in "iu":
             # gamma of a range beyond the dtype would leave it
-            limits = np.iinfo(self.out_dtype)
-            results = np.clip(np.rint(results), limits.min, limits.max)
-        object.__setattr__(self, "first", first)
-        object.__setattr__(self, "table", results.astype(self.out_dtype))
+            least, most = _limits(self.out_dtype)
+            results = np.minimum(np.maximum(np.rint(results), least), most)
+        return results.astype(self.out_dtype)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """What 0 of the curve becomes in the result, and how much 1 is above it."""
+        return self.bottom, self.span
 
     def curve(self, values: np.ndarray) -> np.ndarray:
-        """What intensities become, float64 in [0, 1]."""
+        """What intensities become, float64, in [0, 1] where `scale` does not say otherwise."""
         raise NotImplementedError
+
+    def _at_integers(self, first: int, last: int) -> np.ndarray:
+        return self.curve(np.arange(first, last + 1, dtype=np.float64))
 
     def position(self, values: np.ndarray) -> np.ndarray:
         """Where intensities lie in the input range, clamped to [0, 1]."""
@@ -56,22 +75,50 @@ class PointwiseFit(Fit):
 
     @property
     def kernel_key(self):
-        if self.table is not None:
+        if is_lookup(self.dtype):
             return "map_table", self.dtype, self.out_dtype
         return self._kernel_name, working_dtype(self.dtype), self.out_dtype
 
     def map(self, values, offset, out):
         run = kernel(*self.kernel_key)
-        if self.table is not None:
+        if is_lookup(self.dtype):
             run(values.reshape(-1), self.first, self.table, out.reshape(-1))
         else:
-            run(values.reshape(-1), *self._kernel_parameters(), self.bottom, self.span, out.reshape(-1))
+            run(values.reshape(-1), *self._kernel_parameters(), *self.scale, out.reshape(-1))
+
+    def rows_key(self, fits):
+        names = {"map_table": "table_rows", "map_knots": "knots_rows", "map_steps": "steps_rows"}
+        name, *dtypes = self.kernel_key
+        alike = name in names and all(fit.kernel_key == self.kernel_key for fit in fits)
+        return (names[name], *dtypes) if alike else None
+
+    def map_rows(self, fits, values, out):
+        run = kernel(*self.rows_key(fits))
+        if is_lookup(self.dtype):
+            starts, tables = _joined([fit.table for fit in fits])
+            run(values, np.array([fit.first for fit in fits]), starts, tables, out)
+            return
+        parameters = []
+        for column in zip(*(fit._kernel_parameters() for fit in fits), strict=True):
+            if not isinstance(column[0], np.ndarray):
+                parameters.append(np.array(column))
+                continue
+            starts, flat = _joined(column)
+            # levels and their heights begin at the same places
+            parameters += [flat] if isinstance(self, StepsFit) and parameters else [starts, flat]
+        bottom, span = np.ascontiguousarray(np.array([fit.scale for fit in fits], np.float64).T)
+        run(values, *parameters, bottom, span, out)
 
     # the kernel for dtypes without a table, and what it takes between values and output range
     _kernel_name: ClassVar[str]
 
     def _kernel_parameters(self) -> tuple:
         raise NotImplementedError
+
+
+def _joined(arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays end to end, and where each begins; behind these the end."""
+    return np.cumsum([0, *map(len, arrays)]), np.concatenate(arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +145,12 @@ class KnotsFit(PointwiseFit):
 
     knots: np.ndarray
 
+    def _at_integers(self, first, last):
+        if (first, last) == (self.lo, self.hi) and last - first == len(self.knots) - 1:
+            # the very knots, without the rounding of a position
+            return self.knots
+        return super()._at_integers(first, last)
+
     def curve(self, values):
         return np.interp(self.position(values), np.linspace(0, 1, len(self.knots)), self.knots)
 
@@ -105,6 +158,13 @@ class KnotsFit(PointwiseFit):
 
     def _kernel_parameters(self):
         return self.lo, self.upper, self.knots
+
+
+@dataclass(frozen=True, eq=False)
+class ResultsFit(KnotsFit):
+    """Knots that are results already, and are not scaled."""
+
+    scale = (0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,8 @@ class Fit:
     top: float
     # voxels of a block, for a map so slow that the usual ones could not be cancelled promptly
     block_voxels: ClassVar[tuple[int, ...]] = ()
+    # whether the place of a voxel does not matter
+    pointwise: ClassVar[bool] = False
 
     @property
     def constant(self) -> bool:
@@ -66,6 +68,14 @@ class Fit:
     @property
     def kernel_key(self) -> tuple:
         """Name and dtypes of the kernel that maps."""
+        raise NotImplementedError
+
+    def rows_key(self, fits: list[Fit]) -> tuple | None:
+        """Name and dtypes of a kernel that maps the volumes of several fits in one call; None if there is none."""
+        return None
+
+    def map_rows(self, fits: list[Fit], values: np.ndarray, out: np.ndarray) -> None:
+        """`map` for several fits, each of whose volumes is a row of `values`."""
         raise NotImplementedError
 
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
@@ -158,14 +168,25 @@ class Transform:
         values = value_channel(block) if self.rgb else block
         values = np.require(values, working_dtype(self.dtype), ["C", "A"])
         mapped = np.empty(shape, self.out_dtype) if self.rgb else out
-        lead = len(shape) - self.spatial
-        for index in np.ndindex(*shape[:lead]):
-            group = tuple(o + i for o, i in zip(offset[:lead], index, strict=True))
-            fit = self.fits[() if () in self.fits else group]
-            fit.map(values[index], offset[lead:], mapped[index])
+        self._map(values, offset, mapped)
         if self.rgb:
             recolour(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
         return out
+
+    def _map(self, values, offset, out) -> None:
+        lead = values.ndim - self.spatial
+        shared = self.fits.get(())
+        if shared is not None and shared.pointwise:
+            shared.map(values, offset[lead:], out)
+            return
+        indices = list(np.ndindex(*values.shape[:lead]))
+        groups = [tuple(o + i for o, i in zip(offset[:lead], index, strict=True)) for index in indices]
+        fits = [self.fits[group] if shared is None else shared for group in groups]
+        if len(fits) > 1 and fits[0].rows_key(fits):
+            fits[0].map_rows(fits, values.reshape(len(fits), -1), out.reshape(len(fits), -1))
+            return
+        for index, fit in zip(indices, fits, strict=True):
+            fit.map(values[index], offset[lead:], out[index])
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> Transform:
         """The same transform for a volume of another shape: a fit of a coarse volume for the full one, or back.
@@ -253,7 +274,8 @@ class Transform:
             from napari_exposure.core import lazy
 
             return lazy.mapped(self, lazy.checked(volume))
-        yield from kernel_steps(*fit.kernel_key)
+        rows_key = fit.rows_key([fit]) if len(self.fits) > 1 else None
+        yield from kernel_steps(*(rows_key or fit.kernel_key))
         out = np.empty(volume.shape, self.out_dtype)
 
         def work(block):

@@ -334,8 +334,8 @@ class AdjustmentWidget(widgets.Container):
         return {name: widget.value for name, widget in self._editors.items()}
 
     def _set_defaults(self) -> None:
-        for field in dataclasses.fields(self.adjustment):
-            self._editors[field.name].value = field.default
+        for name, default in self.adjustment.defaults().items():
+            self._editors[name].value = default
 
     def _make(self, source: Source) -> core.Adjustment:
         values = self.parameters()

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QSizePolicy
 
 from napari_exposure.core import Adjustment, Percentiles
 from napari_exposure.core.tiles import TileGrid
+from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.voxels import PIXEL
 
 
@@ -324,9 +325,12 @@ def _nice(number: float) -> float:
 def editor(field: Field, owner: type[Adjustment]):
     """A widget for one parameter of an adjustment, from what the field says of itself."""
     limits = dict(field.metadata)
+    limits.pop("example", None)
     options = {"name": field.name, "label": limits.pop("label"), "tooltip": limits.pop("tooltip")}
     if field.name == "in_range":
         return InRangeEdit(field.default, **options)
+    if field.name == "reference":
+        return ReferenceEdit(**options)
     if field.name == "kernel_size":
         return TileEdgeEdit(field.default, **options)
     if "automatic" in limits:

@@ -19,10 +19,12 @@ def _settings(adjustment: type[Adjustment]):
 
 
 def remember(adjustment: Adjustment, **chosen) -> None:
-    """Keep the parameters of an adjustment; `chosen` replaces some by what the user chose."""
+    """Keep the parameters of an adjustment that have a default; `chosen` replaces some by what the user chose."""
     settings = _settings(type(adjustment))
     if settings is not None and settings.remember:
-        setattr(settings, adjustment.short_name, json.dumps({**adjustment.to_dict(), **chosen}))
+        plain = {**adjustment.to_dict(), **chosen}
+        kept = {name: plain[name] for name in ("adjustment", *adjustment.defaults())}
+        setattr(settings, adjustment.short_name, json.dumps(kept))
 
 
 def remembered(adjustment: type[Adjustment]) -> dict:
@@ -40,7 +42,7 @@ def remembered(adjustment: type[Adjustment]) -> dict:
     try:
         plain = json.loads(text)
         limits = plain.get("in_range") == "contrast_limits"
-        found = Adjustment.from_dict({**plain, "in_range": "data"} if limits else plain)
+        found = Adjustment.from_dict({**adjustment.examples(), **plain, **({"in_range": "data"} if limits else {})})
         if type(found) is not adjustment:
             raise ValueError(f"it holds {type(found).__name__}")
     except (AttributeError, TypeError, ValueError) as error:

@@ -1,0 +1,166 @@
+"""Histograms along an axis: one for every pixel of a stack of images."""
+
+from __future__ import annotations
+
+import math
+import operator
+import threading
+from collections import defaultdict
+
+import numpy as np
+
+from napari_exposure.core.blocks import (
+    BLOCK_VOXELS,
+    Steps,
+    Volume,
+    chunked_blocks,
+    drain,
+    is_dask,
+    prepared,
+    read_part,
+    share,
+    stored_chunks,
+    walk,
+)
+from napari_exposure.core.counting import extent_steps
+from napari_exposure.core.intensity import check_count, check_number, is_lookup, working_dtype
+from napari_exposure.core.jit import kernel_steps
+
+__all__ = ["histogram_along"]
+
+# images that a block holds: so many increments for each time that the counts of its pixels come into the cache
+_TOGETHER = 128
+
+
+def histogram_along(volume, axis=0, bins=256, range=None):
+    """Count along an axis: of a stack of images the histogram of every pixel.
+
+    The counts are those of ``np.histogram(volume[:, y, x], bins, range)`` for each pixel.
+
+    Parameters
+    ----------
+    volume : array-like, 2 to 5 axes
+        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64.  Read block by block, each
+        block once (twice without `range`), never written.  The chunks of a dask array are computed, and
+        counted in this process.
+    axis : int
+        Along which to count, such as that of the images of a stack.
+    bins : int or sequence of float
+        Bins of equal width, or their edges in ascending order.  Each holds its lower edge, the last one
+        also its upper.
+    range : (float, float), optional
+        Where bins of equal width begin and end; values outside are not counted.  Default: the exact
+        finite minimum and maximum of the volume, which takes a pass of its own.
+
+    Returns
+    -------
+    counts : numpy.ndarray, shape (the other axes, bins)
+        uint16 where no count can exceed 65535, so for up to as many images; else uint32.  NaN is not counted.
+    edges : numpy.ndarray of float64, shape (bins + 1,)
+
+    Raises
+    ------
+    TypeError
+        For a dtype that has no exposure.
+    ValueError
+        For an empty volume, an axis that is not there, or bins or a range out of order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import histogram_along
+    >>> stack = np.array([[[0, 9]], [[0, 7]], [[1, 9]]], dtype=np.uint8)
+    >>> counts, edges = histogram_along(stack, bins=2, range=(0, 10))
+    >>> counts
+    array([[[3, 0],
+            [0, 3]]], dtype=uint16)
+    >>> edges
+    array([ 0.,  5., 10.])
+    """
+    checked = Volume(volume)
+    dims = len(checked.shape)
+    at = operator.index(axis)
+    if not -dims <= at < dims:
+        raise ValueError(f"axis must be in [{-dims}, {dims - 1}] for a volume of {dims} axes, got {axis!r}.")
+    if np.ndim(bins):
+        edges = np.array([check_number(edge, "bins") for edge in bins])
+        if range is not None:
+            raise ValueError("Give the edges of bins, or their number and a range, but not edges and a range.")
+        if len(edges) < 2 or (np.diff(edges) <= 0).any():
+            raise ValueError("The edges of bins must be two or more, in ascending order.")
+        return drain(_along_steps(checked, at % dims, edges, False))
+    number = check_count(bins, "bins", low=1, high=1 << 24)
+    if range is not None:
+        lo, hi = (check_number(value, "range") for value in range)
+        if not lo < hi:
+            raise ValueError(f"range must be (low, high) with low < high, got {range!r}.")
+        return drain(_along_steps(checked, at % dims, np.linspace(lo, hi, number + 1), True))
+    return drain(_of_extent(checked, at % dims, number))
+
+
+def _of_extent(volume: Volume, axis: int, bins: int) -> Steps:
+    lo, hi = yield from share(extent_steps(volume), 0, 0.3)
+    if math.isnan(lo):
+        lo, hi = 0.0, 1.0
+    edges = np.histogram_bin_edges(np.empty(0), bins, (lo, hi))
+    return (yield from share(_along_steps(volume, axis, edges, True), 0.3, 1))
+
+
+def _along_steps(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) -> Steps:
+    shape, dtype = volume.shape, working_dtype(volume.dtype)
+    rest = shape[:axis] + shape[axis + 1 :]
+    pixels = np.arange(math.prod(rest)).reshape(rest)
+    counts = np.zeros((pixels.size, len(edges) - 1), np.uint16 if shape[axis] < 1 << 16 else np.uint32)
+    if is_lookup(dtype):
+        kernel = yield from kernel_steps("along_table", dtype, counts.dtype)
+        first, table = _table(dtype, edges)
+        how = first, table
+    else:
+        kernel = yield from kernel_steps("along_bins", dtype, counts.dtype)
+        how = edges, uniform
+    array, blocks = _blocks(volume.array, shape, axis)
+    # blocks above each other count into the same pixels
+    locks = defaultdict(threading.Lock)
+    places = [(block, locks[str(block[:axis] + block[axis + 1 :])]) for block in blocks]
+
+    def work(place):
+        block, lock = place
+        values = prepared(read_part(array, block), volume.dtype)
+        rows = pixels[block[:axis] + block[axis + 1 :]]
+        outer = math.prod(values.shape[:axis])
+        with lock:
+            kernel(
+                values.reshape(outer, values.shape[axis], -1),
+                np.ascontiguousarray(rows).reshape(outer, -1),
+                *how,
+                counts,
+            )
+
+    yield from walk(places, work, lambda _: None, "counting")
+    return counts.reshape(*rest, -1), edges
+
+
+def _table(dtype: np.dtype, edges: np.ndarray) -> tuple[int, np.ndarray]:
+    """The bin of every integer of a dtype, -1 for none, and the first of these integers."""
+    limits = np.iinfo(dtype)
+    values = np.arange(limits.min, limits.max + 1)
+    table = np.searchsorted(edges, values, side="right") - 1
+    # the last bin has its upper edge
+    table[values == edges[-1]] = len(edges) - 2
+    table[values > edges[-1]] = -1
+    return limits.min, table.astype(np.int32)
+
+
+def _blocks(array, shape: tuple[int, ...], axis: int):
+    """An array and blocks that cover it, each of which is read once."""
+    if is_dask(array):
+        from napari_exposure.core import lazy
+
+        return lazy.blocks_of(array)
+    chunks = stored_chunks(array)
+    if chunks is not None:
+        return array, chunked_blocks(shape, chunks)
+    # many images and some of their rows, so that the counts of these stay in the cache; several for the threads
+    chunks = tuple(min(n, _TOGETHER) if number == axis else 1 for number, n in enumerate(shape))
+    voxels = min(BLOCK_VOXELS, max(1, math.prod(shape) // shape[axis] // 8) * chunks[axis])
+    return array, chunked_blocks(shape, chunks, voxels)

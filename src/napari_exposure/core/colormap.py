@@ -1,0 +1,150 @@
+"""From colours back to numbers: the values of a volume that was saved through a colormap."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from napari_exposure.core.blocks import Steps, Volume, drain, is_dask, read_part, walk
+from napari_exposure.core.intensity import check_number
+from napari_exposure.core.jit import kernel_steps
+
+__all__ = ["Uncoloured", "from_colormap"]
+
+# mean distance of a wrong colormap, where channels go from 0 to 1: rounding to 8 bits takes less than 0.007
+WRONG = 0.05
+
+
+class Uncoloured(NamedTuple):
+    """What `from_colormap` found.
+
+    Attributes
+    ----------
+    values : numpy.ndarray of float32
+        Of the volume's shape without its colour axis.
+    mean, maximum : float
+        How far voxels lie from the nearest colour of the map, as a distance in RGB with channels from 0 to 1.
+        NaN where no voxel has a colour.
+    """
+
+    values: np.ndarray
+    mean: float
+    maximum: float
+
+
+def from_colormap(volume, colormap, limits=(0.0, 1.0)) -> Uncoloured:
+    """Give the numbers back to a volume that was turned into colours.
+
+    Each voxel takes the place in the colormap of the colour that is nearest to its own, exactly the nearest
+    in RGB.  The numbers are as fine as the map: of 256 colours, 256 values.
+
+    Parameters
+    ----------
+    volume : array-like, 2 to 5 axes and a last one of RGB or RGBA
+        Unsigned integers over their full range, or floats from 0 to 1; alpha is not looked at.  Read block by
+        block, never written.
+    colormap : array-like, shape (N, 3) or (N, 4)
+        Its colours in order, as uint8 or as floats from 0 to 1, N from 2 to 32767.
+    limits : (float, float)
+        The numbers of the first and the last colour.
+
+    Returns
+    -------
+    Uncoloured
+        ``values``, float32; and ``mean`` and ``maximum`` of the distances.  A colour that occurs several times
+        in the map gives the mean of its places; NaN gives NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the volume has no colours, or the colormap or the limits are none.
+
+    Warns
+    -----
+    UserWarning
+        If the colours are far from those of the map, so that it is probably another one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import from_colormap
+    >>> heat = np.array([[0, 0, 0], [255, 0, 0], [255, 255, 0]], dtype=np.uint8)
+    >>> from_colormap(heat[[[2, 0, 1]]], heat, limits=(1500, 4500)).values
+    array([[4500., 1500., 3000.]], dtype=float32)
+    """
+    found = drain(from_colormap_steps(Volume(volume, rgb=True), colormap, limits))
+    warn_wrong(found)
+    return found
+
+
+def warn_wrong(found: Uncoloured) -> None:
+    """Warn where the colours are not those of the map."""
+    if found.mean > WRONG:
+        warnings.warn(
+            f"The colours lie {found.mean:.3f} from those of the colormap on average (at most {found.maximum:.3f}, "
+            "channels go from 0 to 1): it is probably another colormap.",
+            stacklevel=3,
+        )
+
+
+def from_colormap_steps(volume: Volume, colormap, limits=(0.0, 1.0)) -> Steps:
+    """`from_colormap` as a job; the generator returns an Uncoloured."""
+    colours, places = _table(colormap)
+    low, high = (check_number(limit, "limits") for limit in limits)
+    values = (low + (high - low) * places).astype(np.float32)
+    return _steps(volume, colours, values)
+
+
+def _steps(volume, colours, values):
+    array, blocks = volume.array, volume.blocks()
+    if is_dask(array):
+        from napari_exposure.core import lazy
+
+        array, blocks = lazy.blocks_of(array.rechunk({-1: -1}))
+        blocks = [block[:-1] for block in blocks]
+    if volume.dtype == np.uint8:
+        kernel = yield from kernel_steps("nearest_bytes")
+        # of every colour the nearest in the map, as soon as it occurs
+        known = (np.full(1 << 24, -1, np.int16),)
+    else:
+        kernel, known = (yield from kernel_steps("nearest")), ()
+    unit = np.iinfo(volume.dtype).max if volume.dtype.kind == "u" else 1
+    out = np.empty(volume.shape, np.float32)
+    total = np.zeros(3)
+
+    def work(block):
+        part = read_part(array, block)[..., :3]
+        if not known:
+            part = part / np.float64(unit)
+        result, tally = np.empty(part.shape[:-1], np.float32), np.zeros(3)
+        part = np.require(part.reshape(-1, 3), np.float64 if not known else np.uint8, ["C", "A"])
+        kernel(part, colours, values, *known, result.reshape(-1), tally)
+        out[block] = result
+        return tally
+
+    def merge(tally):
+        total[:2] += tally[:2]
+        total[2] = max(total[2], tally[2])
+
+    yield from walk(blocks, work, merge, "looking colours up")
+    count, distances, maximum = total.tolist()
+    return Uncoloured(out, distances / count if count else math.nan, maximum if count else math.nan)
+
+
+def _table(colormap) -> tuple[np.ndarray, np.ndarray]:
+    """The different colours of a colormap, float64 from 0 to 1, and their places from 0 to 1."""
+    colours = np.asarray(colormap)
+    if colours.ndim != 2 or colours.shape[1] not in (3, 4) or not 2 <= len(colours) < 1 << 15:
+        raise ValueError(f"colormap must have shape (N, 3) or (N, 4), N from 2 to 32767; it has {colours.shape}.")
+    if colours.dtype.kind not in "uif":
+        raise TypeError(f"colormap must be uint8, or floats from 0 to 1, got {colours.dtype}.")
+    colours = colours[:, :3] / (255 if colours.dtype.kind in "ui" else 1.0)
+    if not ((colours >= 0) & (colours <= 1)).all():
+        raise ValueError("The colours of a colormap are integers from 0 to 255, or floats from 0 to 1.")
+    places = np.linspace(0, 1, len(colours))
+    different, which = np.unique(colours, axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    return different, np.bincount(which, places) / np.bincount(which)

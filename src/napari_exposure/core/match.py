@@ -1,0 +1,226 @@
+"""Histogram matching."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from napari_exposure.core.adjustment import Adjustment, adjust, parameter
+from napari_exposure.core.blocks import Volume, drain, share
+from napari_exposure.core.counting import histogram_steps
+from napari_exposure.core.equalize import clamped_steps
+from napari_exposure.core.histogram import Histogram
+from napari_exposure.core.intensity import check_count, dtype_range, is_lookup, result_dtype
+from napari_exposure.core.pointwise import ResultsFit
+from napari_exposure.core.stacks import stack_steps
+
+__all__ = ["HistogramMatching", "match_histograms"]
+
+MATCHED = {"dtype": "keep the data type", "float32": "float32, not rounded"}
+
+
+@dataclass(frozen=True)
+class HistogramMatching(Adjustment):
+    """Give a volume the histogram of another one; see `match_histograms`."""
+
+    short_name: ClassVar[str] = "matched"
+    verb: ClassVar[str] = "match_histograms"
+    title: ClassVar[str] = "Histogram matching"
+
+    reference: Histogram = parameter(
+        dataclasses.MISSING,
+        "Reference",
+        "The image whose histogram the result has, or a file with one.",
+        example=Histogram(np.ones(1, np.int64), np.array([-0.5, 0.5]), 0.0, 0.0, by_value=True).to_dict(),
+    )
+    nbins: int = parameter(
+        65536,
+        "Bins",
+        "Bins for floats and 32-bit integers; other integers use every grey level.",
+        min=2,
+        max=1 << 20,
+        step=1,
+    )
+    output: Literal["dtype", "float32"] = parameter(
+        "dtype",
+        "Output",
+        "Keep the data type, or make float32, which needs no rounding. Both have the intensities of the reference.",
+        kw_only=True,
+        choices=MATCHED,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._set("nbins", check_count(self.nbins, "nbins", low=2, high=1 << 20))
+        if not isinstance(self.reference, Histogram):
+            raise TypeError(
+                f"reference must be a Histogram such as histogram(volume) gives, got {type(self.reference).__name__}."
+            )
+        if not self.reference.counts.any():
+            raise ValueError("The reference has no finite voxel in its bins. Choose another one.")
+        # which recipes need not carry
+        self._set("reference", replace(self.reference, moments=None))
+
+    @cached_property
+    def _quantiles(self) -> tuple[np.ndarray, np.ndarray]:
+        """The reference's values, and the fraction of its voxels up to each."""
+        counts = self.reference.counts.copy()
+        counts[0] += self.reference.below
+        counts[-1] += self.reference.above
+        values = self.reference.centers[counts > 0]
+        # of bins the middle, but of the reference as a whole the exact range
+        values[0] = self.reference.minimum
+        if len(values) > 1:
+            values[-1] = self.reference.maximum
+        return values, np.cumsum(counts[counts > 0]) / counts.sum()
+
+    def check(self, volume, spacing=None):
+        """As every adjustment; also raise where the result could not hold the reference's intensities."""
+        spacing = super().check(volume, spacing)
+        dtype = result_dtype(volume.dtype, self.output)
+        low, high = self._quantiles[0][[0, -1]]
+        if dtype.kind == "f" and not volume.rgb:
+            return spacing
+        least, most = dtype_range(dtype, negative=dtype.kind == "i")
+        hint = "Convert the volume or the reference first" if volume.rgb else 'Use output="float32"'
+        if low < least or high > most:
+            raise ValueError(
+                f"The reference has intensities from {low:g} to {high:g}, which {dtype} cannot hold "
+                f"({least:g} to {most:g}). {hint}."
+            )
+        if dtype.kind in "iu" and not self.reference.whole:
+            raise ValueError(
+                f"The reference has floating-point intensities, {low:g} to {high:g}, which {dtype} would round. {hint}."
+            )
+        return spacing
+
+    def _fit_group(self, volume, spacing):
+        low, high = self._quantiles[0][[0, -1]].tolist()
+        ends = low, high, volume.dtype, result_dtype(volume.dtype, self.output)
+        lo, hi = yield from share(self._range_steps(volume), 0, 0.4)
+        found = None
+        if lo < hi:
+            found = yield from share(clamped_steps(volume, self.nbins, lo, hi), 0.4, 1)
+        if found is None:
+            return ResultsFit(lo, lo, *ends, np.full(2, low))
+        counts, centers = found
+        results = self._results(counts, volume.dtype)
+        return ResultsFit(float(centers[0]), float(centers[-1]), *ends, results)
+
+    def _results(self, counts, dtype):
+        """What the intensities in the middles of bins become."""
+        values, quantiles = self._quantiles
+        results = np.interp(np.cumsum(counts) / counts.sum(), quantiles, values)
+        if is_lookup(dtype):
+            return results
+        # between bins that hold any the nearest: values at a distance, such as integers made floats, are not blended
+        used = np.flatnonzero(counts)
+        return results[used[np.searchsorted((used[1:] + used[:-1]) / 2, np.arange(len(counts)))]]
+
+    def _fit_stack(self, volume, lead):
+        if not isinstance(self.in_range, str):
+            return None
+        stack = yield from stack_steps(volume, lead, self.in_range, self.nbins)
+        if stack is None:
+            return None
+        low, high = self._quantiles[0][[0, -1]].tolist()
+        dtype = volume.dtype
+        fixed = low, high, dtype, result_dtype(dtype, self.output)
+        flat = np.full(2, low)
+        fits = []
+        columns = stack.lo, stack.constant, stack.begin, stack.end, stack.sizes
+        for counts, lo, constant, *places, size in zip(stack.counts, *(c.tolist() for c in columns), strict=True):
+            places, results = ((lo, lo), flat) if constant else (places, self._results(counts[:size], dtype))
+            fits.append(ResultsFit(*places, *fixed, results))
+        return fits
+
+
+def match_histograms(
+    volume,
+    reference,
+    nbins=65536,
+    *,
+    in_range="data",
+    output="dtype",
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    rgb=False,
+):
+    """Give a volume the histogram of another one, so that both can be compared by eye or by threshold.
+
+    Each intensity becomes the one below which as large a part of the reference lies.
+
+    Parameters
+    ----------
+    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Never written.
+    reference : Histogram or array-like
+        A volume of any shape that has one, or its histogram, which ``Histogram.save`` and
+        ``Histogram.load`` keep for other volumes.  An array is counted as the volume is, with
+        `nbins`, `ignore_zeros` and `rgb`, but without the mask.
+    nbins : int
+        Bins for floats and 32-bit integers, 2 to 2**20.  Integers of up to 16 bits use every grey level.
+    in_range : "data", "dtype", (low, high) or Percentiles
+        Intensities are clamped to this range before they are counted.
+    output : "dtype" or "float32"
+        "dtype": the volume's dtype (floats become float32), integers rounded.  "float32": not rounded.
+        In both the result has the intensities of the reference; nothing is stretched.
+    mask : array-like, optional
+        Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+    ignore_zeros : bool
+        Leave voxels of exactly 0 out of the histograms.
+    per : "dataset", "volume" or "plane"
+        Which voxels of the volume share a histogram.  The reference is one for all.
+    rgb : bool
+        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+
+    Returns
+    -------
+    numpy.ndarray
+        A new array of the volume's shape.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that has no exposure, or a parameter of another type.
+    ValueError
+        For an empty volume or reference, a parameter out of bounds, a mask of another shape, or where an
+        integer dtype cannot hold the intensities of the reference: negative, too great, or floats.
+
+    Notes
+    -----
+    The definition is that of ``skimage.exposure.match_histograms`` [1]_: quantiles of both, linear between
+    those of the reference.  For integers of up to 16 bits (volume and reference) the result is the same
+    number; for 32-bit ones whose range is below `nbins` too, but for ties of the rounding.  Of floats a
+    quantile is right to the fraction of voxels in a bin (exact for values three bins apart, such as
+    integers made floats), and a result to the width of a bin of the reference.  NaN stays NaN and is not
+    counted.  A constant volume or plane becomes the lowest intensity of the reference, with a warning,
+    where scikit-image gives the greatest.
+
+    References
+    ----------
+    .. [1] R. C. Gonzalez and R. E. Woods, Digital Image Processing, 4th edition, Pearson, 2018, section 3.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import histogram, match_histograms
+    >>> dim, bright = np.array([[1, 2, 2, 3]], np.uint8), np.array([[10, 20, 90, 100]], np.uint8)
+    >>> match_histograms(dim, bright)
+    array([[ 10,  90,  90, 100]], dtype=uint8)
+    >>> match_histograms(dim, histogram(bright)).max()
+    np.uint8(100)
+    """
+    if not isinstance(reference, Histogram):
+        counted = Volume(reference, ignore_zeros=ignore_zeros, rgb=rgb)
+        reference = drain(histogram_steps(counted, check_count(nbins, "nbins", low=2, high=1 << 20)))
+    adjustment = HistogramMatching(
+        reference, nbins, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per
+    )
+    return adjust(adjustment, volume, mask=mask, rgb=rgb)

@@ -1,0 +1,135 @@
+"""Histograms as plain data, exact and short: only bins that hold voxels are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+
+import numpy as np
+
+from napari_exposure.core.histogram import Histogram
+from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.moments import Moments
+
+# of the data; raised when an older version could not read them
+SCHEMA = 1
+KEY = "napari_exposure_histogram"
+# runs of bins: where one begins, then its counts, as in "0:5 3 1;12:1"
+_RUNS = re.compile(r"(\d+:\d+( \d+)*(;\d+:\d+( \d+)*)*)?")
+_MOST_BINS, _MOST_VOXELS = 1 << 24, 1 << 53
+
+
+def plain_of(histogram: Histogram) -> dict:
+    """Plain data (str, float, int, bool, list, dict) that `histogram_of` takes back, in every bit."""
+    edges = histogram.edges
+    low, high, bins = float(edges[0]), float(edges[-1]), len(histogram.counts)
+    plain = {
+        KEY: SCHEMA,
+        "name": histogram.name,
+        "by_value": histogram.by_value,
+        "bins": bins,
+        "edges": [_written(low), _written(high)],
+        "counts": _runs(histogram.counts),
+        "minimum": _written(histogram.minimum),
+        "maximum": _written(histogram.maximum),
+        **{name: getattr(histogram, name) for name in ("below", "above", "nan")},
+        "moments": None,
+    }
+    if bins and not np.array_equal(np.linspace(low, high, bins + 1), edges):
+        plain["edges"] = edges.tolist()
+    if histogram.moments is not None:
+        plain["moments"] = {key: _written(value) for key, value in dataclasses.asdict(histogram.moments).items()}
+    return plain
+
+
+def histogram_of(plain: dict) -> Histogram:
+    """Make the histogram that `plain_of` described.
+
+    Raises
+    ------
+    ValueError
+        If a name or a value is not known or not valid.
+    """
+    if not isinstance(plain, dict) or KEY not in plain:
+        raise ValueError(f"This is no histogram: it has no {KEY!r}.")
+    if plain[KEY] != SCHEMA:
+        raise ValueError(
+            f"The histogram has schema {plain[KEY]!r}, this version reads {SCHEMA}; update napari-exposure."
+        )
+    known = {KEY, "bins", *(field.name for field in dataclasses.fields(Histogram))}
+    if wrong := sorted(known ^ set(map(str, plain))):
+        raise ValueError(f"A histogram has exactly {', '.join(sorted(known))}; check {', '.join(wrong)}.")
+    if not isinstance(plain["by_value"], bool) or not isinstance(plain["name"], str):
+        raise ValueError("by_value must be true or false, and name a text.")
+    try:
+        bins = check_count(plain["bins"], "bins", low=0, high=_MOST_BINS)
+        counts = _counts(plain["counts"], bins)
+        edges = _edges(plain["edges"], bins)
+        minimum, maximum = (_read(plain[name], name) for name in ("minimum", "maximum"))
+        rest = [check_count(plain[name], name, low=0, high=_MOST_VOXELS) for name in ("below", "above", "nan")]
+        moments = None if plain["moments"] is None else _moments(plain["moments"])
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    if counts.any() and not (math.isfinite(minimum) and minimum <= maximum < math.inf):
+        raise ValueError(f"minimum and maximum must be finite and in order, got {minimum} and {maximum}.")
+    if plain["by_value"] and bins and not np.array_equal(edges, np.rint(edges[0] + 0.5) - 0.5 + np.arange(bins + 1)):
+        raise ValueError("With by_value the edges must lie around whole numbers.")
+    return Histogram(counts, edges, minimum, maximum, *rest, plain["by_value"], moments, plain["name"])
+
+
+def _runs(counts: np.ndarray) -> str:
+    used = np.flatnonzero(counts)
+    starts = np.flatnonzero(np.diff(used, prepend=-2) > 1)
+    pieces = np.split(counts[used], starts[1:]) if used.size else []
+    return ";".join(
+        f"{start}:{' '.join(map(str, piece.tolist()))}" for start, piece in zip(used[starts], pieces, strict=True)
+    )
+
+
+def _counts(text, bins: int) -> np.ndarray:
+    if not isinstance(text, str) or not _RUNS.fullmatch(text):
+        raise ValueError('counts must be a text of runs of bins such as "0:5 3 1;12:1".')
+    counts = np.zeros(bins, np.int64)
+    stop = 0
+    for run in filter(None, text.split(";")):
+        start, numbers = run.split(":")
+        numbers = [int(number) for number in numbers.split()]
+        start, after = int(start), int(start) + len(numbers)
+        if not stop <= start < after <= bins or max(numbers) > _MOST_VOXELS:
+            raise ValueError(f"The run of counts from bin {start} on does not fit into {bins} bins in order.")
+        counts[start:after] = numbers
+        stop = after
+    return counts
+
+
+def _edges(plain, bins: int) -> np.ndarray:
+    if not isinstance(plain, list) or len(plain) not in (2, bins + 1):
+        raise ValueError(f"edges must be a list of the first and the last one, or of all {bins + 1}.")
+    if not bins:
+        return np.full(1, np.nan)
+    numbers = [check_number(edge, "edges") for edge in plain]
+    edges = np.array(numbers) if len(plain) == bins + 1 else np.linspace(*numbers, bins + 1)
+    if not (np.diff(edges) > 0).all():
+        raise ValueError("edges must increase.")
+    return edges
+
+
+def _moments(plain) -> Moments:
+    names = [field.name for field in dataclasses.fields(Moments)]
+    if not isinstance(plain, dict) or set(plain) != set(names):
+        raise ValueError(f"moments must have exactly {', '.join(names)}.")
+    whole = [name for name in names if name == "n" or name.startswith("at_")]
+    counts = {name: check_count(plain[name], name, low=0, high=_MOST_VOXELS) for name in whole}
+    return Moments(**{name: counts[name] if name in counts else _read(plain[name], name) for name in names})
+
+
+def _written(number: float):
+    """JSON knows neither NaN nor infinity."""
+    return number if math.isfinite(number) else None if math.isnan(number) else str(number)
+
+
+def _read(plain, name: str) -> float:
+    if plain is None:
+        return math.nan
+    return float(plain) if plain in ("inf", "-inf") else check_number(plain, name)

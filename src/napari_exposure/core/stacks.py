@@ -1,0 +1,205 @@
+"""Many small volumes, such as the planes of a stack, counted by a few calls: Python's part is not paid for each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_exposure.core.blocks import Block, Steps, Volume, count, share
+from napari_exposure.core.intensity import dtype_range, is_lookup, working_dtype
+from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.memory import remembered
+
+# voxels of one of them: with more, what each costs besides its voxels does not matter
+SMALL = 1 << 18
+# bytes of all their counts
+MOST = 1 << 27
+
+
+def is_stack(volume: Volume, lead: int) -> bool:
+    """Whether a volume consists of small ones along its first `lead` axes."""
+    return math.prod(volume.shape[:lead]) > 1 and math.prod(volume.shape[lead:]) <= SMALL
+
+
+def rows_of(array: np.ndarray, lead: int) -> np.ndarray:
+    """A block with its small volumes, or the parts of them that it has, as rows."""
+    return array.reshape(math.prod(array.shape[:lead]), -1)
+
+
+def _rows_counted(counted: np.ndarray, lead: int) -> np.ndarray:
+    return rows_of(counted, lead) if counted.size else np.empty((0, 0), bool)
+
+
+def _placed(lead: int, block: Block) -> tuple[Block, tuple[int, ...]]:
+    """Where the rows of a block lie in an array of all small volumes, and their shape there."""
+    place = block[:lead]
+    return place, tuple(part.stop - part.start for part in place)
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """What was counted in small volumes, each an item along the first axis of every array.
+
+    Attributes
+    ----------
+    lo, hi : numpy.ndarray of float64
+        The input range.
+    constant : numpy.ndarray of bool
+        Where no two intensities were found in it.
+    begin, end : numpy.ndarray of float64
+        The middles of the first and the last bin.
+    sizes : numpy.ndarray of int
+        How many bins there are.
+    counts : numpy.ndarray of int64, shape (small volumes, most bins)
+        What lies outside the range is counted at its ends.
+    """
+
+    lo: np.ndarray
+    hi: np.ndarray
+    constant: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    sizes: np.ndarray
+    counts: np.ndarray
+
+
+@remembered(lambda found: found.counts.nbytes)
+def stack_steps(volume: Volume, lead: int, in_range: str, nbins: int) -> Steps:
+    """Count small volumes, each in its own range; the generator returns a Stack, None where that takes much memory.
+
+    Parameters
+    ----------
+    in_range : "data" or "dtype"
+    nbins : int
+        For floats and 32-bit integers; other integers have a bin for each value.
+    """
+    number = math.prod(volume.shape[:lead])
+    if not is_lookup(volume.dtype) and number * nbins * 8 > MOST:
+        return None
+    low, high = yield from share(extents_steps(volume, lead), 0, 0.4)
+    lo, hi = ranges(volume.dtype, low, high, in_range)
+    # of NaN, where nothing is counted, too
+    constant = ~(np.clip(low, lo, hi) < np.clip(high, lo, hi))
+    start, stop = np.where(constant, 0, lo), np.where(constant, 1, hi)
+    if is_lookup(volume.dtype):
+        start, stop = np.where(constant, np.nan_to_num(low), low), np.where(constant, np.nan_to_num(low), high)
+        sizes = (stop - start).astype(int) + 1
+        nbins = int(sizes.max())
+        begin, end, edges = start, stop, (start, np.ones_like(start), stop)
+    else:
+        sizes = np.full(len(lo), nbins)
+        edges = start, (stop - start) / nbins, stop
+        if volume.dtype.kind in "iu":
+            # whole-number widths, as one histogram has them
+            width = np.ceil((stop - start + 1) / nbins)
+            edges = start - 0.5, width, start - 0.5 + width * nbins
+        first, width, last = edges
+        begin, end = (first + (width + first)) / 2, ((nbins - 1) * width + first + last) / 2
+    if number * nbins * 8 > MOST:
+        return None
+    counts = yield from share(counts_steps(volume, lead, edges, nbins), 0.4, 1)
+    return Stack(lo, hi, constant, begin, end, sizes, counts)
+
+
+def ranges(dtype: np.dtype, low: np.ndarray, high: np.ndarray, in_range: str) -> tuple[np.ndarray, np.ndarray]:
+    """Input ranges in numbers, from the extents of small volumes; both 0 where nothing is counted."""
+    if in_range == "data":
+        lo, hi = np.nan_to_num(low), np.nan_to_num(high)
+        with np.errstate(over="ignore"):
+            width = hi - lo
+        if not np.isfinite(width).all():
+            raise ValueError("The intensities spread wider than float64 can hold; give in_range=(low, high).")
+        return lo, hi
+    least, top = dtype_range(dtype, negative=True)
+    return np.where(low < 0, least, 0.0), np.full(len(low), top)
+
+
+def extents_steps(volume: Volume, lead: int) -> Steps:
+    """Exact finite minimum and maximum of each; the generator returns two flat arrays, NaN where nothing counts."""
+    dtype = working_dtype(volume.dtype)
+    kernel = yield from kernel_steps("extents_rows", dtype)
+    shape = volume.shape[:lead]
+    ends = np.full((2, *shape), np.nan)
+
+    def visit(block, values, counted):
+        place, shape = _placed(lead, block)
+        found = np.full((2, math.prod(shape)), np.nan)
+        kernel(rows_of(values, lead), _rows_counted(counted, lead), found)
+        return place, found.reshape(2, *shape)
+
+    def merge(part):
+        place, (low, high) = part
+        for end, extreme, found in zip(ends, (np.fmin, np.fmax), (low, high), strict=True):
+            end[place] = extreme(end[place], found)
+
+    yield from count(volume, visit, merge, "finding ranges")
+    # a zero is one of no sign, whichever came first
+    return tuple(ends.reshape(2, -1) + 0.0)
+
+
+def counts_steps(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray, np.ndarray], nbins: int) -> Steps:
+    """Count each in bins of equal width; values outside are counted at the ends.
+
+    Parameters
+    ----------
+    volume : Volume
+    lead : int
+    edges : three flat arrays of float64
+        For each the first edge, the width of a bin, and the last edge.
+    nbins : int
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (small volumes, nbins)
+        From the generator.
+    """
+    dtype = working_dtype(volume.dtype)
+    kernel = yield from kernel_steps("values_rows" if is_lookup(dtype) else "bins_rows", dtype)
+    counts = np.zeros((*volume.shape[:lead], nbins), np.int64)
+    edges = tuple(each.reshape(volume.shape[:lead]) for each in edges)
+
+    def visit(block, values, counted):
+        place, shape = _placed(lead, block)
+        found = np.zeros((math.prod(shape), nbins), np.int64)
+        first, width, last = (np.ascontiguousarray(each[place]).reshape(-1) for each in edges)
+        how = (np.ceil(first).astype(np.int64),) if is_lookup(dtype) else (first, width, last)
+        kernel(rows_of(values, lead), _rows_counted(counted, lead), *how, found)
+        return place, found.reshape(*shape, nbins)
+
+    def merge(part):
+        place, found = part
+        counts[place] += found
+
+    yield from count(volume, visit, merge, "counting")
+    return counts.reshape(-1, nbins)
+
+
+def sorted_steps(volume: Volume, lead: int, in_range: str) -> Steps:
+    """The counted voxels of each, clamped and sorted; the generator returns an input range and an array for each."""
+    low, high = yield from share(extents_steps(volume, lead), 0, 0.2)
+    lo, hi = ranges(volume.dtype, low, high, in_range)
+    shape = volume.shape[:lead]
+    parts = {group: [] for group in np.ndindex(*shape)}
+
+    def visit(block, values, counted):
+        place, there = _placed(lead, block)
+        rows, used = rows_of(values, lead), _rows_counted(counted, lead)
+        found = {}
+        for number, index in enumerate(np.ndindex(*there)):
+            group = tuple(part.start + i for part, i in zip(place, index, strict=True))
+            row = rows[number][used[number]] if used.size else rows[number]
+            at = np.ravel_multi_index(group, shape)
+            found[group] = row = np.clip(row[row == row], lo[at], hi[at]).astype(row.dtype, copy=False)
+            row.sort()
+        return found
+
+    def merge(found):
+        for group, row in found.items():
+            parts[group].append(row)
+
+    yield from share(count(volume, visit, merge, "ranking"), 0.2, 1)
+    # a volume that lies in several blocks has several ordered parts
+    ordered = (each[0] if len(each) == 1 else np.sort(np.concatenate(each), kind="stable") for each in parts.values())
+    return list(zip(lo.tolist(), hi.tolist(), ordered, strict=True))

@@ -1,0 +1,157 @@
+"""Chooses the histogram that a layer shall have: of another layer, counted beside the window, or of a file."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import napari.layers
+from magicgui import widgets
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QFileDialog
+
+from napari_exposure.core import Histogram
+from napari_exposure.gui.edits import Edits
+from napari_exposure.gui.jobs import Job
+from napari_exposure.source import Source
+
+
+class ReferenceEdit(widgets.Container):
+    """A layer or a file, and what was counted in it.
+
+    ``value`` is a Histogram, or None as long as there is none; ``changed`` tells of another one.  `follow` says
+    where layers come from.
+    """
+
+    def __init__(self, tooltip="", **options):
+        self._layers: Callable = list
+        self._how: Callable = dict
+        self._files: dict[str, Histogram] = {}
+        # what was counted, and how
+        self._counted: weakref.WeakKeyDictionary[napari.layers.Image, tuple] = weakref.WeakKeyDictionary()
+        self._job: Job | None = None
+        self._edits: Edits | None = None
+        self._choice = widgets.ComboBox(
+            name="choice", choices=lambda _: self._choices(), nullable=True, tooltip=tooltip
+        )
+        self._file = widgets.PushButton(text="File …", tooltip="Load a histogram that Histogram.save has written.")
+        self._facts = widgets.Label(value="")
+        # before any container hears of it: what it asks for then is right
+        self._choice.changed.connect(self.refresh)
+        self._file.changed.connect(self._choose_file)
+        row = widgets.Container(widgets=[self._choice, self._file], layout="horizontal", labels=False)
+        row.margins = (0, 0, 0, 0)
+        super().__init__(widgets=[row, self._facts], labels=False, tooltip=tooltip, **options)
+        self.margins = (0, 0, 0, 0)
+
+    def follow(self, viewer, layers: Callable[[], list], how: Callable[[], dict]) -> None:
+        """Offer layers.
+
+        Parameters
+        ----------
+        viewer : napari.viewer.Viewer
+        layers : callable
+            Returns the image layers that may be chosen.
+        how : callable
+            Returns how they are counted: `nbins` and `ignore_zeros`.
+        """
+        self._layers, self._how = layers, how
+        self._edits = Edits(viewer, self._forget, self._forget)
+        self.reset_choices()
+
+    def stop(self) -> None:
+        """Count nothing any more and hear of no layer, until `refresh`."""
+        self._cancel()
+        if self._edits is not None:
+            self._edits.watch()
+
+    @property
+    def counting(self) -> bool:
+        """Whether a layer is being counted."""
+        return self._job is not None
+
+    @property
+    def value(self) -> Histogram | None:
+        """Of what is chosen; None as long as it is not counted."""
+        chosen = self._choice.value
+        if chosen is None or isinstance(chosen, Histogram):
+            return chosen
+        how, found = self._counted.get(chosen, (None, None))
+        return found if how == self._how() else None
+
+    @value.setter
+    def value(self, value) -> None:
+        self._choice.value = value
+
+    def _choices(self) -> list:
+        return [(layer.name, layer) for layer in self._layers()] + list(self._files.items())
+
+    def refresh(self, event=None) -> None:
+        """Count what is chosen, if that is not done."""
+        self._cancel()
+        chosen = self._choice.value
+        layer = chosen if isinstance(chosen, napari.layers.Image) else None
+        if self._edits is not None:
+            self._edits.watch(layer)
+        if layer is not None and self.value is None:
+            self._count(layer)
+        self._describe()
+
+    def _cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+
+    def _count(self, layer) -> None:
+        how = self._how()
+
+        def done(found, seconds):
+            if self._job is job:
+                self._counted[layer] = how, found
+                # before others hear of it
+                self._job = None
+                self._describe()
+                self.changed.emit(self)
+
+        def failed(error):
+            if self._job is job:
+                self._facts.value = str(error)
+
+        def ended():
+            if self._job is job:
+                self._job = None
+
+        job = self._job = Job(Source.of(layer).histogram_steps(**how), done=done, ended=ended, failed=failed)
+
+    def _forget(self, event=None) -> None:
+        """The data are others."""
+        if self._choice.value in self._counted:
+            del self._counted[self._choice.value]
+            self.refresh()
+            self.changed.emit(self)
+
+    def _describe(self) -> None:
+        found = self.value
+        if found is None:
+            self._facts.value = "counting …" if self.counting else ""
+        else:
+            ends = " to ".join(f"{end:.5g}" for end in (found.minimum, found.maximum) if math.isfinite(end))
+            self._facts.value = f"{found.total:,} voxels, {ends}"
+
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self.native, "Reference histogram", "", "Histogram (*.json)")
+        if path:
+            self.load(path)
+
+    def load(self, path) -> None:
+        """Take the histogram of a file; what is wrong with it is told."""
+        try:
+            found = Histogram.load(path)
+        except (OSError, ValueError) as error:
+            show_error(str(error))
+            return
+        self._files[Path(path).name] = found
+        self._choice.reset_choices()
+        self._choice.value = found
