@@ -12,7 +12,7 @@ ADJUSTMENTS = {
     "gamma.png": ("Gamma", "nuclei", {"gamma": 0.5}),
     "clip.png": ("Percentile clipping", "nuclei", {}),
     "equalize.png": ("Histogram equalization", "nuclei", {}),
-    "match.png": ("Histogram matching", "degraded", {}),
+    "match.png": ("Histogram matching", "degraded", {"reference": "nuclei"}),
     "adaptive.png": ("Adaptive equalization", "degraded", {"kernel_size": 10.0, "clip_limit": 0.03}),
     "depth.png": ("Depth correction", "degraded", {"axis": "x"}),
 }
@@ -26,7 +26,7 @@ def main() -> None:
         viewer.open_sample("napari-exposure", sample)
         _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", title)
         for parameter, value in parameters.items():
-            widget[parameter].value = value
+            widget[parameter].value = viewer.layers[value] if parameter == "reference" else value
         wait_for(lambda widget=widget: "exact" in widget.said.value)
         # source on the left, preview on the right
         widget.comparison.beside.value = True

@@ -34,9 +34,10 @@ def shades(picture):
 @pytest.mark.parametrize(
     ("example", "pictures"),
     [
-        ("adjustments.py", ["gamma.png", "clip.png", "equalize.png", "adaptive.png", "depth.png"]),
+        ("adjustments.py", ["gamma.png", "clip.png", "equalize.png", "match.png", "adaptive.png", "depth.png"]),
         ("histogram.py", ["histogram.png", "tile.png"]),
         ("live.py", ["live.png", "live3d.png"]),
+        ("stacks.py", ["stacks.png"]),
     ],
 )
 def test_an_example_saves_its_pictures(run, tmp_path, example, pictures):
