@@ -104,7 +104,39 @@ def test_a_voxel_size_of_the_command_line(folder, capsys):
     assert "the file has no voxel size. Give it: --spacing" in capsys.readouterr().out
     sizes = ("--spacing", "2000", "500", "500", "--unit", "nm")
     assert run(folder, "apply", "r.json", "in/plain.tif", "-o", "out", *sizes) == 0
-    np.testing.assert_array_equal(nx.read_tiff(folder / "out" / "plain.ome.tif").data, expected(stack(7)))
+    found = nx.read_tiff(folder / "out" / "plain.ome.tif")
+    np.testing.assert_array_equal(found.data, expected(stack(7)))
+    assert (found.scale, found.unit) == ((2000, 500, 500), "nm")
+    # instead of a wrong one
+    assert run(folder, "apply", "r.json", "in/s1.tif", "-o", "out", "--format", "zarr", "--spacing", "4", "1", "1") == 0
+    found = open_volume(folder / "out" / "s1.zarr")
+    assert (found.scale, found.unit) == ((4, 1, 1), "um")
+
+
+def test_the_unit_of_the_file_does_not_matter(folder):
+    # 6 planes of 1 um are 1.5 tiles of 4 um: a half, which rounding of units must not move
+    Recipe((nx.AdaptiveEqualization(4.0),), "um").save(folder / "r.json")
+    for unit, sizes in {
+        "um": ("1", "0.3", "0.3"),
+        "nm": ("1000", "300", "300"),
+        "mm": ("0.001", "0.0003", "0.0003"),
+    }.items():
+        options = ("--spacing", *sizes, "--unit", unit, "--overwrite")
+        assert run(folder, "apply", "r.json", "in/s1.tif", "-o", f"out/{unit}", *options) == 0
+    first, *others = (nx.read_tiff(folder / "out" / unit / "s1.ome.tif").data for unit in ("um", "nm", "mm"))
+    for each in others:
+        np.testing.assert_array_equal(each, first)
+
+
+def test_tiles_in_pixels_are_no_micrometres(folder, capsys):
+    Recipe((nx.AdaptiveEqualization(8.0),), "px").save(folder / "r.json")
+    assert run(folder, "apply", "r.json", "in/s1.tif", "-o", "out") == 1
+    assert "tiles in px, but the voxel size of the file is in um" in capsys.readouterr().out
+    tifffile.imwrite(folder / "in" / "plain.tif", stack(7), photometric="minisblack")
+    assert run(folder, "apply", "r.json", "in/plain.tif", "-o", "out") == 0
+    np.testing.assert_array_equal(
+        nx.read_tiff(folder / "out" / "plain.ome.tif").data, core.equalize_adapthist(stack(7), 8.0)
+    )
 
 
 def test_large_files_are_read_in_blocks(folder, monkeypatch):

@@ -191,6 +191,29 @@ def test_fiji_finds_its_fields(tmp_path):
         assert (x[0] / x[1], y[0] / y[1]) == (4, 2)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"imagej": True, "metadata": {"axes": "ZYX"}},
+        {"ome": True, "metadata": {"axes": "ZYX"}},
+        {"ome": True, "metadata": {"axes": "ZYX"}, "compression": "zlib"},
+        {},
+        {"metadata": None},
+        {"compression": "zlib"},
+    ],
+)
+def test_a_file_that_was_cut_off_is_no_smaller_volume(options, share, tmp_path):
+    path = tmp_path / "whole.tif"
+    volume = np.random.default_rng(0).integers(0, 60_000, (8, 40, 50)).astype(np.uint16)
+    tifffile.imwrite(path, volume, photometric="minisblack", **options)
+    np.testing.assert_array_equal(read_tiff(path).data, volume)
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ValueError, match=r"cut\.tif cannot be read as TIFF"):
+        read_tiff(cut)
+
+
 def test_lazy_data_are_the_same(tmp_path):
     for options in ({}, {"compression": "zlib"}, {"byteorder": ">"}):
         path = tmp_path / "a.tif"

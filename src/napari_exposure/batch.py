@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from napari_exposure.provenance import NOTE, version
 from napari_exposure.recipe import FittedRecipe, Recipe
 from napari_exposure.saving import contents_of, remove, save_steps
 from napari_exposure.tiff import read_tiff
-from napari_exposure.voxels import UNITS, unit_name
+from napari_exposure.voxels import converted, unit_name
 
 # bytes of a channel up to which it is read at once: sooner done than block by block
 WHOLE = 1 << 28
@@ -147,8 +147,8 @@ def file_steps(recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing
     for left in target.parent.glob(f".????????-{glob.escape(target.name)}"):
         if re.fullmatch(r"\.[0-9a-f]{8}-.*", left.name):
             remove(left)
-    volume = open_volume(path)
-    size = spacing_in(recipe.unit, volume, spacing, unit, recipe.has_sizes)
+    volume = resized(open_volume(path), spacing, unit)
+    size = spacing_in(recipe.unit, volume, recipe.has_sizes)
     results = []
     channels = list(split(volume))
     for number, array in enumerate(channels):
@@ -186,20 +186,33 @@ def joined(volume: FileVolume, results: list):
     return np.stack(results, at)
 
 
-def spacing_in(unit: str | None, volume: FileVolume, spacing=None, given: str | None = None, needed: bool = True):
+def resized(volume: FileVolume, spacing=None, unit: str | None = None) -> FileVolume:
+    """A volume with another voxel size along its spatial axes."""
+    if spacing is None:
+        return volume
+    axes = volume.axes.rstrip("S")
+    spatial = sum(axis in "ZYX" for axis in axes)
+    scale = (*volume.scale[:-spatial], *tuple(map(float, spacing))[-spatial:])
+    units = (*volume.units[:-spatial], *[unit or "pixel"] * spatial)
+    return replace(volume, scale=scale, unit=unit, units=units)
+
+
+def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True):
     """The voxel size along the spatial axes in the unit of a recipe, or an error that says what to do."""
     sizes = tuple(size for axis, size in zip(volume.axes, volume.scale, strict=False) if axis in "ZYX")
-    known = volume.unit
-    if spacing is not None:
-        sizes, known = tuple(spacing)[-len(sizes) :], given
-    unit = None if unit is None else unit_name(unit)
-    if unit is None or known == unit or not needed:
+    if unit is None or not needed:
         return sizes
-    if known is None:
+    name, known = unit_name(unit), volume.unit
+    if name is None and known is not None:
         raise ValueError(
-            f"The recipe has tiles in {unit}, but the file has no voxel size. Give it: --spacing 1 0.3 0.3 --unit um."
+            f"The recipe has tiles in {unit}, but the voxel size of the file is in {known}. Make the recipe from a "
+            "layer with a voxel size."
         )
-    return tuple(size * UNITS[known][0] / UNITS[unit][0] for size in sizes)
+    if name is not None and known is None:
+        raise ValueError(
+            f"The recipe has tiles in {name}, but the file has no voxel size. Give it: --spacing 1 0.3 0.3 --unit um."
+        )
+    return sizes if name == known else tuple(converted(size, known, name) for size in sizes)
 
 
 def notes(recipe: Recipe, path: Path, spacing) -> dict:
@@ -210,8 +223,8 @@ def notes(recipe: Recipe, path: Path, spacing) -> dict:
 
 def fit_on_file(recipe: Recipe, path: Path, *, spacing=None, unit=None, lazy=False) -> FittedRecipe:
     """Fit a recipe on a file of one channel, to apply the same mapping to others."""
-    volume = open_volume(path)
+    volume = resized(open_volume(path), spacing, unit)
     if "C" in volume.axes:
         raise ValueError(f"{path} has channels; fit on a file of one, so that it is clear on which.")
-    size = spacing_in(recipe.unit, volume, spacing, unit, recipe.has_sizes)
+    size = spacing_in(recipe.unit, volume, recipe.has_sizes)
     return recipe.fit(volume.data, spacing=size, rgb=volume.axes.endswith("S"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_exposure.files import FileVolume
-from napari_exposure.voxels import SECONDS, UNITS, unit_name
+from napari_exposure.voxels import SECONDS, converted, unit_name
 
 __all__ = ["is_zarr", "read_zarr"]
 
@@ -72,7 +72,7 @@ def read_zarr(path) -> FileVolume:
     for at, axis in enumerate(axes):
         seconds = SECONDS.get(str(named[at].get("unit")).lower())
         if axis in "ZYX" and units[at] not in (None, unit) and unit is not None:
-            scale[at] *= UNITS[units[at]][0] / UNITS[unit][0]
+            scale[at] = converted(scale[at], units[at], unit)
         if axis == "T" and seconds is not None:
             scale[at] *= seconds
         said.append("s" if axis == "T" and seconds is not None else unit if axis in "ZYX" and unit else "pixel")

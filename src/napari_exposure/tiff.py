@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
 import re
+import threading
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_exposure.files import FileVolume
-from napari_exposure.voxels import SECONDS, UNITS, unit_name
+from napari_exposure.voxels import SECONDS, converted, unit_name
 
 __all__ = ["read_tiff"]
 
@@ -23,6 +26,7 @@ LAZY_BYTES = 1 << 30
 # a strip or tile of more bytes is one only if it was not packed tighter than any method packs
 SEGMENT_BYTES, MOST_PACKED = 1 << 28, 20_000
 ANNOTATION = "napari-exposure"
+_MISSING = re.compile("invalid (page|value) offset")
 
 
 def read_tiff(path, *, lazy=None) -> FileVolume:
@@ -65,7 +69,7 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
-        with tifffile.TiffFile(path) as file:
+        with _whole(), tifffile.TiffFile(path) as file:
             series = file.series[0]
             axes, facts = series.axes, _facts(file, series)
             data = _data(path, file, series, lazy)
@@ -87,6 +91,28 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
     order = sorted(range(len(axes)), key=lambda axis: "TCZYXS".find(axes[axis]))
     axes = "".join(axes[axis] for axis in order)
     return facts.volume(data.transpose(order), axes, path.name.split(".")[0])
+
+
+@contextlib.contextmanager
+def _whole():
+    """Raise where tifffile goes on with what is left of a file, and only logs what it has not found."""
+    missing = []
+
+    class Missing(logging.Handler):
+        def emit(self, record):
+            # other threads may be at other files
+            if record.thread == threading.get_ident() and _MISSING.search(record.getMessage()):
+                missing.append(record)
+
+    handler = Missing()
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    if missing:
+        raise ValueError("it is cut off or damaged: pages or fields lie beyond its end")
 
 
 def _data(path: Path, file, series, lazy):
@@ -156,7 +182,7 @@ class _Facts:
         if unit is not None:
             for axis in "ZYX":
                 if self.units.get(axis) not in (None, unit):
-                    self.sizes[axis] *= UNITS[self.units[axis]][0] / UNITS[unit][0]
+                    self.sizes[axis] = converted(self.sizes[axis], self.units[axis], unit)
         spatial = "pixel" if unit is None else unit
         kept = [axis for axis in axes if axis != "S"]
         time = "s" if "T" in self.sizes else "pixel"
@@ -237,7 +263,7 @@ def _tags(file, facts: _Facts) -> None:
         facts.sizes, facts.units, facts.came_from = {}, {}, {}
     for axis, size in facts.sizes.items():
         # inches and centimetres are how TIFF counts, not how microscopists do
-        facts.sizes[axis], facts.units[axis] = size * UNITS[unit][0] / UNITS["um"][0], "um"
+        facts.sizes[axis], facts.units[axis] = converted(size, unit, "um"), "um"
     if facts.sizes:
         facts.came_from["unit"] = "ResolutionUnit"
 

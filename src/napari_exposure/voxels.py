@@ -30,6 +30,11 @@ def unit_name(text: str) -> str | None:
     return None
 
 
+def converted(size: float, unit: str, other: str) -> float:
+    """A length in another unit; round numbers stay round, so that tiles are as many whatever the unit."""
+    return float(f"{size * UNITS[unit][0] / UNITS[other][0]:.12g}")
+
+
 def voxel_size(layer) -> tuple[tuple[float, ...], str]:
     """The layer's scale in the unit of its last axis; NaN along axes whose unit does not convert to it."""
     scale = np.abs(np.asarray(layer.scale, float))

@@ -162,7 +162,7 @@ def test_tiles_are_shown_in_the_unit_in_voxels_and_as_a_grid(viewer, open_widget
     assert "8 × 7 × 8 = 448 tiles" in edge[3].value
     assert "1.5 planes deep" in edge[3].value
     assert "voxels a bin" in edge[3].value
-    assert [box.value for box in widget.voxel] == [2, 0.5, 0.5, "µm"]
+    assert [box.value for box in widget.voxel] == ["2", "0.5", "0.5", "µm"]
     type_into(edge.edge.box, "12")
     assert edge.value == pytest.approx(12)
     assert "2 × 2 × 2 = 8 tiles" in edge[3].value
@@ -176,7 +176,7 @@ def test_voxel_size_set_later_is_seen(viewer, open_widget, volume):
     layer.scale = (2, 0.5, 0.5)
     layer.units = "um"
     assert widget.kernel_size.label == "Tile (µm)"
-    assert [box.value for box in widget.voxel] == [2, 0.5, 0.5, "µm"]
+    assert [box.value for box in widget.voxel] == ["2", "0.5", "0.5", "µm"]
     layer.data = volume[:6]
     assert "6 × 40 × 48" in widget.facts.value
 

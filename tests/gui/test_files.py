@@ -34,7 +34,7 @@ def files(monkeypatch):
 
 
 def type_into(box, text):
-    edit = box.native.lineEdit()
+    edit = box.native
     edit.selectAll()
     QTest.keyClicks(edit, text)
     QTest.keyClick(edit, Qt.Key.Key_Return)
@@ -78,13 +78,13 @@ def test_the_menu_opens_a_stack_with_its_voxel_size(qtbot, viewer, stack, volume
         assert layers[name].axis_labels == tuple("zyx")
 
 
-def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, viewer, open_widget, volume):
+def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, viewer, open_widget, volume, messages):
     layer = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Adaptive equalization")
     assert "type it above" in widget.facts.value
     viewer.dims.set_current_step(0, 4)
     z, y, x, unit = widget.voxel
-    assert [box.value for box in (z, y, x)] == [1, 1, 1]
+    assert [box.value for box in (z, y, x)] == ["1", "1", "1"]
     unit.value = "µm"
     for box, text in ((z, "2.5"), (y, "0.25"), (x, "0.2")):
         type_into(box, text)
@@ -94,9 +94,20 @@ def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, view
     assert "No voxel size" not in widget.facts.value
     # and the other way round
     layer.scale = (3, 1, 1)
-    assert [box.value for box in (z, y, x)] == [3, 1, 1]
+    assert [box.value for box in (z, y, x)] == ["3", "1", "1"]
     layer.units = "nm"
     assert unit.value == "nm"
+    # what is shown shorter stays as exact as it is, however small
+    layer.units = "mm"
+    layer.scale = (0.0005, 0.00016123456789, 0.00016123456789)
+    assert [box.value for box in (z, y, x)] == ["0.0005", "0.000161235", "0.000161235"]
+    type_into(z, "0,0007")
+    assert tuple(layer.scale) == (0.0007, 0.00016123456789, 0.00016123456789)
+    for text in ("0", "-1", "many", "inf"):
+        type_into(y, text)
+        assert "along y must be a number above 0" in messages()[-1]
+        assert y.value == "0.000161235"
+    assert tuple(layer.scale) == (0.0007, 0.00016123456789, 0.00016123456789)
 
 
 def test_voxel_size_of_planes_time_and_mirrored_axes(viewer, open_widget, volume):
@@ -108,10 +119,16 @@ def test_voxel_size_of_planes_time_and_mirrored_axes(viewer, open_widget, volume
     assert tuple(plane.scale) == (-0.4, 0.5)
     movie = viewer.add_image(volume[None], name="movie", scale=(5, 2, 1, 1), units=("s", "um", "um", "um"))
     widget.layer.value = movie
-    assert [box.value for box in (z, y, x)] == [2, 1, 1]
+    assert [box.value for box in (z, y, x)] == ["2", "1", "1"]
     type_into(x, "0.5")
     assert tuple(movie.scale) == (5, 2, 1, 0.5)
     assert [str(each) for each in movie.units] == ["second", *["micrometer"] * 3]
+    planes = viewer.add_image(volume, name="planes", scale=(5, 1, 1), units=("s", "um", "um"))
+    widget.layer.value = planes
+    assert not z.enabled
+    type_into(x, "0.5")
+    assert tuple(planes.scale) == (5, 1, 0.5)
+    assert [str(each) for each in planes.units] == ["second", *["micrometer"] * 2]
 
 
 def test_a_layer_that_napari_opened_gets_the_voxel_size_of_its_file(qtbot, viewer, open_widget, stack, messages):
@@ -194,8 +211,20 @@ def test_the_recipe_of_a_result_is_copied_saved_shown_and_applied(
     assert [layer.name for layer in viewer.layers][-2:] == ["other", "other - adaptive"]
     np.testing.assert_array_equal(viewer.layers[-1].data, nx.equalize_adapthist(other, 8.0).data)
 
+    # what does not fit in a later step is said, and the other layers get their results
+    large = (np.arange(40 * 200 * 200) % 999).reshape(40, 200, 200).astype(np.uint16)
+    wide = viewer.add_image(large, name="wide", scale=(99,) * 3, units="um")
+    nx.Recipe((nx.PercentileClip(), nx.AdaptiveEqualization(8.0)), "um").save(tmp_path / "two.json")
+    viewer.layers.selection = {other, wide}
+    files.append(tmp_path / "two.json")
+    choose(widget, "Apply recipe …")
+    finish(qtbot, widget)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 7)
+    assert "other - clip - adaptive" in viewer.layers
+    assert messages()[-1].startswith("wide: ")
+
     (tmp_path / "bad.json").write_text('{"napari_exposure_recipe": 1, "unit": null, "steps": [{"kind": "exec"}]}')
     files.append(tmp_path / "bad.json")
     choose(widget, "Apply recipe …")
     assert "bad.json" in messages()[-1]
-    assert len(viewer.layers) == 5
+    assert len(viewer.layers) == 7

@@ -160,7 +160,7 @@ def tile_grid(shape: tuple[int, ...], kernel_size, spacing: tuple[float, ...]) -
             "all axes, or one for each."
         )
     edges = tuple(check_number(edge, "kernel_size", above=0) for edge in edges)
-    axes = tuple(
-        TileAxis(n, min(n, max(1, round(n * step / edge)))) for n, step, edge in zip(shape, spacing, edges, strict=True)
-    )
+    # a half stays a half, whatever units the sizes were converted from
+    counts = [round(round(n * step / edge, 9)) for n, step, edge in zip(shape, spacing, edges, strict=True)]
+    axes = tuple(TileAxis(n, min(n, max(1, count))) for n, count in zip(shape, counts, strict=True))
     return TileGrid(axes, edges, spacing)

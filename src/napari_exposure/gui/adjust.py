@@ -325,7 +325,9 @@ class AdjustmentWidget(widgets.Container):
             self._compared.end()
 
     def _write(self, sentence: str) -> None:
-        self._said.value = sentence
+        self._said.value = self._said.tooltip = sentence
+        # of a long one the beginning
+        self._said.native.setCursorPosition(0)
 
     # --- the job ---
 

@@ -101,13 +101,19 @@ class RecipeButton(QPushButton):
 
             def steps():
                 made = []
-                for number, job in enumerate(jobs):
-                    made.append((yield from share(job, number / len(jobs), (number + 1) / len(jobs))))
+                for number, (layer, job) in enumerate(zip(layers, jobs, strict=True)):
+                    try:
+                        made.append((yield from share(job, number / len(jobs), (number + 1) / len(jobs))))
+                    except (TypeError, ValueError) as error:
+                        # of a later step; the other layers get their results
+                        made.append(f"{layer.name}: {error}")
                 return made
 
             def done(made, seconds):
                 for layer, new in zip(layers, made, strict=True):
-                    if layer in self._viewer.layers:
+                    if isinstance(new, str):
+                        show_error(new)
+                    elif layer in self._viewer.layers:
                         place(self._viewer, new, layer)
                         show_source_on_key(new)
 

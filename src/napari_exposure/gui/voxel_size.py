@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 from magicgui import widgets
-from qtpy.QtWidgets import QAbstractSpinBox
+from napari.utils.notifications import show_error
 
 from napari_exposure.batch import is_volume, open_volume
 from napari_exposure.voxels import PIXEL, voxel_size
@@ -21,22 +22,16 @@ class VoxelSizeEdit(widgets.Container):
     def __init__(self, viewer, **options):
         self._layer, self._viewer = None, viewer
         self._boxes = [
-            widgets.FloatSpinBox(
-                name=axis, min=0.0001, max=99999, step=0.01, value=1, tooltip=f"Size of a voxel along {axis}."
-            )
-            for axis in "zyx"
+            widgets.LineEdit(name=axis, value="1", tooltip=f"Size of a voxel along {axis}.") for axis in "zyx"
         ]
         for box in self._boxes:
-            # room for the numbers
-            box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
-            box.native.setDecimals(4)
             box.native.setMinimumWidth(48)
-            box.native.setKeyboardTracking(False)
         self._unit = widgets.ComboBox(name="unit", choices=UNITS, value=PIXEL, tooltip="Of the voxel size.")
         super().__init__(widgets=[*self._boxes, self._unit], layout="horizontal", labels=False, **options)
         self.margins = (0, 0, 0, 0)
-        for widget in (*self._boxes, self._unit):
-            widget.changed.connect(self._set)
+        for box in self._boxes:
+            box.native.editingFinished.connect(partial(self._set_size, box))
+        self._unit.changed.connect(self._set_unit)
 
     def show(self, layer) -> None:
         """Show the voxel size of a layer, or nothing."""
@@ -55,21 +50,44 @@ class VoxelSizeEdit(widgets.Container):
         for box, size in zip(self._boxes[-spatial:], sizes[-spatial:], strict=True):
             # an axis of another kind, such as time, has no size
             box.enabled = size == size
-            with box.changed.blocked():
-                box.value = 1 if size != size else size
+            box.value = "1" if size != size else f"{size:.6g}"
 
-    def _set(self) -> None:
-        spatial = min(3, self._layer.ndim)
-        set_voxel_size(self._viewer, self._layer, [box.value for box in self._boxes[-spatial:]], self._unit.value)
+    def _sizes(self) -> list[float]:
+        return list(voxel_size(self._layer)[0][-min(3, self._layer.ndim) :])
+
+    def _set_size(self, box) -> None:
+        """Take what was typed for one axis; the others stay as exact as they are."""
+        sizes, unit = self._sizes(), self._unit.value
+        at = self._boxes.index(box) - len(self._boxes)
+        if box.value == f"{sizes[at]:.6g}":
+            return
+        try:
+            size = float(box.value.replace(",", "."))
+            if not 0 < size < math.inf:
+                raise ValueError
+        except ValueError:
+            show_error(f"The size of a voxel along {box.name} must be a number above 0, not {box.value!r}.")
+            self.show(self._layer)
+            return
+        sizes[at] = size
+        set_voxel_size(self._viewer, self._layer, sizes, unit)
+
+    def _set_unit(self) -> None:
+        set_voxel_size(self._viewer, self._layer, self._sizes(), self._unit.value)
 
 
 def set_voxel_size(viewer, layer, sizes, unit: str) -> None:
-    """Give a layer a voxel size along its last axes; mirrored axes stay mirrored, and the plane in view stays."""
+    """Give a layer a voxel size along its last axes, NaN for an axis that keeps what it has.
+
+    Mirrored axes stay mirrored, and the plane in view stays.
+    """
     step = viewer.dims.current_step
-    lead = layer.ndim - len(sizes)
-    signs = np.where(np.asarray(layer.scale)[lead:] < 0, -1.0, 1.0)
-    layer.units = (*layer.units[:lead], *[NAMES.get(unit, unit)] * len(sizes))
-    layer.scale = (*layer.scale[:lead], *(signs * sizes))
+    scale, units = list(layer.scale), list(layer.units)
+    for axis, size in enumerate(sizes, layer.ndim - len(sizes)):
+        if not math.isnan(size):
+            scale[axis] = math.copysign(size, scale[axis])
+            units[axis] = NAMES.get(unit, unit)
+    layer.units, layer.scale = units, scale
     viewer.dims.current_step = step
     # the layer has another size in the world
     viewer.reset_view()
