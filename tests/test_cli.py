@@ -205,12 +205,13 @@ def test_rgb_stays_rgb(axes, tmp_path):
     )
     recipe = Recipe((nx.PercentileClip(5, 80),))
     recipe.save(tmp_path / "r.json")
-    assert run(tmp_path, "apply", "r.json", "in", "-o", "once", "--report", str(tmp_path / "once.html")) == 0
-    assert run(tmp_path, "apply", "r.json", "once", "-o", "twice") == 0
+    once, twice = (str(tmp_path / "out" / name) for name in ("once", "twice"))
+    assert run(tmp_path, "apply", "r.json", "in", "-o", once, "--report", str(tmp_path / "once.html")) == 0
+    assert run(tmp_path, "apply", "r.json", once, "-o", twice) == 0
     volumes = data if "C" in axes else data[None]
-    for folder in ("once", "twice"):
+    for folder in (once, twice):
         volumes = np.stack([recipe.apply(each, rgb=True) for each in volumes])
-        found = nx.read_tiff(tmp_path / folder / "rgb.ome.tif")
+        found = nx.read_tiff(os.path.join(folder, "rgb.ome.tif"))
         assert (found.axes, found.scale[-2:], found.unit) == (axes, (0.5, 0.5), "um")
         np.testing.assert_array_equal(found.data, volumes if "C" in axes else volumes[0])
         assert all(options["rgb"] for _, options, _ in found.layers())

@@ -304,9 +304,7 @@ def _colours_as_channels(contents: Contents) -> Contents:
     if not contents.axes.endswith("s"):
         return contents
     if "c" in contents.axes:
-        raise ValueError(
-            f"{contents.name!r} has colours and channels, which only OME-TIFF holds; save its channels apart."
-        )
+        raise ValueError(f"{contents.name!r} has colours and channels; save it as OME-TIFF, or its channels apart.")
     import dask.array as da
 
     from napari_exposure.core.lazy import as_dask
