@@ -223,6 +223,46 @@ def test_a_report(folder):
     assert f"<td>{stack(0).max()}</td>" in page
 
 
+@pytest.mark.parametrize("axes", ["YXS", "ZYXS", "CYXS"])
+def test_rgb_stays_rgb(axes, tmp_path):
+    (tmp_path / "in").mkdir()
+    shape = {"YXS": (20, 30, 3), "ZYXS": (4, 20, 30, 4), "CYXS": (2, 20, 30, 3)}[axes]
+    data = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    tifffile.imwrite(
+        tmp_path / "in" / "rgb.ome.tif",
+        data,
+        photometric="rgb",
+        extrasamples=["unassalpha"] if shape[-1] == 4 else None,
+        metadata={"axes": axes, "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5},
+    )
+    recipe = Recipe((nx.PercentileClip(5, 80),))
+    recipe.save(tmp_path / "r.json")
+    once, twice = (str(tmp_path / "out" / name) for name in ("once", "twice"))
+    assert run(tmp_path, "apply", "r.json", "in", "-o", once, "--report", str(tmp_path / "once.html")) == 0
+    assert run(tmp_path, "apply", "r.json", once, "-o", twice) == 0
+    volumes = data if "C" in axes else data[None]
+    for folder in (once, twice):
+        volumes = np.stack([recipe.apply(each, rgb=True) for each in volumes])
+        found = nx.read_tiff(os.path.join(folder, "rgb.ome.tif"))
+        assert (found.axes, found.scale[-2:], found.unit) == (axes, (0.5, 0.5), "um")
+        np.testing.assert_array_equal(found.data, volumes if "C" in axes else volumes[0])
+        assert all(options["rgb"] for _, options, _ in found.layers())
+
+
+def test_a_report_on_colours_in_zarr(tmp_path):
+    (tmp_path / "in").mkdir()
+    data = np.random.default_rng(0).integers(0, 256, (4, 20, 30, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "in" / "rgb.tif", data, photometric="rgb", metadata={"axes": "ZYXS"})
+    Recipe((nx.Gamma(0.5),)).save(tmp_path / "r.json")
+    options = ("--format", "zarr", "--report", str(tmp_path / "out.html"))
+    assert run(tmp_path, "apply", "r.json", "in", "-o", "out", *options) == 0
+    found = open_volume(tmp_path / "out" / "rgb.zarr")
+    assert found.axes == "CZYX"
+    expected = Recipe((nx.Gamma(0.5),)).apply(data, rgb=True)
+    np.testing.assert_array_equal(found.data.compute(), np.moveaxis(expected, -1, 0))
+    assert (tmp_path / "out.html").read_text().count("data:image/png;base64") == 1
+
+
 def command(*arguments):
     return [sys.executable, "-m", "napari_exposure.cli", *map(str, arguments)]
 

@@ -436,21 +436,50 @@ def test_colours(ending, shape, channels, tmp_path):
     scale = (5, 2, 0.5, 0.5)[-len(shape) :]
     layer = napari.layers.Image(volume, rgb=True, scale=scale, units=("um",) * len(shape))
     path = save(layer, tmp_path / f"x{ending}")
-    at = {2: 0, 3: 0, 4: 1}[len(shape)]
-    np.testing.assert_array_equal(values(path), np.moveaxis(volume, -1, at))
-    axes = {2: "cyx", 3: "czyx", 4: "tczyx"}[len(shape)]
     if ending == ".zarr":
+        at, axes = {2: (0, "cyx"), 3: (0, "czyx"), 4: (1, "tczyx")}[len(shape)]
+        np.testing.assert_array_equal(values(path), np.moveaxis(volume, -1, at))
         assert [axis["name"] for axis in multiscales(path)["axes"]] == list(axes)
         assert transformations(path)[0][0] == [*scale[:at], 1, *scale[at:]]
     else:
-        assert read_tiff(path).axes.lower() == axes
+        np.testing.assert_array_equal(values(path), volume)
+        assert read_tiff(path).axes == {2: "YXS", 3: "ZYXS", 4: "TZYXS"}[len(shape)]
         assert read_tiff(path).scale[-2:] == scale[-2:]
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["numpy", "dask"])
+@pytest.mark.parametrize("shape", [(9, 8, 3), (9, 8, 4), (3, 9, 8, 3), (2, 3, 9, 8, 4)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_colour_layer_comes_back_from_tiff_as_one(dtype, shape, chunked, tmp_path):
+    volume = volume_of(shape, dtype)
+    ndim = len(shape) - 1
+    layer = napari.layers.Image(
+        da.from_array(volume, chunks=(1, *shape[1:])) if chunked else volume,
+        rgb=True,
+        name="tissue",
+        scale=(5, 2, 0.5, 0.25)[-ndim:],
+        units=("s", "um", "um", "um")[-ndim:],
+        axis_labels=tuple("tzyx"[-ndim:]),
+    )
+    (found,) = read_tiff(save(layer, tmp_path / "x.ome.tif")).layers()
+    back = napari.layers.Layer.create(*found)
+    assert back.rgb
+    assert back.data.dtype == dtype
+    np.testing.assert_array_equal(back.data, volume)
+    assert back.name == "tissue"
+    assert (tuple(back.scale), back.units) == (tuple(layer.scale), layer.units)
+    assert back.axis_labels == layer.axis_labels
+
+
 def test_colours_and_channels(tmp_path):
-    layer = napari.layers.Image(volume_of((2, 9, 8, 3), "uint8"), rgb=True, axis_labels=("c", "y", "x"), name="both")
-    with pytest.raises(ValueError, match="'both' has colours and channels; save its channels apart"):
+    volume = volume_of((2, 9, 8, 3), "uint8")
+    layer = napari.layers.Image(volume, rgb=True, axis_labels=("c", "y", "x"), name="both")
+    with pytest.raises(ValueError, match="'both' has colours and channels; save it as OME-TIFF, or its"):
         save(layer, tmp_path / "x.zarr")
+    found = read_tiff(save(layer, tmp_path / "x.ome.tif"))
+    assert found.axes == "CYXS"
+    np.testing.assert_array_equal(found.data, volume)
+    assert [options["rgb"] for _, options, _ in found.layers()] == [True, True]
 
 
 @every_ending

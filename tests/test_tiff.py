@@ -181,6 +181,45 @@ def test_what_is_written_comes_back(dtype, axes, imagej, tmp_path):
             assert file.is_ome != imagej
 
 
+@pytest.mark.parametrize("samples", [3, 4])
+@pytest.mark.parametrize("axes", SHAPES)
+@pytest.mark.parametrize(("dtype", "imagej"), [*((dtype, False) for dtype in DTYPES), ("uint8", True)])
+def test_colour_that_is_written_comes_back(dtype, axes, samples, imagej, tmp_path):
+    data = (np.random.default_rng(0).normal(size=(*SHAPES[axes], samples)) * 50).astype(dtype)
+    spacing = [{"z": 2.0, "y": 0.5, "x": 0.25}.get(axis, 1.0) for axis in axes]
+    path = write_tiff(data, tmp_path / "a.tif", spacing=spacing, unit="um", axes=f"{axes}s", imagej=imagej)
+    found = read_tiff(path)
+    assert found.axes == f"{axes.upper()}S"
+    assert found.data.dtype.newbyteorder("=") == data.dtype
+    np.testing.assert_array_equal(found.data, data)
+    assert found.scale == pytest.approx(spacing)
+    assert found.unit == "um"
+    assert all(options["rgb"] for _, options, _ in found.layers())
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        assert (file.is_imagej, file.is_ome) == (imagej, not imagej)
+        assert page.photometric == tifffile.PHOTOMETRIC.RGB
+        assert page.planarconfig == tifffile.PLANARCONFIG.CONTIG
+        assert page.extrasamples == (tifffile.EXTRASAMPLE.UNASSALPHA,) * (samples - 3)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_colours_that_imagej_does_not_have_are_channels(dtype, tmp_path):
+    data = np.arange(360, dtype=dtype).reshape(2, 3, 4, 5, 3)
+    options = {"spacing": (2, 0.5, 0.25), "unit": "um", "imagej": True}
+    found = read_tiff(write_tiff(data, tmp_path / "a.tif", axes="tzyxs", **options))
+    assert found.axes == "TCZYX"
+    np.testing.assert_array_equal(found.data, np.moveaxis(data, -1, 1))
+    assert found.scale == (1, 1, 2, 0.5, 0.25)
+
+
+def test_colour_has_three_or_four_samples(tmp_path):
+    with pytest.raises(ValueError, match=r"The axis s \(colour\) must have 3 or 4 samples, got 'yxs'"):
+        write_tiff(np.zeros((4, 5, 2), np.uint8), tmp_path / "a.tif", axes="yxs")
+    with pytest.raises(ValueError, match="spacing must be up to 2 positive numbers"):
+        write_tiff(np.zeros((4, 5, 3), np.uint8), tmp_path / "a.tif", axes="yxs", spacing=(1, 1, 1))
+
+
 def test_fiji_finds_its_fields(tmp_path):
     path = write_tiff(STACK, tmp_path / "a.tif", spacing=(2, 0.5, 0.25), unit="um", imagej=True)
     with tifffile.TiffFile(path) as file:

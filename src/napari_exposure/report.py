@@ -83,12 +83,9 @@ Adjusted intensities are for looking and segmenting, not for measuring intensity
 
 
 def _channels(after, colours: bool):
-    """The channels of a result, where colours were written as channels."""
-    if not colours:
-        yield from split(after)
-        return
-    at = after.axes.index("C")
-    yield np.moveaxis(np.asarray(after.data), at, -1)
+    """The channels of a result; where the file has no colours but channels of them, as colours."""
+    apart = colours and not after.axes.endswith("S")
+    return [np.moveaxis(after.data, after.axes.index("C"), -1)] if apart else split(after)
 
 
 def _middle(array, colours: bool) -> np.ndarray:

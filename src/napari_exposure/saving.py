@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -43,9 +43,9 @@ LONG = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centim
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What is written: an array of the axes `axes` (letters of tczyx), the size of its voxels, and notes.
+    """What is written: an array of the axes `axes` (letters of tczyxs), the size of its voxels, and notes.
 
-    Time is in seconds, where it is known.
+    The axis s, which has no size, is colour: 3 or 4 samples.  Time is in seconds, where it is known.
     """
 
     array: object
@@ -75,8 +75,9 @@ def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, o
     unit : str, optional
         Of `spacing`, such as "um".
     axes : str, optional
-        A letter of "tczyx" for each axis of an array, in this order.  Default: the last ones of "tzyx"; with 5
-        axes "tczyx".
+        A letter of "tczyxs" for each axis of an array, in this order; s is colour, which is red, green, blue and
+        perhaps alpha.  Default: the last ones of "tzyx"; with 5 axes "tczyx".  OME-Zarr has no such axis: there
+        colours are channels.
     overwrite : bool
         Replace what is at `path`.
     ome_version : "0.5" or "0.4"
@@ -123,7 +124,8 @@ def write_tiff(result, path, *, spacing=None, unit=None, axes=None, channels=(),
     channels : sequence of str
         Names along the axis c.
     imagej : bool
-        Write the TIFF of ImageJ and Fiji, which holds uint8, uint16 and float32 up to 4 GB.
+        Write the TIFF of ImageJ and Fiji, which holds uint8, uint16 and float32 up to 4 GB.  Colours other than
+        uint8 are channels there.
 
     Returns
     -------
@@ -155,6 +157,8 @@ def tiff_steps(result, path, *, imagej=False, overwrite=False, **options) -> Ste
         raise ValueError(f"{path.name} must end in .tif or .tiff.")
     contents = _contents(result, path, **options)
     _check_tiff(contents, imagej)
+    if imagej and contents.array.dtype != np.uint8:
+        contents = _colours_as_channels(contents)
     return _steps_to(path, contents, partial(_tiff_steps, imagej=imagej), overwrite)
 
 
@@ -176,7 +180,7 @@ def save_steps(result, path, *, spacing=None, unit=None, axes=None, overwrite=Fa
     name = path.name.lower()
     if name.endswith(".zarr"):
         _require_ome_version(ome_version)
-        return _steps_to(path, contents, partial(_zarr_steps, ome_version=ome_version), overwrite)
+        return _steps_to(path, _colours_as_channels(contents), partial(_zarr_steps, ome_version=ome_version), overwrite)
     if not name.endswith((".ome.tif", ".ome.tiff")):
         raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
     _check_tiff(contents, imagej=False)
@@ -268,15 +272,18 @@ def _contents(result, path: Path, spacing=None, unit=None, axes=None, channels=(
     array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
     ndim = len(array.shape)
     axes = AXES.get(ndim) if axes is None else str(axes).lower()
-    if axes is None or len(axes) != ndim or not _in_order(axes):
+    if axes is None or len(axes) != ndim or not _in_order(axes.removesuffix("s")):
         raise ValueError(
-            f"axes must be {ndim} of the letters tczyx in this order, the last ones y and x, got {axes!r}; "
-            f"shape {array.shape}."
+            f"axes must be {ndim} of the letters tczyx in this order, the last ones y and x, or y, x and s (colour), "
+            f"got {axes!r}; shape {array.shape}."
         )
-    spacing = (1.0,) * ndim if spacing is None else tuple(map(float, spacing))
-    spacing = (1.0,) * (ndim - len(spacing)) + spacing
-    if len(spacing) != ndim or not all(0 < size < math.inf for size in spacing):
-        raise ValueError(f"spacing must be up to {ndim} positive numbers, got {spacing}.")
+    if axes.endswith("s") and array.shape[-1] not in (3, 4):
+        raise ValueError(f"The axis s (colour) must have 3 or 4 samples, got {axes!r}; shape {array.shape}.")
+    sized = len(axes.removesuffix("s"))
+    spacing = () if spacing is None else tuple(map(float, spacing))
+    spacing = (1.0,) * (sized - len(spacing)) + spacing
+    if len(spacing) != sized or not all(0 < size < math.inf for size in spacing):
+        raise ValueError(f"spacing must be up to {sized} positive numbers, got {spacing}.")
     known = None if unit is None else unit_name(unit)
     if unit is not None and known is None:
         raise ValueError(f"unit must be one of {', '.join(LONG)}, got {unit!r}.")
@@ -288,16 +295,25 @@ def _contents(result, path: Path, spacing=None, unit=None, axes=None, channels=(
 
 def contents_of(array, volume: FileVolume, notes: dict) -> Contents:
     """An array made of a volume in a file, placed and named like it."""
-    axes, spacing = volume.axes.lower(), list(volume.scale)
-    if axes.endswith("s"):
-        import dask.array as da
-
-        at = axes.index("z") if "z" in axes else axes.index("y")
-        move = da.moveaxis if is_dask(array) else np.moveaxis
-        array, axes = move(array, -1, at), f"{axes[:at]}c{axes[at:-1]}"
-        spacing.insert(at, 1.0)
     timed = "s" in volume.units
-    return Contents(array, axes, tuple(spacing), volume.unit, volume.name, notes, timed, volume.channels)
+    return Contents(array, volume.axes.lower(), volume.scale, volume.unit, volume.name, notes, timed, volume.channels)
+
+
+def _colours_as_channels(contents: Contents) -> Contents:
+    """The same for files that have no colour: its samples along the axis c."""
+    if not contents.axes.endswith("s"):
+        return contents
+    if "c" in contents.axes:
+        raise ValueError(f"{contents.name!r} has colours and channels; save it as OME-TIFF, or its channels apart.")
+    import dask.array as da
+
+    from napari_exposure.core.lazy import as_dask
+
+    at = contents.axes.find("t") + 1
+    array = da.moveaxis(as_dask(contents.array), -1, at)
+    axes = f"{contents.axes[:at]}c{contents.axes[at:-1]}"
+    spacing = (*contents.spacing[:at], 1.0, *contents.spacing[at:])
+    return replace(contents, array=array, axes=axes, spacing=spacing, channels=())
 
 
 def _in_order(axes: str) -> bool:
@@ -324,15 +340,7 @@ def _of_layer(layer) -> Contents:
     if timed:
         spacing[0] = float((spacing[0] * layer.units[0]).to("s").magnitude)
     if layer.rgb:
-        import dask.array as da
-
-        from napari_exposure.core.lazy import as_dask
-
-        at = axes.index("z") if "z" in axes else axes.index("y")
-        if "c" in axes:
-            raise ValueError(f"{layer.name!r} has colours and channels; save its channels apart.")
-        array, axes = da.moveaxis(as_dask(array), -1, at), f"{axes[:at]}c{axes[at:]}"
-        spacing.insert(at, 1.0)
+        axes += "s"
     unit = unit_name(str(layer.units[-1]))
     return Contents(
         array, axes, tuple(spacing), unit, layer.name, timed=timed, notes=record if isinstance(record, dict) else None
@@ -454,8 +462,9 @@ def _tiff_steps(contents: Contents, path: Path, imagej: bool) -> Steps:
     needed, free = math.prod(array.shape) * array.dtype.itemsize, shutil.disk_usage(path.parent).free
     if needed > free:
         raise OSError(errno.ENOSPC, "too large", str(path))
-    sizes = dict(zip(contents.axes, contents.spacing, strict=True))
-    order = sorted(range(len(contents.axes)), key=lambda axis: "tzcyx".find(contents.axes[axis])) if imagej else None
+    colours = contents.axes.endswith("s")
+    sizes = dict(zip(contents.axes.removesuffix("s"), contents.spacing, strict=True))
+    order = sorted(range(len(contents.axes)), key=lambda axis: "tzcyxs".find(contents.axes[axis])) if imagej else None
     order = order or list(range(len(contents.axes)))
     options = _imagej_options(contents, sizes) if imagej else {"ome": True, "metadata": _ome_metadata(contents, sizes)}
     options["metadata"]["axes"] = "".join(contents.axes[axis] for axis in order).upper()
@@ -463,7 +472,9 @@ def _tiff_steps(contents: Contents, path: Path, imagej: bool) -> Steps:
         path,
         shape=tuple(array.shape[axis] for axis in order),
         dtype=np.dtype(array.dtype).newbyteorder(">" if imagej else "="),
-        photometric="minisblack",
+        photometric="rgb" if colours else "minisblack",
+        planarconfig="contig" if colours else None,
+        extrasamples=("unassalpha",) if colours and array.shape[-1] == 4 else None,
         **options,
     )
     if hasattr(os, "posix_fallocate"):
