@@ -353,7 +353,9 @@ def test_layers_that_go(qtbot, viewer, open_widget, volume):
     settled(qtbot, panel)
     # the user takes the cross-hair away
     viewer.layers.remove(drawn(viewer))
-    assert not panel.cross.isChecked()
+    qtbot.waitUntil(lambda: not panel.cross.isChecked())
+    settled(qtbot, panel)
+    assert drawn(viewer) is None
     panel.cross.setChecked(True)
     assert drawn(viewer) is not None
     gone = weakref.ref(layer)
@@ -367,3 +369,72 @@ def test_layers_that_go(qtbot, viewer, open_widget, volume):
     add(viewer, volume)
     settled(qtbot, panel, lambda: panel.layer is not None)
     check(panel, volume, panel.voxel)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"scale": (1, *SCALE), "units": ("um",) * 4},
+        {"scale": (1, *SCALE), "units": ("s", "um", "um", "um")},
+        {"scale": (1, *np.array(SCALE) / 1000), "units": ("s", "mm", "mm", "mm")},
+    ],
+)
+def test_layers_with_more_axes_come_and_go(qtbot, viewer, open_widget, volume, more):
+    layer = add(viewer, volume)
+    panel = open_widget(NAME)
+    settled(qtbot, panel)
+    panel.go_to({0: 2, 1: 3, 2: 4})
+    movie = np.stack([volume[::-1], volume])
+    four = add(viewer, movie, name="movie", axis_labels=tuple("tzyx"), **more)
+    settled(qtbot, panel, lambda: panel.layer == four)
+    time = panel.voxel[0]
+    assert panel.voxel[1:] == (2, 3, 4)
+    np.testing.assert_array_equal(pictures(panel)[0], movie[time, :, 3])
+    assert drawn(viewer).ndim == 4
+    viewer.layers.selection.active = layer
+    settled(qtbot, panel, lambda: panel.layer == layer)
+    check(panel, volume, (2, 3, 4))
+    viewer.layers.selection.active = four
+    settled(qtbot, panel, lambda: panel.layer == four)
+    viewer.layers.remove(four)
+    settled(qtbot, panel, lambda: panel.layer == layer)
+    check(panel, volume, (2, 3, 4))
+    assert drawn(viewer).ndim == 3
+    ends = drawn(viewer).data[:, 0] * drawn(viewer).scale
+    np.testing.assert_allclose([ends[0, 0], ends[1, 1], ends[0, 2]], [2 * SCALE[0], 3 * SCALE[1], 4 * SCALE[2]])
+
+
+def test_data_with_other_axes(qtbot, viewer, open_widget, volume):
+    layer = add(viewer, volume)
+    panel = open_widget(NAME)
+    settled(qtbot, panel)
+    panel.go_to({0: 2, 1: 3, 2: 4})
+    movie = np.stack([volume[::-1], volume])
+    layer.data = movie
+    settled(qtbot, panel)
+    assert panel.voxel[1:] == (2, 3, 4)
+    np.testing.assert_array_equal(pictures(panel)[1], movie[panel.voxel[0], :, :, 4].T)
+    assert drawn(viewer).ndim == 4
+    layer.data = volume[0]
+    settled(qtbot, panel)
+    assert "Select an image layer" in panel.facts.text()
+    assert drawn(viewer) is None
+    layer.data = volume
+    settled(qtbot, panel)
+    check(panel, volume, (panel.voxel[0], 3, 4))
+    assert drawn(viewer).ndim == 3
+
+
+def test_the_wish_for_a_cross_hair_outlives_the_layers(qtbot, viewer, open_widget, volume):
+    panel = open_widget(NAME)
+    for part in (volume, volume[:6], volume[:, :20]):
+        layer = add(viewer, part)
+        settled(qtbot, panel, lambda layer=layer: panel.layer == layer)
+        # as napari does: in the middle
+        check(panel, part, tuple((n - 1) // 2 for n in part.shape))
+        assert drawn(viewer).name == "nuclei - cross-hair"
+        panel.go_to({0: 2, 1: 3, 2: 4})
+        viewer.layers.clear()
+        settled(qtbot, panel)
+        assert list(viewer.layers) == []
+        assert panel.cross.isChecked()

@@ -10,9 +10,8 @@ from napari_exposure.source import in_memory, level_0
 def place_in(layer, position, dims) -> np.ndarray:
     """A position in the viewer as coordinates of a layer's data: the viewer may count in another unit."""
     position = np.asarray(position, float)
-    more = dims.ndim - layer.ndim
     if dims.units is not None:
-        position = position[more:] * _factors(layer, dims)
+        position = position[-layer.ndim :] * _factors(layer, dims)
     return np.asarray(layer.world_to_data(position))
 
 
@@ -23,9 +22,13 @@ def point_of(layer, place, dims) -> np.ndarray:
 
 
 def _factors(layer, dims) -> np.ndarray:
-    """The units of the viewer in those of a layer."""
-    pairs = zip(dims.units[dims.ndim - layer.ndim :], layer.units, strict=True)
-    return np.array([(1 * ours).to(its).magnitude if ours.is_compatible_with(its) else 1.0 for ours, its in pairs])
+    """The units of the viewer in those of a layer, along the layer's axes."""
+    factors = np.ones(layer.ndim)
+    # the last axes are the same; while a layer is added or goes, the viewer has other axes before it has their units
+    for back, (ours, its) in enumerate(zip(dims.units[::-1], layer.units[::-1], strict=False), 1):
+        if ours.is_compatible_with(its):
+            factors[-back] = (1 * ours).to(its).magnitude
+    return factors
 
 
 def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:

@@ -53,7 +53,7 @@ class LineOverlay(QObject):
     ----------
     viewer : napari.viewer.Viewer
     gone : callable
-        Called when somebody else removed the layer: it is not wanted.
+        Called when somebody else removed the layer and left the image: it is not wanted.
     parent : QObject
         Owns this object.
     """
@@ -71,6 +71,10 @@ class LineOverlay(QObject):
         self._stood: tuple[tuple, tuple] = ((), ())
         self._stepping = QTimer(self, singleShot=True)
         self._stepping.timeout.connect(self._step_back)
+        # the image whose lines somebody else has just removed
+        self._bared = None
+        self._asking = QTimer(self, singleShot=True)
+        self._asking.timeout.connect(self._ask)
 
     def _turn(self, image) -> bool:
         """Turn to an image, and say whether it is another one."""
@@ -79,7 +83,8 @@ class LineOverlay(QObject):
         self.remove()
         self._image = image
         viewer, add, events = self._viewer, self._connections.add, image.events
-        add(self._draw, viewer.dims.events.point, viewer.dims.events.order, viewer.dims.events.ndisplay)
+        dims = viewer.dims.events
+        add(self._draw, dims.point, dims.order, dims.ndisplay, dims.units)
         add(self._draw, events.scale, events.translate, events.rotate, events.shear, events.affine)
         add(self._draw, events.units)
         add(self._thicken, viewer.scene.camera.events.zoom)
@@ -100,7 +105,14 @@ class LineOverlay(QObject):
 
     def _on_removed(self, event) -> None:
         if event.value == self.layer:
+            # the image may go next, as when all layers are cleared
+            self._bared = self._image
             self.remove()
+            self._asking.start(0)
+
+    def _ask(self) -> None:
+        image, self._bared = self._bared, None
+        if image in self._viewer.layers:
             self._gone()
 
     @property

@@ -27,6 +27,8 @@ class TileOverlay(LineOverlay):
 
     def show(self, image, grid: TileGrid) -> None:
         """Draw the tiles of `grid` on an image layer."""
+        if image == self._bared:
+            return
         if self._turn(image):
             self._voxel = ()
             self._connections.add(self._look, self._viewer.cursor.events.position)

@@ -18,6 +18,8 @@ class CrossHair(LineOverlay):
 
     def show(self, image, voxel: tuple[int, ...]) -> None:
         """Draw the planes of an image layer that cross at a voxel."""
+        if image == self._bared:
+            return
         another = self._turn(image)
         self.voxel = voxel
         if another or self._look() != self._drawn:

@@ -105,9 +105,9 @@ class OrthogonalPanel(QWidget):
         add(lambda event: self._before_removal(self._viewer.layers[event.index]), layers.events.removing)
         add(self._on_point, dims.events.point, dims.events.ndim)
         add(self._on_turned, dims.events.order, dims.events.ndisplay)
+        add(self._update, dims.events.units)
         add(self._paint, viewer.events.theme)
         viewer.mouse_drag_callbacks.append(self._on_press)
-        self._take_point()
         self._paint()
         self._follow_active()
 
@@ -154,12 +154,16 @@ class OrthogonalPanel(QWidget):
             add(self._on_look, events.contrast_limits, events.gamma, events.colormap)
             add(self._update, events.scale, events.translate, events.rotate, events.shear, events.affine, events.units)
             add(self._update, events.axis_labels)
+            self._take_point()
         self._reread()
 
     def _before_removal(self, layer) -> None:
         """Take away what lies above a layer that goes."""
         if layer == self.layer:
             self._turn(None)
+        if len(self._viewer.layers) == 1:
+            # the viewer begins anew: in the middle of the next one
+            self._point = np.zeros(0)
 
     def _reread(self, event=None) -> None:
         """Other data, or the same with other values."""
@@ -174,19 +178,18 @@ class OrthogonalPanel(QWidget):
 
     def _on_point(self, event=None) -> None:
         """A slider was moved."""
-        if self._moving:
+        if self._moving or self.layer is None:
             return
         self._take_point()
         self._update()
 
     def _take_point(self) -> None:
         """Go where the sliders are; along the axes that are seen stay."""
-        now = np.array(self._viewer.dims.point, float)
-        if len(now) == len(self._point):
-            hidden = self._hidden()
-            self._point[hidden] = now[hidden]
-        else:
-            self._point = now
+        dims, before = self._viewer.dims, self._point
+        self._point = np.array(dims.point, float)
+        # counted from the last, whichever axes came or went
+        kept = [axis - dims.ndim for axis in dims.displayed if dims.ndim - axis <= len(before)]
+        self._point[kept] = before[kept]
 
     def _on_turned(self, event=None) -> None:
         """Other axes are seen: the plane in view stays that of the cross-hair."""
@@ -248,8 +251,11 @@ class OrthogonalPanel(QWidget):
     def _show(self, event=None) -> None:
         """Bring panes and cross-hair up to date."""
         layer, dims = self.layer, self._viewer.dims
+        if layer is not None and not len(self._point) == dims.ndim >= layer.ndim:
+            # other axes come and go one event after another: the next one brings this up to date
+            return
         self._axes = None if layer is None else Axes.of(layer, dims)
-        if self._axes is None or len(self._point) != dims.ndim:
+        if self._axes is None:
             self._show_nothing()
             return
         axes, shape = self._axes, shape_of(layer)
