@@ -148,6 +148,7 @@ def file_steps(recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing
         if re.fullmatch(r"\.[0-9a-f]{8}-.*", left.name):
             remove(left)
     volume = open_volume(path)
+    check_sizes(spacing, volume)
     size = spacing_in(recipe.unit, volume, spacing, unit, recipe.has_sizes)
     results = []
     channels = list(split(volume))
@@ -202,6 +203,16 @@ def spacing_in(unit: str | None, volume: FileVolume, spacing=None, given: str | 
     return tuple(size * UNITS[known][0] / UNITS[unit][0] for size in sizes)
 
 
+def check_sizes(spacing, volume: FileVolume) -> None:
+    """Raise if a spacing was given that has more numbers than the file has axes of space."""
+    axes = [axis for axis in volume.axes if axis in "ZYX"]
+    if spacing is not None and len(spacing) > len(axes):
+        raise ValueError(
+            f"--spacing has {len(spacing)} numbers, but the file has only the axes {', '.join(axes)}; "
+            "give one number for each."
+        )
+
+
 def notes(recipe: Recipe, path: Path, spacing) -> dict:
     """What is written down in the result, as in a layer's metadata."""
     steps = [{**each.to_dict(), "spacing": list(spacing), "unit": recipe.unit, "mask": None} for each in recipe.steps]
@@ -213,5 +224,6 @@ def fit_on_file(recipe: Recipe, path: Path, *, spacing=None, unit=None, lazy=Fal
     volume = open_volume(path)
     if "C" in volume.axes:
         raise ValueError(f"{path} has channels; fit on a file of one, so that it is clear on which.")
+    check_sizes(spacing, volume)
     size = spacing_in(recipe.unit, volume, spacing, unit, recipe.has_sizes)
     return recipe.fit(volume.data, spacing=size, rgb=volume.axes.endswith("S"))
