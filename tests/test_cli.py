@@ -19,6 +19,7 @@ from napari_exposure.cli import main
 from napari_exposure.recipe import Recipe
 
 SPACING = (2.0, 0.5, 0.5)
+FOUR = ("--spacing", "1", "2", "0.5", "0.5")
 
 
 def stack(seed=0, shape=(6, 30, 32)):
@@ -159,13 +160,35 @@ def test_large_files_are_read_in_blocks(folder, monkeypatch):
         (("apply", "r.json", "in/s0.tif", "in/s0.tif", "-o", "out", "--spacing", "-1"), "--spacing"),
         (("apply", "r.json", "in", "-o", "out", "--unit", "parsec"), "--unit must be a unit of length"),
         (("apply", "r.json", "in/both.ome.tif", "-o", "in"), "would replace it"),
+        (("apply", "r.json", "in", "-o", "r.json"), "r.json is a file. Give another one with --output."),
+        (("apply", "r.json", "in", "-o", "r.json/out"), "r.json is a file. Give another one with --output."),
+        (("apply", "r.json", "in/s0.tif", "-o", "out", "--fit-on", "in/s1.tif", *FOUR), "--spacing has 4 numbers"),
+        (("histogram", "in/s0.tif", "--csv", "out/no/h.csv"), "h.csv: No such file or directory."),
         (("info", "nowhere.tif"), "There is no file"),
         (("histogram", "in/s0.tif"), "--csv FILE or --png FILE"),
     ],
 )
 def test_what_is_wrong_is_said(folder, capsys, arguments, words):
     assert run(folder, *arguments) == 2
-    assert words in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Errno" not in said
+
+
+def test_more_sizes_than_axes(folder, capsys):
+    assert run(folder, "apply", "r.json", "in/s0.tif", "-o", "out", *FOUR) == 1
+    assert "--spacing has 4 numbers, but the file has only the axes Z, Y, X" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another error there")
+def test_nobody_reads_on(folder):
+    job = subprocess.Popen(
+        command("info", folder / "in" / "s0.tif"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    job.stdout.close()
+    assert job.stderr.read() == ""
+    job.stderr.close()
+    assert job.wait() == 141
 
 
 def test_two_files_of_one_name(folder, capsys):

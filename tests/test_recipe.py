@@ -165,7 +165,11 @@ BAD = {
     ),
     "value": ({**GOOD, "steps": [{"adjustment": "Gamma", "gamma": -1}]}, "Step 1: Gamma: gamma"),
     "text": ({**GOOD, "steps": [{"adjustment": "Gamma", "gamma": "2"}]}, "Step 1: Gamma: gamma"),
-    "percentiles": ({**GOOD, "steps": [{"adjustment": "Gamma", "in_range": {"percentiles": [1]}}]}, "Step 1: Gamma"),
+    "percentiles": (
+        {**GOOD, "steps": [{"adjustment": "Gamma", "in_range": {"percentiles": [1]}}]},
+        "Step 1: Gamma: percentiles must be two numbers",
+    ),
+    "missing": ({**GOOD, "steps": [{"adjustment": "HistogramMatching"}]}, "Step 1: HistogramMatching needs reference"),
 }
 
 

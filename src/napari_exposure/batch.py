@@ -190,10 +190,14 @@ def resized(volume: FileVolume, spacing=None, unit: str | None = None) -> FileVo
     """A volume with another voxel size along its spatial axes."""
     if spacing is None:
         return volume
-    axes = volume.axes.rstrip("S")
-    spatial = sum(axis in "ZYX" for axis in axes)
-    scale = (*volume.scale[:-spatial], *tuple(map(float, spacing))[-spatial:])
-    units = (*volume.units[:-spatial], *[unit or "pixel"] * spatial)
+    axes = [axis for axis in volume.axes if axis in "ZYX"]
+    if len(spacing) != len(axes):
+        raise ValueError(
+            f"--spacing has {len(spacing)} numbers, but the file has the axes {', '.join(axes)}; give one number for each."
+        )
+    lead = len(volume.scale) - len(axes)
+    scale = (*volume.scale[:lead], *map(float, spacing))
+    units = (*volume.units[:lead], *[unit or "pixel"] * len(axes))
     return replace(volume, scale=scale, unit=unit, units=units)
 
 

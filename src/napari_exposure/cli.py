@@ -19,9 +19,18 @@ def main(arguments=None) -> int:
     """Run the command and return its exit status: 0, 1 where a file failed, 2 where the command is wrong."""
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # whoever reads has enough, such as head; what is left must not fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (OSError, TypeError, ValueError, ImportError) as error:
-        print(f"napari-exposure: {error}", file=sys.stderr)
+        words = error
+        if isinstance(error, OSError) and error.strerror and error.filename is not None:
+            words = f"{error.filename}: {error.strerror}."
+        print(f"napari-exposure: {words}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("napari-exposure: interrupted; run it again to go on where it stopped.", file=sys.stderr)
@@ -86,7 +95,7 @@ def _apply(options) -> int:
             there = target.exists() and not options.overwrite
             print(f"{path} -> {target}{' (is there, skipped)' if there else ''}")
         return 0
-    options.output.mkdir(parents=True, exist_ok=True)
+    _make_folder(options.output)
     with contextlib.ExitStack() as stack:
         if options.scheduler:
             try:
@@ -97,6 +106,14 @@ def _apply(options) -> int:
         common = {"spacing": options.spacing, "unit": unit, "lazy": bool(options.scheduler)}
         fitted = None if options.fit_on is None else batch.fit_on_file(recipe, options.fit_on, **common)
         return _run(batch, recipe, paths, options, {**common, "fit_on": fitted})
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = next((f"{each} is a file" for each in (path, *path.parents) if os.path.isfile(each)), error.strerror)
+        raise ValueError(f"The folder {path} cannot be made: {why}. Give another one with --output.") from None
 
 
 def _run(batch, recipe, paths, options, common) -> int:

@@ -12,8 +12,9 @@ from napari.utils import progress
 
 from napari_exposure import core
 from napari_exposure.core.blocks import Volume, drain
-from napari_exposure.core.colormap import from_colormap_steps, warn_wrong
+from napari_exposure.core.colormap import colour_table, from_colormap_steps, warn_wrong
 from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.match import check_no_path
 from napari_exposure.source import PLACEMENT, Source, mask_array
 
 __all__ = [
@@ -380,6 +381,7 @@ def match_histograms(
     ('dim - matched', [0.0, 69.0])
     """
     if not isinstance(reference, core.Histogram):
+        check_no_path(reference)
         reference = histogram(reference, nbins, ignore_zeros=ignore_zeros)
     return _run(
         layer,
@@ -689,6 +691,8 @@ def decay_profile(layer, axis="z", *, mask=None, **parameters):
     if isinstance(layer, napari.layers.Layer):
         # along an axis of another kind, such as time, planes are numbered
         options["spacing"] = [1.0 if math.isnan(size) else size for size in Source.of(layer).spacing]
+    if twice := sorted(set(options) & set(parameters)):
+        raise TypeError(f"decay_profile takes {' and '.join(twice)} from the layer; leave it out.")
     return core.decay_profile(array, axis, **options, **parameters)
 
 
@@ -759,6 +763,7 @@ def _colours(colormap):
     from napari.utils.colormaps import ensure_colormap
 
     if not isinstance(colormap, str | Colormap):
+        colour_table(colormap)
         return Colormap(np.asarray(colormap) / (255 if np.asarray(colormap).dtype.kind in "ui" else 1)), colormap
     try:
         shown = ensure_colormap(colormap)

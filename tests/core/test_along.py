@@ -136,7 +136,10 @@ def test_each_voxel_is_read_once(monkeypatch):
         ({"bins": [1]}, "ascending"),
         ({"bins": [1, 1]}, "ascending"),
         ({"bins": [1, 2], "range": (0, 1)}, "not edges and a range"),
+        ({"axis": 1.5}, r"axis must be a whole number in \[-3, 2\], got 1.5"),
         ({"range": (1, 1)}, "range"),
+        ({"range": (1, 2, 3)}, r"range must be two numbers, \(low, high\), got \(1, 2, 3\)"),
+        ({"range": 7}, "range must be two numbers"),
     ],
 )
 def test_what_does_not_fit(options, message):
@@ -147,7 +150,7 @@ def test_what_does_not_fit(options, message):
 def test_inputs_that_do_not_fit():
     with pytest.raises(TypeError, match="complex"):
         histogram_along(np.zeros((3, 4), complex))
-    with pytest.raises(TypeError, match="integer"):
-        histogram_along(np.zeros((3, 4)), axis=0.5)
+    with pytest.raises(TypeError, match="axis must be a number"):
+        histogram_along(np.zeros((3, 4)), axis="z")
     with pytest.raises(ValueError, match="empty"):
         histogram_along(np.zeros((0, 4)))

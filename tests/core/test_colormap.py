@@ -126,6 +126,7 @@ def test_2_to_5_axes(shape):
         (MAP[:1], "shape"),
         (MAP[:, :2], "shape"),
         (MAP[0], "shape"),
+        (5, "colormap must be colours"),
         (MAP * 255, "from 0 to 255"),
         (MAP - 0.1, "from 0 to 255"),
         (MAP * np.nan, "from 0 to 255"),
@@ -141,5 +142,12 @@ def test_what_does_not_fit():
         from_colormap(MAP[stack()], np.array([["a"] * 3] * 3))
     with pytest.raises(ValueError, match="rgb"):
         from_colormap(np.zeros((3, 4, 5)), MAP)
-    with pytest.raises(ValueError, match="limits"):
-        from_colormap(MAP[stack()], MAP, limits=(0, np.inf))
+    for limits, words in (
+        ((0, np.inf), "finite"),
+        ((3, 3), "different"),
+        ((3,), "two numbers"),
+        (3, "two numbers"),
+        ("ab", "two numbers"),
+    ):
+        with pytest.raises(ValueError, match=f"limits must be .*{words}"):
+            from_colormap(MAP[stack()], MAP, limits=limits)

@@ -439,8 +439,11 @@ def test_wrong_parameters(make, message):
 
 @pytest.mark.parametrize("verb", [degrade, correct_decay])
 def test_an_axis_that_is_not_there(verb):
-    with pytest.raises(ValueError, match="There is no axis 'z'"):
-        verb(np.ones((4, 5)))
+    for per in ("dataset", "plane"):
+        with pytest.raises(ValueError, match="There is no axis 'z': the image has only the axes y and x"):
+            verb(np.ones((4, 5)), per=per)
+    with pytest.raises(ValueError, match="the image has only the axes y and x"):
+        verb(np.ones((4, 5, 3)), rgb=True)
     with pytest.raises(ValueError, match=r"There is no axis 'z'.*per='volume'"):
         verb(np.ones((3, 4, 5)), per="plane")
     assert verb(np.ones((4, 5)), axis="y").shape == (4, 5)

@@ -13,6 +13,7 @@ from napari_exposure.core import (
     equalize_adapthist,
     equalize_hist,
     histogram,
+    histogram_along,
     percentile,
 )
 
@@ -195,6 +196,34 @@ def test_dtypes_without_exposure(verb, dtype, hint):
 def test_shapes_that_are_no_volume(verb, shape, message):
     with pytest.raises(ValueError, match=message):
         verb(np.zeros(shape, np.uint8))
+
+
+class Layer:
+    """No array, but it has one."""
+
+    data = np.ones((8, 9, 10), np.uint8)
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *STATISTICS, histogram_along])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(Layer(), r"got Layer\. Of a layer pass layer\.data"), ("x.tif", "got str"), (None, "got NoneType")],
+)
+def test_what_is_no_array(verb, value, words):
+    with pytest.raises(TypeError, match=f"The volume must be an array, {words}"):
+        verb(value)
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
+def test_a_mask_that_is_no_array(verb):
+    with pytest.raises(TypeError, match=r"The mask must be an array, got Layer\. Of a layer pass layer\.data"):
+        verb(Unreadable(), mask=Layer())
+
+
+@pytest.mark.parametrize("range", [(1, 2, 3), 7, (2, 2), "ab"])
+def test_a_range_of_the_histogram(range):
+    with pytest.raises(ValueError, match="range must be"):
+        histogram(Unreadable(), range=range)
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])

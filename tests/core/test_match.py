@@ -3,6 +3,7 @@
 import json
 import pickle
 import warnings
+from pathlib import Path
 
 import dask.array as da
 import h5py
@@ -233,6 +234,8 @@ def test_references_that_are_none():
     refused("no finite voxel", volume, np.zeros((2, 2), np.uint8), ignore_zeros=True)
     refused("nbins", volume, volume, nbins=1)
     refused("axes", volume, 5.0)
+    for path in ("x.json", Path("x.json")):
+        refused(r"reference must be .*x\.json.*Histogram\.load", volume, path, TypeError)
     with pytest.raises(TypeError, match="reference must be a Histogram"):
         HistogramMatching(volume)
     with pytest.raises(TypeError, match="reference"):
@@ -351,7 +354,7 @@ def test_the_adjustment_survives_plain_data_and_pickling(tmp_path):
         np.testing.assert_array_equal(adjust(again, volume), adjust(adjustment, volume))
     # a line for each parameter, none for each bin
     assert len((tmp_path / "r.json").read_text().splitlines()) < 50
-    with pytest.raises(ValueError, match="reference"):
+    with pytest.raises(ValueError, match="HistogramMatching needs reference, which is missing"):
         Adjustment.from_dict({"adjustment": "HistogramMatching"})
     with pytest.raises(ValueError, match="no histogram"):
         Adjustment.from_dict({"adjustment": "HistogramMatching", "reference": {"a": 1}})

@@ -63,6 +63,14 @@ def test_profiles_of_layers_and_arrays(volume):
     np.testing.assert_array_equal(nx.decay_profile(movie)[0], np.arange(24))
 
 
+def test_what_profiles_do_not_take(volume):
+    for layer in (volume, Image(volume)):
+        with pytest.raises(TypeError, match="decay_profile has no parameter foo; it has axis, background"):
+            nx.decay_profile(layer, "z", foo=1)
+    with pytest.raises(TypeError, match="takes spacing from the layer"):
+        nx.decay_profile(Image(volume), spacing=2)
+
+
 def test_recipes_hold_them(volume, tmp_path):
     recipe = nx.Recipe((nx.DecayCorrection("z", "smooth", background="auto"), nx.PercentileClip(1, 99)))
     assert nx.Recipe.load(recipe.save(tmp_path / "r.json")) == recipe

@@ -265,6 +265,11 @@ def _run_lines(lines, layers):
     return made[0]
 
 
+def test_a_file_is_no_reference():
+    with pytest.raises(TypeError, match=r"reference must be .*x\.json.*Histogram\.load"):
+        nx.match_histograms(Image(np.arange(12, dtype=np.uint8).reshape(3, 4)), "x.json")
+
+
 # --- colours ----------------------------------------------------------------------------
 
 
@@ -288,6 +293,10 @@ def test_colours_become_numbers_where_they_are():
     np.testing.assert_allclose(nx.from_colormap(layer, colours).data * 3000 + 1500, result.data, rtol=1e-6)
     with pytest.raises(ValueError, match="no colormap 'sepia99'"):
         nx.from_colormap(layer, "sepia99")
+    with pytest.raises(ValueError, match="colormap must be colours"):
+        nx.from_colormap(layer, 5)
+    with pytest.raises(ValueError, match="limits must be two different numbers"):
+        nx.from_colormap(layer, "jet", limits=(3, 3))
     with pytest.raises(ValueError, match="'scan - values' has no colours"):
         nx.from_colormap(result, "jet")
     several = nx.from_colormap(Image([volume, volume[:, ::2, ::2]], rgb=True, multiscale=True), "jet")

@@ -23,6 +23,7 @@ from napari_exposure.core.intensity import (
     Percentiles,
     check_choice,
     check_number,
+    check_pair,
     dtype_range,
 )
 from napari_exposure.core.stacks import is_stack
@@ -144,13 +145,15 @@ class Adjustment(ABC):
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"Unknown adjustment {name!r}; known are {', '.join(known)}.")
-        fields = {field.name for field in dataclasses.fields(known[name])}
-        if strange := sorted(set(values) - fields):
-            raise ValueError(f"{name} has no parameter {', '.join(strange)}; it has {', '.join(sorted(fields))}.")
+        if strange := known[name].unknown(values):
+            raise ValueError(f"{name} {strange}")
+        fields = [field.name for field in dataclasses.fields(known[name])]
+        if missing := [each for each in fields if each not in values and each not in known[name].defaults()]:
+            raise ValueError(f"{name} needs {', '.join(missing)}, which is missing; add it.")
         try:
             for key, value in values.items():
                 if isinstance(value, dict) and set(value) == {"percentiles"}:
-                    values[key] = Percentiles(*value["percentiles"])
+                    values[key] = Percentiles(*check_pair(value["percentiles"], "percentiles"))
                 elif isinstance(value, dict):
                     values[key] = Histogram.from_dict(value)
                 elif isinstance(value, list):
@@ -158,6 +161,13 @@ class Adjustment(ABC):
             return known[name](**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
+
+    @classmethod
+    def unknown(cls, names) -> str:
+        """Which of these names are no parameters, in words for an error; empty where all are."""
+        fields = {field.name for field in dataclasses.fields(cls)}
+        strange = sorted(set(names) - fields)
+        return f"has no parameter {', '.join(strange)}; it has {', '.join(sorted(fields))}." if strange else ""
 
     @classmethod
     def defaults(cls) -> dict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import threading
 from collections import defaultdict
 
@@ -23,7 +22,7 @@ from napari_exposure.core.blocks import (
     walk,
 )
 from napari_exposure.core.counting import extent_steps
-from napari_exposure.core.intensity import check_count, check_number, is_lookup, working_dtype
+from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, working_dtype
 from napari_exposure.core.jit import kernel_steps
 
 __all__ = ["histogram_along"]
@@ -79,9 +78,7 @@ def histogram_along(volume, axis=0, bins=256, range=None):
     """
     checked = Volume(volume)
     dims = len(checked.shape)
-    at = operator.index(axis)
-    if not -dims <= at < dims:
-        raise ValueError(f"axis must be in [{-dims}, {dims - 1}] for a volume of {dims} axes, got {axis!r}.")
+    at = check_count(axis, "axis", low=-dims, high=dims - 1)
     if np.ndim(bins):
         edges = np.array([check_number(edge, "bins") for edge in bins])
         if range is not None:
@@ -91,9 +88,7 @@ def histogram_along(volume, axis=0, bins=256, range=None):
         return drain(_along_steps(checked, at % dims, edges, False))
     number = check_count(bins, "bins", low=1, high=1 << 24)
     if range is not None:
-        lo, hi = (check_number(value, "range") for value in range)
-        if not lo < hi:
-            raise ValueError(f"range must be (low, high) with low < high, got {range!r}.")
+        lo, hi = check_range(range, "range")
         return drain(_along_steps(checked, at % dims, np.linspace(lo, hi, number + 1), True))
     return drain(_of_extent(checked, at % dims, number))
 

@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from napari_exposure.core.intensity import check_dtype, value_channel, working_dtype
+from napari_exposure.core.intensity import as_array, check_dtype, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
 
 # voxels: some ten milliseconds of work, short enough to cancel promptly, long enough to hide Python's part
@@ -120,7 +120,7 @@ class Volume:
 
     def __post_init__(self):
         if not (hasattr(self.array, "shape") and hasattr(self.array, "dtype")):
-            object.__setattr__(self, "array", np.asarray(self.array))
+            object.__setattr__(self, "array", as_array(self.array, "volume"))
         dtype = check_dtype(self.array.dtype)
         for array in (self.array, self.mask):
             if is_dask(array):
@@ -142,7 +142,7 @@ class Volume:
             raise ValueError(f"The volume is empty: its shape is {full}.")
         if self.mask is not None:
             if not hasattr(self.mask, "shape"):
-                object.__setattr__(self, "mask", np.asarray(self.mask))
+                object.__setattr__(self, "mask", as_array(self.mask, "mask"))
             if tuple(self.mask.shape) != full:
                 raise ValueError(
                     f"The mask has shape {tuple(self.mask.shape)} but the volume has {full}; they must be the same."

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from napari_exposure.core.blocks import Steps, Volume, drain, is_dask, read_part, walk
-from napari_exposure.core.intensity import check_number
+from napari_exposure.core.intensity import check_pair
 from napari_exposure.core.jit import kernel_steps
 
 __all__ = ["Uncoloured", "from_colormap"]
@@ -92,8 +92,10 @@ def warn_wrong(found: Uncoloured) -> None:
 
 def from_colormap_steps(volume: Volume, colormap, limits=(0.0, 1.0)) -> Steps:
     """`from_colormap` as a job; the generator returns an Uncoloured."""
-    colours, places = _table(colormap)
-    low, high = (check_number(limit, "limits") for limit in limits)
+    colours, places = colour_table(colormap)
+    low, high = check_pair(limits, "limits")
+    if low == high:
+        raise ValueError(f"limits must be two different numbers, got {limits!r}.")
     values = (low + (high - low) * places).astype(np.float32)
     return _steps(volume, colours, values)
 
@@ -134,11 +136,13 @@ def _steps(volume, colours, values):
     return Uncoloured(out, distances / count if count else math.nan, maximum if count else math.nan)
 
 
-def _table(colormap) -> tuple[np.ndarray, np.ndarray]:
+def colour_table(colormap) -> tuple[np.ndarray, np.ndarray]:
     """The different colours of a colormap, float64 from 0 to 1, and their places from 0 to 1."""
     colours = np.asarray(colormap)
     if colours.ndim != 2 or colours.shape[1] not in (3, 4) or not 2 <= len(colours) < 1 << 15:
-        raise ValueError(f"colormap must have shape (N, 3) or (N, 4), N from 2 to 32767; it has {colours.shape}.")
+        raise ValueError(
+            f"colormap must be colours in an array of shape (N, 3) or (N, 4), N from 2 to 32767; got {colours.shape}."
+        )
     if colours.dtype.kind not in "uif":
         raise TypeError(f"colormap must be uint8, or floats from 0 to 1, got {colours.dtype}.")
     colours = colours[:, :3] / (255 if colours.dtype.kind in "ui" else 1.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_exposure.core.blocks import Steps, Volume, changed, count, drain, share
 from napari_exposure.core.histogram import Histogram, interpolate
-from napari_exposure.core.intensity import check_count, check_number, is_lookup, working_dtype
+from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, working_dtype
 from napari_exposure.core.jit import kernel_steps
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.moments import Moments
@@ -226,10 +226,7 @@ def histogram(volume, nbins=256, *, range=None, mask=None, ignore_zeros=False, r
     """
     checked = Volume(volume, mask, ignore_zeros, rgb)
     if range is not None:
-        lo, hi = (check_number(value, "range") for value in range)
-        if not lo < hi:
-            raise ValueError(f"range must be (low, high) with low < high, got {range!r}.")
-        range = lo, hi
+        range = check_range(range, "range")
     return drain(histogram_steps(checked, check_count(nbins, "nbins", low=1, high=1 << 24), range))
 
 

@@ -50,8 +50,11 @@ class Decay(Adjustment):
         self._set("rate", check_number(self.rate, "rate", low=-20, high=20))
         check_choice(self.axis, "axis", AXES)
 
-    def _check_shape(self, shape, spacing, fits):
-        axis_from_end(self.axis, len(shape))
+    def check(self, volume, spacing=None):
+        """As every adjustment; also raise where the volume has no such axis."""
+        spacing = super().check(volume, spacing)
+        axis_from_end(self.axis, len(spacing), len(volume.shape))
+        return spacing
 
     def _fit_group(self, volume, spacing):
         (lo, hi), clamp = yield from clamp_steps(self, volume)

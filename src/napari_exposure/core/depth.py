@@ -184,8 +184,11 @@ class DecayCorrection(Adjustment):
         self._set("smoothness", check_number(self.smoothness, "smoothness", low=0.01, high=1))
         self._set("max_gain", check_number(self.max_gain, "max_gain", low=1, high=1e6))
 
-    def _check_shape(self, shape, spacing, fits):
-        axis_from_end(self.axis, len(shape))
+    def check(self, volume, spacing=None):
+        """As every adjustment; also raise where the volume has no such axis."""
+        spacing = super().check(volume, spacing)
+        axis_from_end(self.axis, len(spacing), len(volume.shape))
+        return spacing
 
     def _fit_group(self, volume, spacing):
         (lo, hi), clamp = yield from share(clamp_steps(self, volume), 0, 0.3)
@@ -365,6 +368,8 @@ def decay_profile(volume, axis="z", *, mask=None, spacing=None, rgb=False, **par
     >>> fitted
     array([800., 400., 200., 100.])
     """
+    if strange := DecayCorrection.unknown(parameters):
+        raise TypeError(f"decay_profile {strange}")
     adjustment = DecayCorrection(axis, **parameters)
     transform = adjustment.fit(volume, mask=mask, spacing=spacing, rgb=rgb)
     step = check_spacing(spacing, transform.spatial)[axis_from_end(axis, transform.spatial)]

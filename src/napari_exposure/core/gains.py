@@ -28,7 +28,7 @@ OUTPUT_WORDS = (
 )
 
 
-def axis_from_end(axis: str, spatial: int) -> int:
+def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
     """Index of an axis counted from the end, -1 for x, or an error where the volume has no such axis.
 
     Parameters
@@ -36,8 +36,12 @@ def axis_from_end(axis: str, spatial: int) -> int:
     axis : "z", "y" or "x"
     spatial : int
         How many of the last axes are space.
+    axes : int
+        How many the volume has in all.
     """
     index = list(AXES).index(axis) - len(AXES)
+    if -index > axes:
+        raise ValueError(f"There is no axis {axis!r}: the image has only the axes y and x. Choose one of these.")
     if -index > spatial:
         raise ValueError(
             f"There is no axis {axis!r}: what shares a fit is a plane, whose axes are y and x. Choose one of these, "

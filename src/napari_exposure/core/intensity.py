@@ -59,6 +59,15 @@ def check_dtype(dtype, name: str = "volume") -> np.dtype:
     raise TypeError(f"The {name} has dtype {np.dtype(dtype)}; supported are {supported}. {hint}")
 
 
+def as_array(value, name: str) -> np.ndarray:
+    """An array of what is none yet, such as nested lists, or an error where it cannot become one."""
+    array = np.asarray(value)
+    if array.ndim == 0 and array.dtype.kind in "OSU":
+        hint = " Of a layer pass layer.data." if hasattr(value, "data") else ""
+        raise TypeError(f"The {name} must be an array, got {type(value).__name__}.{hint}")
+    return array
+
+
 def is_lookup(dtype: np.dtype) -> bool:
     """Whether every value of this dtype can have an entry in a table: integers of up to 16 bits."""
     return dtype.kind in "iu" and dtype.itemsize <= 2
@@ -109,6 +118,23 @@ def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) 
     if not inside or math.isinf(number):
         raise ValueError(f"{name} must be a finite number{bounds}, got {value!r}.")
     return number
+
+
+def check_pair(value, name: str) -> tuple[float, float]:
+    """Return two numbers as floats, or say which parameter is not two."""
+    values = tuple(value) if np.iterable(value) and not isinstance(value, str) else ()
+    if len(values) != 2:
+        raise ValueError(f"{name} must be two numbers, (low, high), got {value!r}.")
+    first, second = (check_number(each, name) for each in values)
+    return first, second
+
+
+def check_range(value, name: str) -> tuple[float, float]:
+    """Return two numbers in ascending order as floats, or say which parameter is not."""
+    low, high = check_pair(value, name)
+    if not low < high:
+        raise ValueError(f"{name} must be (low, high) with low < high, got {value!r}.")
+    return low, high
 
 
 def check_count(value, name: str, *, low: int, high: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -139,6 +140,14 @@ class HistogramMatching(Adjustment):
         return fits
 
 
+def check_no_path(reference) -> None:
+    """Raise what to do, if a reference is the name of a file."""
+    if isinstance(reference, str | os.PathLike):
+        raise TypeError(
+            f"reference must be an image or its Histogram, got {reference!r}; read a file with Histogram.load first."
+        )
+
+
 def match_histograms(
     volume,
     reference,
@@ -218,6 +227,7 @@ def match_histograms(
     np.uint8(100)
     """
     if not isinstance(reference, Histogram):
+        check_no_path(reference)
         counted = Volume(reference, ignore_zeros=ignore_zeros, rgb=rgb)
         reference = drain(histogram_steps(counted, check_count(nbins, "nbins", low=2, high=1 << 20)))
     adjustment = HistogramMatching(

@@ -54,7 +54,8 @@ class DecayCorrectionWidget(AdjustmentWidget):
 
     def _describe_parameters(self, source):
         self._editors["smoothness"].enabled = self._editors["model"].value == "smooth"
-        axis_from_end(self._editors["axis"].value, spatial_axes(len(source.shape), self._editors["per"].value))
+        axes = len(source.shape)
+        axis_from_end(self._editors["axis"].value, spatial_axes(axes, self._editors["per"].value), axes)
 
     def _show_fit(self, layer, transform):
         self._drawn = weakref.ref(layer), transform
