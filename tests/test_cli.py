@@ -177,7 +177,7 @@ def test_what_is_wrong_is_said(folder, capsys, arguments, words):
 
 def test_more_sizes_than_axes(folder, capsys):
     assert run(folder, "apply", "r.json", "in/s0.tif", "-o", "out", *FOUR) == 1
-    assert "--spacing has 4 numbers, but the file has only the axes Z, Y, X" in capsys.readouterr().out
+    assert "--spacing has 4 numbers, but the file has the axes Z, Y, X" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(os.name == "nt", reason="another error there")

@@ -193,7 +193,8 @@ def resized(volume: FileVolume, spacing=None, unit: str | None = None) -> FileVo
     axes = [axis for axis in volume.axes if axis in "ZYX"]
     if len(spacing) != len(axes):
         raise ValueError(
-            f"--spacing has {len(spacing)} numbers, but the file has the axes {', '.join(axes)}; give one number for each."
+            f"--spacing has {len(spacing)} numbers, but the file has the axes {', '.join(axes)}; "
+            "give one number for each."
         )
     lead = len(volume.scale) - len(axes)
     scale = (*volume.scale[:lead], *map(float, spacing))
