@@ -262,6 +262,29 @@ def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget,
     np.testing.assert_array_equal(shown(widget)._slice.image.raw, expected.data)
 
 
+def test_a_source_that_goes_takes_no_other_layer_with_it(qtbot, viewer, open_widget, volume):
+    bottom = viewer.add_image(volume, name="bottom")
+    source = viewer.add_image(volume, name="source")
+    top = viewer.add_image(volume, name="top")
+    viewer.layers.selection.active = source
+    widget = open_widget("Adaptive equalization")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    click(widget.looks.tiles)
+    _, planes = viewer.window.add_plugin_dock_widget("napari-exposure", "Orthogonal planes")
+    qtbot.waitUntil(lambda: len(viewer.layers) == 6)
+    # all that belongs to the source drawn below it, as a user may drag it
+    for layer in [each for each in viewer.layers if each not in (bottom, source, top)]:
+        viewer.layers.move(viewer.layers.index(layer), 0)
+    assert list(viewer.layers)[3:] == [bottom, source, top]
+    viewer.layers.remove(source)
+    wait(qtbot, widget, lambda: widget.layer.value in (bottom, top))
+    assert bottom in viewer.layers
+    assert top in viewer.layers
+    assert source not in viewer.layers
+    qtbot.waitUntil(lambda: not any(layer.name.startswith("source") for layer in viewer.layers))
+    viewer.window.remove_dock_widget(planes.parent())
+
+
 def test_an_edited_source_is_fitted_again(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Percentile clipping")

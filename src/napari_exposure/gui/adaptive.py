@@ -9,6 +9,7 @@ from napari_exposure.core.adjustment import spatial_axes
 from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.gui.adjust import AdjustmentWidget
 from napari_exposure.gui.paced import Paced
+from napari_exposure.gui.stack import lies_above
 from napari_exposure.gui.tile_overlay import TileOverlay
 
 
@@ -50,7 +51,7 @@ class AdaptiveEqualizationWidget(AdjustmentWidget):
         self._draw()
 
     def _before_removal(self, layer):
-        if self._overlay.is_of(layer):
+        if self._overlay.is_of(layer) and lies_above(self._viewer, self._overlay.layer, layer):
             self._overlay.remove()
         super()._before_removal(layer)
 

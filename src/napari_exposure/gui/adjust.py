@@ -24,6 +24,7 @@ from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import Preview, is_preview, is_quick
 from napari_exposure.gui.recipes import RecipeButton
 from napari_exposure.gui.remembered import remember, remembered
+from napari_exposure.gui.stack import lies_above
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.provenance import METADATA_KEY
 from napari_exposure.saving import save_steps
@@ -246,7 +247,7 @@ class AdjustmentWidget(widgets.Container):
 
     def _before_removal(self, layer) -> None:
         """Take away what lies above a layer that goes, from the top."""
-        if self._preview.is_of(layer):
+        if self._preview.is_of(layer) and lies_above(self._viewer, self._preview.layer, layer):
             self._preview.remove()
 
     def _on_removed(self, event) -> None:

@@ -10,6 +10,8 @@ from napari_exposure.source import in_memory, level_0
 def place_in(layer, position, dims) -> np.ndarray:
     """A position in the viewer as coordinates of a layer's data: the viewer may count in another unit."""
     position = np.asarray(position, float)
+    # while layers go the viewer may have fewer axes than one of them
+    position = np.concatenate([np.zeros(max(0, layer.ndim - len(position))), position])
     if dims.units is not None:
         position = position[-layer.ndim :] * _factors(layer, dims)
     return np.asarray(layer.world_to_data(position))

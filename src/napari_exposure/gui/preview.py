@@ -366,7 +366,7 @@ class Preview(QObject):
         if original is None or original not in layers:
             return
         arrays, transforms = [source.array, *source.levels], source.at_levels(transform)
-        if self.layer is not None and self._data[0].fits(source.array, transform):
+        if self.is_of(original) and self._data[0].fits(source.array, transform):
             for data, level in zip(self._data, transforms, strict=True):
                 data.transform = level
             source.mark(self.layer, transform, mask)

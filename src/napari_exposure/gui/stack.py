@@ -19,6 +19,12 @@ def family(viewer, source) -> list:
     return [layer for layer in viewer.layers if layer == source or made_of_it(layer)]
 
 
+def lies_above(viewer, layer, other) -> bool:
+    """Whether one layer is above another: only then it may go while the other goes, whose number stays."""
+    layers = viewer.layers
+    return layer in layers and other in layers and layers.index(layer) > layers.index(other)
+
+
 def place(viewer, layer, source) -> None:
     """Insert a result above its source and earlier results; what is selected stays so.
 

@@ -18,6 +18,7 @@ from napari_exposure.gui.orthogonal.pane import Pane
 from napari_exposure.gui.orthogonal.reader import Reader
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import is_preview
+from napari_exposure.gui.stack import lies_above
 from napari_exposure.source import in_memory, level_0
 from napari_exposure.voxels import PIXEL
 
@@ -159,7 +160,8 @@ class OrthogonalPanel(QWidget):
 
     def _before_removal(self, layer) -> None:
         """Take away what lies above a layer that goes."""
-        if layer == self.layer:
+        lines = self._crosshair.layer
+        if layer == self.layer and (lines is None or lies_above(self._viewer, lines, layer)):
             self._turn(None)
         if len(self._viewer.layers) == 1:
             # the viewer begins anew: in the middle of the next one
