@@ -8,6 +8,7 @@ from pathlib import Path
 
 from magicgui import widgets
 from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_exposure.batch import is_volume, open_volume
 from napari_exposure.voxels import PIXEL, voxel_size
@@ -25,6 +26,8 @@ class VoxelSizeEdit(widgets.Container):
             widgets.LineEdit(name=axis, value="1", tooltip=f"Size of a voxel along {axis}.") for axis in "zyx"
         ]
         for box in self._boxes:
+            # as wide as there is room: a line would ask for 17 letters
+            box.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             box.native.setMinimumWidth(48)
         self._unit = widgets.ComboBox(name="unit", choices=UNITS, value=PIXEL, tooltip="Of the voxel size.")
         super().__init__(widgets=[*self._boxes, self._unit], layout="horizontal", labels=False, **options)
