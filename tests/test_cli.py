@@ -180,7 +180,6 @@ def test_more_sizes_than_axes(folder, capsys):
     assert "--spacing has 4 numbers, but the file has the axes Z, Y, X" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(os.name == "nt", reason="another error there")
 def test_nobody_reads_on(folder):
     job = subprocess.Popen(
         command("info", folder / "in" / "s0.tif"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -311,7 +310,6 @@ def test_it_knows_no_qt(folder):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
 def test_killed_and_begun_again_nothing_is_missing(tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(12):

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_exposure as nx
-from napari_exposure import saving
+from napari_exposure import omezarr
 from napari_exposure.core import blocks, lazy
+from napari_exposure.files import FileVolume
 from napari_exposure.saving import save, save_steps
 from napari_exposure.tiff import read_tiff
 
@@ -113,8 +114,8 @@ def test_any_chunks(ending, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("any")
     with pytest.MonkeyPatch.context() as patch:
         # chunks are divided, and small arrays have levels
-        patch.setattr(saving, "CHUNK_VOXELS", data.draw(st.sampled_from([4, 1 << 21])))
-        patch.setattr(saving, "COARSEST", 3)
+        patch.setattr(omezarr, "CHUNK_VOXELS", data.draw(st.sampled_from([4, 1 << 21])))
+        patch.setattr(omezarr, "COARSEST", 3)
         path = save(array, folder / f"a{ending}")
     # readers of TIFF leave out axes of length 1
     np.testing.assert_array_equal(values(path).reshape(shape), volume)
@@ -176,8 +177,8 @@ def test_levels_are_means_of_two(version, data, tmp_path_factory):
     chunks = data.draw(chunkings(shape))
     path = tmp_path_factory.mktemp("levels") / "a.zarr"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saving, "COARSEST", 3)
-        patch.setattr(saving, "CHUNK_VOXELS", data.draw(st.sampled_from([20, 1 << 21])))
+        patch.setattr(omezarr, "COARSEST", 3)
+        patch.setattr(omezarr, "CHUNK_VOXELS", data.draw(st.sampled_from([20, 1 << 21])))
         source = da.from_array(volume, chunks=chunks) if data.draw(st.booleans()) else volume
         save(source, path, axes=axes, spacing=spacing, ome_version=version)
     group = zarr.open_group(path, mode="r")
@@ -223,7 +224,7 @@ def test_levels_are_means_of_two(version, data, tmp_path_factory):
     ],
 )
 def test_shapes_of_levels(shape, axes, spacing, shapes):
-    found, factors = saving._pyramid(shape, axes, spacing)
+    found, factors = omezarr._pyramid(shape, axes, spacing)
     assert found == shapes
     for level, factor in zip(found, factors, strict=True):
         assert level == tuple(-(-n // f) for n, f in zip(shape, factor, strict=True))
@@ -235,13 +236,13 @@ def test_extremes_have_means():
         info = np.iinfo(dtype)
         for value in (info.min, info.max):
             full = np.full((3, 4, 5), value, dtype)
-            np.testing.assert_array_equal(saving.halved(full, (2, 2, 2)), full[:2, :2, :3])
+            np.testing.assert_array_equal(omezarr.halved(full, (2, 2, 2)), full[:2, :2, :3])
     for dtype in ("float32", "float64", "float16"):
         full = np.full((3, 4), np.finfo(dtype).max, dtype)
-        np.testing.assert_array_equal(saving.halved(full, (2, 2)), full[:2, :2])
+        np.testing.assert_array_equal(omezarr.halved(full, (2, 2)), full[:2, :2])
     pairs = np.array([[0, 1, 1, 2, 2, 3]], np.uint8)
-    assert saving.halved(pairs, (1, 2)).tolist() == [[0, 2, 2]]
-    assert np.isnan(saving.halved(np.array([[np.nan, 1, 1, 1]], np.float32), (1, 2))).tolist() == [[True, False]]
+    assert omezarr.halved(pairs, (1, 2)).tolist() == [[0, 2, 2]]
+    assert np.isnan(omezarr.halved(np.array([[np.nan, 1, 1, 1]], np.float32), (1, 2))).tolist() == [[True, False]]
 
 
 # --- metadata ---------------------------------------------------------------------------
@@ -348,29 +349,29 @@ def test_chunks_lie_within_those_of_dask():
         ((8, 64, 64), (8, 64, 64)),
     ):
         array = da.zeros((64, 1024, 1024), chunks=sizes, dtype="u2")
-        same, chunks = saving._regular(array, "zyx")
+        same, chunks = omezarr._regular(array, "zyx")
         assert same is array
         assert chunks == expected
     irregular = da.zeros((9, 20), chunks=((2, 5, 2), (20,)))
-    array, chunks = saving._regular(irregular, "yx")
+    array, chunks = omezarr._regular(irregular, "yx")
     assert array.chunks == ((5, 4), (20,))
     assert chunks == (5, 20)
     # a shorter last one is regular
     array = da.zeros((9, 20), chunks=((4, 4, 1), (20,)))
-    assert saving._regular(array, "yx")[0] is array
+    assert omezarr._regular(array, "yx")[0] is array
 
 
 def test_chunks_of_other_arrays():
-    assert saving._regular(np.zeros((300, 300, 300), "u1"), "zyx")[1] == (128, 128, 128)
-    assert saving._regular(np.zeros((3, 300, 2000), "u1"), "cyx")[1] == (1, 300, 1024)
-    assert saving._regular(np.zeros((2, 2, 3, 4, 5), "u1"), "tczyx")[1] == (1, 1, 3, 4, 5)
+    assert omezarr._regular(np.zeros((300, 300, 300), "u1"), "zyx")[1] == (128, 128, 128)
+    assert omezarr._regular(np.zeros((3, 300, 2000), "u1"), "cyx")[1] == (1, 300, 1024)
+    assert omezarr._regular(np.zeros((2, 2, 3, 4, 5), "u1"), "tczyx")[1] == (1, 1, 3, 4, 5)
     stored = zarr.create_array({}, shape=(30, 40), chunks=(4, 50), dtype="u1")
-    assert saving._regular(stored, "yx")[1] == (4, 40)
+    assert omezarr._regular(stored, "yx")[1] == (4, 40)
 
 
 def test_chunks_of_prime_lengths_are_no_needles():
     array = da.zeros((10, 2053, 2053), chunks=(1, 2053, 2053), dtype="u2")
-    assert math.prod(saving._regular(array, "zyx")[1]) > saving.CHUNK_VOXELS / 64
+    assert math.prod(omezarr._regular(array, "zyx")[1]) > omezarr.CHUNK_VOXELS / 64
 
 
 # --- layers -----------------------------------------------------------------------------
@@ -741,7 +742,6 @@ def test_what_came_meanwhile_is_kept(ending, tmp_path):
     assert listing(tmp_path) == [path.name]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
 def test_a_link_to_a_folder_is_replaced(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "file").write_text("mine")
@@ -853,12 +853,11 @@ def test_a_tiff_that_just_fits(tmp_path, monkeypatch):
         save(np.zeros((3, 4, 5), "u2"), tmp_path / "b.ome.tif")
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="not there")
 def test_a_disk_that_fills_up_meanwhile(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(OSError, match="disk is full"):
         save(np.zeros((3, 4, 5), "u1"), tmp_path / "a.ome.tif")
     assert not listing(tmp_path)
@@ -868,7 +867,7 @@ def disk_blocks(path):
     return path.stat().st_blocks * 512
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="not there")
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="macOS cannot take the place of a file beforehand")
 def test_the_place_of_a_tiff_is_taken_first(tmp_path):
     steps = save_steps(np.zeros((8, 512, 512), "u1"), tmp_path / "a.ome.tif")
     next(steps)
@@ -888,7 +887,7 @@ def test_a_zarr_that_does_not_fit(number, there, tmp_path, monkeypatch):
         yield from ()
         raise OSError(number, "full")
 
-    monkeypatch.setattr(saving, "store_steps", full)
+    monkeypatch.setattr(omezarr, "store_steps", full)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3 << 30))
     array = da.zeros((2, 1 << 15, 1 << 15), chunks=(1, 1 << 10, 1 << 10), dtype="u2")
     words = r"disk is full: a\.zarr holds 4\.0 GB before compression, 3\.0 GB are free"
@@ -916,8 +915,33 @@ def test_other_errors_of_the_disk_are_themselves(tmp_path, monkeypatch):
         yield from ()
         raise OSError(errno.EIO, "torn tape")
 
-    monkeypatch.setattr(saving, "store_steps", broken)
+    monkeypatch.setattr(omezarr, "store_steps", broken)
     with pytest.raises(OSError, match="torn tape") as caught:
         save(np.zeros((4, 5), "u1"), tmp_path / "a.zarr")
     assert caught.value.errno == errno.EIO
     assert not listing(tmp_path)
+
+
+# --- volumes of files -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".zarr"])
+def test_a_volume_is_read_as_it_was_written(ending, tmp_path):
+    volume = FileVolume.of(
+        volume_of((2, 3, 4, 5, 6)),
+        "TCZYX",
+        (30.0, 1.0, 2.0, 0.5, 0.5),
+        "um",
+        timed=True,
+        name="embryo",
+        channels=("DAPI", "GFP", "RFP"),
+        colors=("#0000ff", "#00ff00", "#ff0000"),
+        notes={"source": "day 1"},
+    )
+    path = save(volume, tmp_path / f"a{ending}")
+    found = read_tiff(path) if ending == ".ome.tif" else omezarr.read_zarr(path)
+    np.testing.assert_array_equal(found.data, volume.data)
+    for name in ("axes", "scale", "unit", "units", "timed", "name", "notes"):
+        assert getattr(found, name) == getattr(volume, name), name
+    if ending == ".ome.tif":
+        assert (found.channels, found.colors) == (volume.channels, volume.colors)

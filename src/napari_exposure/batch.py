@@ -20,7 +20,7 @@ from napari_exposure.files import FileVolume
 from napari_exposure.omezarr import is_zarr, read_zarr
 from napari_exposure.provenance import NOTE, version
 from napari_exposure.recipe import FittedRecipe, Recipe
-from napari_exposure.saving import contents_of, remove, save_steps
+from napari_exposure.saving import remove, save_steps
 from napari_exposure.tiff import read_tiff
 from napari_exposure.voxels import converted, unit_name
 
@@ -154,8 +154,8 @@ def file_steps(recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing
     for number, array in enumerate(channels):
         steps = _channel_steps(recipe, array, size, volume.axes.endswith("S"), fit_on, lazy)
         results.append((yield from share(steps, 0.5 * number / len(channels), 0.5 * (number + 1) / len(channels))))
-    contents = contents_of(joined(volume, results), volume, notes(recipe, path, size))
-    yield from share(save_steps(contents, target, overwrite=True), 0.5, 1)
+    result = replace(volume, data=joined(volume, results), notes=notes(recipe, path, size))
+    yield from share(save_steps(result, target, overwrite=True), 0.5, 1)
 
 
 def _channel_steps(recipe, array, spacing, rgb, fit_on, lazy) -> Steps:

@@ -44,6 +44,18 @@ class FileVolume:
     notes: dict = field(default_factory=dict, repr=False)
     came_from: dict = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, data, axes: str, scale, unit: str | None, *, timed: bool = False, **more) -> FileVolume:
+        """A volume whose spatial axes are in `unit`, and whose time is in seconds where it is `timed`."""
+        known = {"T": "s" if timed else "pixel", "C": "pixel"}
+        units = tuple(known.get(axis, unit or "pixel") for axis in axes if axis != "S")
+        return cls(data, axes, tuple(scale), unit, units, **more)
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is known how long a time point is."""
+        return "s" in self.units
+
     def layers(self) -> list[tuple]:
         """What napari adds: an image for each channel, as (data, options, "image")."""
         axes = self.axes.rstrip("S")

@@ -1,13 +1,31 @@
-"""OME-Zarr volumes with their voxel size."""
+"""OME-Zarr volumes with their voxel size: read, and written block by block with a pyramid."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
+
+from napari_exposure.core.blocks import (
+    Steps,
+    chunked_blocks,
+    is_dask,
+    read_part,
+    share,
+    store_steps,
+    stored_chunks,
+    walk,
+)
 from napari_exposure.files import FileVolume
-from napari_exposure.voxels import SECONDS, converted, unit_name
+from napari_exposure.voxels import LONG, SECONDS, converted, unit_name
 
 __all__ = ["is_zarr", "read_zarr"]
+
+# voxels of a chunk on disk, about: a few megabytes, many in a large volume
+CHUNK_VOXELS = 1 << 21
+# the coarsest level of a pyramid is no larger along any axis
+COARSEST = 256
 
 
 def is_zarr(path: Path) -> bool:
@@ -45,7 +63,7 @@ def read_zarr(path) -> FileVolume:
         if isinstance(found, zarr.Array):
             data = da.from_zarr(found)
             axes = "TCZYX"[-data.ndim :] if data.ndim != 4 else "TZYX"
-            return FileVolume(data, axes, (1.0,) * data.ndim, None, ("pixel",) * data.ndim, name)
+            return FileVolume.of(data, axes, (1.0,) * data.ndim, None, name=name)
         attributes = found.attrs.asdict()
         image = attributes.get("ome", attributes).get("multiscales", [None])[0]
         if image is None:
@@ -68,22 +86,140 @@ def read_zarr(path) -> FileVolume:
         raise ValueError(f"{path.name} has the axes {axes or 'unknown'}; only T, C, Z, Y, X in this order can be read.")
     units = [unit_name(axis.get("unit", "")) for axis in named]
     unit = units[-1]
-    said = []
+    timed = False
     for at, axis in enumerate(axes):
         seconds = SECONDS.get(str(named[at].get("unit")).lower())
         if axis in "ZYX" and units[at] not in (None, unit) and unit is not None:
             scale[at] = converted(scale[at], units[at], unit)
         if axis == "T" and seconds is not None:
-            scale[at] *= seconds
-        said.append("s" if axis == "T" and seconds is not None else unit if axis in "ZYX" and unit else "pixel")
+            timed, scale[at] = True, scale[at] * seconds
     notes = attributes.get("napari_exposure")
-    return FileVolume(
+    return FileVolume.of(
         data,
         axes,
-        tuple(scale),
+        scale,
         unit,
-        tuple(said),
-        str(image.get("name") or name),
+        timed=timed,
+        name=str(image.get("name") or name),
         notes=notes if isinstance(notes, dict) else {},
         came_from=dict.fromkeys(axes, "OME-Zarr scale") if placed else {},
     )
+
+
+# --- written ---
+
+
+def check_ome_version(version) -> None:
+    """Raise if such an OME-Zarr cannot be written."""
+    if version not in ("0.4", "0.5"):
+        raise ValueError(f"ome_version must be '0.4' or '0.5', got {version!r}.")
+    try:
+        import ome_zarr.writer  # noqa: F401
+    except ImportError:
+        raise ImportError('Writing OME-Zarr needs ome-zarr: pip install "napari-exposure[zarr]".') from None
+
+
+def zarr_steps(volume: FileVolume, path: Path, ome_version: str) -> Steps:
+    """Write a volume without colours as OME-Zarr with a pyramid; the generator yields progress."""
+    import zarr
+    from ome_zarr.format import FormatV04, FormatV05
+    from ome_zarr.writer import write_multiscales_metadata
+
+    fmt = FormatV05() if ome_version == "0.5" else FormatV04()
+    group = zarr.open_group(path, mode="w-", zarr_format=fmt.zarr_format)
+    letters = volume.axes.lower()
+    array, chunks = _regular(volume.data, letters)
+    shapes, factors = _pyramid(tuple(array.shape), letters, volume.scale)
+    datasets, done, total = [], 0.0, sum(map(math.prod, shapes))
+    previous = array
+    for number, (shape, factor) in enumerate(zip(shapes, factors, strict=True)):
+        target = group.create_array(
+            str(number),
+            shape=shape,
+            chunks=tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
+            dtype=np.dtype(array.dtype).newbyteorder("="),
+            chunk_key_encoding={"name": "default" if ome_version == "0.5" else "v2", "separator": "/"},
+            **({"dimension_names": list(letters)} if ome_version == "0.5" else {}),
+        )
+        steps = store_steps(array, target, "writing") if number == 0 else _coarser_steps(previous, target)
+        part = math.prod(shape) / total
+        yield from share(steps, done, done + part)
+        done, previous = done + part, target
+        scale = [size * f for size, f in zip(volume.scale, factor, strict=True)]
+        # its voxels lie in the middle of those that they are the mean of
+        shift = [size * (f - 1) / 2 for size, f in zip(volume.scale, factor, strict=True)]
+        placed = [{"type": "scale", "scale": scale}]
+        if any(shift):
+            placed.append({"type": "translation", "translation": shift})
+        datasets.append({"path": str(number), "coordinateTransformations": placed})
+    kinds = {"t": "time", "c": "channel"}
+    axes = [{"name": axis, "type": kinds.get(axis, "space")} for axis in letters]
+    for axis in axes:
+        if axis["type"] == "space" and volume.unit is not None:
+            axis["unit"] = LONG[volume.unit]
+        if axis["type"] == "time" and volume.timed:
+            axis["unit"] = "second"
+    write_multiscales_metadata(group, datasets, fmt=fmt, axes=axes, name=volume.name)
+    if volume.notes:
+        group.attrs["napari_exposure"] = volume.notes
+
+
+def _regular(array, axes: str):
+    """The array, a dask array in chunks of one size, and chunks for the disk that each lie within one of those."""
+    if is_dask(array):
+        sizes = [max(each) for each in array.chunks]
+        regular = all(set(each[:-1]) <= {size} for each, size in zip(array.chunks, sizes, strict=True))
+        array = array if regular else array.rechunk(tuple(sizes))
+    else:
+        space = 128 if "z" in axes else 1024
+        sizes = stored_chunks(array) or [space if axis in "zyx" else 1 for axis in axes]
+    sizes = [min(size, n) for size, n in zip(sizes, array.shape, strict=True)]
+    single = [size == n for size, n in zip(sizes, array.shape, strict=True)]
+    while math.prod(sizes) > CHUNK_VOXELS:
+        for axis in sorted(range(len(sizes)), key=lambda axis: -sizes[axis]):
+            # an axis of one chunk may be cut anywhere
+            parts = 2 if single[axis] else next((d for d in (2, 3, 5, 7) if sizes[axis] % d == 0), 1)
+            if sizes[axis] > 1 < parts:
+                sizes[axis] = -(-sizes[axis] // parts)
+                break
+        else:
+            break
+    return array, tuple(sizes)
+
+
+def _pyramid(shape, axes, spacing) -> tuple[list, list]:
+    """Shapes of all levels, and how many voxels of the first each of theirs spans."""
+    shapes, factors = [shape], [(1,) * len(shape)]
+    space = [number for number, axis in enumerate(axes) if axis in "zyx"]
+    while max(shapes[-1][axis] for axis in space) > COARSEST:
+        sizes = [size * factor for size, factor in zip(spacing, factors[-1], strict=True)]
+        finest = min(sizes[axis] for axis in space if shapes[-1][axis] > 1)
+        # axes of larger voxels wait until the others have caught up
+        halved = [axis in space and shapes[-1][axis] > 1 and sizes[axis] < 2 * finest for axis in range(len(shape))]
+        shapes.append(tuple(-(-n // 2) if half else n for n, half in zip(shapes[-1], halved, strict=True)))
+        factors.append(tuple(f * 2 if half else f for f, half in zip(factors[-1], halved, strict=True)))
+    return shapes, factors
+
+
+def _coarser_steps(fine, coarse) -> Steps:
+    """Write means of neighbouring voxels, two along each axis that is shorter in `coarse`."""
+    factors = [2 if n < m else 1 for n, m in zip(coarse.shape, fine.shape, strict=True)]
+
+    def work(block):
+        region = tuple(slice(part.start * f, part.stop * f) for part, f in zip(block, factors, strict=True))
+        coarse[block] = halved(read_part(fine, region), factors)
+
+    blocks = chunked_blocks(tuple(coarse.shape), tuple(coarse.chunks), CHUNK_VOXELS // math.prod(factors))
+    yield from walk(blocks, work, lambda _: None, "writing coarser levels")
+
+
+def halved(values: np.ndarray, factors) -> np.ndarray:
+    """Means over `factors` (1 or 2) voxels along each axis; of an odd length the last voxel alone."""
+    sums = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
+    for axis, factor in enumerate(factors):
+        if factor == 2:
+            if sums.shape[axis] % 2:
+                sums = np.concatenate([sums, np.take(sums, [-1], axis)], axis)
+            even = (slice(None),) * axis
+            sums = sums[(*even, slice(0, None, 2))] / 2 + sums[(*even, slice(1, None, 2))] / 2
+    return (np.rint(sums) if values.dtype.kind in "iu" else sums).astype(values.dtype)

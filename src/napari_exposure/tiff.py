@@ -1,12 +1,15 @@
-"""TIFF volumes with their voxel size."""
+"""TIFF volumes with their voxel size: read, and written block by block."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import math
+import os
 import re
+import shutil
 import threading
 import weakref
 from dataclasses import dataclass, field
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_exposure.core.blocks import Steps, store_steps
 from napari_exposure.files import FileVolume
 from napari_exposure.voxels import SECONDS, converted, unit_name
 
@@ -26,6 +30,8 @@ LAZY_BYTES = 1 << 30
 # a strip or tile of more bytes is one only if it was not packed tighter than any method packs
 SEGMENT_BYTES, MOST_PACKED = 1 << 28, 20_000
 ANNOTATION = "napari-exposure"
+IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+TIFF_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 _MISSING = re.compile("invalid (page|value) offset")
 
 
@@ -183,20 +189,17 @@ class _Facts:
             for axis in "ZYX":
                 if self.units.get(axis) not in (None, unit):
                     self.sizes[axis] = converted(self.sizes[axis], self.units[axis], unit)
-        spatial = "pixel" if unit is None else unit
-        kept = [axis for axis in axes if axis != "S"]
-        time = "s" if "T" in self.sizes else "pixel"
-        return FileVolume(
+        return FileVolume.of(
             data,
             axes,
-            tuple(self.sizes.get(axis, 1.0) for axis in kept),
+            (self.sizes.get(axis, 1.0) for axis in axes if axis != "S"),
             unit,
-            tuple(spatial if axis in "ZYX" else time if axis == "T" else "pixel" for axis in kept),
-            self.name or name,
-            self.channels,
-            self.colors,
-            self.notes,
-            {axis: field for axis, field in self.came_from.items() if axis in axes or axis == "unit"},
+            timed="T" in self.sizes,
+            name=self.name or name,
+            channels=self.channels,
+            colors=self.colors,
+            notes=self.notes,
+            came_from={axis: field for axis, field in self.came_from.items() if axis in axes or axis == "unit"},
         )
 
 
@@ -279,3 +282,91 @@ def _resolution(file, facts: _Facts, unit: str | None) -> None:
 
 def _listed(value) -> list:
     return value if isinstance(value, list) else [value]
+
+
+# --- written ---
+
+
+def check_tiff(volume: FileVolume, imagej: bool) -> None:
+    """Raise what such a TIFF cannot hold."""
+    dtype = volume.data.dtype
+    if dtype.name not in TIFF_DTYPES:
+        raise TypeError(
+            f"OME-TIFF has no {dtype}; save as .zarr, or convert it, such as with result.astype('float32')."
+        )
+    if imagej and dtype.name not in IMAGEJ_DTYPES:
+        raise TypeError(
+            f"ImageJ's TIFF has no {dtype}, only {', '.join(IMAGEJ_DTYPES)}. Write OME-TIFF (imagej=False), or convert "
+            "it, such as with result.astype('float32')."
+        )
+    if imagej and math.prod(volume.data.shape) * dtype.itemsize >= 4 << 30:
+        raise ValueError("ImageJ's TIFF holds less than 4 GB. Write OME-TIFF (imagej=False), which Fiji opens as well.")
+
+
+def ome_tiff_steps(volume: FileVolume, path: Path, imagej: bool) -> Steps:
+    """Write a volume as OME-TIFF, or as ImageJ's; the generator yields progress."""
+    import tifffile
+
+    array, axes = volume.data, volume.axes
+    needed, free = math.prod(array.shape) * array.dtype.itemsize, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OSError(errno.ENOSPC, "too large", str(path))
+    colours = axes.endswith("S")
+    sizes = dict(zip(axes.removesuffix("S"), volume.scale, strict=True))
+    order = list(range(len(axes)))
+    if imagej:
+        # channels inside the planes
+        order.sort(key=lambda axis: "TZCYXS".find(axes[axis]))
+    options = _imagej_options(volume, sizes) if imagej else {"ome": True, "metadata": _ome_metadata(volume, sizes)}
+    options["metadata"]["axes"] = "".join(axes[axis] for axis in order)
+    written = tifffile.memmap(
+        path,
+        shape=tuple(array.shape[axis] for axis in order),
+        dtype=np.dtype(array.dtype).newbyteorder(">" if imagej else "="),
+        photometric="rgb" if colours else "minisblack",
+        planarconfig="contig" if colours else None,
+        extrasamples=("unassalpha",) if colours and array.shape[-1] == 4 else None,
+        **options,
+    )
+    if hasattr(os, "posix_fallocate"):
+        # a disk that fills up later would be a bus error
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    yield from store_steps(array, written.transpose(np.argsort(order)), "writing")
+    written.flush()
+
+
+def _ome_metadata(volume: FileVolume, sizes: dict) -> dict:
+    metadata = {"Name": volume.name}
+    if volume.unit is not None or set(volume.scale) != {1.0}:
+        symbol = {"um": "µm", "inch": "in", None: "pixel"}.get(volume.unit, volume.unit)
+        for axis in "ZYX":
+            if axis in sizes:
+                metadata |= {f"PhysicalSize{axis}": sizes[axis], f"PhysicalSize{axis}Unit": symbol}
+    if volume.timed:
+        metadata |= {"TimeIncrement": sizes["T"], "TimeIncrementUnit": "s"}
+    channels = {}
+    if volume.channels:
+        channels["Name"] = list(volume.channels)
+    if volume.colors:
+        # red, green, blue and alpha in a signed integer
+        numbers = [(int(color[1:], 16) << 8) | 0xFF for color in volume.colors]
+        channels["Color"] = [number - (1 << 32) if number >= 1 << 31 else number for number in numbers]
+    if channels:
+        metadata["Channel"] = channels
+    if volume.notes:
+        metadata["CommentAnnotation"] = {"Namespace": ANNOTATION, "Value": json.dumps(volume.notes)}
+    return metadata
+
+
+def _imagej_options(volume: FileVolume, sizes: dict) -> dict:
+    metadata = {}
+    if volume.unit is not None:
+        metadata["unit"] = volume.unit
+    if "Z" in sizes:
+        metadata["spacing"] = sizes["Z"]
+    if volume.timed:
+        metadata["finterval"] = sizes["T"]
+    if volume.notes:
+        metadata["Info"] = json.dumps(volume.notes)
+    return {"imagej": True, "resolution": (1 / sizes["X"], 1 / sizes["Y"]), "metadata": metadata}

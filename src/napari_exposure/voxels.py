@@ -18,6 +18,8 @@ UNITS = {
     "m": (1.0, {"meter", "meters", "metre"}),
     "inch": (0.0254, {"in", "inches", "\\u0022"}),
 }
+# as OME writes them out
+LONG = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "inch": "inch"}
 SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0, "h": 3600.0}
 
 

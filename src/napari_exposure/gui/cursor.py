@@ -19,7 +19,7 @@ def place_in(layer, position, dims) -> np.ndarray:
 
 def point_of(layer, place, dims) -> np.ndarray:
     """Coordinates of a layer's data as a position in the viewer, along the layer's axes: the way back."""
-    position = np.asarray(layer.data_to_world(place), float)[-layer.ndim :]
+    position = np.array(layer.data_to_world(place))
     return position if dims.units is None else position / _factors(layer, dims)
 
 

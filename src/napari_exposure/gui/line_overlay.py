@@ -134,8 +134,8 @@ class LineOverlay(QObject):
         """Draw lines given in voxels, in the plane through `here`."""
         image, displayed = self._image, self._displayed
         ndim = image.ndim
-        corner = np.asarray(image.data_to_world(np.zeros(ndim)))[-ndim:]
-        steps = np.stack([np.asarray(image.data_to_world(unit))[-ndim:] - corner for unit in np.eye(ndim)])
+        corner = np.array(image.data_to_world(np.zeros(ndim)))
+        steps = np.stack([np.array(image.data_to_world(unit)) - corner for unit in np.eye(ndim)])
         world = lines @ steps + corner
         hidden = [axis for axis in range(ndim) if axis not in displayed]
         # also where the image is rotated against the plane: all in the plane
