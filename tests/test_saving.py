@@ -512,13 +512,6 @@ def test_arrays_and_other_layers_have_no_record(tmp_path):
         assert "napari_exposure" not in dict(zarr.open_group(path, mode="r").attrs)
 
 
-def test_previews_are_not_saved(tmp_path):
-    layer = napari.layers.Image(np.zeros((4, 5)), name="live", metadata={"napari_exposure": {"preview": True}})
-    with pytest.raises(TypeError, match=r"'live' is a live preview.*Apply"):
-        save_steps(layer, tmp_path / "x.zarr")
-    assert not listing(tmp_path)
-
-
 def test_layers_of_many_axes(tmp_path):
     layer = napari.layers.Image(np.zeros((1, 1, 2, 2, 4, 5), "u1"))
     with pytest.raises(ValueError, match="axes"):

@@ -11,6 +11,8 @@ from napari_exposure.voxels import PIXEL
 __all__ = ["provenance"]
 
 METADATA_KEY = "napari_exposure"
+# what a live preview has behind the name that the result will have
+PREVIEW_SUFFIX = " (preview)"
 NOTE = "Adjusted intensities are for looking and segmenting, not for measuring intensity."
 
 
@@ -24,7 +26,7 @@ def version() -> str:
 def record_of(layer) -> dict:
     """What the plugin has noted of a layer, or an error that says that it did not make it."""
     record = layer.metadata.get(METADATA_KEY)
-    if not isinstance(record, dict) or not isinstance(record.get("steps"), list) or record.get("preview"):
+    if not isinstance(record, dict) or not isinstance(record.get("steps"), list):
         raise ValueError(
             f"{layer.name!r} was not made by napari-exposure: it has no record of adjustments. "
             "Choose a result of Apply."
@@ -92,7 +94,8 @@ def provenance(layer) -> None:
         if mask is not None:
             words.append(f"counted inside {mask!r}")
         print(f"{number}. {adjustment.title}: {', '.join(words) or 'defaults'}")
-    print(f"by: napari-exposure {record.get('version', '?')}, {record.get('seconds', 0):g} s")
+    took = f", {record['seconds']:g} s" if "seconds" in record else ""
+    print(f"by: napari-exposure {record.get('version', '?')}{took}")
     print(record.get("note", ""))
 
 

@@ -16,6 +16,7 @@ from napari_exposure.core.blocks import Steps, drain, is_dask
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.files import FileVolume
 from napari_exposure.omezarr import check_ome_version, zarr_steps
+from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
 from napari_exposure.tiff import check_tiff, ome_tiff_steps
 from napari_exposure.voxels import LONG, unit_name, voxel_size
 
@@ -257,10 +258,11 @@ def _in_order(axes: str) -> bool:
 
 
 def _of_layer(layer) -> FileVolume:
-    record = layer.metadata.get("napari_exposure")
-    if isinstance(record, dict) and record.get("preview"):
-        raise TypeError(f"{layer.name!r} is a live preview, which is not saved. Press Apply, and save the result.")
+    record = layer.metadata.get(METADATA_KEY)
     array = layer.data[0] if layer.multiscale else layer.data
+    if hasattr(array, "settled"):
+        # A live preview may have been fitted on a sample so far; what is saved is what Apply would give.
+        array = array.settled()
     labels = "".join(str(label).upper()[:1] for label in layer.axis_labels)
     axes = labels if len(labels) == layer.ndim and _in_order(labels) else AXES.get(layer.ndim)
     if axes is None:
@@ -279,6 +281,6 @@ def _of_layer(layer) -> FileVolume:
         tuple(spacing),
         unit_name(str(layer.units[-1])),
         timed=timed,
-        name=layer.name,
+        name=layer.name.removesuffix(PREVIEW_SUFFIX),
         notes=record if isinstance(record, dict) else {},
     )

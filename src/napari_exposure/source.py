@@ -133,7 +133,7 @@ class Source:
             name=self._name_of(transform),
             array=levels[0],
             levels=tuple(levels[1:]),
-            history=[*self.history, self._record(transform, mask)],
+            history=[*self.history, self._step_record(transform, mask)],
             # which is not what the next step is made from
             layer=lambda: None,
         )
@@ -141,7 +141,7 @@ class Source:
     def _name_of(self, transform):
         return f"{self.name} - {transform.adjustment.short_name}"
 
-    def _record(self, transform, mask) -> dict:
+    def _step_record(self, transform, mask) -> dict:
         return {
             **transform.adjustment.to_dict(),
             "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
@@ -245,20 +245,25 @@ class Source:
         with self._naming():
             return (yield from steps)
 
-    def result(self, data, transform: Transform, *, seconds: float, mask=None) -> napari.layers.Image:
+    def record(self, transform: Transform, mask=None, seconds: float | None = None) -> dict:
+        """How a result is made, as its metadata keep it; `seconds` is how long that took."""
+        took = {} if seconds is None else {"seconds": round(seconds, 3)}
+        return {
+            "version": version(),
+            "source": self.name,
+            "origin": self.origin,
+            "steps": [*self.history, self._step_record(transform, mask)],
+            **took,
+            "note": NOTE,
+        }
+
+    def result(self, data, transform: Transform, *, seconds: float | None = None, mask=None) -> napari.layers.Image:
         """The new layer: placed and shown like the source, with contrast limits and a record of its own.
 
         `data` is an array, or a list with one for each level.
         """
         carried = dict(self.carried)
-        carried["metadata"][METADATA_KEY] = {
-            "version": version(),
-            "source": self.name,
-            "origin": self.origin,
-            "steps": [*self.history, self._record(transform, mask)],
-            "seconds": round(seconds, 3),
-            "note": NOTE,
-        }
+        carried["metadata"][METADATA_KEY] = self.record(transform, mask, seconds)
         low, high = self.contrast_limits if transform.adjustment.keeps_scale else transform.out_range
         if not self.rgb:
             carried["contrast_limits"] = (low, high if high > low else low + 1)

@@ -37,6 +37,22 @@ def converted(size: float, unit: str, other: str) -> float:
     return float(f"{size * UNITS[unit][0] / UNITS[other][0]:.12g}")
 
 
+def in_unit(size: float, unit: str, other: str) -> float | None:
+    """A length in another unit, both as `voxel_size` names them; None where they do not convert, such as pixels."""
+    import pint
+
+    if unit == other:
+        return size
+    if PIXEL in (unit, other):
+        # Not left to pint, which knows the px of style sheets, a 96th of an inch.
+        return None
+    try:
+        units = pint.get_application_registry()
+        return float(f"{units.Quantity(size, units.parse_units(unit)).to(units.parse_units(other)).magnitude:.12g}")
+    except (pint.UndefinedUnitError, pint.DimensionalityError):
+        return None
+
+
 def voxel_size(layer) -> tuple[tuple[float, ...], str]:
     """The layer's scale in the unit of its last axis; NaN along axes whose unit does not convert to it."""
     scale = np.abs(np.asarray(layer.scale, float))

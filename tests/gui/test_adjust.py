@@ -475,6 +475,49 @@ def test_what_was_applied_last_is_remembered_for_the_next_volume(qtbot, viewer, 
 
 
 @pytest.mark.parametrize(
+    ("unit", "edge"), [("um", 4.19), ("nm", 4190.0), ("mm", 0.00419), ("angstrom", 41900.0), ("inch", 4.19e-6 / 0.0254)]
+)
+def test_a_remembered_tile_is_as_long_in_another_unit(qtbot, viewer, open_widget, volume, unit, edge):
+    first = viewer.add_image(volume, name="first", scale=(2, 0.5, 0.5), units="um")
+    widget = open_widget("Adaptive equalization")
+    widget.kernel_size.value = 4.19
+    click(widget.buttons[0])
+    finish(qtbot, widget)
+    tiles = widget._grid.shape
+    viewer.layers.clear()
+    scale = np.array([2, 0.5, 0.5]) * edge / 4.19
+    viewer.add_image(volume, name="second", scale=scale, units=(unit,) * 3)
+    # in the widget that is open, and in one that is opened later
+    qtbot.waitUntil(lambda: widget.layer.value is not None and widget.layer.value.name == "second")
+    assert widget.kernel_size.value == pytest.approx(edge, rel=1e-5)
+    assert widget._grid.shape == tiles
+    viewer.window.remove_dock_widget("all")
+    widget = open_widget("Adaptive equalization")
+    assert widget.kernel_size.value == pytest.approx(edge, rel=1e-5)
+    assert widget._grid.shape == tiles
+    viewer.layers.clear()
+    viewer.layers.append(first)
+    qtbot.waitUntil(lambda: widget.layer.value == first)
+    assert widget.kernel_size.value == pytest.approx(4.19, rel=1e-5)
+
+
+def test_a_tile_with_a_size_is_not_taken_for_pixels(qtbot, viewer, open_widget, volume):
+    viewer.add_image(volume, name="sized", scale=(2, 0.5, 0.5), units="um")
+    widget = open_widget("Adaptive equalization")
+    widget.kernel_size.value = (4.0, 6.0, 8.0)
+    bare = viewer.add_image(volume, name="bare")
+    qtbot.waitUntil(lambda: widget.layer.value == bare)
+    assert widget.kernel_size.value is None
+
+
+def test_a_tile_that_was_kept_without_its_unit_is_forgotten(open_widget):
+    text = '{"adjustment": "AdaptiveEqualization", "kernel_size": 4.19, "clip_limit": 0.07}'
+    get_plugin_settings("napari-exposure").widgets.adaptive = text
+    widget = open_widget("Adaptive equalization")
+    assert (widget.kernel_size.value, widget.clip_limit.value) == (None, 0.07)
+
+
+@pytest.mark.parametrize(
     "text", ["no JSON", "[]", '{"adjustment": "Gamma"}', '{"adjustment": "PercentileClip", "low": 400}']
 )
 def test_remembered_nonsense_is_said_and_not_used(open_widget, messages, text):

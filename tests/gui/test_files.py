@@ -110,6 +110,37 @@ def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, view
     assert tuple(layer.scale) == (0.0007, 0.00016123456789, 0.00016123456789)
 
 
+@pytest.mark.parametrize("unit", ["angstrom", "pm", "cm", "dm", "m", "inch", "foot", "parsec", "s", "pixel", "um"])
+def test_the_unit_of_a_layer_survives_widgets_and_what_is_typed(viewer, open_widget, volume, unit):
+    source = viewer.add_image(volume, scale=(2, 0.5, 0.25), units=(unit,) * 3)
+    before = source.units
+    widget = open_widget("Gamma")
+    # napari asks for the choices whenever a layer comes or goes
+    viewer.add_image(volume, name="other")
+    viewer.layers.selection.active = source
+    viewer.layers.remove("other")
+    assert source.units == before
+    box = widget.voxel[0]
+    box.value = "4"
+    box.native.editingFinished.emit()
+    assert source.units == before
+    assert source.scale.tolist() == [4, 0.5, 0.25]
+
+
+def test_what_is_typed_for_an_axis_in_another_unit_is_in_the_unit_that_is_shown(viewer, open_widget, volume):
+    source = viewer.add_image(volume, scale=(2, 500, 0.5), units=("um", "nm", "um"))
+    before = source.units
+    widget = open_widget("Gamma")
+    assert [box.value for box in widget.voxel] == ["2", "0.5", "0.5", "µm"]
+    widget.voxel[1].value = "0.25"
+    widget.voxel[1].native.editingFinished.emit()
+    assert source.units == before
+    assert source.scale.tolist() == [2, 250, 0.5]
+    # a unit that is chosen holds for all axes
+    widget.voxel.unit.value = "mm"
+    assert [str(each) for each in source.units] == ["millimeter"] * 3
+
+
 def test_voxel_size_of_planes_time_and_mirrored_axes(viewer, open_widget, volume):
     plane = viewer.add_image(volume[0], name="plane", scale=(-0.5, 0.5), units="um")
     widget = open_widget("Gamma")

@@ -1,5 +1,7 @@
 """The live preview in a shown window: what is shown is what Apply gives."""
 
+import copy
+import re
 import threading
 import time
 from types import SimpleNamespace
@@ -7,14 +9,18 @@ from types import SimpleNamespace
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import zarr
+from napari.layers import Image
+from napari.layers._layer_actions import _duplicate_layer
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 import napari_exposure as nx
-from napari_exposure.core.blocks import Step
+from napari_exposure.core.blocks import Step, drain
 from napari_exposure.gui import preview
-from napari_exposure.source import Origin
+from napari_exposure.source import Origin, Source
 
 NAMES = {
     "Gamma": ("gamma", 0.4, nx.adjust_gamma),
@@ -93,8 +99,11 @@ def test_apply_takes_the_place_of_the_preview(qtbot, viewer, open_widget, volume
     assert [layer.name for layer in viewer.layers] == ["nuclei", expected.name, "other"]
     np.testing.assert_array_equal(viewer.layers[1].data, expected.data)
     assert viewer.layers[1].metadata["napari_exposure"]["steps"] == expected.metadata["napari_exposure"]["steps"]
-    assert "preview" not in viewer.layers[1].metadata["napari_exposure"]
-    assert viewer.layers.selection.active == source
+    # what was looked at is looked at, and the next turn of a knob is about the source
+    assert viewer.layers.selection.active == viewer.layers[1]
+    qtbot.wait(150)
+    assert widget.layer.value == source
+    assert shown(widget) is None
     # the next turn of a knob shows it again
     widget.clip_limit.value = 0.2
     wait(qtbot, widget, lambda: shown(widget) is not None)
@@ -426,12 +435,70 @@ def test_what_cannot_be_fitted_is_said_once_and_quietly(qtbot, viewer, open_widg
     assert messages() == []
 
 
-def test_a_preview_is_not_saved_by_mistake(qtbot, viewer, open_widget, volume, tmp_path):
-    viewer.add_image(volume, name="nuclei")
+@pytest.mark.parametrize("ndisplay", [2, 3])
+def test_saving_by_napari_gives_the_computed_result(qtbot, viewer, open_widget, volume, tmp_path, ndisplay):
+    source = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    viewer.dims.ndisplay = ndisplay
     widget = open_widget("Gamma")
-    wait(qtbot, widget, lambda: shown(widget) is not None)
-    with pytest.raises(RuntimeError, match="Press Apply"):
-        shown(widget).save(str(tmp_path / "preview.tif"))
+    widget.gamma.value = 0.4
+    wait(qtbot, widget, lambda: shown(widget) is not None and shown(widget).data.transform.adjustment.gamma == 0.4)
+    expected = nx.adjust_gamma(source, 0.4)
+    # File > Save Selected Layers: the preview is the selected layer, and the file is there already
+    path = tmp_path / "there.tif"
+    tifffile.imwrite(path, volume[:2])
+    viewer.layers.save(str(path), selected=True)
+    np.testing.assert_array_equal(tifffile.imread(path), expected.data)
+    # File > Save All Layers
+    viewer.layers.save(str(tmp_path / "all"), selected=False)
+    saved = sorted((tmp_path / "all").glob("*.tif"))
+    assert [each.name for each in saved] == ["nuclei - gamma (preview).tif", "nuclei.tif"]
+    np.testing.assert_array_equal(tifffile.imread(saved[0]), expected.data)
+    # our own writer, which keeps size and steps as well
+    viewer.layers.save(str(tmp_path / "ours.ome.tif"), selected=True)
+    found = nx.read_tiff(tmp_path / "ours.ome.tif")
+    np.testing.assert_array_equal(found.data, expected.data)
+    assert (found.name, found.scale, found.unit) == ("nuclei - gamma", (2, 0.5, 0.5), "um")
+    assert found.notes["steps"] == expected.metadata["napari_exposure"]["steps"]
+    # Layer > Duplicate
+    viewer.layers.selection = {shown(widget)}
+    _duplicate_layer(viewer.layers)
+    copy = viewer.layers["nuclei - gamma (preview) copy"]
+    assert type(copy.data) is np.ndarray
+    np.testing.assert_array_equal(copy.data, expected.data)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask", "pyramid", "rgb"])
+def test_a_preview_is_an_array_of_the_result_also_while_a_sample_is_shown(volume, kind):
+    stack = np.stack([volume, volume // 2, volume // 3], -1) if kind == "rgb" else volume
+    data = {"dask": lambda: da.from_array(stack), "pyramid": lambda: [stack, stack[:, ::2, ::2]]}.get(
+        kind, lambda: stack
+    )()
+    layer = Image(data, name="nuclei", rgb=kind == "rgb")
+    source = Source.of(layer)
+    adjustment = nx.PercentileClip(5, 80)
+    sampled = drain(source.fit_steps(adjustment, step=3))
+    exact = drain(source.fit_steps(adjustment))
+    expected = exact.apply(stack)
+    shown = preview.PreviewData(source.array, sampled, exact=lambda: exact)
+    # the sample differs, or this test would show nothing
+    assert not np.array_equal(shown[2], expected[2])
+    np.testing.assert_array_equal(np.asarray(shown), expected)
+    np.testing.assert_array_equal(np.array(shown, np.float32), expected.astype(np.float32))
+    np.testing.assert_array_equal(copy.deepcopy(shown), expected)
+    np.testing.assert_array_equal(shown.settled()[1:4], expected[1:4])
+    with pytest.raises(ValueError, match="no array without a copy"):
+        np.asarray(shown, copy=False)
+
+
+def test_only_the_eye_gets_a_coarse_volume(volume, monkeypatch):
+    monkeypatch.setattr(preview, "SAMPLE", 500)
+    transform = drain(Source.of(Image(volume)).fit_steps(nx.Gamma(0.5)))
+    shown, expected = preview.PreviewData(volume, transform), transform.apply(volume)
+    everything = tuple(slice(0, size) for size in volume.shape)
+    for index in (everything, ..., slice(None), (slice(0, None), ...)):
+        np.testing.assert_array_equal(shown[index], expected)
+    # as napari slices in 3D
+    assert not np.array_equal(shown[:, :, :], expected)
 
 
 def test_wrong_parameters_are_said_and_show_nothing(qtbot, viewer, open_widget, volume):
@@ -575,9 +642,84 @@ def test_a_result_is_saved_from_the_file_dialog(qtbot, viewer, open_widget, volu
     np.testing.assert_array_equal(found.data, viewer.layers[1].data)
     assert (found.scale, found.unit) == ((2, 0.5, 0.5), "um")
     click(widget.results[0])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     assert "must end in .zarr" in messages()[-1]
     click(widget.results[0])
     assert sorted(each.name for each in tmp_path.iterdir() if each.suffix != ".yaml") == ["bright.ome.tif"]
+
+
+def test_what_is_seen_is_saved_copied_and_kept(qtbot, viewer, open_widget, volume, tmp_path):
+    source = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    widget = open_widget("Adaptive equalization")
+    widget.clip_limit.value = 0.021
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+
+    def kept():
+        """The clip limit in the file, in the Python lines and in the recipe."""
+        widget.save(tmp_path / "seen.ome.tif")
+        qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+        widget._recipe.copy()
+        widget._recipe.save(tmp_path / "seen.json")
+        file = nx.read_tiff(tmp_path / "seen.ome.tif")
+        lines = re.search(r"clip_limit=([0-9.]+)", QApplication.clipboard().text())
+        values = [
+            file.notes["steps"][-1]["clip_limit"],
+            float(lines[1]),
+            nx.Recipe.load(tmp_path / "seen.json").steps[-1].clip_limit,
+        ]
+        return file.data, values
+
+    data, values = kept()
+    assert values == [0.021] * 3
+    np.testing.assert_array_equal(data, nx.equalize_adapthist(source, clip_limit=0.021).data)
+    # the knob is turned, and the preview shows it
+    widget.clip_limit.value = 0.004
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    widget.clip_limit.value = 0.005
+    wait(qtbot, widget, lambda: shown(widget).data.transform.adjustment.clip_limit == 0.005)
+    data, values = kept()
+    assert values == [0.005] * 3
+    np.testing.assert_array_equal(data, nx.equalize_adapthist(source, clip_limit=0.005).data)
+    # without the preview the result is on the screen again
+    click(widget.looks.live)
+    wait(qtbot, widget, lambda: shown(widget) is None)
+    assert kept()[1] == [0.021] * 3
+
+
+def test_after_apply_the_key_shows_the_source_from_both_layers(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    click(widget.buttons[0])
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    result = viewer.layers[1]
+    canvas = viewer.window._qt_viewer.canvas.native
+    for layer in (result, source):
+        viewer.layers.selection = {layer}
+        qtbot.wait(150)
+        # a click on the result is a look at it, and no wish to adjust it once more
+        assert widget.layer.value == source
+        assert [each.name for each in viewer.layers] == ["nuclei", "nuclei - gamma"]
+        QTest.keyPress(canvas, Qt.Key.Key_B)
+        assert eyes(viewer) == {"nuclei": True, "nuclei - gamma": False}
+        QTest.keyRelease(canvas, Qt.Key.Key_B)
+        assert eyes(viewer) == {"nuclei": True, "nuclei - gamma": True}
+    # the user's choice in the box counts
+    widget.layer.value = result
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    assert shown(widget).name == "nuclei - gamma - gamma (preview)"
+
+
+def test_a_recipe_is_applied_to_the_source_of_a_selected_preview(qtbot, viewer, open_widget, volume, tmp_path):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    assert viewer.layers.selection.active == shown(widget)
+    path = nx.Recipe((nx.PercentileClip(1, 99),)).save(tmp_path / "clip.json")
+    widget._recipe.apply(path)
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    np.testing.assert_array_equal(viewer.layers["nuclei - clip"].data, nx.clip_percentiles(source, 1, 99).data)
 
 
 def test_a_result_that_does_not_fit_is_refused_before_it_begins(

@@ -43,6 +43,7 @@ class AdaptiveEqualizationWidget(AdjustmentWidget):
         edge = self._editors["kernel_size"]
         spatial = spatial_axes(len(source.shape), self._editors["per"].value)
         edge.set_axes(spatial)
+        edge.turn_to(source.unit)
         self._grid = tile_grid(source.shape[-spatial:], edge.value, source.spacing_along(spatial))
         edge.show_grid(self._grid, source.unit, self._editors["nbins"].value)
 

@@ -24,9 +24,9 @@ from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import Preview, is_preview, is_quick
 from napari_exposure.gui.recipes import RecipeButton
 from napari_exposure.gui.remembered import remember, remembered
-from napari_exposure.gui.stack import lies_above
+from napari_exposure.gui.stack import family, lies_above
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
-from napari_exposure.provenance import METADATA_KEY
+from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
 from napari_exposure.saving import save_steps
 from napari_exposure.source import Origin, Source, in_memory, result_bytes
 from napari_exposure.voxels import PIXEL
@@ -82,8 +82,11 @@ class AdjustmentWidget(widgets.Container):
         self._editors = {field.name: editor(field, self.adjustment) for field in fields}
         self._editors["in_range"].limits = self._contrast_limits
         try:
-            for name, value in remembered(self.adjustment).items():
+            parameters, unit = remembered(self.adjustment)
+            for name, value in parameters.items():
                 self._editors[name].value = value
+            if unit is not None:
+                self._editors["kernel_size"].unit = unit
         except ValueError as error:
             show_warning(str(error))
         self._mask = MaskBox(
@@ -141,9 +144,9 @@ class AdjustmentWidget(widgets.Container):
         self._save = widgets.PushButton(
             text="Save result …",
             enabled=False,
-            tooltip="Write the latest result to disk as OME-Zarr (.zarr) or OME-TIFF (.ome.tif), with voxel size.",
+            tooltip="Write what you see to disk as OME-Zarr (.zarr) or OME-TIFF (.ome.tif), with voxel size.",
         )
-        self._recipe = RecipeButton(napari_viewer, self._result_here, self._begin, self.native)
+        self._recipe = RecipeButton(napari_viewer, self._on_screen, self._begin, self.native)
         buttons = _row(self._apply, self._cancel, self._defaults)
         results = _row(self._save)
         results.native.layout().addWidget(self._recipe)
@@ -227,7 +230,11 @@ class AdjustmentWidget(widgets.Container):
         if self._layer.value is None and self._lively is not None:
             # the last image is gone, which the combo box does not tell
             self._watch()
-        if isinstance(active, napari.layers.Image) and active in self._layer.choices and self._layer.value != active:
+        if not isinstance(active, napari.layers.Image) or active not in self._layer.choices:
+            return
+        # A result is looked at and compared when it is selected, and not adjusted once more unless the user
+        # chooses it in the box.
+        if active not in family(self._viewer, self._layer.value):
             self._layer.value = active
 
     def _watch(self) -> None:
@@ -317,6 +324,7 @@ class AdjustmentWidget(widgets.Container):
         origin = None if result is None or result not in layers else Origin.of(result)
         there = not self._closed and origin is not None and origin.source() == source
         self._beside.enabled = there
+        self._save.enabled = self._job is None and self._on_screen() is not None
         # a contrast of integers says nothing about floats
         alike = there and not source.rgb and np.dtype(source.dtype).newbyteorder("=") == result.dtype
         self._linked.enabled = alike
@@ -359,11 +367,11 @@ class AdjustmentWidget(widgets.Container):
             return
 
         def done(new, seconds):
-            remember(adjustment, **chosen)
+            remember(adjustment, source.unit, **chosen)
             self._result = weakref.ref(new)
-            # it comes again with the next turn of a knob
+            # The preview comes again with the next turn of a knob; where it was selected, its result is now.
             self._show.cancel()
-            self._preview.remove()
+            self._preview.remove(instead=new)
             self._compare()
             if (origin := Origin.of(new)) is not None:
                 self._show_fit(layer, origin.transform)
@@ -372,9 +380,10 @@ class AdjustmentWidget(widgets.Container):
         # of another volume they are others
         chosen = {"in_range": "contrast_limits"} if self.parameters()["in_range"] == "contrast_limits" else {}
         try:
-            adjustment = self._make(Source.of(layer))
+            source = Source.of(layer)
+            adjustment = self._make(source)
             memory = self._preview.memory_of(layer, mask)
-            lazy = _lazy_note(Source.of(layer), adjustment)
+            lazy = _lazy_note(source, adjustment)
             self._job = apply_job(
                 self._viewer, layer, adjustment, mask, memory, done=done, ended=self._ended, step=self._step
             )
@@ -386,10 +395,10 @@ class AdjustmentWidget(widgets.Container):
         self._show_running(True)
 
     def _choose_file(self) -> None:
-        result = self._result and self._result()
+        result = self._on_screen()
         if result is None or self._job is not None:
             return
-        name = f"{result.name.replace('/', '-')}.zarr"
+        name = f"{result.name.removesuffix(PREVIEW_SUFFIX).replace('/', '-')}.zarr"
         path, _ = QFileDialog.getSaveFileName(
             self.native, "Save result", name, "OME-Zarr (*.zarr);;OME-TIFF (*.ome.tif)"
         )
@@ -397,32 +406,40 @@ class AdjustmentWidget(widgets.Container):
             self.save(path)
 
     def save(self, path) -> None:
-        """Write the latest result to `path`, which may be replaced; Cancel leaves nothing behind."""
-        result = self._result and self._result()
+        """Write what is seen to `path`, which may be replaced; Cancel leaves nothing behind."""
+        result = self._on_screen()
         if result is None or self._job is not None:
             return
         self._status.value = ""
+        name = result.name.removesuffix(PREVIEW_SUFFIX)
 
         def done(path, seconds):
-            self._status.value = f"“{html.escape(result.name)}” saved as {html.escape(path.name)} in {seconds:.2g} s."
+            self._status.value = f"“{html.escape(name)}” saved as {html.escape(path.name)} in {seconds:.2g} s."
 
-        def failed(error):
-            show_error(str(error))
+        def steps():
+            # Made in the worker, because a preview that was fitted on a sample is fitted whole first.
+            return (yield from save_steps(result, path, overwrite=True))
 
-        try:
-            steps = save_steps(result, path, overwrite=True)
-        except (OSError, TypeError, ValueError, ImportError) as error:
-            show_error(str(error))
-            return
-        title = f"Saving {result.name}"
-        self._job = ActivityJob(title, steps, done=done, ended=self._ended, step=self._step, failed=failed)
+        self._job = ActivityJob(
+            f"Saving {name}",
+            steps(),
+            done=done,
+            ended=self._ended,
+            step=self._step,
+            failed=lambda error: show_error(str(error)),
+        )
         self._input = None
         self._show_running(True)
 
-    def _result_here(self):
-        """The result whose recipe is meant: the chosen layer, if the plugin made it, or the latest result."""
-        layer, latest = self._layer.value, self._result and self._result()
-        return layer if layer is not None and METADATA_KEY in layer.metadata else latest
+    def _on_screen(self):
+        """The result that is looked at: the preview, else the latest result, or the chosen layer if it is one."""
+        chosen, latest = self._layer.value, self._result and self._result()
+        if self._preview.layer is not None:
+            return self._preview.layer
+        kept = chosen is not None and METADATA_KEY in chosen.metadata
+        if latest in self._viewer.layers and (not kept or latest in family(self._viewer, chosen)):
+            return latest
+        return chosen if kept else None
 
     def _begin(self, steps, title: str, done) -> None:
         """Show a job that somebody else began."""
@@ -454,7 +471,7 @@ class AdjustmentWidget(widgets.Container):
     def _show_running(self, running: bool) -> None:
         self._cancel.enabled = running
         self._apply.enabled = not running and self._layer.value is not None
-        self._save.enabled = not running and self._result is not None and self._result() is not None
+        self._save.enabled = not running and self._on_screen() is not None
         self._bar.native.reset()
         self._bar.native.setVisible(running)
 

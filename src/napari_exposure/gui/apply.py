@@ -53,7 +53,7 @@ def apply_job(
             return
         new = source.result(*result, seconds=seconds, mask=mask)
         place(viewer, new, layer)
-        show_source_on_key(new)
+        show_source_on_key(viewer, new, layer)
         done(new, seconds)
 
     return ActivityJob(f"{adjustment.title}: {source.name}", steps, done=add, ended=ended, step=step)

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from napari_exposure.gui.stack import family
 from napari_exposure.source import unwrapped
 
-# while it is held on a selected result, the source shows instead
+# while it is held on a selected result or its source, the source shows instead of its results
 KEY = "b"
 
 
-def show_source_on_key(layer) -> None:
-    """Let `KEY`, held, hide a result, so that what lies below it shows."""
+def show_source_on_key(viewer, layer, source) -> None:
+    """Let `KEY`, held, hide what was made from `source`, so that the source shows.
 
-    def before(layer):
-        layer.visible = False
+    It works on the result and on the source, because after Apply either of them may be the selected layer.
+    """
+
+    def before(_):
+        # from the top, because hiding a result may show what it covers
+        hidden = [each for each in reversed(family(viewer, source)) if each != source and each.visible]
+        for each in hidden:
+            each.visible = False
         yield
-        layer.visible = True
+        for each in reversed(hidden):
+            if each in viewer.layers:
+                each.visible = True
 
-    layer.bind_key(KEY, before, overwrite=True)
+    for each in (layer, source):
+        each.bind_key(KEY, before, overwrite=True)
 
 
 class SideBySide:

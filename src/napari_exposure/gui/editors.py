@@ -7,6 +7,7 @@ import math
 import typing
 from collections.abc import Callable
 from dataclasses import Field
+from decimal import Decimal
 
 import numpy as np
 from magicgui import widgets
@@ -16,7 +17,7 @@ from qtpy.QtWidgets import QSizePolicy
 from napari_exposure.core import Adjustment, Percentiles
 from napari_exposure.core.tiles import TileGrid
 from napari_exposure.gui.reference import ReferenceEdit
-from napari_exposure.voxels import PIXEL
+from napari_exposure.voxels import PIXEL, in_unit
 
 
 def text(clicked: Callable | None = None) -> widgets.Label:
@@ -242,6 +243,8 @@ class TileEdgeEdit(widgets.Container):
         super().__init__(widgets=[self._mode, self._edge, row, self._text], labels=False, **options)
         self.margins = (0, 0, 0, 0)
         self._axes = 3
+        # of the numbers in the boxes; None as long as they have met no layer
+        self.unit: str | None = None
         self._mode.changed.connect(self._arrange)
         self._arrange()
 
@@ -250,6 +253,20 @@ class TileEdgeEdit(widgets.Container):
         if axes != self._axes:
             self._axes = axes
             self._arrange()
+
+    def turn_to(self, unit: str) -> None:
+        """Keep the chosen edge as long as it is on a layer in another unit; automatic where that has no length."""
+        before, self.unit = self.unit, unit
+        chosen = self.value
+        if before in (None, unit) or chosen is None:
+            return
+        factor = in_unit(1.0, before, unit)
+        if factor is None:
+            self.value = None
+            return
+        # six digits, which can be read in the boxes
+        edges = [float(f"{edge * factor:.6g}") for edge in (chosen if isinstance(chosen, tuple) else (chosen,))]
+        self.value = tuple(edges) if isinstance(chosen, tuple) else edges[0]
 
     def show_grid(self, grid: TileGrid, unit: str, nbins: int) -> None:
         """Show what the tiles are; the edges that are not chosen now follow those that are."""
@@ -264,7 +281,8 @@ class TileEdgeEdit(widgets.Container):
         for box in (self._edge.box, *boxes):
             with box.changed.blocked():
                 # only what differs: setting them rewrites the number that is being typed
-                for option, wanted in (("max", 1000 * largest), ("step", _nice(min(grid.spacing)))):
+                step = _nice(min(grid.spacing))
+                for option, wanted in (("max", 1000 * largest), ("step", step), ("min", min(step, box.value))):
                     if not math.isclose(getattr(box, option) or 0, wanted, rel_tol=1e-6):
                         setattr(box, option, wanted)
         for box, edge in follow:
@@ -312,8 +330,10 @@ class TileEdgeEdit(widgets.Container):
         self._mode.value = EACH if each else SAME
         boxes = self._boxes[3 - len(value) :] if each else [self._edge.box]
         for box, edge in zip(boxes, value if each else (value,), strict=True):
-            # it may be more than the largest of the layer that was there before
-            box.max = max(box.max, edge)
+            # The edge may lie outside what the layer before allowed, and have more digits than its steps.
+            digits = -Decimal(f"{edge:.12g}").as_tuple().exponent
+            box.native.setDecimals(max(digits, box.native.decimals()))
+            box.min, box.max = min(box.min, edge), max(box.max, edge)
             box.value = edge
 
 

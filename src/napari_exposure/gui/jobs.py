@@ -14,6 +14,8 @@ from napari_exposure.core.blocks import Step, Steps
 
 # seconds; each showing repaints the window, which costs the job its processors: quick jobs show nothing
 SHOW_EVERY = 0.25
+# errors about what the user chose, the disk, or a package that is missing: their sentence is enough
+MENDABLE = (TypeError, ValueError, OSError, ImportError)
 
 
 class Job:
@@ -30,8 +32,8 @@ class Job:
     step : callable
         Called with the `Step` that the job is at, some times a second.
     failed : callable
-        Called with a TypeError or ValueError, which is about what the user chose; other errors, and these
-        where it is left out, are shown by napari.
+        Called with an error that the user can mend (`MENDABLE`); other errors, and these where it is left out,
+        are shown by napari.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Job:
         self._steps = self._result = self._error = None
         self._done = self._ended = self._step = self._failed = None
         try:
-            if failed is not None and isinstance(error, (TypeError, ValueError)):
+            if failed is not None and isinstance(error, MENDABLE):
                 failed(error)
             elif error is not None:
                 notification_manager.receive_error(type(error), error, error.__traceback__)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import psutil
@@ -14,7 +15,7 @@ from qtpy.QtCore import QObject
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.adjustment import spatial_axes
-from napari_exposure.core.blocks import Step, Steps, changed
+from napari_exposure.core.blocks import Step, Steps, changed, drain
 from napari_exposure.core.jit import kernel_steps
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import Transform
@@ -22,8 +23,8 @@ from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
-from napari_exposure.gui.stack import place
-from napari_exposure.provenance import METADATA_KEY
+from napari_exposure.gui.stack import family, place
+from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
 from napari_exposure.source import PLACEMENT, Origin, Source, in_memory, level_0
 
 # voxels: a fit of more takes longer than 0.3 s, so that no preview begins by itself
@@ -37,17 +38,22 @@ SAMPLE = 1 << 20
 class PreviewData:
     """An array that maps whatever is read of it; napari reads the plane in view.
 
+    Whoever takes it as an array, to save or to copy it, gets the whole result, as Apply computes it.
+
     Parameters
     ----------
     array : array-like
         The source.
     transform : Transform
         Replaced while the layer stays.
+    exact : callable, optional
+        Fits all of the source and returns its transform, where `transform` was fitted on a sample.
     """
 
-    def __init__(self, array, transform: Transform):
+    def __init__(self, array, transform: Transform, exact: Callable[[], Transform] | None = None):
         self.array = array
         self.transform = transform
+        self.exact = exact
         # all of the result, for 3D; of an older transform as long as the newer one is being computed
         self.volume: np.ndarray | None = None
         self._kept: tuple | None = None
@@ -75,12 +81,23 @@ class PreviewData:
     def size(self) -> int:
         return int(np.prod(self.shape))
 
+    def settled(self) -> PreviewData:
+        """The data that Apply would give: where a sample was fitted so far, all of the source is fitted now."""
+        return self if self.exact is None else PreviewData(self.array, self.exact())
+
     def __array__(self, dtype=None, copy=None):
-        raise RuntimeError("This layer is a live preview, which is not saved or copied. Press Apply to make a layer.")
+        if copy is False:
+            raise ValueError("A live preview is computed when it is read, so there is no array without a copy.")
+        return np.asarray(self.settled().transform.apply(self.array), dtype)
+
+    def __deepcopy__(self, memo):
+        # napari's Duplicate copies the data of a layer: the copy is a layer like others
+        return np.asarray(self)
 
     def __getitem__(self, index) -> np.ndarray:
         start = time.perf_counter()
         index = index if isinstance(index, tuple) else (index,)
+        looked_at = index[-3:] == (slice(None),) * 3
         if Ellipsis in index:
             at = index.index(Ellipsis)
             index = (*index[:at], *[slice(None)] * (self.ndim - len(index) + 1), *index[at + 1 :])
@@ -90,7 +107,7 @@ class PreviewData:
             # the colours of a voxel are adjusted together
             cut[-1] = slice(0, self.shape[-1]), index[-1]
         parts, rest = tuple(part for part, _ in cut), tuple(inside for _, inside in cut)
-        if self._is_volume(parts):
+        if looked_at and self._is_volume(parts):
             result = self._of_volume(parts)
         else:
             # a colour axis belongs to the block, not to the place
@@ -109,7 +126,7 @@ class PreviewData:
         return self._kept[1]
 
     def _is_volume(self, parts) -> bool:
-        """Whether all of a 3D volume is asked for, as in 3D display."""
+        """Whether all of a 3D volume is asked for."""
         shape = self.transform.shape[-3:]
         sizes = [part.stop - part.start for part in parts[: len(self.transform.shape)]][-3:]
         return len(shape) == 3 and min(shape) > 1 and tuple(sizes) == shape
@@ -192,6 +209,11 @@ def _fitted(steps: Steps) -> Steps:
     found = yield from changed(steps, lambda step: replace(step, partial=None))
     yield from kernel_steps(*next(iter(found.fits.values())).kernel_key)
     return found
+
+
+def _at_level(source: Source, fit: Callable[[], Transform], level: int) -> Transform:
+    """The transform that `fit` finds in the source, for one of the source's levels."""
+    return source.at_levels(fit())[level]
 
 
 def is_preview(layer) -> bool:
@@ -282,9 +304,12 @@ class Preview(QObject):
         def current():
             return self._fit is job
 
+        def exact():
+            return drain(source.fit_steps(adjustment, mask))
+
         def step(step):
             if current() and step.partial is not None:
-                self._put(source, step.partial, mask, "approximate, fitting")
+                self._put(source, step.partial, mask, "approximate, fitting", exact)
 
         def done(transform, seconds):
             if current():
@@ -359,16 +384,20 @@ class Preview(QObject):
 
     # --- the layer ---
 
-    def _put(self, source: Source, transform: Transform, mask, said: str) -> None:
-        """Have the layer show a transform."""
+    def _put(
+        self, source: Source, transform: Transform, mask, said: str, exact: Callable[[], Transform] | None = None
+    ) -> None:
+        """Have the layer show a transform; `exact` fits all of the source, where the transform is approximate."""
         layers = self._viewer.layers
         original = source.layer()
         if original is None or original not in layers:
             return
         arrays, transforms = [source.array, *source.levels], source.at_levels(transform)
+        exacts = [exact and partial(_at_level, source, exact, level) for level in range(len(arrays))]
         if self.is_of(original) and self._data[0].fits(source.array, transform):
-            for data, level in zip(self._data, transforms, strict=True):
-                data.transform = level
+            for data, level, fit in zip(self._data, transforms, exacts, strict=True):
+                data.transform, data.exact = level, fit
+            self.layer.metadata[METADATA_KEY] = source.record(transform, mask)
             source.mark(self.layer, transform, mask)
             if self._viewer.dims.ndisplay == 2 or self._data[-1].volume is None:
                 # in 3D the old picture stays until the new one is ready
@@ -381,15 +410,14 @@ class Preview(QObject):
                 active = original if active == old else active
                 layers.remove(old)
                 layers.selection.active = active
-            self._data = [PreviewData(*pair) for pair in zip(arrays, transforms, strict=True)]
+            self._data = [PreviewData(*each) for each in zip(arrays, transforms, exacts, strict=True)]
             shown = self._data if source.levels else self._data[0]
-            self.layer = source.result(shown, transform, seconds=0, mask=mask)
-            self.layer.name = f"{self.layer.name} (preview)"
-            self.layer.metadata[METADATA_KEY]["preview"] = True
+            self.layer = source.result(shown, transform, mask=mask)
+            self.layer.name += PREVIEW_SUFFIX
             place(self._viewer, self.layer, original)
-            if active == original:
+            if active in family(self._viewer, original):
                 layers.selection.active = self.layer
-            show_source_on_key(self.layer)
+            show_source_on_key(self._viewer, self.layer, original)
             self._shown()
         if self._viewer.dims.ndisplay == 2:
             seconds = max(self._data, key=lambda data: data.read).seconds

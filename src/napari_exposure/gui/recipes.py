@@ -19,6 +19,7 @@ from napari_exposure.gui.stack import place
 from napari_exposure.provenance import as_python, provenance
 from napari_exposure.recipe import Recipe
 from napari_exposure.replay import on_layer
+from napari_exposure.source import Origin
 
 FILES = "Recipe (*.json)"
 
@@ -58,9 +59,10 @@ class RecipeButton(QPushButton):
         self._apply.setEnabled(bool(self._selected()))
 
     def _selected(self) -> list:
-        """The image layers that are selected, in the order of the list."""
+        """The image layers that are selected, in the order of the list; a live preview stands for its source."""
         chosen = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
-        return [layer for layer in chosen if isinstance(layer, napari.layers.Image) and not is_preview(layer)]
+        images = [layer for layer in chosen if isinstance(layer, napari.layers.Image)]
+        return list(dict.fromkeys(Origin.of(layer).source() if is_preview(layer) else layer for layer in images))
 
     def copy(self) -> None:
         """Put the lines that make the result again on the clipboard."""
@@ -115,7 +117,7 @@ class RecipeButton(QPushButton):
                         show_error(new)
                     elif layer in self._viewer.layers:
                         place(self._viewer, new, layer)
-                        show_source_on_key(new)
+                        show_source_on_key(self._viewer, new, layer)
 
             self._begun(steps(), f"Recipe {Path(path).name}", done)
 

@@ -18,17 +18,22 @@ def _settings(adjustment: type[Adjustment]):
     return settings if hasattr(settings, adjustment.short_name) else None
 
 
-def remember(adjustment: Adjustment, **chosen) -> None:
-    """Keep the parameters of an adjustment that have a default; `chosen` replaces some by what the user chose."""
+def remember(adjustment: Adjustment, unit: str, **chosen) -> None:
+    """Keep the parameters of an adjustment that have a default, and the unit of its sizes.
+
+    `chosen` replaces some parameters by what the user chose.
+    """
     settings = _settings(type(adjustment))
     if settings is not None and settings.remember:
         plain = {**adjustment.to_dict(), **chosen}
         kept = {name: plain[name] for name in ("adjustment", *adjustment.defaults())}
+        if adjustment.needs_spacing:
+            kept["unit"] = unit
         setattr(settings, adjustment.short_name, json.dumps(kept))
 
 
-def remembered(adjustment: type[Adjustment]) -> dict:
-    """The parameters that were applied last, or none.
+def remembered(adjustment: type[Adjustment]) -> tuple[dict, str | None]:
+    """The parameters that were applied last, or none, and the unit of their sizes.
 
     Raises
     ------
@@ -38,9 +43,12 @@ def remembered(adjustment: type[Adjustment]) -> dict:
     settings = _settings(adjustment)
     text = "" if settings is None or not settings.remember else getattr(settings, adjustment.short_name)
     if not text:
-        return {}
+        return {}, None
     try:
         plain = json.loads(text)
+        unit = plain.pop("unit", None)
+        if not isinstance(unit, str | None):
+            raise ValueError(f"its unit is {unit!r}")
         limits = plain.get("in_range") == "contrast_limits"
         found = Adjustment.from_dict({**adjustment.examples(), **plain, **({"in_range": "data"} if limits else {})})
         if type(found) is not adjustment:
@@ -51,4 +59,7 @@ def remembered(adjustment: type[Adjustment]) -> dict:
             "Apply once, or clear its line under Preferences > napari-exposure."
         ) from None
     parameters = {name: getattr(found, name) for name in plain if name != "adjustment"}
-    return {**parameters, "in_range": "contrast_limits"} if limits else parameters
+    if unit is None and adjustment.needs_spacing:
+        # Earlier versions kept sizes without their unit, and a guessed one may be wrong by a factor of a thousand.
+        parameters["kernel_size"] = None
+    return {**parameters, "in_range": "contrast_limits"} if limits else parameters, unit

@@ -14,7 +14,6 @@ from napari_exposure.batch import is_volume, open_volume
 from napari_exposure.voxels import PIXEL, voxel_size
 
 UNITS = (PIXEL, "nm", "µm", "mm")
-NAMES = {"px": "pixel", "µm": "um"}
 
 
 class VoxelSizeEdit(widgets.Container):
@@ -29,7 +28,11 @@ class VoxelSizeEdit(widgets.Container):
             # as wide as there is room: a line would ask for 17 letters
             box.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             box.native.setMinimumWidth(48)
-        self._unit = widgets.ComboBox(name="unit", choices=UNITS, value=PIXEL, tooltip="Of the voxel size.")
+        # Asked anew whenever napari's list of layers changes: the layer's own unit must be among them then too,
+        # else the box would turn to another one, and with it the layer.
+        self._unit = widgets.ComboBox(
+            name="unit", choices=lambda _: self._units(), value=PIXEL, tooltip="Of the voxel size."
+        )
         super().__init__(widgets=[*self._boxes, self._unit], layout="horizontal", labels=False, **options)
         self.margins = (0, 0, 0, 0)
         for box in self._boxes:
@@ -45,22 +48,25 @@ class VoxelSizeEdit(widgets.Container):
         sizes, unit = voxel_size(layer)
         spatial = min(3, layer.ndim)
         self._boxes[0].visible = spatial == 3
-        choices = UNITS if unit in UNITS else (*UNITS, unit)
         with self._unit.changed.blocked():
-            if self._unit.choices != choices:
-                self._unit.choices = choices
+            self._unit.reset_choices()
             self._unit.value = unit
         for box, size in zip(self._boxes[-spatial:], sizes[-spatial:], strict=True):
             # an axis of another kind, such as time, has no size
             box.enabled = size == size
             box.value = "1" if size != size else f"{size:.6g}"
 
+    def _units(self) -> tuple[str, ...]:
+        """The usual units, and that of the layer where it has another one."""
+        unit = PIXEL if self._layer is None else voxel_size(self._layer)[1]
+        return UNITS if unit in UNITS else (*UNITS, unit)
+
     def _sizes(self) -> list[float]:
         return list(voxel_size(self._layer)[0][-min(3, self._layer.ndim) :])
 
     def _set_size(self, box) -> None:
         """Take what was typed for one axis; the others stay as exact as they are."""
-        sizes, unit = self._sizes(), self._unit.value
+        sizes = self._sizes()
         at = self._boxes.index(box) - len(self._boxes)
         if box.value == f"{sizes[at]:.6g}":
             return
@@ -73,23 +79,29 @@ class VoxelSizeEdit(widgets.Container):
             self.show(self._layer)
             return
         sizes[at] = size
-        set_voxel_size(self._viewer, self._layer, sizes, unit)
+        set_voxel_size(self._viewer, self._layer, sizes)
 
     def _set_unit(self) -> None:
-        set_voxel_size(self._viewer, self._layer, self._sizes(), self._unit.value)
+        if self._layer is not None and self._unit.value != voxel_size(self._layer)[1]:
+            set_voxel_size(self._viewer, self._layer, self._sizes(), self._unit.value)
 
 
-def set_voxel_size(viewer, layer, sizes, unit: str) -> None:
+def set_voxel_size(viewer, layer, sizes, unit: str | None = None) -> None:
     """Give a layer a voxel size along its last axes, NaN for an axis that keeps what it has.
 
-    Mirrored axes stay mirrored, and the plane in view stays.
+    Without `unit` the sizes are in the unit of the last axis, and each axis keeps its own.  Mirrored axes stay
+    mirrored, and the plane in view stays.
     """
     step = viewer.dims.current_step
     scale, units = list(layer.scale), list(layer.units)
     for axis, size in enumerate(sizes, layer.ndim - len(sizes)):
-        if not math.isnan(size):
-            scale[axis] = math.copysign(size, scale[axis])
-            units[axis] = NAMES.get(unit, unit)
+        if math.isnan(size):
+            continue
+        if unit is None:
+            size = float(f"{(size * units[-1]).to(units[axis]).magnitude:.12g}")
+        else:
+            units[axis] = "pixel" if unit == PIXEL else unit
+        scale[axis] = math.copysign(size, scale[axis])
     layer.units, layer.scale = units, scale
     viewer.dims.current_step = step
     # the layer has another size in the world
