@@ -71,7 +71,7 @@ def same_histogram(found, expected):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     for name in ("minimum", "maximum", "below", "above", "nan", "by_value"):
         np.testing.assert_equal(getattr(found, name), getattr(expected, name))
-    # its last digits depend on which voxels were added first
+    # its last digits depend on which voxels are added up in a block
     np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-12)
 
 
@@ -442,6 +442,22 @@ def test_what_is_remembered_is_not_read_again():
     for adjustment in (HistogramEqualization(), PercentileClip(2, 95), Gamma(0.5)):
         drain(adjustment.fit_steps(volume))
         assert times(array, reads) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_means_do_not_depend_on_which_chunk_comes_first(seed, small_tasks, monkeypatch):
+    volume = reference.make_volume("float32", (12, 11, 13)) * np.float32(np.pi)
+    array = da.from_array(volume, chunks=(1, 5, 13))
+    expected = histogram(array)
+    as_they_come = lazy._on_threads
+
+    def shuffled(tasks):
+        results = sorted(as_they_come(tasks), key=lambda result: result[0])
+        np.random.default_rng(seed).shuffle(results)
+        yield from results
+
+    monkeypatch.setattr(lazy, "_on_threads", shuffled)
+    assert histogram(array) == expected
 
 
 def test_small_chunks_are_joined(monkeypatch):

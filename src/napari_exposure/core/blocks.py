@@ -199,7 +199,13 @@ class Volume:
 
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Which voxels of a block count, as booleans; an empty array means all of them."""
-        return counted(values, None if self.mask is None else self.mask[self._place(block)], self.ignore_zeros)
+        return counted(
+            values, None if self.mask is None else read_part(self.mask, self._place(block)), self.ignore_zeros
+        )
+
+
+class ClusterError(RuntimeError):
+    """A cluster cannot go on, whatever the data are."""
 
 
 def read_part(array, index: tuple) -> np.ndarray:
@@ -207,7 +213,13 @@ def read_part(array, index: tuple) -> np.ndarray:
     if isinstance(array, np.ndarray):
         return np.asarray(array[index])
     try:
+        if is_dask(array):
+            from napari_exposure.core import lazy
+
+            return lazy.read(array[index])
         return np.asarray(array[index])
+    except ClusterError:
+        raise
     except Exception as error:
         raise unreadable(_bad_chunk(array, index), error) from error
 
@@ -244,7 +256,8 @@ def counted(values: np.ndarray, mask, ignore_zeros: bool) -> np.ndarray:
     """Which of some values count, as booleans; an empty array means all of them."""
     if mask is None and not ignore_zeros:
         return _NOTHING_MASKED
-    found = np.ones(values.shape, bool) if mask is None else np.asarray(mask) != 0
+    # in C order as kernels take it, whatever the mask's own is
+    found = np.ones(values.shape, bool) if mask is None else np.not_equal(np.asarray(mask), 0, order="C")
     if ignore_zeros:
         found &= values != 0
     return found

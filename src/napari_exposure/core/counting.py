@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, Volume, changed, count, drain, share
+from napari_exposure.core.blocks import Steps, Volume, changed, count, drain, is_dask, share
 from napari_exposure.core.histogram import Histogram, interpolate
 from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, working_dtype
 from napari_exposure.core.jit import kernel_steps
@@ -52,11 +52,20 @@ def _bins_steps(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
 
 def _adding(volume, visit, found, what):
     """Count a volume into ``found[0]``, a Histogram; what is known so far goes along with each step."""
+    moments = {}
 
-    def merge(part):
+    def placed(block, values, counted):
+        return [part.start for part in block], visit(block, values, counted)
+
+    def merge(result):
+        place, part = result
+        moments[tuple(place)] = part.moments
         found[0] = found[0] + part
 
-    yield from changed(count(volume, visit, merge, what), lambda step: replace(step, partial=found[0]))
+    yield from changed(count(volume, placed, merge, what), lambda step: replace(step, partial=found[0]))
+    if is_dask(volume.array) and found[0].moments is not None:
+        # its chunks come in any order, on which the last digits of their sum would depend
+        found[0] = replace(found[0], moments=sum((moments[place] for place in sorted(moments)), Moments()))
 
 
 def _edges(dtype, lo, hi, nbins):

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, InRange, adjust, parameter
+from napari_exposure.core.functions import exp
 from napari_exposure.core.gains import (
     AXES,
     IN_RANGE_WORDS,
@@ -59,7 +60,7 @@ class Decay(Adjustment):
     def _fit_group(self, volume, spacing):
         (lo, hi), clamp = yield from clamp_steps(self, volume)
         parts = placed(self, volume, self.axis, len(spacing))
-        gains = np.exp(-self.rate * np.linspace(0, 1, volume.shape[parts["axis"]]))
+        gains = exp(-self.rate * np.linspace(0, 1, volume.shape[parts["axis"]]))
         ends = parts["unit"] * np.outer((lo, hi), (gains.min(), gains.max()))
         bottom, top = float(ends.min()), float(ends.max())
         return GainsFit(lo, hi, bottom, top, gains=gains, background=0.0, clamp=clamp, **parts)

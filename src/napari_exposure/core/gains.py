@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_exposure.core.blocks import Steps, Volume
+from napari_exposure.core.functions import interpolate
 from napari_exposure.core.intensity import dtype_range, result_dtype, working_dtype
 from napari_exposure.core.jit import kernel
 from napari_exposure.core.transform import Fit
@@ -108,7 +109,7 @@ class GainsFit(Fit):
         if planes == found:
             return values
         places = (np.arange(planes) + 0.5) / planes * found - 0.5
-        return np.interp(places, np.arange(found), values)
+        return interpolate(places, np.arange(found), values)
 
     def map(self, values, offset, out):
         before, planes, behind = split_at(values.shape, self.axis)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from napari_exposure.core.adjustment import Adjustment, adjust, parameter
 from napari_exposure.core.intensity import check_number, result_dtype
+from napari_exposure.core.jit import kernel_steps
 from napari_exposure.core.pointwise import PowerFit
 
 __all__ = ["Gamma", "adjust_gamma"]
@@ -46,6 +47,8 @@ class Gamma(Adjustment):
 
     def _fit_group(self, volume, spacing):
         lo, hi = yield from self._range_steps(volume)
+        # the curve needs it, where nobody wants to wait
+        yield from kernel_steps("power")
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = (lo, hi) if self.output == "dtype" else (0.0, 1.0)
         return PowerFit(lo, hi, bottom, top, volume.dtype, out_dtype, self.gamma, self.gain)

@@ -157,12 +157,21 @@ def value_channel(block: np.ndarray) -> np.ndarray:
     return block[..., :3].max(axis=-1)
 
 
+# ITU-R BT.709
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
 def luminance(block: np.ndarray) -> np.ndarray:
     """The luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
+    # colour by colour: a product of matrices adds them in an order that depends on the layout and the processor
     with np.errstate(invalid="ignore"):
         # of opposite infinities NaN
-        found = block[..., :3] @ np.array([0.2126, 0.7152, 0.0722], np.float32)
-    return (np.rint(found) if block.dtype.kind in "iu" else found).astype(block.dtype.newbyteorder("="))
+        found = block[..., 0] * LUMINANCE[0]
+        for channel in (1, 2):
+            found += block[..., channel] * LUMINANCE[channel]
+    if block.dtype.kind in "iu":
+        np.rint(found, out=found)
+    return found.astype(block.dtype.newbyteorder("="), copy=False)
 
 
 def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:

@@ -31,12 +31,14 @@ def kernel(name: str, *dtypes) -> Kernel:
     It comes from numba's cache on disk, or is compiled, a second or so, and cached there.
     """
     key = (name, *map(np.dtype, dtypes))
-    with _lock:
-        if key not in _compiled:
-            from napari_exposure.core import kernels
+    # one that is there needs no lock: another thread may be compiling for seconds
+    if key not in _compiled:
+        with _lock:
+            if key not in _compiled:
+                from napari_exposure.core import kernels
 
-            _compiled[key] = Kernel(key, kernels.build(*key))
-        return _compiled[key]
+                _compiled[key] = Kernel(key, kernels.build(*key))
+    return _compiled[key]
 
 
 def kernel_steps(name: str, *dtypes) -> Steps:

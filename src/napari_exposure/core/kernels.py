@@ -9,23 +9,26 @@ the end, which costs a third of the time.
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+
 import numpy as np
 from numba import from_dtype, njit, types
 from numba.extending import overload, register_jitable
+
+from napari_exposure.core.kernel_cache import KernelCache
 
 
 def build(name: str, *dtypes: np.dtype):
     """Compile a kernel for one signature, or load it from numba's cache."""
     function, signature = _KERNELS[name]
-    arguments = signature(*map(from_dtype, dtypes))
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return njit(arguments, cache=True, **options)(function)
-    except RuntimeError as error:
-        # numba finds no folder that it may write its cache to
-        if "cannot cache" not in str(error):
-            raise
-        return njit(arguments, **options)(function)
+    compiled = njit(nogil=True, error_model="numpy")(function)
+    # without a folder that numba may write to there is no cache
+    with suppress(OSError, RuntimeError):
+        compiled._cache = KernelCache(function)
+    compiled.compile(signature(*map(from_dtype, dtypes)))
+    compiled.disable_compile()
+    return compiled
 
 
 def _cast(value, like):
@@ -65,6 +68,114 @@ def _position(value, lo, hi, scale):
 
 # values worked on together, short enough to stay in the cache
 _CHUNK = 1024
+
+
+# --- functions --------------------------------------------------------------------------
+#
+# NumPy's and the C library's logarithms and powers differ between processors in the last digit.  These consist of
+# additions, multiplications and divisions in one order, whose results IEEE 754 prescribes; numba does not fuse them.
+
+
+@register_jitable
+def _horner(coefficients, x):
+    y = coefficients[len(coefficients) - 1]
+    for power in range(len(coefficients) - 1):
+        y = y * x + coefficients[len(coefficients) - 2 - power]
+    return y
+
+
+@register_jitable
+def _product(a, b):
+    """The product as the sum of two numbers, exactly (Dekker 1971)."""
+    product = a * b
+    t = 134217729.0 * a
+    a_high = t - (t - a)
+    a_low = a - a_high
+    t = 134217729.0 * b
+    b_high = t - (t - b)
+    b_low = b - b_high
+    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+# ln 2 and 2 / ln 2, each as the sum of two numbers; the series of atanh(s) / s behind 1, in s squared, and that of
+# exp(y) behind 1 + y, divided by y squared
+_LN2 = 0.6931471805599453, 2.3190468138462996e-17
+_PER_LN2 = 2.8853900817779268, 4.0710547481862066e-17
+_ATANH = tuple(1 / n for n in range(3, 26, 2))
+_EXP = tuple(1 / math.factorial(n) for n in range(2, 16))
+
+
+@register_jitable
+def _log2_parts(x):
+    """The binary logarithm of a finite number above 0 as the sum of two numbers, right to 2**-58."""
+    tiny = x < 2.2250738585072014e-308
+    bits = np.float64(x * 2.0**54 if tiny else x).view(np.int64)
+    # x = m * 2 ** exponent, m from sqrt(1/2) to sqrt(2)
+    exponent = (bits - np.int64(0x3FE6A09E667F3BCD)) >> np.int64(52)
+    m = np.int64(bits - (exponent << np.int64(52))).view(np.float64)
+    # ln m = 2 atanh(s), s = (m - 1) / (m + 1)
+    below = m + 1.0
+    below_low = m - (below - 1.0)
+    s = (m - 1.0) / below
+    back, back_low = _product(s, below)
+    s_low = ((m - 1.0 - back) - back_low - s * below_low) / below
+    high, low = _product(s, _PER_LN2[0])
+    z = s * s
+    low += s * _PER_LN2[1] + _PER_LN2[0] * (s_low + s * z * _horner(_ATANH, z))
+    whole = np.float64(exponent - (54 if tiny else 0))
+    total = whole + high
+    return total, (high - (total - whole)) + low
+
+
+@register_jitable
+def _exp2_sum(high, low):
+    """2 ** (high + low), where `low` is small."""
+    # far beyond what a float64 holds
+    high = min(max(high, -1200.0), 1200.0)
+    whole = np.rint(high)
+    y, y_low = _product(high - whole, _LN2[0])
+    y_low += (high - whole) * _LN2[1] + low * _LN2[0]
+    more = y * y * _horner(_EXP, y)
+    power = 1.0 + y
+    power += (y - (power - 1.0)) + (more + y_low * (power + more))
+    # in two steps, so that neither factor leaves the range
+    k = np.int64(whole)
+    half = k >> np.int64(1)
+    bias = np.int64(1023)
+    power *= np.int64((half + bias) << np.int64(52)).view(np.float64)
+    return power * np.int64((k - half + bias) << np.int64(52)).view(np.float64)
+
+
+@register_jitable
+def _power(values, exponent, out):
+    """values ** exponent for values from 0 on, right to 0.6 of the last digit; `out` may be `values`."""
+    high = np.empty(_CHUNK, np.float64)
+    low = np.empty(_CHUNK, np.float64)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        result = out[start : start + _CHUNK]
+        # in two loops, because each vectorizes by itself
+        for i in range(part.size):
+            high[i], low[i] = _log2_parts(part[i])
+        for i in range(part.size):
+            y, y_low = _product(exponent, high[i])
+            y_low += exponent * low[i]
+            total = y + y_low
+            power = _exp2_sum(total, (y - total) + y_low)
+            result[i] = power if part[i] > 0.0 else part[i]
+
+
+def _log(values, out):
+    for i in range(values.size):
+        high, low = _log2_parts(values[i])
+        product, product_low = _product(high, _LN2[0])
+        out[i] = product + (product_low + high * _LN2[1] + low * _LN2[0])
+
+
+def _exp(values, out):
+    for i in range(values.size):
+        high, low = _product(values[i], 0.5 * _PER_LN2[0])
+        out[i] = _exp2_sum(high, low + values[i] * (0.5 * _PER_LN2[1]))
 
 
 # --- counting ---------------------------------------------------------------------------
@@ -364,28 +475,27 @@ def _map_table(values, first, table, out):
 
 def _map_power(values, lo, hi, gamma, gain, bottom, span, out):
     """In double precision, for integers of 32 bits."""
-    for i in range(values.size):
-        out[i] = _cast(bottom + span * min(gain * _position(values[i], lo, hi, 1.0) ** gamma, 1.0), out)
+    power = np.empty(_CHUNK, np.float64)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        result = out[start : start + _CHUNK]
+        for i in range(part.size):
+            power[i] = _position(part[i], lo, hi, 1.0)
+        _power(power[: part.size], gamma, power)
+        for i in range(part.size):
+            result[i] = _cast(bottom + span * min(gain * power[i], 1.0), result)
 
 
-def _fit_polynomial(function, low, high, degree):
-    """Coefficients of a polynomial near the minimax one, the constant term first."""
-    fitted = np.polynomial.Chebyshev.interpolate(function, degree, domain=[low, high])
-    return tuple(np.float32(c) for c in fitted.convert(kind=np.polynomial.Polynomial).coef)
-
-
-# log2(1 + t) / t and (2 ** f - 1) / f: right to 1e-7, and exact where the results are 0 and 1; an odd degree has no
-# node at f = 0
-_LOG2 = _fit_polynomial(lambda t: np.log2(1 + t) / t, 0.5**0.5 - 1, 2**0.5 - 1, 10)
-_EXP2 = _fit_polynomial(lambda f: (2**f - 1) / f, -0.5, 0.5, 7)
-
-
-@register_jitable
-def _horner(coefficients, x):
-    y = coefficients[len(coefficients) - 1]
-    for power in range(len(coefficients) - 1):
-        y = y * x + coefficients[len(coefficients) - 2 - power]
-    return y
+# log2(1 + t) / t and (2 ** f - 1) / f in single precision, the constant term first: Chebyshev interpolants from
+# sqrt(1/2) - 1 to sqrt(2) - 1 and from -1/2 to 1/2, right to 1e-7, and exact where the results are 0 and 1; an odd
+# degree has no node at f = 0.  They are written out, because what NumPy fits may differ between processors
+_LOG2_SINGLE = (
+    1.442695, -0.7213475, 0.4808979, -0.36067465, 0.2885756, -0.24044757, 0.20504002, -0.17919457, 0.1723426,
+    -0.1676505, 0.09481863,
+)  # fmt: skip
+_LOG2_SINGLE = tuple(map(np.float32, _LOG2_SINGLE))
+_EXP2_SINGLE = (0.6931472, 0.2402265, 0.05550411, 0.00961813, 0.0013333479, 0.00015403476, 1.53037e-05, 1.3250801e-06)
+_EXP2_SINGLE = tuple(map(np.float32, _EXP2_SINGLE))
 
 
 def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
@@ -417,12 +527,12 @@ def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
             e = exponent[i]
             e = e + one if m > root else e
             t = (m * half if m > root else m) - one
-            log = _horner(_LOG2, t)
+            log = _horner(_LOG2_SINGLE, t)
             p = g * (e + t * log)
             p = p if p > np.float32(-126) else np.float32(-126)
             whole = np.floor(p + half)
             f = p - whole
-            mantissa[i] = one + f * _horner(_EXP2, f)
+            mantissa[i] = one + f * _horner(_EXP2_SINGLE, f)
             power_bits[i] = (np.int32(whole) + np.int32(127)) << np.int32(23)
         for i in range(n):
             y = mantissa[i] * power[i] if position[i] >= smallest else np.float32(0)
@@ -727,6 +837,9 @@ _mask1 = _read(types.boolean, 1)
 _left, _weight = _read(types.int32, 1), _read(types.float32, 1)
 
 _KERNELS = {
+    "power": (_power, lambda: (_read(_f, 1), _f, _write(_f, 1))),
+    "log": (_log, lambda: (_read(_f, 1), _write(_f, 1))),
+    "exp": (_exp, lambda: (_read(_f, 1), _write(_f, 1))),
     "count_values": (_count_values, lambda t: (_read(t, 1), _mask1, _i, _write(_i, 1))),
     "moments": (_moments, lambda t: (_read(t, 1), _mask1, _write(_f, 1))),
     "count_bins": (

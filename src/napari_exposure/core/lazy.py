@@ -8,15 +8,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise, product
 from queue import SimpleQueue
 
 import numpy as np
 
-from napari_exposure.core.blocks import BLOCK_VOXELS, Step, Steps, Volume, is_dask, stored_chunks, unreadable
+from napari_exposure.core.blocks import (
+    BLOCK_VOXELS,
+    ClusterError,
+    Step,
+    Steps,
+    Volume,
+    is_dask,
+    stored_chunks,
+    unreadable,
+)
 
 # of a chunk of what is stored in no chunks
 CHUNK_BYTES = 1 << 26
+# seconds that a cluster may be without a worker, which its nanny or its queue starts again; how often to look for one
+PATIENCE = 25.0
+LOOK = 1.0
 
 
 def known(array):
@@ -191,6 +204,14 @@ def _client():
     return getattr(get_scheduler(), "__self__", None)
 
 
+def read(array) -> np.ndarray:
+    """The values of a dask array, small ones, from the cluster if there is one."""
+    client = _client()
+    if client is not None:
+        ((_, array),) = _on_cluster([array], client)
+    return np.asarray(array)
+
+
 def _run(tasks: list, merge: Callable, what: str, client, chunks, places: list) -> Steps:
     """Run tasks and merge their results as they come, which none of them waits for; each has a chunk and its place."""
     results = _on_threads(tasks) if client is None else _on_cluster(tasks, client)
@@ -200,6 +221,8 @@ def _run(tasks: list, merge: Callable, what: str, client, chunks, places: list) 
             merge(result)
             del left[number]
             yield Step(what, 1 - len(left) / len(tasks))
+    except ClusterError:
+        raise
     except Exception as error:
         _name_chunk(error, left.values())
         raise
@@ -272,18 +295,53 @@ def _visit(values, mask=None, *, shared, fixed, block_info=None):
 
 def _on_cluster(tasks, client) -> Iterator:
     """Number and result of each task that is done; a worker that is lost is made up for by the scheduler."""
-    from distributed import as_completed
+    from distributed import CancelledError, KilledWorker, as_completed
 
     left = {future: number for number, future in enumerate(client.compute(tasks))}
+    # results come with the tasks: asked for later, one whose worker is gone by then would be waited for without an end
+    done = as_completed(list(left), client.loop, with_results=True)
     try:
-        for future in as_completed(list(left)):
-            result = future.result()
+        while left:
+            _while_there_are_workers(client, done.has_ready, left)
+            try:
+                future, result = next(done)
+            except KilledWorker as error:
+                raise ClusterError(
+                    "Workers of the cluster died again and again at the same part of the work, often for want of "
+                    f"memory. Use smaller chunks, or workers with more memory. {error}"
+                ) from error
+            if isinstance(result, CancelledError):
+                raise ClusterError(
+                    f"The cluster gave up the work, or is gone: its client is {client.status!r}. Make a new client of "
+                    "a cluster that runs, and run this again."
+                ) from result
             # the cluster may forget it
             yield left.pop(future), result
     finally:
         if left and client.status == "running":
             client.cancel(list(left))
             _wait(client, {future.key for future in left})
+
+
+def _while_there_are_workers(client, ready: Callable, left) -> None:
+    """Wait until something is `ready`, or raise what to do where no worker comes for some time."""
+    seen = looked = time.monotonic()
+    while not ready():
+        time.sleep(0.005)
+        now = time.monotonic()
+        if now - looked < LOOK:
+            continue
+        looked = now
+        # a client that has lost its scheduler gives the work up itself
+        with suppress(OSError):
+            if client.status != "running" or client.nthreads():
+                seen = now
+        if now - seen >= PATIENCE:
+            raise ClusterError(
+                f"The cluster at {client.scheduler.address} has 0 workers, and none came within {PATIENCE:g} s; "
+                f"{len(left)} parts of the work are left. Start workers, wait for them with "
+                "client.wait_for_workers(1), and run this again; or close the client to work in this process."
+            )
 
 
 def _wait(client, keys: set) -> None:

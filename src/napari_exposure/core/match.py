@@ -14,6 +14,7 @@ from napari_exposure.core.adjustment import Adjustment, adjust, parameter
 from napari_exposure.core.blocks import Volume, drain, share
 from napari_exposure.core.counting import histogram_steps
 from napari_exposure.core.equalize import clamped_steps
+from napari_exposure.core.functions import interpolate
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_count, dtype_range, is_lookup, result_dtype
 from napari_exposure.core.pointwise import ResultsFit
@@ -115,7 +116,7 @@ class HistogramMatching(Adjustment):
     def _results(self, counts, dtype):
         """What the intensities in the middles of bins become."""
         values, quantiles = self._quantiles
-        results = np.interp(np.cumsum(counts) / counts.sum(), quantiles, values)
+        results = interpolate(np.cumsum(counts) / counts.sum(), quantiles, values)
         if is_lookup(dtype):
             return results
         # between bins that hold any the nearest: values at a distance, such as integers made floats, are not blended

@@ -54,9 +54,10 @@ class Moments:
         if not values.size:
             return cls()
         n = int(counts.sum())
-        # about the first value, so that no digits are lost to a distant one
+        # about the first value, so that no digits are lost to a distant one; one term after the other, because the
+        # order of the additions in a product of vectors depends on the processor
         away = values - values[0]
-        mean = float(counts @ away) / n
-        m2 = float(counts @ (away - mean) ** 2)
+        mean = float(np.cumsum(counts * away)[-1]) / n
+        m2 = float(np.cumsum(counts * (away - mean) ** 2)[-1])
         ends = (float(values[0]), float(values[-1]), int(counts[0]), int(counts[-1]))
         return cls(n, ends[0] + mean, m2, *ends)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from napari_exposure.core.functions import interpolate, power
 from napari_exposure.core.intensity import is_lookup, working_dtype
 from napari_exposure.core.jit import kernel
 from napari_exposure.core.transform import Fit
@@ -129,7 +130,7 @@ class PowerFit(PointwiseFit):
     gain: float
 
     def curve(self, values):
-        return np.minimum(self.gain * self.position(values) ** self.gamma, 1)
+        return np.minimum(self.gain * power(self.position(values), self.gamma), 1)
 
     @property
     def _kernel_name(self):
@@ -152,7 +153,7 @@ class KnotsFit(PointwiseFit):
         return super()._at_integers(first, last)
 
     def curve(self, values):
-        return np.interp(self.position(values), np.linspace(0, 1, len(self.knots)), self.knots)
+        return interpolate(self.position(values), np.linspace(0, 1, len(self.knots)), self.knots)
 
     _kernel_name = "map_knots"
 

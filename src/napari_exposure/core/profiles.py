@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_exposure.core.functions import exp, interpolate, log
+
 # slopes that a robust line is made from, at most about: half the square of this
 PLANES = 2048
 # places at which a smooth curve is found; between them it is straight
@@ -62,18 +64,20 @@ def robust_curve(at: np.ndarray, values: np.ndarray, width: float) -> np.ndarray
     """
     knots = at if len(at) <= KNOTS else np.linspace(at[0], at[-1], KNOTS)
     apart = at - knots[:, None]
-    near = np.exp(-0.5 * (apart / width) ** 2)
+    near = exp(-0.5 * (apart / width) ** 2)
+    # each Gaussian times the distance to the powers 0, 1 and 2, for the moments about each knot
+    moments = near, near * apart, near * apart**2
     trust = np.ones(len(at))
     for _ in range(ROUNDS):
-        weights = near * trust
-        # moments about each knot: the line's height there is the curve
-        n, first, second = (np.einsum("kp,kp->k", weights, apart**power) for power in range(3))
-        height, tilt = weights @ values, (weights * apart) @ values
+        # sums, not products of matrices, whose order of additions depends on the processor
+        n, first, second = ((moment * trust).sum(axis=1) for moment in moments)
+        height, tilt = ((moment * (trust * values)).sum(axis=1) for moment in moments[:2])
+        # the height of each knot's line there is the curve
         determinant = n * second - first**2
         straight = determinant > 1e-12 * n * second
         mean = height / np.maximum(n, np.finfo(float).tiny)
         line = (second * height - first * tilt) / np.where(straight, determinant, 1)
-        curve = np.interp(at, knots, np.where(straight, line, mean))
+        curve = interpolate(at, knots, np.where(straight, line, mean))
         away = np.abs(values - curve)
         scale = 6 * np.median(away)
         if scale == 0:
@@ -100,10 +104,10 @@ def modelled(model: str, levels: np.ndarray, known: np.ndarray, smoothness: floa
         For all planes: a line goes on, a curve and single planes stay what they are at the nearest that is known.
     """
     places = np.arange(len(levels), dtype=np.float64)
-    at, values = places[known], np.log(levels[known])
+    at, values = places[known], log(levels[known])
     if model == "exponential":
         slope, start = robust_line(at, values)
-        return np.exp(start + slope * places)
+        return exp(start + slope * places)
     if model == "smooth":
         values = robust_curve(at, values, smoothness * len(levels))
-    return np.exp(np.interp(places, at, values))
+    return exp(interpolate(places, at, values))
