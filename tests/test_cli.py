@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,7 +164,7 @@ def test_large_files_are_read_in_blocks(folder, monkeypatch):
         (("apply", "r.json", "in", "-o", "r.json"), "r.json is a file. Give another one with --output."),
         (("apply", "r.json", "in", "-o", "r.json/out"), "r.json is a file. Give another one with --output."),
         (("apply", "r.json", "in/s0.tif", "-o", "out", "--fit-on", "in/s1.tif", *FOUR), "--spacing has 4 numbers"),
-        (("histogram", "in/s0.tif", "--csv", "out/no/h.csv"), "h.csv: No such file or directory."),
+        (("histogram", "in/s0.tif", "--csv", "out/no/h.csv"), "There is no folder"),
         (("info", "nowhere.tif"), "There is no file"),
         (("histogram", "in/s0.tif"), "--csv FILE or --png FILE"),
     ],
@@ -334,3 +335,138 @@ def test_killed_and_begun_again_nothing_is_missing(tmp_path):
         found = nx.read_tiff(out / f"s{number:02}.ome.tif")
         np.testing.assert_array_equal(found.data, expected(stack(number, (40, 200, 200))))
     assert json.loads((tmp_path / "r.json").read_text())["unit"] == "µm"
+
+
+# --- what is there stays ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["same", "soft", "hard", "within"])
+def test_outputs_replace_no_inputs(folder, capsys, kind):
+    inputs = ("in/s0.tif", "in/z.zarr", "r.json")
+
+    def tables():
+        return {each: {p: p.read_bytes() for p in files(folder / each)} for each in inputs}
+
+    def files(path):
+        return [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+
+    before = tables()
+    for number, name in enumerate(inputs):
+        place = folder / name
+        if kind in ("soft", "hard"):
+            place = folder / f"link{number}"
+            if kind == "hard" and (folder / name).is_dir():
+                continue
+            (os.link if kind == "hard" else os.symlink)(folder / name, place)
+        elif kind == "within":
+            if not (folder / name).is_dir():
+                continue
+            place = folder / name / "table.csv"
+        calls = [("apply", "r.json", "in", "-o", "out", "--report", str(place))]
+        if name != "r.json":
+            calls += [("histogram", name, option, str(place)) for option in ("--csv", "--png")]
+        for call in calls:
+            assert run(folder, *call) == 2
+            assert "would replace it" in capsys.readouterr().err
+    assert tables() == before
+    assert not (folder / "out").exists()
+
+
+def test_refused_before_anything_is_opened(folder, capsys):
+    (folder / "in" / "s0.tif").write_text("no image")
+    (folder / "r.json").write_text("no recipe")
+    assert run(folder, "histogram", "in/s0.tif", "--csv", str(folder / "in" / "s0.tif")) == 2
+    assert "would replace it" in capsys.readouterr().err
+    assert run(folder, "apply", "r.json", "in", "-o", "out", "--report", str(folder / "r.json")) == 2
+    assert "would replace it" in capsys.readouterr().err
+    (folder / "out").mkdir()
+    nx.write_tiff(stack(), folder / "out" / "s1.ome.tif")
+    other = ("--fit-on", str(folder / "out" / "s1.ome.tif"), "--overwrite")
+    assert run(folder, "apply", "r.json", "in/s1.tif", "-o", "out", *other) == 2
+    assert "would replace it" in capsys.readouterr().err
+
+
+def test_outputs_are_places_of_their_own(folder, tmp_path, capsys):
+    (folder / "other").mkdir()
+    place = str(tmp_path / "h.png")
+    assert run(folder, "histogram", "in/s0.tif", "--csv", place, "--png", place) == 2
+    assert "are one place" in capsys.readouterr().err
+    report = str(folder / "out" / "s0.ome.tif")
+    assert run(folder, "apply", "r.json", "in", "-o", "out", "--report", report) == 2
+    assert "are one place" in capsys.readouterr().err
+    assert run(folder, "histogram", "in/s0.tif", "--csv", str(folder / "other")) == 2
+    assert "other is a folder, and is not replaced" in capsys.readouterr().err
+
+
+def damages(path):
+    """Ways in which a result is none."""
+    if path.is_dir():
+        for name, content in (("zarr.json", b""), ("zarr.json", b"{"), ("0/zarr.json", b""), ("zarr.json", bytes(90))):
+            yield lambda name=name, content=content: (path / name).write_bytes(content)
+        yield lambda: shutil.rmtree(path / "0")
+    else:
+        data = path.read_bytes()
+        for content in (b"", data[:5], data[: len(data) // 2], bytes(len(data)), b"no image"):
+            yield lambda content=content: path.write_bytes(content)
+
+
+def test_what_is_damaged_is_not_done(folder, capsys):
+    call = ("apply", "r.json", "in/s0.tif", "in/z.zarr", "-o", "out")
+    assert run(folder, *call) == 0
+    for name, seed in (("s0.ome.tif", 0), ("z.zarr", 5)):
+        path = folder / "out" / name
+        for damage in list(damages(path)):
+            damage()
+            capsys.readouterr()
+            assert run(folder, *call, "--dry-run") == 0
+            assert capsys.readouterr().out.count("is there, skipped") == 1
+            assert run(folder, *call) == 0
+            assert "1 done, 1 skipped, 0 failed" in capsys.readouterr().out
+            np.testing.assert_array_equal(np.asarray(open_volume(path).data), expected(stack(seed)))
+    assert sorted(os.listdir(folder / "out")) == ["s0.ome.tif", "z.zarr"]
+
+
+def test_what_is_no_result_is_kept(folder, capsys):
+    (folder / "out" / "z.zarr").mkdir(parents=True)
+    (folder / "out" / "z.zarr" / "thesis.odt").write_text("mine")
+    # a whole TIFF, though with axes that are not read here
+    options = {"photometric": "minisblack", "metadata": {"axes": "HCYX"}}
+    tifffile.imwrite(folder / "out" / "s0.ome.tif", np.zeros((2, 2, 8, 9), np.uint8), **options)
+    before = (folder / "out" / "s0.ome.tif").read_bytes()
+    assert run(folder, "apply", "r.json", "in/s0.tif", "in/z.zarr", "-o", "out") == 1
+    said = capsys.readouterr().out
+    assert "0 done, 1 skipped, 1 failed" in said
+    assert "z.zarr is a folder, but no zarr store" in said
+    assert (folder / "out" / "s0.ome.tif").read_bytes() == before
+    assert run(folder, "apply", "r.json", "in/z.zarr", "-o", "out", "--overwrite") == 1
+    assert (folder / "out" / "z.zarr" / "thesis.odt").read_text() == "mine"
+
+
+def test_a_run_without_work_removes_what_a_dead_one_left(folder):
+    assert run(folder, "apply", "r.json", "in/s0.tif", "-o", "out") == 0
+    code = (
+        "import os, sys; from napari_exposure.core.replacing import replacing\n"
+        "with replacing(sys.argv[1]) as unfinished: unfinished.write_text('half'); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder / "out" / "gone.ome.tif")], check=False)
+    assert done.returncode == 9
+    assert len(os.listdir(folder / "out")) == 2
+    assert run(folder, "apply", "r.json", "in/s0.tif", "-o", "out") == 0
+    assert os.listdir(folder / "out") == ["s0.ome.tif"]
+
+
+def test_two_runs_on_one_folder(folder):
+    call = command("apply", folder / "r.json", folder / "in", "-o", folder / "out", "--overwrite")
+    jobs = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for job in jobs:
+        assert "5 done, 0 skipped, 0 failed" in job.communicate()[0]
+    for number in range(3):
+        np.testing.assert_array_equal(nx.read_tiff(folder / "out" / f"s{number}.ome.tif").data, expected(stack(number)))
+    np.testing.assert_array_equal(open_volume(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
+    assert len(os.listdir(folder / "out")) == 5
+
+
+def test_a_table_to_a_pipe(folder):
+    call = command("histogram", folder / "in" / "s0.tif", "--csv", "/dev/stdout")
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("channel,low,high,count,cdf")

@@ -203,3 +203,54 @@ def test_nothing_is_fitted_where_a_later_step_does_not_fit(volume):
         Recipe(nx.Gamma()).apply(Image(volume), fit_on=3)
     with pytest.raises(TypeError, match="mask must be a Labels layer"):
         Recipe(nx.Gamma()).apply(Image(volume), mask=volume > 3)
+
+
+@pytest.mark.parametrize("unit", ["µm", "um", "micrometer", "Å", "angstrom", "pm", "dm", "in", "parsec", "px", "pixel"])
+def test_a_unit_is_a_name_that_pint_knows(unit):
+    recipe = Recipe(STEPS, unit)
+    assert Recipe.from_dict(recipe.to_dict()).unit == unit
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "9**9**9**9 * um",
+        "um**99999999",
+        "1e308*1e308*um",
+        "(um)",
+        "um*um",
+        "um um",
+        "m/m*um",
+        "2 um",
+        "-um",
+        " um",
+        "um\n",
+        "",
+        "nan",
+        "1",
+        "furlongs per fortnight",
+        "um" + "*1" * 20000,
+        "(" * 3000 + "um" + ")" * 3000,
+        "__import__('os').getcwd()",
+    ],
+    ids=lambda unit: unit[:16],
+)
+def test_a_unit_is_nothing_that_is_computed(unit, tmp_path, volume):
+    with pytest.raises(ValueError, match="unit must be the name of a unit") as caught:
+        Recipe(STEPS, unit)
+    assert len(str(caught.value)) < 200
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({KEY: 1, "unit": unit, "steps": [step.to_dict() for step in STEPS]}))
+    with pytest.raises(ValueError, match=r"r\.json: unit must be"):
+        Recipe.load(path)
+    # what a file notes of a result
+    layer = nx.equalize_adapthist(Image(volume, name="nuclei", **SIZES), 8.0)
+    layer.metadata["napari_exposure"]["steps"][0]["unit"] = unit
+    with pytest.raises(ValueError, match="unit must be"):
+        Recipe.of(layer)
+
+
+@pytest.mark.parametrize("unit", ["dB", "degC", "s", "kg"])
+def test_a_unit_of_something_else(unit, volume):
+    with pytest.raises(ValueError, match=f"tiles in {unit}, but the voxel size of layer 'nuclei' is in µm"):
+        Recipe(STEPS, unit).apply(Image(volume, name="nuclei", **SIZES))

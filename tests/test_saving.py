@@ -1,5 +1,6 @@
 """Results on disk: what readers find there, and nothing where writing did not come to its end."""
 
+import asyncio
 import errno
 import math
 import os
@@ -676,6 +677,30 @@ def test_cancel_while_a_cluster_writes(tmp_path, monkeypatch):
         assert not listing(tmp_path)
 
 
+def test_chunks_that_are_written_when_another_fails(tmp_path, monkeypatch):
+    # As on a full disk: zarr writes the chunks of a block side by side, and goes on with them after the error.
+    from zarr.storage import LocalStore
+
+    put, begun = LocalStore.set, []
+    monkeypatch.setattr(omezarr, "CHUNK_VOXELS", 512)
+
+    async def failing(self, key, value):
+        if key.startswith("0/c/"):
+            begun.append(key)
+            number = int(key.rsplit("/", 1)[1])
+            if number == 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            await asyncio.sleep(0.1 * number)
+        await put(self, key, value)
+
+    monkeypatch.setattr(LocalStore, "set", failing)
+    with pytest.raises(OSError, match="disk is full"):
+        save(np.ones((8, 8, 32), "u1"), tmp_path / "a.zarr")
+    assert len(begun) == 4
+    time.sleep(0.5)
+    assert not listing(tmp_path)
+
+
 @every_ending
 def test_what_exists_is_kept(ending, tmp_path):
     path = tmp_path / f"a{ending}"
@@ -712,15 +737,37 @@ def test_a_result_may_replace_its_source(tmp_path):
 
 
 @every_ending
-def test_a_file_and_a_folder_replace_each_other(ending, tmp_path):
+def test_a_folder_that_is_no_store_is_kept(ending, tmp_path):
     path = tmp_path / f"a{ending}"
-    if ending == ".zarr":
-        path.write_text("old")
-    else:
-        path.mkdir()
-        (path / "file").write_text("old")
-    save(np.ones((3, 4), "u1"), path, overwrite=True)
-    np.testing.assert_array_equal(values(path), np.ones((3, 4)))
+    path.mkdir()
+    (path / "thesis.odt").write_text("mine")
+    # before anything is written
+    with pytest.raises(FileExistsError, match=rf"a{ending} is a folder.*not replaced"):
+        save_steps(np.ones((3, 4), "u1"), path, overwrite=True)
+    assert (path / "thesis.odt").read_text() == "mine"
+    assert listing(tmp_path) == [path.name]
+
+
+def test_a_store_replaces_a_file(tmp_path):
+    (tmp_path / "a.zarr").write_text("old")
+    save(np.ones((3, 4), "u1"), tmp_path / "a.zarr", overwrite=True)
+    np.testing.assert_array_equal(values(tmp_path / "a.zarr"), np.ones((3, 4)))
+
+
+@every_ending
+def test_all_of_it_is_on_the_disk_before_it_takes_its_place(ending, tmp_path, monkeypatch):
+    path, synced, at = tmp_path / f"a{ending}", [], []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(os.fstat(file).st_ino), fsync(file)))
+    monkeypatch.setattr(
+        os, "replace", lambda old, new: (at.append(len(synced)) if new == path else None, replace(old, new))
+    )
+    for overwrite in (False, True):
+        del synced[:], at[:]
+        save(volume_of((4, 300, 300)), path, overwrite=overwrite)
+        parts = {part.stat().st_ino for part in (path, *path.rglob("*"))}
+        assert parts <= set(synced[: at[0]])
+        assert synced[at[0] :] == [tmp_path.stat().st_ino]
 
 
 @every_ending
@@ -864,7 +911,7 @@ def disk_blocks(path):
 def test_the_place_of_a_tiff_is_taken_first(tmp_path):
     steps = save_steps(np.zeros((8, 512, 512), "u1"), tmp_path / "a.ome.tif")
     next(steps)
-    (partial,) = tmp_path.iterdir()
+    (partial,) = tmp_path.rglob("*.tif")
     assert disk_blocks(partial) >= 8 * 512 * 512
     steps.close()
 

@@ -1,13 +1,17 @@
 """Voxel size out of TIFF files, as ImageJ and OME write it."""
 
 import io
+import json
 import os
+import struct
+import threading
 import time
 
 import numpy as np
 import pytest
 import tifffile
 
+from napari_exposure import tiff
 from napari_exposure.saving import write_tiff
 from napari_exposure.tiff import read_tiff
 
@@ -309,3 +313,144 @@ def test_damaged_files_end_in_a_sentence(part, tmp_path, caplog):
             right += 1
         assert time.monotonic() - start < 10, number
     assert 0 < right < count
+
+
+# --- other files ------------------------------------------------------------------------
+
+OME = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"{uuid}><Image ID="Image:0">'
+    '<Pixels ID="Pixels:0" DimensionOrder="XYZTC" Type="uint8" SizeX="9" SizeY="8" SizeZ="{size}" SizeC="1" '
+    'SizeT="1" PhysicalSizeZ="2"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{planes}</Pixels></Image></OME>'
+)
+PLANE = '<TiffData FirstZ="{number}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{number}</UUID></TiffData>'
+
+
+def write_set(folder, *names, own="a0.ome.tif", value=1, uuid=True):
+    """An OME-TIFF of one plane that names itself and others as its planes."""
+    folder.mkdir(exist_ok=True)
+    planes = "".join(PLANE.format(number=number, name=name) for number, name in enumerate(names))
+    xml = OME.format(size=len(names), planes=planes, uuid=' UUID="urn:uuid:0"' if uuid else "")
+    data = np.full((8, 9), value, np.uint8)
+    tifffile.imwrite(folder / own, data, photometric="minisblack", description=xml, metadata=None)
+    return folder / own
+
+
+def plane(path, value=77):
+    path.parent.mkdir(exist_ok=True)
+    tifffile.imwrite(path, np.full((8, 9), value, np.uint8), photometric="minisblack")
+    return path
+
+
+@pytest.mark.parametrize("before", ["", "/data/microscope/", "C:\\Users\\lab\\", "../", "moved/"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_files_beside_are_read_whatever_folder_they_were_in(before, lazy, tmp_path):
+    names = [f"{before}a{number}.ome.tif" for number in range(3)]
+    path = write_set(tmp_path / "in", *names, value=10)
+    for number in (1, 2):
+        plane(tmp_path / "in" / f"a{number}.ome.tif", 10 * (number + 1))
+    found = read_tiff(path, lazy=lazy)
+    assert found.axes == "ZYX"
+    assert np.asarray(found.data)[:, 0, 0].tolist() == [10, 20, 30]
+    assert found.scale[0] == 2
+    # through links to all of them
+    (tmp_path / "links").mkdir()
+    for each in (tmp_path / "in").iterdir():
+        (tmp_path / "links" / each.name).symlink_to(each)
+    np.testing.assert_array_equal(read_tiff(tmp_path / "links" / path.name).data, found.data)
+
+
+def strangers(folder):
+    """Names of what is no file in the folder, though it is there."""
+    private = plane(folder / "private" / "p.tif")
+    (folder / "in").mkdir()
+    plane(folder / "in" / "deeper" / "d.tif")
+    os.mkfifo(folder / "private" / "pipe")
+    os.mkfifo(folder / "in" / "pipe.tif")
+    (folder / "in" / "link.tif").symlink_to(private)
+    (folder / "in" / "zero.tif").symlink_to("/dev/zero")
+    inside = ("deeper/d.tif", "./deeper/d.tif", "pipe.tif", "link.tif", "zero.tif", ".", "..", "")
+    return [str(private), "../private/p.tif", "../private/pipe", str(folder / "private" / "pipe"), "/dev/zero", *inside]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["with planes of its own", "without"])
+def test_no_files_of_other_folders_are_read(own, tmp_path):
+    for name in strangers(tmp_path):
+        path = write_set(tmp_path / "in", *(["a0.ome.tif"] if own else []), name, uuid=own)
+        if own:
+            with pytest.raises(ValueError, match=r"a0\.ome\.tif cannot be read.*planes of it lie in other files"):
+                read_tiff(path)
+        else:
+            # What lies elsewhere is not asked for; this file holds a plane.
+            assert np.asarray(read_tiff(path).data).max() == 1
+
+
+def test_a_file_that_was_renamed_is_read(tmp_path):
+    for name in ("old.ome.tif", "/data/old.ome.tif", "D:\\old.ome.tif"):
+        path = write_set(tmp_path / "in", name, own="new.ome.tif", uuid=False)
+        assert np.asarray(read_tiff(path).data).max() == 1
+
+
+def test_planes_in_a_file_that_was_not_copied_are_no_zeros(tmp_path):
+    path = write_set(tmp_path / "in", "a0.ome.tif", "a1.ome.tif")
+    with pytest.raises(ValueError, match=r"planes of it lie in other files, which are not in its folder: a1\.ome\.tif"):
+        read_tiff(path)
+
+
+def micromanager(path, *names):
+    """A plane as Micro-Manager writes it, and the index that names the files of all planes."""
+    tags = ((256, 4, 1, 9), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 200))
+    tags = (*tags, (277, 3, 1, 1), (278, 4, 1, 8), (279, 4, 1, 72), (51123, 2, 8, 190))
+    page = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    head = struct.pack("<2sHI", b"II", 42, 32) + struct.pack("<IIII", 483729, 2, 2355492, 2) + b"{}"
+    path.write_bytes((head.ljust(32, b"\0") + page).ljust(190, b"\0") + b"{}".ljust(10, b"\0") + bytes([1] * 72))
+    entries = b""
+    for number, name in enumerate(names):
+        for text in (json.dumps({"z": number}).encode(), name.encode()):
+            entries += struct.pack("<I", len(text)) + text
+        entries += struct.pack("<8I", 200, 9, 8, 0, 0, 0, 0, 0)
+    path.with_name("NDTiff.index").write_bytes(entries)
+
+
+def test_an_index_names_only_files_beside_it(tmp_path):
+    names = strangers(tmp_path)
+    path = tmp_path / "in" / "a.tif"
+    micromanager(path, "a.tif", "b.tif")
+    plane(path.with_name("b.tif"), 2)
+    assert np.asarray(read_tiff(path).data)[:, 0, 0].tolist() == [1, 2]
+    for name in filter(None, names):
+        micromanager(path, "a.tif", name)
+        with pytest.raises(ValueError, match=r"a\.tif cannot be read.*it goes on in .*no file in its folder"):
+            read_tiff(path)
+    path.with_name("NDTiff.index").unlink()
+    os.mkfifo(path.with_name("NDTiff.index"))
+    with pytest.raises(ValueError, match=r"it goes on in NDTiff\.index"):
+        read_tiff(path)
+
+
+# --- threads ----------------------------------------------------------------------------
+
+
+def test_a_damaged_file_fails_alone(tmp_path, monkeypatch):
+    volume = np.zeros((4, 8, 9), np.uint8)
+    tifffile.imwrite(tmp_path / "good.tif", volume, photometric="minisblack", metadata=None)
+    tifffile.imwrite(tmp_path / "bad.tif", volume, photometric="minisblack", metadata=None)
+    (tmp_path / "bad.tif").write_bytes((tmp_path / "bad.tif").read_bytes()[:-300])
+    said = []
+
+    def failing():
+        with pytest.raises(ValueError, match=r"bad\.tif cannot be read") as caught:
+            read_tiff(tmp_path / "bad.tif")
+        said.append(str(caught.value))
+
+    def data(*arguments):
+        # The damaged file is read from beginning to end while the good one is.
+        if threading.current_thread() is threading.main_thread():
+            thread = threading.Thread(target=failing)
+            thread.start()
+            thread.join()
+        return read(*arguments)
+
+    read = tiff._data
+    monkeypatch.setattr(tiff, "_data", data)
+    np.testing.assert_array_equal(read_tiff(tmp_path / "good.tif").data, volume)
+    assert len(said) == 1

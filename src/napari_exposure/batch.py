@@ -16,11 +16,12 @@ import numpy as np
 
 from napari_exposure.core.blocks import Steps, is_dask, share
 from napari_exposure.core.lazy import as_dask
-from napari_exposure.files import FileVolume
-from napari_exposure.omezarr import is_zarr, read_zarr
+from napari_exposure.core.replacing import check_place, is_zarr, keep_apart, tidy
+from napari_exposure.files import DamagedFile, FileVolume
+from napari_exposure.omezarr import read_zarr
 from napari_exposure.provenance import NOTE, version
 from napari_exposure.recipe import FittedRecipe, Recipe
-from napari_exposure.saving import remove, save_steps
+from napari_exposure.saving import save_steps
 from napari_exposure.tiff import read_tiff
 from napari_exposure.voxels import converted, unit_name
 
@@ -76,7 +77,7 @@ def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Pat
     Raises
     ------
     ValueError
-        If two of them would go to one place, or a result would replace its source.
+        If two of them would go to one place, or a result would replace one of them.
     """
     found: dict[Path, Path] = {}
     for path in paths:
@@ -86,15 +87,26 @@ def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Pat
             raise ValueError(
                 f"{found[target]} and {path} would both become {target}. Run them into folders of their own."
             )
-        if target.resolve() == path.resolve():
-            raise ValueError(f"The result of {path} would replace it. Choose another output folder.")
         found[target] = path
+    keep_apart(paths, found)
     return {path: target for target, path in found.items()}
 
 
 def open_volume(path: Path, lazy: bool | None = None) -> FileVolume:
     """Read a TIFF file or an OME-Zarr store; large ones as they are looked at."""
     return read_zarr(path) if path.is_dir() else read_tiff(path, lazy=lazy)
+
+
+def is_done(target: Path) -> bool:
+    """Whether a result is there; what is empty or damaged is none."""
+    try:
+        open_volume(target, lazy=True)
+    except (DamagedFile, FileNotFoundError):
+        return False
+    except Exception:
+        # It is whole, but nothing that this program reads, so it is not replaced unless that is asked for.
+        return True
+    return True
 
 
 def run(
@@ -113,11 +125,14 @@ def run(
 
     Closing the generator stops what is under way; no half file stays.
     """
+    # What a killed run has left may be a whole result, so this comes before looking what is done.
+    for folder in {target.parent for target in paths.values()}:
+        tidy(folder)
     stopped = threading.Event()
 
     def work(path, target):
         start = time.perf_counter()
-        if target.exists() and not overwrite:
+        if not overwrite and is_done(target):
             return Outcome(path, target, "skipped", words="its result is there")
         try:
             steps = file_steps(recipe, path, target, fit_on=fit_on, spacing=spacing, unit=unit, lazy=lazy)
@@ -143,10 +158,7 @@ def run(
 
 def file_steps(recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing=None, unit=None, lazy=False) -> Steps:
     """Apply a recipe to one file; the generator yields progress."""
-    # what an earlier run has left that was killed
-    for left in target.parent.glob(f".????????-{glob.escape(target.name)}"):
-        if re.fullmatch(r"\.[0-9a-f]{8}-.*", left.name):
-            remove(left)
+    check_place(target, folder=target.suffix == ".zarr")
     volume = resized(open_volume(path), spacing, unit)
     size = spacing_in(recipe.unit, volume, recipe.has_sizes)
     results = []

@@ -80,22 +80,27 @@ def _positive(text: str) -> int:
 def _apply(options) -> int:
     from napari_exposure import batch
     from napari_exposure.core.intensity import check_number
+    from napari_exposure.core.replacing import keep_apart
     from napari_exposure.recipe import Recipe
+    from napari_exposure.report import Report
     from napari_exposure.voxels import unit_name
 
+    paths = batch.targets(batch.collect(options.inputs), options.output, options.format)
+    inputs = [options.recipe, *paths, *([options.fit_on] if options.fit_on else [])]
+    keep_apart(inputs, [*paths.values(), *([options.report] if options.report else [])])
     recipe = Recipe.load(options.recipe)
     for size in options.spacing or ():
         check_number(size, "--spacing", above=0)
     unit = unit_name(options.unit)
     if unit is None:
         raise ValueError(f"--unit must be a unit of length such as um or nm, got {options.unit!r}.")
-    paths = batch.targets(batch.collect(options.inputs), options.output, options.format)
     if options.dry_run:
         for path, target in paths.items():
-            there = target.exists() and not options.overwrite
+            there = not options.overwrite and batch.is_done(target)
             print(f"{path} -> {target}{' (is there, skipped)' if there else ''}")
         return 0
     _make_folder(options.output)
+    report = None if options.report is None else Report(recipe, options.report)
     with contextlib.ExitStack() as stack:
         if options.scheduler:
             try:
@@ -105,7 +110,7 @@ def _apply(options) -> int:
             stack.enter_context(Client(options.scheduler))
         common = {"spacing": options.spacing, "unit": unit, "lazy": bool(options.scheduler)}
         fitted = None if options.fit_on is None else batch.fit_on_file(recipe, options.fit_on, **common)
-        return _run(batch, recipe, paths, options, {**common, "fit_on": fitted})
+        return _run(batch, recipe, paths, options, report, {**common, "fit_on": fitted})
 
 
 def _make_folder(path: Path) -> None:
@@ -116,12 +121,9 @@ def _make_folder(path: Path) -> None:
         raise ValueError(f"The folder {path} cannot be made: {why}. Give another one with --output.") from None
 
 
-def _run(batch, recipe, paths, options, common) -> int:
+def _run(batch, recipe, paths, options, report, common) -> int:
     from tqdm import tqdm
 
-    from napari_exposure.report import Report
-
-    report = None if options.report is None else Report(recipe, options.report)
     outcomes, shown = [], {}
     with tqdm(total=len(paths), unit="file", disable=None, position=0) as whole:
 
@@ -194,14 +196,19 @@ def _bytes(size: int) -> str:
 def _histogram(options) -> int:
     from napari_exposure import core
     from napari_exposure.batch import open_volume, split
+    from napari_exposure.core.replacing import check_place, keep_apart, replacing
 
-    if options.csv is None and options.png is None:
+    outputs = [path for path in (options.csv, options.png) if path is not None]
+    if not outputs:
         raise ValueError("Say where to: --csv FILE or --png FILE.")
+    keep_apart([options.file], outputs)
+    for path in outputs:
+        check_place(path)
     volume = open_volume(options.file)
     found = [core.histogram(array, rgb=volume.axes.endswith("S")) for array in split(volume)]
     names = [volume.channels[n] if n < len(volume.channels) else f"channel {n + 1}" for n in range(len(found))]
     if options.csv is not None:
-        with options.csv.open("w", newline="", encoding="utf-8") as file:
+        with replacing(options.csv) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["channel", "low", "high", "count", "cdf"])
             for name, each in zip(names, found, strict=True):
@@ -210,7 +217,8 @@ def _histogram(options) -> int:
     if options.png is not None:
         from napari_exposure.report import histogram_picture
 
-        options.png.write_bytes(histogram_picture(dict(zip(names, found, strict=True)), options.file.name))
+        with replacing(options.png) as unfinished:
+            unfinished.write_bytes(histogram_picture(dict(zip(names, found, strict=True)), options.file.name))
     return 0
 
 

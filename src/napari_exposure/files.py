@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+class DamagedFile(ValueError):
+    """A file is cut off or damaged, or something else than its name says."""
+
+
 @dataclass(frozen=True, eq=False)
 class FileVolume:
     """The data of a file and where they lie.

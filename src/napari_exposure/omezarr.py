@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from pathlib import Path
 
@@ -17,20 +18,16 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
-from napari_exposure.files import FileVolume
+from napari_exposure.core.replacing import is_zarr
+from napari_exposure.files import DamagedFile, FileVolume
 from napari_exposure.voxels import LONG, SECONDS, converted, unit_name
 
-__all__ = ["is_zarr", "read_zarr"]
+__all__ = ["read_zarr"]
 
 # voxels of a chunk on disk, about: a few megabytes, many in a large volume
 CHUNK_VOXELS = 1 << 21
 # the coarsest level of a pyramid is no larger along any axis
 COARSEST = 256
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is a zarr store."""
-    return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def read_zarr(path) -> FileVolume:
@@ -75,8 +72,8 @@ def read_zarr(path) -> FileVolume:
             axis if isinstance(axis, dict) else {"name": axis} for axis in image.get("axes", "tczyx"[-data.ndim :])
         ]
         placed = [*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path.name} cannot be read as OME-Zarr: {type(error).__name__}: {error}") from error
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
+        raise DamagedFile(f"{path.name} cannot be read as OME-Zarr: {type(error).__name__}: {error}") from error
     scale = [1.0] * data.ndim
     for step in placed:
         if step.get("type") == "scale":
@@ -121,6 +118,26 @@ def check_ome_version(version) -> None:
 
 def zarr_steps(volume: FileVolume, path: Path, ome_version: str) -> Steps:
     """Write a volume without colours as OME-Zarr with a pyramid; the generator yields progress."""
+    try:
+        yield from _store_steps(volume, path, ome_version)
+    except Exception:
+        from zarr.core.sync import sync
+
+        # Nothing may appear in the folder after this has failed, because it is removed then.
+        sync(_settled())
+        raise
+
+
+async def _settled() -> None:
+    """Wait for what zarr is writing: where one chunk of a block fails, it goes on with the others in its own loop."""
+    # Two threads that wait here do not wait for each other.
+    asyncio.current_task().set_name(__name__)
+    others = [task for task in asyncio.all_tasks() if task.get_name() != __name__]
+    if others:
+        await asyncio.wait(others)
+
+
+def _store_steps(volume: FileVolume, path: Path, ome_version: str) -> Steps:
     import zarr
     from ome_zarr.format import FormatV04, FormatV05
     from ome_zarr.writer import write_multiscales_metadata

@@ -9,6 +9,7 @@ from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.blocks import Steps, Volume, drain, share
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.transform import Transform
+from napari_exposure.voxels import check_unit
 
 __all__ = ["FittedRecipe", "Recipe"]
 
@@ -54,6 +55,8 @@ class Recipe:
                 raise TypeError(f"The steps of a recipe are adjustments such as Gamma(0.5), got {step!r}.")
         if self.unit is not None and not isinstance(self.unit, str):
             raise TypeError(f"unit must be a name such as 'µm', got {self.unit!r}.")
+        if self.unit is not None:
+            check_unit(self.unit)
 
     @property
     def has_sizes(self) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_exposure import core
 from napari_exposure.batch import Outcome, open_volume, split
+from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.recipe import Recipe
 
 # pixels of a plane along its longer side, about
@@ -45,8 +46,7 @@ class Report:
             import matplotlib  # noqa: F401
         except ImportError:
             raise ImportError('A report needs matplotlib: pip install "napari-exposure[plot]".') from None
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"There is no folder {path.parent} for the report.")
+        check_place(path)
         self._recipe, self._path = recipe, path
         self._parts: dict[Path, str] = {}
 
@@ -79,7 +79,8 @@ Adjusted intensities are for looking and segmenting, not for measuring intensity
 {files}
 <h2>Recipe</h2><pre>{recipe}</pre></body></html>
 """
-        self._path.write_text(page, encoding="utf-8")
+        with replacing(self._path) as unfinished:
+            unfinished.write_text(page, encoding="utf-8")
 
 
 def _channels(after, colours: bool):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import math
 import shutil
-import uuid
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, drain, is_dask
+from napari_exposure.core.blocks import Steps, drain, is_dask, undisturbed
 from napari_exposure.core.lazy import as_dask, checked
+from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.files import FileVolume
 from napari_exposure.omezarr import check_ome_version, zarr_steps
 from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
@@ -28,8 +28,9 @@ AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, ome_version="0.5") -> Path:
     """Write a result to disk block by block; of dask arrays only what is being worked on is in memory.
 
-    It is written under another name, which is changed at the end: whatever happens, `path` is all of it or
-    not there.
+    It is written beside `path`, brought to the disk, and put in its place at the end: whatever happens, also a kill
+    or a power cut, `path` is all of it or what it was.  What a process has left that was killed is removed by the
+    next one that writes in this folder; where an OME-Zarr was about to be replaced, that one ends it.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, o
         perhaps alpha.  Default: the last ones of "tzyx"; with 5 axes "tczyx".  OME-Zarr has no such axis: there
         colours are channels.
     overwrite : bool
-        Replace what is at `path`.
+        Replace what is at `path`, which keeps its mode.  A folder is replaced only if it is a zarr store.
     ome_version : "0.5" or "0.4"
         Of OME-Zarr: 0.5 is zarr version 3, 0.4 version 2.
 
@@ -147,35 +148,29 @@ def save_steps(result, path, *, spacing=None, unit=None, axes=None, overwrite=Fa
     name = path.name.lower()
     if name.endswith(".zarr"):
         check_ome_version(ome_version)
-        return _steps_to(path, _colours_as_channels(volume), partial(zarr_steps, ome_version=ome_version), overwrite)
+        write = partial(zarr_steps, ome_version=ome_version)
+        return _steps_to(path, _colours_as_channels(volume), write, overwrite, folder=True)
     if not name.endswith((".ome.tif", ".ome.tiff")):
         raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
     check_tiff(volume, imagej=False)
     return _steps_to(path, volume, partial(ome_tiff_steps, imagej=False), overwrite)
 
 
-def _steps_to(path: Path, volume: FileVolume, write, overwrite: bool) -> Steps:
+def _steps_to(path: Path, volume: FileVolume, write, overwrite: bool, folder: bool = False) -> Steps:
     if is_dask(volume.data):
         checked(volume.data)
     if 0 in volume.data.shape:
         raise ValueError(f"The array is empty: its shape is {tuple(volume.data.shape)}.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent}.")
-    if path.exists() and not overwrite:
-        raise _exists(path)
-    return _written(path, volume, write, overwrite)
+    check_place(path, folder=folder, overwrite=overwrite)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is neither a file nor a folder. Choose another name.")
+    return undisturbed(_written(path, volume, write, overwrite))
 
 
 def _written(path: Path, volume: FileVolume, write, overwrite: bool) -> Steps:
-    """Write under another name, and change that at the end."""
-    unfinished, former = (path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}") for _ in range(2))
     try:
-        yield from write(volume, unfinished)
-        if path.exists() and not overwrite:
-            raise _exists(path)
-        if path.exists():
-            path.rename(former)
-        unfinished.rename(path)
+        with replacing(path, overwrite=overwrite) as unfinished:
+            yield from write(volume, unfinished)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -187,22 +182,7 @@ def _written(path: Path, volume: FileVolume, write, overwrite: bool) -> Steps:
             f"{free / 2**30:.1f} GB are free. Nothing was kept",
             str(path),
         ) from error
-    finally:
-        remove(unfinished)
-        remove(former)
     return path
-
-
-def _exists(path: Path) -> FileExistsError:
-    return FileExistsError(f"{path} exists. Choose another name, or overwrite=True.")
-
-
-def remove(path: Path) -> None:
-    """Delete a file, a folder or a link, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _volume_of(result, path: Path, spacing=None, unit=None, axes=None, channels=()) -> FileVolume:

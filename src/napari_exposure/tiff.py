@@ -14,11 +14,12 @@ import threading
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_exposure.core.blocks import Steps, store_steps
-from napari_exposure.files import FileVolume
+from napari_exposure.files import DamagedFile, FileVolume
 from napari_exposure.voxels import SECONDS, converted, unit_name
 
 __all__ = ["read_tiff"]
@@ -69,14 +70,13 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
     >>> volume.came_from["Z"]
     'ImageJ spacing'
     """
-    import tifffile
-
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
-        with _whole(), tifffile.TiffFile(path) as file:
+        with _whole(), _opened(path) as file:
             series = file.series[0]
+            _check_planes(path, file, series)
             axes, facts = series.axes, _facts(file, series)
             data = _data(path, file, series, lazy)
     except ImportError:
@@ -85,7 +85,8 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
         raise ValueError(f"{path.name} does not fit into memory: {error}") from None
     except Exception as error:
         # damaged files raise whatever the place that is damaged leads to
-        raise ValueError(f"{path.name} cannot be read as TIFF: {type(error).__name__}: {error}") from error
+        kind = ValueError if isinstance(error, OSError) else DamagedFile
+        raise kind(f"{path.name} cannot be read as TIFF: {type(error).__name__}: {error}") from error
     if "Z" not in axes:
         # planes that the file gives no name, or only a number
         for unnamed in "QI":
@@ -102,12 +103,12 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
 @contextlib.contextmanager
 def _whole():
     """Raise where tifffile goes on with what is left of a file, and only logs what it has not found."""
-    missing = []
+    missing, reader = [], threading.get_ident()
 
     class Missing(logging.Handler):
         def emit(self, record):
-            # other threads may be at other files
-            if record.thread == threading.get_ident() and _MISSING.search(record.getMessage()):
+            # Each handler hears what tifffile says in all threads, but other threads are at other files.
+            if record.thread == reader and _MISSING.search(record.getMessage()):
                 missing.append(record)
 
     handler = Missing()
@@ -119,6 +120,84 @@ def _whole():
         logger.removeHandler(handler)
     if missing:
         raise ValueError("it is cut off or damaged: pages or fields lie beyond its end")
+
+
+@contextlib.contextmanager
+def _opened(path: Path):
+    """A TIFF file that reads no files but those in its own folder.
+
+    OME-TIFF and the files of Micro-Manager may go on in others, which the file names, and which tifffile opens
+    wherever they are and whatever they are, also pipes.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        if file.is_micromanager:
+            _check_micromanager(path)
+        local = _local_names(path, file.ome_metadata) if file.is_ome else None
+        if local is None:
+            yield file
+            return
+    with tifffile.TiffFile(path, omexml=local) as file:
+        yield file
+
+
+def _local_names(path: Path, metadata: str) -> str | None:
+    """OME-XML whose names of files are looked up in the folder of `path`; None where they are so already.
+
+    Names with folders come of files that were moved together. What is not beside `path` has no name in the end, and
+    is missing as a file is that was not copied.
+    """
+    try:
+        root = ElementTree.fromstring(metadata)
+    except ElementTree.ParseError:
+        # tifffile says so too, and reads the file without it.
+        return None
+    changed = False
+    for element in root.iter():
+        if (given := element.get("FileName")) is not None:
+            name = _beside(path, given)
+            changed |= name != given
+            element.set("FileName", name)
+    return ElementTree.tostring(root, encoding="unicode") if changed else None
+
+
+def _beside(path: Path, given: str) -> str:
+    """The name in the folder of `path` of a file that is given with any folder, or "" where there is none."""
+    name = re.split(r"[/\\]", given)[-1]
+    return name if name == path.name or _is_beside(path, name) else ""
+
+
+def _is_beside(path: Path, name: str) -> bool:
+    """Whether a name is that of a file in the folder of `path`, or of where that leads to if it is a link."""
+    other = path.parent / name
+    return other.is_file() and other.resolve().parent in (path.parent.resolve(), path.resolve().parent)
+
+
+def _check_micromanager(path: Path) -> None:
+    """Raise where a file of Micro-Manager goes on in what is not beside it."""
+    import tifffile
+
+    names = {other.name for other in path.parent.glob("*_MMStack*.tif")}
+    index = path.with_name("NDTiff.index")
+    if index.exists():
+        names.add(index.name)
+        if _is_beside(path, index.name):
+            names |= {str(entry[1]) for entry in tifffile.read_ndtiff_index(index)}
+    strange = sorted(name for name in names if not _is_beside(path, name))
+    if strange:
+        raise ValueError(f"it goes on in {', '.join(strange)}, which is no file in its folder")
+
+
+def _check_planes(path: Path, file, series) -> None:
+    """Raise where planes lie in files that are not there: tifffile gives zeros for them."""
+    if series.kind != "ome" or all(page is not None for page in series):
+        return
+    root = ElementTree.fromstring(file.pages.first.description)
+    names = {element.get("FileName") for element in root.iter()} - {None}
+    missing = sorted(name for name in names if not _beside(path, name))
+    if missing:
+        raise ValueError(f"planes of it lie in other files, which are not in its folder: {', '.join(missing)}")
 
 
 def _data(path: Path, file, series, lazy):
@@ -144,7 +223,8 @@ def _data(path: Path, file, series, lazy):
         raise ImportError('compressed data of this size need zarr: pip install "napari-exposure[zarr]"') from None
     import tifffile
 
-    store = tifffile.imread(path, aszarr=True, series=0, level=0)
+    xml = file.ome_metadata if file.is_ome else None
+    store = tifffile.imread(path, aszarr=True, series=0, level=0, omexml=xml)
     found = zarr.open(store, mode="r")
     # the file is open as long as anybody may look
     weakref.finalize(found, store.close)

@@ -32,6 +32,21 @@ def unit_name(text: str) -> str | None:
     return None
 
 
+def check_unit(unit: str) -> None:
+    """Raise where a unit is no name out of pint's registry; what pint would have to compute is none.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    from pint import get_application_registry
+
+    if not get_application_registry().parse_unit_name(unit):
+        shown = unit if len(unit) <= 40 else f"{unit[:40]}..."
+        raise ValueError(f"unit must be the name of a unit such as 'µm' or 'nanometer', got {shown!r}.")
+
+
 def converted(size: float, unit: str, other: str) -> float:
     """A length in another unit; round numbers stay round, so that tiles are as many whatever the unit."""
     return float(f"{size * UNITS[unit][0] / UNITS[other][0]:.12g}")

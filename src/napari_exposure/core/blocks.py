@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -350,6 +352,31 @@ def changed(steps: Steps, change: Callable[[Step], Step]) -> Steps:
             except StopIteration as end:
                 return end.value
             yield change(step)
+
+
+def undisturbed(steps: Steps) -> Steps:
+    """The same steps, taken and closed in a thread of their own.
+
+    Ctrl+C interrupts the main thread only, wherever that is.  This way it never is within a step, such as in the
+    middle of writing a chunk or of removing what is unfinished.
+    """
+    context, turn = copy_context(), threading.Lock()
+
+    def take(call):
+        # Ctrl+C within `submit` can make the pool have two threads.
+        with turn:
+            return context.run(call)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="napari-exposure-steps") as pool:
+        try:
+            while True:
+                try:
+                    step = pool.submit(take, steps.__next__).result()
+                except StopIteration as end:
+                    return end.value
+                yield step
+        finally:
+            pool.submit(take, steps.close).result()
 
 
 def drain(steps: Steps, bar: Callable | None = None, delay: float = 0.5):

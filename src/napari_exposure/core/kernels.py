@@ -148,7 +148,7 @@ def _exp2_sum(high, low):
 
 @register_jitable
 def _power(values, exponent, out):
-    """values ** exponent for values from 0 on, right to 0.6 of the last digit; `out` may be `values`."""
+    """values ** exponent for values from 0 on, right to 0.6 of the last digit."""
     high = np.empty(_CHUNK, np.float64)
     low = np.empty(_CHUNK, np.float64)
     for start in range(0, values.size, _CHUNK):
@@ -475,13 +475,14 @@ def _map_table(values, first, table, out):
 
 def _map_power(values, lo, hi, gamma, gain, bottom, span, out):
     """In double precision, for integers of 32 bits."""
+    position = np.empty(_CHUNK, np.float64)
     power = np.empty(_CHUNK, np.float64)
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         result = out[start : start + _CHUNK]
         for i in range(part.size):
-            power[i] = _position(part[i], lo, hi, 1.0)
-        _power(power[: part.size], gamma, power)
+            position[i] = _position(part[i], lo, hi, 1.0)
+        _power(position[: part.size], gamma, power)
         for i in range(part.size):
             result[i] = _cast(bottom + span * min(gain * power[i], 1.0), result)
 

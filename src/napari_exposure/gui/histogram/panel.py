@@ -27,6 +27,7 @@ from superqt.utils import qdebounced
 
 from napari_exposure import core
 from napari_exposure.core.histogram import write_csv
+from napari_exposure.core.replacing import replacing
 from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
@@ -302,10 +303,11 @@ class HistogramPanel(QWidget):
             raise ValueError("There is no histogram to export. Select an image layer first.")
         ending = Path(path).suffix.lower()
         if ending in (".png", ".svg"):
-            self.view.export(str(path))
+            with replacing(path) as unfinished:
+                self.view.export(str(unfinished))
         elif ending == ".csv":
             curves = {curve.name: curve.histogram for curve in self.model.content.all_curves}
-            with open(path, "w", newline="", encoding="utf-8") as file:
+            with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
                 write_csv(file, curves, self.model.about())
         else:
             raise ValueError(

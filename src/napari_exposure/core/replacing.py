@@ -1,0 +1,306 @@
+"""Results on disk that are whole or not there: written beside their place, brought to the disk, put there at once.
+
+What is unfinished lies in a hidden folder beside its place, and the process that writes it holds a lock there::
+
+    .napari-exposure-<machine>-<token>/
+        lock
+        new/<name>    what is being written
+        old/<name>    the folder that it replaces, while the two change places
+
+A process that dies lets go of its lock. The next one that writes in this folder then removes what was left there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import shutil
+import time
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PREFIX = ".napari-exposure-"
+MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+# Some network drives keep locks to one machine. What another machine has left is taken for dead after these seconds.
+FOREIGN = 7 * 86400.0
+
+# Some network drives would give this process a lock that it holds already, so it knows its own folders by name.
+_ours: set[str] = set()
+
+
+@contextmanager
+def replacing(path, *, overwrite: bool = True) -> Iterator[Path]:
+    """A place to write a file or a folder, which becomes `path` when all of it is on the disk.
+
+    If anything fails, `path` is what it was.  A file that is replaced hands on its mode; of a link the link is
+    replaced, not what it points to.  A device or a pipe, such as ``/dev/stdout``, is written to as it is.
+
+    Parameters
+    ----------
+    path : str or Path
+    overwrite : bool
+        Replace what is at `path`.
+
+    Yields
+    ------
+    Path
+        Of the same name, in a folder that is there.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError
+        As `check_place` does.
+    """
+    # The working directory may change while this runs.
+    path = Path(os.path.abspath(path))
+    if _is_device(path):
+        yield path
+        return
+    tidy(path.parent)
+    with _hidden_folder(path) as place:
+        new, old = place / "new" / path.name, place / "old" / path.name
+        new.parent.mkdir()
+        yield new
+        check_place(path, folder=new.is_dir(), overwrite=overwrite)
+        _sync(new)
+        if path.exists() and not path.is_symlink() and path.is_dir() == new.is_dir():
+            shutil.copymode(path, new)
+        _put(new, path, old)
+        _sync_folder(path.parent)
+
+
+def _is_device(path: Path) -> bool:
+    """Whether it is a device, a pipe, or a link of the system to what may be a file, as /dev/stdout is."""
+    folder = os.path.realpath(path.parent)
+    return folder == "/dev" or folder.startswith("/proc/") or (path.exists() and not (path.is_file() or path.is_dir()))
+
+
+def check_place(path, *, folder: bool = False, overwrite: bool = True) -> None:
+    """Raise where a file cannot be put, or a `folder`, which is a zarr store.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder around it is missing.
+    FileExistsError
+        If something is there and must not be replaced: a file replaces no folder, a zarr store only another one.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent}.")
+    if os.path.lexists(path) and not overwrite:
+        raise FileExistsError(f"{path} exists. Choose another name, or overwrite=True.")
+    if path.is_dir() and not path.is_symlink() and not (folder and (is_zarr(path) or not any(path.iterdir()))):
+        what = "a folder, but no zarr store" if folder else "a folder"
+        raise FileExistsError(f"{path} is {what}, and is not replaced. Choose another name.")
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr store."""
+    return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def keep_apart(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Raise where an output would replace an input or another output, also through links, or lies within one.
+
+    Raises
+    ------
+    ValueError
+        If so; nothing was opened.
+    """
+    read: dict = {}
+    written: dict = {}
+    for path in map(Path, inputs):
+        read |= dict.fromkeys(_names(path), path)
+    for path in map(Path, outputs):
+        for name in (*_names(path), *_folders(path)):
+            if name in written:
+                raise ValueError(f"{written[name]} and {path} are one place. Write each to a place of its own.")
+            if name in read:
+                raise ValueError(_REPLACES.format(read[name], path))
+        written |= dict.fromkeys(_names(path), path)
+    for path in set(read.values()):
+        for name in _folders(path):
+            if name in written:
+                raise ValueError(_REPLACES.format(path, written[name]))
+
+
+_REPLACES = "{} is read, and {} would replace it or a part of it. Choose another place for that."
+
+
+def _names(path: Path) -> Iterator:
+    """What two paths have in common that lead to one place."""
+    yield os.path.realpath(path)
+    with suppress(OSError):
+        found = os.stat(path)
+        yield found.st_dev, found.st_ino
+
+
+def _folders(path: Path) -> Iterator[str]:
+    """The folders around it, such as a zarr store."""
+    return (str(folder) for folder in Path(os.path.realpath(path)).parents if not folder.is_file())
+
+
+def tidy(folder) -> None:
+    """Remove what processes that have died have left in a folder, and end what they had begun to replace."""
+    for place in Path(folder).glob(f"{PREFIX}*"):
+        # What cannot be locked or removed is left to the next run, or to its owner.
+        if place.name not in _ours and not place.is_symlink():
+            with suppress(OSError):
+                _tidy(place)
+
+
+def _tidy(place: Path) -> None:
+    try:
+        lock = os.open(place / "lock", os.O_RDWR)
+    except FileNotFoundError:
+        # Its process died before it could lock it; if there is anything in it, it is not ours.
+        place.rmdir()
+        return
+    try:
+        ours = place.name.startswith(PREFIX + MACHINE) or time.time() - os.fstat(lock).st_mtime > FOREIGN
+        if not ours or not _locked(lock):
+            return
+        _remove(place)
+    finally:
+        os.close(lock)
+    # Windows does not remove a lock that is open.
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _remove(place: Path) -> None:
+    """Remove a hidden folder, but for what has no other place."""
+    for old in place.glob("old/*"):
+        new, path = place / "new" / old.name, place.parent / old.name
+        if not os.path.lexists(path):
+            # Both are whole: the new one was on the disk before the old one was moved away.
+            os.replace(new if os.path.lexists(new) else old, path)
+            _sync_folder(path.parent)
+    _drop(place / "old")
+    for each in place.glob("*"):
+        # The lock goes last: by it the next run knows what is left of this.
+        if each.name != "lock":
+            shutil.rmtree(each, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _drop(old: Path) -> None:
+    """Remove what was replaced, under another name first: a part of it must never come back."""
+    with suppress(OSError):
+        dead = old.with_name(uuid.uuid4().hex)
+        os.replace(old, dead)
+        shutil.rmtree(dead, ignore_errors=True)
+
+
+@contextmanager
+def _hidden_folder(path: Path) -> Iterator[Path]:
+    """A locked folder beside `path`, which is gone at the end."""
+    while True:
+        place = path.with_name(f"{PREFIX}{MACHINE}-{uuid.uuid4().hex[:8]}")
+        lock = None
+        _ours.add(place.name)
+        try:
+            try:
+                place.mkdir()
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from None
+            # Before it is locked another process may take it for a leftover, and remove it.
+            with suppress(FileNotFoundError):
+                lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            if lock is not None and _lockable(lock) and (place / "lock").exists():
+                yield place
+                return
+        finally:
+            try:
+                _remove(place)
+            finally:
+                _ours.discard(place.name)
+                if lock is not None:
+                    os.close(lock)
+            # Windows does not remove a lock that is open.
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _lockable(lock: int) -> bool:
+    """Lock a new file; where the file system has no locks, nobody can, and what is left of a killed process stays."""
+    try:
+        return _locked(lock)
+    except OSError:
+        return True
+
+
+def _locked(lock: int) -> bool:
+    """Lock an open file until it is closed or this process ends; False where another process holds it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _put(new: Path, path: Path, old: Path) -> None:
+    """Put a file in its place in one step; a folder, which can replace nothing, in two."""
+    if not new.is_dir():
+        os.replace(new, path)
+        return
+    while True:
+        try:
+            if os.path.lexists(path):
+                # Where another process has put its own there since, that is what is replaced.
+                _drop(old.parent)
+                old.parent.mkdir()
+                os.replace(path, old)
+            os.replace(new, path)
+            return
+        except BaseException as error:
+            if os.path.lexists(old) and not os.path.lexists(path):
+                os.replace(old, path)
+            elif isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                continue
+            raise
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or a folder and all that it holds, to the disk."""
+    if not path.is_dir():
+        _sync_file(path)
+        return
+    folders, files = [], []
+    for folder, _, names in os.walk(path):
+        folders.append(folder)
+        files += [os.path.join(folder, name) for name in names]
+    # The file system brings to the disk together what several threads ask of it.
+    with ThreadPoolExecutor(8) as pool:
+        for each in (pool.map(_sync_file, files), pool.map(_sync_folder, folders)):
+            list(each)
+
+
+def _sync_file(path) -> None:
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path) -> None:
+    if os.name == "nt":
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        # Some network drives do not know this of folders.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(folder)
