@@ -19,9 +19,8 @@ import psutil
 from qtpy.QtWidgets import QApplication
 from skimage import exposure
 
-from napari_exposure.core.blocks import drain
 from napari_exposure.gui.jobs import Job
-from napari_exposure.gui.preview import volume_steps
+from napari_exposure.gui.preview import map_volume
 from napari_exposure.samples import load_nuclei, make_synthetic
 from pace import Heartbeat, let_work, settle
 
@@ -104,7 +103,7 @@ times = []
 for _ in range(15):
     over = []
     job = Job(
-        volume_steps(widget._preview._data[0]),
+        map_volume(widget._preview._data[0]),
         done=lambda *result: None,
         ended=lambda over=over: over.append(time.perf_counter()),
         step=lambda step: None,
@@ -146,7 +145,7 @@ times = []
 for limit in np.linspace(0.005, 0.1, 40):
     adjustment = dataclasses.replace(widget._make(preview._source), clip_limit=float(limit))
     start = time.perf_counter()
-    drain(preview._source.fit_steps(adjustment, None, preview.memory)).apply(nuclei)
+    preview._source.fit_volume(adjustment, None, preview.memory).apply(nuclei)
     times.append(time.perf_counter() - start)
 report("60 x 256 x 256, all of it, without rendering", times, "25")
 viewer.close()

@@ -21,6 +21,7 @@ import numpy as np
 import skimage.exposure
 
 from napari_exposure import core
+from napari_exposure.recipe import Recipe
 from napari_exposure.samples import make_synthetic
 
 SHAPE = (128, 512, 512)
@@ -31,6 +32,15 @@ KERNEL = (16, 64, 64)
 def peer_clip(volume):
     lo, hi = np.percentile(volume, (0.5, 99.5))
     return skimage.exposure.rescale_intensity(volume, in_range=(lo, hi), out_range=str(volume.dtype))
+
+
+STEPS = (core.DecayCorrection(), core.PercentileClip(), core.AdaptiveEqualization(KERNEL))
+
+
+def in_turn(volume):
+    for step in STEPS:
+        volume = core.adjust(step, volume)
+    return volume
 
 
 # name: (dtype, ours, peer, ratio to reach, what the peer is)
@@ -51,6 +61,7 @@ ROWS = {
         4,
         "skimage",
     ),
+    "recipe of three steps": ("uint16", Recipe(STEPS).apply, in_turn, 1 / 1.1, "its steps one after the other"),
     "adjust_gamma float32": (
         "float32",
         lambda v: core.adjust_gamma(v, 0.7),

@@ -18,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_exposure as nx
+from core import reference
 from napari_exposure import omezarr
-from napari_exposure.core import blocks, lazy
+from napari_exposure.core import blocks, lazy, progress
 from napari_exposure.files import FileVolume
-from napari_exposure.saving import save, save_steps
+from napari_exposure.saving import save
 from napari_exposure.tiff import read_tiff
 
 settings.register_profile("saving", derandomize=True, deadline=None)
@@ -526,14 +527,16 @@ def test_layers_of_many_axes(tmp_path):
 def test_progress(ending, tmp_path):
     path = tmp_path / f"a{ending}"
     array = da.from_array(volume_of((4, 300, 20)), chunks=(1, 300, 20))
-    job = save_steps(array, path)
-    # nothing is there before it runs, and only the whole of it at the end
-    assert not listing(tmp_path)
     steps = []
-    for step in job:
-        # in the end it is there before the generator has ended
+
+    def listen(step):
+        # only the whole of it is there, at the end
         assert path.name not in listing(tmp_path)
-        steps.append(step)
+        if step.fraction > max((each.fraction for each in steps), default=0):
+            steps.append(step)
+
+    with progress.listening(listen):
+        save(array, path)
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
@@ -609,19 +612,16 @@ def test_cancel_at_any_step_leaves_nothing(ending, chunked, there, tmp_path, mon
     old = np.ones((3, 4, 5), "u1")
     if there:
         save(old, path)
-    number = len(list(save_steps(array, tmp_path / f"b{ending}")))
+    number = len(reference.heard(lambda: save(array, tmp_path / f"b{ending}"))[0])
     shutil.rmtree(tmp_path / "b.zarr", ignore_errors=True)
     (tmp_path / "b.ome.tif").unlink(missing_ok=True)
     assert number >= 3
-    for stop in range(number + 1):
-        steps = save_steps(array, path, overwrite=there)
-        for _ in range(stop):
-            next(steps)
-        assert (len(listing(tmp_path)) > there) == (stop > 0)
-        if chunked:
-            # what dask's threads are writing comes to its end first, see below
-            time.sleep(0.05)
-        steps.close()
+
+    def then():
+        assert len(listing(tmp_path)) > there
+
+    for stop in range(1, number + 1):
+        assert reference.stopped(lambda: save(array, path, overwrite=there), stop, then)
         assert listing(tmp_path) == ([path.name] if there else [])
         if there:
             np.testing.assert_array_equal(values(path), old)
@@ -641,9 +641,8 @@ def slow_store(monkeypatch):
 
 def test_cancel_while_chunks_are_written(tmp_path, monkeypatch):
     slow_store(monkeypatch)
-    steps = save_steps(da.ones((60, 5, 5), chunks=(1, 5, 5), dtype="u2"), tmp_path / "a.zarr")
-    next(steps)
-    steps.close()
+    array = da.ones((60, 5, 5), chunks=(1, 5, 5), dtype="u2")
+    assert reference.stopped(lambda: save(array, tmp_path / "a.zarr"))
     time.sleep(0.8)
     assert not listing(tmp_path)
 
@@ -670,9 +669,7 @@ def test_cancel_while_a_cluster_writes(tmp_path, monkeypatch):
     options = {"n_workers": 2, "processes": True, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
         array = da.ones((60, 5, 5), chunks=(1, 5, 5), dtype="u2")
-        steps = save_steps(array, tmp_path / "a.zarr")
-        next(steps)
-        steps.close()
+        assert reference.stopped(lambda: save(array, tmp_path / "a.zarr"))
         time.sleep(1)
         assert not listing(tmp_path)
 
@@ -706,7 +703,7 @@ def test_what_exists_is_kept(ending, tmp_path):
     path = tmp_path / f"a{ending}"
     path.write_text("mine")
     with pytest.raises(FileExistsError, match=rf"a{ending} exists.*overwrite=True"):
-        save_steps(np.zeros((4, 5), "u1"), path)
+        save(np.zeros((4, 5), "u1"), path)
     assert path.read_text() == "mine"
     path.unlink()
     path.mkdir()
@@ -721,9 +718,8 @@ def test_what_exists_is_kept(ending, tmp_path):
 def test_what_exists_is_replaced_at_the_end(ending, tmp_path):
     path = tmp_path / f"a{ending}"
     save(np.ones((3, 4, 5), "u1"), path)
-    steps = save_steps(np.full((2, 3, 4), 7, "u2"), path, overwrite=True)
-    for _ in steps:
-        np.testing.assert_array_equal(values(path), np.ones((3, 4, 5)))
+    with progress.listening(lambda step: np.testing.assert_array_equal(values(path), np.ones((3, 4, 5)))):
+        save(np.full((2, 3, 4), 7, "u2"), path, overwrite=True)
     np.testing.assert_array_equal(values(path), np.full((2, 3, 4), 7))
     assert listing(tmp_path) == [path.name]
 
@@ -743,7 +739,7 @@ def test_a_folder_that_is_no_store_is_kept(ending, tmp_path):
     (path / "thesis.odt").write_text("mine")
     # before anything is written
     with pytest.raises(FileExistsError, match=rf"a{ending} is a folder.*not replaced"):
-        save_steps(np.ones((3, 4), "u1"), path, overwrite=True)
+        save(np.ones((3, 4), "u1"), path, overwrite=True)
     assert (path / "thesis.odt").read_text() == "mine"
     assert listing(tmp_path) == [path.name]
 
@@ -773,11 +769,8 @@ def test_all_of_it_is_on_the_disk_before_it_takes_its_place(ending, tmp_path, mo
 @every_ending
 def test_what_came_meanwhile_is_kept(ending, tmp_path):
     path = tmp_path / f"a{ending}"
-    steps = save_steps(np.zeros((4, 5), "u1"), path)
-    next(steps)
-    path.write_text("mine")
-    with pytest.raises(FileExistsError):
-        list(steps)
+    with pytest.raises(FileExistsError), progress.listening(lambda step: path.write_text("mine")):
+        save(np.zeros((4, 5), "u1"), path)
     assert path.read_text() == "mine"
     assert listing(tmp_path) == [path.name]
 
@@ -824,39 +817,39 @@ WRONG = {
 def test_what_is_wrong_is_said_first(case, tmp_path):
     name, options, error, words = WRONG[case]
     with pytest.raises(error, match=words):
-        save_steps(np.zeros((3, 4, 5), "u1"), tmp_path / name, **options)
+        save(np.zeros((3, 4, 5), "u1"), tmp_path / name, **options)
     assert not listing(tmp_path)
 
 
 def test_tiff_has_no_float16(tmp_path):
     with pytest.raises(TypeError, match=r"no float16.*\.zarr.*astype"):
-        save_steps(np.zeros((4, 5), np.float16), tmp_path / "a.ome.tif")
+        save(np.zeros((4, 5), np.float16), tmp_path / "a.ome.tif")
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (1, 1, 1, 1, 4, 5)])
 @every_ending
 def test_wrong_numbers_of_axes(ending, shape, tmp_path):
     with pytest.raises(ValueError, match="axes must be"):
-        save_steps(np.zeros(shape, "u1"), tmp_path / f"a{ending}")
+        save(np.zeros(shape, "u1"), tmp_path / f"a{ending}")
 
 
 @pytest.mark.parametrize("axes", ["tc", "cx", "zx", "ty"])
 @every_ending
 def test_axes_without_a_plane(ending, axes, tmp_path):
     with pytest.raises(ValueError, match="axes must"):
-        save_steps(np.zeros((4, 5), "u1"), tmp_path / f"a{ending}", axes=axes)
+        save(np.zeros((4, 5), "u1"), tmp_path / f"a{ending}", axes=axes)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "bool", "object"])
 def test_dtypes_that_tiff_does_not_have(dtype, tmp_path):
     with pytest.raises(TypeError, match=f"{dtype}.*zarr"):
-        save_steps(np.zeros((4, 5), dtype), tmp_path / "a.ome.tif")
+        save(np.zeros((4, 5), dtype), tmp_path / "a.ome.tif")
 
 
 @every_ending
 def test_empty_arrays(ending, tmp_path):
     with pytest.raises(ValueError, match="empty"):
-        save_steps(np.zeros((0, 4, 5), "u1"), tmp_path / f"a{ending}")
+        save(np.zeros((0, 4, 5), "u1"), tmp_path / f"a{ending}")
 
 
 @every_ending
@@ -870,7 +863,7 @@ def test_chunks_of_unknown_size(ending, tmp_path):
 def test_ome_zarr_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ome_zarr.writer", None)
     with pytest.raises(ImportError, match=r'ome-zarr: pip install "napari-exposure\[zarr\]"'):
-        save_steps(np.zeros((4, 5), "u1"), tmp_path / "a.zarr")
+        save(np.zeros((4, 5), "u1"), tmp_path / "a.zarr")
     save(np.zeros((4, 5), "u1"), tmp_path / "a.ome.tif")
 
 
@@ -909,11 +902,11 @@ def disk_blocks(path):
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="macOS cannot take the place of a file beforehand")
 def test_the_place_of_a_tiff_is_taken_first(tmp_path):
-    steps = save_steps(np.zeros((8, 512, 512), "u1"), tmp_path / "a.ome.tif")
-    next(steps)
-    (partial,) = tmp_path.rglob("*.tif")
-    assert disk_blocks(partial) >= 8 * 512 * 512
-    steps.close()
+    def then():
+        (partial,) = tmp_path.rglob("*.tif")
+        assert disk_blocks(partial) >= 8 * 512 * 512
+
+    assert reference.stopped(lambda: save(np.zeros((8, 512, 512), "u1"), tmp_path / "a.ome.tif"), then=then)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -924,10 +917,9 @@ def test_a_zarr_that_does_not_fit(number, there, tmp_path, monkeypatch):
         save(np.ones((3, 4), "u1"), path)
 
     def full(array, target, what):
-        yield from ()
         raise OSError(number, "full")
 
-    monkeypatch.setattr(omezarr, "store_steps", full)
+    monkeypatch.setattr(omezarr, "store", full)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3 << 30))
     array = da.zeros((2, 1 << 15, 1 << 15), chunks=(1, 1 << 10, 1 << 10), dtype="u2")
     words = r"disk is full: a\.zarr holds 4\.0 GB before compression, 3\.0 GB are free"
@@ -952,10 +944,9 @@ def test_a_disk_that_is_full_for_dask(tmp_path, monkeypatch):
 
 def test_other_errors_of_the_disk_are_themselves(tmp_path, monkeypatch):
     def broken(array, target, what):
-        yield from ()
         raise OSError(errno.EIO, "torn tape")
 
-    monkeypatch.setattr(omezarr, "store_steps", broken)
+    monkeypatch.setattr(omezarr, "store", broken)
     with pytest.raises(OSError, match="torn tape") as caught:
         save(np.zeros((4, 5), "u1"), tmp_path / "a.zarr")
     assert caught.value.errno == errno.EIO

@@ -10,18 +10,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, is_dask, share
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.replacing import check_place, is_zarr, keep_apart, tidy
 from napari_exposure.files import DamagedFile, FileVolume
 from napari_exposure.omezarr import read_zarr
 from napari_exposure.provenance import NOTE, version
 from napari_exposure.recipe import FittedRecipe, Recipe
-from napari_exposure.saving import save_steps
+from napari_exposure.saving import save
 from napari_exposure.tiff import read_tiff
 from napari_exposure.voxels import converted, unit_name
 
@@ -130,17 +132,20 @@ def run(
         tidy(folder)
     stopped = threading.Event()
 
+    def hear(path, each):
+        step(path, each)
+        if stopped.is_set():
+            raise progress.Cancelled
+
     def work(path, target):
         start = time.perf_counter()
         if not overwrite and is_done(target):
             return Outcome(path, target, "skipped", words="its result is there")
         try:
-            steps = file_steps(recipe, path, target, fit_on=fit_on, spacing=spacing, unit=unit, lazy=lazy)
-            for each in steps:
-                step(path, each)
-                if stopped.is_set():
-                    steps.close()
-                    return Outcome(path, target, "stopped")
+            with progress.listening(partial(hear, path)):
+                apply_to_file(recipe, path, target, fit_on=fit_on, spacing=spacing, unit=unit, lazy=lazy)
+        except progress.Cancelled:
+            return Outcome(path, target, "stopped")
         except Exception as error:
             words = str(error) or type(error).__name__
             return Outcome(path, target, "failed", time.perf_counter() - start, words)
@@ -156,24 +161,27 @@ def run(
             pool.shutdown(cancel_futures=True)
 
 
-def file_steps(recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing=None, unit=None, lazy=False) -> Steps:
-    """Apply a recipe to one file; the generator yields progress."""
+def apply_to_file(
+    recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing=None, unit=None, lazy=False
+) -> None:
+    """Apply a recipe to one file."""
     check_place(target, folder=target.suffix == ".zarr")
     volume = resized(open_volume(path), spacing, unit)
     size = spacing_in(recipe.unit, volume, recipe.has_sizes)
     results = []
     channels = list(split(volume))
     for number, array in enumerate(channels):
-        steps = _channel_steps(recipe, array, size, volume.axes.endswith("S"), fit_on, lazy)
-        results.append((yield from share(steps, 0.5 * number / len(channels), 0.5 * (number + 1) / len(channels))))
+        with progress.part(0.5 * number / len(channels), 0.5 * (number + 1) / len(channels)):
+            results.append(_apply_to_channel(recipe, array, size, volume.axes.endswith("S"), fit_on, lazy))
     result = replace(volume, data=joined(volume, results), notes=notes(recipe, path, size))
-    yield from share(save_steps(result, target, overwrite=True), 0.5, 1)
+    with progress.part(0.5, 1):
+        save(result, target, overwrite=True)
 
 
-def _channel_steps(recipe, array, spacing, rgb, fit_on, lazy) -> Steps:
+def _apply_to_channel(recipe, array, spacing, rgb, fit_on, lazy):
     small = math.prod(array.shape) * array.dtype.itemsize <= WHOLE
     array = np.asarray(array) if small and not lazy else as_dask(array)
-    return (yield from recipe.apply_steps(array, spacing=spacing, rgb=rgb, fit_on=fit_on))
+    return recipe.apply(array, spacing=spacing, rgb=rgb, fit_on=fit_on)
 
 
 def split(volume: FileVolume) -> Iterator:

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import napari.layers
 import numpy as np
-from napari.utils import progress
+from napari.utils import progress as napari_bar
 
 from napari_exposure import core
-from napari_exposure.core.blocks import Volume, drain
-from napari_exposure.core.colormap import colour_table, from_colormap_steps, warn_wrong
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
 from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.match import check_no_path
 from napari_exposure.source import PLACEMENT, Source, mask_array
@@ -38,9 +39,9 @@ def _run(layer, make, in_range, mask, level, **parameters):
     if isinstance(in_range, str) and in_range == "contrast_limits":
         in_range = source.contrast_limits
     adjustment = make(in_range=in_range, **parameters)
-    steps = source.steps(adjustment, mask, level=level)
     start = time.perf_counter()
-    data, transform = drain(steps, bar=progress)
+    with progress.bar(napari_bar):
+        data, transform = source.adjusted(adjustment, mask, level=level)
     return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
 
 
@@ -735,8 +736,9 @@ def from_colormap(layer, colormap, limits=(0.0, 1.0)):
         raise ValueError(f"Layer {source.name!r} has no colours: it must be an RGB image.")
     shown, colours = _colours(colormap)
     levels = []
-    for array in (source.array, *source.levels):
-        levels.append(drain(from_colormap_steps(Volume(array, rgb=True), colours, limits), bar=progress))
+    with progress.bar(napari_bar):
+        for array in (source.array, *source.levels):
+            levels.append(read_colors(Volume(array, rgb=True), colours, limits))
     warn_wrong(levels[0])
     placed = {name: source.carried[name] for name in (*PLACEMENT, "blending", "rendering", "metadata")}
     placed["metadata"]["napari_exposure_colormap"] = {

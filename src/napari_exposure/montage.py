@@ -7,11 +7,13 @@ from functools import partial
 
 import napari.layers
 import numpy as np
-from napari.utils import progress
+from napari.utils import progress as napari_bar
 
-from napari_exposure.core.blocks import Steps, drain, is_dask, stored_chunks
+from napari_exposure import core
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import is_dask, stored_chunks
 from napari_exposure.core.lazy import as_dask
-from napari_exposure.core.montage import THIN, Arrangement, montage_steps
+from napari_exposure.core.montage import THIN, Arrangement
 from napari_exposure.source import check_image
 
 __all__ = ["montage"]
@@ -62,8 +64,9 @@ def montage(layer, step=2, columns=6, *, axis=-3, gap=None, level=0):
     >>> nx.montage(nuclei).data.shape
     (324, 389)
     """
-    steps, make = montage_job(layer, step, columns, axis=axis, gap=gap, level=level)
-    return make(drain(steps, bar=progress))
+    fill_it, make = montage_job(layer, step, columns, axis=axis, gap=gap, level=level)
+    with progress.bar(napari_bar):
+        return make(fill_it())
 
 
 def arrangement(layer, step=2, columns=6, *, axis=-3, gap=None, level=0) -> Arrangement:
@@ -94,7 +97,7 @@ def _placed(layer, level: int) -> tuple[tuple[int, ...], tuple[float, ...], tupl
 
 def montage_job(
     layer, step=2, columns=6, *, axis=-3, gap=None, level=0
-) -> tuple[Steps, Callable[[object], napari.layers.Image]]:
+) -> tuple[Callable[[], np.ndarray], Callable[[object], napari.layers.Image]]:
     """What makes the array of a montage, and what makes the layer from it; bad parameters raise here."""
     check_image(layer)
     arranged = arrangement(layer, step, columns, axis=axis, gap=gap, level=level)
@@ -102,7 +105,7 @@ def montage_job(
     # what is read as it is looked at gives such a montage
     array = as_dask(array) if is_dask(array) or stored_chunks(array) else array
     fill = _black(layer)
-    steps = montage_steps(array, step, columns, axis, gap=arranged.gap, fill=fill, rgb=layer.rgb)
+    fill_it = partial(core.montage, array, step, columns, axis, gap=arranged.gap, fill=fill, rgb=layer.rgb)
     shape, scale, translate = _placed(layer, level)
     units, labels = layer.units, layer.axis_labels
     slab = None
@@ -130,7 +133,7 @@ def montage_job(
         metadata={**layer.metadata, METADATA_KEY: _record(layer, arranged, labels)},
         **looks,
     )
-    return steps, make
+    return fill_it, make
 
 
 def _layer(data, *, slab, limits, **options) -> napari.layers.Image:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.blocks import (
-    Steps,
     chunked_blocks,
     is_dask,
     read_part,
-    share,
-    store_steps,
+    store,
     stored_chunks,
     walk,
 )
@@ -116,11 +115,11 @@ def check_ome_version(version) -> None:
         raise ImportError('Writing OME-Zarr needs ome-zarr: pip install "napari-exposure[zarr]".') from None
 
 
-def zarr_steps(volume: FileVolume, path: Path, ome_version: str) -> Steps:
-    """Write a volume without colours as OME-Zarr with a pyramid; the generator yields progress."""
+def write_zarr(volume: FileVolume, path: Path, ome_version: str) -> None:
+    """Write a volume without colours as OME-Zarr with a pyramid."""
     try:
-        yield from _store_steps(volume, path, ome_version)
-    except Exception:
+        _write_levels(volume, path, ome_version)
+    except BaseException:
         from zarr.core.sync import sync
 
         # Nothing may appear in the folder after this has failed, because it is removed then.
@@ -137,7 +136,7 @@ async def _settled() -> None:
         await asyncio.wait(others)
 
 
-def _store_steps(volume: FileVolume, path: Path, ome_version: str) -> Steps:
+def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
     import zarr
     from ome_zarr.format import FormatV04, FormatV05
     from ome_zarr.writer import write_multiscales_metadata
@@ -158,9 +157,9 @@ def _store_steps(volume: FileVolume, path: Path, ome_version: str) -> Steps:
             chunk_key_encoding={"name": "default" if ome_version == "0.5" else "v2", "separator": "/"},
             **({"dimension_names": list(letters)} if ome_version == "0.5" else {}),
         )
-        steps = store_steps(array, target, "writing") if number == 0 else _coarser_steps(previous, target)
         part = math.prod(shape) / total
-        yield from share(steps, done, done + part)
+        with progress.part(done, done + part):
+            store(array, target, "writing") if number == 0 else _write_coarser(previous, target)
         done, previous = done + part, target
         scale = [size * f for size, f in zip(volume.scale, factor, strict=True)]
         # its voxels lie in the middle of those that they are the mean of
@@ -218,7 +217,7 @@ def _pyramid(shape, axes, spacing) -> tuple[list, list]:
     return shapes, factors
 
 
-def _coarser_steps(fine, coarse) -> Steps:
+def _write_coarser(fine, coarse) -> None:
     """Write means of neighbouring voxels, two along each axis that is shorter in `coarse`."""
     factors = [2 if n < m else 1 for n, m in zip(coarse.shape, fine.shape, strict=True)]
 
@@ -227,7 +226,7 @@ def _coarser_steps(fine, coarse) -> Steps:
         coarse[block] = halved(read_part(fine, region), factors)
 
     blocks = chunked_blocks(tuple(coarse.shape), tuple(coarse.chunks), CHUNK_VOXELS // math.prod(factors))
-    yield from walk(blocks, work, lambda _: None, "writing coarser levels")
+    walk(blocks, work, lambda _: None, "writing coarser levels")
 
 
 def halved(values: np.ndarray, factors) -> np.ndarray:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, warn_constant
-from napari_exposure.core.blocks import Steps, Volume, drain, share
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.jsonfile import read_json, write_json
-from napari_exposure.core.transform import Transform
 from napari_exposure.voxels import check_unit
 
 __all__ = ["FittedRecipe", "Recipe"]
@@ -100,6 +103,17 @@ class Recipe:
             raise ValueError(f"{layer.name!r} has steps in {' and '.join(sorted(units))}; a recipe has one unit.")
         return cls(tuple(adjustment for adjustment, _ in steps), *units)
 
+    def result_dtype(self, dtype: np.dtype) -> np.dtype:
+        """The dtype of results for volumes of `dtype`."""
+        for step in self.steps:
+            dtype = step.result_dtype(dtype)
+        return dtype
+
+    @property
+    def title(self) -> str:
+        """What is done, in words."""
+        return ", ".join(step.title for step in self.steps)
+
     def to_dict(self) -> dict:
         """Plain data that `from_dict` takes back."""
         return {KEY: SCHEMA, "unit": self.unit, "steps": [step.to_dict() for step in self.steps]}
@@ -182,24 +196,21 @@ class Recipe:
             As the adjustments do; also if the recipe has tiles in a unit that the layer's does not convert to.
         """
         if _is_layer(volume):
-            from napari.utils import progress
+            from napari.utils import progress as napari_bar
 
             from napari_exposure.replay import on_layer
 
-            return drain(on_layer(self, volume, mask, fit_on), bar=progress)
-        return drain(self.apply_steps(volume, spacing=spacing, mask=mask, rgb=rgb, fit_on=fit_on))
-
-    def apply_steps(self, volume, *, spacing=None, mask=None, rgb=False, fit_on=None) -> Steps:
-        """`apply` on an array as a generator that yields progress and returns the result."""
-        if fit_on is not None:
+            with progress.bar(napari_bar):
+                return on_layer(self, volume, mask, fit_on)
+        # Lists and the like become the arrays that they mean.
+        checked = Volume(volume, rgb=rgb)
+        with progress.bar():
             fitted = fit_on
             if not isinstance(fit_on, FittedRecipe):
-                fitted = yield from share(self.fit_steps(fit_on, spacing=spacing, mask=mask, rgb=rgb), 0, 0.5)
-            return (yield from share(fitted.apply_steps(volume), 0.5, 1))
-        for number, adjustment in enumerate(self.steps):
-            steps = _one(adjustment, volume, spacing, mask, rgb)
-            _, volume = yield from share(steps, number / len(self.steps), (number + 1) / len(self.steps))
-        return volume
+                with progress.part(0, 0.5):
+                    fitted = self.fit(volume if fit_on is None else fit_on, spacing=spacing, mask=mask, rgb=rgb)
+            with progress.part(0.5, 1):
+                return fitted.apply(checked.array)
 
     def fit(self, volume, *, spacing=None, mask=None, rgb=False) -> FittedRecipe:
         """Fit all steps on one volume, to apply the same mapping to others; parameters as in `apply`.
@@ -212,78 +223,13 @@ class Recipe:
         >>> Recipe((Gamma(2.0),)).fit(first).apply(second)
         array([[ 0,  2, 10]], dtype=uint8)
         """
-        return drain(self.fit_steps(volume, spacing=spacing, mask=mask, rgb=rgb))
-
-    def fit_steps(self, volume, *, spacing=None, mask=None, rgb=False) -> Steps:
-        """`fit` as a generator that yields progress."""
-        transforms = []
-        for number, adjustment in enumerate(self.steps):
-            last = number == len(self.steps) - 1
-            steps = _one(adjustment, volume, spacing, mask, rgb, mapped=not last)
-            transform, volume = yield from share(steps, number / len(self.steps), (number + 1) / len(self.steps))
-            transforms.append(transform)
-        return FittedRecipe(tuple(transforms))
-
-
-@dataclass(frozen=True, eq=False)
-class FittedRecipe:
-    """A recipe fitted on a volume: small, picklable, the same mapping for every volume.
-
-    Attributes
-    ----------
-    transforms : tuple of Transform
-    """
-
-    transforms: tuple[Transform, ...]
-
-    def apply(self, volume):
-        """Map a volume of the fitted dtype; where tiles were fitted also of the fitted shape.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is another.
-        """
-        return drain(self.apply_steps(volume))
-
-    def apply_steps(self, volume) -> Steps:
-        """`apply` as a generator that yields progress."""
-        for number, transform in enumerate(self.transforms):
-            steps = fitting(transform, volume).apply_steps(volume)
-            volume = yield from share(steps, number / len(self.transforms), (number + 1) / len(self.transforms))
-        return volume
-
-
-def fitting(transform: Transform, volume) -> Transform:
-    """The transform for a volume of perhaps another shape, or an error that says why there is none."""
-    shape = tuple(volume.shape[:-1] if transform.rgb else volume.shape)
-    if volume.dtype.newbyteorder("=") != transform.dtype:
-        raise TypeError(f"The recipe was fitted on {transform.dtype}, this volume is {volume.dtype}.")
-    if shape == transform.shape:
-        return transform
-    adjustment = transform.adjustment
-    if adjustment.place_note:
-        raise ValueError(
-            f"{adjustment.title} was fitted on shape {transform.shape}, this volume has {shape}: "
-            f"{adjustment.place_note}. Fit it on each volume, without fit_on."
-        )
-    lead = len(shape) - transform.spatial
-    if len(shape) != len(transform.shape) or (adjustment.per != "dataset" and shape[:lead] != transform.shape[:lead]):
-        raise ValueError(
-            f"{adjustment.title} was fitted on shape {transform.shape} per {adjustment.per}, this volume has {shape}. "
-            "Choose a volume of the same axes."
-        )
-    return transform.onto(shape)
-
-
-def _one(adjustment: Adjustment, volume, spacing, mask, rgb, mapped: bool = True) -> Steps:
-    """Fit one step and, where asked, map; the generator returns (transform, result or None)."""
-    checked = Volume(volume, mask, adjustment.ignore_zeros, rgb)
-    transform = yield from share(adjustment.fit_steps(checked, spacing), 0, 0.4)
-    warn_constant(transform)
-    if not mapped:
-        return transform, None
-    return transform, (yield from share(transform.apply_steps(checked.array), 0.4, 1))
+        checked = Volume(volume, mask, rgb=rgb)
+        check_chain(self.steps, checked, spacing)
+        with progress.bar():
+            transforms = fit_chain(self.steps, checked, spacing)
+        for transform in transforms:
+            warn_constant(transform)
+        return FittedRecipe(transforms)
 
 
 def _is_layer(volume) -> bool:

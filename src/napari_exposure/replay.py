@@ -2,69 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 
 import napari.layers
 
-from napari_exposure.core.blocks import Steps, share
-from napari_exposure.recipe import FittedRecipe, Recipe, fitting
-from napari_exposure.source import Source, mask_array
+from napari_exposure.core import progress
+from napari_exposure.core.chain import FittedRecipe
+from napari_exposure.recipe import Recipe
+from napari_exposure.source import Source
 from napari_exposure.voxels import PIXEL
 
 
-def on_layer(recipe: Recipe, layer, mask=None, fit_on=None) -> Steps:
-    """Apply a recipe to a layer; the generator yields progress and returns the new layer, not yet in a viewer.
+def check_layer(recipe: Recipe, layer, mask=None) -> None:
+    """Raise what does not fit, as far as it is known before the first step has run."""
+    in_unit_of(recipe, Source.of(layer)).check(recipe.steps[0], mask)
 
-    What does not fit raises here, not when it runs.
-    """
+
+def on_layer(recipe: Recipe, layer, mask=None, fit_on=None) -> napari.layers.Image:
+    """Apply a recipe to a layer; the new layer is not yet in a viewer."""
     source = in_unit_of(recipe, Source.of(layer))
-    if isinstance(fit_on, napari.layers.Layer):
-        reference = in_unit_of(recipe, Source.of(fit_on))
-        if mask is not None:
-            mask_array(mask, reference)
-        return _mapped(source, _fitted(recipe, reference, mask))
-    if fit_on is not None:
-        if not isinstance(fit_on, FittedRecipe):
-            raise TypeError(f"fit_on must be an Image layer or a FittedRecipe, got {type(fit_on).__name__}.")
-        return _mapped(source, fit_on)
-    if mask is not None:
-        mask_array(mask, source)
-    # raises what does not fit; the fit itself begins when it runs
-    first = source.steps(recipe.steps[0], mask)
-    return _applied(recipe, source, mask, first)
-
-
-def _applied(recipe: Recipe, source: Source, mask, steps) -> Steps:
-    start, number, total = time.perf_counter(), 0, len(recipe.steps)
-    while True:
-        data, transform = yield from share(steps, number / total, (number + 1) / total)
-        number += 1
-        if number == total:
-            return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
-        source = source.then(data, transform, mask)
-        steps = source.steps(recipe.steps[number], mask)
-
-
-def _fitted(recipe: Recipe, source: Source, mask) -> Steps:
-    counted = None if mask is None else mask_array(mask, source)
-    spacing = [size for size in source.spacing if not math.isnan(size)]
-    return (yield from recipe.fit_steps(source.array, spacing=spacing, mask=counted, rgb=source.rgb))
-
-
-def _mapped(source: Source, fitted) -> Steps:
     start = time.perf_counter()
-    if not isinstance(fitted, FittedRecipe):
-        fitted = yield from share(fitted, 0, 0.5)
-    total = len(fitted.transforms)
-    for number, transform in enumerate(fitted.transforms, 1):
-        transform = fitting(transform, source.array)
-        steps = source.mapped_steps(transform)
-        data = yield from share(steps, 0.5 + 0.5 * (number - 1) / total, 0.5 + 0.5 * number / total)
-        if number == total:
-            return source.result(data, transform, seconds=time.perf_counter() - start)
-        source = source.then(data, transform)
+    if fit_on is None:
+        data, transform = source.adjusted(recipe, mask)
+        return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
+    if isinstance(fit_on, napari.layers.Layer):
+        with progress.part(0, 0.5):
+            fit_on = in_unit_of(recipe, Source.of(fit_on)).fit(recipe, mask)
+    elif not isinstance(fit_on, FittedRecipe):
+        raise TypeError(f"fit_on must be an Image layer or a FittedRecipe, got {type(fit_on).__name__}.")
+    transform = fit_on.fitting(source.array)
+    with progress.part(0.5, 1):
+        data = source.mapped(transform)
+    return source.result(data, transform, seconds=time.perf_counter() - start)
 
 
 def in_unit_of(recipe: Recipe, source: Source) -> Source:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, drain, is_dask, undisturbed
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.files import FileVolume
-from napari_exposure.omezarr import check_ome_version, zarr_steps
+from napari_exposure.omezarr import check_ome_version, write_zarr
 from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
-from napari_exposure.tiff import check_tiff, ome_tiff_steps
+from napari_exposure.tiff import check_tiff, write_pages
 from napari_exposure.voxels import LONG, unit_name, voxel_size
 
 __all__ = ["save", "write_tiff"]
@@ -76,10 +77,18 @@ def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, o
     >>> read_tiff(path).scale
     (2.0, 0.5, 0.5)
     """
-    steps = save_steps(
-        result, path, spacing=spacing, unit=unit, axes=axes, overwrite=overwrite, ome_version=ome_version
-    )
-    return drain(steps)
+    path = Path(path)
+    volume = _volume_of(result, path, spacing, unit, axes)
+    name = path.name.lower()
+    if name.endswith(".zarr"):
+        check_ome_version(ome_version)
+        volume, write = _colours_as_channels(volume), partial(write_zarr, ome_version=ome_version)
+    elif name.endswith((".ome.tif", ".ome.tiff")):
+        check_tiff(volume, imagej=False)
+        write = partial(write_pages, imagej=False)
+    else:
+        raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
+    return _write(path, volume, write, overwrite, folder=name.endswith(".zarr"))
 
 
 def write_tiff(result, path, *, spacing=None, unit=None, axes=None, channels=(), imagej=False, overwrite=False) -> Path:
@@ -114,20 +123,14 @@ def write_tiff(result, path, *, spacing=None, unit=None, axes=None, channels=(),
     >>> read_tiff(path).came_from["Z"]
     'ImageJ spacing'
     """
-    options = {"spacing": spacing, "unit": unit, "axes": axes, "channels": channels}
-    return drain(tiff_steps(result, path, **options, imagej=imagej, overwrite=overwrite))
-
-
-def tiff_steps(result, path, *, imagej=False, overwrite=False, **options) -> Steps:
-    """`write_tiff` as a generator that yields progress; closing it leaves nothing behind."""
     path = Path(path)
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"{path.name} must end in .tif or .tiff.")
-    volume = _volume_of(result, path, **options)
+    volume = _volume_of(result, path, spacing, unit, axes, channels)
     check_tiff(volume, imagej)
     if imagej and volume.data.dtype != np.uint8:
         volume = _colours_as_channels(volume)
-    return _steps_to(path, volume, partial(ome_tiff_steps, imagej=imagej), overwrite)
+    return _write(path, volume, partial(write_pages, imagej=imagej), overwrite)
 
 
 def write_layer(path: str, data, meta: dict) -> list[str]:
@@ -138,25 +141,7 @@ def write_layer(path: str, data, meta: dict) -> list[str]:
     return [str(write_tiff(layer, path, overwrite=True))]
 
 
-def save_steps(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, ome_version="0.5") -> Steps:
-    """`save` as a generator that yields progress; closing it leaves nothing behind.
-
-    What does not fit raises here, not when it runs.
-    """
-    path = Path(path)
-    volume = _volume_of(result, path, spacing, unit, axes)
-    name = path.name.lower()
-    if name.endswith(".zarr"):
-        check_ome_version(ome_version)
-        write = partial(zarr_steps, ome_version=ome_version)
-        return _steps_to(path, _colours_as_channels(volume), write, overwrite, folder=True)
-    if not name.endswith((".ome.tif", ".ome.tiff")):
-        raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
-    check_tiff(volume, imagej=False)
-    return _steps_to(path, volume, partial(ome_tiff_steps, imagej=False), overwrite)
-
-
-def _steps_to(path: Path, volume: FileVolume, write, overwrite: bool, folder: bool = False) -> Steps:
+def _write(path: Path, volume: FileVolume, write, overwrite: bool, folder: bool = False) -> Path:
     if is_dask(volume.data):
         checked(volume.data)
     if 0 in volume.data.shape:
@@ -164,13 +149,14 @@ def _steps_to(path: Path, volume: FileVolume, write, overwrite: bool, folder: bo
     check_place(path, folder=folder, overwrite=overwrite)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path} is neither a file nor a folder. Choose another name.")
-    return undisturbed(_written(path, volume, write, overwrite))
+    with progress.bar():
+        return progress.undisturbed(partial(_written, path, volume, write, overwrite))
 
 
-def _written(path: Path, volume: FileVolume, write, overwrite: bool) -> Steps:
+def _written(path: Path, volume: FileVolume, write, overwrite: bool) -> Path:
     try:
         with replacing(path, overwrite=overwrite) as unfinished:
-            yield from write(volume, unfinished)
+            write(volume, unfinished)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -11,14 +11,16 @@ import napari.layers
 import numpy as np
 import psutil
 
-from napari_exposure import core
+from napari_exposure.core import progress
 from napari_exposure.core.adjustment import spatial_axes, warn_constant
-from napari_exposure.core.blocks import Steps, Volume, share
-from napari_exposure.core.counting import histogram_steps
-from napari_exposure.core.intensity import check_dtype, result_dtype
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.counting import count_histogram
+from napari_exposure.core.histogram import Histogram
+from napari_exposure.core.intensity import check_dtype
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
-from napari_exposure.core.transform import Transform
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.provenance import METADATA_KEY, NOTE, version
 from napari_exposure.voxels import voxel_size
 
@@ -70,6 +72,10 @@ class Source:
         """Without the colour axis."""
         return tuple(self.array.shape[:-1] if self.rgb else self.array.shape)
 
+    def spatial(self, adjustment) -> int:
+        """How many of the last axes are space in every step of an adjustment or a recipe."""
+        return min(spatial_axes(len(self.shape), each.per) for each in adjustment.steps)
+
     @classmethod
     def of(cls, layer) -> Source:
         """Read a layer, or say why it cannot be adjusted.
@@ -101,45 +107,41 @@ class Source:
             layer=weakref.ref(unwrapped(layer)),
         )
 
-    def steps(self, adjustment: core.Adjustment, mask=None, memory: Memory | None = None, level: int = 0) -> Steps:
-        """The whole job as a generator that yields progress and returns the new layer's (data, transform).
+    def check(self, adjustment, mask=None) -> None:
+        """Raise what does not fit, before any voxel is read; `adjusted` does so too.
 
-        Fitted on `level`.  What does not fit raises when the generator is made, not when it runs.
+        Raises
+        ------
+        TypeError, ValueError
+            If the layer, the mask or a parameter does not fit, or the result would not fit into memory.
         """
-        fit = self.fit_steps(adjustment, mask, memory, level=level)
-        self._check_memory(adjustment)
-        return self._named(self._steps(fit))
+        self._checked(adjustment, mask, None)
+        needed, free = result_bytes(self, adjustment), psutil.virtual_memory().available
+        if in_memory(self.array) and needed > free:
+            raise ValueError(
+                f"Layer {self.name!r}: the result needs {needed / 2**30:.1f} GB, {free / 2**30:.1f} GB of memory are "
+                "free. Make it lazy: layer.data = napari_exposure.core.as_dask(layer.data), and save the result."
+            )
 
-    def _steps(self, fit):
-        transform = yield from share(fit, 0, 0.4)
-        warn_constant(transform)
-        return (yield from share(self.mapped_steps(transform), 0.4, 1)), transform
+    def adjusted(self, adjustment, mask=None, memory: Memory | None = None, level: int = 0):
+        """The new layer's data, an array or a list with one for each level, and the transform, fitted on `level`."""
+        self.check(adjustment, mask)
+        with progress.part(0, 0.4):
+            transform = self.fit(adjustment, mask, memory, level=level)
+        for each in transform.transforms:
+            warn_constant(each)
+        with progress.part(0.4, 1), self._naming():
+            return self.mapped(transform), transform
 
-    def mapped_steps(self, transform: Transform) -> Steps:
-        """What a transform makes of the layer; the generator returns an array, or a list with one for each level."""
+    def mapped(self, transform: BlockMap):
+        """What a transform makes of the layer: an array, or a list with one for each level."""
         results, levels = [], (self.array, *self.levels)
         for number, (array, level) in enumerate(zip(levels, self.at_levels(transform), strict=True)):
             # what is read as it is looked at gives such a result
             array = array if in_memory(array) else as_dask(array)
-            steps = share(level.apply_steps(array), number / len(levels), (number + 1) / len(levels))
-            results.append((yield from steps))
+            with progress.part(number / len(levels), (number + 1) / len(levels)):
+                results.append(level.apply(array))
         return results if self.levels else results[0]
-
-    def then(self, data, transform: Transform, mask=None) -> Source:
-        """The result of a step as the source of the next one, which no layer is made of."""
-        levels = data if isinstance(data, list) else [data]
-        return replace(
-            self,
-            name=self._name_of(transform),
-            array=levels[0],
-            levels=tuple(levels[1:]),
-            history=[*self.history, self._step_record(transform, mask)],
-            # which is not what the next step is made from
-            layer=lambda: None,
-        )
-
-    def _name_of(self, transform):
-        return f"{self.name} - {transform.adjustment.short_name}"
 
     def _step_record(self, transform, mask) -> dict:
         return {
@@ -149,37 +151,34 @@ class Source:
             "mask": None if mask is None else mask.name,
         }
 
-    def at_levels(self, transform: Transform) -> list[Transform]:
+    def at_levels(self, transform: BlockMap) -> list[BlockMap]:
         """A transform of this layer for each of its levels."""
         shapes = (level.shape[:-1] if self.rgb else level.shape for level in self.levels)
         return [transform, *(transform.at_level(tuple(shape)) for shape in shapes)]
 
-    def fit_steps(
-        self, adjustment: core.Adjustment, mask=None, memory: Memory | None = None, *, step: int = 1, level: int = 0
-    ) -> Steps:
-        """The fit alone; the generator returns a Transform.
+    def fit(self, adjustment, mask=None, memory: Memory | None = None, *, step: int = 1, level: int = 0) -> BlockMap:
+        """The fit alone, of an adjustment or a recipe.
 
         With `step` it is made from every step-th voxel along the spatial axes, with `level` from a coarser level:
         nearly the same, sooner.
         """
-        volume, spacing = self._checked(adjustment, mask, memory)
-        spatial = spatial_axes(len(volume.shape), adjustment.per)
+        volume = self._checked(adjustment, mask, memory)
+        spatial = self.spatial(adjustment)
         if step > 1:
             taken = (Ellipsis, *[slice(None, None, step)] * spatial)
             array = volume.array[(*taken, slice(None)) if self.rgb else taken]
             coarse = replace(volume, array=array, mask=None if volume.mask is None else volume.mask[taken])
         else:
             coarse = volume if level == 0 else replace(volume, array=self._level(level, mask, adjustment, spatial))
-        return self._named(self._fit_steps(adjustment, volume, coarse, spacing, spatial, level))
-
-    def _fit_steps(self, adjustment, volume, coarse, spacing, spatial, level):
+        spacing = self.spacing
+        if coarse is not volume:
+            sizes = zip(spacing, volume.shape, coarse.shape, strict=True)
+            spacing = tuple(size * whole / n for size, whole, n in sizes)
+        with self._naming():
+            transforms = fit_chain(adjustment.steps, coarse, spacing)
+        transform = transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
         if coarse is volume:
-            return (yield from adjustment.fit_steps(volume, spacing))
-        wider = None
-        if spacing is not None:
-            sizes = zip(spacing, volume.shape[-spatial:], coarse.shape[-spatial:], strict=True)
-            wider = tuple(size * whole / n for size, whole, n in sizes)
-        transform = yield from adjustment.fit_steps(coarse, wider)
+            return transform
         return transform.at_level(volume.shape) if level else transform.onto(volume.shape)
 
     def _level(self, level, mask, adjustment, spatial):
@@ -193,35 +192,27 @@ class Source:
             raise ValueError("A mask has the shape of level 0; use level=0 with it.")
         array = self.levels[level - 1]
         lead = len(self.shape) - spatial
-        if adjustment.per != "dataset" and tuple(array.shape[:lead]) != self.shape[:lead]:
-            raise ValueError(f"Level {level} has fewer {adjustment.per}s than level 0; fit them on level 0.")
+        for each in adjustment.steps:
+            if each.per != "dataset" and tuple(array.shape[:lead]) != self.shape[:lead]:
+                raise ValueError(f"Level {level} has fewer {each.per}s than level 0; fit them on level 0.")
         return array
 
-    def _checked(self, adjustment, mask, memory) -> tuple[Volume, tuple[float, ...] | None]:
-        """The volume to fit, and its spacing; raises what does not fit."""
+    def _checked(self, adjustment, mask, memory) -> Volume:
+        """The volume to fit; raises what does not fit."""
         counted = None if mask is None else mask_array(mask, self)
         with self._naming():
-            volume = Volume(self.array, counted, adjustment.ignore_zeros, self.rgb, memory=memory)
-            spatial = spatial_axes(len(self.shape), adjustment.per)
-            spacing = self.spacing_along(spatial) if adjustment.needs_spacing else None
-            adjustment.check(volume, spacing)
-        return volume, spacing
+            volume = Volume(self.array, counted, rgb=self.rgb, memory=memory)
+            for each in adjustment.steps:
+                if each.needs_spacing:
+                    self.spacing_along(spatial_axes(len(self.shape), each.per))
+            check_chain(adjustment.steps, volume, self.spacing)
+        return volume
 
-    def _check_memory(self, adjustment) -> None:
-        """Raise if a result that is computed whole would not fit."""
-        needed, free = result_bytes(self, adjustment), psutil.virtual_memory().available
-        if in_memory(self.array) and needed > free:
-            raise ValueError(
-                f"Layer {self.name!r}: the result needs {needed / 2**30:.1f} GB, {free / 2**30:.1f} GB of memory are "
-                "free. Make it lazy: layer.data = napari_exposure.core.as_dask(layer.data), and save the result."
-            )
-
-    def histogram_steps(self, nbins: int, ignore_zeros: bool = False) -> Steps:
-        """Count the layer; the generator returns a Histogram of its name."""
+    def histogram(self, nbins: int, ignore_zeros: bool = False) -> Histogram:
+        """Count the layer, under its name."""
         with self._naming():
             volume = Volume(self.array, ignore_zeros=ignore_zeros, rgb=self.rgb)
-        found = yield from self._named(histogram_steps(volume, nbins))
-        return replace(found, name=self.name)
+            return replace(count_histogram(volume, nbins), name=self.name)
 
     def spacing_along(self, spatial: int) -> tuple[float, ...]:
         """Size of a voxel along the spatial axes, or an error where one of them is not a length."""
@@ -241,38 +232,41 @@ class Source:
         except (TypeError, ValueError) as error:
             raise type(error)(f"Layer {self.name!r}: {error}") from None
 
-    def _named(self, steps: Steps) -> Steps:
-        with self._naming():
-            return (yield from steps)
+    def name_of(self, transform: BlockMap) -> str:
+        """What a result is called."""
+        return " - ".join([self.name, *(each.adjustment.short_name for each in transform.transforms)])
 
-    def record(self, transform: Transform, mask=None, seconds: float | None = None) -> dict:
+    def record(self, transform: BlockMap, mask=None, seconds: float | None = None) -> dict:
         """How a result is made, as its metadata keep it; `seconds` is how long that took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
         return {
             "version": version(),
             "source": self.name,
             "origin": self.origin,
-            "steps": [*self.history, self._step_record(transform, mask)],
+            "steps": [*self.history, *(self._step_record(each, mask) for each in transform.transforms)],
             **took,
             "note": NOTE,
         }
 
-    def result(self, data, transform: Transform, *, seconds: float | None = None, mask=None) -> napari.layers.Image:
+    def result(self, data, transform: BlockMap, *, seconds: float | None = None, mask=None) -> napari.layers.Image:
         """The new layer: placed and shown like the source, with contrast limits and a record of its own.
 
         `data` is an array, or a list with one for each level.
         """
         carried = dict(self.carried)
         carried["metadata"][METADATA_KEY] = self.record(transform, mask, seconds)
-        low, high = self.contrast_limits if transform.adjustment.keeps_scale else transform.out_range
+        low, high = self.contrast_limits
+        for each in transform.transforms:
+            # a step that keeps the scale of intensities is shown over the same range as what it was made from
+            low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
         if not self.rgb:
             carried["contrast_limits"] = (low, high if high > low else low + 1)
-        name = self._name_of(transform)
+        name = self.name_of(transform)
         layer = napari.layers.Image(data, name=name, rgb=self.rgb, multiscale=isinstance(data, list), **carried)
         self.mark(layer, transform, mask)
         return layer
 
-    def mark(self, layer: napari.layers.Image, transform: Transform, mask) -> None:
+    def mark(self, layer: napari.layers.Image, transform: BlockMap, mask) -> None:
         """Note how a layer was made, as long as it lives and has these data."""
         mask = None if mask is None else weakref.ref(unwrapped(mask))
         _origins[layer] = Origin(self.layer, transform, mask, weakref.ref(layer.data))
@@ -286,7 +280,7 @@ class Origin:
     ----------
     source : weakref.ref
         The layer that was adjusted.
-    transform : Transform
+    transform : Transform or FittedRecipe
     mask : weakref.ref or None
         The labels layer inside which voxels were counted.
     data : weakref.ref
@@ -294,7 +288,7 @@ class Origin:
     """
 
     source: weakref.ref
-    transform: Transform
+    transform: BlockMap
     mask: weakref.ref | None
     data: weakref.ref
 
@@ -328,10 +322,10 @@ def in_memory(array) -> bool:
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
-def result_bytes(source: Source, adjustment: core.Adjustment) -> int:
+def result_bytes(source: Source, adjustment) -> int:
     """Bytes of what an adjustment of `source` gives, all levels."""
     voxels = sum(math.prod(array.shape) for array in (source.array, *source.levels))
-    return voxels * result_dtype(np.dtype(source.array.dtype), adjustment.output).itemsize
+    return voxels * adjustment.result_dtype(np.dtype(source.array.dtype)).itemsize
 
 
 def level_0(layer):

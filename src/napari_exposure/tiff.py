@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, store_steps
+from napari_exposure.core.blocks import store
 from napari_exposure.files import DamagedFile, FileVolume
 from napari_exposure.voxels import SECONDS, converted, unit_name
 
@@ -383,8 +383,8 @@ def check_tiff(volume: FileVolume, imagej: bool) -> None:
         raise ValueError("ImageJ's TIFF holds less than 4 GB. Write OME-TIFF (imagej=False), which Fiji opens as well.")
 
 
-def ome_tiff_steps(volume: FileVolume, path: Path, imagej: bool) -> Steps:
-    """Write a volume as OME-TIFF, or as ImageJ's; the generator yields progress."""
+def write_pages(volume: FileVolume, path: Path, imagej: bool) -> None:
+    """Write a volume as OME-TIFF, or as ImageJ's."""
     import tifffile
 
     array, axes = volume.data, volume.axes
@@ -412,7 +412,7 @@ def ome_tiff_steps(volume: FileVolume, path: Path, imagej: bool) -> Steps:
         # a disk that fills up later would be a bus error
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    yield from store_steps(array, written.transpose(np.argsort(order)), "writing")
+    store(array, written.transpose(np.argsort(order)), "writing")
     written.flush()
 
 

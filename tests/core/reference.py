@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from napari_exposure.core import Percentiles
+from napari_exposure.core import Percentiles, progress
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")
 
@@ -22,14 +22,39 @@ def make_volume(dtype, shape=(6, 11, 13), seed=0):
     return np.clip(middle + bumps * info.max / 12, info.min, info.max).astype(dtype)
 
 
-def exhaust(steps):
-    """All steps of a job, and its result."""
+def heard(work):
+    """The reports of some work that say more than the ones before, and its result."""
     found = []
-    while True:
-        try:
-            found.append(next(steps))
-        except StopIteration as end:
-            return found, end.value
+
+    def listen(step):
+        if step.slow or step.partial is not None or step.fraction > max((each.fraction for each in found), default=0):
+            found.append(step)
+
+    with progress.listening(listen):
+        result = work()
+    return found, result
+
+
+def stopped(work, number=1, then=lambda: None):
+    """Stop some work at its report with this number, counted as `heard` does; `then` is called first.
+
+    Whether it was stopped: work of fewer reports comes to its end.
+    """
+    reached = 0
+
+    def listen(step):
+        nonlocal reached
+        reached += step.slow or step.fraction > 0
+        if reached >= number:
+            then()
+            raise progress.Cancelled
+
+    try:
+        with progress.listening(listen):
+            work()
+    except progress.Cancelled:
+        return True
+    return False
 
 
 def percentile(values, q):

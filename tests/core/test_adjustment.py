@@ -21,8 +21,6 @@ from napari_exposure.core import (
     Percentiles,
     adjust,
 )
-from napari_exposure.core.adjustment import adjust_steps
-from napari_exposure.core.blocks import Volume
 
 FUNCTIONS = {
     Gamma: core.adjust_gamma,
@@ -416,8 +414,8 @@ def test_per_dataset_shares_tiles_over_time():
     "adjustment", [*ADJUSTMENTS, PercentileClip(in_range=Percentiles(1, 99), per="volume")], ids=short_name
 )
 def test_progress_never_runs_back(adjustment, dtype, small_blocks):
-    volume = Volume(reference.make_volume(dtype, (2, 3, 9, 10)))
-    steps, result = reference.exhaust(adjust_steps(adjustment, volume))
+    volume = reference.make_volume(dtype, (2, 3, 9, 10))
+    steps, result = reference.heard(lambda: adjust(adjustment, volume))
     assert all(step.what for step in steps)
     fractions = [step.fraction for step in steps]
     assert len(fractions) > 10

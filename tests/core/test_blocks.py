@@ -1,5 +1,4 @@
 import threading
-from dataclasses import replace
 from operator import itemgetter
 
 import numpy as np
@@ -9,9 +8,9 @@ from hypothesis import strategies as st
 
 from core import reference
 from napari_exposure.core import AdaptiveEqualization, Gamma, blocks, histogram, percentile
-from napari_exposure.core.adjustment import adjust_steps
-from napari_exposure.core.blocks import Step, Volume, changed, contiguous_blocks, drain, share, walk
-from napari_exposure.core.counting import histogram_steps, percentile_steps
+from napari_exposure.core.adjustment import adjust
+from napari_exposure.core.blocks import Volume, contiguous_blocks, walk
+from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
 
 shapes = st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple)
@@ -66,7 +65,7 @@ def test_a_large_volume_is_cut():
 @pytest.mark.parametrize("number", [1, 2, 30])
 def test_walk_merges_in_order_and_ends_at_1(number):
     merged = []
-    steps = list(walk(range(number), lambda block: block**2, merged.append, "squaring"))
+    steps, _ = reference.heard(lambda: walk(range(number), lambda block: block**2, merged.append, "squaring"))
     assert merged == [block**2 for block in range(number)]
     fractions = [step.fraction for step in steps]
     assert len(fractions) == number
@@ -78,31 +77,30 @@ def test_walk_merges_in_order_and_ends_at_1(number):
 
 def test_walk_works_on_other_threads_and_merges_on_this_one():
     work, merge = set(), set()
-    list(walk(range(10), lambda _: work.add(threading.get_ident()), lambda _: merge.add(threading.get_ident()), ""))
+    walk(range(10), lambda _: work.add(threading.get_ident()), lambda _: merge.add(threading.get_ident()), "")
     assert threading.get_ident() not in work
     assert merge == {threading.get_ident()}
 
 
 def test_walk_runs_blocks_at_the_same_time(two_threads):
-    meeting = threading.Barrier(2, timeout=20)
+    meeting, met = threading.Barrier(2, timeout=20), []
     # passes only if both blocks are worked at once
-    assert len(list(walk(range(2), lambda _: meeting.wait(), lambda _: None, ""))) == 2
+    walk(range(2), lambda _: meeting.wait(), met.append, "")
+    assert sorted(met) == [0, 1]
 
 
-def test_a_closed_walk_leaves_nothing_behind(two_threads):
-    worked, merged = [], []
-    steps = walk(range(100), worked.append, merged.append, "")
-    next(steps)
-    next(steps)
-    assert workers()
-    steps.close()
+def test_a_stopped_walk_leaves_nothing_behind(two_threads):
+    worked, merged, running = [], [], []
+    work = lambda: walk(range(100), worked.append, merged.append, "")  # noqa: E731
+    assert reference.stopped(work, 2, then=lambda: running.extend(workers()))
+    assert running
     assert not workers()
     assert len(merged) == 2
     # two merged, and not more than four in the queue
     assert 2 <= len(worked) <= 6
 
 
-def test_a_closed_walk_drops_what_has_not_begun(two_threads):
+def test_a_stopped_walk_drops_what_has_not_begun(two_threads):
     begun, release = [], threading.Event()
 
     def work(block):
@@ -110,10 +108,8 @@ def test_a_closed_walk_drops_what_has_not_begun(two_threads):
         # from block 1 on both threads are held, so that block 3 can only wait in the queue
         assert block == 0 or release.wait(60)
 
-    steps = walk(range(100), work, lambda _: None, "")
-    next(steps)
-    threading.Timer(1, release.set).start()
-    steps.close()
+    stopping = threading.Timer(1, release.set)
+    assert reference.stopped(lambda: walk(range(100), work, lambda _: None, ""), then=stopping.start)
     assert 3 not in begun
 
 
@@ -126,7 +122,7 @@ def test_an_exception_in_work_is_told_and_leaves_nothing_behind(two_threads):
             raise OSError("disk gone")
 
     with pytest.raises(OSError, match="disk gone"):
-        list(walk(range(100), work, lambda _: None, ""))
+        walk(range(100), work, lambda _: None, "")
     assert not workers()
     assert len(worked) < 20
 
@@ -136,22 +132,19 @@ def test_an_exception_in_merge_leaves_nothing_behind(two_threads):
         raise MemoryError("full")
 
     with pytest.raises(MemoryError, match="full"):
-        list(walk(range(100), abs, merge, ""))
+        walk(range(100), abs, merge, "")
     assert not workers()
 
 
 @pytest.mark.parametrize("adjustment", [Gamma(0.5), AdaptiveEqualization(4)], ids=["gamma", "adaptive"])
 def test_a_whole_job_can_be_closed_at_any_step(adjustment, small_blocks, two_threads):
     volume = reference.make_volume("uint16", (4, 9, 10))
-    # the first run has steps more: it loads kernels
+    # the first run has more reports: it loads kernels
     for _ in range(2):
-        number = len(list(adjust_steps(adjustment, Volume(volume))))
+        number = len(reference.heard(lambda: adjust(adjustment, volume))[0])
     assert number >= 8
     for stop in range(1, number, 3):
-        steps = adjust_steps(adjustment, Volume(volume))
-        for _ in range(stop):
-            next(steps)
-        steps.close()
+        assert reference.stopped(lambda: adjust(adjustment, volume), stop)
         assert not workers()
 
 
@@ -166,145 +159,6 @@ def test_an_array_that_cannot_be_read_tells_so(small_blocks):
         with pytest.raises(OSError, match="truncated file"):
             adjustment.fit(Broken())
         assert not workers()
-
-
-# --- jobs -------------------------------------------------------------------------------
-
-
-def job(log=None):
-    try:
-        for i in range(1, 5):
-            yield Step(f"part {i}", i / 4)
-    finally:
-        if log is not None:
-            log.append("closed")
-    return "result"
-
-
-class Bar:
-    """What tqdm is to drain."""
-
-    def __init__(self, total, leave):
-        self.total = total
-        self.at = 0
-        self.texts = []
-        Bar.last = self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.closed = True
-
-    def set_description(self, text):
-        self.texts.append(text)
-
-    def update(self, more):
-        assert more > 0
-        self.at += more
-
-
-def test_drain_returns_the_result():
-    assert drain(job()) == "result"
-
-
-def test_drain_shows_how_far_it_is():
-    assert drain(job(), Bar, delay=0) == "result"
-    assert Bar.last.at == Bar.last.total
-    assert Bar.last.texts == ["part 1", "part 2", "part 3", "part 4"]
-    assert Bar.last.closed
-
-
-def test_quick_jobs_show_nothing():
-    Bar.last = None
-    assert drain(job(), Bar) == "result"
-    assert Bar.last is None
-
-
-def test_drain_closes_the_job_when_it_is_interrupted():
-    class Interrupting(Bar):
-        def update(self, more):
-            raise KeyboardInterrupt
-
-    log = []
-    with pytest.raises(KeyboardInterrupt):
-        drain(job(log), Interrupting, delay=0)
-    assert log == ["closed"]
-
-
-def test_share_scales_and_hands_on():
-    def longer():
-        first = yield from share(job(), 0, 0.5)
-        second = yield from share(job(), 0.5, 1)
-        return first, second
-
-    steps, result = reference.exhaust(longer())
-    assert result == ("result", "result")
-    np.testing.assert_allclose([step.fraction for step in steps], np.arange(1, 9) / 8)
-
-
-def test_share_closes_what_it_holds():
-    log = []
-    steps = share(job(log), 0, 1)
-    next(steps)
-    steps.close()
-    assert log == ["closed"]
-
-
-def test_share_never_runs_back():
-    def wavering():
-        for fraction in (0.2, 0.6, 0.4, 0.0, 0.8):
-            yield Step("", fraction)
-
-    steps, _ = reference.exhaust(share(wavering(), 0.5, 1))
-    np.testing.assert_allclose([step.fraction for step in steps], [0.6, 0.8, 0.8, 0.8, 0.9])
-
-
-def test_share_changes_the_fraction_only():
-    def one():
-        yield Step("loading", 0.5, slow=True, partial="so far")
-
-    assert list(share(one(), 0.5, 1)) == [Step("loading", 0.75, slow=True, partial="so far")]
-
-
-def test_changed_steps_have_the_same_result():
-    seen = []
-
-    def change(step):
-        seen.append(step)
-        return replace(step, what=step.what.upper())
-
-    steps, result = reference.exhaust(changed(job(), change))
-    assert result == "result"
-    assert seen == list(job())
-    assert [step.what for step in steps] == ["PART 1", "PART 2", "PART 3", "PART 4"]
-
-
-def test_changed_changes_no_sooner_than_needed():
-    seen = []
-    steps = changed(job(), lambda step: seen.append(step) or step)
-    assert not seen
-    next(steps)
-    # a partial result that is put in is that of this very step
-    assert len(seen) == 1
-
-
-def test_changed_closes_what_it_holds():
-    log = []
-    # held here too, so that it is not closed for being forgotten
-    held = job(log)
-    steps = changed(held, lambda step: step)
-    next(steps)
-    steps.close()
-    assert log == ["closed"]
-
-
-def test_changed_closes_the_job_when_the_change_fails():
-    log = []
-    held = job(log)
-    with pytest.raises(ZeroDivisionError):
-        list(changed(held, lambda step: 1 / 0))
-    assert log == ["closed"]
 
 
 # --- reading ----------------------------------------------------------------------------
@@ -381,7 +235,7 @@ def test_nothing_beside_a_box_is_read(small_blocks):
     array = reference.make_volume("uint16", (3, 7, 11, 13))
     box = (slice(1, 2), slice(2, 6), slice(0, 9), slice(4, 13))
     watched, mask = Watched(array), Watched(np.ones(array.shape, bool))
-    drain(histogram_steps(Volume(watched, mask, box=box)))
+    count_histogram(Volume(watched, mask, box=box))
     expected = np.zeros(array.shape, bool)
     expected[box] = True
     np.testing.assert_array_equal(watched.read, expected)
@@ -394,11 +248,11 @@ def test_statistics_of_a_box(dtype, small_blocks):
     mask = np.random.default_rng(0).random(array.shape) < 0.5
     box = (slice(0, 2), slice(1, 4), slice(3, 11), slice(2, 9))
     volume = Volume(array, mask, box=box)
-    found, expected = drain(histogram_steps(volume)), histogram(array[box], mask=mask[box])
+    found, expected = count_histogram(volume), histogram(array[box], mask=mask[box])
     np.testing.assert_array_equal(found.counts, expected.counts)
     np.testing.assert_array_equal(found.edges, expected.edges)
     assert (found.mean, found.at_maximum) == (expected.mean, expected.at_maximum)
-    assert drain(percentile_steps(volume, [30])) == [percentile(array[box], 30, mask=mask[box])]
+    assert find_percentiles(volume, [30]) == [percentile(array[box], 30, mask=mask[box])]
 
 
 def test_a_box_of_whole_planes_is_not_copied():
@@ -461,5 +315,5 @@ def test_without_colours_nothing_is_chosen():
 def test_histograms_of_channels(small_blocks):
     array = np.random.default_rng(0).integers(10, 200, (4, 9, 10, 3), np.uint8)
     for channel in range(3):
-        found = drain(histogram_steps(Volume(array, rgb=True, colour=itemgetter((..., channel)))))
+        found = count_histogram(Volume(array, rgb=True, colour=itemgetter((..., channel))))
         np.testing.assert_array_equal(found.counts, np.bincount(array[..., channel].ravel())[int(found.minimum) :])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from core import reference
-from napari_exposure.core import AdaptiveEqualization, Gamma, equalize_adapthist, histogram_along, lazy
-from napari_exposure.core.blocks import Volume, drain, read_part, store_steps
+from napari_exposure.core import AdaptiveEqualization, Gamma, equalize_adapthist, histogram_along, lazy, progress
+from napari_exposure.core.blocks import Volume, read_part, store
 
 SHAPE = (6, 11, 13)
 
@@ -51,7 +51,7 @@ def jobs():
     stored = SimpleNamespace(shape=SHAPE, dtype=target.dtype, chunks=SHAPE, __setitem__=target.__setitem__)
     return {
         "a fit": lambda array: AdaptiveEqualization(5).fit(array),
-        "writing": lambda array: drain(store_steps(array, stored, "writing")),
+        "writing": lambda array: store(array, stored, "writing"),
         "reading a part": lambda array: read_part(array, (slice(0, 2), slice(0, 5), slice(0, 5))),
         "counting along an axis": lambda array: histogram_along(array, 0, 8, (0, 1)),
     }
@@ -83,7 +83,10 @@ def worker(cluster):
 
 @pytest.fixture
 def begun_fit(worker, client, tmp_path, monkeypatch):
-    """A worker and a fit that has had its first chunk; the others come when the file "open" is there."""
+    """A worker and a fit, which calls `then` when it has had its first chunk.
+
+    The other chunks come when the file "open" is there.
+    """
     first, gate = str(tmp_path / "first"), str(tmp_path / "open")
 
     def held(chunk, block_info=None):
@@ -101,17 +104,27 @@ def begun_fit(worker, client, tmp_path, monkeypatch):
     monkeypatch.setattr(lazy, "BLOCK_VOXELS", 1)
     process = worker()
     client.wait_for_workers(1, timeout=60)
-    steps = Gamma(0.5).fit_steps(Volume(chunked().map_blocks(held, dtype="f4", meta=np.empty((0, 0, 0), "f4"))))
-    while next(steps).fraction == 0:
-        pass
-    return process, steps
+    volume = Volume(chunked().map_blocks(held, dtype="f4", meta=np.empty((0, 0, 0), "f4")))
+
+    def fit(then):
+        begun = False
+
+        def listen(step):
+            nonlocal begun
+            if step.fraction and not begun:
+                begun = True
+                then()
+
+        with progress.listening(listen):
+            return Gamma(0.5).fit_volume(volume)
+
+    return process, fit
 
 
 def test_the_last_worker_is_killed(begun_fit, client, worker, tmp_path, impatient):
-    process, steps = begun_fit
-    process.kill()
+    process, fit = begun_fit
     with pytest.raises(lazy.ClusterError, match="has 0 workers"):
-        drain(steps)
+        fit(process.kill)
     # and the client is of use again
     worker()
     client.wait_for_workers(1, timeout=60)
@@ -119,23 +132,29 @@ def test_the_last_worker_is_killed(begun_fit, client, worker, tmp_path, impatien
 
 
 def test_another_worker_goes_on(begun_fit, client, worker, tmp_path, monkeypatch):
-    process, steps = begun_fit
+    process, fit = begun_fit
     monkeypatch.setattr(lazy, "PATIENCE", 300.0)
-    process.kill()
-    process.wait()
-    (tmp_path / "open").touch()
-    worker()
-    found = drain(steps)
+
+    def replace_it():
+        process.kill()
+        process.wait()
+        (tmp_path / "open").touch()
+        worker()
+
+    found = fit(replace_it)
     volume = reference.make_volume("float32", SHAPE)
     np.testing.assert_array_equal(found.apply(volume), Gamma(0.5).fit(volume).apply(volume))
 
 
 def test_work_that_is_canceled(begun_fit, client, tmp_path):
-    _, steps = begun_fit
-    client.restart(wait_for_workers=False)
-    (tmp_path / "open").touch()
+    _, fit = begun_fit
+
+    def cancel():
+        client.restart(wait_for_workers=False)
+        (tmp_path / "open").touch()
+
     with pytest.raises(lazy.ClusterError, match=r"gave up the work.*new client"):
-        drain(steps)
+        fit(cancel)
 
 
 def test_a_worker_comes_back(cluster, client, monkeypatch):

@@ -22,10 +22,10 @@ from napari_exposure.core import (
     decay_profile,
     degrade,
 )
-from napari_exposure.core.blocks import Volume, drain
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.memory import Memory
-from napari_exposure.core.planes import plane_steps
+from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import robust_curve, robust_line
 
 SHAPE = (8, 11, 13)
@@ -95,7 +95,7 @@ def test_degraded_range():
 
 
 def percentile_of_each_plane(volume, axis, q, **options):
-    found = drain(plane_steps(Volume(volume, **options), axis, q))
+    found = plane_percentiles(Volume(volume, **options), axis, q)
     return found.values, found.levels, found.counted
 
 
@@ -140,12 +140,12 @@ def test_levels_of_integers_have_no_steps():
 
 def test_plane_percentiles_are_remembered():
     volume = Volume(reference.make_volume("float32"), memory=Memory())
-    steps, found = reference.exhaust(plane_steps(volume, -3, 50.0))
+    steps, found = reference.heard(lambda: plane_percentiles(volume, -3, 50.0))
     assert len(steps) >= 4
-    again, same = reference.exhaust(plane_steps(volume, -3, 50.0))
+    again, same = reference.heard(lambda: plane_percentiles(volume, -3, 50.0))
     assert not again
     assert same is found
-    assert drain(plane_steps(volume, -2, 50.0)) is not found
+    assert plane_percentiles(volume, -2, 50.0) is not found
 
 
 # --- models -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import dask
@@ -25,6 +26,7 @@ from napari_exposure.core import (
     Gamma,
     HistogramEqualization,
     PercentileClip,
+    adjust,
     adjust_gamma,
     blocks,
     clip_percentiles,
@@ -34,10 +36,10 @@ from napari_exposure.core import (
     histogram,
     lazy,
     percentile,
+    progress,
 )
-from napari_exposure.core.adjustment import adjust_steps
-from napari_exposure.core.blocks import Volume, drain, store_steps
-from napari_exposure.core.counting import histogram_steps, percentile_steps
+from napari_exposure.core.blocks import Volume, store
+from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.memory import Memory
 
 # one parameter each that lets the verb do something, with tiles that fit small volumes
@@ -440,7 +442,7 @@ def test_what_is_remembered_is_not_read_again():
     array, reads = watched(reference.make_volume("uint16", SHAPE), CHUNKS)
     volume = Volume(array, memory=Memory())
     for adjustment in (HistogramEqualization(), PercentileClip(2, 95), Gamma(0.5)):
-        drain(adjustment.fit_steps(volume))
+        adjustment.fit_volume(volume)
         assert times(array, reads) == 1
 
 
@@ -465,7 +467,7 @@ def test_small_chunks_are_joined(monkeypatch):
     for voxels, expected in ((1, 32), (399, 32), (400, 8), (1600, 2), (1 << 21, 1)):
         monkeypatch.setattr(lazy, "BLOCK_VOXELS", voxels)
         array, reads = watched(volume, (1, 10, 10))
-        steps = list(histogram_steps(Volume(array)))
+        steps, _ = reference.heard(partial(count_histogram, Volume(array)))
         counting = [step for step in steps if step.what == "counting grey levels"]
         assert len(counting) == expected
         assert times(array, reads) == 1
@@ -501,7 +503,7 @@ def test_results_are_merged_as_they_come(small_tasks):
         places.append(part[0])
         found.append(part[1])
 
-    drain(blocks.count(Volume(array), visit, merge, "looking"))
+    blocks.count(Volume(array), visit, merge, "looking")
     starts = [place[0].start for place in places]
     assert sorted(starts) == list(range(8))
     np.testing.assert_array_equal(np.concatenate(found), volume[starts])
@@ -532,8 +534,8 @@ def test_a_box_of_a_dask_array(dtype, voxels, data):
         patch.setattr(lazy, "BLOCK_VOXELS", voxels)
         if not mask[box or ...][index].any():
             return
-        same_histogram(drain(histogram_steps(found)), drain(histogram_steps(expected)))
-        assert drain(percentile_steps(found, (10, 50))) == drain(percentile_steps(expected, (10, 50)))
+        same_histogram(count_histogram(found), count_histogram(expected))
+        assert find_percentiles(found, (10, 50)) == find_percentiles(expected, (10, 50))
 
 
 def test_a_box_of_colours():
@@ -541,13 +543,13 @@ def test_a_box_of_colours():
     mask = np.random.default_rng(1).random(volume.shape[:-1]) < 0.5
     box = (slice(1, 3), slice(2, 9), slice(0, 5))
     array = da.from_array(volume, chunks=(3, 4, 5, 1))
-    found = drain(histogram_steps(Volume(array, mask, rgb=True, box=box)))
-    same_histogram(found, drain(histogram_steps(Volume(volume, mask, rgb=True, box=box))))
+    found = count_histogram(Volume(array, mask, rgb=True, box=box))
+    same_histogram(found, count_histogram(Volume(volume, mask, rgb=True, box=box)))
 
 
 def test_nothing_beside_a_box_is_read(small_tasks):
     array, reads = watched(reference.make_volume("uint16", (6, 8, 10)), (1, 4, 10))
-    drain(histogram_steps(Volume(array, box=(slice(2, 4), slice(5, 7), slice(0, 3)))))
+    count_histogram(Volume(array, box=(slice(2, 4), slice(5, 7), slice(0, 3))))
     assert reads == {(2, 1, 0): 1, (3, 1, 0): 1}
 
 
@@ -568,7 +570,7 @@ def test_transforms_of_other_shapes(adjustment):
 
 def test_a_job_gives_a_lazy_result():
     array, reads = watched(reference.make_volume("uint16", SHAPE), CHUNKS)
-    steps, result = reference.exhaust(adjust_steps(Gamma(0.5), Volume(array)))
+    steps, result = reference.heard(lambda: adjust(Gamma(0.5), array))
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions)
     assert isinstance(result, da.Array)
@@ -707,7 +709,7 @@ def test_interrupts_go_through(error, small_tasks):
 def test_an_error_in_merge_leaves_nothing_behind(small_tasks):
     array, reads = watched(reference.make_volume("uint16", SHAPE), CHUNKS)
     with pytest.raises(ZeroDivisionError):
-        drain(blocks.count(Volume(array), lambda *_: 0, lambda part: 1 / part, "dividing"))
+        blocks.count(Volume(array), lambda *_: 0, lambda part: 1 / part, "dividing")
     assert not workers()
     assert reads
 
@@ -721,11 +723,14 @@ def test_a_closed_fit_stops(adjustment, small_tasks):
     # kernels are loaded, so that the first step is of a chunk
     adjustment.fit(volume)
     array, reads = watched(volume, (1, 5, 5), lambda place: time.sleep(0.05))
-    steps = adjustment.fit_steps(Volume(array))
-    next(steps)
-    assert workers()
-    before = sum(reads.values())
-    steps.close()
+    before = 0
+
+    def then():
+        nonlocal before
+        assert workers()
+        before = sum(reads.values())
+
+    assert reference.stopped(lambda: adjustment.fit_volume(Volume(array)), then=then)
     assert not workers()
     # chunks that are being read on dask's threads may come to their end
     time.sleep(0.1)
@@ -735,11 +740,18 @@ def test_a_closed_fit_stops(adjustment, small_tasks):
     assert sum(reads.values()) == number
 
 
-def test_a_fit_that_was_never_begun_reads_nothing():
+def test_a_fit_that_may_not_read_does_not_begin():
     array, reads = watched(reference.make_volume("uint16", SHAPE), CHUNKS)
-    Gamma(0.5).fit_steps(Volume(array)).close()
+    volume = Volume(array, memory=Memory())
+    with pytest.raises(progress.MustRead), progress.at_once():
+        Gamma(0.5).fit_volume(volume)
     assert not reads
     assert not workers()
+    # what is known already needs no reading
+    known = Gamma(0.5).fit_volume(volume)
+    with progress.at_once():
+        again = Gamma(0.7).fit_volume(volume)
+    assert (again.fits[()].lo, again.fits[()].hi) == (known.fits[()].lo, known.fits[()].hi)
 
 
 # --- writing ----------------------------------------------------------------------------
@@ -754,7 +766,7 @@ def test_arrays_are_written(kind, chunked, tmp_path, small_tasks):
     else:
         target = zarr.create_array(tmp_path / "a.zarr", shape=SHAPE, chunks=(2, 4, 5), dtype="u2")
     array, reads = watched(volume, (4, 8, 10))
-    steps, _ = reference.exhaust(store_steps(array if chunked else volume, target, "writing"))
+    steps, _ = reference.heard(lambda: store(array if chunked else volume, target, "writing"))
     assert {step.what for step in steps} == {"writing"}
     assert steps[-1].fraction == 1
     np.testing.assert_array_equal(target[...], volume)
@@ -767,16 +779,14 @@ def test_what_cannot_be_written_is_checked_first(monkeypatch):
     array, reads = watched(reference.make_volume("uint16", SHAPE), CHUNKS)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=10))
     with pytest.raises(ValueError, match="Use smaller chunks"):
-        drain(store_steps(array, np.zeros(SHAPE, np.uint16), "writing"))
+        store(array, np.zeros(SHAPE, np.uint16), "writing")
     assert not reads
 
 
 def test_a_closed_store_stops():
     volume = reference.make_volume("uint16", (40, 5, 5))
     array, reads = watched(volume, (1, 5, 5), lambda place: time.sleep(0.03))
-    steps = store_steps(array, np.zeros_like(volume), "writing")
-    next(steps)
-    steps.close()
+    assert reference.stopped(lambda: store(array, np.zeros_like(volume), "writing"))
     assert not workers()
     time.sleep(0.1)
     number = sum(reads.values())
@@ -785,18 +795,17 @@ def test_a_closed_store_stops():
 
 
 def test_nothing_is_written_after_closing(monkeypatch):
-    store = lazy._store
+    write = lazy._store
 
     def slow(values, target, place):
         # so that some are still at it when the first one has come to its end
         time.sleep(0.1 * (place[0][0] % 6))
-        store(values, target, place)
+        write(values, target, place)
 
     monkeypatch.setattr(lazy, "_store", slow)
     target = np.zeros((60, 5, 5), np.uint16)
-    steps = store_steps(da.ones((60, 5, 5), chunks=(1, 5, 5), dtype=np.uint16), target, "writing")
-    next(steps)
-    steps.close()
+    array = da.ones((60, 5, 5), chunks=(1, 5, 5), dtype=np.uint16)
+    assert reference.stopped(lambda: store(array, target, "writing"))
     written = target.copy()
     time.sleep(0.7)
     np.testing.assert_array_equal(target, written)
@@ -892,7 +901,7 @@ def test_a_cluster_writes(client, small_tasks, tmp_path):
     (tmp_path / "notes").mkdir()
     array = noted(volume, (4, 8, 10), tmp_path / "notes")
     target = zarr.create_array(tmp_path / "a.zarr", shape=SHAPE, chunks=(2, 4, 5), dtype="u2")
-    steps = list(store_steps(array, target, "writing"))
+    steps, _ = reference.heard(lambda: store(array, target, "writing"))
     assert steps[-1].fraction == 1
     np.testing.assert_array_equal(target[...], volume)
     reads, processes = notes(tmp_path / "notes")
@@ -900,7 +909,7 @@ def test_a_cluster_writes(client, small_tasks, tmp_path):
     assert os.getpid() not in processes
     # memory is of this process alone
     target = np.zeros(SHAPE, np.uint16)
-    drain(store_steps(array, target, "writing"))
+    store(array, target, "writing")
     np.testing.assert_array_equal(target, volume)
     assert os.getpid() in notes(tmp_path / "notes")[1]
 
@@ -919,11 +928,16 @@ def test_a_cluster_names_the_chunk(client, small_tasks):
 
 def test_a_closed_fit_stops_the_cluster(client, small_tasks, tmp_path):
     volume = reference.make_volume("uint16", (60, 5, 5))
-    steps = Gamma(0.5).fit_steps(Volume(noted(volume, (1, 5, 5), tmp_path, 0.1)))
-    while next(steps).fraction == 0:
-        pass
-    before = sum(notes(tmp_path)[0].values())
-    steps.close()
+    before = 0
+
+    def then():
+        nonlocal before
+        before = sum(notes(tmp_path)[0].values())
+
+    # kernels are loaded, so that the first report is of a chunk
+    Gamma(0.5).fit(volume)
+    array = noted(volume, (1, 5, 5), tmp_path, 0.1)
+    assert reference.stopped(lambda: Gamma(0.5).fit_volume(Volume(array)), then=then)
     # each worker may come to the end of one chunk, and take one more until it is told
     time.sleep(0.5)
     number = sum(notes(tmp_path)[0].values())
@@ -938,14 +952,16 @@ def test_a_worker_killed_in_a_fit(adjustment, client, small_tasks, tmp_path):
     volume = reference.make_volume("float32", (12, 9, 9))
     array = noted(volume, (1, 9, 9), tmp_path, 0.1)
     before = set(client.run(os.getpid).values())
-    job = adjustment.fit_steps(Volume(array))
-    steps = [next(job)]
-    while steps[-1].fraction == 0:
-        steps.append(next(job))
-    assert len(notes(tmp_path)[0]) < 12
-    os.kill(min(before), signal.SIGKILL)
-    more, transform = reference.exhaust(job)
-    steps += more
+    steps = []
+
+    def listen(step):
+        if step.fraction > 0 and not any(each.fraction for each in steps):
+            assert len(notes(tmp_path)[0]) < 12
+            os.kill(min(before), signal.SIGKILL)
+        steps.append(step)
+
+    with progress.listening(listen):
+        transform = adjustment.fit_volume(Volume(array))
     expected = adjustment.fit(volume)
     same_bits(transform.apply(volume), expected.apply(volume))
     assert [step.fraction for step in steps] == sorted(step.fraction for step in steps)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_exposure import core
-from napari_exposure.core.blocks import Volume, drain
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.memory import Memory
 
 ADJUSTMENTS = [
@@ -41,10 +41,10 @@ def test_a_second_fit_reads_nothing_and_is_the_same(volume, adjustment):
     array = Watched(volume)
     memory = Memory()
     first, second = (
-        drain(adjustment.fit_steps(Volume(array, None, adjustment.ignore_zeros, memory=memory))) for _ in range(2)
+        adjustment.fit_volume(Volume(array, None, adjustment.ignore_zeros, memory=memory)) for _ in range(2)
     )
     reads = array.reads
-    third = drain(adjustment.fit_steps(Volume(array, None, adjustment.ignore_zeros, memory=memory)))
+    third = adjustment.fit_volume(Volume(array, None, adjustment.ignore_zeros, memory=memory))
     assert array.reads == reads
     expected = adjustment.fit(volume).apply(volume)
     for transform in (first, second, third):
@@ -54,10 +54,10 @@ def test_a_second_fit_reads_nothing_and_is_the_same(volume, adjustment):
 def test_a_new_clip_limit_reads_nothing(volume):
     array = Watched(volume)
     memory = Memory()
-    drain(core.AdaptiveEqualization(6.0).fit_steps(Volume(array, memory=memory)))
+    core.AdaptiveEqualization(6.0).fit_volume(Volume(array, memory=memory))
     reads = array.reads
     changed = core.AdaptiveEqualization(6.0, clip_limit=0.1)
-    found = drain(changed.fit_steps(Volume(array, memory=memory)))
+    found = changed.fit_volume(Volume(array, memory=memory))
     assert array.reads == reads
     np.testing.assert_array_equal(found.apply(volume), changed.fit(volume).apply(volume))
 
@@ -67,14 +67,14 @@ def test_what_is_counted_is_kept_apart(volume):
     memory = Memory()
     for ignore_zeros in (False, True, False):
         adjustment = core.HistogramEqualization(ignore_zeros=ignore_zeros)
-        found = drain(adjustment.fit_steps(Volume(volume, None, ignore_zeros, memory=memory)))
+        found = adjustment.fit_volume(Volume(volume, None, ignore_zeros, memory=memory))
         np.testing.assert_array_equal(found.apply(volume), adjustment.fit(volume).apply(volume))
 
 
 def test_a_coarser_array_is_kept_apart(volume):
     memory = Memory()
     for array in (volume, volume[..., ::2, ::2], volume):
-        found = drain(core.PercentileClip(5, 95).fit_steps(Volume(array, memory=memory)))
+        found = core.PercentileClip(5, 95).fit_volume(Volume(array, memory=memory))
         np.testing.assert_array_equal(found.apply(array), core.PercentileClip(5, 95).fit(array).apply(array))
 
 

@@ -11,9 +11,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core import reference
 from napari_exposure.core import montage
-from napari_exposure.core.blocks import drain
-from napari_exposure.core.montage import Arrangement, montage_steps
+from napari_exposure.core.montage import Arrangement
 
 
 def slow_montage(volume, step, columns, axis, gap, fill, rgb=False):
@@ -142,9 +142,9 @@ def test_of_a_dask_array_only_the_planes_shown_are_computed():
 
 
 def test_it_tells_of_progress_and_can_be_stopped():
-    steps = montage_steps(some((9, 4, 4)), 1)
-    assert 0 < next(steps).fraction < 1
-    steps.close()
+    steps, _ = reference.heard(lambda: montage(some((9, 4, 4)), 1))
+    assert 0 < steps[0].fraction < steps[-1].fraction == 1
+    assert reference.stopped(lambda: montage(some((9, 4, 4)), 1), 2)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_it_tells_of_progress_and_can_be_stopped():
 def test_bad_parameters_say_what_to_do(options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         # before any work
-        montage_steps(some((4, 5, 6)), **options)
+        montage(some((4, 5, 6)), **options)
 
 
 @pytest.mark.parametrize("shape", [(4,), (0, 4, 4), (1, 1, 1, 1, 2, 2)])
@@ -188,7 +188,7 @@ def test_a_2d_image_is_one_plane():
 
 
 def test_a_list_is_a_volume():
-    assert drain(montage_steps([[[1, 2]], [[3, 4]]], 1, gap=0)).tolist() == [[1, 2, 3, 4]]
+    assert montage([[[1, 2]], [[3, 4]]], 1, gap=0).tolist() == [[1, 2, 3, 4]]
 
 
 def test_planes_are_listed_for_what_says_which_they_are():

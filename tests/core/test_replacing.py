@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from napari_exposure.core import replacing as module
-from napari_exposure.core.blocks import Step, changed, drain, undisturbed
 from napari_exposure.core.replacing import MACHINE, PREFIX, check_place, keep_apart, replacing, tidy
 
 
@@ -415,48 +413,3 @@ def test_inputs_are_not_outputs(tmp_path):
     with pytest.raises(ValueError, match="are one place"):
         keep_apart([source], [tmp_path / "b.csv", tmp_path / "x" / ".." / "b.csv"])
     keep_apart([source, store], [tmp_path / "a.csv", tmp_path / "b.tif", tmp_path / "a.tif.zarr"])
-
-
-# --- Ctrl+C -----------------------------------------------------------------------------
-
-
-def test_an_interrupt_comes_between_two_steps():
-    said = []
-
-    def steps():
-        try:
-            yield Step("first", 0.5)
-            os.kill(os.getpid(), signal.SIGINT)
-            # The main thread has time to notice; it must wait all the same.
-            time.sleep(0.1)
-            said.append("whole")
-            yield Step("second", 1)
-            said.append("not asked for")
-        finally:
-            said.append("closed")
-
-    with pytest.raises(KeyboardInterrupt):
-        list(undisturbed(steps()))
-    assert said == ["whole", "closed"]
-
-
-def test_undisturbed_steps_are_the_same():
-    def steps():
-        yield Step("first", 0.5)
-        yield Step("second", 1)
-        return "result"
-
-    def collected():
-        return (yield from undisturbed(steps()))
-
-    found = []
-    job = changed(collected(), lambda step: found.append(step.what) or step)
-    assert drain(job) == "result"
-    assert found == ["first", "second"]
-
-    def failing():
-        yield Step("first", 0.5)
-        raise ValueError("torn")
-
-    with pytest.raises(ValueError, match="torn"):
-        list(undisturbed(failing()))

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from core import reference
 from napari_exposure.core import Histogram, histogram
 from napari_exposure.core.blocks import Volume, contiguous_blocks
-from napari_exposure.core.counting import histogram_steps
+from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.histogram import write_csv
 from napari_exposure.core.jit import kernel
 
@@ -489,7 +489,7 @@ def test_a_number_of_bars_that_is_none(nbins):
 def test_steps_carry_the_histogram_of_what_was_counted_so_far(dtype, masked, small_blocks):
     volume = reference.make_volume(dtype)
     mask = np.random.default_rng(0).random(volume.shape) < 0.5 if masked else None
-    steps, result = reference.exhaust(histogram_steps(Volume(volume, mask), 20))
+    steps, result = reference.heard(lambda: count_histogram(Volume(volume, mask), 20))
     shown = [step.partial for step in steps if step.partial is not None]
     blocks = list(contiguous_blocks(volume.shape))
     assert len(blocks) > 5
@@ -506,13 +506,13 @@ def test_steps_carry_the_histogram_of_what_was_counted_so_far(dtype, masked, sma
 
 def test_the_search_for_the_range_has_nothing_to_show_yet(small_blocks):
     volume = Volume(reference.make_volume("float32"))
-    reference.exhaust(histogram_steps(volume))
-    steps, _ = reference.exhaust(histogram_steps(volume))
+    reference.heard(lambda: count_histogram(volume))
+    steps, _ = reference.heard(lambda: count_histogram(volume))
     half = len(steps) // 2
     assert all(step.partial is None for step in steps[:half])
     assert all(isinstance(step.partial, Histogram) for step in steps[half:])
     np.testing.assert_allclose([step.fraction for step in steps], np.arange(1, len(steps) + 1) / len(steps))
-    known, _ = reference.exhaust(histogram_steps(volume, bounds=(0, 1)))
+    known, _ = reference.heard(lambda: count_histogram(volume, bounds=(0, 1)))
     assert len(known) == half
     assert all(step.partial.edges[-1] == 1 for step in known)
 

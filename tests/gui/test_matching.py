@@ -77,13 +77,13 @@ def test_the_preview_shows_the_match(qtbot, viewer, widget, two):
 
 def test_a_reference_is_counted_once(qtbot, viewer, widget, two, monkeypatch):
     counts = []
-    count = reference.Source.histogram_steps
+    count = reference.Source.histogram
 
     def counted(self, *args, **options):
         counts.append(self.name)
         return count(self, *args, **options)
 
-    monkeypatch.setattr(reference.Source, "histogram_steps", counted)
+    monkeypatch.setattr(reference.Source, "histogram", counted)
     dim, bright = two
     other = viewer.add_image(bright.data // 2, name="other")
     viewer.layers.selection.active = dim

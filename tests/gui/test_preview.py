@@ -18,7 +18,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 import napari_exposure as nx
-from napari_exposure.core.blocks import Step, drain
+from napari_exposure.core import progress
 from napari_exposure.gui import preview
 from napari_exposure.source import Origin, Source
 
@@ -177,15 +177,15 @@ def test_two_previews_on_two_layers(qtbot, viewer, open_widget, volume, monkeypa
     clip = open_widget("Percentile clipping")
     # both have followed the active layer
     qtbot.wait(200)
-    made = preview.preview_steps
+    fit = preview.fit_for_preview
 
-    def slow_steps(*arguments):
+    def slowly(*arguments):
         for _ in range(10):
             time.sleep(0.03)
-            yield Step("fitting", 0.0, slow=True)
-        return (yield from made(*arguments))
+            progress.report("fitting", 0.0, slow=True)
+        return fit(*arguments)
 
-    monkeypatch.setattr(preview, "preview_steps", slow_steps)
+    monkeypatch.setattr(preview, "fit_for_preview", slowly)
     clip.layer.value, gamma.layer.value = b, a
     wait(qtbot, clip, lambda: shown(clip) is not None and Origin.of(shown(clip)).source() is b)
     wait(qtbot, gamma, lambda: Origin.of(shown(gamma)).source() is a)
@@ -476,8 +476,8 @@ def test_a_preview_is_an_array_of_the_result_also_while_a_sample_is_shown(volume
     layer = Image(data, name="nuclei", rgb=kind == "rgb")
     source = Source.of(layer)
     adjustment = nx.PercentileClip(5, 80)
-    sampled = drain(source.fit_steps(adjustment, step=3))
-    exact = drain(source.fit_steps(adjustment))
+    sampled = source.fit(adjustment, step=3)
+    exact = source.fit(adjustment)
     expected = exact.apply(stack)
     shown = preview.PreviewData(source.array, sampled, exact=lambda: exact)
     # the sample differs, or this test would show nothing
@@ -490,9 +490,43 @@ def test_a_preview_is_an_array_of_the_result_also_while_a_sample_is_shown(volume
         np.asarray(shown, copy=False)
 
 
+@pytest.mark.parametrize("ndisplay", [2, 3])
+@pytest.mark.parametrize("kind", ["numpy", "dask", "pyramid"])
+def test_a_recipe_of_several_steps_is_one_live_layer(qtbot, viewer, volume, kind, ndisplay):
+    data = {"dask": lambda: da.from_array(volume, chunks=(3, 40, 48)), "pyramid": lambda: [volume, volume[:, ::2, ::2]]}
+    source = viewer.add_image(data.get(kind, lambda: volume)(), name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    viewer.dims.ndisplay = ndisplay
+    said = []
+    live = preview.Preview(viewer, said.append, *[lambda *_: None] * 4, parent=viewer.window._qt_window)
+
+    def shows(recipe):
+        live.show(source, recipe)
+        qtbot.waitUntil(lambda: not live.running and live.layer is not None, timeout=20_000)
+        expected = recipe.apply(source)
+        found, wanted = (
+            (live.layer.data, expected.data) if kind != "pyramid" else (live.layer.data[1], expected.data[1])
+        )
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
+        np.testing.assert_array_equal(np.asarray(found[5]), np.asarray(wanted[5]))
+        assert live.layer.metadata["napari_exposure"]["steps"] == expected.metadata["napari_exposure"]["steps"]
+        assert tuple(live.layer.contrast_limits) == tuple(expected.contrast_limits)
+        assert live.layer.name == f"{expected.name} (preview)"
+        return live.layer
+
+    first = shows(nx.Recipe((nx.DecayCorrection(), nx.PercentileClip(1, 99), nx.AdaptiveEqualization(5.0)), "µm"))
+    # a knob of the last step, and a step less
+    assert (
+        shows(nx.Recipe((nx.DecayCorrection(), nx.PercentileClip(1, 99), nx.AdaptiveEqualization(7.0)), "µm")) is first
+    )
+    shows(nx.Recipe((nx.PercentileClip(1, 99), nx.Gamma(0.5))))
+    assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei - clip - gamma (preview)"]
+    live.remove()
+    assert [layer.name for layer in viewer.layers] == ["nuclei"]
+
+
 def test_only_the_eye_gets_a_coarse_volume(volume, monkeypatch):
     monkeypatch.setattr(preview, "SAMPLE", 500)
-    transform = drain(Source.of(Image(volume)).fit_steps(nx.Gamma(0.5)))
+    transform = Source.of(Image(volume)).fit(nx.Gamma(0.5))
     shown, expected = preview.PreviewData(volume, transform), transform.apply(volume)
     everything = tuple(slice(0, size) for size in volume.shape)
     for index in (everything, ..., slice(None), (slice(0, None), ...)):

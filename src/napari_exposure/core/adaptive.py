@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, InRange, adjust, check_counted, parameter
-from napari_exposure.core.blocks import Step, Steps, Volume, count, share
+from napari_exposure.core.blocks import Volume, count
 from napari_exposure.core.intensity import (
     Percentiles,
     check_count,
@@ -18,7 +19,7 @@ from napari_exposure.core.intensity import (
     result_range,
     working_dtype,
 )
-from napari_exposure.core.jit import kernel, kernel_steps
+from napari_exposure.core.jit import kernel, load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
 from napari_exposure.core.transform import Fit
@@ -93,17 +94,19 @@ class AdaptiveEqualization(Adjustment):
             )
 
     def _fit_group(self, volume, spacing):
-        lo, hi = yield from share(self._range_steps(volume), 0, 0.4)
+        with progress.part(0, 0.4):
+            lo, hi = self._find_range(volume)
         lead = len(volume.shape) - len(spacing)
         grid = self.grid(volume.shape[lead:], spacing)
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = result_range(volume.dtype, out_dtype, lo)
         tables = np.zeros((*_three(grid.shape, 1), self.nbins + 1), np.float32)
         if lo < hi:
-            counts = yield from share(_tile_counts(volume, grid.axes, lo, hi, self.nbins), 0.4, 1)
+            with progress.part(0.4, 1):
+                counts = _tile_counts(volume, grid.axes, lo, hi, self.nbins)
             check_counted(counts.sum(), volume)
             if counts.size > MANY_BINS:
-                yield Step("clipping the tiles' histograms", 1.0)
+                progress.report("clipping the tiles' histograms", 1.0)
             if counts.any():
                 tables = tile_functions(counts, self.clip_limit)
             else:
@@ -149,10 +152,10 @@ class TilesFit(Fit):
         """The function of one tile at the borders of its bins, from 0 to 1, shape (nbins + 1,)."""
         return self.tables[_three(tile, 0)]
 
-    def count_steps(self, volume: Volume) -> Steps:
-        """Count a tile as the fit did; `volume` is what lies in its box. The generator returns (nbins,) counts."""
+    def count_tile(self, volume: Volume) -> np.ndarray:
+        """Count a tile as the fit did; `volume` is what lies in its box."""
         axes = tuple(TileAxis(size, 1) for size in volume.shape[-len(self.grid.axes) :])
-        counts = yield from _tile_counts(volume, axes, self.lo, self.upper, self.tables.shape[-1] - 1)
+        counts = _tile_counts(volume, axes, self.lo, self.upper, self.tables.shape[-1] - 1)
         return counts[0, 0, 0]
 
     def map(self, values, offset, out):
@@ -169,10 +172,10 @@ class TilesFit(Fit):
 
 @remembered(lambda counts: counts.nbytes)
 def _tile_counts(volume, axes, lo, hi, nbins):
-    """Count every voxel in its one tile; the generator returns counts of shape (tiles z, y, x, nbins)."""
+    """Count every voxel in its one tile: counts of shape (tiles z, y, x, nbins)."""
     spatial = len(axes)
     total = np.zeros((*_three([axis.tiles for axis in axes], 1), nbins), np.int64)
-    count_tiles = yield from kernel_steps("count_tiles", working_dtype(volume.dtype))
+    count_tiles = load_kernel("count_tiles", working_dtype(volume.dtype))
 
     def visit(block, values, counted):
         tiles, origin = [], []
@@ -195,7 +198,7 @@ def _tile_counts(volume, axes, lo, hi, nbins):
         place = tuple(slice(o, o + n) for o, n in zip(origin, counts.shape, strict=False))
         total[place] += counts
 
-    yield from count(volume, visit, merge, "counting tiles")
+    count(volume, visit, merge, "counting tiles")
     return total
 
 

@@ -11,13 +11,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from napari_exposure.core.blocks import (
-    Steps,
-    Volume,
-    drain,
-    share,
-)
-from napari_exposure.core.counting import extent_steps, percentile_steps
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.counting import find_extent, find_percentiles
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import (
     Percentiles,
@@ -25,9 +21,10 @@ from napari_exposure.core.intensity import (
     check_number,
     check_pair,
     dtype_range,
+    result_dtype,
 )
 from napari_exposure.core.stacks import is_stack
-from napari_exposure.core.transform import Transform
+from napari_exposure.core.transform import Fit, Transform
 
 __all__ = ["Adjustment"]
 
@@ -184,6 +181,15 @@ class Adjustment(ABC):
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
+    @property
+    def steps(self) -> tuple[Adjustment, ...]:
+        """This one alone, as a recipe has several."""
+        return (self,)
+
+    def result_dtype(self, dtype: np.dtype) -> np.dtype:
+        """The dtype of results for volumes of `dtype`."""
+        return result_dtype(dtype, self.output)
+
     def fit(self, volume, *, mask=None, spacing=None, rgb=False) -> Transform:
         """Read the statistics of a volume.
 
@@ -215,7 +221,9 @@ class Adjustment(ABC):
         >>> transform(volume)[-1, -1]
         array([238, 242, 246, 251, 255], dtype=uint8)
         """
-        transform = drain(self.fit_steps(Volume(volume, mask, self.ignore_zeros, rgb), spacing))
+        checked = Volume(volume, mask, self.ignore_zeros, rgb)
+        with progress.bar():
+            transform = self.fit_volume(checked, spacing)
         warn_constant(transform)
         return transform
 
@@ -227,22 +235,22 @@ class Adjustment(ABC):
         self._check_shape(volume.shape[-spatial:], spacing, fits=math.prod(lead))
         return spacing
 
-    def fit_steps(self, volume: Volume, spacing=None) -> Steps:
-        """The fit as a generator that yields `Step` and returns the Transform: for progress and cancel."""
+    def fit_volume(self, volume: Volume, spacing=None) -> Transform:
+        """`fit` without its warning, as a part of other work."""
         spacing = self.check(volume, spacing)
         spatial = len(spacing)
         lead = len(volume.shape) - spatial
         groups = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
         together = None
         if self.per != "dataset" and is_stack(volume, lead):
-            together = yield from self._fit_stack(volume, lead)
+            together = self._fit_stack(volume, lead)
         if together is not None:
             fits = dict(zip(groups, together, strict=True))
         else:
             fits = {}
             for number, group in enumerate(groups):
-                steps = self._fit_group(volume.at(group), spacing)
-                fits[group] = yield from share(steps, number / len(groups), (number + 1) / len(groups))
+                with progress.part(number / len(groups), (number + 1) / len(groups)):
+                    fits[group] = self._fit_group(volume.at(group), spacing)
         return self.transform_type(
             adjustment=self,
             shape=volume.shape,
@@ -253,17 +261,17 @@ class Adjustment(ABC):
         )
 
     @abstractmethod
-    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Steps:
-        """Fit voxels that share one; the generator returns a `Fit`."""
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
+        """Fit voxels that share a fit."""
 
-    def _fit_stack(self, volume: Volume, lead: int) -> Steps:
-        """Fit many small volumes together; the generator returns their fits in order, or None if it cannot."""
-        yield from ()
+    def _fit_stack(self, volume: Volume, lead: int) -> list[Fit] | None:
+        """Fit many small volumes together; their fits in order, or None where that is not possible."""
+        return None
 
     def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:  # noqa: B027 (a hook)
         """Raise what is wrong with the parameters for this shape, before any voxel is read."""
 
-    def _range_steps(self, volume: Volume, in_range: InRange | None = None) -> Steps:
+    def _find_range(self, volume: Volume, in_range: InRange | None = None) -> tuple[float, float]:
         """An input range in numbers; both the same for a constant volume, or where nothing is counted."""
         in_range = self.in_range if in_range is None else in_range
         if isinstance(in_range, tuple):
@@ -271,11 +279,11 @@ class Adjustment(ABC):
         if in_range == "dtype" and volume.dtype.kind == "u":
             return dtype_range(volume.dtype, negative=False)
         if isinstance(in_range, Percentiles):
-            found = yield from percentile_steps(volume, (in_range.low, in_range.high))
+            found = find_percentiles(volume, (in_range.low, in_range.high))
             if found and math.isfinite(found[0]) and math.isfinite(found[1]) and found[0] < found[1]:
                 return _check_width(*found)
         # also where the percentiles coincide (nearly all voxels alike) or are infinite
-        lo, hi = yield from extent_steps(volume)
+        lo, hi = find_extent(volume)
         if math.isnan(lo):
             check_counted(0, volume)
             return 0.0, 0.0
@@ -345,13 +353,6 @@ def check_spacing(spacing, spatial: int) -> tuple[float, ...]:
     return tuple(check_number(value, "spacing", above=0) for value in values[-spatial:])
 
 
-def adjust_steps(adjustment: Adjustment, volume: Volume, spacing=None) -> Steps:
-    """Fit and map in one job; the generator returns the adjusted array."""
-    transform = yield from share(adjustment.fit_steps(volume, spacing), 0, 0.4)
-    warn_constant(transform)
-    return (yield from share(transform.apply_steps(volume.array), 0.4, 1))
-
-
 def adjust(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False) -> np.ndarray:
     """Fit an adjustment to a volume and map all of it.
 
@@ -379,4 +380,9 @@ def adjust(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False
     array([[ 0,  2, 10]], dtype=uint8)
     """
     checked = Volume(volume, mask, adjustment.ignore_zeros, rgb)
-    return drain(adjust_steps(adjustment, checked, spacing))
+    with progress.bar():
+        with progress.part(0, 0.4):
+            transform = adjustment.fit_volume(checked, spacing)
+        warn_constant(transform)
+        with progress.part(0.4, 1):
+            return transform.apply(checked.array)

@@ -8,22 +8,20 @@ from collections import defaultdict
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.blocks import (
     BLOCK_VOXELS,
-    Steps,
     Volume,
     chunked_blocks,
-    drain,
     is_dask,
     prepared,
     read_part,
-    share,
     stored_chunks,
     walk,
 )
-from napari_exposure.core.counting import extent_steps
+from napari_exposure.core.counting import find_extent
 from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, working_dtype
-from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.jit import load_kernel
 
 __all__ = ["histogram_along"]
 
@@ -85,33 +83,38 @@ def histogram_along(volume, axis=0, bins=256, range=None):
             raise ValueError("Give the edges of bins, or their number and a range, but not edges and a range.")
         if len(edges) < 2 or (np.diff(edges) <= 0).any():
             raise ValueError("The edges of bins must be two or more, in ascending order.")
-        return drain(_along_steps(checked, at % dims, edges, False))
+        with progress.bar():
+            return _count_along(checked, at % dims, edges, False)
     number = check_count(bins, "bins", low=1, high=1 << 24)
     if range is not None:
         lo, hi = check_range(range, "range")
-        return drain(_along_steps(checked, at % dims, np.linspace(lo, hi, number + 1), True))
-    return drain(_of_extent(checked, at % dims, number))
+        with progress.bar():
+            return _count_along(checked, at % dims, np.linspace(lo, hi, number + 1), True)
+    with progress.bar():
+        return _of_extent(checked, at % dims, number)
 
 
-def _of_extent(volume: Volume, axis: int, bins: int) -> Steps:
-    lo, hi = yield from share(extent_steps(volume), 0, 0.3)
+def _of_extent(volume: Volume, axis: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    with progress.part(0, 0.3):
+        lo, hi = find_extent(volume)
     if math.isnan(lo):
         lo, hi = 0.0, 1.0
     edges = np.histogram_bin_edges(np.empty(0), bins, (lo, hi))
-    return (yield from share(_along_steps(volume, axis, edges, True), 0.3, 1))
+    with progress.part(0.3, 1):
+        return _count_along(volume, axis, edges, True)
 
 
-def _along_steps(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) -> Steps:
+def _count_along(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) -> tuple[np.ndarray, np.ndarray]:
     shape, dtype = volume.shape, working_dtype(volume.dtype)
     rest = shape[:axis] + shape[axis + 1 :]
     pixels = np.arange(math.prod(rest)).reshape(rest)
     counts = np.zeros((pixels.size, len(edges) - 1), np.uint16 if shape[axis] < 1 << 16 else np.uint32)
     if is_lookup(dtype):
-        kernel = yield from kernel_steps("along_table", dtype, counts.dtype)
+        kernel = load_kernel("along_table", dtype, counts.dtype)
         first, table = _table(dtype, edges)
         how = first, table
     else:
-        kernel = yield from kernel_steps("along_bins", dtype, counts.dtype)
+        kernel = load_kernel("along_bins", dtype, counts.dtype)
         how = edges, uniform
     array, blocks = _blocks(volume.array, shape, axis)
     # blocks above each other count into the same pixels
@@ -131,7 +134,7 @@ def _along_steps(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) ->
                 counts,
             )
 
-    yield from walk(places, work, lambda _: None, "counting")
+    walk(places, work, lambda _: None, "counting")
     return counts.reshape(*rest, -1), edges
 
 

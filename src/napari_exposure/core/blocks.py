@@ -1,47 +1,30 @@
-"""Walks the blocks of any array: threads, progress, cancel.  The only place that reads or writes volumes."""
+"""Walks the blocks of any array on a pool of threads.  The only place that reads or writes volumes."""
 
 from __future__ import annotations
 
 import math
 import os
-import threading
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.intensity import as_array, check_dtype, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
+
+if TYPE_CHECKING:
+    from napari_exposure.core.transform import Transform
 
 # voxels: some ten milliseconds of work, short enough to cancel promptly, long enough to hide Python's part
 BLOCK_VOXELS = 1 << 21
 
 Block = tuple[slice, ...]
 _NOTHING_MASKED = np.empty(0, bool)
-
-
-@dataclass(frozen=True)
-class Step:
-    """How far a job is: what it is doing, and how much of all its work is done, in [0, 1].
-
-    `slow` says that the next step may take seconds, so that this one is worth showing at once; `partial`
-    is what the job has found so far, if it can be shown.
-    """
-
-    what: str
-    fraction: float
-    slow: bool = False
-    partial: object = None
-
-
-Steps = Generator[Step, None, object]
 
 
 def thread_count() -> int:
@@ -109,6 +92,9 @@ class Volume:
         What is read of RGB data, such as the value channel: from a block to one without its last axis.
     memory : Memory, optional
         Where passes keep what they found, for the next fit of this volume.
+    through : tuple of Transform
+        What is read is what these make of the array, one after the other: each block is mapped as it is read, so
+        that a step of a recipe is fitted without the results of the steps before it being anywhere.
     """
 
     array: object
@@ -119,6 +105,7 @@ class Volume:
     box: Block = ()
     colour: Callable[[np.ndarray], np.ndarray] = value_channel
     memory: Memory | None = field(default=None, repr=False)
+    through: tuple[Transform, ...] = ()
 
     def __post_init__(self):
         if not (hasattr(self.array, "shape") and hasattr(self.array, "dtype")):
@@ -162,7 +149,8 @@ class Volume:
     def part(self) -> tuple:
         """Tells apart which voxels of the array and the mask count; hashable."""
         box = tuple((part.start, part.stop) for part in self.box)
-        return tuple(self.array.shape), self.lead, box, self.mask is None, self.ignore_zeros, self.rgb, self.colour
+        how = self.mask is None, self.ignore_zeros, self.rgb, self.colour
+        return tuple(self.array.shape), self.lead, box, *how, self.through
 
     @property
     def size(self) -> int:
@@ -170,7 +158,7 @@ class Volume:
 
     @property
     def dtype(self) -> np.dtype:
-        return np.dtype(self.array.dtype).newbyteorder("=")
+        return self.through[-1].out_dtype if self.through else np.dtype(self.array.dtype).newbyteorder("=")
 
     def at(self, lead: tuple[int, ...]) -> Volume:
         """The part at one index of the leading axes."""
@@ -180,14 +168,24 @@ class Volume:
         """Blocks that cover it; of a zarr array or h5py dataset made of whole chunks, each read once."""
         chunks = None if self.box else stored_chunks(self.array)
         if chunks is None:
-            return contiguous_blocks(self.shape)
+            # Smaller ones where results of several steps are in memory at the same time.
+            return contiguous_blocks(self.shape, *[BLOCK_VOXELS // 2] * bool(self.through))
         lead = len(self.lead)
         return chunked_blocks(self.shape, chunks[lead : lead + len(self.shape)])
 
     def read(self, block: Block) -> np.ndarray:
         """One block as kernels take it: native, aligned, C-contiguous; copied only where it is not so."""
-        values = read_part(self.array, self._place(block))
+        values = self._mapped(self._place(block)) if self.through else read_part(self.array, self._place(block))
         return prepared(values, self.dtype, self.colour if self.rgb else None)
+
+    def _mapped(self, place: tuple) -> np.ndarray:
+        """What the steps before make of a part of the array."""
+        # They take blocks with all axes, so the leading ones are dropped at the end.
+        whole = tuple(slice(at, at + 1) if isinstance(at, int) else at for at in place)
+        values, offset = read_part(self.array, whole), tuple(at.start for at in whole)
+        for transform in self.through:
+            values = transform(values, offset)
+        return values[tuple(0 for at in place if isinstance(at, int))]
 
     def _place(self, block: Block) -> tuple:
         """Where in the array a block lies."""
@@ -270,16 +268,17 @@ def is_dask(array) -> bool:
     return hasattr(array, "__dask_graph__")
 
 
-def walk(blocks, work: Callable, merge: Callable, what: str) -> Steps:
+def walk(blocks, work: Callable, merge: Callable, what: str) -> None:
     """Run ``work(block)`` over blocks on a pool of threads, ``merge(result)`` in order on this one.
 
-    Yields after each block.  Closing the generator drops what has not begun and waits for the rest,
-    a few milliseconds; nothing goes on behind it.
+    Progress is reported after each block.  Where the listener stops the work, what has not begun is dropped and the
+    rest is waited for, a few milliseconds: nothing goes on behind a cancelled call.
     """
     blocks = list(blocks)
+    progress.report(what, 0.0)
     if len(blocks) == 1:
         merge(work(blocks[0]))
-        yield Step(what, 1.0)
+        progress.report(what, 1.0)
         return
     threads = thread_count()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="napari-exposure")
@@ -293,26 +292,27 @@ def walk(blocks, work: Callable, merge: Callable, what: str) -> Steps:
                 waiting.append(pool.submit(work, block))
             merge(waiting.popleft().result())
             done += 1
-            yield Step(what, done / len(blocks))
+            progress.report(what, done / len(blocks))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
+def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> None:
     """Walk a volume for a fit: ``visit(block, values, counted)``, merged in the order of the blocks."""
     if is_dask(volume.array):
         from napari_exposure.core import lazy
 
-        return (yield from lazy.count(volume, visit, merge, what))
+        lazy.count(volume, visit, merge, what)
+        return
 
     def work(block):
         values = volume.read(block)
         return visit(block, values, volume.counted(block, values))
 
-    yield from walk(volume.blocks(), work, merge, what)
+    walk(volume.blocks(), work, merge, what)
 
 
-def store_steps(array, target, what: str) -> Steps:
+def store(array, target, what: str) -> None:
     """Write an array to another of its shape, such as one on disk, block by block.
 
     Blocks are whole chunks of the target; chunks of a dask array must consist of such.
@@ -320,7 +320,8 @@ def store_steps(array, target, what: str) -> Steps:
     if is_dask(array):
         from napari_exposure.core import lazy
 
-        return (yield from lazy.store(array, target, what))
+        lazy.store(array, target, what)
+        return
 
     def work(block):
         target[block] = read_part(array, block)
@@ -328,87 +329,4 @@ def store_steps(array, target, what: str) -> Steps:
     chunks = stored_chunks(target)
     shape = tuple(array.shape)
     blocks = contiguous_blocks(shape) if chunks is None else chunked_blocks(shape, chunks)
-    yield from walk(blocks, work, lambda _: None, what)
-
-
-def share(steps: Steps, start: float, stop: float) -> Steps:
-    """Make `steps` a part of a longer job, from fraction `start` to `stop` of it; it never runs back."""
-    reached = start
-
-    def placed(step):
-        nonlocal reached
-        reached = max(reached, start + (stop - start) * step.fraction)
-        return replace(step, fraction=reached)
-
-    return (yield from changed(steps, placed))
-
-
-def changed(steps: Steps, change: Callable[[Step], Step]) -> Steps:
-    """`steps`, each as `change` makes it; with the same result."""
-    with closing(steps):
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                return end.value
-            yield change(step)
-
-
-def undisturbed(steps: Steps) -> Steps:
-    """The same steps, taken and closed in a thread of their own.
-
-    Ctrl+C interrupts the main thread only, wherever that is.  This way it never is within a step, such as in the
-    middle of writing a chunk or of removing what is unfinished.
-    """
-    context, turn = copy_context(), threading.Lock()
-
-    def take(call):
-        # Ctrl+C within `submit` can make the pool have two threads.
-        with turn:
-            return context.run(call)
-
-    with ThreadPoolExecutor(1, thread_name_prefix="napari-exposure-steps") as pool:
-        try:
-            while True:
-                try:
-                    step = pool.submit(take, steps.__next__).result()
-                except StopIteration as end:
-                    return end.value
-                yield step
-        finally:
-            pool.submit(take, steps.close).result()
-
-
-def drain(steps: Steps, bar: Callable | None = None, delay: float = 0.5):
-    """Run `steps` to the end and return their result.
-
-    Parameters
-    ----------
-    steps : generator of Step
-    bar : callable, optional
-        A tqdm class, or what makes its bars.  Default: a bar on a terminal.
-    delay : float
-        Seconds after which the bar appears; at once for a step that is slow.
-    """
-    if bar is None:
-        from tqdm import tqdm
-
-        bar = partial(tqdm, disable=None, bar_format="{desc}: {percentage:3.0f}% {bar}")
-
-    start = time.perf_counter()
-    with ExitStack() as stack:
-        stack.callback(steps.close)
-        shown = None
-        at = 0
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                return end.value
-            if shown is None and (step.slow or time.perf_counter() - start >= delay):
-                shown = stack.enter_context(bar(total=100, leave=False))
-            now = int(100 * step.fraction)
-            if shown is not None and (now > at or step.slow):
-                shown.set_description(step.what)
-                shown.update(now - at)
-                at = now
+    walk(blocks, work, lambda _: None, what)

@@ -49,10 +49,10 @@ class PercentileClip(Adjustment):
         self._set("high", chosen.high)
 
     def _fit_group(self, volume, spacing):
-        lo, hi = yield from self._range_steps(volume, Percentiles(self.low, self.high))
+        lo, hi = self._find_range(volume, Percentiles(self.low, self.high))
         if self.in_range != "data":
             # percentiles of clamped data are the clamped percentiles
-            lo, hi = np.clip((lo, hi), *(yield from self._range_steps(volume))).tolist()
+            lo, hi = np.clip((lo, hi), *self._find_range(volume)).tolist()
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = result_range(volume.dtype, out_dtype, lo)
         knots = np.array([0.0, float(lo < hi)])

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, Volume, drain, is_dask, read_part, walk
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import Volume, is_dask, read_part, walk
 from napari_exposure.core.intensity import check_pair
-from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.jit import load_kernel
 
 __all__ = ["Uncoloured", "from_colormap"]
 
@@ -75,7 +76,8 @@ def from_colormap(volume, colormap, limits=(0.0, 1.0)) -> Uncoloured:
     >>> from_colormap(heat[[[2, 0, 1]]], heat, limits=(1500, 4500)).values
     array([[4500., 1500., 3000.]], dtype=float32)
     """
-    found = drain(from_colormap_steps(Volume(volume, rgb=True), colormap, limits))
+    with progress.bar():
+        found = read_colors(Volume(volume, rgb=True), colormap, limits)
     warn_wrong(found)
     return found
 
@@ -90,17 +92,13 @@ def warn_wrong(found: Uncoloured) -> None:
         )
 
 
-def from_colormap_steps(volume: Volume, colormap, limits=(0.0, 1.0)) -> Steps:
-    """`from_colormap` as a job; the generator returns an Uncoloured."""
+def read_colors(volume: Volume, colormap, limits=(0.0, 1.0)) -> Uncoloured:
+    """`from_colormap` without its bar and its warning, as a part of other work."""
     colours, places = colour_table(colormap)
     low, high = check_pair(limits, "limits")
     if low == high:
         raise ValueError(f"limits must be two different numbers, got {limits!r}.")
     values = (low + (high - low) * places).astype(np.float32)
-    return _steps(volume, colours, values)
-
-
-def _steps(volume, colours, values):
     array, blocks = volume.array, volume.blocks()
     if is_dask(array):
         from napari_exposure.core import lazy
@@ -108,11 +106,11 @@ def _steps(volume, colours, values):
         array, blocks = lazy.blocks_of(array.rechunk({-1: -1}))
         blocks = [block[:-1] for block in blocks]
     if volume.dtype == np.uint8:
-        kernel = yield from kernel_steps("nearest_bytes")
+        kernel = load_kernel("nearest_bytes")
         # of every colour the nearest in the map, as soon as it occurs
         known = (np.full(1 << 24, -1, np.int16),)
     else:
-        kernel, known = (yield from kernel_steps("nearest")), ()
+        kernel, known = load_kernel("nearest"), ()
     unit = np.iinfo(volume.dtype).max if volume.dtype.kind == "u" else 1
     out = np.empty(volume.shape, np.float32)
     total = np.zeros(3)
@@ -131,7 +129,7 @@ def _steps(volume, colours, values):
         total[:2] += tally[:2]
         total[2] = max(total[2], tally[2])
 
-    yield from walk(blocks, work, merge, "looking colours up")
+    walk(blocks, work, merge, "looking colours up")
     count, distances, maximum = total.tolist()
     return Uncoloured(out, distances / count if count else math.nan, maximum if count else math.nan)
 

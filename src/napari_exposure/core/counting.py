@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, Volume, changed, count, drain, is_dask, share
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import Volume, count, is_dask
 from napari_exposure.core.histogram import Histogram, interpolate
 from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, working_dtype
-from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.moments import Moments
+
+if TYPE_CHECKING:
+    from napari_exposure.core.pointwise import PointwiseFit
 
 __all__ = ["cumulative_distribution", "histogram", "percentile"]
 
@@ -21,23 +27,24 @@ def _bytes(found: Histogram) -> int:
     return found.counts.nbytes + found.edges.nbytes
 
 
-def histogram_steps(volume: Volume, nbins: int = 256, bounds: tuple[float, float] | None = None) -> Steps:
-    """Count a volume; the generator returns a Histogram."""
-    return (yield from _values_steps(volume) if is_lookup(volume.dtype) else _bins_steps(volume, nbins, bounds))
+def count_histogram(volume: Volume, nbins: int = 256, bounds: tuple[float, float] | None = None) -> Histogram:
+    """Count a volume; what is known so far goes along with the reports."""
+    return _count_values(volume) if is_lookup(volume.dtype) else _count_bins(volume, nbins, bounds)
 
 
 @remembered(_bytes)
-def _bins_steps(volume: Volume, nbins: int, bounds: tuple[float, float] | None) -> Steps:
+def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) -> Histogram:
     dtype = working_dtype(volume.dtype)
-    kernel = yield from kernel_steps("count_bins", dtype)
-    moments = yield from kernel_steps("moments", dtype)
+    kernel = load_kernel("count_bins", dtype)
+    moments = load_kernel("moments", dtype)
     start = 0.0
     if bounds is None:
-        lo, hi = yield from share(extent_steps(volume), 0, 0.5)
+        with progress.part(0, 0.5):
+            lo, hi = find_extent(volume)
         bounds = (0.0, 1.0) if math.isnan(lo) else (lo, hi)
         start = 0.5
     edges = _edges(volume.dtype, *bounds, nbins)
-    found = [Histogram(np.zeros(nbins, np.int64), edges, math.nan, math.nan, moments=Moments())]
+    nothing = Histogram(np.zeros(nbins, np.int64), edges, math.nan, math.nan, moments=Moments())
 
     def visit(block, values, counted):
         values, counted = values.reshape(-1), counted.reshape(-1)
@@ -46,26 +53,29 @@ def _bins_steps(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
         finite = Moments.of_values(moments, values, counted)
         return Histogram(counts, edges, finite.minimum, finite.maximum, *map(int, rest), moments=finite)
 
-    yield from share(_adding(volume, visit, found, "counting"), start, 1)
-    return found[0]
+    with progress.part(start, 1):
+        return _added(volume, visit, nothing, "counting")
 
 
-def _adding(volume, visit, found, what):
-    """Count a volume into ``found[0]``, a Histogram; what is known so far goes along with each step."""
+def _added(volume: Volume, visit: Callable, found: Histogram, what: str) -> Histogram:
+    """`found` and what `visit` counts in each block; what is known so far goes along with the reports."""
     moments = {}
 
     def placed(block, values, counted):
         return [part.start for part in block], visit(block, values, counted)
 
     def merge(result):
+        nonlocal found
         place, part = result
         moments[tuple(place)] = part.moments
-        found[0] = found[0] + part
+        found = found + part
 
-    yield from changed(count(volume, placed, merge, what), lambda step: replace(step, partial=found[0]))
-    if is_dask(volume.array) and found[0].moments is not None:
-        # its chunks come in any order, on which the last digits of their sum would depend
-        found[0] = replace(found[0], moments=sum((moments[place] for place in sorted(moments)), Moments()))
+    with progress.changed(lambda step: replace(step, partial=found if step.fraction else None)):
+        count(volume, placed, merge, what)
+    if is_dask(volume.array) and found.moments is not None:
+        # Its chunks come in any order, on which the last digits of their sum would depend.
+        found = replace(found, moments=sum((moments[place] for place in sorted(moments)), Moments()))
+    return found
 
 
 def _edges(dtype, lo, hi, nbins):
@@ -83,10 +93,13 @@ def _edges(dtype, lo, hi, nbins):
 
 
 @remembered(_bytes)
-def _values_steps(volume: Volume) -> Steps:
-    kernel = yield from kernel_steps("count_values", volume.dtype)
+def _count_values(volume: Volume) -> Histogram:
+    if (table := _last_table(volume)) is not None:
+        # What a table makes of the counts before it: no voxel needs to be read.
+        before = _count_values(replace(volume, through=volume.through[:-1], ignore_zeros=False))
+        return _through(table, before, volume.ignore_zeros)
+    kernel = load_kernel("count_values", volume.dtype)
     nothing = Histogram(np.zeros(0, np.int64), np.full(1, np.nan), math.nan, math.nan, by_value=True)
-    found = [nothing]
 
     def visit(block, values, counted):
         first, last = int(values.min()), int(values.max())
@@ -100,17 +113,35 @@ def _values_steps(volume: Volume) -> Steps:
         edges = np.arange(first, first + len(counts) + 1) - 0.5
         return Histogram(counts, edges, float(first), float(first + len(counts) - 1), by_value=True)
 
-    yield from _adding(volume, visit, found, "counting grey levels")
-    return found[0]
+    return _added(volume, visit, nothing, "counting grey levels")
+
+
+def _last_table(volume: Volume) -> PointwiseFit | None:
+    """The table of the last step that a volume is read through, where all of its voxels go through one."""
+    return volume.through[-1].table_fit if volume.through and not volume.rgb else None
+
+
+def _through(fit: PointwiseFit, before: Histogram, ignore_zeros: bool) -> Histogram:
+    """The histogram of grey levels after a table, from the one before it."""
+    used = np.flatnonzero(before.counts)
+    results, counts = fit.at(before.centers[used].astype(np.int64)).astype(np.int64), before.counts[used]
+    if ignore_zeros:
+        results, counts = results[results != 0], counts[results != 0]
+    if not results.size:
+        return Histogram(np.zeros(0, np.int64), np.full(1, np.nan), math.nan, math.nan, by_value=True)
+    first, last = int(results.min()), int(results.max())
+    total = np.zeros(last - first + 1, np.int64)
+    np.add.at(total, results - first, counts)
+    return Histogram(total, np.arange(first, last + 2) - 0.5, float(first), float(last), by_value=True)
 
 
 @remembered(lambda found: 64)
-def extent_steps(volume: Volume) -> Steps:
+def find_extent(volume: Volume) -> tuple[float, float]:
     """Exact finite minimum and maximum; NaN where nothing finite is counted."""
     if is_lookup(volume.dtype):
-        found = yield from _values_steps(volume)
+        found = _count_values(volume)
         return found.minimum, found.maximum
-    kernel = yield from kernel_steps("moments", working_dtype(volume.dtype))
+    kernel = load_kernel("moments", working_dtype(volume.dtype))
     ends = [math.nan, math.nan]
 
     def visit(block, values, counted):
@@ -125,24 +156,24 @@ def extent_steps(volume: Volume) -> Steps:
     def merge(part):
         ends[:] = float(np.fmin(ends[0], part[0])), float(np.fmax(ends[1], part[1]))
 
-    yield from count(volume, visit, merge, "finding the range")
+    count(volume, visit, merge, "finding the range")
     # a zero is one of no sign, whichever came first
     return ends[0] + 0.0, ends[1] + 0.0
 
 
 @remembered(lambda found: 64)
-def percentile_steps(volume: Volume, percentiles: tuple[float, ...]) -> Steps:
-    """Exact percentiles of any dtype; the generator returns a list of floats, None if nothing is counted.
+def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[float] | None:
+    """Exact percentiles of any dtype; None if nothing is counted.
 
     Integers of up to 16 bits: one pass.  Others: a radix selection of the order statistics, 16 bits
     a pass (32-bit values two passes, 64-bit ones four), whatever the distribution.
     """
     if is_lookup(volume.dtype):
-        found = yield from _values_steps(volume)
+        found = _count_values(volume)
         return [found.percentile(q) for q in percentiles] if found.total else None
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
-    kernel = yield from kernel_steps("count_digits", unsigned)
+    kernel = load_kernel("count_digits", unsigned)
     kind = "uif".index(dtype.kind)
     passes = dtype.itemsize // 2
     prefixes: dict[int, int] = {}
@@ -163,8 +194,8 @@ def percentile_steps(volume: Volume, percentiles: tuple[float, ...]) -> Steps:
             for prefix, part in zip(wanted, parts, strict=True):
                 np.add(counts[prefix], part, out=counts[prefix])
 
-        steps = count(volume, visit, merge, "finding percentiles")
-        yield from share(steps, number / passes, (number + 1) / passes)
+        with progress.part(number / passes, (number + 1) / passes):
+            count(volume, visit, merge, "finding percentiles")
         if number == 0:
             n = int(counts[0].sum())
             if not n:
@@ -236,7 +267,9 @@ def histogram(volume, nbins=256, *, range=None, mask=None, ignore_zeros=False, r
     checked = Volume(volume, mask, ignore_zeros, rgb)
     if range is not None:
         range = check_range(range, "range")
-    return drain(histogram_steps(checked, check_count(nbins, "nbins", low=1, high=1 << 24), range))
+    nbins = check_count(nbins, "nbins", low=1, high=1 << 24)
+    with progress.bar():
+        return count_histogram(checked, nbins, range)
 
 
 def cumulative_distribution(volume, nbins=256, *, mask=None, ignore_zeros=False, rgb=False):
@@ -302,7 +335,8 @@ def percentile(volume, q, *, mask=None, ignore_zeros=False, rgb=False):
     array([ 0.5, 99.5])
     """
     wanted = tuple(check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q))
-    values = drain(percentile_steps(Volume(volume, mask, ignore_zeros, rgb), wanted))
+    with progress.bar():
+        values = find_percentiles(Volume(volume, mask, ignore_zeros, rgb), wanted)
     if values is None:
         raise ValueError("No voxel was counted, so there are no percentiles.")
     return values[0] if np.ndim(q) == 0 else np.array(values)

@@ -16,7 +16,7 @@ from napari_exposure.core.gains import (
     OUTPUT_WORDS,
     GainsFit,
     axis_from_end,
-    clamp_steps,
+    find_clamp,
     placed,
 )
 from napari_exposure.core.intensity import check_choice, check_number
@@ -58,7 +58,7 @@ class Decay(Adjustment):
         return spacing
 
     def _fit_group(self, volume, spacing):
-        (lo, hi), clamp = yield from clamp_steps(self, volume)
+        (lo, hi), clamp = find_clamp(self, volume)
         parts = placed(self, volume, self.axis, len(spacing))
         gains = exp(-self.rate * np.linspace(0, 1, volume.shape[parts["axis"]]))
         ends = parts["unit"] * np.outer((lo, hi), (gains.min(), gains.max()))

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, InRange, adjust, check_counted, check_spacing, parameter
-from napari_exposure.core.blocks import Step, share
-from napari_exposure.core.counting import percentile_steps
+from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.gains import (
     AXES,
     IN_RANGE_WORDS,
@@ -18,11 +18,11 @@ from napari_exposure.core.gains import (
     OUTPUT_WORDS,
     GainsFit,
     axis_from_end,
-    clamp_steps,
+    find_clamp,
     placed,
 )
 from napari_exposure.core.intensity import check_choice, check_number
-from napari_exposure.core.planes import plane_steps
+from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import modelled
 from napari_exposure.core.transform import Transform
 
@@ -191,13 +191,16 @@ class DecayCorrection(Adjustment):
         return spacing
 
     def _fit_group(self, volume, spacing):
-        (lo, hi), clamp = yield from share(clamp_steps(self, volume), 0, 0.3)
+        with progress.part(0, 0.3):
+            (lo, hi), clamp = find_clamp(self, volume)
         background = self.background
         if background == AUTO:
-            found = yield from share(percentile_steps(volume, (DARKEST,)), 0.3, 0.5)
+            with progress.part(0.3, 0.5):
+                found = find_percentiles(volume, (DARKEST,))
             background = float(np.clip(found[0] if found else 0.0, *clamp))
         parts = placed(self, volume, self.axis, len(spacing))
-        planes = yield from share(plane_steps(volume, parts["axis"], self.percentile), 0.5, 1)
+        with progress.part(0.5, 1):
+            planes = plane_percentiles(volume, parts["axis"], self.percentile)
         check_counted(planes.counted.sum(), volume)
         # percentiles of clamped data are the clamped percentiles
         values, levels = np.clip(planes.values, *clamp), np.clip(planes.levels, *clamp)
@@ -205,7 +208,7 @@ class DecayCorrection(Adjustment):
         fitted = np.full(len(levels), math.nan)
         gains = np.ones(len(levels))
         if len(known) > MANY_PLANES:
-            yield Step("fitting the profile", 1.0)
+            progress.report("fitting the profile", 1.0)
         if known.sum() > 1:
             light = modelled(self.model, np.where(known, levels - background, 0), known, self.smoothness)
             fitted = background + light

@@ -8,9 +8,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, adjust, check_counted, parameter
-from napari_exposure.core.blocks import Step, Steps, Volume, count, share
-from napari_exposure.core.counting import histogram_steps
+from napari_exposure.core.blocks import Volume, count
+from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.intensity import (
     check_choice,
     check_count,
@@ -20,7 +21,7 @@ from napari_exposure.core.intensity import (
     working_dtype,
 )
 from napari_exposure.core.pointwise import KnotsFit, StepsFit
-from napari_exposure.core.stacks import sorted_steps, stack_steps
+from napari_exposure.core.stacks import count_stack, sort_volumes
 
 __all__ = ["HistogramEqualization", "equalize_hist"]
 
@@ -57,19 +58,22 @@ class HistogramEqualization(Adjustment):
 
     def _fit_group(self, volume, spacing):
         out_dtype = result_dtype(volume.dtype, self.output)
-        lo, hi = yield from share(self._range_steps(volume), 0, 0.4)
+        with progress.part(0, 0.4):
+            lo, hi = self._find_range(volume)
         bottom, top = result_range(volume.dtype, out_dtype, lo)
         fixed = bottom, top, volume.dtype, out_dtype
         constant = KnotsFit(lo, lo, *fixed, np.zeros(2))
         if lo == hi:
             return constant
         if self.method == "rank" and not is_lookup(volume.dtype):
-            ordered = yield from share(_sorted_steps(volume, lo, hi), 0.4, 1)
+            with progress.part(0.4, 1):
+                ordered = _sort_voxels(volume, lo, hi)
             check_counted(len(ordered), volume)
             levels, heights = _ranked(ordered)
-            yield Step("ranking", 1.0)
+            progress.report("ranking", 1.0)
             return StepsFit(lo, hi, *fixed, levels, heights) if len(levels) > 1 else constant
-        found = yield from share(clamped_steps(volume, self.nbins, lo, hi), 0.4, 1)
+        with progress.part(0.4, 1):
+            found = count_clamped(volume, self.nbins, lo, hi)
         if found is None:
             return constant
         counts, centers = found
@@ -89,14 +93,14 @@ class HistogramEqualization(Adjustment):
         flat = np.zeros(2)
         fits = []
         if self.method == "rank" and not is_lookup(dtype):
-            found = yield from sorted_steps(volume, lead, self.in_range)
+            found = sort_volumes(volume, lead, self.in_range)
             for lo, hi, ordered in found:
                 fixed = *ends[lo < 0], dtype, out_dtype
                 levels, heights = _ranked(ordered)
                 several = len(levels) > 1
                 fits.append(StepsFit(lo, hi, *fixed, levels, heights) if several else KnotsFit(lo, lo, *fixed, flat))
             return fits
-        stack = yield from stack_steps(volume, lead, self.in_range, self.nbins)
+        stack = count_stack(volume, lead, self.in_range, self.nbins)
         if stack is None:
             return None
         cumulative = np.cumsum(stack.counts, axis=1)
@@ -120,9 +124,9 @@ def _ranked(ordered):
     return ordered[starts], starts / max(starts[-1:].sum(), 1)
 
 
-def clamped_steps(volume: Volume, nbins: int, lo: float, hi: float) -> Steps:
+def count_clamped(volume: Volume, nbins: int, lo: float, hi: float) -> tuple[np.ndarray, np.ndarray] | None:
     """Counts and centres of the bins from `lo` to `hi`, what lies outside counted at the ends; None if constant."""
-    found = yield from histogram_steps(volume, nbins, (lo, hi))
+    found = count_histogram(volume, nbins, (lo, hi))
     check_counted(found.total, volume)
     low, high = np.clip((found.minimum, found.maximum), lo, hi)
     return _clamped(found, low, high) if low < high else None
@@ -146,7 +150,7 @@ def _clamped(found, low, high):
     return counts, centers[start:stop]
 
 
-def _sorted_steps(volume, lo, hi):
+def _sort_voxels(volume, lo, hi):
     """All counted voxels, clamped and sorted: the one place that needs a copy of the volume."""
     dtype = working_dtype(volume.dtype)
     if dtype.kind in "iu":
@@ -157,7 +161,8 @@ def _sorted_steps(volume, lo, hi):
         values = values[counted] if counted.size else values.reshape(-1)
         return np.sort(np.clip(values[values == values], lo, hi))
 
-    yield from share(count(volume, visit, parts.append, "ranking"), 0, 0.5)
+    with progress.part(0, 0.5):
+        count(volume, visit, parts.append, "ranking")
     merges = len(parts) - 1
     for merge in range(merges):
         # the two shortest; a stable sort merges ordered runs
@@ -165,7 +170,7 @@ def _sorted_steps(volume, lo, hi):
         merged = np.concatenate([parts.pop(), parts.pop()])
         merged.sort(kind="stable")
         parts.append(merged)
-        yield Step("ranking", 0.5 + 0.5 * (merge + 1) / merges)
+        progress.report("ranking", 0.5 + 0.5 * (merge + 1) / merges)
     return parts[0]
 
 

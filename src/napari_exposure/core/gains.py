@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, Volume
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.intensity import dtype_range, result_dtype, working_dtype
 from napari_exposure.core.jit import kernel
@@ -143,10 +143,7 @@ def placed(adjustment, volume: Volume, axis: str, spatial: int) -> dict:
     }
 
 
-def clamp_steps(adjustment, volume: Volume) -> Steps:
-    """The range that was found, and the one to clamp to: none where the data decide, for other volumes may be brighter.
-
-    The generator returns ((lo, hi), (lowest, highest)).
-    """
-    found = yield from adjustment._range_steps(volume)
+def find_clamp(adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The range that was found, and the one to clamp to: none where the data decide, as others may be brighter."""
+    found = adjustment._find_range(volume)
     return found, (-math.inf, math.inf) if adjustment.in_range == "data" else found

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from napari_exposure.core.adjustment import Adjustment, adjust, parameter
 from napari_exposure.core.intensity import check_number, result_dtype
-from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import PowerFit
 
 __all__ = ["Gamma", "adjust_gamma"]
@@ -46,9 +46,9 @@ class Gamma(Adjustment):
         self._set("gain", check_number(self.gain, "gain", above=0))
 
     def _fit_group(self, volume, spacing):
-        lo, hi = yield from self._range_steps(volume)
-        # the curve needs it, where nobody wants to wait
-        yield from kernel_steps("power")
+        lo, hi = self._find_range(volume)
+        # The curve needs it, where nobody wants to wait.
+        load_kernel("power")
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = (lo, hi) if self.output == "dtype" else (0.0, 1.0)
         return PowerFit(lo, hi, bottom, top, volume.dtype, out_dtype, self.gamma, self.gain)

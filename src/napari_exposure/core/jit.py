@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from napari_exposure.core.blocks import Step, Steps
+from napari_exposure.core import progress
 
 _lock = threading.RLock()
 _compiled: dict = {}
@@ -41,8 +41,8 @@ def kernel(name: str, *dtypes) -> Kernel:
     return _compiled[key]
 
 
-def kernel_steps(name: str, *dtypes) -> Steps:
-    """`kernel` as a part of a job: says so where it may take a while."""
+def load_kernel(name: str, *dtypes) -> Kernel:
+    """`kernel` as a part of longer work, which reports where it may take a while."""
     if (name, *map(np.dtype, dtypes)) not in _compiled:
-        yield Step("loading kernels (compiled on first use)", 0.0, slow=True)
+        progress.report("loading kernels (compiled on first use)", 0.0, slow=True)
     return kernel(name, *dtypes)

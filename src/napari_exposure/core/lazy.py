@@ -14,11 +14,10 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.blocks import (
     BLOCK_VOXELS,
     ClusterError,
-    Step,
-    Steps,
     Volume,
     is_dask,
     stored_chunks,
@@ -149,12 +148,14 @@ def _map(chunk, transform, block_info=None):
     return transform(chunk, [start for start, _ in place][: len(transform.shape)])
 
 
-def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
+def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> None:
     """As `blocks.count`, with the tasks on dask's scheduler: its threads, or the cluster of a distributed client."""
     import dask
     import dask.array as da
 
     array = checked(volume.array)
+    for transform in volume.through:
+        array = mapped(transform, array)
     array = _grouped(_part(volume, array.rechunk({-1: -1}) if volume.rgb else array))
     spatial = array.chunks[:-1] if volume.rgb else array.chunks
     arrays = [array]
@@ -176,10 +177,10 @@ def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> Steps:
     # chunks of no voxels come of concatenating and indexing
     full = [number for number, place in enumerate(places) if all(start < stop for start, stop in place)]
     tasks, chunks, places = ([each[number] for number in full] for each in (tasks, chunks, places))
-    yield from _run(tasks, lambda result: merge(result.item()), what, _client(), chunks, places)
+    _run(tasks, lambda result: merge(result.item()), what, _client(), chunks, places)
 
 
-def store(array, target, what: str) -> Steps:
+def store(array, target, what: str) -> None:
     """Write a dask array to another array, each chunk by the task that has made it."""
     import dask
 
@@ -190,7 +191,7 @@ def store(array, target, what: str) -> Steps:
     tasks = [task(values, shared, place) for values, place in zip(chunks, places, strict=True)]
     # a memory map is of this process
     client = None if isinstance(target, np.ndarray) else _client()
-    yield from _run(tasks, lambda _: None, what, client, chunks, places)
+    _run(tasks, lambda _: None, what, client, chunks, places)
 
 
 def _store(values, target, place) -> None:
@@ -212,16 +213,17 @@ def read(array) -> np.ndarray:
     return np.asarray(array)
 
 
-def _run(tasks: list, merge: Callable, what: str, client, chunks, places: list) -> Steps:
+def _run(tasks: list, merge: Callable, what: str, client, chunks, places: list) -> None:
     """Run tasks and merge their results as they come, which none of them waits for; each has a chunk and its place."""
+    progress.report(what, 0.0)
     results = _on_threads(tasks) if client is None else _on_cluster(tasks, client)
     left = dict(enumerate(zip(chunks, places, strict=True)))
     try:
         for number, result in results:
             merge(result)
             del left[number]
-            yield Step(what, 1 - len(left) / len(tasks))
-    except ClusterError:
+            progress.report(what, 1 - len(left) / len(tasks))
+    except (ClusterError, progress.Cancelled, progress.MustRead):
         raise
     except Exception as error:
         _name_chunk(error, left.values())

@@ -10,15 +10,16 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, adjust, parameter
-from napari_exposure.core.blocks import Volume, drain, share
-from napari_exposure.core.counting import histogram_steps
-from napari_exposure.core.equalize import clamped_steps
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.counting import count_histogram
+from napari_exposure.core.equalize import count_clamped
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_count, dtype_range, is_lookup, result_dtype
 from napari_exposure.core.pointwise import ResultsFit
-from napari_exposure.core.stacks import stack_steps
+from napari_exposure.core.stacks import count_stack
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
@@ -103,10 +104,12 @@ class HistogramMatching(Adjustment):
     def _fit_group(self, volume, spacing):
         low, high = self._quantiles[0][[0, -1]].tolist()
         ends = low, high, volume.dtype, result_dtype(volume.dtype, self.output)
-        lo, hi = yield from share(self._range_steps(volume), 0, 0.4)
+        with progress.part(0, 0.4):
+            lo, hi = self._find_range(volume)
         found = None
         if lo < hi:
-            found = yield from share(clamped_steps(volume, self.nbins, lo, hi), 0.4, 1)
+            with progress.part(0.4, 1):
+                found = count_clamped(volume, self.nbins, lo, hi)
         if found is None:
             return ResultsFit(lo, lo, *ends, np.full(2, low))
         counts, centers = found
@@ -126,7 +129,7 @@ class HistogramMatching(Adjustment):
     def _fit_stack(self, volume, lead):
         if not isinstance(self.in_range, str):
             return None
-        stack = yield from stack_steps(volume, lead, self.in_range, self.nbins)
+        stack = count_stack(volume, lead, self.in_range, self.nbins)
         if stack is None:
             return None
         low, high = self._quantiles[0][[0, -1]].tolist()
@@ -230,7 +233,9 @@ def match_histograms(
     if not isinstance(reference, Histogram):
         check_no_path(reference)
         counted = Volume(reference, ignore_zeros=ignore_zeros, rgb=rgb)
-        reference = drain(histogram_steps(counted, check_count(nbins, "nbins", low=2, high=1 << 20)))
+        nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
+        with progress.bar():
+            reference = count_histogram(counted, nbins)
     adjustment = HistogramMatching(
         reference, nbins, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per
     )

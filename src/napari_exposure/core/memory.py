@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from typing import TypeVar
 
 # what one volume may cost: the tile histograms of several kernel sizes
 LIMIT = 256 << 20
+
+Result = TypeVar("Result")
 
 
 class Memory:
@@ -58,7 +61,7 @@ class Memory:
 
 
 def remembered(size: Callable[[object], int]):
-    """Let a pass ``steps(volume, *arguments)`` keep its result in the volume's memory, if it has one.
+    """Let a pass ``find(volume, *arguments)`` keep its result in the volume's memory, if it has one.
 
     Parameters
     ----------
@@ -66,20 +69,20 @@ def remembered(size: Callable[[object], int]):
         Bytes of a result.
     """
 
-    def decorate(make: Callable[..., Generator]):
-        @functools.wraps(make)
-        def steps(volume, *arguments):
+    def decorate(find: Callable[..., Result]) -> Callable[..., Result]:
+        @functools.wraps(find)
+        def remembering(volume, *arguments):
             memory = volume.memory
             if memory is None:
-                return (yield from make(volume, *arguments))
-            key = make.__name__, volume.part, *arguments
+                return find(volume, *arguments)
+            key = find.__name__, volume.part, *arguments
             found = memory.get(key)
             if found is None:
-                found = yield from make(volume, *arguments)
+                found = find(volume, *arguments)
                 if found is not None:
                     memory.put(key, found, size(found))
             return found
 
-        return steps
+        return remembering
 
     return decorate

@@ -9,7 +9,8 @@ from itertools import groupby, product
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, drain, is_dask, read_part, stored_chunks, walk
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import is_dask, read_part, stored_chunks, walk
 from napari_exposure.core.intensity import check_count, check_number
 
 __all__ = ["montage"]
@@ -144,11 +145,6 @@ def montage(volume, step=2, columns=6, axis=-3, *, gap=None, fill=0, rgb=False):
            [0, 0, 0, 0, 0],
            [5, 5, 0, 0, 0]])
     """
-    return drain(montage_steps(volume, step, columns, axis, gap=gap, fill=fill, rgb=rgb))
-
-
-def montage_steps(volume, step=2, columns=6, axis=-3, *, gap=None, fill=0, rgb=False) -> Steps:
-    """`montage` as a generator that yields `Step` and returns the array; bad parameters raise at the call."""
     if not (hasattr(volume, "shape") and hasattr(volume, "dtype")):
         volume = np.asarray(volume)
     shape = tuple(volume.shape)
@@ -162,12 +158,14 @@ def montage_steps(volume, step=2, columns=6, axis=-3, *, gap=None, fill=0, rgb=F
         lazy.known(volume)
     arranged = Arrangement.of(shape, step, columns, axis, gap)
     fill = check_fill(fill, np.dtype(volume.dtype))
-    return _steps(volume, arranged, fill, tuple(volume.shape[-1:]) if rgb else ())
-
-
-def _steps(volume, arranged: Arrangement, fill, colours) -> Steps:
+    colours = tuple(volume.shape[-1:]) if rgb else ()
     if is_dask(volume):
         return _lazy(volume, arranged, fill, len(colours))
+    with progress.bar():
+        return _filled(volume, arranged, fill, colours)
+
+
+def _filled(volume, arranged: Arrangement, fill, colours) -> np.ndarray:
     # of a single plane the axis that planes are taken along is not there
     single = len(volume.shape) - len(colours) == 2
     out = np.full((*arranged.lead, *arranged.shape, *colours), fill, np.dtype(volume.dtype).newbyteorder("="))
@@ -187,7 +185,7 @@ def _steps(volume, arranged: Arrangement, fill, colours) -> Steps:
         for number, plane in zip(run, found, strict=True):
             out[(*lead, *arranged.place(number))] = plane
 
-    yield from walk(product(np.ndindex(*arranged.lead), runs), work, lambda _: None, "montage")
+    walk(product(np.ndindex(*arranged.lead), runs), work, lambda _: None, "montage")
     return out
 
 

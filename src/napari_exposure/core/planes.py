@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_exposure.core.blocks import Steps, Volume, count, share
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import Volume, count
 from napari_exposure.core.counting import value_of_keys
 from napari_exposure.core.gains import split_at
 from napari_exposure.core.intensity import working_dtype
-from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
 
 BITS = 8
@@ -38,15 +39,15 @@ class PlanePercentiles:
 
 
 @remembered(lambda found: 24 * len(found.counted))
-def plane_steps(volume: Volume, axis: int, percentile: float) -> Steps:
-    """A percentile of each plane across `axis` (from the end); the generator returns `PlanePercentiles`.
+def plane_percentiles(volume: Volume, axis: int, percentile: float) -> PlanePercentiles:
+    """A percentile of each plane across `axis` (from the end).
 
     A radix selection in all planes at once, 8 bits a pass: each block is read in the order in which it is stored,
     and what is kept is 256 counts a plane, whatever the dtype.
     """
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
-    kernel = yield from kernel_steps("count_plane_digits", unsigned)
+    kernel = load_kernel("count_plane_digits", unsigned)
     kind = "uif".index(dtype.kind)
     along = len(volume.shape) + axis
     planes = volume.shape[along]
@@ -68,8 +69,8 @@ def plane_steps(volume: Volume, axis: int, percentile: float) -> Steps:
             part, found = result
             counts[part] += found
 
-        steps = count(volume, visit, merge, "measuring planes")
-        yield from share(steps, number / passes, (number + 1) / passes)
+        with progress.part(number / passes, (number + 1) / passes):
+            count(volume, visit, merge, "measuring planes")
         cumulative = np.cumsum(counts, axis=1)
         if number == 0:
             totals = cumulative[:, -1]

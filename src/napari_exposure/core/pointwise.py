@@ -58,6 +58,10 @@ class PointwiseFit(Fit):
             results = np.minimum(np.maximum(np.rint(results), least), most)
         return results.astype(self.out_dtype)
 
+    def at(self, values: np.ndarray) -> np.ndarray:
+        """Results for integers, from the table."""
+        return self.table[np.clip(values - self.first, 0, len(self.table) - 1)]
+
     @property
     def scale(self) -> tuple[float, float]:
         """What 0 of the curve becomes in the result, and how much 1 is above it."""
@@ -120,6 +124,29 @@ class PointwiseFit(Fit):
 def _joined(arrays) -> tuple[np.ndarray, np.ndarray]:
     """Arrays end to end, and where each begins; behind these the end."""
     return np.cumsum([0, *map(len, arrays)]), np.concatenate(arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class TableFit(PointwiseFit):
+    """A table that was made of those of several steps in a row.
+
+    Attributes
+    ----------
+    start : int
+        The integer that the table begins with.
+    results : numpy.ndarray
+    """
+
+    start: int
+    results: np.ndarray
+
+    @property
+    def first(self):
+        return self.start
+
+    @property
+    def table(self):
+        return self.results
 
 
 @dataclass(frozen=True, eq=False)

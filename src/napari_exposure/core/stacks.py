@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_exposure.core.blocks import Block, Steps, Volume, count, share
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.intensity import dtype_range, is_lookup, working_dtype
-from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
 
 # voxels of one of them: with more, what each costs besides its voxels does not matter
@@ -66,8 +67,8 @@ class Stack:
 
 
 @remembered(lambda found: found.counts.nbytes)
-def stack_steps(volume: Volume, lead: int, in_range: str, nbins: int) -> Steps:
-    """Count small volumes, each in its own range; the generator returns a Stack, None where that takes much memory.
+def count_stack(volume: Volume, lead: int, in_range: str, nbins: int) -> Stack | None:
+    """Count small volumes, each in its own range; None where that would take much memory.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def stack_steps(volume: Volume, lead: int, in_range: str, nbins: int) -> Steps:
     number = math.prod(volume.shape[:lead])
     if not is_lookup(volume.dtype) and number * nbins * 8 > MOST:
         return None
-    low, high = yield from share(extents_steps(volume, lead), 0, 0.4)
+    with progress.part(0, 0.4):
+        low, high = find_extents(volume, lead)
     lo, hi = ranges(volume.dtype, low, high, in_range)
     # of NaN, where nothing is counted, too
     constant = ~(np.clip(low, lo, hi) < np.clip(high, lo, hi))
@@ -99,7 +101,8 @@ def stack_steps(volume: Volume, lead: int, in_range: str, nbins: int) -> Steps:
         begin, end = (first + (width + first)) / 2, ((nbins - 1) * width + first + last) / 2
     if number * nbins * 8 > MOST:
         return None
-    counts = yield from share(counts_steps(volume, lead, edges, nbins), 0.4, 1)
+    with progress.part(0.4, 1):
+        counts = count_bins(volume, lead, edges, nbins)
     return Stack(lo, hi, constant, begin, end, sizes, counts)
 
 
@@ -116,10 +119,10 @@ def ranges(dtype: np.dtype, low: np.ndarray, high: np.ndarray, in_range: str) ->
     return np.where(low < 0, least, 0.0), np.full(len(low), top)
 
 
-def extents_steps(volume: Volume, lead: int) -> Steps:
-    """Exact finite minimum and maximum of each; the generator returns two flat arrays, NaN where nothing counts."""
+def find_extents(volume: Volume, lead: int) -> tuple[np.ndarray, np.ndarray]:
+    """Exact finite minimum and maximum of each, as two flat arrays; NaN where nothing counts."""
     dtype = working_dtype(volume.dtype)
-    kernel = yield from kernel_steps("extents_rows", dtype)
+    kernel = load_kernel("extents_rows", dtype)
     shape = volume.shape[:lead]
     ends = np.full((2, *shape), np.nan)
 
@@ -134,12 +137,13 @@ def extents_steps(volume: Volume, lead: int) -> Steps:
         for end, extreme, found in zip(ends, (np.fmin, np.fmax), (low, high), strict=True):
             end[place] = extreme(end[place], found)
 
-    yield from count(volume, visit, merge, "finding ranges")
+    count(volume, visit, merge, "finding ranges")
     # a zero is one of no sign, whichever came first
-    return tuple(ends.reshape(2, -1) + 0.0)
+    low, high = ends.reshape(2, -1) + 0.0
+    return low, high
 
 
-def counts_steps(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray, np.ndarray], nbins: int) -> Steps:
+def count_bins(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray, np.ndarray], nbins: int) -> np.ndarray:
     """Count each in bins of equal width; values outside are counted at the ends.
 
     Parameters
@@ -153,10 +157,9 @@ def counts_steps(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray,
     Returns
     -------
     numpy.ndarray of int64, shape (small volumes, nbins)
-        From the generator.
     """
     dtype = working_dtype(volume.dtype)
-    kernel = yield from kernel_steps("values_rows" if is_lookup(dtype) else "bins_rows", dtype)
+    kernel = load_kernel("values_rows" if is_lookup(dtype) else "bins_rows", dtype)
     counts = np.zeros((*volume.shape[:lead], nbins), np.int64)
     edges = tuple(each.reshape(volume.shape[:lead]) for each in edges)
 
@@ -172,13 +175,14 @@ def counts_steps(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray,
         place, found = part
         counts[place] += found
 
-    yield from count(volume, visit, merge, "counting")
+    count(volume, visit, merge, "counting")
     return counts.reshape(-1, nbins)
 
 
-def sorted_steps(volume: Volume, lead: int, in_range: str) -> Steps:
-    """The counted voxels of each, clamped and sorted; the generator returns an input range and an array for each."""
-    low, high = yield from share(extents_steps(volume, lead), 0, 0.2)
+def sort_volumes(volume: Volume, lead: int, in_range: str) -> list[tuple[float, float, np.ndarray]]:
+    """The counted voxels of each, clamped and sorted: its input range and an array."""
+    with progress.part(0, 0.2):
+        low, high = find_extents(volume, lead)
     lo, hi = ranges(volume.dtype, low, high, in_range)
     shape = volume.shape[:lead]
     parts = {group: [] for group in np.ndindex(*shape)}
@@ -199,7 +203,8 @@ def sorted_steps(volume: Volume, lead: int, in_range: str) -> Steps:
         for group, row in found.items():
             parts[group].append(row)
 
-    yield from share(count(volume, visit, merge, "ranking"), 0.2, 1)
+    with progress.part(0.2, 1):
+        count(volume, visit, merge, "ranking")
     # a volume that lies in several blocks has several ordered parts
     ordered = (each[0] if len(each) == 1 else np.sort(np.concatenate(each), kind="stable") for each in parts.values())
     return list(zip(lo.tolist(), hi.tolist(), ordered, strict=True))

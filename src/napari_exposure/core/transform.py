@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.blocks import (
-    Steps,
+    BLOCK_VOXELS,
     chunked_blocks,
     contiguous_blocks,
-    drain,
     is_dask,
     read_part,
     stored_chunks,
     walk,
 )
-from napari_exposure.core.intensity import dtype_range, recolour, result_dtype, value_channel, working_dtype
-from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core.intensity import dtype_range, is_lookup, recolour, result_dtype, value_channel, working_dtype
+from napari_exposure.core.jit import load_kernel
 
 if TYPE_CHECKING:
     from napari_exposure.core.adjustment import Adjustment
@@ -83,8 +84,91 @@ class Fit:
         raise NotImplementedError
 
 
+class BlockMap(ABC):
+    """What maps any block of a volume, and so the whole volume: a `Transform`, or several in a row."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    rgb: bool
+    spatial: int
+    # the steps, each of which maps what the one before gives
+    transforms: tuple[Transform, ...]
+
+    @property
+    @abstractmethod
+    def out_dtype(self) -> np.dtype:
+        """The dtype of results."""
+
+    @property
+    @abstractmethod
+    def out_range(self) -> tuple[float, float]:
+        """What results are to be shown over: the lowest and highest that there can be, or that are not noise."""
+
+    @abstractmethod
+    def __call__(self, block, offset=None, out=None) -> np.ndarray:
+        """Map a block whose first voxel is at `offset`."""
+
+    @property
+    def title(self) -> str:
+        """What is done, in words."""
+        return ", ".join(transform.adjustment.title for transform in self.transforms)
+
+    def load_kernels(self) -> None:
+        """Load the kernels that map, so that no block waits for the compiler."""
+        for transform in self.transforms:
+            fit = next(iter(transform.fits.values()))
+            load_kernel(*((len(transform.fits) > 1 and fit.rows_key([fit])) or fit.kernel_key))
+
+    def apply(self, volume) -> np.ndarray:
+        """Map a whole volume, block by block on a pool of threads.
+
+        Parameters
+        ----------
+        volume : array-like
+            The fitted volume, or another of its shape and dtype.
+
+        Returns
+        -------
+        numpy.ndarray
+            The source is not changed.
+        """
+        colours = volume.shape[-1:] if self.rgb else ()
+        if tuple(volume.shape) != self.shape + tuple(colours):
+            raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
+        if is_dask(volume):
+            from napari_exposure.core import lazy
+
+            return lazy.mapped(self, lazy.checked(volume))
+        out = np.empty(volume.shape, self.out_dtype)
+
+        def work(block):
+            offset = tuple(part.start for part in block)
+            piece = out[block]
+            whole = piece if piece.flags.c_contiguous else None
+            result = self(read_part(volume, block), offset, whole)
+            if whole is None:
+                piece[...] = result
+
+        chunks = stored_chunks(volume)
+        if chunks is None:
+            blocks = contiguous_blocks(self.shape, *self._block_voxels)
+        else:
+            blocks = chunked_blocks(self.shape, chunks[: len(self.shape)], *self._block_voxels)
+        with progress.bar():
+            self.load_kernels()
+            walk(blocks, work, lambda _: None, self.title)
+        return out
+
+    @property
+    def _block_voxels(self) -> tuple[int, ...]:
+        """Fewer than usual where a map is slow, or where results of several steps are in memory at the same time."""
+        wanted = [next(iter(transform.fits.values())).block_voxels for transform in self.transforms]
+        several = [(BLOCK_VOXELS // 2,)] if len(self.transforms) > 1 else []
+        return min(filter(None, wanted + several), default=())
+
+
 @dataclass(frozen=True, eq=False)
-class Transform:
+class Transform(BlockMap):
     """A fitted adjustment: small, picklable, independent of the volume, and pure.
 
     The same voxel gives the same value whichever block it comes in.
@@ -110,7 +194,23 @@ class Transform:
     dtype: np.dtype
     rgb: bool
     spatial: int
-    fits: dict
+    fits: dict[tuple[int, ...], Fit]
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """This one alone, as a recipe has several."""
+        return (self,)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what was found, about."""
+        return sum(getattr(each, "nbytes", 8) for fit in self.fits.values() for each in vars(fit).values())
+
+    @property
+    def table_fit(self) -> Fit | None:
+        """The fit whose table all voxels go through, wherever they lie; None where there is no such table."""
+        shared = self.fits.get(())
+        return shared if shared is not None and shared.pointwise and is_lookup(self.dtype) else None
 
     @property
     def out_dtype(self) -> np.dtype:
@@ -249,47 +349,32 @@ class Transform:
             fits = {at: fits[tuple(int((i + 0.5) * r) for i, r in zip(at, ratios, strict=True))] for at in places}
         return replace(self, shape=tuple(shape), fits=fits)
 
-    def apply(self, volume) -> np.ndarray:
-        """Map a whole volume, block by block on a pool of threads.
+    def fitting(self, volume) -> Transform:
+        """This transform for a volume of perhaps another shape.
 
-        Parameters
-        ----------
-        volume : array-like
-            The fitted volume, or another of its shape and dtype.
-
-        Returns
-        -------
-        numpy.ndarray
-            The source is not changed.
+        Raises
+        ------
+        TypeError, ValueError
+            If there is none for such a volume; the message says why.
         """
-        return drain(self.apply_steps(volume))
+        shape = tuple(volume.shape[:-1] if self.rgb else volume.shape)
+        if volume.dtype.newbyteorder("=") != self.dtype:
+            raise TypeError(f"The recipe was fitted on {self.dtype}, this volume is {volume.dtype}.")
+        return self.fitting_shape(shape)
 
-    def apply_steps(self, volume) -> Steps:
-        """`apply` as a generator that yields `Step` and returns the result."""
-        colours = volume.shape[-1:] if self.rgb else ()
-        if tuple(volume.shape) != self.shape + tuple(colours):
-            raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
-        fit = next(iter(self.fits.values()))
-        if is_dask(volume):
-            from napari_exposure.core import lazy
-
-            return lazy.mapped(self, lazy.checked(volume))
-        rows_key = fit.rows_key([fit]) if len(self.fits) > 1 else None
-        yield from kernel_steps(*(rows_key or fit.kernel_key))
-        out = np.empty(volume.shape, self.out_dtype)
-
-        def work(block):
-            offset = tuple(part.start for part in block)
-            piece = out[block]
-            whole = piece if piece.flags.c_contiguous else None
-            result = self(read_part(volume, block), offset, whole)
-            if whole is None:
-                piece[...] = result
-
-        chunks = stored_chunks(volume)
-        if chunks is None:
-            blocks = contiguous_blocks(self.shape, *fit.block_voxels)
-        else:
-            blocks = chunked_blocks(self.shape, chunks[: len(self.shape)], *fit.block_voxels)
-        yield from walk(blocks, work, lambda _: None, self.adjustment.title)
-        return out
+    def fitting_shape(self, shape: tuple[int, ...]) -> Transform:
+        adjustment = self.adjustment
+        if shape == self.shape:
+            return self
+        if adjustment.place_note:
+            raise ValueError(
+                f"{adjustment.title} was fitted on shape {self.shape}, this volume has {shape}: "
+                f"{adjustment.place_note}. Fit it on each volume, without fit_on."
+            )
+        lead = len(shape) - self.spatial
+        if len(shape) != len(self.shape) or (adjustment.per != "dataset" and shape[:lead] != self.shape[:lead]):
+            raise ValueError(
+                f"{adjustment.title} was fitted on shape {self.shape} per {adjustment.per}, this volume has {shape}. "
+                "Choose a volume of the same axes."
+            )
+        return self.onto(shape)

@@ -27,7 +27,7 @@ from napari_exposure.gui.remembered import remember, remembered
 from napari_exposure.gui.stack import family, lies_above
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
-from napari_exposure.saving import save_steps
+from napari_exposure.saving import save
 from napari_exposure.source import Origin, Source, in_memory, result_bytes
 from napari_exposure.voxels import PIXEL
 
@@ -416,13 +416,13 @@ class AdjustmentWidget(widgets.Container):
         def done(path, seconds):
             self._status.value = f"“{html.escape(name)}” saved as {html.escape(path.name)} in {seconds:.2g} s."
 
-        def steps():
-            # Made in the worker, because a preview that was fitted on a sample is fitted whole first.
-            return (yield from save_steps(result, path, overwrite=True))
+        def work():
+            # All in the worker, because a preview that was fitted on a sample is fitted whole first.
+            return save(result, path, overwrite=True)
 
         self._job = ActivityJob(
             f"Saving {name}",
-            steps(),
+            work,
             done=done,
             ended=self._ended,
             step=self._step,
@@ -441,11 +441,11 @@ class AdjustmentWidget(widgets.Container):
             return latest
         return chosen if kept else None
 
-    def _begin(self, steps, title: str, done) -> None:
+    def _begin(self, work, title: str, done) -> None:
         """Show a job that somebody else began."""
         if self._job is None:
             self._status.value = ""
-            self._job = ActivityJob(title, steps, done=done, ended=self._ended, step=self._step)
+            self._job = ActivityJob(title, work, done=done, ended=self._ended, step=self._step)
             self._input = None
             self._show_running(True)
 

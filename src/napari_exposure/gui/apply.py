@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from napari_exposure.core import Adjustment
-from napari_exposure.core.blocks import Step
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.progress import Step
 from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.stack import place
@@ -46,7 +46,10 @@ def apply_job(
         If the layer, the mask or a parameter does not fit, with a sentence for the user.
     """
     source = Source.of(layer)
-    steps = source.steps(adjustment, mask, memory)
+    source.check(adjustment, mask)
+
+    def work():
+        return source.adjusted(adjustment, mask, memory)
 
     def add(result, seconds):
         if layer not in viewer.layers:
@@ -56,4 +59,4 @@ def apply_job(
         show_source_on_key(viewer, new, layer)
         done(new, seconds)
 
-    return ActivityJob(f"{adjustment.title}: {source.name}", steps, done=add, ended=ended, step=step)
+    return ActivityJob(f"{adjustment.title}: {source.name}", work, done=add, ended=ended, step=step)

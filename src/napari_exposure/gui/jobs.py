@@ -1,16 +1,17 @@
-"""Runs a job of core in a worker: cancel, errors as notifications, and progress in the activity dock if wanted."""
+"""Runs work in a worker: cancel, errors as notifications, and progress in the activity dock if wanted."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
 
 from napari.qt.threading import create_worker
 from napari.utils import cancelable_progress
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_exposure.core.blocks import Step, Steps
+from napari_exposure.core import progress
+from napari_exposure.core.progress import Step
 
 # seconds; each showing repaints the window, which costs the job its processors: quick jobs show nothing
 SHOW_EVERY = 0.25
@@ -18,13 +19,27 @@ SHOW_EVERY = 0.25
 MENDABLE = (TypeError, ValueError, OSError, ImportError)
 
 
+class _Reports(QObject):
+    """Carries reports from the worker to the GUI thread, on which this object is made."""
+
+    made = Signal(object)
+
+    def __init__(self, heard: Callable[[Step], None]):
+        super().__init__()
+        self._heard = heard
+        self.made.connect(self._hear, Qt.ConnectionType.QueuedConnection)
+
+    def _hear(self, step: Step) -> None:
+        self._heard(step)
+
+
 class Job:
-    """One run of `steps` in a thread; make and cancel it on the GUI thread.
+    """One run of `work` in a thread; make and cancel it on the GUI thread.
 
     Parameters
     ----------
-    steps : generator of Step
-        Closed in the worker, also when the job is cancelled.
+    work : callable
+        Called in the worker; what it reports is heard here, and a cancel stops it at its next report.
     done : callable
         Called with the result and the seconds it took; not after a cancel or an error.
     ended : callable
@@ -38,21 +53,21 @@ class Job:
 
     def __init__(
         self,
-        steps: Steps,
+        work: Callable[[], object],
         *,
         done: Callable,
         ended: Callable = lambda: None,
         step: Callable = lambda step: None,
         failed: Callable | None = None,
     ):
-        self._steps = steps
+        self._work = work
         self._done, self._ended, self._step, self._failed = done, ended, step, failed
         self._cancelled = False
         self._over = False
         self._result = self._error = None
         self._seconds = 0.0
-        self._worker = create_worker(self._work, _start_thread=False)
-        self._worker.yielded.connect(self._show)
+        self._reports = _Reports(self._show)
+        self._worker = create_worker(self._run, _start_thread=False)
         self._worker.finished.connect(self._finish)
         self._worker.warned.connect(lambda warning: notification_manager.receive_warning(*warning))
         self._worker.start()
@@ -65,22 +80,25 @@ class Job:
     def cancelled(self) -> bool:
         return self._cancelled
 
-    def _work(self):
-        start = time.perf_counter()
-        shown = start
+    def _run(self) -> None:
+        start = shown = time.perf_counter()
+
+        def hear(step: Step) -> None:
+            nonlocal shown
+            # napari asks its workers to stop when its window closes
+            if self.cancelled or self._worker.abort_requested:
+                raise progress.Cancelled
+            now = time.perf_counter()
+            if step.slow or now - shown >= SHOW_EVERY:
+                shown = now
+                self._reports.made.emit(step)
+
         try:
-            # closed here, in the worker: closing waits for the blocks that are being worked on
-            with closing(self._steps):
-                while not self.cancelled:
-                    try:
-                        step = next(self._steps)
-                    except StopIteration as end:
-                        self._result = (end.value,)
-                        break
-                    now = time.perf_counter()
-                    if step.slow or now - shown >= SHOW_EVERY:
-                        shown = now
-                        yield step
+            with progress.listening(hear):
+                if not self.cancelled:
+                    self._result = (self._work(),)
+        except progress.Cancelled:
+            self._cancelled = True
         except Exception as error:
             # superqt takes a RuntimeError for a deleted worker, and others for its own
             self._error = error
@@ -92,11 +110,9 @@ class Job:
 
     def _finish(self) -> None:
         self._over = True
-        # napari stops workers by itself when it closes, and leaves their generators as they are
-        self._steps.close()
         result, error, done, ended, failed = self._result, self._error, self._done, self._ended, self._failed
         # the worker keeps this job, which must not keep the volumes
-        self._steps = self._result = self._error = None
+        self._work = self._result = self._error = None
         self._done = self._ended = self._step = self._failed = None
         try:
             if failed is not None and isinstance(error, MENDABLE):
@@ -112,11 +128,11 @@ class Job:
 class ActivityJob(Job):
     """A job that the activity dock shows under `title`, with a button that cancels it."""
 
-    def __init__(self, title: str, steps: Steps, **callbacks: Callable):
+    def __init__(self, title: str, work: Callable[[], object], **callbacks: Callable):
         self._title = title
         self._bar: cancelable_progress | None = None
         self._showing = False
-        super().__init__(steps, **callbacks)
+        super().__init__(work, **callbacks)
 
     @property
     def cancelled(self) -> bool:

@@ -109,11 +109,11 @@ class MontageDialog(widgets.Dialog):
 
 def add_montage(viewer, layer, **parameters) -> ActivityJob:
     """Make a montage in a worker, with the parameters of `nx.montage`, and add it above its source."""
-    steps, make = montage_job(layer, **parameters)
+    work, make = montage_job(layer, **parameters)
 
     def done(data, seconds):
         if layer in viewer.layers:
             place(viewer, make(data), layer)
             viewer.reset_view()
 
-    return ActivityJob(f"Montage: {layer.name}", steps, done=done)
+    return ActivityJob(f"Montage: {layer.name}", work, done=done)

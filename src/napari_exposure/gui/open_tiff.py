@@ -9,7 +9,7 @@ from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog
 
-from napari_exposure.core.blocks import Step, Steps
+from napari_exposure.core import progress
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.tiff import read_tiff
 
@@ -28,8 +28,8 @@ def add_tiff(viewer, path) -> ActivityJob:
     """Read a file in a worker, and add its layers."""
     path = Path(path)
 
-    def steps() -> Steps:
-        yield Step("reading", 0.0, slow=True)
+    def read():
+        progress.report("reading", 0.0, slow=True)
         return read_tiff(path)
 
     def done(volume, seconds):
@@ -41,4 +41,4 @@ def add_tiff(viewer, path) -> ActivityJob:
     def failed(error):
         show_error(str(error))
 
-    return ActivityJob(f"Opening {path.name}", steps(), done=done, failed=failed)
+    return ActivityJob(f"Opening {path.name}", read, done=done, failed=failed)

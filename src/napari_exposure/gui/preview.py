@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -13,18 +13,16 @@ import numpy as np
 import psutil
 from qtpy.QtCore import QObject
 
-from napari_exposure.core import Adjustment
-from napari_exposure.core.adjustment import spatial_axes
-from napari_exposure.core.blocks import Step, Steps, changed, drain
-from napari_exposure.core.jit import kernel_steps
+from napari_exposure.core import Adjustment, progress
 from napari_exposure.core.memory import Memory
-from napari_exposure.core.transform import Transform
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.stack import family, place
 from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
+from napari_exposure.recipe import Recipe
 from napari_exposure.source import PLACEMENT, Origin, Source, in_memory, level_0
 
 # voxels: a fit of more takes longer than 0.3 s, so that no preview begins by itself
@@ -44,13 +42,13 @@ class PreviewData:
     ----------
     array : array-like
         The source.
-    transform : Transform
+    transform : BlockMap
         Replaced while the layer stays.
     exact : callable, optional
         Fits all of the source and returns its transform, where `transform` was fitted on a sample.
     """
 
-    def __init__(self, array, transform: Transform, exact: Callable[[], Transform] | None = None):
+    def __init__(self, array, transform: BlockMap, exact: Callable[[], BlockMap] | None = None):
         self.array = array
         self.transform = transform
         self.exact = exact
@@ -60,7 +58,7 @@ class PreviewData:
         # when it was read last, and how long that took
         self.read = self.seconds = 0.0
 
-    def fits(self, array, transform: Transform) -> bool:
+    def fits(self, array, transform: BlockMap) -> bool:
         """Whether another transform can take the place of this one."""
         looks = [(each.out_dtype, each.out_range, each.shape) for each in (transform, self.transform)]
         return array is self.array and looks[0] == looks[1]
@@ -156,7 +154,7 @@ def sampling(shape: tuple[int, ...], spatial: int) -> tuple[int, ...]:
     return (1,) * (len(shape) - spatial) + tuple(min(step, n) for n in shape[-spatial:])
 
 
-def coarse(array, transform: Transform) -> np.ndarray:
+def coarse(array, transform: BlockMap) -> np.ndarray:
     """The result on a coarser grid, blown up to the full one."""
     shape = transform.shape
     steps = sampling(shape, transform.spatial)
@@ -169,33 +167,28 @@ def coarse(array, transform: Transform) -> np.ndarray:
     return result
 
 
-def volume_steps(data: PreviewData) -> Steps:
-    """All of the result; of a large volume first a coarse picture, which goes along with a step."""
+def map_volume(data: PreviewData) -> np.ndarray:
+    """All of the result; of a large volume first a coarse picture, which goes along with a report."""
     if max(sampling(data.transform.shape, data.transform.spatial)) > 1:
-        rough = coarse(data.array, data.transform)
-        yield Step("mapping", 0.0, slow=True, partial=rough)
+        with progress.changed(lambda step: replace(step, fraction=0.0)):
+            rough = coarse(data.array, data.transform)
+        progress.report("mapping", 0.0, slow=True, found=rough)
         if 2 * rough.nbytes > psutil.virtual_memory().available:
             return rough
-    return np.asarray((yield from data.transform.apply_steps(data.array)))
+    return np.asarray(data.transform.apply(data.array))
 
 
-def preview_steps(source: Source, adjustment: Adjustment, mask, memory: Memory) -> Steps:
-    """Fit; where a large volume must be read, first a sample, whose transform goes along with a step."""
-    step = max(sampling(source.shape, spatial_axes(len(source.shape), adjustment.per)))
-    exact = _fitted(source.fit_steps(adjustment, mask, memory))
+def fit_for_preview(source: Source, adjustment: Adjustment | Recipe, mask, memory: Memory) -> BlockMap:
+    """Fit; where a large volume must be read, first a sample, whose transform goes along with a report."""
+    step = max(sampling(source.shape, source.spatial(adjustment)))
     if step > 1 and (math.prod(source.shape) > MOMENT or not in_memory(source.array)):
-        with closing(exact):
-            try:
-                # no step where all is remembered
-                yield next(exact)
-            except StopIteration as end:
-                return end.value
-            # of a small mask the sample may hold nothing
-            with suppress(ValueError):
-                found = yield from _fitted(source.fit_steps(adjustment, mask, memory, **_sooner(source, mask, step)))
-                yield Step("fitting", 0.0, slow=True, partial=found)
-            return (yield from exact)
-    return (yield from exact)
+        with suppress(progress.MustRead), progress.at_once():
+            return _fitted(source, adjustment, mask, memory)
+        # of a small mask the sample may hold nothing
+        with suppress(ValueError):
+            found = _fitted(source, adjustment, mask, memory, **_sooner(source, mask, step))
+            progress.report("fitting", 0.0, slow=True, found=found)
+    return _fitted(source, adjustment, mask, memory)
 
 
 def _sooner(source: Source, mask, step: int) -> dict:
@@ -204,14 +197,15 @@ def _sooner(source: Source, mask, step: int) -> dict:
     return {"level": enough[-1]} if enough and mask is None else {"step": step}
 
 
-def _fitted(steps: Steps) -> Steps:
+def _fitted(source: Source, adjustment: Adjustment | Recipe, mask, memory: Memory, **how) -> BlockMap:
     """A fit, and the kernel that maps loaded, so that the GUI thread never compiles."""
-    found = yield from changed(steps, lambda step: replace(step, partial=None))
-    yield from kernel_steps(*next(iter(found.fits.values())).kernel_key)
+    with progress.changed(lambda step: replace(step, partial=None)):
+        found = source.fit(adjustment, mask, memory, **how)
+    found.load_kernels()
     return found
 
 
-def _at_level(source: Source, fit: Callable[[], Transform], level: int) -> Transform:
+def _at_level(source: Source, fit: Callable[[], BlockMap], level: int) -> BlockMap:
     """The transform that `fit` finds in the source, for one of the source's levels."""
     return source.at_levels(fit())[level]
 
@@ -284,8 +278,8 @@ class Preview(QObject):
         shown = self.layer is not None and self._source.layer() == layer and self._mask == mask
         return self.memory if shown else None
 
-    def show(self, layer, adjustment: Adjustment, mask=None) -> None:
-        """Show what `adjustment` makes of `layer`; what is shown stays until that is fitted.
+    def show(self, layer, adjustment: Adjustment | Recipe, mask=None) -> None:
+        """Show what an adjustment or a recipe makes of `layer`; what is shown stays until that is fitted.
 
         Raises
         ------
@@ -297,7 +291,7 @@ class Preview(QObject):
         if self._source is None or self._source.layer() is not source.layer() or mask != self._mask:
             self._turn(layer, mask)
         self._source = source
-        steps = preview_steps(source, adjustment, mask, self.memory)
+        memory = self.memory
         if self._fit is not None:
             self._fit.cancel()
 
@@ -305,7 +299,7 @@ class Preview(QObject):
             return self._fit is job
 
         def exact():
-            return drain(source.fit_steps(adjustment, mask))
+            return source.fit(adjustment, mask)
 
         def step(step):
             if current() and step.partial is not None:
@@ -326,14 +320,14 @@ class Preview(QObject):
 
         # for `current`: nothing newer is on its way
         job = self._fit = None
-        if in_memory(source.array):
-            # where all is remembered it is over at once; else a worker goes on with it
-            try:
-                step(next(steps))
-            except StopIteration as end:
-                done(end.value, time.perf_counter() - start)
-                return
-        job = self._fit = Job(steps, done=done, ended=ended, step=step, failed=failed)
+        try:
+            with progress.at_once():
+                transform = _fitted(source, adjustment, mask, memory)
+        except progress.MustRead:
+            work = partial(fit_for_preview, source, adjustment, mask, memory)
+            job = self._fit = Job(work, done=done, ended=ended, step=step, failed=failed)
+        else:
+            done(transform, time.perf_counter() - start)
 
     def _turn(self, layer, mask) -> None:
         """Begin with another source or mask; what is shown stays until that is fitted."""
@@ -385,7 +379,7 @@ class Preview(QObject):
     # --- the layer ---
 
     def _put(
-        self, source: Source, transform: Transform, mask, said: str, exact: Callable[[], Transform] | None = None
+        self, source: Source, transform: BlockMap, mask, said: str, exact: Callable[[], BlockMap] | None = None
     ) -> None:
         """Have the layer show a transform; `exact` fits all of the source, where the transform is approximate."""
         layers = self._viewer.layers
@@ -393,11 +387,14 @@ class Preview(QObject):
         if original is None or original not in layers:
             return
         arrays, transforms = [source.array, *source.levels], source.at_levels(transform)
+        name = source.name_of(transform) + PREVIEW_SUFFIX
         exacts = [exact and partial(_at_level, source, exact, level) for level in range(len(arrays))]
         if self.is_of(original) and self._data[0].fits(source.array, transform):
             for data, level, fit in zip(self._data, transforms, exacts, strict=True):
                 data.transform, data.exact = level, fit
             self.layer.metadata[METADATA_KEY] = source.record(transform, mask)
+            if self.layer.name != name:
+                self.layer.name = name
             source.mark(self.layer, transform, mask)
             if self._viewer.dims.ndisplay == 2 or self._data[-1].volume is None:
                 # in 3D the old picture stays until the new one is ready
@@ -413,7 +410,7 @@ class Preview(QObject):
             self._data = [PreviewData(*each) for each in zip(arrays, transforms, exacts, strict=True)]
             shown = self._data if source.levels else self._data[0]
             self.layer = source.result(shown, transform, mask=mask)
-            self.layer.name += PREVIEW_SUFFIX
+            self.layer.name = name
             place(self._viewer, self.layer, original)
             if active in family(self._viewer, original):
                 layers.selection.active = self.layer
@@ -449,7 +446,7 @@ class Preview(QObject):
                 self._volume = None
 
         job = self._volume = Job(
-            volume_steps(data),
+            partial(map_volume, data),
             done=done,
             ended=ended,
             step=lambda step: None if step.partial is None else show(step.partial),

@@ -11,14 +11,14 @@ import napari.layers
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
 
-from napari_exposure.core.blocks import share
+from napari_exposure.core import progress
 from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.stack import place
 from napari_exposure.provenance import as_python, provenance
 from napari_exposure.recipe import Recipe
-from napari_exposure.replay import on_layer
+from napari_exposure.replay import check_layer, on_layer
 from napari_exposure.source import Origin
 
 FILES = "Recipe (*.json)"
@@ -99,13 +99,15 @@ class RecipeButton(QPushButton):
         layers = self._selected()
         with self._telling():
             recipe = Recipe.load(path)
-            jobs = [on_layer(recipe, layer) for layer in layers]
+            for layer in layers:
+                check_layer(recipe, layer)
 
-            def steps():
+            def work():
                 made = []
-                for number, (layer, job) in enumerate(zip(layers, jobs, strict=True)):
+                for number, layer in enumerate(layers):
                     try:
-                        made.append((yield from share(job, number / len(jobs), (number + 1) / len(jobs))))
+                        with progress.part(number / len(layers), (number + 1) / len(layers)):
+                            made.append(on_layer(recipe, layer))
                     except (TypeError, ValueError) as error:
                         # of a later step; the other layers get their results
                         made.append(f"{layer.name}: {error}")
@@ -119,7 +121,7 @@ class RecipeButton(QPushButton):
                         place(self._viewer, new, layer)
                         show_source_on_key(self._viewer, new, layer)
 
-            self._begun(steps(), f"Recipe {Path(path).name}", done)
+            self._begun(work, f"Recipe {Path(path).name}", done)
 
     @contextlib.contextmanager
     def _telling(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import napari.layers
@@ -123,7 +124,7 @@ class ReferenceEdit(widgets.Container):
             if self._job is job:
                 self._job = None
 
-        job = self._job = Job(Source.of(layer).histogram_steps(**how), done=done, ended=ended, failed=failed)
+        job = self._job = Job(partial(Source.of(layer).histogram, **how), done=done, ended=ended, failed=failed)
 
     def _forget(self, event=None) -> None:
         """The data are others."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import napari.layers
 import numpy as np
 from qtpy.QtCore import QObject
 from superqt.utils import qdebounced
 
-from napari_exposure.core.blocks import Step, Steps
+from napari_exposure.core.progress import Step
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.cursor import voxel_under
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.model import Content, Display, HistogramModel
-from napari_exposure.gui.histogram.tile import group_of, tile_steps, tiles_fit
+from napari_exposure.gui.histogram.tile import count_tile_at, group_of, tiles_fit
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
 from napari_exposure.source import Origin, level_0
@@ -169,7 +170,7 @@ class Counter(QObject):
     def _progress(self, step: Step) -> None:
         self._model.progress = step.fraction
 
-    def _start(self, what: str, steps: Steps, done: Callable, step: Callable[[Step], None]) -> None:
+    def _start(self, what: str, work: Callable, done: Callable, step: Callable[[Step], None]) -> None:
         """Begin a job; an older one for the same thing is stopped and not heard of any more."""
         if what in self._jobs:
             self._jobs[what].cancel()
@@ -183,7 +184,7 @@ class Counter(QObject):
                 self._model.progress = None
 
         job = self._jobs[what] = Job(
-            steps,
+            work,
             done=lambda result, seconds: done(result) if current() else None,
             ended=ended,
             step=lambda found: step(found) if current() else None,
@@ -246,8 +247,8 @@ class Counter(QObject):
             # they may have been chosen anew meanwhile
             self._refine()
 
-        steps = survey.survey_steps(self._targets, (model.low, 50.0, model.high))
-        self._start("count", steps, done, step)
+        work = partial(survey.survey, self._targets, (model.low, 50.0, model.high))
+        self._start("count", work, done, step)
 
     def _explain(self, message: str) -> None:
         """Show a sentence instead of a histogram."""
@@ -277,8 +278,8 @@ class Counter(QObject):
         def done(quantiles):
             model.content = model.known(quantiles)
 
-        steps = survey.quantile_steps(self._targets[0].volume, main, wanted)
-        self._start("percentiles", steps, done, self._progress)
+        work = partial(survey.find_quantiles, self._targets[0].volume, main, wanted)
+        self._start("percentiles", work, done, self._progress)
 
     # --- the tile under the cursor ---
 
@@ -308,6 +309,5 @@ class Counter(QObject):
         at = layer, group_of(origin, voxel), tiles_fit(origin, voxel).grid.at(voxel[-origin.transform.spatial :])
         if at != self._tile_at:
             self._tile_at = at
-            self._start(
-                "tile", tile_steps(source, origin, voxel), lambda tile: self._show_tile(at, tile), self._progress
-            )
+            work = partial(count_tile_at, source, origin, voxel)
+            self._start("tile", work, lambda tile: self._show_tile(at, tile), self._progress)

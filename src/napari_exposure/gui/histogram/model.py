@@ -168,9 +168,12 @@ class HistogramModel:
     def mapping(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Intensities before, and what the adjustment makes of them from 0 to 1, where it is the same everywhere."""
         content = self.content
-        if not self.compared or content.transform is None or len(content.transform.fits) > 1:
+        if not self.compared or content.transform is None:
             return None
-        (fit,) = content.transform.fits.values()
+        fits = [fit for transform in content.transform.transforms for fit in transform.fits.values()]
+        if len(fits) > 1:
+            return None
+        (fit,) = fits
         if not isinstance(fit, PointwiseFit) or fit.lo == fit.hi:
             return None
         found = content.before.histogram

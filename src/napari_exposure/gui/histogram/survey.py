@@ -10,9 +10,9 @@ from operator import itemgetter
 
 import numpy as np
 
-from napari_exposure.core import Histogram
-from napari_exposure.core.blocks import Block, Step, Steps, Volume, changed, contiguous_blocks, share
-from napari_exposure.core.counting import histogram_steps, percentile_steps
+from napari_exposure.core import Histogram, progress
+from napari_exposure.core.blocks import Block, Volume, contiguous_blocks
+from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
 from napari_exposure.gui.cursor import place_in
 from napari_exposure.source import Source, in_memory, mask_array
@@ -208,38 +208,31 @@ def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> l
     ]
 
 
-def survey_steps(wanted: list[Target], percentiles: tuple[float, ...]) -> Steps:
-    """Count targets; each step's `partial` are the curves so far, the generator returns all of them."""
+def survey(wanted: list[Target], percentiles: tuple[float, ...]) -> list[Curve]:
+    """Count targets; the curves so far go along with the reports."""
     curves: list[Curve] = []
+
+    def with_rest(step):
+        return replace(step, partial=None if step.partial is None else [*curves, step.partial])
+
     for number, target in enumerate(wanted):
-        # the percentiles of the first are shown
-        steps = _target_steps(target, percentiles if number == 0 else ())
-        steps = share(steps, number / len(wanted), (number + 1) / len(wanted))
-
-        def with_rest(step):
-            return replace(step, partial=None if step.partial is None else [*curves, step.partial])
-
-        curves.append((yield from changed(steps, with_rest)))
+        with progress.changed(with_rest), progress.part(number / len(wanted), (number + 1) / len(wanted)):
+            # the percentiles of the first are shown
+            curves.append(_survey_target(target, percentiles if number == 0 else ()))
     return curves
 
 
-def _target_steps(target: Target, percentiles: tuple[float, ...]) -> Steps:
+def _survey_target(target: Target, percentiles: tuple[float, ...]) -> Curve:
     volume = target.volume
     first_look = None
     if target.coarse is not None:
-        coarse = yield from histogram_steps(target.coarse, BINS)
-        first_look = target.curve(coarse, target.coarse_name)
-        yield Step("counting", 0.0, slow=True, partial=first_look)
+        first_look = target.curve(_quietly_counted(target.coarse), target.coarse_name)
+        progress.report("counting", 0.0, slow=True, found=first_look)
     elif not in_memory(volume.array):
         sample, voxels = _sample(volume)
         if sample is not None:
-            found = yield from histogram_steps(sample, BINS)
-            yield Step(
-                "counting",
-                0.0,
-                slow=True,
-                partial=target.curve(found, f"a sample, {voxels / volume.size:.1%} of all voxels"),
-            )
+            look = target.curve(_quietly_counted(sample), f"a sample, {voxels / volume.size:.1%} of all voxels")
+            progress.report("counting", 0.0, slow=True, found=look)
 
     def so_far(step):
         if step.partial is None:
@@ -250,16 +243,23 @@ def _target_steps(target: Target, percentiles: tuple[float, ...]) -> Steps:
         # a coarse level stands for the whole better than the first planes do
         return replace(step, partial=replace(first_look, coverage=f"{first_look.coverage}; level 1: {said}"))
 
-    steps = share(histogram_steps(volume, BINS), 0, 1 if volume.dtype.itemsize <= 2 else 0.6)
-    found = yield from changed(steps, so_far)
+    with progress.changed(so_far), progress.part(0, 1 if volume.dtype.itemsize <= 2 else 0.6):
+        found = count_histogram(volume, BINS)
     curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels")
-    return replace(curve, quantiles=(yield from share(quantile_steps(volume, curve, percentiles), 0.6, 1)))
+    with progress.part(0.6, 1):
+        return replace(curve, quantiles=find_quantiles(volume, curve, percentiles))
 
 
-def quantile_steps(volume: Volume, curve: Curve, percentiles: tuple[float, ...]) -> Steps:
-    """The exact percentiles that a curve does not know yet; the generator returns them all, under the percent."""
+def _quietly_counted(volume: Volume) -> Histogram:
+    """Count what stands for a larger volume: what is known half way is not worth showing."""
+    with progress.changed(lambda step: replace(step, fraction=0.0, partial=None)):
+        return count_histogram(volume, BINS)
+
+
+def find_quantiles(volume: Volume, curve: Curve, percentiles: tuple[float, ...]) -> dict[float, float]:
+    """All percentiles that a curve knows and those that it does not know yet, exact, under the percent."""
     missing = tuple(q for q in percentiles if not curve.knows(q))
-    values = (yield from percentile_steps(volume, missing)) if missing else None
+    values = find_percentiles(volume, missing) if missing else None
     return {**curve.quantiles, **dict(zip(missing, values or (), strict=False))}
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_exposure.core.adaptive import TilesFit, clip_height, clip_histograms
-from napari_exposure.core.blocks import Steps, Volume
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.transform import Transform
 from napari_exposure.gui.histogram.survey import axis_names
 from napari_exposure.source import Origin, Source, mask_array
 
@@ -42,20 +43,26 @@ def tiles_fit(origin: Origin | None, voxel: tuple[int, ...] | None = None) -> Ti
     """The fit that made the voxel of an adaptive result, or None if it is no such result."""
     if origin is None:
         return None
-    fits = origin.transform.fits
+    fits = _last(origin).fits
     fit = next(iter(fits.values())) if voxel is None else fits[group_of(origin, voxel)]
     return fit if isinstance(fit, TilesFit) else None
 
 
+def _last(origin: Origin) -> Transform:
+    """The last step of what made a result."""
+    return origin.transform.transforms[-1]
+
+
 def group_of(origin: Origin, voxel: tuple[int, ...]) -> tuple[int, ...]:
     """Which of the fits of a result a voxel belongs to."""
-    return () if () in origin.transform.fits else voxel[: len(voxel) - origin.transform.spatial]
+    last = _last(origin)
+    return () if () in last.fits else voxel[: len(voxel) - last.spatial]
 
 
-def tile_steps(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Steps:
-    """Count the tile of a voxel in the layer that was adjusted; the generator returns a `Tile`."""
+def count_tile_at(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Tile:
+    """Count the tile of a voxel in the layer that was adjusted."""
     source = Source.of(source_layer)
-    transform = origin.transform
+    transform = _last(origin)
     fit = tiles_fit(origin, voxel)
     tile = fit.grid.at(voxel[-transform.spatial :])
     inside = fit.grid.box(tile)
@@ -66,8 +73,11 @@ def tile_steps(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Steps:
     box = tuple(
         slice(0, size) if shared else slice(at, at + 1) for at, size in zip(voxel[:lead], source.shape, strict=False)
     )
-    volume = Volume(source.array, counted, transform.adjustment.ignore_zeros, source.rgb, box=box + inside)
-    counts = yield from fit.count_steps(volume)
+    # of a recipe the last step, which sees what those before it give
+    before = origin.transform.transforms[:-1]
+    ignored = transform.adjustment.ignore_zeros
+    volume = Volume(source.array, counted, ignored, source.rgb, box=box + inside, through=before)
+    counts = fit.count_tile(volume)
     nbins = len(counts)
     limit = transform.adjustment.clip_limit
     n = counts.sum()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from napari_exposure.core.blocks import Step, Steps
 from napari_exposure.gui.jobs import Job
 
 
@@ -43,14 +42,9 @@ class Reader:
             if self._next is None:
                 done(result)
 
-        self._job = Job(_steps(read), done=finish, ended=self._ended)
+        self._job = Job(read, done=finish, ended=self._ended)
 
     def _ended(self) -> None:
         self._job = None
         if self._next is not None:
             self._begin()
-
-
-def _steps(read: Callable) -> Steps:
-    yield Step("reading", 0.0)
-    return read()

@@ -1,0 +1,155 @@
+"""Adjustments in a row: each is fitted on what the ones before it give, and no volume between them is ever kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from napari_exposure.core import progress
+from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.memory import Memory
+from napari_exposure.core.pointwise import TableFit
+from napari_exposure.core.transform import BlockMap, Transform
+
+__all__ = ["FittedRecipe"]
+
+# bytes of what the steps of one fit tell each other, such as histograms of grey levels
+SHARED = 8 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRecipe(BlockMap):
+    """A recipe fitted on a volume: small, picklable, the same mapping for every volume.
+
+    It is used as a `Transform`: called on a block of the volume it gives the block of the result.
+
+    Attributes
+    ----------
+    transforms : tuple of Transform
+        One for each step.
+    """
+
+    transforms: tuple[Transform, ...]
+
+    @property
+    def shape(self):
+        """Of the volume that was fitted, without its color axis."""
+        return self.transforms[0].shape
+
+    @property
+    def dtype(self):
+        """Of the volume that was fitted, in native byte order."""
+        return self.transforms[0].dtype
+
+    @property
+    def rgb(self):
+        """Whether blocks have RGB or RGBA along their last axis."""
+        return self.transforms[0].rgb
+
+    @property
+    def spatial(self):
+        """How many of the last axes are space in every step, 2 or 3."""
+        return min(transform.spatial for transform in self.transforms)
+
+    @property
+    def out_dtype(self):
+        return self.transforms[-1].out_dtype
+
+    @property
+    def out_range(self):
+        return self.transforms[-1].out_range
+
+    @cached_property
+    def _joined(self) -> tuple[Transform, ...]:
+        """The same steps, where neighboring tables are one table."""
+        found: list[Transform] = []
+        for transform in self.transforms:
+            before = found[-1].table_fit if found and not self.rgb else None
+            table = transform.table_fit
+            if before is None or table is None:
+                found.append(transform)
+                continue
+            results = table.at(before.table.astype(np.int64))
+            ends = before.lo, before.hi, table.bottom, table.top
+            joined = TableFit(*ends, before.dtype, table.out_dtype, before.first, results)
+            found[-1] = replace(transform, dtype=found[-1].dtype, fits={(): joined})
+        return tuple(found)
+
+    def __call__(self, block, offset=None, out=None) -> np.ndarray:
+        """Map a block of the volume; parameters and errors as ``Transform.__call__`` has them."""
+        *first, last = self._joined
+        for transform in first:
+            block = transform(block, offset)
+        return last(block, offset, out)
+
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> FittedRecipe:
+        """As ``Transform.onto``, for all steps."""
+        return FittedRecipe(tuple(transform.onto(shape, steps) for transform in self.transforms))
+
+    def at_level(self, shape: tuple[int, ...]) -> FittedRecipe:
+        """As ``Transform.at_level``, for all steps."""
+        return FittedRecipe(tuple(transform.at_level(shape) for transform in self.transforms))
+
+    def fitting(self, volume) -> FittedRecipe:
+        """The same mapping for a volume of perhaps another shape; errors as ``Transform.fitting`` has them."""
+        first, *rest = self.transforms
+        first = first.fitting(volume)
+        return FittedRecipe((first, *(transform.fitting_shape(first.shape) for transform in rest)))
+
+    def apply(self, volume):
+        """Map a volume of the fitted dtype; where tiles were fitted also of the fitted shape.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is another.
+        """
+        fitted = self.fitting(volume)
+        return super().apply(volume) if fitted.shape == self.shape else fitted.apply(volume)
+
+
+def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing=None) -> tuple[Transform, ...]:
+    """Fit adjustments in a row, each on what the ones before it make of the volume.
+
+    Parameters
+    ----------
+    steps : sequence of Adjustment
+    volume : Volume
+        What the first step reads; each step decides for itself about zeros.
+    spacing : float or sequence of float, optional
+        Physical size of a voxel along the spatial axes.
+    """
+    memory = volume.memory if volume.memory is not None or len(steps) == 1 else Memory(SHARED)
+    transforms: tuple[Transform, ...] = ()
+    for number, step in enumerate(steps):
+        seen = replace(volume, through=transforms, ignore_zeros=step.ignore_zeros, memory=memory)
+        with progress.part(number / len(steps), (number + 1) / len(steps)):
+            transforms += (_fit(step, seen, spacing, last=number == len(steps) - 1),)
+    return transforms
+
+
+def _fit(step: Adjustment, volume: Volume, spacing, last: bool) -> Transform:
+    """Fit one step; one that others follow is kept, because what they count is kept under its name."""
+    spacing = spacing if step.needs_spacing else None
+    if last or volume.memory is None:
+        return step.fit_volume(volume, spacing)
+    key = "fit", step, spacing, volume.part
+    found = volume.memory.get(key)
+    if found is None:
+        found = step.fit_volume(volume, spacing)
+        volume.memory.put(key, found, found.nbytes)
+    return found
+
+
+def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing=None) -> None:
+    """Raise what does not fit before any voxel is read, as far as shapes and dtypes tell."""
+    dtype = volume.dtype
+    for step in steps:
+        # of the right shape and dtype, and of one voxel in memory
+        like = np.broadcast_to(np.zeros((), dtype), volume.array.shape)
+        step.check(replace(volume, array=like, mask=None), spacing if step.needs_spacing else None)
+        dtype = step.result_dtype(dtype)

@@ -1,0 +1,189 @@
+"""How far work is: passes over data report to whoever listens, and whoever listens may stop them.
+
+Work is plain functions that return values.  A pass calls `report` before its first block and after each block, and
+knows neither the bar nor the window that shows it.  Whoever wants to hear of it runs the work inside `listening`; an
+error that the listener raises, such as `Cancelled`, stops the work at the next block.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, replace
+from functools import partial
+from queue import SimpleQueue
+from typing import TypeVar
+
+Listener = Callable[["Step"], None]
+Result = TypeVar("Result")
+
+_listener: ContextVar[Listener | None] = ContextVar("napari_exposure_listener", default=None)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far the work is: what is being done, and how much of all of it is done, in [0, 1].
+
+    `slow` says that what comes next may take seconds, so that this is worth showing at once; `partial` is what was
+    found so far, if it can be shown.
+    """
+
+    what: str
+    fraction: float
+    slow: bool = False
+    partial: object = None
+
+
+class Cancelled(Exception):
+    """Raised by a listener to stop the work that reports to it."""
+
+
+class MustRead(Exception):
+    """Raised inside `at_once` where the work would have to read data."""
+
+
+def report(what: str, fraction: float, *, slow: bool = False, found: object = None) -> None:
+    """Tell the listener, if there is one, how far the work is; it may raise, which stops the work."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(Step(what, fraction, slow, found))
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Have all work inside report to `listener`, in the thread that does the work."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+@contextmanager
+def changed(change: Callable[[Step], Step]) -> Iterator[None]:
+    """Pass on what is reported inside as `change` makes it."""
+    outer = _listener.get()
+    if outer is None:
+        yield
+        return
+    with listening(lambda step: outer(change(step))):
+        yield
+
+
+@contextmanager
+def part(start: float, stop: float) -> Iterator[None]:
+    """Report the work inside as a part of a longer one, from fraction `start` to `stop` of it; never run back."""
+    reached = start
+
+    def placed(step: Step) -> Step:
+        nonlocal reached
+        reached = max(reached, start + (stop - start) * step.fraction)
+        return replace(step, fraction=reached)
+
+    with changed(placed):
+        yield
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Allow only work that reads no data, because all of it is known already.
+
+    Raises
+    ------
+    MustRead
+        Where a pass over data would begin, or a kernel would be compiled.
+    """
+
+    def refuse(step: Step) -> None:
+        raise MustRead(step.what)
+
+    with listening(refuse):
+        yield
+
+
+def undisturbed(work: Callable[[], Result]) -> Result:
+    """Do some work in a thread of its own, where Ctrl+C cannot interrupt it in the middle of something.
+
+    Ctrl+C interrupts the main thread only, wherever that is.  This way it never is in the middle of writing a chunk or
+    of removing what is unfinished: the work is stopped at its next report, waited for, and then the interrupt goes on.
+    Reports are heard in the thread that called this.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    events: SimpleQueue = SimpleQueue()
+    heard: SimpleQueue = SimpleQueue()
+    stopped = threading.Event()
+
+    def hear(step: Step) -> None:
+        # It waits for its listener, so that nothing goes on behind one that stops it.
+        events.put(step)
+        heard.get()
+        if stopped.is_set():
+            raise Cancelled
+
+    def run() -> None:
+        try:
+            with listening(hear):
+                events.put((work(), None))
+        except BaseException as error:
+            events.put((None, error))
+
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="napari-exposure-work")
+    thread.start()
+    try:
+        while isinstance(event := events.get(), Step):
+            if (listener := _listener.get()) is not None:
+                listener(event)
+            heard.put(True)
+    except BaseException:
+        stopped.set()
+        heard.put(True)
+        while thread.is_alive():
+            with suppress(KeyboardInterrupt):
+                thread.join()
+        raise
+    thread.join()
+    result, error = event
+    if error is not None:
+        raise error
+    return result
+
+
+@contextmanager
+def bar(make: Callable | None = None, delay: float = 0.5) -> Iterator[None]:
+    """Show the progress of the work inside as a bar, unless somebody listens to it already.
+
+    Parameters
+    ----------
+    make : callable, optional
+        A tqdm class, or what makes its bars.  Default: a bar on a terminal.
+    delay : float
+        Seconds after which the bar appears; at once for a step that is slow.
+    """
+    if _listener.get() is not None:
+        yield
+        return
+    with ExitStack() as stack:
+        start, at, shown = time.perf_counter(), 0, None
+
+        def show(step: Step) -> None:
+            nonlocal at, shown
+            if shown is None and (step.slow or time.perf_counter() - start >= delay):
+                shown = stack.enter_context((make or _terminal_bar())(total=100, leave=False))
+            now = int(100 * step.fraction)
+            if shown is not None and (now > at or step.slow):
+                shown.set_description(step.what)
+                shown.update(now - at)
+                at = now
+
+        with listening(show):
+            yield
+
+
+def _terminal_bar() -> Callable:
+    from tqdm import tqdm
+
+    return partial(tqdm, disable=None, bar_format="{desc}: {percentage:3.0f}% {bar}")

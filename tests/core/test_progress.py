@@ -1,0 +1,208 @@
+"""Progress: who listens hears it, who stops the work leaves nothing behind."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core import reference
+from napari_exposure.core import progress
+
+
+def job(log=None):
+    try:
+        for i in range(1, 5):
+            progress.report(f"part {i}", i / 4)
+    finally:
+        if log is not None:
+            log.append("closed")
+    return "result"
+
+
+class Bar:
+    """What tqdm is to drain."""
+
+    def __init__(self, total, leave):
+        self.total = total
+        self.at = 0
+        self.texts = []
+        Bar.last = self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.closed = True
+
+    def set_description(self, text):
+        self.texts.append(text)
+
+    def update(self, more):
+        assert more >= 0
+        self.at += more
+
+
+def test_nobody_needs_to_listen():
+    with progress.part(0, 0.5), progress.changed(lambda step: step):
+        assert job() == "result"
+
+
+def test_a_bar_shows_how_far_it_is():
+    with progress.bar(Bar, delay=0):
+        assert job() == "result"
+    assert Bar.last.at == Bar.last.total
+    assert Bar.last.texts == ["part 1", "part 2", "part 3", "part 4"]
+    assert Bar.last.closed
+
+
+def test_quick_work_shows_no_bar():
+    Bar.last = None
+    with progress.bar(Bar):
+        assert job() == "result"
+    assert Bar.last is None
+
+
+def test_slow_work_shows_its_bar_at_once():
+    Bar.last = None
+    with progress.bar(Bar):
+        progress.report("compiling", 0.0, slow=True)
+        assert Bar.last.texts == ["compiling"]
+
+
+def test_who_listens_already_hears_it_instead_of_a_bar():
+    Bar.last = None
+
+    def work():
+        with progress.bar(Bar, delay=0):
+            return job()
+
+    steps, result = reference.heard(work)
+    assert ([step.fraction for step in steps], result, Bar.last) == ([0.25, 0.5, 0.75, 1.0], "result", None)
+
+
+def test_an_interrupt_while_the_bar_is_drawn_ends_the_work():
+    class Interrupting(Bar):
+        def update(self, more):
+            raise KeyboardInterrupt
+
+    log = []
+    with pytest.raises(KeyboardInterrupt), progress.bar(Interrupting, delay=0):
+        job(log)
+    assert log == ["closed"]
+    assert Bar.last.closed
+
+
+def test_parts_make_one_whole():
+    def longer():
+        with progress.part(0, 0.5):
+            first = job()
+        with progress.part(0.5, 1):
+            return first, job()
+
+    steps, result = reference.heard(longer)
+    assert result == ("result", "result")
+    np.testing.assert_allclose([step.fraction for step in steps], np.arange(1, 9) / 8)
+
+
+def test_a_part_never_runs_back():
+    found = []
+    with progress.listening(lambda step: found.append(step.fraction)), progress.part(0.5, 1):
+        for fraction in (0.2, 0.6, 0.4, 0.0, 0.8):
+            progress.report("", fraction)
+    np.testing.assert_allclose(found, [0.6, 0.8, 0.8, 0.8, 0.9])
+
+
+def test_a_part_changes_the_fraction_only():
+    found = []
+    with progress.listening(found.append), progress.part(0.5, 1):
+        progress.report("loading", 0.5, slow=True, found="so far")
+    assert found == [progress.Step("loading", 0.75, slow=True, partial="so far")]
+
+
+def test_reports_are_changed_from_the_inside_out():
+    found = []
+    with (
+        progress.listening(found.append),
+        progress.changed(lambda step: replace(step, what=step.what.upper())),
+        progress.changed(lambda step: replace(step, what=f"{step.what}, changed")),
+    ):
+        progress.report("part", 1.0)
+    assert [step.what for step in found] == ["PART, CHANGED"]
+
+
+def test_a_cancel_ends_the_work_at_its_next_report():
+    log = []
+    assert reference.stopped(lambda: job(log), 2)
+    assert log == ["closed"]
+    # and whoever listened before listens again
+    assert reference.heard(job)[1] == "result"
+
+
+def test_listeners_of_two_threads_do_not_hear_each_other():
+    heard = {}
+
+    def work(name):
+        mine = heard[name] = []
+        with progress.listening(lambda step: mine.append(step.what)):
+            for number in range(50):
+                progress.report(f"{name} {number}", number / 50)
+                time.sleep(0.0001)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heard == {name: [f"{name} {number}" for number in range(50)] for name in "ab"}
+
+
+def test_an_interrupt_comes_between_two_reports():
+    said = []
+
+    def work():
+        try:
+            progress.report("first", 0.5)
+            os.kill(os.getpid(), signal.SIGINT)
+            # The main thread has time to notice; it must wait all the same.
+            time.sleep(0.1)
+            said.append("whole")
+            progress.report("second", 1)
+            said.append("not asked for")
+        finally:
+            said.append("closed")
+
+    with pytest.raises(KeyboardInterrupt):
+        progress.undisturbed(work)
+    assert said == ["whole", "closed"]
+
+
+def test_undisturbed_work_is_heard_and_stopped_as_other_work():
+    def work():
+        progress.report("first", 0.5)
+        progress.report("second", 1)
+        return "result"
+
+    steps, result = reference.heard(lambda: progress.undisturbed(work))
+    assert result == "result"
+    assert [step.what for step in steps] == ["first", "second"]
+    assert progress.undisturbed(work) == "result"
+    reached = []
+
+    def counted():
+        for number in range(1, 100):
+            progress.report("", number / 100)
+            reached.append(number)
+
+    assert reference.stopped(lambda: progress.undisturbed(counted), 3)
+    assert reached == [1, 2]
+
+    def failing():
+        progress.report("first", 0.5)
+        raise ValueError("torn")
+
+    with pytest.raises(ValueError, match="torn"):
+        progress.undisturbed(failing)
