@@ -67,7 +67,7 @@ def test_what_profiles_do_not_take(volume):
     for layer in (volume, Image(volume)):
         with pytest.raises(TypeError, match="decay_profile has no parameter foo; it has axis, background"):
             nx.decay_profile(layer, "z", foo=1)
-    with pytest.raises(TypeError, match="takes spacing from the layer"):
+    with pytest.raises(TypeError, match="spacing is for arrays"):
         nx.decay_profile(Image(volume), spacing=2)
 
 

@@ -1,8 +1,8 @@
 """The verbs on layers: data as core makes them, placed and recorded as DESIGN 7 says.  No display is needed."""
 
-import inspect
 from types import SimpleNamespace
 
+import dask.array as da
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Points
@@ -191,8 +191,6 @@ def test_what_is_not_an_image_layer_is_named(verb, volume):
         verb(Labels(np.zeros((3, 3), int), name="cells"))
     with pytest.raises(TypeError, match="'spots' is a Points layer"):
         verb(Points(np.zeros((3, 3)), name="spots"))
-    with pytest.raises(TypeError, match=r"use napari_exposure\.core"):
-        verb(volume)
     with pytest.raises(TypeError, match=r"layer 'flags' has dtype bool"):
         verb(Image(np.ones((3, 4, 5), bool), name="flags"))
 
@@ -215,12 +213,49 @@ def test_counting_functions_take_layers_and_arrays(layer, volume):
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_both_doors_have_the_same_parameters_and_defaults(name):
-    on_layer, on_array = (inspect.signature(f).parameters for f in VERBS[name])
-    # what the layer knows by itself is not asked
-    expected = {k: p.default for k, p in on_array.items() if k not in ("volume", "rgb", "spacing")}
-    # an array has no levels
-    assert {k: p.default for k, p in on_layer.items() if k not in ("layer", "level")} == expected
+def test_a_verb_is_declared_once_and_gives_back_what_it_was_given(name, layer, volume):
+    on_layer, on_array = VERBS[name]
+    assert on_layer is on_array
+    found = on_layer(volume, spacing=(2, 0.5, 0.5)) if name == "adaptive" else on_layer(volume)
+    assert type(found) is np.ndarray
+    chunked = da.from_array(volume, chunks=(3, 20, 20))
+    lazy = on_layer(chunked, spacing=(2, 0.5, 0.5)) if name == "adaptive" else on_layer(chunked)
+    assert isinstance(lazy, da.Array)
+    result = on_layer(layer)
+    assert isinstance(result, Image)
+    for each in (lazy, result.data):
+        np.testing.assert_array_equal(each, found)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_what_a_layer_knows_is_not_told_to_it(name, layer):
+    verb = VERBS[name][0]
+    with pytest.raises(TypeError, match="rgb is for arrays; layer 'nuclei' says rgb=False of itself"):
+        verb(layer, rgb=True)
+    # the same is no contradiction
+    assert verb(layer, rgb=False).name.startswith("nuclei - ")
+    if name == "adaptive":
+        with pytest.raises(TypeError, match="spacing is for arrays; layer 'nuclei' has its own"):
+            verb(layer, spacing=(1, 1, 1))
+
+
+def test_an_array_has_neither_levels_nor_contrast_limits(volume):
+    with pytest.raises(ValueError, match="an array has none, so level must be 0, got 1"):
+        nx.adjust_gamma(volume, level=1)
+    with pytest.raises(ValueError, match=r"in_range must be .* got 'contrast_limits'"):
+        nx.adjust_gamma(volume, in_range="contrast_limits")
+
+
+def test_warnings_point_at_the_line_of_the_user():
+    flat = np.full((3, 4, 5), 7, np.uint8)
+    for image in (flat, Image(flat)):
+        for warn in (
+            lambda image=image: nx.equalize_hist(image),
+            lambda image=image: nx.Recipe((nx.HistogramEqualization(),)).apply(image),
+        ):
+            with pytest.warns(UserWarning, match="only one intensity") as caught:
+                warn()
+            assert {each.filename for each in caught} == {__file__}
 
 
 # --- histogram matching -----------------------------------------------------------------

@@ -4,16 +4,17 @@ Needs neither napari nor Qt.
 """
 
 from napari_exposure.core.adaptive import AdaptiveEqualization, equalize_adapthist
-from napari_exposure.core.adjustment import Adjustment, adjust
+from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.along import histogram_along
 from napari_exposure.core.clip import PercentileClip, clip_percentiles
 from napari_exposure.core.colormap import Uncoloured, from_colormap
-from napari_exposure.core.counting import cumulative_distribution, histogram, percentile
+from napari_exposure.core.counted import cumulative_distribution, histogram, percentile
 from napari_exposure.core.decay import Decay, degrade
 from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_profile
 from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
 from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
+from napari_exposure.core.images import adjust
 from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.match import HistogramMatching, match_histograms

@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, InRange, adjust, check_counted, parameter
+from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, parameter
 from napari_exposure.core.blocks import Volume, count
+from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import (
     Percentiles,
     check_count,
@@ -272,7 +273,7 @@ def _cumulative(counts, clip_limit):
 
 
 def equalize_adapthist(
-    volume,
+    image,
     kernel_size=None,
     clip_limit=0.01,
     nbins=256,
@@ -283,7 +284,8 @@ def equalize_adapthist(
     mask=None,
     ignore_zeros=False,
     per="dataset",
-    rgb=False,
+    rgb=None,
+    level=0,
 ):
     """Equalize each region of a volume by its own histogram, with limited contrast (CLAHE).
 
@@ -293,7 +295,7 @@ def equalize_adapthist(
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
         Never written.  The last three axes are tiled (two if `per` is "plane"); time and channel are not.
     kernel_size : float, sequence of float or None
@@ -308,25 +310,28 @@ def equalize_adapthist(
     spacing : float or sequence of float, optional
         Physical size of a voxel along the spatial axes, such as (2.0, 0.5, 0.5) in micrometres.
         Default 1: `kernel_size` is in voxels.
-    in_range : "data", "dtype", (low, high) or Percentiles
+    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that the bins divide; values outside are clamped.  The default keeps one hot
         voxel from ruining the bins.  A fixed range makes volumes comparable.
     output : "dtype" or "float32"
         "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
         "float32" gives [0, 1].
-    mask : array-like, optional
-        Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+    mask : array-like or napari.layers.Labels, optional
+        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
     ignore_zeros : bool
         Leave voxels of exactly 0 out of the histograms, such as an empty background.
     per : "dataset", "volume" or "plane"
         Which voxels share tiles: with "dataset" all time points and channels do.
-    rgb : bool
-        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
-    numpy.ndarray
-        A new array of the volume's shape.
+    numpy.ndarray, dask.array.Array or napari.layers.Image
+        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
+        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
 
     Raises
     ------
@@ -363,7 +368,18 @@ def equalize_adapthist(
     >>> result.shape, result.dtype
     ((16, 64, 64), dtype('uint16'))
     """
-    adjustment = AdaptiveEqualization(
-        kernel_size, clip_limit, nbins, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per
+    return adjust_image(
+        image,
+        AdaptiveEqualization,
+        kernel_size=kernel_size,
+        clip_limit=clip_limit,
+        nbins=nbins,
+        in_range=in_range,
+        output=output,
+        mask=mask,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        spacing=spacing,
+        rgb=rgb,
+        level=level,
     )
-    return adjust(adjustment, volume, mask=mask, spacing=spacing, rgb=rgb)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -298,7 +299,15 @@ def warn_constant(transform: Transform) -> None:
     if constant:
         adjustment = transform.adjustment
         where = "The volume has" if groups == 1 else f"{constant} of {groups} {adjustment.per}s have"
-        warnings.warn(f"{adjustment.title}: {where} {adjustment.constant_note}", stacklevel=3)
+        warn_user(f"{adjustment.title}: {where} {adjustment.constant_note}")
+
+
+def warn_user(message: str) -> None:
+    """Warn at the line that called this package, so that another line of the user's warns again."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("napari_exposure."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def check_counted(total: int, volume: Volume) -> None:
@@ -351,38 +360,3 @@ def check_spacing(spacing, spatial: int) -> tuple[float, ...]:
             "in the order of the axes."
         )
     return tuple(check_number(value, "spacing", above=0) for value in values[-spatial:])
-
-
-def adjust(adjustment: Adjustment, volume, *, mask=None, spacing=None, rgb=False) -> np.ndarray:
-    """Fit an adjustment to a volume and map all of it.
-
-    Parameters
-    ----------
-    adjustment : Adjustment
-    volume, mask, spacing, rgb
-        As in `Adjustment.fit`.
-
-    Returns
-    -------
-    numpy.ndarray
-        A new array; the source is not changed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `Adjustment.fit` does.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_exposure.core import Gamma, adjust
-    >>> adjust(Gamma(2.0), np.array([[0, 5, 10]], dtype=np.uint8))
-    array([[ 0,  2, 10]], dtype=uint8)
-    """
-    checked = Volume(volume, mask, adjustment.ignore_zeros, rgb)
-    with progress.bar():
-        with progress.part(0, 0.4):
-            transform = adjustment.fit_volume(checked, spacing)
-        warn_constant(transform)
-        with progress.part(0.4, 1):
-            return transform.apply(checked.array)

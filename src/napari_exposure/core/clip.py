@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, adjust, parameter
+from napari_exposure.core.adjustment import Adjustment, parameter
+from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import Percentiles, check_number, result_dtype, result_range
 from napari_exposure.core.pointwise import KnotsFit
 
@@ -60,7 +61,7 @@ class PercentileClip(Adjustment):
 
 
 def clip_percentiles(
-    volume,
+    image,
     low=0.5,
     high=99.5,
     *,
@@ -69,36 +70,40 @@ def clip_percentiles(
     mask=None,
     ignore_zeros=False,
     per="dataset",
-    rgb=False,
+    rgb=None,
+    level=0,
 ):
     """Clip the darkest and the brightest voxels and stretch the rest over the full range.
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
         Never written.
     low, high : float
         Percentiles, 0 <= low < high <= 100: voxels at or below the first become the lowest value,
         at or above the second the highest.  Exact, on every dtype.
-    in_range : "data", "dtype", (low, high) or Percentiles
+    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first.
     output : "dtype" or "float32"
         "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
         "float32" gives [0, 1].
-    mask : array-like, optional
-        Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+    mask : array-like or napari.layers.Labels, optional
+        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
     ignore_zeros : bool
         Leave voxels of exactly 0 out of the percentiles.
     per : "dataset", "volume" or "plane"
         Which voxels share percentiles.
-    rgb : bool
-        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
-    numpy.ndarray
-        A new array of the volume's shape.
+    numpy.ndarray, dask.array.Array or napari.layers.Image
+        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
+        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
 
     Raises
     ------
@@ -121,5 +126,16 @@ def clip_percentiles(
     >>> clip_percentiles(np.arange(5, dtype=np.uint8).reshape(1, 5), 25, 75)
     array([[  0,   0, 128, 255, 255]], dtype=uint8)
     """
-    adjustment = PercentileClip(low, high, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per)
-    return adjust(adjustment, volume, mask=mask, rgb=rgb)
+    return adjust_image(
+        image,
+        PercentileClip,
+        low=low,
+        high=high,
+        in_range=in_range,
+        output=output,
+        mask=mask,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        rgb=rgb,
+        level=level,
+    )

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from napari_exposure.core import progress
 from napari_exposure.core.blocks import Volume, is_dask, read_part, walk
+from napari_exposure.core.images import opened
 from napari_exposure.core.intensity import check_pair
 from napari_exposure.core.jit import load_kernel
 
@@ -36,7 +36,7 @@ class Uncoloured(NamedTuple):
     maximum: float
 
 
-def from_colormap(volume, colormap, limits=(0.0, 1.0)) -> Uncoloured:
+def from_colormap(image, colormap, limits=(0.0, 1.0)):
     """Give the numbers back to a volume that was turned into colours.
 
     Each voxel takes the place in the colormap of the colour that is nearest to its own, exactly the nearest
@@ -76,10 +76,7 @@ def from_colormap(volume, colormap, limits=(0.0, 1.0)) -> Uncoloured:
     >>> from_colormap(heat[[[2, 0, 1]]], heat, limits=(1500, 4500)).values
     array([[4500., 1500., 3000.]], dtype=float32)
     """
-    with progress.bar():
-        found = read_colors(Volume(volume, rgb=True), colormap, limits)
-    warn_wrong(found)
-    return found
+    return opened(image, mask=None).from_colormap(colormap, limits)
 
 
 def warn_wrong(found: Uncoloured) -> None:

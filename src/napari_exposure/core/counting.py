@@ -1,4 +1,4 @@
-"""Counts volumes: the passes for histograms, extremes and percentiles, and the functions that run them."""
+"""Counts volumes: the passes for histograms, extremes and percentiles."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import Volume, count, is_dask
 from napari_exposure.core.histogram import Histogram, interpolate
-from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, working_dtype
+from napari_exposure.core.intensity import is_lookup, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.moments import Moments
 
 if TYPE_CHECKING:
     from napari_exposure.core.pointwise import PointwiseFit
-
-__all__ = ["cumulative_distribution", "histogram", "percentile"]
 
 
 def _bytes(found: Histogram) -> int:
@@ -222,121 +220,3 @@ def value_of_keys(keys, dtype: np.dtype) -> np.ndarray:
     elif dtype.kind == "f":
         keys = np.where(keys & sign, keys ^ sign, ~keys)
     return keys.view(dtype).astype(np.float64)
-
-
-def histogram(volume, nbins=256, *, range=None, mask=None, ignore_zeros=False, rgb=False) -> Histogram:
-    """Count every voxel of a volume, exactly.
-
-    Parameters
-    ----------
-    volume : array-like, 2 to 5 axes
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64.  Read block by block,
-        never written.
-    nbins : int
-        Bins for floats and 32-bit integers; integers of up to 16 bits have one bin for every value.
-        The bins of 32-bit integers are whole numbers wide.
-    range : (float, float), optional
-        Where those bins begin and end.  Default: the exact finite minimum and maximum.
-    mask : array-like, optional
-        Of the volume's shape (without the colour axis); only voxels where it is not zero are counted.
-    ignore_zeros : bool
-        Leave out voxels that are exactly 0.
-    rgb : bool
-        The last axis holds RGB or RGBA; the value channel is counted.
-
-    Returns
-    -------
-    Histogram
-        With ``counts``, ``edges``, ``cdf``, ``percentile(q)``; empty where no voxel is finite.
-
-    Raises
-    ------
-    TypeError
-        For a dtype that has no exposure (bool, complex, object, 64-bit integers).
-    ValueError
-        For an empty volume, a wrong number of axes, a mask of another shape, or a bad range.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_exposure.core import histogram
-    >>> h = histogram(np.linspace(0, 1, 1000, dtype=np.float32).reshape(10, 10, 10), nbins=4)
-    >>> h.counts
-    array([250, 250, 250, 250])
-    """
-    checked = Volume(volume, mask, ignore_zeros, rgb)
-    if range is not None:
-        range = check_range(range, "range")
-    nbins = check_count(nbins, "nbins", low=1, high=1 << 24)
-    with progress.bar():
-        return count_histogram(checked, nbins, range)
-
-
-def cumulative_distribution(volume, nbins=256, *, mask=None, ignore_zeros=False, rgb=False):
-    """The cumulative distribution of a volume's intensities, as scikit-image's function of that name.
-
-    Parameters
-    ----------
-    volume, nbins, mask, ignore_zeros, rgb
-        As in `histogram`.
-
-    Returns
-    -------
-    cdf : numpy.ndarray of float64, shape (nbins,)
-        Fraction of the voxels at or below each bin.
-    bin_centers : numpy.ndarray of float64, shape (nbins,)
-        In units of intensity.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `histogram` does.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_exposure.core import cumulative_distribution
-    >>> cdf, centers = cumulative_distribution(np.array([[0, 1], [1, 2]], dtype=np.uint8))
-    >>> cdf
-    array([0.25, 0.75, 1.  ])
-    """
-    found = histogram(volume, nbins, mask=mask, ignore_zeros=ignore_zeros, rgb=rgb)
-    return found.cdf, found.centers
-
-
-def percentile(volume, q, *, mask=None, ignore_zeros=False, rgb=False):
-    """Exact percentiles of a volume without sorting or copying it.
-
-    Equal to ``numpy.nanpercentile(volume, q, method="linear")``; between a number and an infinity it is
-    the infinity, where NumPy gives NaN.
-
-    Parameters
-    ----------
-    volume, mask, ignore_zeros, rgb
-        As in `histogram`.
-    q : float or sequence of float
-        In [0, 100].
-
-    Returns
-    -------
-    float or numpy.ndarray of float64
-        One value for each q.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `histogram` does; also for q out of bounds, or where no voxel is counted.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_exposure.core import percentile
-    >>> percentile(np.arange(101, dtype=np.float32).reshape(1, 101), (0.5, 99.5))
-    array([ 0.5, 99.5])
-    """
-    wanted = tuple(check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q))
-    with progress.bar():
-        values = find_percentiles(Volume(volume, mask, ignore_zeros, rgb), wanted)
-    if values is None:
-        raise ValueError("No voxel was counted, so there are no percentiles.")
-    return values[0] if np.ndim(q) == 0 else np.array(values)

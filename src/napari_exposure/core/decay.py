@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, InRange, adjust, parameter
+from napari_exposure.core.adjustment import Adjustment, InRange, parameter
 from napari_exposure.core.functions import exp
 from napari_exposure.core.gains import (
     AXES,
@@ -19,6 +19,7 @@ from napari_exposure.core.gains import (
     find_clamp,
     placed,
 )
+from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import check_choice, check_number
 
 __all__ = ["Decay", "degrade"]
@@ -67,7 +68,7 @@ class Decay(Adjustment):
 
 
 def degrade(
-    volume,
+    image,
     rate=3.0,
     axis="z",
     *,
@@ -76,7 +77,8 @@ def degrade(
     mask=None,
     ignore_zeros=False,
     per="dataset",
-    rgb=False,
+    rgb=None,
+    level=0,
 ):
     """Let the intensity of a volume decay exponentially along an axis: a known decay to try corrections on.
 
@@ -85,32 +87,35 @@ def degrade(
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
         Never written.
     rate : float
         In [-20, 20]; below 0 the intensity grows.
     axis : "z", "y" or "x"
         One of the last three axes.
-    in_range : "data", "dtype", (low, high) or Percentiles
+    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
         "dtype": integers stay what they are, rounded to nearest and clamped to the dtype, floats become
         float32.  "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
-    mask : array-like, optional
-        Of the volume's shape; only voxels where it is not zero decide an `in_range` that is found in the
+    mask : array-like or napari.layers.Labels, optional
+        Of the image's shape; only voxels where it is not zero decide an `in_range` that is found in the
         data.  All are mapped.
     ignore_zeros : bool
         Leave voxels of exactly 0 out when the range is found.
     per : "dataset", "volume" or "plane"
         Which voxels share a range.
-    rgb : bool
-        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
-    numpy.ndarray
-        A new array of the volume's shape.
+    numpy.ndarray, dask.array.Array or napari.layers.Image
+        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
+        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
 
     Raises
     ------
@@ -131,5 +136,16 @@ def degrade(
     >>> degrade(np.full((1, 5), 1000, dtype=np.uint16), rate=3.0, axis="x")
     array([[1000,  472,  223,  105,   50]], dtype=uint16)
     """
-    adjustment = Decay(rate, axis, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per)
-    return adjust(adjustment, volume, mask=mask, rgb=rgb)
+    return adjust_image(
+        image,
+        Decay,
+        rate=rate,
+        axis=axis,
+        in_range=in_range,
+        output=output,
+        mask=mask,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        rgb=rgb,
+        level=level,
+    )

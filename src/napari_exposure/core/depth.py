@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, InRange, adjust, check_counted, check_spacing, parameter
+from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, check_spacing, parameter, warn_constant
 from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.gains import (
     AXES,
@@ -21,6 +21,7 @@ from napari_exposure.core.gains import (
     find_clamp,
     placed,
 )
+from napari_exposure.core.images import adjust_image, opened
 from napari_exposure.core.intensity import check_choice, check_number
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import modelled
@@ -228,7 +229,7 @@ class DecayCorrection(Adjustment):
 
 
 def correct_decay(
-    volume,
+    image,
     axis="z",
     model="exponential",
     background=0.0,
@@ -241,7 +242,8 @@ def correct_decay(
     mask=None,
     ignore_zeros=False,
     per="dataset",
-    rgb=False,
+    rgb=None,
+    level=0,
 ):
     """Divide out an intensity that decays along an axis, as with depth in tissue, or that jumps between planes.
 
@@ -250,7 +252,7 @@ def correct_decay(
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
         Never written.
     axis : "z", "y" or "x"
@@ -269,24 +271,27 @@ def correct_decay(
         Standard deviation of the weights of "smooth", as a fraction of the axis, in [0.01, 1].
     max_gain : float
         In [1, 1e6]; no plane is multiplied by more.
-    in_range : "data", "dtype", (low, high) or Percentiles
+    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
         "dtype": integers stay what they are, rounded to nearest and clamped to the dtype, floats become
         float32.  "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
-    mask : array-like, optional
-        Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+    mask : array-like or napari.layers.Labels, optional
+        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
     ignore_zeros : bool
         Leave voxels of exactly 0 out of the percentiles, such as the padding of a rotated stack.
     per : "dataset", "volume" or "plane"
         Which voxels share a fit: a series that bleaches stays comparable with "dataset".
-    rgb : bool
-        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
-    numpy.ndarray
-        A new array of the volume's shape.
+    numpy.ndarray, dask.array.Array or napari.layers.Image
+        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
+        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
 
     Raises
     ------
@@ -321,35 +326,39 @@ def correct_decay(
     >>> correct_decay(np.array([[800, 400, 200, 100]], dtype=np.uint16), axis="x")
     array([[800, 800, 800, 800]], dtype=uint16)
     """
-    adjustment = DecayCorrection(
-        axis,
-        model,
-        background,
-        percentile,
-        smoothness,
-        max_gain,
+    return adjust_image(
+        image,
+        DecayCorrection,
+        axis=axis,
+        model=model,
+        background=background,
+        percentile=percentile,
+        smoothness=smoothness,
+        max_gain=max_gain,
         in_range=in_range,
         output=output,
+        mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        rgb=rgb,
+        level=level,
     )
-    return adjust(adjustment, volume, mask=mask, rgb=rgb)
 
 
-def decay_profile(volume, axis="z", *, mask=None, spacing=None, rgb=False, **parameters):
+def decay_profile(image, axis="z", *, mask=None, spacing=None, rgb=None, **parameters):
     """The intensity of each plane along an axis, and what `correct_decay` makes of it: for a plot.
 
     Parameters
     ----------
-    volume, axis, mask, rgb, **parameters
+    image, axis, mask, rgb, **parameters
         As in `correct_decay`.
     spacing : float or sequence of float, optional
-        Physical size of a voxel along the spatial axes.
+        Of arrays: physical size of a voxel along the spatial axes.
 
     Returns
     -------
     positions : numpy.ndarray of float64, shape (planes,)
-        Of the planes, from 0 on, in units of `spacing`.
+        Of the planes, from 0 on, in units of `spacing` or in the layer's unit.
     profile : numpy.ndarray of float64, shape (planes,)
         Percentile of each plane; NaN where there is none above the background.
     fitted : numpy.ndarray of float64, shape (planes,)
@@ -374,6 +383,10 @@ def decay_profile(volume, axis="z", *, mask=None, spacing=None, rgb=False, **par
     if strange := DecayCorrection.unknown(parameters):
         raise TypeError(f"decay_profile {strange}")
     adjustment = DecayCorrection(axis, **parameters)
-    transform = adjustment.fit(volume, mask=mask, spacing=spacing, rgb=rgb)
-    step = check_spacing(spacing, transform.spatial)[axis_from_end(axis, transform.spatial)]
+    found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
+    volume = found.volume(adjustment.ignore_zeros)
+    with found.bar():
+        transform = adjustment.fit_volume(volume)
+    warn_constant(transform)
+    step = check_spacing(found.spacing, transform.spatial)[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted

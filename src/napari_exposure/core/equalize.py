@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, adjust, check_counted, parameter
+from napari_exposure.core.adjustment import Adjustment, check_counted, parameter
 from napari_exposure.core.blocks import Volume, count
 from napari_exposure.core.counting import count_histogram
+from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import (
     check_choice,
     check_count,
@@ -175,7 +176,7 @@ def _sort_voxels(volume, lo, hi):
 
 
 def equalize_hist(
-    volume,
+    image,
     nbins=256,
     *,
     method="cdf",
@@ -184,13 +185,14 @@ def equalize_hist(
     mask=None,
     ignore_zeros=False,
     per="dataset",
-    rgb=False,
+    rgb=None,
+    level=0,
 ):
     """Equalize the histogram of a volume: each intensity becomes the fraction of voxels up to it.
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
         Never written.
     nbins : int
@@ -200,24 +202,27 @@ def equalize_hist(
         ``skimage.exposure.equalize_hist``.  "rank": the number of voxels below, divided by that of the
         brightest voxel; exact on every dtype, from 0 to 1, ties share a rank.  On floats and 32-bit
         integers it sorts a copy of the counted voxels, and the transform holds every distinct value.
-    in_range : "data", "dtype", (low, high) or Percentiles
+    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range before they are counted.
     output : "dtype" or "float32"
         "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
         "float32" gives [0, 1].
-    mask : array-like, optional
-        Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+    mask : array-like or napari.layers.Labels, optional
+        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
     ignore_zeros : bool
         Leave voxels of exactly 0 out of the histogram.
     per : "dataset", "volume" or "plane"
         Which voxels share a histogram.
-    rgb : bool
-        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
-    numpy.ndarray
-        A new array of the volume's shape.
+    numpy.ndarray, dask.array.Array or napari.layers.Image
+        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
+        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
 
     Raises
     ------
@@ -244,7 +249,16 @@ def equalize_hist(
     array([[0.25, 0.75],
            [0.75, 1.  ]], dtype=float32)
     """
-    adjustment = HistogramEqualization(
-        nbins, method, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per
+    return adjust_image(
+        image,
+        HistogramEqualization,
+        nbins=nbins,
+        method=method,
+        in_range=in_range,
+        output=output,
+        mask=mask,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        rgb=rgb,
+        level=level,
     )
-    return adjust(adjustment, volume, mask=mask, rgb=rgb)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from napari_exposure.core.adjustment import Adjustment, adjust, parameter
+from napari_exposure.core.adjustment import Adjustment, parameter
+from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import check_number, result_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import PowerFit
@@ -55,7 +56,7 @@ class Gamma(Adjustment):
 
 
 def adjust_gamma(
-    volume,
+    image,
     gamma=1.0,
     gain=1.0,
     *,
@@ -64,7 +65,8 @@ def adjust_gamma(
     mask=None,
     ignore_zeros=False,
     per="dataset",
-    rgb=False,
+    rgb=None,
+    level=0,
 ):
     """Correct the gamma of a volume and keep its intensity range.
 
@@ -74,31 +76,34 @@ def adjust_gamma(
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
         Never written.
     gamma : float
         Greater than 0; below 1 brightens, above 1 darkens.
     gain : float
         Greater than 0; results beyond the range are clamped.
-    in_range : "data", "dtype", (low, high) or Percentiles
+    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that stay fixed; values outside are clamped.  With "dtype" the result equals
         ``skimage.exposure.adjust_gamma``.
     output : "dtype" or "float32"
         "dtype" keeps dtype and range (floats become float32); "float32" gives [0, 1].
-    mask : array-like, optional
-        Of the volume's shape; only voxels where it is not zero decide the range.  All are mapped.
+    mask : array-like or napari.layers.Labels, optional
+        Of the image's shape; only voxels where it is not zero decide the range.  All are mapped.
     ignore_zeros : bool
         Leave voxels of exactly 0 out when the range is found.
     per : "dataset", "volume" or "plane"
         Which voxels share a range.
-    rgb : bool
-        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
-    numpy.ndarray
-        A new array of the volume's shape.
+    numpy.ndarray, dask.array.Array or napari.layers.Image
+        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
+        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
 
     Raises
     ------
@@ -123,5 +128,16 @@ def adjust_gamma(
     >>> adjust_gamma(np.array([[100, 400, 4095]], dtype=np.uint16), gamma=0.5)
     array([[ 100, 1195, 4095]], dtype=uint16)
     """
-    adjustment = Gamma(gamma, gain, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per)
-    return adjust(adjustment, volume, mask=mask, rgb=rgb)
+    return adjust_image(
+        image,
+        Gamma,
+        gamma=gamma,
+        gain=gain,
+        in_range=in_range,
+        output=output,
+        mask=mask,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        rgb=rgb,
+        level=level,
+    )

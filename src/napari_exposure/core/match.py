@@ -11,12 +11,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, adjust, parameter
-from napari_exposure.core.blocks import Volume
-from napari_exposure.core.counting import count_histogram
+from napari_exposure.core.adjustment import Adjustment, parameter
+from napari_exposure.core.counted import histogram
 from napari_exposure.core.equalize import count_clamped
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.histogram import Histogram
+from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import check_count, dtype_range, is_lookup, result_dtype
 from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.stacks import count_stack
@@ -153,7 +153,7 @@ def check_no_path(reference) -> None:
 
 
 def match_histograms(
-    volume,
+    image,
     reference,
     nbins=65536,
     *,
@@ -162,7 +162,8 @@ def match_histograms(
     mask=None,
     ignore_zeros=False,
     per="dataset",
-    rgb=False,
+    rgb=None,
+    level=0,
 ):
     """Give a volume the histogram of another one, so that both can be compared by eye or by threshold.
 
@@ -170,33 +171,36 @@ def match_histograms(
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
         Never written.
-    reference : Histogram or array-like
-        A volume of any shape that has one, or its histogram, which ``Histogram.save`` and
-        ``Histogram.load`` keep for other volumes.  An array is counted as the volume is, with
+    reference : Histogram, array-like or napari.layers.Image
+        An image of any shape that has one, or its histogram, which ``Histogram.save`` and
+        ``Histogram.load`` keep for other volumes.  An image is counted as this one is, with
         `nbins`, `ignore_zeros` and `rgb`, but without the mask.
     nbins : int
         Bins for floats and 32-bit integers, 2 to 2**20.  Integers of up to 16 bits use every grey level.
-    in_range : "data", "dtype", (low, high) or Percentiles
+    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range before they are counted.
     output : "dtype" or "float32"
         "dtype": the volume's dtype (floats become float32), integers rounded.  "float32": not rounded.
         In both the result has the intensities of the reference; nothing is stretched.
-    mask : array-like, optional
-        Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+    mask : array-like or napari.layers.Labels, optional
+        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
     ignore_zeros : bool
         Leave voxels of exactly 0 out of the histograms.
     per : "dataset", "volume" or "plane"
         Which voxels of the volume share a histogram.  The reference is one for all.
-    rgb : bool
-        The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
+    level : int
+        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
     Returns
     -------
-    numpy.ndarray
-        A new array of the volume's shape.
+    numpy.ndarray, dask.array.Array or napari.layers.Image
+        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
+        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
 
     Raises
     ------
@@ -232,11 +236,18 @@ def match_histograms(
     """
     if not isinstance(reference, Histogram):
         check_no_path(reference)
-        counted = Volume(reference, ignore_zeros=ignore_zeros, rgb=rgb)
         nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
-        with progress.bar():
-            reference = count_histogram(counted, nbins)
-    adjustment = HistogramMatching(
-        reference, nbins, in_range=in_range, output=output, ignore_zeros=ignore_zeros, per=per
+        reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
+    return adjust_image(
+        image,
+        HistogramMatching,
+        reference=reference,
+        nbins=nbins,
+        in_range=in_range,
+        output=output,
+        mask=mask,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        rgb=rgb,
+        level=level,
     )
-    return adjust(adjustment, volume, mask=mask, rgb=rgb)

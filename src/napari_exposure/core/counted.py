@@ -1,0 +1,135 @@
+"""Histograms and percentiles of images, exact."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from napari_exposure.core.counting import count_histogram, find_percentiles
+from napari_exposure.core.histogram import Histogram
+from napari_exposure.core.images import opened
+from napari_exposure.core.intensity import check_count, check_number, check_range
+
+__all__ = ["cumulative_distribution", "histogram", "percentile"]
+
+
+def histogram(image, nbins=256, *, range=None, mask=None, ignore_zeros=False, rgb=None) -> Histogram:
+    """Count every voxel of a volume, exactly.
+
+    Parameters
+    ----------
+    image : array-like, 2 to 5 axes, or napari.layers.Image
+        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64.  Read block by block,
+        never written.
+    nbins : int
+        Bins for floats and 32-bit integers; integers of up to 16 bits have one bin for every value.
+        The bins of 32-bit integers are whole numbers wide.
+    range : (float, float), optional
+        Where those bins begin and end.  Default: the exact finite minimum and maximum.
+    mask : array-like or napari.layers.Labels, optional
+        Of the image's shape (without the colour axis); only voxels where it is not zero are counted.
+    ignore_zeros : bool
+        Leave out voxels that are exactly 0.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA.  The value channel is counted.
+
+    Returns
+    -------
+    Histogram
+        With ``counts``, ``edges``, ``cdf``, ``percentile(q)``, and the name of a layer; empty where no voxel is finite.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that has no exposure (bool, complex, object, 64-bit integers).
+    ValueError
+        For an empty volume, a wrong number of axes, a mask of another shape, or a bad range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import histogram
+    >>> h = histogram(np.linspace(0, 1, 1000, dtype=np.float32).reshape(10, 10, 10), nbins=4)
+    >>> h.counts
+    array([250, 250, 250, 250])
+    """
+    found = opened(image, mask=mask, rgb=rgb)
+    volume = found.volume(ignore_zeros)
+    if range is not None:
+        range = check_range(range, "range")
+    nbins = check_count(nbins, "nbins", low=1, high=1 << 24)
+    with found.bar():
+        return replace(count_histogram(volume, nbins, range), name=found.name)
+
+
+def cumulative_distribution(image, nbins=256, *, mask=None, ignore_zeros=False, rgb=None):
+    """The cumulative distribution of a volume's intensities, as scikit-image's function of that name.
+
+    Parameters
+    ----------
+    image, nbins, mask, ignore_zeros, rgb
+        As in `histogram`.
+
+    Returns
+    -------
+    cdf : numpy.ndarray of float64, shape (nbins,)
+        Fraction of the voxels at or below each bin.
+    bin_centers : numpy.ndarray of float64, shape (nbins,)
+        In units of intensity.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `histogram` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import cumulative_distribution
+    >>> cdf, centers = cumulative_distribution(np.array([[0, 1], [1, 2]], dtype=np.uint8))
+    >>> cdf
+    array([0.25, 0.75, 1.  ])
+    """
+    found = histogram(image, nbins, mask=mask, ignore_zeros=ignore_zeros, rgb=rgb)
+    return found.cdf, found.centers
+
+
+def percentile(image, q, *, mask=None, ignore_zeros=False, rgb=None):
+    """Exact percentiles of a volume without sorting or copying it.
+
+    Equal to ``numpy.nanpercentile(volume, q, method="linear")``; between a number and an infinity it is
+    the infinity, where NumPy gives NaN.
+
+    Parameters
+    ----------
+    image, mask, ignore_zeros, rgb
+        As in `histogram`.
+    q : float or sequence of float
+        In [0, 100].
+
+    Returns
+    -------
+    float or numpy.ndarray of float64
+        One value for each q.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `histogram` does; also for q out of bounds, or where no voxel is counted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import percentile
+    >>> percentile(np.arange(101, dtype=np.float32).reshape(1, 101), (0.5, 99.5))
+    array([ 0.5, 99.5])
+    """
+    wanted = tuple(check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q))
+    found = opened(image, mask=mask, rgb=rgb)
+    volume = found.volume(ignore_zeros)
+    with found.bar():
+        values = find_percentiles(volume, wanted)
+    if values is None:
+        raise ValueError("No voxel was counted, so there are no percentiles.")
+    return values[0] if np.ndim(q) == 0 else np.array(values)
