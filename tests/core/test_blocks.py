@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import reference
-from napari_exposure.core import AdaptiveEqualization, Gamma, blocks, histogram, percentile
-from napari_exposure.core.adjustment import adjust
+from napari_exposure.core import AdaptiveEqualization, Gamma, adjust, blocks, histogram, percentile
 from napari_exposure.core.blocks import Volume, contiguous_blocks, walk
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance

@@ -69,6 +69,8 @@ class AdjustmentWidget(widgets.Container):
         self._job: Job | None = None
         self._closed = False
         self._input: napari.layers.Image | None = None
+        # the selected layer that was followed last
+        self._followed: napari.layers.Image | None = None
         # the layer for which it was decided whether the preview is on
         self._lively: napari.layers.Image | None = None
         # whether the user wants previews to begin by themselves: not after one was switched off
@@ -230,8 +232,10 @@ class AdjustmentWidget(widgets.Container):
         if self._layer.value is None and self._lively is not None:
             # the last image is gone, which the combo box does not tell
             self._watch()
-        if not isinstance(active, napari.layers.Image) or active not in self._layer.choices:
+        if active == self._followed or not isinstance(active, napari.layers.Image) or active not in self._layer.choices:
+            # What the user has chosen in the box stays until another layer is selected.
             return
+        self._followed = active
         # A result is looked at and compared when it is selected, and not adjusted once more unless the user
         # chooses it in the box.
         if active not in family(self._viewer, self._layer.value):
@@ -258,6 +262,8 @@ class AdjustmentWidget(widgets.Container):
             self._preview.remove()
 
     def _on_removed(self, event) -> None:
+        if event.value == self._followed:
+            self._followed = None
         if self._job is not None and event.value == self._input:
             self._job.cancel()
         self._compare()
