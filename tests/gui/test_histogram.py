@@ -2,14 +2,20 @@
 
 import csv
 import gc
+import os
+import re
+import subprocess
+import sys
 import time
+from xml.etree import ElementTree
 
 import dask.array as da
 import numpy as np
 import pytest
 from napari.layers import Image
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QGuiApplication, QImage, QMouseEvent, QWheelEvent
+from qtpy.QtGui import QFont, QFontMetricsF, QGuiApplication, QImage, QMouseEvent, QPainter, QWheelEvent
+from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget
 
@@ -612,6 +618,174 @@ def test_export(qtbot, viewer, panel, volume, tmp_path):
     assert not panel.export_menu.isEnabled()
     with pytest.raises(ValueError, match="Select an image layer"):
         panel.export(tmp_path / "empty.csv")
+
+
+# values that are seen as bars
+KNOWN = (0, 20_000, 40_000, 60_000, 65_535)
+
+
+def drawn(path, size):
+    """What Qt's renderer makes of an SVG, or what a PNG holds, as grey levels."""
+    image = QImage(size, QImage.Format.Format_RGB32)
+    painter = QPainter(image)
+    if path.suffix == ".svg":
+        QSvgRenderer(str(path)).render(painter)
+    else:
+        painter.drawImage(image.rect(), QImage(str(path)))
+    painter.end()
+    image = image.convertToFormat(QImage.Format.Format_Grayscale8)
+    bits = image.constBits()
+    if hasattr(bits, "setsize"):
+        bits.setsize(image.sizeInBytes())
+    rows = np.frombuffer(bits, np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : image.width()].astype(int)
+
+
+def places_of(path, texts):
+    """The x in the middle of texts in an SVG."""
+    root = ElementTree.parse(path).getroot()
+    found = {}
+    for group in root.iter("{http://www.w3.org/2000/svg}g"):
+        for text in group.findall("{http://www.w3.org/2000/svg}text"):
+            if text.text in texts:
+                a, b, c, d, right, _ = map(float, re.findall(r"[-\d.e]+", group.get("transform")))
+                assert (a, b, c, d) == (1, 0, 0, 1)
+                font = QFont(text.get("font-family"))
+                font.setPixelSize(round(float(text.get("font-size"))))
+                found[text.text] = right + float(text.get("x")) + QFontMetricsF(font).horizontalAdvance(text.text) / 2
+    return [found[text] for text in texts]
+
+
+def columns_of_bars(picture, rows):
+    """Where the columns are that differ from the background nearly all the way up: the middle of each run of them."""
+    part = picture[rows]
+    background = np.bincount(part.ravel()).argmax()
+    high = np.concatenate([[False], (np.abs(part - background) > 8).mean(0) > 0.9, [False]])
+    starts, stops = np.flatnonzero(np.diff(high.astype(int))).reshape(-1, 2).T
+    return (starts + stops - 1) / 2
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("size", [(900, 560), (1300, 900)])
+def test_bars_in_an_svg_stand_where_its_axis_says(qtbot, viewer, panel, tmp_path, theme, size):
+    viewer.theme = theme
+    viewer.window._qt_window.resize(*size)
+    viewer.add_image(np.resize(np.array(KNOWN, np.uint16), (8, 16, 20)), contrast_limits=(0, 60_000))
+    panel.log.setChecked(False)
+    panel.low.setValue(0)
+    panel.high.setValue(100)
+    wait(qtbot, panel, lambda: exact(panel))
+    path = tmp_path / "plot.svg"
+    panel.export(path)
+    view = panel.view
+    picture = drawn(path, view.viewport().size())
+    top, bottom = (round(view.point_of(0, y).y()) for y in (0.9, 0.1))
+    # between the axes
+    low, high = view._box.viewRange()[0]
+    left, right = (round(view.point_of(x, 0).x()) for x in (low + 600, high - 600))
+    bars = left + columns_of_bars(picture[:, left:right], slice(top, bottom))
+    assert len(bars) == len(KNOWN)
+    # a 0 stands at other axes too
+    np.testing.assert_allclose(bars[1:-1], places_of(path, list(map(str, KNOWN[1:-1]))), atol=2)
+
+
+def exported_twice(panel, folder):
+    """The plot as SVG and as PNG."""
+    pictures = []
+    for name in ("plot.svg", "plot.png"):
+        panel.export(folder / name)
+        pictures.append(drawn(folder / name, 2 * panel.view.viewport().size()))
+    return pictures
+
+
+def assert_same_drawing(one, other):
+    """No more pixels differ than at the edges of lines and letters."""
+    assert one.shape == other.shape
+    assert (np.abs(one - other) > 60).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "zoom"),
+    [
+        (0, 60_000, None),
+        # lines, handle and curves end at the edges of the plot
+        (5_000, 60_000, (22_000, 45_000)),
+        # six digits of an intensity are too few
+        (59_999.5, 60_000.25, (59_999.75, 60_000.5)),
+    ],
+)
+def test_an_svg_looks_as_the_png(qtbot, viewer, panel, tmp_path, low, high, zoom):
+    data = np.random.default_rng(0).gamma(2, 0.1 * (high - low), (12, 40, 48)) + low
+    viewer.add_image(data, name="nuclei", contrast_limits=(low, high), gamma=0.6)
+    wait(qtbot, panel, lambda: exact(panel))
+    if zoom:
+        panel.view._box.setXRange(*zoom, padding=0)
+        wait(qtbot, panel)
+    shown = [item.isVisible() for item in panel.view._limits]
+    assert_same_drawing(*exported_twice(panel, tmp_path))
+    assert [item.isVisible() for item in panel.view._limits] == shown
+
+
+def test_nothing_in_an_svg_lies_beyond_its_axes(qtbot, viewer, panel, volume, tmp_path):
+    # programs that know SVG Tiny only, Qt's among them, cut nothing off
+    viewer.add_image(volume, name="nuclei", contrast_limits=(200, 1500))
+    wait(qtbot, panel, lambda: exact(panel))
+    panel.view._box.setXRange(500, 700, padding=0)
+    wait(qtbot, panel)
+    panel.export(tmp_path / "plot.svg")
+    left, right = (panel.view.point_of(x, 0).x() for x in (500, 700))
+    namespace = "{http://www.w3.org/2000/svg}"
+    found = []
+    for group in ElementTree.parse(tmp_path / "plot.svg").getroot().iter(f"{namespace}g"):
+        assert not any("%" in (text.text or "") for text in group.findall(f"{namespace}text"))
+        if group.get("transform") == "matrix(1,0,0,1,0,0)":
+            shapes = [*group.findall(f"{namespace}path"), *group.findall(f"{namespace}polyline")]
+            for shape in shapes:
+                found += re.findall(r"([-\d.e]+),[-\d.e]+", shape.get("d") or shape.get("points"))
+    assert len(found) > 200
+    assert left - 1 <= min(map(float, found))
+    assert max(map(float, found)) <= right + 1
+    # on the screen they are still there
+    assert all(line.isVisible() for line in panel.view._limits)
+
+
+def assert_nothing_is_stretched(path):
+    """Axes and curves of an SVG are of one scale, and its lines are as wide in all programs."""
+    namespace = "{http://www.w3.org/2000/svg}"
+    shapes = 0
+    for group in ElementTree.parse(path).getroot().iter(f"{namespace}g"):
+        if group.get("transform") and any(child.tag != f"{namespace}image" for child in group):
+            a, b, c, d, *_ = map(float, re.findall(r"[-\d.e]+", group.get("transform")))
+            np.testing.assert_allclose(np.array([[a, b], [c, d]]) @ np.array([[a, c], [b, d]]), np.eye(2), atol=1e-6)
+            shapes += 1
+    assert shapes > 20
+
+
+def test_nothing_in_an_svg_is_stretched(qtbot, viewer, panel, volume, tmp_path):
+    viewer.add_image(volume, name="nuclei")
+    wait(qtbot, panel, lambda: exact(panel))
+    panel.export(tmp_path / "plot.svg")
+    assert_nothing_is_stretched(tmp_path / "plot.svg")
+
+
+EXPORT = """
+import sys
+from qtpy.QtWidgets import QApplication
+from napari_exposure.gui.histogram.model import HistogramModel
+from napari_exposure.gui.histogram.view import HistogramView
+
+app = QApplication([])
+view = HistogramView(HistogramModel())
+view.resize(500, 400)
+view.export(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("setting", [{"QT_SCALE_FACTOR": "1.5"}, {"QT_FONT_DPI": "144"}])
+def test_nothing_in_an_svg_is_stretched_on_other_screens(tmp_path, setting):
+    path = tmp_path / "plot.svg"
+    subprocess.run([sys.executable, "-c", EXPORT, path], env=os.environ | setting, check=True, timeout=60)
+    assert_nothing_is_stretched(path)
 
 
 # --- how it behaves ---------------------------------------------------------------------

@@ -24,6 +24,7 @@ from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import Preview, is_preview, is_quick
 from napari_exposure.gui.recipes import RecipeButton
 from napari_exposure.gui.remembered import remember, remembered
+from napari_exposure.gui.scrolled import make_scrollable
 from napari_exposure.gui.stack import family, lies_above
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
@@ -44,6 +45,15 @@ def _lazy_note(source: Source, adjustment: core.Adjustment) -> str:
         return ""
     size = result_bytes(source, adjustment) / 2**30
     return f"<br>It would be {size:.2g} GB in memory: planes are computed as you look at them. Save it to keep them."
+
+
+def give_room(widget: widgets.Widget) -> None:
+    """Let a row have the place of a label that it does not have; a label that it has is never cut off."""
+    row = widget.native.parentWidget().layout()
+    if not widget.label:
+        row.itemAt(0).widget().hide()
+    elif row.count() == 2:
+        row.setStretch(1, 1)
 
 
 def _row(*parts) -> widgets.Container:
@@ -166,8 +176,9 @@ class AdjustmentWidget(widgets.Container):
             widget.name, widget.label = name, ""
         settings = [self._layer, self._voxel, self._facts, *self._editors.values(), self._mask]
         self.extend([*settings, looks, comparison, self._said, buttons, results, self._bar, self._status])
-        # so that no label is cut off
-        self.native.setMinimumWidth(320)
+        for widget in self:
+            give_room(widget)
+        make_scrollable(self.native)
         keep = self._bar.native.sizePolicy()
         keep.setRetainSizeWhenHidden(True)
         self._bar.native.setSizePolicy(keep)

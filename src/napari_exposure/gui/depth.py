@@ -12,7 +12,7 @@ from napari.utils.theme import get_theme
 from napari_exposure import core
 from napari_exposure.core.adjustment import spatial_axes
 from napari_exposure.core.gains import axis_from_end
-from napari_exposure.gui.adjust import AdjustmentWidget
+from napari_exposure.gui.adjust import AdjustmentWidget, give_room
 from napari_exposure.gui.profile_plot import ProfilePlot
 from napari_exposure.source import Source
 
@@ -32,6 +32,7 @@ class DecayCorrectionWidget(AdjustmentWidget):
         row.margins = (0, 0, 0, 0)
         row.native.layout().addWidget(self.plot)
         self.insert(self.index(self.said), row)
+        give_room(row)
         self._paint()
 
     def _connect(self):

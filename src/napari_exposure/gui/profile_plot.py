@@ -39,6 +39,10 @@ class ProfilePlot(pg.GraphicsLayoutWidget):
         """Narrow enough for a dock."""
         return QSize(280, 160)
 
+    def wheelEvent(self, event):
+        """Qt's hook: the wheel zooms nothing here, so it scrolls the dock."""
+        event.ignore()
+
     def draw(self, positions: np.ndarray, profile: np.ndarray, fitted: np.ndarray, label: str) -> None:
         """Show a profile; planes whose profile or model is NaN are left out."""
         there = np.isfinite(profile)

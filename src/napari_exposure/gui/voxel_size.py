@@ -27,7 +27,7 @@ class VoxelSizeEdit(widgets.Container):
         for box in self._boxes:
             # as wide as there is room: a line would ask for 17 letters
             box.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            box.native.setMinimumWidth(48)
+            box.native.setMinimumWidth(36)
         # Asked anew whenever napari's list of layers changes: the layer's own unit must be among them then too,
         # else the box would turn to another one, and with it the layer.
         self._unit = widgets.ComboBox(

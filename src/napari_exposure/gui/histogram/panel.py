@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QFlowLayout
 from superqt.utils import qdebounced
 
 from napari_exposure import core
@@ -37,6 +38,7 @@ from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.histogram.view import HistogramView
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
+from napari_exposure.gui.scrolled import make_scrollable
 
 SAME = "The two percentiles have the same intensity. Choose others, or count less (ignore zeros)."
 
@@ -128,11 +130,16 @@ class HistogramPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(_row(self.scope, self.mask, stretch=(1, 1)))
-        layout.addLayout(_row(self.zeros, self.log, self.compare, None, self.lock))
-        layout.addLayout(_row(self.tile, None, self.again, self.export_menu))
+        switches = QFlowLayout()
+        switches.setHorizontalSpacing(6)
+        switches.setVerticalSpacing(4)
+        for widget in (self.zeros, self.log, self.compare, self.lock, self.tile, self.again, self.export_menu):
+            switches.addWidget(widget)
+        layout.addLayout(switches)
         layout.addWidget(self._split, 1)
         layout.addLayout(_row(QLabel("percentiles"), self.low, self.high, stretch=(0, 1, 1)))
         layout.addLayout(_row(self.set_limits, self.clip, stretch=(1, 1)))
+        make_scrollable(self)
 
     def _check(self, text: str, name: str, tooltip: str) -> QCheckBox:
         box = QCheckBox(text, checked=getattr(self.model, name), toolTip=tooltip)
@@ -151,7 +158,7 @@ class HistogramPanel(QWidget):
     def resizeEvent(self, event):
         """Numbers beside the plot where there is room, else below."""
         super().resizeEvent(event)
-        wide = self.width() > 1.3 * self.height()
+        wide = self.width() > max(1.3 * self.height(), 400)
         self._split.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
         self._write_numbers()
 
@@ -319,12 +326,9 @@ class HistogramPanel(QWidget):
         QGuiApplication.clipboard().setText(self.model.statistics_text())
 
 
-def _row(*items, stretch=()) -> QHBoxLayout:
-    """Widgets beside each other; None is a gap."""
+def _row(*items, stretch) -> QHBoxLayout:
+    """Widgets beside each other."""
     row = QHBoxLayout()
-    for number, item in enumerate(items):
-        if item is None:
-            row.addStretch(1)
-        else:
-            row.addWidget(item, stretch[number] if stretch else 0)
+    for item, share in zip(items, stretch, strict=True):
+        row.addWidget(item, share)
     return row

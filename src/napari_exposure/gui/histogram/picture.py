@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QRectF
-from qtpy.QtGui import QColor, QImage, QPainter
+from qtpy.QtGui import QColor, QImage, QPainter, QPicture
 from qtpy.QtSvg import QSvgGenerator
 from qtpy.QtWidgets import QGraphicsView
 
@@ -20,6 +20,8 @@ def save_picture(view: QGraphicsView, path: str, background: str) -> None:
     if path.lower().endswith(".svg"):
         picture = QSvgGenerator()
         picture.setFileName(path)
+        # axes are recorded as a QPicture, which is drawn larger or smaller where the dots per inch differ
+        picture.setResolution(QPicture().logicalDpiX())
         picture.setSize(size)
         picture.setViewBox(QRectF(0, 0, size.width(), size.height()))
         written = _paint(view, picture, background)

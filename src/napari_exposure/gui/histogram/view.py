@@ -10,6 +10,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import QPointF, QSize, Qt, Signal
 
 from napari_exposure.gui.histogram.caption import Caption
+from napari_exposure.gui.histogram.items import Curve, Handle, Line
 from napari_exposure.gui.histogram.model import Display, HistogramModel, gamma_at
 from napari_exposure.gui.histogram.picture import save_picture
 from napari_exposure.gui.histogram.survey import short
@@ -94,12 +95,12 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
         self._strip = pg.ImageItem()
         self._strip_box.addItem(self._strip)
-        self._transfer = self._add(pg.PlotCurveItem(), 20)
-        self._handle = self._add(pg.TargetItem(size=11, symbol="o", movable=True), 30)
+        self._transfer = self._add(Curve(), 20)
+        self._handle = self._add(Handle(size=11, symbol="o", movable=True), 30)
         self._handle.sigPositionChanged.connect(self._drag_handle)
         self._percentiles = [self._line(which, self.percentile_dragged, 21) for which in (0, 1)]
         self._limits = [self._line(which, self.limit_dragged, 25) for which in (0, 1)]
-        self._progress = self._add(pg.PlotCurveItem(), 5)
+        self._progress = self._add(Curve(), 5)
         self._message = self._add(pg.TextItem(anchor=(0.5, 0.5)), 40)
         self._edges = [self._add(pg.TextItem(anchor=(side, 0)), 40) for side in (0, 1)]
         self._box.sigXRangeChanged.connect(self._on_range)
@@ -113,7 +114,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         return item
 
     def _line(self, which, signal, height):
-        line = pg.InfiniteLine(movable=True, label="", labelOpts={"position": 0.94})
+        line = Line(movable=True, label="", labelOpts={"position": 0.94})
         line.sigDragged.connect(lambda line: signal.emit(which, line.value()))
         # where the model did not follow, back to where it is
         line.sigPositionChangeFinished.connect(self._place_lines)
@@ -266,7 +267,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         self._draw_steps(tile.edges, scale(tile.clipped), None, pg.mkPen(self._text, width=1))
         legend = [(TILE, "■", "tile"), (self._text, "□", "clipped")]
         if tile.limit is not None:
-            line = pg.InfiniteLine(float(scale(tile.limit)), angle=0, pen=pg.mkPen(TILE, style=Qt.PenStyle.DashLine))
+            line = Line(float(scale(tile.limit)), angle=0, pen=pg.mkPen(TILE, style=Qt.PenStyle.DashLine))
             self._keep(line)
             legend.append((TILE, "┅", f"clip limit {tile.limit:,.0f}"))
         self._draw_line(tile.edges, tile.function, pg.mkPen(AFTER, width=2.5))
@@ -289,10 +290,18 @@ class HistogramView(pg.GraphicsLayoutWidget):
         return lambda counts: np.clip((np.log10(np.maximum(counts, 0.5)) - bottom) / height, 0, None)
 
     def _draw_steps(self, edges, heights, brush, pen):
-        self._keep(pg.PlotCurveItem(edges, heights, stepMode="center", fillLevel=0, brush=brush, pen=pen))
+        edges = np.clip(edges, *self._box.viewRange()[0])
+        self._keep(Curve(edges, heights, stepMode="center", fillLevel=0, brush=brush, pen=pen))
 
     def _draw_line(self, x, y, pen):
-        self._keep(pg.PlotCurveItem(x, y, pen=pen, antialias=True))
+        self._keep(Curve(*self._in_view(x, y), pen=pen, antialias=True))
+
+    def _in_view(self, x, y) -> tuple[np.ndarray, np.ndarray]:
+        """The part of a line from left to right that is seen: not every program that draws an SVG cuts the rest off."""
+        ends = np.clip([x[0], x[-1]], *self._box.viewRange()[0])
+        inside = (ends[0] < x) & (x < ends[1])
+        heights = np.interp(ends, x, y)
+        return np.insert(ends, 1, x[inside]), np.insert(heights, 1, y[inside])
 
     def _keep(self, item):
         item.setZValue(10)
@@ -328,7 +337,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
             for line, value in zip(self._limits, display.contrast_limits, strict=True):
                 line.setValue(value)
             inside = np.linspace(*display.contrast_limits, 65)
-            x = np.concatenate([[min(low, inside[0])], inside, [max(high, inside[-1])]])
+            x = np.clip(np.concatenate([[low], inside, [high]]), low, high)
             self._transfer.setData(x, display.level(x))
             self._handle.setPos(*display.handle)
         values = low + (high - low) * (np.arange(STRIP) + 0.5) / STRIP
@@ -389,7 +398,17 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
     def export(self, path: str) -> None:
         """Save the plot as SVG or PNG, whichever the name ends with."""
-        save_picture(self, path, self._background)
+        low, high = self._box.viewRange()[0]
+        movable = (*self._limits, *self._percentiles, self._handle)
+        # not every program that draws an SVG cuts off what is outside of the view
+        outside = [item for item in movable if item.isVisible() and not low <= item.pos().x() <= high]
+        for item in outside:
+            item.hide()
+        try:
+            save_picture(self, path, self._background)
+        finally:
+            for item in outside:
+                item.show()
 
     def point_of(self, x: float, y: float):
         """Where in this widget a point of the plot lies; for tests and pictures."""

@@ -18,6 +18,7 @@ from napari_exposure.gui.orthogonal.pane import Pane
 from napari_exposure.gui.orthogonal.reader import Reader
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import is_preview
+from napari_exposure.gui.scrolled import make_scrollable
 from napari_exposure.gui.stack import lies_above
 from napari_exposure.source import in_memory, level_0
 from napari_exposure.voxels import PIXEL
@@ -83,11 +84,12 @@ class OrthogonalPanel(QWidget):
         layout.addWidget(self._split, 1)
         layout.addWidget(self.facts)
         layout.addWidget(self.cross)
+        make_scrollable(self)
 
     def resizeEvent(self, event):
         """Beside each other where there is room."""
         super().resizeEvent(event)
-        wide = self.width() > 1.3 * self.height()
+        wide = self.width() > max(1.3 * self.height(), 400)
         orientation = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
         if orientation != self._split.orientation():
             self._split.setOrientation(orientation)

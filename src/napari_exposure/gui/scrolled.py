@@ -1,0 +1,120 @@
+"""Lets the docks of the plugin scroll, so that napari's window does not grow with what they hold."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QDockWidget,
+    QFrame,
+    QMainWindow,
+    QScrollArea,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+# pixels: beside napari's own docks there is room for three of this size above each other on a screen of 920 by 500
+LEAST = QSize(310, 120)
+# as wide as a dock wants to be, however long the entries of its combo boxes are
+WIDE = 360
+# whose values the wheel changes
+EDITORS = (QAbstractSpinBox, QComboBox, QSlider)
+
+
+def make_scrollable(widget: QWidget) -> None:
+    """Let what is in a widget scroll where its dock is smaller.
+
+    The widget stays what napari docks.  Its layout, with all that is in it or will be, moves into a scroll area inside.
+
+    Parameters
+    ----------
+    widget : QWidget
+        It has a vertical box layout.
+    """
+    body = QWidget()
+    # rows can be narrow: napari's style asks for more, and a combo box for the width of its longest entry
+    body.setStyleSheet("QComboBox, QAbstractSpinBox { min-width: 36px }")
+    body.setLayout(widget.layout())
+    body.layout().setContentsMargins(4, 4, 4, 4)
+    body.layout().addStretch()
+    around = QVBoxLayout(widget)
+    around.setContentsMargins(0, 0, 0, 0)
+    around.addWidget(_ScrollArea(body))
+
+
+class _ScrollArea(QScrollArea):
+    """Of any size above the least; its body is as large as there is room, and no smaller than it needs."""
+
+    def __init__(self, body: QWidget):
+        super().__init__()
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidget(body)
+        self._new = True
+
+    def sizeHint(self):
+        """Qt's hook: with room for all of the body."""
+        hint = self.widget().sizeHint()
+        return QSize(min(hint.width() + self.verticalScrollBar().sizeHint().width(), WIDE), hint.height())
+
+    def minimumSizeHint(self):
+        """Qt's hook."""
+        return LEAST
+
+    def resizeEvent(self, event):
+        """Qt's hook."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def showEvent(self, event):
+        """Qt's hook."""
+        super().showEvent(event)
+        if self._new:
+            self._new = False
+            # when napari has placed the dock: of several it gives nearly all of the height to one
+            QTimer.singleShot(0, self._share_room)
+
+    def eventFilter(self, watched, event):
+        """Qt's hook."""
+        body, kind = self.widget(), event.type()
+        if kind == QEvent.Type.Wheel and isinstance(watched, EDITORS):
+            # who scrolls with the mouse over a number does not mean to change it
+            event.ignore()
+            return True
+        if kind == QEvent.Type.LayoutRequest and watched is body:
+            for kind in EDITORS:
+                for editor in body.findChildren(kind):
+                    editor.installEventFilter(self)
+            self._fit()
+        return super().eventFilter(watched, event)
+
+    def _fit(self) -> None:
+        # Qt's way (widgetResizable) does not let a body with lines that wrap be smaller than it would like to be
+        body, room = self.widget(), self.viewport().size()
+        width = max(room.width(), body.minimumSizeHint().width())
+        layout = body.layout()
+        wraps = layout.hasHeightForWidth()
+        height = layout.minimumHeightForWidth(width) if wraps else layout.minimumSize().height()
+        bar = self.verticalScrollBar()
+        at_end = 0 < bar.maximum() == bar.value()
+        body.resize(width, max(room.height(), height))
+        if at_end:
+            # what is said at the end is seen by who looks there
+            bar.setValue(bar.maximum())
+
+    def _share_room(self) -> None:
+        """Give each dock beside this one its share of the height, and this one the width that it wants."""
+        dock = self.parentWidget()
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parentWidget()
+        window = None if dock is None or dock.isFloating() else dock.parentWidget()
+        if isinstance(window, QMainWindow):
+            area = window.dockWidgetArea(dock)
+            docks = [
+                each
+                for each in window.findChildren(QDockWidget)
+                if each.isVisible() and not each.isFloating() and window.dockWidgetArea(each) == area
+            ]
+            window.resizeDocks(docks, [each.sizeHint().height() for each in docks], Qt.Orientation.Vertical)
+            window.resizeDocks([dock], [max(dock.width(), dock.sizeHint().width())], Qt.Orientation.Horizontal)
