@@ -187,7 +187,10 @@ def test_every_field_says_what_a_widget_shows():
             assert field.metadata["label"], field.name
             assert field.metadata["tooltip"].endswith("."), field.name
             if isinstance(field.default, float | int) and not isinstance(field.default, bool):
-                assert field.metadata["min"] <= field.default <= field.metadata["max"]
+                least, most = (
+                    field.metadata.get(a, field.metadata.get(b)) for a, b in (("min", "low"), ("max", "high"))
+                )
+                assert least <= field.default <= most
             if "choices" in field.metadata:
                 assert field.default in field.metadata["choices"]
 

@@ -14,7 +14,6 @@ from napari_exposure.core.blocks import Volume, count
 from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import (
     Percentiles,
-    check_count,
     check_number,
     result_dtype,
     result_range,
@@ -60,7 +59,7 @@ class AdaptiveEqualization(Adjustment):
         step=0.001,
         slider=(0.001, 1.0),
     )
-    nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", min=2, max=65536, step=1)
+    nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1)
     in_range: InRange = parameter(
         Percentiles(0.01, 99.99),
         "Input range",
@@ -75,8 +74,6 @@ class AdaptiveEqualization(Adjustment):
             self._set("kernel_size", tuple(check_number(edge, "kernel_size", above=0) for edge in self.kernel_size))
         elif self.kernel_size is not None:
             self._set("kernel_size", check_number(self.kernel_size, "kernel_size", above=0))
-        self._set("clip_limit", check_number(self.clip_limit, "clip_limit"))
-        self._set("nbins", check_count(self.nbins, "nbins", low=2, high=65536))
 
     def grid(self, shape: tuple[int, ...], spacing: tuple[float, ...]) -> TileGrid:
         """The tiles that a volume of this spatial shape gets."""

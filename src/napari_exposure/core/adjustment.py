@@ -19,6 +19,7 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import (
     Percentiles,
     check_choice,
+    check_count,
     check_number,
     check_pair,
     dtype_range,
@@ -38,9 +39,12 @@ InRange = str | tuple[float, float] | Percentiles
 
 
 def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING, **options):
-    """A dataclass field with what a widget shows of it: label, tooltip, choices; min, max, step, slider; automatic.
+    """A dataclass field with what it may be and what a widget shows of it, the one place that says so.
 
-    One without a default has an example, in plain data.
+    Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
+    word `automatic` in place of a number.  Editors have `label`, `tooltip`, `step` and `slider`, and offer numbers
+    from `min` to `max`, which are `low` and `high` where nothing else is said.  A field without a default has an
+    `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
@@ -102,11 +106,8 @@ class Adjustment(ABC):
 
     def __post_init__(self):
         self._set("in_range", check_in_range(self.in_range))
-        check_choice(self.output, "output", OUTPUT)
-        check_choice(self.per, "per", PER)
-        if not isinstance(self.ignore_zeros, (bool, np.bool_)):
-            raise TypeError(f"ignore_zeros must be True or False, got {self.ignore_zeros!r}.")
-        self._set("ignore_zeros", bool(self.ignore_zeros))
+        for field in dataclasses.fields(self):
+            self._set(field.name, _checked(getattr(self, field.name), field))
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)
@@ -291,6 +292,27 @@ class Adjustment(ABC):
         if in_range == "dtype":
             return dtype_range(volume.dtype, negative=lo < 0)
         return _check_width(lo, hi)
+
+
+def _checked(value, field: dataclasses.Field):
+    """A parameter as its field has it, or an error that says what it may be."""
+    name, allowed, default = field.name, field.metadata, field.default
+    bounds = {each: allowed[each] for each in ("low", "high", "above") if each in allowed}
+    if "choices" in allowed:
+        return check_choice(value, name, allowed["choices"])
+    if isinstance(default, bool):
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, got {value!r}.")
+        return bool(value)
+    if isinstance(default, int):
+        return check_count(value, name, **bounds)
+    if not isinstance(default, float):
+        return value
+    if word := allowed.get("automatic"):
+        if isinstance(value, str) and value == word:
+            return value
+        name = f"{name} (or {word!r})"
+    return check_number(value, name, **bounds)
 
 
 def warn_constant(transform: Transform) -> None:

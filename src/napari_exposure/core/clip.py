@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment, parameter
 from napari_exposure.core.images import adjust_image
-from napari_exposure.core.intensity import Percentiles, check_number, result_dtype, result_range
+from napari_exposure.core.intensity import Percentiles, result_dtype, result_range
 from napari_exposure.core.pointwise import KnotsFit
 
 __all__ = ["PercentileClip", "clip_percentiles"]
@@ -27,8 +27,8 @@ class PercentileClip(Adjustment):
         0.5,
         "Low %",
         "Voxels up to this percentile become the lowest value.",
-        min=0.0,
-        max=100.0,
+        low=0.0,
+        high=100.0,
         step=0.01,
         slider=(0.01, 50.0),
     )
@@ -36,8 +36,8 @@ class PercentileClip(Adjustment):
         99.5,
         "High %",
         "Voxels from this percentile on become the highest value.",
-        min=0.0,
-        max=100.0,
+        low=0.0,
+        high=100.0,
         step=0.01,
         slider=(50.0, 0.01),
         top=100.0,
@@ -45,9 +45,8 @@ class PercentileClip(Adjustment):
 
     def __post_init__(self):
         super().__post_init__()
-        chosen = Percentiles(*(check_number(getattr(self, name), name, low=0, high=100) for name in ("low", "high")))
-        self._set("low", chosen.low)
-        self._set("high", chosen.high)
+        # raises where they are not in order
+        Percentiles(self.low, self.high)
 
     def _fit_group(self, volume, spacing):
         lo, hi = self._find_range(volume, Percentiles(self.low, self.high))

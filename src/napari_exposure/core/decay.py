@@ -20,7 +20,6 @@ from napari_exposure.core.gains import (
     placed,
 )
 from napari_exposure.core.images import adjust_image
-from napari_exposure.core.intensity import check_choice, check_number
 
 __all__ = ["Decay", "degrade"]
 
@@ -39,18 +38,13 @@ class Decay(Adjustment):
         3.0,
         "Rate",
         "The last plane becomes exp(-rate) times as bright.",
-        min=-20.0,
-        max=20.0,
+        low=-20.0,
+        high=20.0,
         step=0.1,
     )
     axis: Literal["z", "y", "x"] = parameter("z", "Axis", "The axis along which the intensity decays.", choices=AXES)
     in_range: InRange = parameter("data", *IN_RANGE_WORDS, kw_only=True)
     output: Literal["dtype", "float32"] = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT, kw_only=True)
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._set("rate", check_number(self.rate, "rate", low=-20, high=20))
-        check_choice(self.axis, "axis", AXES)
 
     def check(self, volume, spacing=None):
         """As every adjustment; also raise where the volume has no such axis."""

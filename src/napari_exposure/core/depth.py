@@ -22,7 +22,6 @@ from napari_exposure.core.gains import (
     placed,
 )
 from napari_exposure.core.images import adjust_image, opened
-from napari_exposure.core.intensity import check_choice, check_number
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import modelled
 from napari_exposure.core.transform import Transform
@@ -152,38 +151,28 @@ class DecayCorrection(Adjustment):
         "Plane percentile",
         "The intensity that stands for a plane. 50, the median, where most voxels are tissue or haze; higher, such "
         "as 99, for a few bright objects on black.",
-        min=0.0,
-        max=100.0,
+        low=0.0,
+        high=100.0,
         step=1.0,
     )
     smoothness: float = parameter(
         0.15,
         "Smoothness",
         "For the smooth model: over which fraction of the axis it averages.",
-        min=0.01,
-        max=1.0,
+        low=0.01,
+        high=1.0,
         step=0.01,
     )
     max_gain: float = parameter(
         100.0,
         "Largest gain",
         "No plane is brightened more than this, so that planes of nothing but noise stay dark.",
-        min=1.0,
-        max=1e6,
+        low=1.0,
+        high=1e6,
         step=1.0,
     )
     in_range: InRange = parameter("data", *IN_RANGE_WORDS, kw_only=True)
     output: Literal["dtype", "float32"] = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT, kw_only=True)
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_choice(self.axis, "axis", AXES)
-        check_choice(self.model, "model", MODELS)
-        if self.background != AUTO:
-            self._set("background", check_number(self.background, "background (or 'auto')"))
-        self._set("percentile", check_number(self.percentile, "percentile", low=0, high=100))
-        self._set("smoothness", check_number(self.smoothness, "smoothness", low=0.01, high=1))
-        self._set("max_gain", check_number(self.max_gain, "max_gain", low=1, high=1e6))
 
     def check(self, volume, spacing=None):
         """As every adjustment; also raise where the volume has no such axis."""

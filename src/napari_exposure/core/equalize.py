@@ -14,8 +14,6 @@ from napari_exposure.core.blocks import Volume, count
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import (
-    check_choice,
-    check_count,
     is_lookup,
     result_dtype,
     result_range,
@@ -41,8 +39,8 @@ class HistogramEqualization(Adjustment):
         256,
         "Bins",
         "Bins for floats and 32-bit integers; other integers use every grey level.",
-        min=2,
-        max=65536,
+        low=2,
+        high=65536,
         step=1,
     )
     method: Literal["cdf", "rank"] = parameter(
@@ -51,11 +49,6 @@ class HistogramEqualization(Adjustment):
         "The cumulative distribution, as scikit-image has it, or the exact rank of every voxel.",
         choices=METHODS,
     )
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._set("nbins", check_count(self.nbins, "nbins", low=2, high=65536))
-        check_choice(self.method, "method", METHODS)
 
     def _fit_group(self, volume, spacing):
         out_dtype = result_dtype(volume.dtype, self.output)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from napari_exposure.core.adjustment import Adjustment, parameter
 from napari_exposure.core.images import adjust_image
-from napari_exposure.core.intensity import check_number, result_dtype
+from napari_exposure.core.intensity import result_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import PowerFit
 
@@ -26,6 +26,7 @@ class Gamma(Adjustment):
         1.0,
         "Gamma",
         "Exponent: below 1 brightens dim structures, above 1 darkens them.",
+        above=0,
         min=0.05,
         max=10.0,
         step=0.05,
@@ -35,16 +36,12 @@ class Gamma(Adjustment):
         1.0,
         "Gain",
         "Factor after the power; what exceeds the range is clamped.",
+        above=0,
         min=0.01,
         max=100.0,
         step=0.1,
         slider=(0.1, 10.0),
     )
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._set("gamma", check_number(self.gamma, "gamma", above=0))
-        self._set("gain", check_number(self.gain, "gain", above=0))
 
     def _fit_group(self, volume, spacing):
         lo, hi = self._find_range(volume)

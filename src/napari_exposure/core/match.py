@@ -44,8 +44,8 @@ class HistogramMatching(Adjustment):
         65536,
         "Bins",
         "Bins for floats and 32-bit integers; other integers use every grey level.",
-        min=2,
-        max=1 << 20,
+        low=2,
+        high=1 << 20,
         step=1,
     )
     output: Literal["dtype", "float32"] = parameter(
@@ -58,7 +58,6 @@ class HistogramMatching(Adjustment):
 
     def __post_init__(self):
         super().__post_init__()
-        self._set("nbins", check_count(self.nbins, "nbins", low=2, high=1 << 20))
         if not isinstance(self.reference, Histogram):
             raise TypeError(
                 f"reference must be a Histogram such as histogram(volume) gives, got {type(self.reference).__name__}."

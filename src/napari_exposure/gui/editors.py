@@ -344,8 +344,10 @@ def _nice(number: float) -> float:
 
 def editor(field: Field, owner: type[Adjustment]):
     """A widget for one parameter of an adjustment, from what the field says of itself."""
-    limits = dict(field.metadata)
-    limits.pop("example", None)
+    limits = {"min": field.metadata.get("low"), "max": field.metadata.get("high")} | dict(field.metadata)
+    for name in ("example", "low", "high", "above"):
+        limits.pop(name, None)
+    limits = {name: value for name, value in limits.items() if value is not None}
     options = {"name": field.name, "label": limits.pop("label"), "tooltip": limits.pop("tooltip")}
     if field.name == "in_range":
         return InRangeEdit(field.default, **options)
