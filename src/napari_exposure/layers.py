@@ -11,9 +11,10 @@ import napari.layers
 import numpy as np
 from napari.utils import progress as napari_bar
 
-from napari_exposure.core import Adjustment, progress
+from napari_exposure.core import progress
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.source import PLACEMENT, Source, mask_array
 
 
@@ -53,12 +54,24 @@ class OpenedLayer:
         with progress.bar(napari_bar):
             yield
 
-    def adjusted(self, adjustment: Adjustment) -> napari.layers.Image:
-        """A new layer."""
-        start = time.perf_counter()
+    def fit(self, adjustment) -> BlockMap:
+        """Fit an adjustment or a recipe."""
         with self.bar():
-            data, transform = self.source.adjusted(adjustment, self.mask, level=self.level)
-        return self.source.result(data, transform, seconds=time.perf_counter() - start, mask=self.mask)
+            return self.source.in_unit_of(adjustment).fit(adjustment, self.mask, level=self.level)
+
+    def adjusted(self, adjustment, fit_on=None) -> napari.layers.Image:
+        """A new layer; parameters as `Recipe.apply` has them."""
+        source, mask, start = self.source.in_unit_of(adjustment), self.mask, time.perf_counter()
+        with self.bar():
+            if fit_on is None:
+                data, transform = source.adjusted(adjustment, mask, level=self.level)
+            else:
+                # The mask is of the layer that is fitted.
+                with progress.part(0, 0.5):
+                    transform = _fitted(adjustment, fit_on, mask).fitting(source.array)
+                with progress.part(0.5, 1):
+                    data, mask = source.mapped(transform), None
+        return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
 
     def from_colormap(self, colormap, limits) -> napari.layers.Image:
         """A new layer with the numbers that the colors stand for."""
@@ -88,6 +101,15 @@ class OpenedLayer:
             multiscale=bool(source.levels),
             **placed,
         )
+
+
+def _fitted(adjustment, fit_on, mask) -> BlockMap:
+    """What was fitted, or is fitted now on another layer."""
+    if isinstance(fit_on, BlockMap):
+        return fit_on
+    if not isinstance(fit_on, napari.layers.Layer):
+        raise TypeError(f"fit_on must be an Image layer or a FittedRecipe, got {type(fit_on).__name__}.")
+    return OpenedLayer(fit_on, mask=mask).fit(adjustment)
 
 
 def _colours(colormap):

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, warn_constant
-from napari_exposure.core.blocks import Volume
-from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.chain import FittedRecipe
+from napari_exposure.core.images import opened
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.voxels import check_unit
 
@@ -169,51 +168,36 @@ class Recipe:
 
     # --- arrays and layers ---
 
-    def apply(self, volume, *, spacing=None, mask=None, rgb=False, fit_on=None):
+    def apply(self, image, *, spacing=None, mask=None, rgb=None, fit_on=None):
         """Adjust a layer or an array.
 
         Parameters
         ----------
-        volume : napari.layers.Image or array-like
+        image : napari.layers.Image or array-like
             Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.
         spacing : float or sequence of float, optional
             Of arrays: the size of a voxel along the spatial axes, in the recipe's unit.
         mask : napari.layers.Labels or array-like, optional
-            Of the volume's shape; only voxels where it is not zero are counted, in every step.
-        rgb : bool
+            Of the image's shape; only voxels where it is not zero are counted, in every step.
+        rgb : bool, optional
             Of arrays: the last axis holds RGB or RGBA.
         fit_on : napari.layers.Image, array-like or FittedRecipe, optional
-            The volume whose mapping is applied, so that others stay comparable with it.  Default: `volume`.
+            The image whose mapping is applied, so that others stay comparable with it.  Default: `image`.
 
         Returns
         -------
         napari.layers.Image, numpy.ndarray or dask.array.Array
-            As `volume`; a layer is not yet in a viewer.
+            As `image`; a layer is not yet in a viewer.
 
         Raises
         ------
         TypeError, ValueError
             As the adjustments do; also if the recipe has tiles in a unit that the layer's does not convert to.
         """
-        if _is_layer(volume):
-            from napari.utils import progress as napari_bar
+        return opened(image, mask=mask, spacing=spacing, rgb=rgb).adjusted(self, fit_on)
 
-            from napari_exposure.replay import on_layer
-
-            with progress.bar(napari_bar):
-                return on_layer(self, volume, mask, fit_on)
-        # Lists and the like become the arrays that they mean.
-        checked = Volume(volume, rgb=rgb)
-        with progress.bar():
-            fitted = fit_on
-            if not isinstance(fit_on, FittedRecipe):
-                with progress.part(0, 0.5):
-                    fitted = self.fit(volume if fit_on is None else fit_on, spacing=spacing, mask=mask, rgb=rgb)
-            with progress.part(0.5, 1):
-                return fitted.apply(checked.array)
-
-    def fit(self, volume, *, spacing=None, mask=None, rgb=False) -> FittedRecipe:
-        """Fit all steps on one volume, to apply the same mapping to others; parameters as in `apply`.
+    def fit(self, image, *, spacing=None, mask=None, rgb=None) -> FittedRecipe:
+        """Fit all steps on one image, to apply the same mapping to others; parameters as in `apply`.
 
         Examples
         --------
@@ -223,14 +207,4 @@ class Recipe:
         >>> Recipe((Gamma(2.0),)).fit(first).apply(second)
         array([[ 0,  2, 10]], dtype=uint8)
         """
-        checked = Volume(volume, mask, rgb=rgb)
-        check_chain(self.steps, checked, spacing)
-        with progress.bar():
-            transforms = fit_chain(self.steps, checked, spacing)
-        for transform in transforms:
-            warn_constant(transform)
-        return FittedRecipe(transforms)
-
-
-def _is_layer(volume) -> bool:
-    return hasattr(volume, "metadata") and hasattr(volume, "axis_labels")
+        return FittedRecipe(opened(image, mask=mask, spacing=spacing, rgb=rgb).fit(self).transforms)

@@ -22,7 +22,7 @@ from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.provenance import METADATA_KEY, NOTE, version
-from napari_exposure.voxels import voxel_size
+from napari_exposure.voxels import in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 CARRIED = (*PLACEMENT, "colormap", "blending", "rendering")
@@ -213,6 +213,19 @@ class Source:
         with self._naming():
             volume = Volume(self.array, ignore_zeros=ignore_zeros, rgb=self.rgb)
             return replace(count_histogram(volume, nbins), name=self.name)
+
+    def in_unit_of(self, recipe) -> Source:
+        """The same with its voxel size in a recipe's unit, or an error where there is no such size."""
+        unit = getattr(recipe, "unit", None)
+        if unit is None or unit == self.unit or not recipe.has_sizes:
+            return self
+        factor = in_unit(1.0, self.unit, unit)
+        if factor is None:
+            raise ValueError(
+                f"The recipe has tiles in {unit}, but the voxel size of layer {self.name!r} is in {self.unit}. Set the "
+                "layer's voxel size (layer.scale and layer.units), or give the recipe another unit."
+            )
+        return replace(self, spacing=tuple(size * factor for size in self.spacing), unit=unit)
 
     def spacing_along(self, spatial: int) -> tuple[float, ...]:
         """Size of a voxel along the spatial axes, or an error where one of them is not a length."""

@@ -10,6 +10,8 @@ from typing import Any
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.blocks import Volume
+from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.transform import BlockMap
 
 __all__ = ["adjust"]
 
@@ -51,15 +53,28 @@ class OpenedArray:
         warn_wrong(found)
         return found
 
-    def adjusted(self, adjustment: Adjustment):
-        """A new array, lazy where this one is."""
-        volume = self.volume(adjustment.ignore_zeros)
+    def fit(self, adjustment) -> BlockMap:
+        """Fit an adjustment or a recipe."""
+        volume = self.volume()
+        check_chain(adjustment.steps, volume, self.spacing)
+        with self.bar():
+            transforms = fit_chain(adjustment.steps, volume, self.spacing)
+        for transform in transforms:
+            warn_constant(transform)
+        return transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
+
+    def adjusted(self, adjustment, fit_on=None):
+        """A new array, lazy where this one is; parameters as `Recipe.apply` has them."""
+        # Lists and the like become the arrays that they mean.
+        array = self.volume().array
         with self.bar():
             with progress.part(0, 0.4):
-                transform = adjustment.fit_volume(volume, self.spacing)
-            warn_constant(transform)
+                fitted = fit_on
+                if not isinstance(fit_on, BlockMap):
+                    said = {"mask": self.mask, "spacing": self.spacing, "rgb": self.rgb}
+                    fitted = (self if fit_on is None else OpenedArray(fit_on, **said)).fit(adjustment)
             with progress.part(0.4, 1):
-                return transform.apply(volume.array)
+                return fitted.fitting(array).apply(array)
 
 
 def opened(image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0) -> Any:
@@ -84,12 +99,12 @@ def opened(image, *, mask=None, spacing=None, rgb: bool | None = None, level: in
     return OpenedArray(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
 
 
-def adjust(adjustment: Adjustment, image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0):
-    """Fit an adjustment to an image and map all of it.
+def adjust(adjustment, image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0):
+    """Fit an adjustment or a recipe to an image and map all of it.
 
     Parameters
     ----------
-    adjustment : Adjustment
+    adjustment : Adjustment or Recipe
     image, mask, spacing, rgb, level
         As the verbs have them, such as `equalize_adapthist`.
 

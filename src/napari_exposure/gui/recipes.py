@@ -18,8 +18,7 @@ from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.stack import place
 from napari_exposure.provenance import as_python, provenance
 from napari_exposure.recipe import Recipe
-from napari_exposure.replay import check_layer, on_layer
-from napari_exposure.source import Origin
+from napari_exposure.source import Origin, Source
 
 FILES = "Recipe (*.json)"
 
@@ -99,15 +98,16 @@ class RecipeButton(QPushButton):
         layers = self._selected()
         with self._telling():
             recipe = Recipe.load(path)
-            for layer in layers:
-                check_layer(recipe, layer)
+            layers = [layer for layer in layers if self._fits(recipe, layer)]
+            if not layers:
+                return
 
             def work():
                 made = []
                 for number, layer in enumerate(layers):
                     try:
                         with progress.part(number / len(layers), (number + 1) / len(layers)):
-                            made.append(on_layer(recipe, layer))
+                            made.append(recipe.apply(layer))
                     except (TypeError, ValueError) as error:
                         # of a later step; the other layers get their results
                         made.append(f"{layer.name}: {error}")
@@ -122,6 +122,15 @@ class RecipeButton(QPushButton):
                         show_source_on_key(self._viewer, new, layer)
 
             self._begun(work, f"Recipe {Path(path).name}", done)
+
+    def _fits(self, recipe: Recipe, layer) -> bool:
+        """Whether a recipe can be applied to a layer; why not is told, and the other layers get their results."""
+        try:
+            Source.of(layer).in_unit_of(recipe).check(recipe)
+        except (TypeError, ValueError) as error:
+            show_error(str(error))
+            return False
+        return True
 
     @contextlib.contextmanager
     def _telling(self):
