@@ -290,13 +290,9 @@ def command(*arguments):
     return [sys.executable, "-m", "napari_exposure.cli", *map(str, arguments)]
 
 
-def test_on_a_cluster(folder, monkeypatch, capsys):
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=1, processes=True, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-    ) as cluster:
-        address = cluster.scheduler_address
-        assert run(folder, "apply", "r.json", "in/s1.tif", "in/z.zarr", "-o", "out", "--scheduler", address) == 0
+def test_on_a_cluster(folder, local_cluster):
+    address = local_cluster.scheduler_address
+    assert run(folder, "apply", "r.json", "in/s1.tif", "in/z.zarr", "-o", "out", "--scheduler", address) == 0
     np.testing.assert_array_equal(nx.read_tiff(folder / "out" / "s1.ome.tif").data, expected(stack(1)))
     np.testing.assert_array_equal(open_volume(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
 

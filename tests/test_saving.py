@@ -663,11 +663,11 @@ def test_an_error_while_chunks_are_written(tmp_path, monkeypatch):
     assert not listing(tmp_path)
 
 
-def test_cancel_while_a_cluster_writes(tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
+def test_cancel_while_a_cluster_writes(tmp_path, monkeypatch, local_cluster):
+    from distributed import Client
+
     slow_store(monkeypatch)
-    options = {"n_workers": 2, "processes": True, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
+    with Client(local_cluster):
         array = da.ones((60, 5, 5), chunks=(1, 5, 5), dtype="u2")
         assert reference.stopped(lambda: save(array, tmp_path / "a.zarr"))
         time.sleep(1)

@@ -36,6 +36,24 @@ def build(dtype=UINT8):
     return sum(kernel.stats.cache_hits.values()) == 1
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with a whole cache of the kernel for uint8, which is compiled once for all that damage a copy of it."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba.config, "CACHE_DIR", str(folder))
+        assert not build()
+    return folder
+
+
+@pytest.fixture
+def filled(built, folder):
+    """A folder of its own with such a cache, which numba takes the kernel from."""
+    shutil.copytree(built, folder, dirs_exist_ok=True)
+    assert build()
+    return folder
+
+
 def files(folder, ending):
     return sorted(path for path in folder.rglob(f"*{ending}") if KERNEL in path.name)
 
@@ -73,19 +91,17 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
-def test_a_damaged_file_is_made_again(ending, damage, folder):
-    build()
-    (path,) = files(folder, ending)
+def test_a_damaged_file_is_made_again(ending, damage, filled):
+    (path,) = files(filled, ending)
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     build()
     assert build()
-    assert not list(folder.rglob("*.tmp.*"))
+    assert not list(filled.rglob("*.tmp.*"))
 
 
-def test_a_strange_index_is_made_again(folder):
+def test_a_strange_index_is_made_again(filled):
     # its stamp and its keys are right, and its names of files are none
-    build()
-    (path,) = files(folder, ".nbi")
+    (path,) = files(filled, ".nbi")
     with path.open("rb") as file:
         version = pickle.load(file)
         stamp, index = pickle.loads(file.read())
@@ -95,18 +111,16 @@ def test_a_strange_index_is_made_again(folder):
 
 
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
-def test_a_missing_file_is_made_again(ending, folder):
-    build()
-    (path,) = files(folder, ending)
+def test_a_missing_file_is_made_again(ending, filled):
+    (path,) = files(filled, ending)
     path.unlink()
     build()
     assert build()
 
 
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
-def test_a_folder_in_the_place_of_a_file(ending, folder):
-    build()
-    (path,) = files(folder, ending)
+def test_a_folder_in_the_place_of_a_file(ending, filled):
+    (path,) = files(filled, ending)
     path.unlink()
     path.mkdir()
     assert not build()

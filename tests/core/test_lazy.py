@@ -814,22 +814,12 @@ def test_nothing_is_written_after_closing(monkeypatch):
 # --- a cluster --------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    distributed = pytest.importorskip("distributed")
-    # ":0" is any free port: None means 8787, with a warning where that is taken
-    with distributed.LocalCluster(
-        n_workers=2, processes=True, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-    ) as cluster:
-        yield cluster
-
-
 @pytest.fixture
-def client(cluster):
+def client(local_cluster):
     from distributed import Client
 
     # not for the whole module: it takes over what dask computes
-    with Client(cluster) as client:
+    with Client(local_cluster) as client:
         client.wait_for_workers(2, timeout=30)
         yield client
 

@@ -7,9 +7,19 @@ import numpy as np
 import pytest
 from napari import settings
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManifest
 from vispy.gloo.glir import GlirProgram
 
 from napari_exposure.core import blocks
+
+
+@pytest.fixture(autouse=True, scope="session")
+def manifests_are_read_once():
+    """Plugins are looked for once: each viewer and each widget does that, and no test changes what is installed."""
+    found = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda paths=(): found)
+        yield
 
 
 @pytest.fixture(autouse=True)

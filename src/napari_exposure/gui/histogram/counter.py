@@ -172,8 +172,7 @@ class Counter(QObject):
 
     def _start(self, what: str, work: Callable, done: Callable, step: Callable[[Step], None]) -> None:
         """Begin a job; an older one for the same thing is stopped and not heard of any more."""
-        if what in self._jobs:
-            self._jobs[what].cancel()
+        self._stop(what)
 
         def current():
             return self._jobs.get(what) is job
@@ -189,6 +188,12 @@ class Counter(QObject):
             ended=ended,
             step=lambda found: step(found) if current() else None,
         )
+
+    def _stop(self, what: str) -> None:
+        """Stop a job, which is not heard of any more."""
+        if what in self._jobs:
+            self._jobs.pop(what).cancel()
+            self._model.progress = None
 
     def count(self) -> None:
         """Begin to count what is to be shown."""
@@ -214,7 +219,7 @@ class Counter(QObject):
         )
         self._watch([*layers, source] if source is not None else layers, model.mask)
         if not shown.has_tiles:
-            self._show_tile(None, None)
+            self._show_no_tile()
         elif model.tile_mode:
             self._look_for_tile()
         try:
@@ -253,7 +258,7 @@ class Counter(QObject):
     def _explain(self, message: str) -> None:
         """Show a sentence instead of a histogram."""
         self.shown = None
-        self._show_tile(None, None)
+        self._show_no_tile()
         self._model.display = None
         self._model.content = Content(message=message)
 
@@ -288,11 +293,12 @@ class Counter(QObject):
         if self._model.tile_mode and self.started:
             self._of_tile.add(self._look_for_tile, self._viewer.cursor.events.position)
         elif not self._model.tile_mode:
-            self._show_tile(None, None)
+            self._show_no_tile()
 
-    def _show_tile(self, at, tile) -> None:
-        self._tile_at = at
-        self._model.tile = tile
+    def _show_no_tile(self) -> None:
+        # one that is still being counted would be shown when the cursor has long left it
+        self._stop("tile")
+        self._tile_at = self._model.tile = None
 
     def _find_tile(self, event=None) -> None:
         if not (len(self.layers) == 1 and self._model.tile_mode and self.started):
@@ -304,10 +310,14 @@ class Counter(QObject):
         if source is not None and not layer.rgb and tiles_fit(origin) is not None:
             voxel = voxel_under(layer, self._viewer, source)
         if voxel is None:
-            self._show_tile(None, None)
+            self._show_no_tile()
             return
         at = layer, group_of(origin, voxel), tiles_fit(origin, voxel).grid.at(voxel[-origin.transform.spatial :])
         if at != self._tile_at:
             self._tile_at = at
             work = partial(count_tile_at, source, origin, voxel)
-            self._start("tile", work, lambda tile: self._show_tile(at, tile), self._progress)
+
+            def done(tile):
+                self._model.tile = tile
+
+            self._start("tile", work, done, self._progress)
