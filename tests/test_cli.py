@@ -159,7 +159,7 @@ def test_large_files_are_read_in_blocks(folder, monkeypatch):
         (("apply", "missing.json", "in", "-o", "out"), "There is no recipe"),
         (("apply", "r.json", "nowhere", "-o", "out"), "no TIFF file and no zarr store at nowhere"),
         (("apply", "r.json", "in/s0.tif", "in/s0.tif", "-o", "out", "--spacing", "-1"), "--spacing"),
-        (("apply", "r.json", "in", "-o", "out", "--unit", "parsec"), "--unit must be a unit of length"),
+        (("apply", "r.json", "in", "-o", "out", "--unit", "fortnight"), "--unit must be a unit of length"),
         (("apply", "r.json", "in/both.ome.tif", "-o", "in"), "would replace it"),
         (("apply", "r.json", "in", "-o", "r.json"), "r.json is a file. Give another one with --output."),
         (("apply", "r.json", "in", "-o", "r.json/out"), "r.json is a file. Give another one with --output."),
@@ -466,3 +466,145 @@ def test_a_table_to_a_pipe(folder):
     call = command("histogram", folder / "in" / "s0.tif", "--csv", "/dev/stdout")
     done = subprocess.run(call, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("channel,low,high,count,cdf")
+
+
+# --- what a file says ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def movie(path, axes="TYX", shape=(3, 40, 50), **more):
+    data = np.random.default_rng(0).integers(0, 999, shape).astype(np.uint16)
+    metadata = {"axes": axes, "unit": "um", "finterval": 5, **more}
+    tifffile.imwrite(path, data, imagej=True, resolution=(4, 4), metadata=metadata)
+    return data
+
+
+def adaptive(path, unit="um"):
+    nx.Recipe((core.AdaptiveEqualization(4.0),), unit=unit).save(path)
+
+
+def test_time_is_no_depth(here):
+    plain = movie(here / "t.tif")
+    colors = movie(here / "tc.tif", "TCYX", (3, 2, 40, 50), tunit="min")
+    adaptive(here / "r.json")
+    assert run(here, "apply", "r.json", "t.tif", "tc.tif", "-o", "out") == 0
+    found = nx.read_tiff(here / "out" / "t.ome.tif")
+    assert (found.axes, found.scale, found.units) == ("TYX", (5, 0.25, 0.25), ("s", "um", "um"))
+    size = (0.25, 0.25, 0.25)
+    expected = core.equalize_adapthist(plain[:, None], 4.0, spacing=size)[:, 0]
+    np.testing.assert_array_equal(found.data, expected)
+    found = nx.read_tiff(here / "out" / "tc.ome.tif")
+    assert (found.axes, found.scale, found.units) == ("TCYX", (5, 1, 0.25, 0.25), ("min", "pixel", "um", "um"))
+    for channel in range(2):
+        expected = core.equalize_adapthist(colors[:, channel, None], 4.0, spacing=size)[:, 0]
+        np.testing.assert_array_equal(found.data[:, channel], expected)
+
+
+def test_a_size_that_the_file_does_not_say_is_asked_for(here, capsys):
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(here / "a.ome.tif", stack(0), photometric="minisblack", metadata={"axes": "ZYX", **sizes})
+    adaptive(here / "r.json")
+    assert run(here, "apply", "r.json", "a.ome.tif", "-o", "out") == 1
+    assert "the file has no voxel size along z. Give it: --spacing" in capsys.readouterr().out
+    assert run(here, "apply", "r.json", "a.ome.tif", "-o", "out", "--spacing", "2", "0.5", "0.5") == 0
+    assert nx.read_tiff(here / "out" / "a.ome.tif").scale == (2, 0.5, 0.5)
+    assert run(here, "info", "a.ome.tif") == 0
+    assert "Z            ? (not in the file)" in capsys.readouterr().out
+
+
+def test_images_that_are_left_out_are_said(here, capsys):
+    with tifffile.TiffWriter(here / "two.ome.tif", ome=True) as file:
+        for number in range(2):
+            file.write(stack(number)[: 4 + number], metadata={"axes": "ZYX", "Name": f"position {number}"})
+    nx.Recipe((core.Gamma(0.5),)).save(here / "r.json")
+    assert run(here, "info", "two.ome.tif") == 0
+    out = capsys.readouterr().out
+    assert "series       0: position 0" in out
+    assert "series       1: position 1" in out
+    assert run(here, "apply", "r.json", "two.ome.tif", "-o", "out") == 0
+    assert "image 0 of 2; left out: position 1" in capsys.readouterr().out
+    assert run(here, "apply", "r.json", "two.ome.tif", "-o", "out", "--overwrite", "--series", "1") == 0
+    assert nx.read_tiff(here / "out" / "two.ome.tif").data.shape == stack(1)[:5].shape
+    assert run(here, "apply", "r.json", "two.ome.tif", "-o", "again", "--series", "1", "--report", "report.html") == 0
+    page = (here / "report.html").read_text()
+    assert "5 × 30 × 32" in page
+    assert "left out: position 0" in page
+    assert run(here, "info", "two.ome.tif", "--series", "2") == 2
+    assert "series must be the number of an image" in capsys.readouterr().err
+
+
+def test_axes_are_guessed_or_given(here, capsys):
+    tifffile.imwrite(here / "a.tif", np.zeros((2, 3, 8, 9), np.uint8), photometric="minisblack")
+    assert run(here, "info", "a.tif") == 0
+    assert "T, Z: a guess" in capsys.readouterr().out
+    assert run(here, "info", "a.tif", "--axes", "czyx") == 0
+    out = capsys.readouterr().out
+    assert "(CZYX)" in out
+    assert "guess" not in out
+
+
+def test_masks_and_complex_numbers_need_a_conversion(here, capsys):
+    tifffile.imwrite(here / "mask.tif", stack(0) > 500)
+    tifffile.imwrite(here / "complex.tif", np.full((8, 9), 3 + 4j, np.complex64))
+    nx.Recipe((core.Gamma(0.5),)).save(here / "r.json")
+    assert run(here, "apply", "r.json", "mask.tif", "complex.tif", "-o", "out") == 1
+    out = capsys.readouterr().out
+    assert "mask.tif holds a mask of 1 bit a pixel, which has no exposure to adjust. Convert it: --dtype uint8." in out
+    assert "complex.tif holds complex numbers, which have no exposure" in out
+    assert run(here, "apply", "r.json", "mask.tif", "-o", "out", "--dtype", "uint8") == 0
+    assert nx.read_tiff(here / "out" / "mask.ome.tif").data.dtype == np.uint8
+    assert run(here, "info", "mask.tif") == 0
+    assert "range        0 to 1" in capsys.readouterr().out
+    assert run(here, "info", "complex.tif", "--dtype", "float32") == 0
+    assert "range        5 to 5" in capsys.readouterr().out
+    # No value is lost on the way.
+    tifffile.imwrite("deep.tif", stack(0), photometric="minisblack")
+    assert run(here, "info", "deep.tif", "--dtype", "uint8") == 2
+    assert "deep.tif holds uint16 values, of which uint8 would lose some" in capsys.readouterr().err
+
+
+def test_a_set_of_files_is_one_volume(here):
+    names = [f"z{number}.ome.tif" for number in range(3)]
+    plane = '<TiffData FirstZ="{0}" IFD="0" PlaneCount="1"><UUID FileName="{1}">urn:uuid:{0}</UUID></TiffData>'
+    planes = "".join(plane.format(*each) for each in enumerate(names))
+    (here / "in").mkdir()
+    for number, name in enumerate(names):
+        xml = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{number}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" '
+            f'SizeX="9" SizeY="8" SizeZ="3" SizeC="1" SizeT="1"><Channel ID="Channel:0:0"/>{planes}</Pixels></Image>'
+            "</OME>"
+        )
+        data = np.full((8, 9), number, np.uint8)
+        tifffile.imwrite(here / "in" / name, data, photometric="minisblack", description=xml, metadata=None)
+    tifffile.imwrite(here / "in" / "other.tif", stack(0), photometric="minisblack")
+    nx.Recipe((core.Gamma(0.5),)).save(here / "r.json")
+    for inputs in (["in"], [f"in/{name}" for name in (*names, "other.tif")]):
+        assert run(here, "apply", "r.json", *inputs, "-o", "out", "--overwrite") == 0
+        assert sorted(each.name for each in (here / "out").iterdir()) == ["other.ome.tif", "z0.ome.tif"]
+    assert nx.read_tiff(here / "out" / "z0.ome.tif").data.shape == (3, 8, 9)
+
+
+def test_channels_and_places_are_kept(here):
+    channels = {"Name": ["DAPI", "GFP"], "Color": [65535, 16711935]}
+    sizes = {f"PhysicalSize{axis}": 0.5 for axis in "XY"}
+    places = {f"Position{axis}": [number] * 2 for number, axis in enumerate("YX", 7)}
+    places |= {f"Position{axis}Unit": ["µm"] * 2 for axis in "YX"}
+    data = np.arange(80, dtype=np.uint8).reshape(2, 5, 8)
+    metadata = {"axes": "CYX", "Channel": channels, "Plane": places, **sizes}
+    tifffile.imwrite(here / "a.ome.tif", data, photometric="minisblack", metadata=metadata)
+    nx.Recipe((core.Gamma(0.5),)).save(here / "r.json")
+    source = nx.read_tiff(here / "a.ome.tif")
+    assert source.translate == (0, 7, 8)
+    for form, end in (("tiff", ".ome.tif"), ("zarr", ".zarr")):
+        assert run(here, "apply", "r.json", "a.ome.tif", "-o", "out", "--format", form) == 0
+        found = open_volume(here / "out" / f"a{end}")
+        for name in ("axes", "scale", "units", "channels", "colors", "translate"):
+            assert getattr(found, name) == getattr(source, name), name
+        # A result has its own range.
+        assert found.windows == ()

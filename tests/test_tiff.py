@@ -315,6 +315,370 @@ def test_damaged_files_end_in_a_sentence(part, tmp_path, caplog):
     assert 0 < right < count
 
 
+# --- what microscopes write ---------------------------------------------------------------
+
+
+def text_tag(code, text):
+    return (code, 2, 0, text, True)
+
+
+def described(tmp_path, data=STACK, **options):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, data, photometric="minisblack", metadata=None, **options)
+    return read_tiff(path)
+
+
+PRINTERS = [(72, 2), (72 / 2.54, 3), (96 / 2.54, 3), (118.11, 3), (120, 2), (144, 2), (150, 2), (300, 2), (400, 2)]
+
+
+@pytest.mark.parametrize(("dots", "unit"), [*PRINTERS, (1200, 2), (2400, 2), (4800 / 2.54, 3), (1, 2), (1, 3), (10, 3)])
+def test_dots_of_printers_and_scanners_are_no_voxels(dots, unit, tmp_path):
+    found = described(tmp_path, resolution=(dots, dots), resolutionunit=unit)
+    assert (found.unit, found.scale, found.came_from) == (None, (1, 1, 1), {})
+    # ImageJ takes over the resolution of what it opens, with its unit
+    if unit == 2:
+        path = tmp_path / "ij.tif"
+        tifffile.imwrite(path, STACK, imagej=True, resolution=(dots, dots), metadata={"axes": "ZYX", "unit": "inch"})
+        assert read_tiff(path).unit is None
+
+
+@pytest.mark.parametrize(("size", "unit", "per"), [(0.65, 3, 1e4), (0.1625, 3, 1e4), (5.3, 2, 25_400), (0.002, 3, 1e4)])
+def test_plausible_resolutions_are_voxels(size, unit, per, tmp_path):
+    found = described(tmp_path, resolution=(per / size, per / size), resolutionunit=unit)
+    assert found.unit == "um"
+    assert found.scale == pytest.approx((1, size, size), rel=1e-4)
+    assert found.units == ("pixel", "um", "um")
+    assert found.unsized == "Z"
+
+
+def test_sem(tmp_path):
+    text = "\r\n".join(["", "AP_IMAGE_PIXEL_SIZE", "Image Pixel Size = 1.079 nm", "AP_WIDTH", "Width = 1.1 µm", ""])
+    tag = (34118, 2, 0, text.encode("cp1252"), True)
+    found = described(tmp_path, STACK[0], extratags=[tag], resolution=(120, 120), resolutionunit=2)
+    assert (found.scale, found.unit) == ((1.079, 1.079), "nm")
+    assert found.came_from["X"] == "Zeiss Image Pixel Size"
+
+
+def test_fei(tmp_path):
+    text = "[User]\r\nDate=1\r\n[Scan]\r\nPixelWidth=1.25e-009\r\nPixelHeight=1.5e-009\r\n"
+    found = described(tmp_path, STACK[0], extratags=[text_tag(34682, text)], resolution=(72, 72), resolutionunit=2)
+    assert (found.scale, found.unit) == ((1.5, 1.25), "nm")
+
+
+def test_svs(tmp_path):
+    path = tmp_path / "a.svs"
+    said = "Aperio Image Library v1\r\n|AppMag = 20|MPP = 0.4990"
+    with tifffile.TiffWriter(path) as file:
+        tile = np.zeros((64, 64, 3), np.uint8)
+        file.write(tile, photometric="rgb", tile=(16, 16), description=said, metadata=None)
+        file.write(tile[:8, :8], photometric="rgb", description="Aperio", metadata=None)
+        file.write(tile[:20, :30], photometric="rgb", description="Aperio\rlabel 9x9", metadata=None, subfiletype=1)
+    found = read_tiff(path)
+    assert (found.axes, found.scale, found.unit) == ("YXS", (0.499, 0.499), "um")
+    assert found.came_from["X"] == "SVS MPP"
+
+
+def test_metaseries(tmp_path):
+    ids = {"spatial-calibration-units": "um", "spatial-calibration-x": 0.32, "spatial-calibration-y": 0.33}
+    rows = "".join(
+        f'<prop id="{key}" type="{"string" if key.endswith("units") else "float"}" value="{value}"/>'
+        for key, value in ids.items()
+    )
+    xml = f"<MetaData><PlaneInfo>{rows}</PlaneInfo></MetaData>"
+    found = described(tmp_path, STACK[0], description=xml, software="MetaSeries")
+    assert (found.scale, found.unit) == ((0.33, 0.32), "um")
+
+
+def test_micromanager_plane(tmp_path):
+    found = described(tmp_path, STACK[0], extratags=[text_tag(51123, json.dumps({"PixelSizeUm": 0.1083}))])
+    assert (found.scale, found.unit) == ((0.1083, 0.1083), "um")
+
+
+def test_micromanager_summary(tmp_path):
+    path = tmp_path / "a.tif"
+    summary = {"PixelSize_um": 0.65, "z-step_um": 1.5, "Interval_ms": 250, "ChNames": ["DAPI"]}
+    micromanager(path, "a.tif", "b.tif", summary=summary)
+    plane(path.with_name("b.tif"), 2)
+    found = read_tiff(path)
+    assert (found.axes, found.scale, found.unit) == ("ZYX", (1.5, 0.65, 0.65), "um")
+    assert found.came_from["Z"] == "Micro-Manager z-step_um"
+    assert found.channels == ("DAPI",)
+    # what a folder holds is one volume
+    assert tiff.goes_on_in(path) == {path, path.with_name("b.tif")}
+
+
+def stk(path, planes, *, z=(3, 10), size=(645, 1000), unit=b"um\0", milliseconds=0):
+    """A stack as MetaMorph writes it: one page, and tags that point to what it says of all planes."""
+    blob, at = b"", 8
+
+    def put(data):
+        nonlocal blob
+        blob += data
+        return at + len(blob) - len(data)
+
+    fraction = put(struct.pack("<2I", *size))
+    name = put(struct.pack("<I", len(unit)) + unit)
+    uic1 = put(struct.pack("<6I", 4, fraction, 5, fraction, 6, name))
+    rows = [struct.pack("<6I", *z, 2459000, 1 + number * milliseconds, 2459000, 1) for number in range(planes)]
+    uic2 = put(b"".join(rows))
+    pixels = put(bytes(range(72)) * planes)
+    tags = ((256, 4, 1, 9), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, pixels))
+    tags = (*tags, (277, 3, 1, 1), (278, 4, 1, 8), (279, 4, 1, 72), (33628, 4, 3, uic1), (33629, 5, planes, uic2))
+    page = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, at + len(blob)) + blob + page)
+    return path
+
+
+def test_stk(tmp_path):
+    found = read_tiff(stk(tmp_path / "a.stk", 4))
+    assert (found.axes, found.data.shape) == ("ZYX", (4, 8, 9))
+    assert (found.scale, found.unit) == ((0.3, 0.645, 0.645), "um")
+    assert found.came_from["Z"] == "STK ZDistance"
+    # a movie has no distances in z, but times
+    found = read_tiff(stk(tmp_path / "b.stk", 4, z=(0, 1), milliseconds=250))
+    assert (found.axes, found.scale, found.units) == ("TYX", (0.25, 0.645, 0.645), ("s", "um", "um"))
+    # a calibration in pixels is none
+    assert read_tiff(stk(tmp_path / "c.stk", 4, size=(1, 1), unit=b"pixel\0")).unit is None
+
+
+def test_lsm(tmp_path):
+    fields = np.zeros((), tifffile.TIFF.CZ_LSMINFO)
+    sizes = {"VoxelSizeX": 1e-7, "VoxelSizeY": 1e-7, "VoxelSizeZ": 4.5e-7, "TimeIntervall": 1.5}
+    dimensions = {"DimensionX": 16, "DimensionY": 16, "DimensionZ": 3, "DimensionChannels": 1, "DimensionTime": 1}
+    for name, value in {**sizes, **dimensions, "MagicNumber": 67127628, "StructureSize": fields.nbytes}.items():
+        fields[name] = value
+    path = tmp_path / "a.lsm"
+    with tifffile.TiffWriter(path, byteorder="<") as file:
+        for number in range(3):
+            tags = [] if number else [(34412, 1, fields.nbytes, fields.tobytes(), True)]
+            plane = np.full((16, 16), number, np.uint8)
+            file.write(plane, extratags=tags, photometric="minisblack", contiguous=False, metadata=None)
+            file.write(plane[:4, :4], photometric="minisblack", subfiletype=1, contiguous=False, metadata=None)
+    found = read_tiff(path)
+    assert (found.axes, found.scale, found.unit) == ("ZYX", (0.45, 0.1, 0.1), "um")
+    assert found.images == ()
+
+
+SCANIMAGE = """SI.LINE_FORMAT_VERSION = 1
+SI.hChannels.channelSave = {channels}
+SI.hFastZ.enable = false
+SI.hRoiManager.imagingFovUm = [-10 -8;10 -8;10 8;-10 8]
+SI.hRoiManager.scanFramePeriod = 0.033
+SI.hRoiManager.scanVolumeRate = 4
+SI.hStackManager.enable = {stack}
+SI.hStackManager.framesPerSlice = {frames}
+SI.hStackManager.numSlices = {slices}
+SI.hStackManager.stackZStepSize = 2.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("pages", "said", "axes", "shape", "scale"),
+    [
+        (6, {"channels": 1, "stack": "false", "frames": 1, "slices": 1}, "TYX", (6,), (0.033,)),
+        (6, {"channels": 1, "stack": "false", "frames": "Inf", "slices": 30}, "TYX", (6,), (0.033,)),
+        (6, {"channels": "[1;2]", "stack": "false", "frames": 3, "slices": 1}, "TCYX", (3, 2), (0.033, 1)),
+        (6, {"channels": 1, "stack": "true", "frames": 1, "slices": 6}, "ZYX", (6,), (2.5,)),
+        (6, {"channels": 1, "stack": "true", "frames": 1, "slices": 3}, "TZYX", (2, 3), (0.25, 2.5)),
+        (6, {"channels": 1, "stack": "true", "frames": 2, "slices": 3}, "TZYX", (2, 3), (0.25, 2.5)),
+        (12, {"channels": "[1;2]", "stack": "true", "frames": 1, "slices": 3}, "TCZYX", (2, 2, 3), (0.25, 1, 2.5)),
+    ],
+)
+def test_scanimage(pages, said, axes, shape, scale, tmp_path):
+    data = np.zeros((pages, 8, 10), np.int16) + np.arange(pages)[:, None, None]
+    data = data.astype(np.int16)
+    found = described(tmp_path, data, software=SCANIMAGE.format(**said))
+    assert found.axes == axes
+    assert found.data.shape == (*shape, 8, 10)
+    assert found.scale == (*scale, 2, 2)
+    assert found.unit == "um"
+    if said["frames"] == 1 and axes == "TZYX":
+        assert found.data[:, :, 0, 0].tolist() == [[0, 1, 2], [3, 4, 5]]
+    if said["frames"] == 2:
+        # frames of a slice come one after the other
+        assert found.data[:, :, 0, 0].tolist() == [[0, 2, 4], [1, 3, 5]]
+
+
+# --- units, places, channels ----------------------------------------------------------------
+
+# OME's units of length, in meters
+METERS = {"Ym": 1e24, "km": 1e3, "dam": 10, "dm": 0.1, "mm": 1e-3, "µm": 1e-6, "nm": 1e-9, "pm": 1e-12, "ym": 1e-24}
+METERS |= {"Mm": 1e6, "Å": 1e-10, "thou": 2.54e-5, "li": 0.0254 / 12, "in": 0.0254, "ft": 0.3048, "mi": 1609.344}
+METERS |= {"ua": 149_597_870_700, "ly": 9_460_730_472_580_800, "pt": 0.0254 / 72, "yd": 0.9144}
+
+
+@pytest.mark.parametrize("unit", METERS)
+def test_units_of_ome(unit, tmp_path):
+    path = tmp_path / "a.ome.tif"
+    sizes = {f"PhysicalSize{axis}": 2.0 for axis in "YX"} | {f"PhysicalSize{axis}Unit": unit for axis in "YX"}
+    sizes |= {"PhysicalSizeZ": 2 * METERS[unit], "PhysicalSizeZUnit": "m"}
+    tifffile.imwrite(path, STACK, metadata={"axes": "ZYX", **sizes})
+    found = read_tiff(path)
+    # the same size, written in another unit
+    assert found.scale[0] == pytest.approx(found.scale[2], rel=1e-9)
+    assert found.units[0] == found.units[2] == found.unit
+    import pint
+
+    size = pint.get_application_registry().Quantity(found.scale[2], found.unit)
+    assert size.to("m").magnitude == pytest.approx(2 * METERS[unit], rel=1e-9)
+    again = read_tiff(write_tiff(found, tmp_path / "b.ome.tif"))
+    assert (again.scale, again.units) == (found.scale, found.units)
+
+
+@pytest.mark.parametrize(("unit", "kept"), [("ms", "ms"), ("µs", "us"), ("min", "min"), ("h", "h"), ("d", "d")])
+def test_units_of_time(unit, kept, tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, STACK, metadata={"axes": "TYX", "TimeIncrement": 5.0, "TimeIncrementUnit": unit})
+    found = read_tiff(path)
+    assert (found.scale[0], found.units[0]) == (5, kept)
+    for name, imagej in (("b.ome.tif", False), ("b.tif", True)):
+        again = read_tiff(write_tiff(found, tmp_path / name, imagej=imagej))
+        assert (again.scale, again.units) == (found.scale, found.units)
+
+
+def test_imagej_time_is_in_its_own_unit(tmp_path):
+    for unit, kept in (("min", "min"), ("msec", "ms"), ("sec", "s"), ("hr", "h")):
+        path = tmp_path / "a.tif"
+        tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "TYX", "finterval": 5, "tunit": unit})
+        assert (read_tiff(path).scale[0], read_tiff(path).units[0]) == (5, kept)
+
+
+def test_a_size_that_is_not_said_is_not_written(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, STACK, metadata={"axes": "ZYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2})
+    found = read_tiff(path)
+    assert (found.scale, found.units, found.unsized) == ((1, 0.2, 0.2), ("pixel", "um", "um"), "Z")
+    with tifffile.TiffFile(write_tiff(found, tmp_path / "b.ome.tif")) as file:
+        assert "PhysicalSizeZ" not in file.ome_metadata
+    with tifffile.TiffFile(write_tiff(found, tmp_path / "b.tif", imagej=True)) as file:
+        assert "spacing" not in file.imagej_metadata
+        assert file.imagej_metadata["unit"] == "um"
+
+
+def test_names_stay_as_they_are_written(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    names = ["2024_01_15", "1e3", " ", "<b>&µ"]
+    data = np.zeros((4, 4, 5), np.uint8)
+    tifffile.imwrite(path, data, photometric="minisblack", metadata={"axes": "CYX", "Channel": {"Name": names}})
+    found = read_tiff(path)
+    assert found.channels == tuple(names)
+    assert read_tiff(write_tiff(found, tmp_path / "b.ome.tif")).channels == tuple(names)
+
+
+def test_imagej_names_colors_windows_and_origin(tmp_path):
+    path = tmp_path / "a.tif"
+    data = np.zeros((3, 2, 4, 5), np.uint16)
+    ramp = np.arange(256, dtype=np.uint8)
+    luts = [np.stack([ramp, 0 * ramp, ramp]), np.stack([0 * ramp, ramp // 2, 0 * ramp])]
+    more = {"Labels": ["DAPI", "GFP"] * 3, "Ranges": [10.0, 500.0, 0.0, 99.0], "LUTs": luts, "mode": "composite"}
+    place = {"xorigin": 4, "yorigin": -2, "zorigin": 1}
+    metadata = {"axes": "ZCYX", "unit": "nm", "spacing": 50, **place, **more}
+    tifffile.imwrite(path, data, imagej=True, resolution=(0.1, 0.1), metadata=metadata)
+    found = read_tiff(path)
+    for each in (found, read_tiff(write_tiff(found, tmp_path / "b.tif", imagej=True))):
+        assert each.channels == ("DAPI", "GFP")
+        assert each.colors == ("#ff00ff", "#007f00")
+        assert each.windows == ((10, 500), (0, 99))
+        assert each.translate == pytest.approx((0, -50, 20, -40))
+        assert each.units == ("pixel", "nm", "nm", "nm")
+
+
+def test_positions_of_planes_are_places_where_they_are_lengths(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    for unit, place in (("mm", (0, 1000, 2000)), ("reference frame", ())):
+        planes = {f"Position{axis}": [at] * 3 for axis, at in (("X", 2.0), ("Y", 1.0))}
+        planes |= {f"Position{axis}Unit": [unit] * 3 for axis in "XY"}
+        sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+        tifffile.imwrite(path, STACK, metadata={"axes": "ZYX", **sizes, "Plane": planes})
+        assert read_tiff(path).translate == place
+
+
+# --- axes, images, photometric ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((3, 4, 6, 7), "TZ"), ((2, 3, 4, 6, 7), "TCZ"), ((3, 6, 7), "Z")])
+def test_axes_without_names_are_guesses(shape, axes, tmp_path):
+    data = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack")
+    found = read_tiff(tmp_path / "a.tif")
+    assert (found.axes, found.guessed) == (f"{axes}YX", axes)
+    np.testing.assert_array_equal(found.data, data)
+
+
+def test_axes_that_are_given(tmp_path):
+    data = np.arange(504, dtype=np.uint16).reshape(3, 4, 6, 7)
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack")
+    found = read_tiff(tmp_path / "a.tif", axes="zcyx")
+    assert (found.axes, found.guessed) == ("CZYX", "")
+    np.testing.assert_array_equal(found.data, data.transpose(1, 0, 2, 3))
+    for wrong in ("zyx", "zzyx", "pcyx", "tczy"):
+        with pytest.raises(ValueError, match=r"a\.tif"):
+            read_tiff(tmp_path / "a.tif", axes=wrong)
+
+
+def test_images_of_a_file(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(STACK, metadata={"axes": "ZYX", "Name": "left", "PhysicalSizeX": 0.5})
+        file.write(STACK[:2, :3] + 7, metadata={"axes": "ZYX", "Name": "right", "PhysicalSizeX": 7})
+    first = read_tiff(path)
+    assert first.images == ("left (3 x 4 x 5 ZYX)", "right (2 x 3 x 5 ZYX)")
+    assert first.others == [first.images[1]]
+    for lazy in (False, True):
+        second = read_tiff(path, series=1, lazy=lazy)
+        np.testing.assert_array_equal(second.data, STACK[:2, :3] + 7)
+        assert (second.name, second.scale[2]) == ("right", 7)
+    for wrong in (2, -1, True, "right"):
+        with pytest.raises(ValueError, match=r"series must be the number of an image in a\.ome\.tif.*1 is right"):
+            read_tiff(path, series=wrong)
+
+
+@pytest.mark.parametrize("photometric", ["separated", "cielab", "ycbcr"])
+def test_other_colors_are_refused(photometric, tmp_path):
+    data = np.zeros((8, 9, 4 if photometric == "separated" else 3), np.uint8)
+    options = {"photometric": "rgb" if photometric == "cielab" else photometric, "planarconfig": "contig"}
+    if photometric == "ycbcr":
+        options["extratags"] = [(530, 3, 2, (1, 1), True)]
+    tifffile.imwrite(tmp_path / "a.tif", data, metadata=None, **options)
+    if photometric == "cielab":
+        with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+            file.pages[0].tags["PhotometricInterpretation"].overwrite(8)
+    with pytest.raises(ValueError, match=r"a\.tif holds .* colors, which are no gray values and no RGB\. Convert"):
+        read_tiff(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("samples", "photometric", "axes"), [(2, "minisblack", "CYX"), (3, "minisblack", "CYX"), (5, "minisblack", "CYX")]
+)
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_samples_that_are_no_colors_are_channels(samples, photometric, axes, planar, tmp_path):
+    data = np.random.default_rng(0).integers(0, 9, (8, 9, samples)).astype(np.uint8)
+    written = data if planar == "contig" else np.moveaxis(data, -1, 0)
+    tifffile.imwrite(tmp_path / "a.tif", written, photometric=photometric, planarconfig=planar)
+    found = read_tiff(tmp_path / "a.tif")
+    assert found.axes == axes
+    np.testing.assert_array_equal(found.data, np.moveaxis(data, -1, 0))
+    assert len(found.layers()) == samples
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "bool"])
+def test_zero_that_is_white_is_turned_over(dtype, lazy, tmp_path):
+    data = (np.arange(72).reshape(8, 9) % 2 * 3).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="miniswhite")
+    most = True if dtype == "bool" else np.iinfo(dtype).max
+    found = np.asarray(read_tiff(tmp_path / "a.tif", lazy=lazy).data)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, ~data if dtype == "bool" else most - data)
+
+
+def test_other_formats_are_named(tmp_path):
+    for name, package in (("a.czi", "bioio-czi"), ("b.nd2", "bioio-nd2"), ("c.nii.gz", "nibabel"), ("d.H5", "h5py")):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(ValueError, match=rf"{name} is neither TIFF nor OME-Zarr.*pip install {package}"):
+            read_tiff(tmp_path / name)
+
+
 # --- other files ------------------------------------------------------------------------
 
 OME = (
@@ -396,18 +760,21 @@ def test_planes_in_a_file_that_was_not_copied_are_no_zeros(tmp_path):
         read_tiff(path)
 
 
-def micromanager(path, *names):
+def micromanager(path, *names, summary=None):
     """A plane as Micro-Manager writes it, and the index that names the files of all planes."""
-    tags = ((256, 4, 1, 9), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 200))
-    tags = (*tags, (277, 3, 1, 1), (278, 4, 1, 8), (279, 4, 1, 72), (51123, 2, 8, 190))
-    page = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
-    head = struct.pack("<2sHI", b"II", 42, 32) + struct.pack("<IIII", 483729, 2, 2355492, 2) + b"{}"
-    path.write_bytes((head.ljust(32, b"\0") + page).ljust(190, b"\0") + b"{}".ljust(10, b"\0") + bytes([1] * 72))
+    said = json.dumps(summary or {}).encode()
+    page, other, pixels = (at + len(said) for at in (30, 188, 198))
+    tags = ((256, 4, 1, 9), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, pixels))
+    tags = (*tags, (277, 3, 1, 1), (278, 4, 1, 8), (279, 4, 1, 72), (51123, 2, 8, other))
+    written = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    head = struct.pack("<2sHI", b"II", 42, page) + struct.pack("<IIII", 483729, 2, 2355492, len(said)) + said
+    head = head.ljust(page, b"\0") + written
+    path.write_bytes(head.ljust(other, b"\0") + b"{}".ljust(10, b"\0") + bytes([1] * 72))
     entries = b""
     for number, name in enumerate(names):
         for text in (json.dumps({"z": number}).encode(), name.encode()):
             entries += struct.pack("<I", len(text)) + text
-        entries += struct.pack("<8I", 200, 9, 8, 0, 0, 0, 0, 0)
+        entries += struct.pack("<8I", pixels, 9, 8, 0, 0, 0, 0, 0)
     path.with_name("NDTiff.index").write_bytes(entries)
 
 
@@ -454,3 +821,62 @@ def test_a_damaged_file_fails_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(tiff, "_data", data)
     np.testing.assert_array_equal(read_tiff(tmp_path / "good.tif").data, volume)
     assert len(said) == 1
+
+
+# --- sets of files, and files that are cut off -----------------------------------------------
+
+
+def test_what_stands_in_another_file(tmp_path):
+    names = [f"a{number}.ome.tif" for number in range(3)]
+    planes = "".join(PLANE.format(number=number, name=name) for number, name in enumerate(names))
+    xml = OME.format(size=3, planes=planes, uuid=' UUID="urn:uuid:all"')
+    (tmp_path / "set.companion.ome").write_text(xml)
+    only = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{}">'
+    only += '<BinaryOnly MetadataFile="set.companion.ome" UUID="urn:uuid:all"/></OME>'
+    for number, name in enumerate(names):
+        data = np.full((8, 9), 10 + number, np.uint8)
+        tifffile.imwrite(
+            tmp_path / name, data, photometric="minisblack", description=only.format(number), metadata=None
+        )
+    for name in (*names, "set.companion.ome"):
+        found = read_tiff(tmp_path / name)
+        assert (found.axes, found.scale[0]) == ("ZYX", 2)
+        assert found.data[:, 0, 0].tolist() == [10, 11, 12]
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(ValueError, match=r"planes of it lie in other files.*a1\.ome\.tif"):
+        read_tiff(tmp_path / names[0])
+    (tmp_path / "set.companion.ome").unlink()
+    with pytest.raises(ValueError, match=r"what it holds is said in set\.companion\.ome, which is not in its folder"):
+        read_tiff(tmp_path / names[0])
+
+
+def test_a_stack_of_one_page_that_was_cut_off(tmp_path):
+    # as ImageJ writes above 4 GB: all planes after one page
+    path, plane_ = tmp_path / "a.tif", np.zeros((16, 16), ">u2")
+    said = "ImageJ=1.54f\nimages=10\nslices=10\nunit=micron\nspacing=2.0\n"
+    tifffile.imwrite(path, plane_, byteorder=">", metadata=None, photometric="minisblack", description=said)
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[0].dataoffsets[0]
+    os.truncate(path, start + 10 * plane_.nbytes)
+    assert read_tiff(path).data.shape == (10, 16, 16)
+    for held in (9.5, 8, 1):
+        os.truncate(path, start + int(held * plane_.nbytes))
+        with pytest.raises(ValueError, match=r"a\.tif cannot be read as TIFF: .*ImageJ says that it holds 10 images"):
+            read_tiff(path)
+
+
+@pytest.mark.parametrize("ending", ["", "<StructuredAnnotations/>", "<StructuredAnnotations></StructuredAnnotations>"])
+def test_annotations_may_be_empty(ending, tmp_path):
+    xml = OME.format(size=3, planes='<TiffData IFD="0" PlaneCount="3"/>', uuid="").replace("</OME>", f"{ending}</OME>")
+    data = np.zeros((3, 8, 9), np.uint8)
+    tifffile.imwrite(tmp_path / "a.ome.tif", data, photometric="minisblack", description=xml, metadata=None)
+    assert read_tiff(tmp_path / "a.ome.tif").scale == (2, 1, 1)
+
+
+@pytest.mark.parametrize("suffix", [".btf", ".tf2", ".tf8"])
+def test_big_files_by_their_names(suffix, tmp_path):
+    for name in (f"a.ome{suffix}", f"a{suffix}"):
+        path = write_tiff(STACK, tmp_path / name, spacing=(2, 1, 1), unit="um")
+        with tifffile.TiffFile(path) as file:
+            assert file.is_bigtiff
+        np.testing.assert_array_equal(read_tiff(path).data, STACK)

@@ -19,13 +19,13 @@ from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.replacing import check_place, is_zarr, keep_apart, tidy
-from napari_exposure.files import DamagedFile, FileVolume
+from napari_exposure.files import TIFF_SUFFIXES, UNKNOWN, DamagedFile, FileVolume
 from napari_exposure.omezarr import read_zarr
 from napari_exposure.provenance import NOTE, version
 from napari_exposure.recipe import FittedRecipe, Recipe
 from napari_exposure.saving import save
-from napari_exposure.tiff import read_tiff
-from napari_exposure.voxels import converted, unit_name
+from napari_exposure.tiff import goes_on_in, read_tiff
+from napari_exposure.voxels import in_unit, unit_name
 
 # bytes of a channel up to which it is read at once: sooner done than block by block
 WHOLE = 1 << 28
@@ -44,7 +44,7 @@ class Outcome:
 
 
 def collect(inputs) -> list[Path]:
-    """The volumes that names, folders and patterns mean, each once.
+    """The volumes that names, folders and patterns mean, each once, also where it lies in several files.
 
     Raises
     ------
@@ -63,14 +63,18 @@ def collect(inputs) -> list[Path]:
         if not matches:
             raise FileNotFoundError(f"There is no TIFF file and no zarr store at {each}.")
         found |= dict.fromkeys(matches)
-    return list(found)
+    parts: set[Path] = set()
+    for path in found:
+        if path not in parts and path.is_file():
+            parts |= goes_on_in(path) - {path}
+    return [path for path in found if path not in parts]
 
 
 def is_volume(path: Path) -> bool:
     """Whether a file or folder is one that can be read; what begins with a dot is somebody's unfinished work."""
     if path.name.startswith("."):
         return False
-    return is_zarr(path) or (path.is_file() and path.suffix.lower() in (".tif", ".tiff"))
+    return is_zarr(path) or (path.is_file() and path.suffix.lower() in TIFF_SUFFIXES)
 
 
 def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Path]:
@@ -82,8 +86,9 @@ def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Pat
         If two of them would go to one place, or a result would replace one of them.
     """
     found: dict[Path, Path] = {}
+    endings = "|".join(map(re.escape, (*TIFF_SUFFIXES, ".zarr")))
     for path in paths:
-        stem = re.sub(r"(\.ome)?(\.tiff?|\.zarr)$", "", path.name, flags=re.IGNORECASE)
+        stem = re.sub(rf"(\.ome)?({endings})$", "", path.name, flags=re.IGNORECASE)
         target = folder / (stem + SUFFIXES[form or ("zarr" if path.is_dir() else "tiff")])
         if target in found:
             raise ValueError(
@@ -94,9 +99,31 @@ def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Pat
     return {path: target for target, path in found.items()}
 
 
-def open_volume(path: Path, lazy: bool | None = None) -> FileVolume:
-    """Read a TIFF file or an OME-Zarr store; large ones as they are looked at."""
-    return read_zarr(path) if path.is_dir() else read_tiff(path, lazy=lazy)
+def open_volume(path: Path, lazy: bool | None = None, *, axes=None, series=None, dtype=None) -> FileVolume:
+    """Read a TIFF file or an OME-Zarr store; large ones as they are looked at.
+
+    With `dtype` they are converted, complex numbers to their magnitudes; no value may be lost.
+    """
+    options = {"axes": axes, "series": series}
+    volume = read_zarr(path, **options) if path.is_dir() else read_tiff(path, lazy=lazy, **options)
+    if dtype is None:
+        return volume
+    data = abs(volume.data) if volume.data.dtype.kind == "c" else volume.data
+    if not np.can_cast(data.dtype, dtype, "safe"):
+        raise TypeError(f"{path.name} holds {data.dtype} values, of which {dtype} would lose some. Leave out --dtype.")
+    return replace(volume, data=data.astype(dtype))
+
+
+def check_dtype(path: Path, volume: FileVolume) -> None:
+    """Raise where data have no exposure."""
+    dtype = volume.data.dtype
+    if dtype.kind == "b":
+        holds, way = "a mask of 1 bit a pixel, which has", "uint8"
+    elif dtype.kind == "c":
+        holds, way = "complex numbers, which have", f"float{4 * dtype.itemsize}, which takes their magnitude"
+    else:
+        return
+    raise TypeError(f"{path.name} holds {holds} no exposure to adjust. Convert it: --dtype {way}.")
 
 
 def is_done(target: Path) -> bool:
@@ -121,10 +148,12 @@ def run(
     spacing=None,
     unit: str | None = None,
     lazy: bool = False,
+    opening: dict | None = None,
     step: Callable = lambda path, step: None,
 ) -> Iterator[Outcome]:
     """Apply a recipe to files, some at once; what becomes of each is told as it is done.
 
+    `opening` holds the options of `open_volume`.
     Closing the generator stops what is under way; no half file stays.
     """
     # What a killed run has left may be a whole result, so this comes before looking what is done.
@@ -143,13 +172,15 @@ def run(
             return Outcome(path, target, "skipped", words="its result is there")
         try:
             with progress.listening(partial(hear, path)):
-                apply_to_file(recipe, path, target, fit_on=fit_on, spacing=spacing, unit=unit, lazy=lazy)
+                words = apply_to_file(
+                    recipe, path, target, fit_on=fit_on, spacing=spacing, unit=unit, lazy=lazy, opening=opening
+                )
         except progress.Cancelled:
             return Outcome(path, target, "stopped")
         except Exception as error:
             words = str(error) or type(error).__name__
             return Outcome(path, target, "failed", time.perf_counter() - start, words)
-        return Outcome(path, target, "done", time.perf_counter() - start)
+        return Outcome(path, target, "done", time.perf_counter() - start, words)
 
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(work, path, target) for path, target in paths.items()]
@@ -162,20 +193,37 @@ def run(
 
 
 def apply_to_file(
-    recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing=None, unit=None, lazy=False
-) -> None:
-    """Apply a recipe to one file."""
+    recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing=None, unit=None, lazy=False, opening=None
+) -> str:
+    """Apply a recipe to one file, and say what of it was left out."""
     check_place(target, folder=target.suffix == ".zarr")
-    volume = resized(open_volume(path), spacing, unit)
+    volume = resized(open_volume(path, **(opening or {})), spacing, unit)
+    check_dtype(path, volume)
     size = spacing_in(recipe.unit, volume, recipe.has_sizes)
     results = []
     channels = list(split(volume))
     for number, array in enumerate(channels):
         with progress.part(0.5 * number / len(channels), 0.5 * (number + 1) / len(channels)):
-            results.append(_apply_to_channel(recipe, array, size, volume.axes.endswith("S"), fit_on, lazy))
-    result = replace(volume, data=joined(volume, results), notes=notes(recipe, path, size))
+            array, planes = _in_space(array, volume.axes)
+            found = _apply_to_channel(recipe, array, size, volume.axes.endswith("S"), fit_on, lazy)
+            results.append(found[planes])
+    # A result is shown in its own range, not in that of its source.
+    result = replace(volume, data=joined(volume, results), notes=notes(recipe, path, size), windows=())
     with progress.part(0.5, 1):
         save(result, target, overwrite=True)
+    if not volume.others:
+        return ""
+    return f"image {volume.series} of {len(volume.images)}; left out: {', '.join(volume.others)} (--series)"
+
+
+def _in_space(array, axes: str) -> tuple:
+    """A channel with all three axes of space where it has time, and the index that takes the added one away again.
+
+    The last three axes are taken for space, but the time points of a movie of planes are not.
+    """
+    if "T" not in axes or "Z" in axes:
+        return array, ...
+    return array[:, np.newaxis], (slice(None), 0)
 
 
 def _apply_to_channel(recipe, array, spacing, rgb, fit_on, lazy):
@@ -218,13 +266,16 @@ def resized(volume: FileVolume, spacing=None, unit: str | None = None) -> FileVo
         )
     lead = len(volume.scale) - len(axes)
     scale = (*volume.scale[:lead], *map(float, spacing))
-    units = (*volume.units[:lead], *[unit or "pixel"] * len(axes))
-    return replace(volume, scale=scale, unit=unit, units=units)
+    units = (*volume.units[:lead], *[unit or UNKNOWN] * len(axes))
+    return replace(volume, scale=scale, units=units)
 
 
 def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True):
     """The voxel size along the spatial axes in the unit of a recipe, or an error that says what to do."""
-    sizes = tuple(size for axis, size in zip(volume.axes, volume.scale, strict=False) if axis in "ZYX")
+    sizes = tuple(volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX")
+    if "T" in volume.axes and "Z" not in volume.axes:
+        # of the axis that `_in_space` adds, which has one plane
+        sizes = (max(sizes), *sizes)
     if unit is None or not needed:
         return sizes
     name, known = unit_name(unit), volume.unit
@@ -233,11 +284,13 @@ def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True):
             f"The recipe has tiles in {unit}, but the voxel size of the file is in {known}. Make the recipe from a "
             "layer with a voxel size."
         )
-    if name is not None and known is None:
+    if name is not None and (known is None or volume.unsized):
+        which = "" if known is None else f" along {', '.join(volume.unsized.lower())}"
         raise ValueError(
-            f"The recipe has tiles in {name}, but the file has no voxel size. Give it: --spacing 1 0.3 0.3 --unit um."
+            f"The recipe has tiles in {name}, but the file has no voxel size{which}. Give it: --spacing 1 0.3 0.3 "
+            "--unit um."
         )
-    return sizes if name == known else tuple(converted(size, known, name) for size in sizes)
+    return sizes if name == known else tuple(in_unit(size, known, name) for size in sizes)
 
 
 def notes(recipe: Recipe, path: Path, spacing) -> dict:
@@ -246,10 +299,11 @@ def notes(recipe: Recipe, path: Path, spacing) -> dict:
     return {"version": version(), "source": path.name, "origin": path.name, "steps": steps, "note": NOTE}
 
 
-def fit_on_file(recipe: Recipe, path: Path, *, spacing=None, unit=None, lazy=False) -> FittedRecipe:
+def fit_on_file(recipe: Recipe, path: Path, *, spacing=None, unit=None, lazy=False, opening=None) -> FittedRecipe:
     """Fit a recipe on a file of one channel, to apply the same mapping to others."""
-    volume = resized(open_volume(path), spacing, unit)
+    volume = resized(open_volume(path, **(opening or {})), spacing, unit)
+    check_dtype(path, volume)
     if "C" in volume.axes:
         raise ValueError(f"{path} has channels; fit on a file of one, so that it is clear on which.")
     size = spacing_in(recipe.unit, volume, recipe.has_sizes)
-    return recipe.fit(volume.data, spacing=size, rgb=volume.axes.endswith("S"))
+    return recipe.fit(_in_space(volume.data, volume.axes)[0], spacing=size, rgb=volume.axes.endswith("S"))

@@ -8,10 +8,12 @@ import csv
 import math
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 QUANTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 
 
@@ -51,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("--fit-on", metavar="FILE", type=Path, help="fit on this volume, the same mapping for all")
     apply.add_argument("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
     apply.add_argument("--unit", default="um", help="of --spacing (default: um)")
+    _add_opening(apply)
     apply.add_argument("--jobs", type=_positive, default=min(4, os.cpu_count() or 1), help="files at once")
     apply.add_argument("--dry-run", action="store_true", help="say what would be done")
     apply.add_argument("--overwrite", action="store_true", help="also make results that are there")
@@ -59,12 +62,25 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="shape, voxel size, range and percentiles of a file")
     info.set_defaults(run=_info)
     info.add_argument("file", type=Path)
+    _add_opening(info)
     histogram = commands.add_parser("histogram", help="the exact histogram of a file, as CSV or picture")
     histogram.set_defaults(run=_histogram)
     histogram.add_argument("file", type=Path)
+    _add_opening(histogram)
     histogram.add_argument("--csv", metavar="FILE", type=Path, help="write counts and CDF")
     histogram.add_argument("--png", metavar="FILE", type=Path, help="write a picture")
     return parser
+
+
+def _add_opening(parser) -> None:
+    """Options of how a file is read."""
+    parser.add_argument("--series", metavar="N", type=int, help="which image, in a file of several (default: 0)")
+    parser.add_argument("--axes", metavar="LETTERS", help="such as tzyx, where the file does not say or is wrong")
+    parser.add_argument("--dtype", choices=DTYPES, help="convert what is read, such as a mask of 1 bit a pixel")
+
+
+def _opening(options) -> dict:
+    return {"axes": options.axes, "series": options.series, "dtype": options.dtype}
 
 
 def _positive(text: str) -> int:
@@ -100,7 +116,7 @@ def _apply(options) -> int:
             print(f"{path} -> {target}{' (is there, skipped)' if there else ''}")
         return 0
     _make_folder(options.output)
-    report = None if options.report is None else Report(recipe, options.report)
+    report = None if options.report is None else Report(recipe, options.report, _opening(options))
     with contextlib.ExitStack() as stack:
         if options.scheduler:
             try:
@@ -108,7 +124,12 @@ def _apply(options) -> int:
             except ImportError:
                 raise ImportError('--scheduler needs: pip install "napari-exposure[distributed]"') from None
             stack.enter_context(Client(options.scheduler))
-        common = {"spacing": options.spacing, "unit": unit, "lazy": bool(options.scheduler)}
+        common = {
+            "spacing": options.spacing,
+            "unit": unit,
+            "lazy": bool(options.scheduler),
+            "opening": _opening(options),
+        }
         fitted = None if options.fit_on is None else batch.fit_on_file(recipe, options.fit_on, **common)
         return _run(batch, recipe, paths, options, report, {**common, "fit_on": fitted})
 
@@ -152,11 +173,11 @@ def _line(outcome) -> str:
 
 def _summary(outcomes) -> int:
     counts = {status: sum(each.status == status for each in outcomes) for status in ("done", "skipped", "failed")}
-    failed = [each for each in outcomes if each.status == "failed"]
     print(", ".join(f"{number} {status}" for status, number in counts.items()))
-    for outcome in failed:
-        print(f"  {outcome.path}: {outcome.words}")
-    return 1 if failed else 0
+    for outcome in outcomes:
+        if outcome.status != "skipped" and outcome.words:
+            print(f"  {outcome.path}: {outcome.words}")
+    return 1 if counts["failed"] else 0
 
 
 # --- info and histogram ---
@@ -164,19 +185,30 @@ def _summary(outcomes) -> int:
 
 def _info(options) -> int:
     from napari_exposure import core
-    from napari_exposure.batch import open_volume, split
+    from napari_exposure.batch import check_dtype, open_volume, split
+    from napari_exposure.files import UNKNOWN
 
-    volume = open_volume(options.file)
+    volume = open_volume(options.file, **_opening(options))
     size = math.prod(volume.data.shape) * volume.data.dtype.itemsize
     print(f"file         {options.file}")
+    for number, image in enumerate(volume.images):
+        print(f"series       {number}: {image}{', which this is about' if number == volume.series else ''}")
     print(f"shape        {' x '.join(map(str, volume.data.shape))} ({volume.axes}), {_bytes(size)}")
-    print(f"dtype        {volume.data.dtype}")
-    for axis, step, unit in zip(volume.axes, volume.scale, volume.units, strict=False):
-        if axis != "C":
-            print(f"{axis:12} {step:g} {unit} ({volume.came_from.get(axis, 'not in the file')})")
+    if volume.guessed:
+        print(f"             {', '.join(volume.guessed)}: a guess, as the file does not say; --axes does")
+    print(f"dtype        {volume.data.dtype.newbyteorder('=')}")
+    for axis, (step, unit) in volume.sizes.items():
+        if axis in volume.came_from and axis != "C":
+            print(f"{axis:12} {step:g} {'without a unit' if unit == UNKNOWN else unit} ({volume.came_from[axis]})")
+        elif axis != "C":
+            print(f"{axis:12} ? (not in the file)")
+    if volume.translate:
+        print(f"begins at    {', '.join(f'{place:g}' for place in volume.translate)}")
+    if volume.data.dtype.kind == "b":
+        volume = replace(volume, data=volume.data.astype(np.uint8))
+    check_dtype(options.file, volume)
     for number, array in enumerate(split(volume)):
-        name = volume.channels[number] if number < len(volume.channels) else f"channel {number + 1}"
-        prefix = f"{name}: " if "C" in volume.axes else ""
+        prefix = f"{volume.channel(number)}: " if "C" in volume.axes else ""
         histogram = core.histogram(array, rgb=volume.axes.endswith("S"))
         print(f"range        {prefix}{histogram.minimum:g} to {histogram.maximum:g}")
         found = core.percentile(array, QUANTILES, rgb=volume.axes.endswith("S"))
@@ -195,7 +227,7 @@ def _bytes(size: int) -> str:
 
 def _histogram(options) -> int:
     from napari_exposure import core
-    from napari_exposure.batch import open_volume, split
+    from napari_exposure.batch import check_dtype, open_volume, split
     from napari_exposure.core.replacing import check_place, keep_apart, replacing
 
     outputs = [path for path in (options.csv, options.png) if path is not None]
@@ -204,9 +236,10 @@ def _histogram(options) -> int:
     keep_apart([options.file], outputs)
     for path in outputs:
         check_place(path)
-    volume = open_volume(options.file)
+    volume = open_volume(options.file, **_opening(options))
+    check_dtype(options.file, volume)
     found = [core.histogram(array, rgb=volume.axes.endswith("S")) for array in split(volume)]
-    names = [volume.channels[n] if n < len(volume.channels) else f"channel {n + 1}" for n in range(len(found))]
+    names = [volume.channel(number) for number in range(len(found))]
     if options.csv is not None:
         with replacing(options.csv) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

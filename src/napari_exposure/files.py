@@ -1,64 +1,128 @@
-"""A volume in a file: its data and where they lie."""
+"""A volume in a file: its data and what the file knows of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_exposure.voxels import LENGTH, TIME, in_unit, unit_name
+
+# the unit along axes whose size is not known
+UNKNOWN = "pixel"
+# of TIFF files: those with offsets of 64 bits, those that are written, and all that are read
+BIG_SUFFIXES = (".btf", ".tf2", ".tf8")
+WRITTEN_SUFFIXES = (".tif", ".tiff", *BIG_SUFFIXES)
+TIFF_SUFFIXES = (*WRITTEN_SUFFIXES, ".lsm", ".stk", ".svs")
+# packages that read other formats into arrays
+_PACKAGES = {
+    **{f".{each}": f"bioio-{each}" for each in ("czi", "lif", "nd2", "dv")},
+    ".sld": "bioio-sldy",
+    ".ims": "imaris-ims-file-reader",
+    **dict.fromkeys((".mrc", ".mrcs", ".rec", ".map"), "mrcfile"),
+    **dict.fromkeys((".nii", ".nii.gz"), "nibabel"),
+    **dict.fromkeys((".h5", ".hdf5", ".hdf"), "h5py"),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif"), "imageio"),
+    ".nrrd": "pynrrd",
+    **dict.fromkeys((".oib", ".oif", ".vsi", ".ics", ".dm3", ".dm4"), "bioio-bioformats"),
+}
 
 
 class DamagedFile(ValueError):
     """A file is cut off or damaged, or something else than its name says."""
 
 
+class Refused(ValueError):
+    """A file is whole, but what is asked of it is not there, or it holds what has no exposure."""
+
+
 @dataclass(frozen=True, eq=False)
 class FileVolume:
-    """The data of a file and where they lie.
+    """The data of a file and what the file says of them.
 
     Attributes
     ----------
     data : numpy.ndarray, numpy.memmap or dask.array.Array
-        Axes as in `axes`, always in the order T, C, Z, Y, X and last S, the samples of a colour image.
+        Axes as in `axes`, always in the order T, C, Z, Y, X and last S, the samples of a color image.
     axes : str
         One letter an axis, such as "ZYX" or "TCZYX".
     scale : tuple of float
         Size of a voxel along each axis but S, 1 where the file does not say.
-    unit : str or None
-        Unit of the spatial axes; None where the file does not say.
     units : tuple of str
-        Of each axis of `scale`: `unit`, "s" for time where the file says how long a time point is, else "pixel".
+        Of each axis of `scale`: of space one unit for all axes whose size is known in one, of time that of the file;
+        "pixel" where the file does not say.
     name : str
         Of the image, or of the file.
-    channels : tuple of str
-        Names, where the file has them.
-    colors : tuple of str
-        Of the channels, as "#rrggbb", where the file has them.
+    channels, colors : tuple of str
+        Names and colors ("#rrggbb") of the channels, where the file has them; "" for a channel that has none.
+    windows : tuple
+        For each channel the lowest and highest value that are shown, where the file says so, else None.
+    translate : tuple of float
+        Where the first voxel lies along each axis of `scale`; empty where the file does not say.
     notes : dict
         What `save` has written down of a result: how it was made.
     came_from : dict
         For each letter of `axes` with a size, and "unit": the field of the file that says so.
+    guessed : str
+        The letters of `axes` that the file does not say.
+    images : tuple of str
+        What all images in the file are, where it holds several.
+    series : int
+        Which of them this is.
     """
 
     data: object
     axes: str
     scale: tuple[float, ...]
-    unit: str | None
     units: tuple[str, ...]
     name: str = ""
     channels: tuple[str, ...] = ()
     colors: tuple[str, ...] = ()
+    windows: tuple = ()
+    translate: tuple[float, ...] = ()
     notes: dict = field(default_factory=dict, repr=False)
     came_from: dict = field(default_factory=dict)
+    guessed: str = ""
+    images: tuple[str, ...] = ()
+    series: int = 0
 
     @classmethod
     def of(cls, data, axes: str, scale, unit: str | None, *, timed: bool = False, **more) -> FileVolume:
         """A volume whose spatial axes are in `unit`, and whose time is in seconds where it is `timed`."""
-        known = {"T": "s" if timed else "pixel", "C": "pixel"}
-        units = tuple(known.get(axis, unit or "pixel") for axis in axes if axis != "S")
-        return cls(data, axes, tuple(scale), unit, units, **more)
+        known = {"T": "s" if timed else UNKNOWN, "C": UNKNOWN}
+        units = tuple(known.get(axis, unit or UNKNOWN) for axis in axes if axis != "S")
+        return cls(data, axes, tuple(scale), units, **more)
+
+    @property
+    def sizes(self) -> dict[str, tuple[float, str]]:
+        """Size and unit along each axis but S."""
+        return dict(zip(self.axes, zip(self.scale, self.units, strict=True), strict=False))
+
+    @property
+    def unit(self) -> str | None:
+        """Unit of the spatial axes; None where the file does not say."""
+        units = [self.sizes[axis][1] for axis in "XYZ" if axis in self.sizes]
+        return next((unit for unit in units if unit != UNKNOWN), None)
 
     @property
     def timed(self) -> bool:
         """Whether it is known how long a time point is."""
-        return "s" in self.units
+        return "T" in self.axes and self.sizes["T"][1] != UNKNOWN
+
+    @property
+    def unsized(self) -> str:
+        """The spatial axes along which the size of a voxel is not known, though it is along others."""
+        if self.unit is None:
+            return ""
+        return "".join(axis for axis in "ZYX" if axis in self.axes and self.sizes[axis][1] == UNKNOWN)
+
+    def channel(self, number: int) -> str:
+        """The name of a channel."""
+        return (self.channels[number] if number < len(self.channels) else "") or f"channel {number + 1}"
+
+    @property
+    def others(self) -> list[str]:
+        """The other images in the file."""
+        return [each for number, each in enumerate(self.images) if number != self.series]
 
     def layers(self) -> list[tuple]:
         """What napari adds: an image for each channel, as (data, options, "image")."""
@@ -71,16 +135,147 @@ class FileVolume:
             "metadata": {"napari_exposure": self.notes} if self.notes else {},
             "rgb": self.axes.endswith("S"),
         }
-        if "C" not in axes or (self.data.shape[axes.index("C")] == 1 and len(axes) <= 3):
-            return [(self.data, options, "image")]
+        if self.translate:
+            options["translate"] = self.translate
+        if "C" not in axes:
+            return [(self.data, {**options, **self._shown(0)}, "image")]
         at = axes.index("C")
-        for name in ("scale", "units", "axis_labels"):
-            options[name] = options[name][:at] + options[name][at + 1 :]
+        if self.data.shape[at] == 1 and len(axes) <= 3:
+            return [(self.data, options, "image")]
+        for name in ("scale", "units", "axis_labels", "translate"):
+            if name in options:
+                options[name] = options[name][:at] + options[name][at + 1 :]
         found = []
         for number in range(self.data.shape[at]):
-            channel = self.channels[number] if number < len(self.channels) else f"channel {number + 1}"
-            more = {"name": f"{self.name} - {channel}"}
-            if not options["rgb"] and number < len(self.colors):
-                more |= {"colormap": self.colors[number], "blending": "additive"}
+            more = {"name": f"{self.name} - {self.channel(number)}", **self._shown(number)}
+            if "colormap" in more:
+                more["blending"] = "additive"
             found.append((self.data[(slice(None),) * at + (number,)], {**options, **more}, "image"))
         return found
+
+    def _shown(self, number: int) -> dict:
+        """How the file shows a channel."""
+        shown = {}
+        if self.axes.endswith("S"):
+            return shown
+        if number < len(self.colors) and self.colors[number]:
+            shown["colormap"] = self.colors[number]
+        if number < len(self.windows) and self.windows[number]:
+            shown["contrast_limits"] = self.windows[number]
+        return shown
+
+
+@dataclass
+class Facts:
+    """What is found in a file of its voxels; what was found first counts. Units may differ between the axes."""
+
+    sizes: dict = field(default_factory=dict)
+    units: dict = field(default_factory=dict)
+    places: dict = field(default_factory=dict)
+    came_from: dict = field(default_factory=dict)
+    name: str = ""
+    channels: tuple = ()
+    colors: tuple = ()
+    windows: tuple = ()
+    notes: dict = field(default_factory=dict)
+
+    def size(self, axis: str, size, unit: str | None, field: str) -> None:
+        """Note the size along an axis, if it is one; the unit as the file spells it.
+
+        A size of 1 without a unit is what writers put where none is known.
+        """
+        number = abs(_number(size))
+        known = unit and unit_name(unit, TIME if axis == "T" else LENGTH)
+        if axis not in self.sizes and 0 < number < float("inf") and (known or number != 1):
+            self.sizes[axis], self.units[axis], self.came_from[axis] = number, known, field
+
+    def place(self, axis: str, place, unit: str | None = None) -> None:
+        """Note where the first voxel lies along an axis, in the unit of its size if no other is given."""
+        number = _number(place)
+        if abs(number) < float("inf"):
+            self.places[axis] = (number, unit)
+
+    def volume(self, data, axes: str, name: str, **more) -> FileVolume:
+        """A volume with these facts, its spatial axes in one unit."""
+        unit = next((self.units[axis] for axis in "XYZ" if axis in axes and self.units.get(axis)), None)
+        scale, units, translate = [], [], []
+        for axis in axes.removesuffix("S"):
+            own = self.units.get(axis)
+            to = unit if axis in "ZYX" else own
+            size = self.sizes.get(axis, 1.0)
+            scale.append(in_unit(size, own, to) if own else size)
+            units.append(to if own else UNKNOWN)
+            place, of = self.places.get(axis, (0.0, None))
+            if of is not None and own is None:
+                # A length says nothing where a voxel has none.
+                place = 0.0
+            translate.append(in_unit(place, of or own, to) if own else place)
+        return FileVolume(
+            data,
+            axes,
+            tuple(scale),
+            tuple(units),
+            name=self.name or name,
+            channels=self.channels if any(self.channels) else (),
+            colors=self.colors if any(self.colors) else (),
+            windows=self.windows if any(self.windows) else (),
+            translate=tuple(translate) if any(translate) else (),
+            notes=self.notes,
+            came_from={axis: field for axis, field in self.came_from.items() if axis in axes or axis == "unit"},
+            **more,
+        )
+
+
+def _number(value) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def in_order(axes: str) -> tuple[str, list[int]]:
+    """The axes in the order T, C, Z, Y, X, S, and where each of them was."""
+    order = sorted(range(len(axes)), key=lambda axis: "TCZYXS".find(axes[axis]))
+    return "".join(axes[axis] for axis in order), order
+
+
+def check_axes(name: str, axes: str) -> None:
+    """Raise where axes are no axes of a volume."""
+    if set(axes) - set("TCZYXS") or len(set(axes)) != len(axes) or "Y" not in axes or "X" not in axes:
+        raise ValueError(
+            f"{name} has the axes {axes or 'unknown'}; only T, C, Z, Y, X and S (color), each once, can be read. If "
+            "they mean these, say which: axes=, on the command line --axes."
+        )
+
+
+def given_axes(name: str, shape, axes: str) -> str:
+    """The axes that a user gives a file of this shape, as letters of files."""
+    letters = str(axes).upper()
+    if len(letters) != len(shape) or set(letters) - set("TCZYXS") or len(set(letters)) != len(letters):
+        raise ValueError(
+            f"axes must be a letter of tczyxs for each of the {len(shape)} axes of {name}, whose shape is "
+            f"{tuple(shape)}, got {axes!r}."
+        )
+    check_axes(name, letters)
+    return letters
+
+
+def chosen(name: str, images, series: int | None) -> int:
+    """The number of the image that a user asks for; the first if none is asked for."""
+    if series is None:
+        return 0
+    if isinstance(series, bool) or not isinstance(series, int) or not 0 <= series < len(images):
+        listed = "; ".join(f"{at} is {each}" for at, each in enumerate(images))
+        raise Refused(f"series must be the number of an image in {name}, got {series!r}: {listed}.")
+    return series
+
+
+def check_readable(path: Path) -> None:
+    """Raise where the name of a file is that of another format."""
+    package = next((p for end, p in _PACKAGES.items() if path.name.lower().endswith(end)), None)
+    if package is not None:
+        raise ValueError(
+            f"{path.name} is neither TIFF nor OME-Zarr, which is all that is read here. Read it in Python, such as "
+            f"with {package} (pip install {package}), and pass the array, or write it by nx.save; or open it in "
+            "napari, where layers of any reader can be adjusted."
+        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,18 @@ from napari_exposure.core.blocks import (
     walk,
 )
 from napari_exposure.core.replacing import is_zarr
-from napari_exposure.files import DamagedFile, FileVolume
-from napari_exposure.voxels import LONG, SECONDS, converted, unit_name
+from napari_exposure.files import (
+    UNKNOWN,
+    DamagedFile,
+    Facts,
+    FileVolume,
+    Refused,
+    check_axes,
+    chosen,
+    given_axes,
+    in_order,
+)
+from napari_exposure.voxels import long_name
 
 __all__ = ["read_zarr"]
 
@@ -29,12 +41,17 @@ CHUNK_VOXELS = 1 << 21
 COARSEST = 256
 
 
-def read_zarr(path) -> FileVolume:
+def read_zarr(path, *, axes=None, series=None) -> FileVolume:
     """Open the finest level of an OME-Zarr image, or a bare zarr array, as a dask array.
 
     Parameters
     ----------
     path : str or pathlib.Path
+        Of an image, of what bioformats2raw writes, of a plate, or of one of its wells.
+    axes : str, optional
+        A letter of "tczyx" for each axis of the array, where the store does not say or says something else.
+    series : int, optional
+        Which image, in a store of several.  Default: the first; `FileVolume.images` lists them.
 
     Returns
     -------
@@ -53,53 +70,153 @@ def read_zarr(path) -> FileVolume:
     import dask.array as da
     import zarr
 
-    name = path.name.split(".")[0]
+    name, facts, images, number = path.name.split(".")[0], Facts(), [], 0
     try:
         found = zarr.open(path, mode="r")
         if isinstance(found, zarr.Array):
             data = da.from_zarr(found)
-            axes = "TCZYX"[-data.ndim :] if data.ndim != 4 else "TZYX"
-            return FileVolume.of(data, axes, (1.0,) * data.ndim, None, name=name)
-        attributes = found.attrs.asdict()
-        image = attributes.get("ome", attributes).get("multiscales", [None])[0]
-        if image is None:
-            raise ValueError("it has no multiscales metadata")
-        level = image["datasets"][0]
-        data = da.from_zarr(found[level["path"]])
-        # before 0.4 axes were names, before 0.3 there were none
-        named = [
-            axis if isinstance(axis, dict) else {"name": axis} for axis in image.get("axes", "tczyx"[-data.ndim :])
-        ]
-        placed = [*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
+            said = getattr(found.metadata, "dimension_names", None)
+            named = None if said is None else [{"name": each or ""} for each in said]
+        else:
+            places = _images(found)
+            images = [f"image {each}" if each else "image" for each, _ in places]
+            number = chosen(path.name, images, series)
+            place, at = places[number]
+            group = found[place] if place else found
+            ome = _ome(group)
+            image = ome["multiscales"][at]
+            level = image["datasets"][0]
+            data = da.from_zarr(group[level["path"]])
+            # Before 0.4 axes were names, before 0.3 there were none, and from 0.6 on they are those of a system.
+            named = [
+                axis if isinstance(axis, dict) else {"name": axis}
+                for axis in image.get("axes") or _system(image, level) or "tczyx"[-data.ndim :]
+            ]
+            steps = [*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
+            # What cannot be understood has not been said.
+            with contextlib.suppress(AttributeError, TypeError, ValueError):
+                _note(facts, group.attrs.asdict(), ome, image)
+        letters, guessed = _letters(path.name, data.shape, named, axes)
+        if images:
+            units = [axis.get("unit") for axis in named]
+            _place(facts, letters, units, _flat(steps))
+    except Refused:
+        raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
         raise DamagedFile(f"{path.name} cannot be read as OME-Zarr: {type(error).__name__}: {error}") from error
-    scale = [1.0] * data.ndim
-    for step in placed:
-        if step.get("type") == "scale":
-            scale = [size * float(factor) for size, factor in zip(scale, step["scale"], strict=True)]
-    axes = "".join(axis["name"] for axis in named).upper()
-    if len(axes) != data.ndim or axes != "".join(axis for axis in "TCZYX" if axis in axes) or axes[-2:] != "YX":
-        raise ValueError(f"{path.name} has the axes {axes or 'unknown'}; only T, C, Z, Y, X in this order can be read.")
-    units = [unit_name(axis.get("unit", "")) for axis in named]
-    unit = units[-1]
-    timed = False
-    for at, axis in enumerate(axes):
-        seconds = SECONDS.get(str(named[at].get("unit")).lower())
-        if axis in "ZYX" and units[at] not in (None, unit) and unit is not None:
-            scale[at] = converted(scale[at], units[at], unit)
-        if axis == "T" and seconds is not None:
-            timed, scale[at] = True, scale[at] * seconds
-    notes = attributes.get("napari_exposure")
-    return FileVolume.of(
-        data,
-        axes,
-        scale,
-        unit,
-        timed=timed,
-        name=str(image.get("name") or name),
-        notes=notes if isinstance(notes, dict) else {},
-        came_from=dict.fromkeys(axes, "OME-Zarr scale") if placed else {},
+    check_axes(path.name, letters)
+    letters, order = in_order(letters)
+    return facts.volume(
+        data.transpose(order),
+        letters,
+        name,
+        guessed=guessed,
+        images=tuple(images) if len(images) > 1 else (),
+        series=number,
     )
+
+
+def _ome(group) -> dict:
+    attributes = group.attrs.asdict()
+    return attributes.get("ome", attributes)
+
+
+def _images(group, path: str = "") -> list[tuple[str, int]]:
+    """The images in a group: the path of each and which of its multiscales it is; wells and series in their order."""
+    ome, before = _ome(group), f"{path}/" if path else ""
+    if "multiscales" in ome:
+        return [(path, at) for at in range(len(ome["multiscales"]))]
+    if "plate" in ome:
+        wells = [str(well["path"]) for well in ome["plate"]["wells"]]
+        return [image for well in wells for image in _images(group[well], f"{before}{well}")]
+    if "well" in ome:
+        return [(f"{before}{image['path']}", 0) for image in ome["well"]["images"]]
+    listed = _ome(group["OME"]).get("series") if "OME" in group else None
+    # bioformats2raw numbers its images where it does not list them, and fields of a well are numbered.
+    numbered = sorted((each for each in group.group_keys() if each.isdigit()), key=int)
+    found = [(f"{before}{each}", 0) for each in listed or numbered]
+    if not found:
+        raise ValueError("it has no multiscales metadata, and no groups of images")
+    return found
+
+
+def _system(image: dict, level: dict) -> list | None:
+    """The axes that the voxels of a level are placed in."""
+    systems = {each.get("name"): each["axes"] for each in image.get("coordinateSystems", ())}
+    outputs = [step.get("output") for step in level.get("coordinateTransformations", ())]
+    names = [each.get("name") if isinstance(each, dict) else each for each in outputs]
+    return next((systems[each] for each in names if each in systems), next(iter(systems.values()), None))
+
+
+def _letters(name: str, shape, named: list | None, axes: str | None) -> tuple[str, str]:
+    """The axes of an array, and which of them are guesses."""
+    if axes is not None:
+        return given_axes(name, shape, axes), ""
+    if named is None or not any(each.get("name") for each in named):
+        if not 2 <= len(shape) <= 5:
+            raise Refused(f"{name} has {len(shape)} axes; only arrays of 2 to 5 can be read.")
+        letters = "TZYX" if len(shape) == 4 else "TCZYX"[-len(shape) :]
+        return letters, letters.removesuffix("YX")
+    if len(named) != len(shape):
+        raise Refused(f"{name} names {len(named)} axes, but its array has {len(shape)}. Say which they are: axes=.")
+    return "".join(map(_letter, named)), ""
+
+
+def _letter(axis: dict) -> str:
+    """The letter of an axis by its name, or its type."""
+    name, kind = str(axis.get("name", "")).lower(), axis.get("type")
+    words = {"time": "T", "channel": "C", "channels": "C", "depth": "Z", "height": "Y", "width": "X"}
+    if len(name) == 1 and name in "tczyx":
+        return name.upper()
+    return words.get(name) or words.get(kind, "?")
+
+
+def _flat(steps) -> list[dict]:
+    """Transformations one after the other, without the sequences that hold them."""
+    found = []
+    for step in steps:
+        found += _flat(step["transformations"]) if step.get("type") == "sequence" else [step]
+    return found
+
+
+def _place(facts: Facts, axes: str, units: list, steps: list[dict]) -> None:
+    """Note how large voxels are and where the first lies."""
+    scale, shift, sized = [1.0] * len(axes), [0.0] * len(axes), False
+    for step in steps:
+        if step.get("type") == "scale":
+            sized = True
+            factors = [float(factor) for factor in step["scale"]]
+            scale = [size * factor for size, factor in zip(scale, factors, strict=True)]
+            shift = [place * factor for place, factor in zip(shift, factors, strict=True)]
+        elif step.get("type") == "translation":
+            shift = [place + float(more) for place, more in zip(shift, step["translation"], strict=True)]
+    for axis, unit, size, place in zip(axes, units, scale, shift, strict=True):
+        if sized:
+            facts.size(axis, size, unit, "OME-Zarr scale")
+        if place:
+            facts.place(axis, place)
+
+
+def _note(facts: Facts, attributes: dict, ome: dict, image: dict) -> None:
+    """Note names, how channels are shown, and how the image was made."""
+    notes = attributes.get("napari_exposure")
+    facts.notes = notes if isinstance(notes, dict) else {}
+    facts.name = str(image.get("name") or "")
+    shown = (ome.get("omero") or attributes.get("omero") or {}).get("channels", ())
+    facts.channels = tuple(str(each.get("label") or "") for each in shown)
+    facts.colors = tuple(_color(str(each.get("color") or "")) for each in shown)
+    facts.windows = tuple(_window(each.get("window") or {}) for each in shown)
+
+
+def _color(text: str) -> str:
+    """A color of six hexadecimal digits, perhaps with its opacity; else ""."""
+    found = re.fullmatch("#?([0-9a-fA-F]{6})([0-9a-fA-F]{2})?", text)
+    return f"#{found[1].lower()}" if found else ""
+
+
+def _window(window: dict) -> tuple[float, float] | None:
+    low, high = window.get("start"), window.get("end")
+    return None if low is None or high is None or not low < high else (float(low), float(high))
 
 
 # --- written ---
@@ -163,21 +280,47 @@ def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
         done, previous = done + part, target
         scale = [size * f for size, f in zip(volume.scale, factor, strict=True)]
         # its voxels lie in the middle of those that they are the mean of
-        shift = [size * (f - 1) / 2 for size, f in zip(volume.scale, factor, strict=True)]
+        shift = [
+            place + size * (f - 1) / 2
+            for place, size, f in zip(volume.translate or [0.0] * len(scale), volume.scale, factor, strict=True)
+        ]
         placed = [{"type": "scale", "scale": scale}]
         if any(shift):
             placed.append({"type": "translation", "translation": shift})
         datasets.append({"path": str(number), "coordinateTransformations": placed})
     kinds = {"t": "time", "c": "channel"}
     axes = [{"name": axis, "type": kinds.get(axis, "space")} for axis in letters]
-    for axis in axes:
-        if axis["type"] == "space" and volume.unit is not None:
-            axis["unit"] = LONG[volume.unit]
-        if axis["type"] == "time" and volume.timed:
-            axis["unit"] = "second"
+    for axis, unit in zip(axes, volume.units, strict=True):
+        if unit != UNKNOWN:
+            axis["unit"] = long_name(unit)
     write_multiscales_metadata(group, datasets, fmt=fmt, axes=axes, name=volume.name)
+    if channels := _omero(volume):
+        shown = {"omero": {"channels": channels}}
+        group.attrs.update({"ome": {**group.attrs["ome"], **shown}} if ome_version == "0.5" else shown)
     if volume.notes:
         group.attrs["napari_exposure"] = volume.notes
+
+
+def _omero(volume: FileVolume) -> list[dict]:
+    """How channels are called and shown, as far as it is known."""
+    found = []
+    for number in range(max(map(len, (volume.channels, volume.colors, volume.windows)))):
+        channel = {"active": True}
+        if name := _at(volume.channels, number):
+            channel["label"] = name
+        if color := _at(volume.colors, number):
+            channel["color"] = color.lstrip("#").upper()
+        if window := _at(volume.windows, number):
+            low, high = window
+            kind = volume.data.dtype.kind
+            least, most = (np.iinfo(volume.data.dtype).min, np.iinfo(volume.data.dtype).max) if kind in "iu" else window
+            channel["window"] = {"start": low, "end": high, "min": min(low, least), "max": max(high, most)}
+        found.append(channel)
+    return found
+
+
+def _at(values, number: int):
+    return values[number] if number < len(values) else None
 
 
 def _regular(array, axes: str):

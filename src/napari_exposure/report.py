@@ -41,13 +41,13 @@ class Report:
         If matplotlib is not installed.
     """
 
-    def __init__(self, recipe: Recipe, path: Path):
+    def __init__(self, recipe: Recipe, path: Path, opening: dict | None = None):
         try:
             import matplotlib  # noqa: F401
         except ImportError:
             raise ImportError('A report needs matplotlib: pip install "napari-exposure[plot]".') from None
         check_place(path)
-        self._recipe, self._path = recipe, path
+        self._recipe, self._path, self._opening = recipe, path, opening or {}
         self._parts: dict[Path, str] = {}
 
     def add(self, outcome: Outcome) -> None:
@@ -56,11 +56,13 @@ class Report:
         if outcome.status == "failed":
             self._parts[outcome.path] = f'{title}<p class="failed">{html.escape(outcome.words)}</p>'
             return
-        before, after = open_volume(outcome.path), open_volume(outcome.target)
+        before, after = open_volume(outcome.path, **self._opening), open_volume(outcome.target)
         parts = [title, f"<p>{' × '.join(map(str, before.data.shape))} ({before.axes}), {before.data.dtype}</p>"]
+        if outcome.words:
+            parts.append(f"<p>{html.escape(outcome.words)}</p>")
         colours = before.axes.endswith("S")
         for number, (one, other) in enumerate(zip(split(before), _channels(after, colours), strict=True)):
-            name = before.channels[number] if number < len(before.channels) else f"channel {number + 1}"
+            name = before.channel(number)
             found = [core.histogram(one, rgb=colours), core.histogram(other, rgb=colours)]
             parts.append(f"<h3>{html.escape(name)}</h3>" if "C" in before.axes else "")
             parts.append(_image(_pictures(one, other, found, colours)))

@@ -15,11 +15,11 @@ from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
-from napari_exposure.files import FileVolume
+from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume
 from napari_exposure.omezarr import check_ome_version, write_zarr
 from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
 from napari_exposure.tiff import check_tiff, write_pages
-from napari_exposure.voxels import LONG, unit_name, voxel_size
+from napari_exposure.voxels import LENGTH, TIME, unit_name
 
 __all__ = ["save", "write_tiff"]
 
@@ -83,7 +83,7 @@ def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, o
     if name.endswith(".zarr"):
         check_ome_version(ome_version)
         volume, write = _colours_as_channels(volume), partial(write_zarr, ome_version=ome_version)
-    elif name.endswith((".ome.tif", ".ome.tiff")):
+    elif name.endswith(tuple(f".ome{suffix}" for suffix in WRITTEN_SUFFIXES)):
         check_tiff(volume, imagej=False)
         write = partial(write_pages, imagej=False)
     else:
@@ -124,8 +124,8 @@ def write_tiff(result, path, *, spacing=None, unit=None, axes=None, channels=(),
     'ImageJ spacing'
     """
     path = Path(path)
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        raise ValueError(f"{path.name} must end in .tif or .tiff.")
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
+        raise ValueError(f"{path.name} must end in .tif or .tiff, or in .btf, .tf2 or .tf8 (BigTIFF).")
     volume = _volume_of(result, path, spacing, unit, axes, channels)
     check_tiff(volume, imagej)
     if imagej and volume.data.dtype != np.uint8:
@@ -189,16 +189,20 @@ def _volume_of(result, path: Path, spacing=None, unit=None, axes=None, channels=
         raise ValueError(f"The axis s (colour) must have 3 or 4 samples, got {axes!r}; shape {array.shape}.")
     sized = len(letters.removesuffix("S"))
     spacing = () if spacing is None else tuple(map(float, spacing))
-    spacing = (1.0,) * (sized - len(spacing)) + spacing
-    if len(spacing) != sized or not all(0 < size < math.inf for size in spacing):
+    if len(spacing) > sized or not all(0 < size < math.inf for size in spacing):
         raise ValueError(f"spacing must be up to {sized} positive numbers, got {spacing}.")
     known = None if unit is None else unit_name(unit)
     if unit is not None and known is None:
-        raise ValueError(f"unit must be one of {', '.join(LONG)}, got {unit!r}.")
+        raise ValueError(f"unit must be one of the units of length that pint knows, such as um or nm, got {unit!r}.")
     channels = tuple(map(str, channels))
     if channels and (array.shape[letters.index("C")] if "C" in letters else 1) != len(channels):
         raise ValueError(f"channels must have a name for each of axis c, got {channels} for {axes} of {array.shape}.")
-    return FileVolume.of(array, letters, spacing, known, name=path.name.split(".")[0], channels=channels)
+    lead = sized - len(spacing)
+    # What has no size given has none, also no unit.
+    units = [known if known and axis in "ZYX" and at >= lead else UNKNOWN for at, axis in enumerate(letters[:sized])]
+    return FileVolume(
+        array, letters, (1.0,) * lead + spacing, tuple(units), name=path.name.split(".")[0], channels=channels
+    )
 
 
 def _colours_as_channels(volume: FileVolume) -> FileVolume:
@@ -215,7 +219,8 @@ def _colours_as_channels(volume: FileVolume) -> FileVolume:
         data=da.moveaxis(as_dask(volume.data), -1, at),
         axes=f"{volume.axes[:at]}C{volume.axes[at:-1]}",
         scale=(*volume.scale[:at], 1.0, *volume.scale[at:]),
-        units=(*volume.units[:at], "pixel", *volume.units[at:]),
+        units=(*volume.units[:at], UNKNOWN, *volume.units[at:]),
+        translate=(*volume.translate[:at], 0.0, *volume.translate[at:]) if volume.translate else (),
     )
 
 
@@ -233,20 +238,21 @@ def _of_layer(layer) -> FileVolume:
     axes = labels if len(labels) == layer.ndim and _in_order(labels) else AXES.get(layer.ndim)
     if axes is None:
         raise ValueError(f"{layer.name!r} has {layer.ndim} axes; files have 2 to 5 of the axes tczyx.")
-    # an axis of another kind, such as time, keeps its number
-    spacing = [
-        float(abs(step)) if math.isnan(size) else size
-        for size, step in zip(voxel_size(layer)[0], layer.scale, strict=True)
-    ]
-    timed = axes[0] == "T" and layer.units[0].is_compatible_with("s")
-    if timed:
-        spacing[0] = float((spacing[0] * layer.units[0]).to("s").magnitude)
-    return FileVolume.of(
-        array,
-        axes + "S" * layer.rgb,
-        tuple(spacing),
-        unit_name(str(layer.units[-1])),
-        timed=timed,
-        name=layer.name.removesuffix(PREVIEW_SUFFIX),
-        notes=record if isinstance(record, dict) else {},
-    )
+    facts = Facts(name=layer.name.removesuffix(PREVIEW_SUFFIX))
+    for axis, step, unit, place in zip(axes, layer.scale, layer.units, layer.translate, strict=True):
+        name = unit_name(unit, TIME if axis == "T" else LENGTH)
+        facts.size(axis, step, name, "layer")
+        facts.place(axis, place)
+    facts.notes = record if isinstance(record, dict) else {}
+    if not layer.rgb:
+        facts.windows = (tuple(map(float, layer.contrast_limits)),)
+        facts.colors = (_color(layer),)
+    return facts.volume(array, axes + "S" * layer.rgb, layer.name)
+
+
+def _color(layer) -> str:
+    """The color that a layer goes to from black, or "" for other colormaps, and for gray, which says nothing."""
+    colors = np.asarray(layer.colormap.colors)
+    if len(colors) != 2 or colors[0, :3].any() or (colors[1] == 1).all():
+        return ""
+    return "#" + "".join(f"{round(255 * float(each)):02x}" for each in colors[1, :3])

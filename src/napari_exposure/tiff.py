@@ -12,32 +12,44 @@ import re
 import shutil
 import threading
 import weakref
-from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_exposure.core.blocks import store
-from napari_exposure.files import DamagedFile, FileVolume
-from napari_exposure.voxels import SECONDS, converted, unit_name
+from napari_exposure.files import (
+    BIG_SUFFIXES,
+    UNKNOWN,
+    DamagedFile,
+    Facts,
+    FileVolume,
+    Refused,
+    check_axes,
+    check_readable,
+    chosen,
+    given_axes,
+    in_order,
+)
+from napari_exposure.tiff_facts import ANNOTATION, DISPLAY, children, find_facts, scanimage_axes
+from napari_exposure.voxels import in_unit, unit_name
 
 __all__ = ["read_tiff"]
 
-# dots an inch that printers and screens have, and no microscope
-_DPI = (72, 96, 150, 200, 300, 600)
 # a file with more bytes is read as it is looked at
 LAZY_BYTES = 1 << 30
 # a strip or tile of more bytes is one only if it was not packed tighter than any method packs
 SEGMENT_BYTES, MOST_PACKED = 1 << 28, 20_000
-ANNOTATION = "napari-exposure"
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 TIFF_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 _MISSING = re.compile("invalid (page|value) offset")
 
 
-def read_tiff(path, *, lazy=None) -> FileVolume:
-    """Read the first series of a TIFF file with the voxel size that ImageJ, OME or resolution tags give.
+def read_tiff(path, *, lazy=None, axes=None, series=None) -> FileVolume:
+    """Read an image of a TIFF file with what the file says of it: voxel size, axes, channels, place.
+
+    Sizes come from what OME, ImageJ, LSM, MetaMorph, Micro-Manager, ScanImage, SVS and electron microscopes write,
+    else from resolution tags, unless these hold the dots an inch of a printer, screen or scanner.
 
     Parameters
     ----------
@@ -45,6 +57,11 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
     lazy : bool, optional
         Whether data are read as they are looked at: as a memory map, or, where the file is compressed, a dask
         array.  Default: of more than 1 GB.
+    axes : str, optional
+        A letter of "tczyxs" for each axis of the data, in the order of the file, where the file does not say or says
+        something else; s is color.
+    series : int, optional
+        Which image, in a file of several.  Default: the first; `FileVolume.images` lists them.
 
     Returns
     -------
@@ -55,7 +72,8 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a TIFF file, or one that is damaged or does not fit into memory.
+        If it is not a TIFF file, one that is damaged or does not fit into memory, or an image of another kind than
+        gray values or RGB.
 
     Examples
     --------
@@ -70,16 +88,26 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
     >>> volume.came_from["Z"]
     'ImageJ spacing'
     """
-    path = Path(path)
+    path = _with_planes(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
+    check_readable(path)
     try:
-        with _whole(), _opened(path) as file:
-            series = file.series[0]
-            _check_planes(path, file, series)
-            axes, facts = series.axes, _facts(file, series)
-            data = _data(path, file, series, lazy)
-    except ImportError:
+        with _whole(), _opened(path) as (file, xml):
+            # thumbnails are no images of their own
+            within = [at for at, each in enumerate(file.series) if at == 0 or not each.keyframe.is_reduced]
+            images = [f"{file.series[at].name or 'image'} ({_shape(file.series[at])})" for at in within]
+            number = chosen(path.name, images, series)
+            found = file.series[within[number]]
+            _check_planes(path, file, found, xml)
+            facts, shape, letters = Facts(), tuple(found.shape), found.axes
+            split = scanimage_axes(file, found)
+            if split is not None:
+                shape, letters = split
+            find_facts(file, within[number], letters, facts)
+            samples = _samples(path, found.keyframe)
+            data = _upright(_data(path, file, within[number], lazy), found.keyframe)
+    except (ImportError, Refused):
         raise
     except MemoryError as error:
         raise ValueError(f"{path.name} does not fit into memory: {error}") from None
@@ -87,17 +115,75 @@ def read_tiff(path, *, lazy=None) -> FileVolume:
         # damaged files raise whatever the place that is damaged leads to
         kind = ValueError if isinstance(error, OSError) else DamagedFile
         raise kind(f"{path.name} cannot be read as TIFF: {type(error).__name__}: {error}") from error
-    if "Z" not in axes:
-        # planes that the file gives no name, or only a number
-        for unnamed in "QI":
-            axes = axes.replace(unnamed, "Z", 1)
-    strange = sorted(set(axes) - set("TCZYXS"))
-    if strange or len(set(axes)) != len(axes) or "Y" not in axes or "X" not in axes:
-        raise ValueError(f"{path.name} has the axes {axes}; only T, C, Z, Y, X and S (colour), each once, can be read.")
+    letters = letters.replace("S", samples)
+    guessed = ""
+    if axes is not None:
+        letters = given_axes(path.name, shape, axes)
+    else:
+        letters, guessed = _named(letters)
+    check_axes(path.name, letters)
     # ImageJ keeps the channels inside the planes; what is not space comes first here
-    order = sorted(range(len(axes)), key=lambda axis: "TCZYXS".find(axes[axis]))
-    axes = "".join(axes[axis] for axis in order)
-    return facts.volume(data.transpose(order), axes, path.name.split(".")[0])
+    letters, order = in_order(letters)
+    images = tuple(images) if len(images) > 1 else ()
+    return facts.volume(
+        data.reshape(shape).transpose(order),
+        letters,
+        path.name.split(".")[0],
+        guessed=guessed,
+        images=images,
+        series=number,
+    )
+
+
+def _shape(series) -> str:
+    return f"{' x '.join(map(str, series.shape))} {series.axes}"
+
+
+def _named(axes: str) -> tuple[str, str]:
+    """Axes with letters for those that the file gives no name, or only a number, and which of them are guesses."""
+    unnamed = [at for at, axis in enumerate(axes) if axis in "QI"]
+    free = [axis for axis in "ZTC" if axis not in axes][: len(unnamed)]
+    if not unnamed or len(free) < len(unnamed):
+        return axes, ""
+    guesses = "".join(axis for axis in "TCZ" if axis in free)
+    letters = list(axes)
+    for at, guess in zip(unnamed, guesses, strict=True):
+        letters[at] = guess
+    return "".join(letters), guesses
+
+
+# --- what the pixels are ---
+
+# of photometric interpretations: what cannot be shown as red, green and blue without a color profile
+_OTHER_COLORS = {5: "CMYK", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32845: "CIE Log2(Luv)"}
+_JPEG = (6, 7, 33003, 33004, 33005, 34712, 34892)
+
+
+def _samples(path: Path, page) -> str:
+    """What the samples of a pixel are: S, color, or C, channels."""
+    photometric = int(page.photometric)
+    kind = _OTHER_COLORS.get(photometric)
+    if photometric == 6 and int(page.compression) not in _JPEG:
+        kind = "YCbCr"
+    if kind is not None:
+        raise Refused(
+            f"{path.name} holds {kind} colors, which are no gray values and no RGB. Convert it to RGB first, such as "
+            f"with Pillow: Image.open({path.name!r}).convert('RGB').save('rgb.tif')."
+        )
+    return "S" if photometric in (2, 6) and page.samplesperpixel in (3, 4) else "C"
+
+
+def _upright(data, page):
+    """Values that grow with brightness: in some files 0 is white, and viewers show it so."""
+    if int(page.photometric) != 0 or data.dtype.kind not in "bu":
+        return data
+    if isinstance(data, np.memmap):
+        import dask.array as da
+
+        data = da.from_array(data)
+    if data.dtype.kind == "b":
+        return ~data
+    return data.dtype.type(2**page.bitspersample - 1) - data
 
 
 @contextlib.contextmanager
@@ -124,7 +210,7 @@ def _whole():
 
 @contextlib.contextmanager
 def _opened(path: Path):
-    """A TIFF file that reads no files but those in its own folder.
+    """A TIFF file that reads no files but those in its own folder, and its OME-XML as it is written, or None.
 
     OME-TIFF and the files of Micro-Manager may go on in others, which the file names, and which tifffile opens
     wherever they are and whatever they are, also pipes.
@@ -134,12 +220,72 @@ def _opened(path: Path):
     with tifffile.TiffFile(path) as file:
         if file.is_micromanager:
             _check_micromanager(path)
-        local = _local_names(path, file.ome_metadata) if file.is_ome else None
-        if local is None:
-            yield file
+        xml = _ome_xml(path, file) if file.is_ome else None
+        local = None if xml is None else _local_names(path, xml)
+        if local is None and (xml is None or xml == file.ome_metadata):
+            yield file, xml
             return
-    with tifffile.TiffFile(path, omexml=local) as file:
-        yield file
+    with tifffile.TiffFile(path, omexml=local or xml) as file:
+        yield file, xml
+
+
+def _ome_xml(path: Path, file) -> str:
+    """The OME-XML of a file, or what it says that stands in another one, which has that of all files."""
+    own = file.ome_metadata
+    try:
+        root = ElementTree.fromstring(own)
+    except ElementTree.ParseError:
+        # tifffile says so too, and reads the file without it.
+        return own
+    elsewhere = [each.get("MetadataFile", "") for each in children(root, "BinaryOnly")]
+    if not elsewhere:
+        return own
+    name = _beside(path, elsewhere[0])
+    if not name or name == path.name:
+        raise ValueError(f"what it holds is said in {elsewhere[0] or 'another file'}, which is not in its folder")
+    import tifffile
+
+    other = path.parent / name
+    if name.lower().endswith(".ome"):
+        text = other.read_text(encoding="utf-8")
+    else:
+        with tifffile.TiffFile(other) as master:
+            text = master.ome_metadata
+    found = ElementTree.fromstring(text)
+    # tifffile takes the file with the identity of the XML for the one that it has open.
+    found.set("UUID", root.get("UUID", ""))
+    return ElementTree.tostring(found, encoding="unicode")
+
+
+def _with_planes(path: Path) -> Path:
+    """The first file of planes that a companion file of OME-XML names, or the file itself."""
+    if not path.name.lower().endswith(".companion.ome") or not path.is_file():
+        return path
+    try:
+        root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        raise DamagedFile(f"{path.name} cannot be read as OME-XML: {error}") from None
+    names = [each.get("FileName") for each in root.iter() if each.get("FileName") is not None]
+    found = next((_beside(path, name) for name in names if _beside(path, name)), None)
+    if found is None:
+        raise ValueError(f"{path.name} names planes in {', '.join(names) or 'no file'}, which are not in its folder.")
+    return path.parent / found
+
+
+def goes_on_in(path: Path) -> set[Path]:
+    """The files of which a file says that they are parts of the same volume."""
+    import tifffile
+
+    try:
+        path = _with_planes(path)
+        with tifffile.TiffFile(path) as file:
+            root = ElementTree.fromstring(_ome_xml(path, file)) if file.is_ome else ()
+            indexed = _indexed(path) if file.is_ndtiff else set()
+    except Exception:
+        # Whatever is wrong is said when it is read.
+        return set()
+    given = {each.get("FileName") for each in root.iter()} - {None} if len(root) else indexed
+    return {path.parent / name for name in (_beside(path, each) for each in given) if name}
 
 
 def _local_names(path: Path, metadata: str) -> str | None:
@@ -174,33 +320,44 @@ def _is_beside(path: Path, name: str) -> bool:
     return other.is_file() and other.resolve().parent in (path.parent.resolve(), path.resolve().parent)
 
 
-def _check_micromanager(path: Path) -> None:
-    """Raise where a file of Micro-Manager goes on in what is not beside it."""
+def _indexed(path: Path) -> set[str]:
+    """The files that the index of Micro-Manager beside a file names."""
     import tifffile
 
+    return {str(entry[1]) for entry in tifffile.read_ndtiff_index(path.with_name("NDTiff.index"))}
+
+
+def _check_micromanager(path: Path) -> None:
+    """Raise where a file of Micro-Manager goes on in what is not beside it."""
     names = {other.name for other in path.parent.glob("*_MMStack*.tif")}
     index = path.with_name("NDTiff.index")
     if index.exists():
         names.add(index.name)
         if _is_beside(path, index.name):
-            names |= {str(entry[1]) for entry in tifffile.read_ndtiff_index(index)}
+            names |= _indexed(path)
     strange = sorted(name for name in names if not _is_beside(path, name))
     if strange:
         raise ValueError(f"it goes on in {', '.join(strange)}, which is no file in its folder")
 
 
-def _check_planes(path: Path, file, series) -> None:
-    """Raise where planes lie in files that are not there: tifffile gives zeros for them."""
+def _check_planes(path: Path, file, series, xml: str | None) -> None:
+    """Raise where planes are not there: tifffile gives zeros for them, or what is left."""
+    if file.is_imagej and series.kind in ("generic", "uniform", "shaped"):
+        raise ValueError(
+            f"ImageJ says that it holds {file.imagej_metadata.get('images', 'more')} images, but not all of them are "
+            "there: it is cut off"
+        )
     if series.kind != "ome" or all(page is not None for page in series):
         return
-    root = ElementTree.fromstring(file.pages.first.description)
-    names = {element.get("FileName") for element in root.iter()} - {None}
+    names = {element.get("FileName") for element in ElementTree.fromstring(xml).iter()} - {None}
     missing = sorted(name for name in names if not _beside(path, name))
     if missing:
         raise ValueError(f"planes of it lie in other files, which are not in its folder: {', '.join(missing)}")
+    raise ValueError("planes that it names are not there")
 
 
-def _data(path: Path, file, series, lazy):
+def _data(path: Path, file, number: int, lazy):
+    series = file.series[number]
     bytes_ = math.prod(series.shape) * series.dtype.itemsize
     lazy = bytes_ > LAZY_BYTES if lazy is None else lazy
     contiguous = series.dataoffset
@@ -224,7 +381,7 @@ def _data(path: Path, file, series, lazy):
     import tifffile
 
     xml = file.ome_metadata if file.is_ome else None
-    store = tifffile.imread(path, aszarr=True, series=0, level=0, omexml=xml)
+    store = tifffile.imread(path, aszarr=True, series=number, level=0, omexml=xml)
     found = zarr.open(store, mode="r")
     # the file is open as long as anybody may look
     weakref.finalize(found, store.close)
@@ -240,128 +397,6 @@ def _check_segments(series) -> None:
     packed = max(page.databytecounts, default=0)
     if size > SEGMENT_BYTES and size > MOST_PACKED * packed:
         raise ValueError(f"it says that {packed} bytes hold {size / 2**30:.1f} GB")
-
-
-@dataclass
-class _Facts:
-    """What a file says of its voxels; units are of this module, and may differ between the axes."""
-
-    sizes: dict = field(default_factory=dict)
-    units: dict = field(default_factory=dict)
-    came_from: dict = field(default_factory=dict)
-    name: str = ""
-    channels: tuple = ()
-    colors: tuple = ()
-    notes: dict = field(default_factory=dict)
-
-    def size(self, axis: str, size, unit: str | None, field: str) -> None:
-        """Note the size along an axis, if it is one."""
-        try:
-            size = abs(float(size))
-        except (TypeError, ValueError):
-            return
-        if 0 < size < math.inf:
-            self.sizes[axis], self.units[axis], self.came_from[axis] = size, unit, field
-
-    def volume(self, data, axes: str, name: str) -> FileVolume:
-        unit = next((self.units[axis] for axis in "XYZ" if self.units.get(axis)), None)
-        if unit is not None:
-            for axis in "ZYX":
-                if self.units.get(axis) not in (None, unit):
-                    self.sizes[axis] = converted(self.sizes[axis], self.units[axis], unit)
-        return FileVolume.of(
-            data,
-            axes,
-            (self.sizes.get(axis, 1.0) for axis in axes if axis != "S"),
-            unit,
-            timed="T" in self.sizes,
-            name=self.name or name,
-            channels=self.channels,
-            colors=self.colors,
-            notes=self.notes,
-            came_from={axis: field for axis, field in self.came_from.items() if axis in axes or axis == "unit"},
-        )
-
-
-def _facts(file, series) -> _Facts:
-    facts = _Facts()
-    if file.is_ome:
-        _ome(file, facts)
-    elif file.is_imagej:
-        _imagej(file, facts)
-    else:
-        _tags(file, facts)
-    return facts
-
-
-def _ome(file, facts: _Facts) -> None:
-    import tifffile
-
-    root = tifffile.xml2dict(file.ome_metadata)["OME"]
-    image = _listed(root["Image"])[0]
-    pixels = image["Pixels"]
-    name = str(image.get("Name", ""))
-    # which is what software writes that knows no name
-    facts.name = "" if re.fullmatch(r"Image ?:?\d*", name) else name
-    for axis in "ZYX":
-        key = f"PhysicalSize{axis}"
-        if key in pixels:
-            text = pixels.get(f"{key}Unit", "µm")
-            facts.size(axis, pixels[key], unit_name(text), f"OME {key}")
-    if "TimeIncrement" in pixels:
-        seconds = SECONDS.get(str(pixels.get("TimeIncrementUnit", "s")).lower())
-        if seconds is not None:
-            facts.size("T", float(pixels["TimeIncrement"]) * seconds, "s", "OME TimeIncrement")
-    if any(facts.units.get(axis) for axis in "ZYX"):
-        facts.came_from["unit"] = "OME PhysicalSizeUnit"
-    channels = _listed(pixels.get("Channel", []))
-    if channels and all("Name" in channel for channel in channels):
-        facts.channels = tuple(str(channel["Name"]) for channel in channels)
-    if channels and all("Color" in channel for channel in channels):
-        # red, green, blue and alpha in a signed integer
-        facts.colors = tuple(f"#{(int(channel['Color']) >> 8) & 0xFFFFFF:06x}" for channel in channels)
-    for annotation in _listed(root.get("StructuredAnnotations", {}).get("CommentAnnotation", [])):
-        if annotation.get("Namespace") == ANNOTATION:
-            notes = json.loads(annotation["Value"])
-            facts.notes = notes if isinstance(notes, dict) else {}
-
-
-def _imagej(file, facts: _Facts) -> None:
-    metadata = file.imagej_metadata or {}
-    unit = unit_name(metadata.get("unit", ""))
-    _resolution(file, facts, unit)
-    facts.size("Z", metadata.get("spacing"), unit_name(metadata.get("zunit", "")) or unit, "ImageJ spacing")
-    facts.size("T", metadata.get("finterval"), "s", "ImageJ finterval")
-    if unit is not None:
-        facts.came_from["unit"] = "ImageJ unit"
-
-
-def _tags(file, facts: _Facts) -> None:
-    tags = file.pages[0].tags
-    unit = {2: "inch", 3: "cm"}.get(int(tags["ResolutionUnit"].value)) if "ResolutionUnit" in tags else None
-    if unit is None:
-        return
-    _resolution(file, facts, unit)
-    if unit == "inch" and any(abs(1 / size - dpi) < 0.01 for size in facts.sizes.values() for dpi in _DPI):
-        facts.sizes, facts.units, facts.came_from = {}, {}, {}
-    for axis, size in facts.sizes.items():
-        # inches and centimetres are how TIFF counts, not how microscopists do
-        facts.sizes[axis], facts.units[axis] = converted(size, unit, "um"), "um"
-    if facts.sizes:
-        facts.came_from["unit"] = "ResolutionUnit"
-
-
-def _resolution(file, facts: _Facts, unit: str | None) -> None:
-    tags = file.pages[0].tags
-    for axis in "YX":
-        if f"{axis}Resolution" in tags:
-            numerator, denominator = tags[f"{axis}Resolution"].value
-            if numerator and denominator:
-                facts.size(axis, denominator / numerator, unit, f"{axis}Resolution")
-
-
-def _listed(value) -> list:
-    return value if isinstance(value, list) else [value]
 
 
 # --- written ---
@@ -392,7 +427,7 @@ def write_pages(volume: FileVolume, path: Path, imagej: bool) -> None:
     if needed > free:
         raise OSError(errno.ENOSPC, "too large", str(path))
     colours = axes.endswith("S")
-    sizes = dict(zip(axes.removesuffix("S"), volume.scale, strict=True))
+    sizes = volume.sizes
     order = list(range(len(axes)))
     if imagej:
         # channels inside the planes
@@ -406,6 +441,7 @@ def write_pages(volume: FileVolume, path: Path, imagej: bool) -> None:
         photometric="rgb" if colours else "minisblack",
         planarconfig="contig" if colours else None,
         extrasamples=("unassalpha",) if colours and array.shape[-1] == 4 else None,
+        bigtiff=True if path.suffix.lower() in BIG_SUFFIXES else None,
         **options,
     )
     if hasattr(os, "posix_fallocate"):
@@ -416,37 +452,100 @@ def write_pages(volume: FileVolume, path: Path, imagej: bool) -> None:
     written.flush()
 
 
+# The units of lengths that OME has, where it spells them otherwise.
+_SYMBOLS = {"um": "µm", "angstrom": "Å", "inch": "in", "au": "ua", "point": "pt", "us": "µs"}
+_OTHERS = frozenset(
+    (
+        *("Ym", "Zm", "Em", "Pm", "Tm", "Gm", "Mm", "km", "hm", "dam", "m", "dm", "cm", "mm", "nm", "pm", "fm", "am"),
+        *("zm", "ym", "thou", "ft", "yd", "mi", "ly", "pc", "s", "ms", "ns", "ps", "min", "h", "d"),
+    )
+)
+
+
+def _in_ome(size: float, unit: str) -> tuple[float, str]:
+    """A size in a unit that OME has."""
+    if unit in _SYMBOLS or unit in _OTHERS:
+        return size, _SYMBOLS.get(unit, unit)
+    base = "m" if unit_name(unit) else "s"
+    return in_unit(size, unit, base), base
+
+
 def _ome_metadata(volume: FileVolume, sizes: dict) -> dict:
     metadata = {"Name": volume.name}
-    if volume.unit is not None or set(volume.scale) != {1.0}:
-        symbol = {"um": "µm", "inch": "in", None: "pixel"}.get(volume.unit, volume.unit)
-        for axis in "ZYX":
-            if axis in sizes:
-                metadata |= {f"PhysicalSize{axis}": sizes[axis], f"PhysicalSize{axis}Unit": symbol}
-    if volume.timed:
-        metadata |= {"TimeIncrement": sizes["T"], "TimeIncrementUnit": "s"}
+    # Sizes without a unit are said too, but not that a size is 1 where it is only not known.
+    for axis, key in (("Z", "PhysicalSizeZ"), ("Y", "PhysicalSizeY"), ("X", "PhysicalSizeX"), ("T", "TimeIncrement")):
+        size, unit = sizes.get(axis, (1.0, UNKNOWN))
+        if unit != UNKNOWN:
+            size, unit = _in_ome(size, unit)
+        if unit != UNKNOWN or (axis != "T" and size != 1):
+            metadata |= {key: size, f"{key}Unit": unit}
     channels = {}
+    count = volume.data.shape[volume.axes.index("C")] if "C" in volume.axes else 1
     if volume.channels:
-        channels["Name"] = list(volume.channels)
+        channels["Name"] = _padded(volume.channels, count)
     if volume.colors:
         # red, green, blue and alpha in a signed integer
-        numbers = [(int(color[1:], 16) << 8) | 0xFF for color in volume.colors]
-        channels["Color"] = [number - (1 << 32) if number >= 1 << 31 else number for number in numbers]
+        numbers = [(int(color[1:], 16) << 8) | 0xFF if color else None for color in _padded(volume.colors, count)]
+        channels["Color"] = [n if n is None or n < 1 << 31 else n - (1 << 32) for n in numbers]
     if channels:
         metadata["Channel"] = channels
+    if any(volume.translate):
+        planes = math.prod(n for axis, n in zip(volume.axes, volume.data.shape, strict=True) if axis in "TCZ")
+        metadata["Plane"] = {}
+        for axis, place, unit in zip(volume.axes, volume.translate, volume.units, strict=False):
+            if axis in "ZYX":
+                place, unit = (place, unit) if unit == UNKNOWN else _in_ome(place, unit)
+                metadata["Plane"] |= {f"Position{axis}": [place] * planes, f"Position{axis}Unit": [unit] * planes}
+    comments = []
     if volume.notes:
-        metadata["CommentAnnotation"] = {"Namespace": ANNOTATION, "Value": json.dumps(volume.notes)}
+        comments.append({"Namespace": ANNOTATION, "Value": json.dumps(volume.notes)})
+    if any(volume.windows):
+        comments.append({"Namespace": DISPLAY, "Value": json.dumps({"windows": volume.windows})})
+    if comments:
+        metadata["CommentAnnotation"] = comments
     return metadata
+
+
+def _padded(values, count: int) -> list:
+    return [*values, *[""] * count][:count]
 
 
 def _imagej_options(volume: FileVolume, sizes: dict) -> dict:
     metadata = {}
-    if volume.unit is not None:
-        metadata["unit"] = volume.unit
-    if "Z" in sizes:
-        metadata["spacing"] = sizes["Z"]
+    units = {axis: unit for axis, (_, unit) in sizes.items()}
+    if units["X"] != UNKNOWN:
+        metadata["unit"] = units["X"]
+    if "Z" in sizes and (units["Z"] != UNKNOWN or sizes["Z"][0] != 1):
+        metadata["spacing"] = sizes["Z"][0]
+        if units["Z"] != units["X"]:
+            metadata["zunit"] = units["Z"]
     if volume.timed:
-        metadata["finterval"] = sizes["T"]
+        metadata["finterval"] = sizes["T"][0]
+        if units["T"] != "s":
+            metadata["tunit"] = units["T"]
+    for axis, place in zip(volume.axes, volume.translate, strict=False):
+        if axis in "ZYX" and place:
+            # in voxels
+            metadata[f"{axis.lower()}origin"] = -place / sizes[axis][0]
+    metadata |= _imagej_display(volume)
     if volume.notes:
         metadata["Info"] = json.dumps(volume.notes)
-    return {"imagej": True, "resolution": (1 / sizes["X"], 1 / sizes["Y"]), "metadata": metadata}
+    return {"imagej": True, "resolution": (1 / sizes["X"][0], 1 / sizes["Y"][0]), "metadata": metadata}
+
+
+def _imagej_display(volume: FileVolume) -> dict:
+    """Names, colors and display windows of channels, as ImageJ has them: only for all channels together."""
+    shape = dict(zip(volume.axes, volume.data.shape, strict=True))
+    count, shown = shape.get("C", 1), {}
+    if any(volume.channels):
+        names = _padded(volume.channels, count)
+        shown["Labels"] = names * (shape.get("T", 1) * shape.get("Z", 1))
+    if "S" in volume.axes:
+        return shown
+    if len(volume.windows) >= count and all(volume.windows):
+        shown["Ranges"] = [limit for window in volume.windows[:count] for limit in window]
+    if len(volume.colors) >= count and all(volume.colors):
+        ends = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in volume.colors[:count]]
+        shown["LUTs"] = [np.rint(np.outer(end, np.linspace(0, 1, 256))).astype(np.uint8) for end in ends]
+        shown["mode"] = "composite" if count > 1 else "grayscale"
+    return shown

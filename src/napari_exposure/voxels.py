@@ -6,30 +6,51 @@ import numpy as np
 
 # the unit of layers whose voxel size nobody has set
 PIXEL = "px"
-# metres in a unit, with the spellings of microscope software; ImageJ writes the micro sign as an escape
-UNITS = {
-    "nm": (1e-9, {"nanometer", "nanometers", "nanometre"}),
-    "um": (
-        1e-6,
-        {"µm", "μm", "âµm", "\\u00b5m", "\\u03bcm", "micron", "microns", "micrometer", "micrometers", "micrometre"},
-    ),
-    "mm": (1e-3, {"millimeter", "millimeters", "millimetre"}),
-    "cm": (1e-2, {"centimeter", "centimeters", "centimetre"}),
-    "m": (1.0, {"meter", "meters", "metre"}),
-    "inch": (0.0254, {"in", "inches", "\\u0022"}),
+# How files write units that pint does not know so, or takes for others: OME's pt is a point and its ua the astronomical
+# unit, ImageJ writes the micro sign as an escape, and programs write it twice encoded.
+_SPELLINGS = {
+    **dict.fromkeys(("\\u00b5m", "\\u03bcm", "âµm", "Âµm", "micron", "microns"), "um"),
+    **dict.fromkeys(('"', "\\u0022", "in"), "inch"),
+    "pt": "point",
+    "ua": "astronomical_unit",
+    **dict.fromkeys(("sec", "secs"), "s"),
+    **dict.fromkeys(("msec", "msecs"), "ms"),
+    **dict.fromkeys(("usec", "usecs", "\\u00b5s", "\\u03bcs"), "us"),
+    "mins": "min",
+    "hrs": "h",
 }
-# as OME writes them out
-LONG = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "inch": "inch"}
-SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0, "h": 3600.0}
+# Pint knows them as lengths of style sheets and print.
+_NO_UNITS = {"px", "pixel", "pixels", "dot", "dots", "css_pixel", "voxel", "voxels"}
+# the names in use here, where they are not pint's symbols
+_USUAL = {"in": "inch", "Å": "angstrom", "pp": "point", "th": "thou"}
+LENGTH, TIME = "[length]", "[time]"
 
 
-def unit_name(text: str) -> str | None:
-    """The usual name of a unit of length, None for what is not one, such as "pixel"."""
-    text = str(text).strip().lower()
-    for name, (_, spellings) in UNITS.items():
-        if text == name or text in spellings:
-            return name
+def unit_name(text: str, kind: str = LENGTH) -> str | None:
+    """The usual name of a unit, whichever way a file spells it; None for what is none of this kind, such as "pixel".
+
+    Case counts where it makes another unit (Mm, mm), else it does not.
+    """
+    from pint import get_application_registry
+
+    registry = get_application_registry()
+    text = str(text).strip()
+    for each in (text, text.lower()):
+        name = _SPELLINGS.get(each, each)
+        if name.lower() in _NO_UNITS or not name or not registry.parse_unit_name(name):
+            continue
+        unit = registry.parse_units(name)
+        if unit.dimensionality == {kind: 1}:
+            symbol = f"{unit:~}".replace("µ", "u")
+            return _USUAL.get(symbol, symbol)
     return None
+
+
+def long_name(unit: str) -> str:
+    """A unit written out, such as "micrometer"."""
+    from pint import get_application_registry
+
+    return str(get_application_registry().parse_units(unit))
 
 
 def check_unit(unit: str) -> None:
@@ -47,18 +68,16 @@ def check_unit(unit: str) -> None:
         raise ValueError(f"unit must be the name of a unit such as 'µm' or 'nanometer', got {shown!r}.")
 
 
-def converted(size: float, unit: str, other: str) -> float:
-    """A length in another unit; round numbers stay round, so that tiles are as many whatever the unit."""
-    return float(f"{size * UNITS[unit][0] / UNITS[other][0]:.12g}")
-
-
 def in_unit(size: float, unit: str, other: str) -> float | None:
-    """A length in another unit, both as `voxel_size` names them; None where they do not convert, such as pixels."""
+    """A length or time in another unit; None where they do not convert, such as pixels.
+
+    Round numbers stay round, so that tiles are as many whatever the unit.
+    """
     import pint
 
     if unit == other:
         return size
-    if PIXEL in (unit, other):
+    if {PIXEL, "pixel"} & {unit, other}:
         # Not left to pint, which knows the px of style sheets, a 96th of an inch.
         return None
     try:

@@ -10,6 +10,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 import napari_exposure as nx
+from napari_exposure.gui import open_tiff
 from napari_exposure.source import Source
 
 SPACING = (2.0, 0.5, 0.5)
@@ -139,6 +140,33 @@ def test_what_is_typed_for_an_axis_in_another_unit_is_in_the_unit_that_is_shown(
     # a unit that is chosen holds for all axes
     widget.voxel.unit.value = "mm"
     assert [str(each) for each in source.units] == ["millimeter"] * 3
+
+
+def test_a_size_that_the_file_does_not_say_is_a_question(qtbot, viewer, open_widget, volume, files, tmp_path, messages):
+    path = tmp_path / "stack.ome.tif"
+    sizes = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(volume, photometric="minisblack", metadata=sizes)
+        file.write(volume[:2, :9], photometric="minisblack", metadata={"axes": "ZYX", "Name": "second"})
+    files.append(path)
+    open_tiff.open_tiff()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=20_000)
+    (layer,) = viewer.layers
+    assert [str(unit) for unit in layer.units] == ["pixel", "micrometer", "micrometer"]
+    said = " ".join(messages())
+    assert "does not say how large a voxel is along z" in said
+    assert "holds 2 images; this is the first. The others: second" in said
+    widget = open_widget("Gamma")
+    z, y, x = widget._voxel._boxes
+    assert [box.value for box in (z, y, x)] == ["?", "0.5", "0.5"]
+    assert z.enabled
+    # leaving the box as it is says nothing
+    z.native.editingFinished.emit()
+    assert str(layer.units[0]) == "pixel"
+    type_into(z, "2")
+    assert tuple(layer.scale) == (2, 0.5, 0.5)
+    assert {str(unit) for unit in layer.units} == {"micrometer"}
+    assert z.value == "2"
 
 
 def test_voxel_size_of_planes_time_and_mirrored_axes(viewer, open_widget, volume):

@@ -289,9 +289,9 @@ class AdjustmentWidget(widgets.Container):
             return
         try:
             source = Source.of(layer)
-            self._facts.value = (
-                f"{' × '.join(map(str, source.shape))} {'RGB ' if source.rgb else ''}{source.array.dtype}"
-            )
+            # The order of bytes is nothing to a user: uint16, not >u2.
+            dtype = np.dtype(source.array.dtype).newbyteorder("=")
+            self._facts.value = f"{' × '.join(map(str, source.shape))} {'RGB ' if source.rgb else ''}{dtype}"
             if path := file_of(layer):
                 link = f"<a href='file' style='color:#4a90d9'>from {html.escape(path.name)}</a>"
                 self._facts.value += f"<br>No voxel size: type it, or take it {link}."

@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog
 
 from napari_exposure.core import progress
+from napari_exposure.files import TIFF_SUFFIXES
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.tiff import read_tiff
 
@@ -17,8 +18,9 @@ from napari_exposure.tiff import read_tiff
 def open_tiff() -> None:
     """Ask for files, and add what they hold to the viewer."""
     viewer = napari.current_viewer()
+    endings = " ".join(f"*{each}" for each in TIFF_SUFFIXES)
     paths, _ = QFileDialog.getOpenFileNames(
-        viewer.window._qt_window, "Open TIFF volume", "", "TIFF (*.tif *.tiff);;All files (*)"
+        viewer.window._qt_window, "Open TIFF volume", "", f"TIFF ({endings});;All files (*)"
     )
     for path in paths:
         add_tiff(viewer, path)
@@ -35,10 +37,30 @@ def add_tiff(viewer, path) -> ActivityJob:
     def done(volume, seconds):
         for each in volume.layers():
             viewer.add_layer(Layer.create(*each))
-        if volume.unit is None:
-            show_info(f"{path.name} does not say how large a voxel is: type it in the row Voxel size of a widget.")
+        for words in untold(path.name, volume):
+            show_info(words)
 
     def failed(error):
         show_error(str(error))
 
     return ActivityJob(f"Opening {path.name}", read, done=done, failed=failed)
+
+
+def untold(name: str, volume) -> list[str]:
+    """What a user must know of a file that it does not say, or that was left out."""
+    words = []
+    if volume.unit is None:
+        words.append(f"{name} does not say how large a voxel is: type it in the row Voxel size of a widget.")
+    elif volume.unsized:
+        axes = ", ".join(volume.unsized.lower())
+        words.append(
+            f"{name} does not say how large a voxel is along {axes}: type the voxel size in that row of a widget."
+        )
+    if volume.guessed:
+        words.append(f"{name} does not say what its axes are: {', '.join(volume.guessed.lower())} is a guess.")
+    if volume.others:
+        words.append(
+            f"{name} holds {len(volume.images)} images; this is the first. The others: "
+            f"{', '.join(volume.others)}. Open them by nx.read_tiff(path, series=1)."
+        )
+    return words

@@ -14,6 +14,8 @@ from napari_exposure.batch import is_volume, open_volume
 from napari_exposure.voxels import PIXEL, voxel_size
 
 UNITS = (PIXEL, "nm", "µm", "mm")
+# the size along an axis of which only the others are known
+UNSAID = "?"
 
 
 class VoxelSizeEdit(widgets.Container):
@@ -51,10 +53,12 @@ class VoxelSizeEdit(widgets.Container):
         with self._unit.changed.blocked():
             self._unit.reset_choices()
             self._unit.value = unit
-        for box, size in zip(self._boxes[-spatial:], sizes[-spatial:], strict=True):
-            # an axis of another kind, such as time, has no size
-            box.enabled = size == size
-            box.value = "1" if size != size else f"{size:.6g}"
+        known = zip(self._boxes[-spatial:], sizes[-spatial:], layer.units[-spatial:], strict=True)
+        for box, size, own in known:
+            # An axis of another kind, such as time, has no size; one that nobody has said is asked for.
+            unsaid = size != size and own == "pixel"
+            box.enabled = size == size or unsaid
+            box.value = UNSAID if unsaid else "1" if size != size else f"{size:.6g}"
 
     def _units(self) -> tuple[str, ...]:
         """The usual units, and that of the layer where it has another one."""
@@ -68,7 +72,7 @@ class VoxelSizeEdit(widgets.Container):
         """Take what was typed for one axis; the others stay as exact as they are."""
         sizes = self._sizes()
         at = self._boxes.index(box) - len(self._boxes)
-        if box.value == f"{sizes[at]:.6g}":
+        if box.value in (f"{sizes[at]:.6g}", UNSAID):
             return
         try:
             size = float(box.value.replace(",", "."))
@@ -97,7 +101,9 @@ def set_voxel_size(viewer, layer, sizes, unit: str | None = None) -> None:
     for axis, size in enumerate(sizes, layer.ndim - len(sizes)):
         if math.isnan(size):
             continue
-        if unit is None:
+        if unit is None and units[axis] == "pixel":
+            units[axis] = units[-1]
+        elif unit is None:
             size = float(f"{(size * units[-1]).to(units[axis]).magnitude:.12g}")
         else:
             units[axis] = "pixel" if unit == PIXEL else unit
@@ -129,7 +135,7 @@ def from_file(viewer, layer) -> str:
         raise ValueError(f"{layer.name!r} did not come from a TIFF or OME-Zarr file that is still there.")
     # none of the data are read
     volume = open_volume(path, lazy=True)
-    sizes = [size for axis, size in zip(volume.axes, volume.scale, strict=False) if axis in "ZYX"]
+    sizes = [math.nan if axis in volume.unsized else volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
     wanted = min(3, layer.ndim)
     if not any(axis in volume.came_from for axis in "ZYX"):
         raise ValueError(f"{path.name} does not say how large a voxel is. Type it in the row Voxel size.")
