@@ -323,9 +323,12 @@ class AdjustmentWidget(widgets.Container):
             # Apply takes its place in a moment
             return
         layer = self._layer.value
-        if layer is None or not self._live.value or not self.native.isVisible():
+        seen = self.native.isVisible()
+        if layer is None or not self._live.value or not seen:
             self._preview.remove(instead=layer)
-            self._say("")
+            if seen:
+                # A widget that is being destroyed is hidden first, and its timer may be gone by then.
+                self._say("")
             return
         try:
             self._preview.show(layer, self._make(Source.of(layer)), self._mask.value)
