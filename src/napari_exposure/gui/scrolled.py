@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 # pixels: beside napari's own docks there is room for three of this size above each other on a screen of 920 by 500
 LEAST = QSize(310, 120)
 # as wide as a dock wants to be, however long the entries of its combo boxes are
-WIDE = 360
+WIDE = 400
 # whose values the wheel changes
 EDITORS = (QAbstractSpinBox, QComboBox, QSlider)
 
@@ -47,11 +47,13 @@ def make_scrollable(widget: QWidget) -> None:
 class _ScrollArea(QScrollArea):
     """Of any size above the least; its body is as large as there is room, and no smaller than it needs."""
 
+    # until it is shown
+    _new = True
+
     def __init__(self, body: QWidget):
         super().__init__()
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setWidget(body)
-        self._new = True
 
     def sizeHint(self):
         """Qt's hook: with room for all of the body."""
@@ -104,17 +106,16 @@ class _ScrollArea(QScrollArea):
             bar.setValue(bar.maximum())
 
     def _share_room(self) -> None:
-        """Give each dock beside this one its share of the height, and this one the width that it wants."""
-        dock = self.parentWidget()
-        while dock is not None and not isinstance(dock, QDockWidget):
-            dock = dock.parentWidget()
-        window = None if dock is None or dock.isFloating() else dock.parentWidget()
-        if isinstance(window, QMainWindow):
-            area = window.dockWidgetArea(dock)
-            docks = [
-                each
-                for each in window.findChildren(QDockWidget)
-                if each.isVisible() and not each.isFloating() and window.dockWidgetArea(each) == area
-            ]
-            window.resizeDocks(docks, [each.sizeHint().height() for each in docks], Qt.Orientation.Vertical)
-            window.resizeDocks([dock], [max(dock.width(), dock.sizeHint().width())], Qt.Orientation.Horizontal)
+        """Give each dock of a column its share of the height, and this one the width that it wants."""
+        window = self.window()
+        if not isinstance(window, QMainWindow):
+            return
+        docks = [dock for dock in window.findChildren(QDockWidget) if dock.isVisible() and not dock.isFloating()]
+        areas = [window.dockWidgetArea(dock) for dock in docks]
+        here = next((area for dock, area in zip(docks, areas, strict=True) if dock.isAncestorOf(self)), None)
+        if here in (Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea):
+            column = [dock for dock, area in zip(docks, areas, strict=True) if area == here]
+            hints = [dock.sizeHint() for dock in column]
+            width = max(column[0].width(), *(hint.width() for hint in hints))
+            window.resizeDocks(column, [hint.height() for hint in hints], Qt.Orientation.Vertical)
+            window.resizeDocks(column[:1], [width], Qt.Orientation.Horizontal)

@@ -45,7 +45,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
         # what is drawn, and the view when all of it is shown
         self._subject = self._all = None
         self._items: list = []
-        self.setMinimumSize(220, 180)
+        # with two lines of text and two axes above each other there is still a plot
+        self.setMinimumSize(220, 260)
         self._build()
         events = model.events
         for signal in (events.content, events.log, events.tile):
