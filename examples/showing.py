@@ -56,8 +56,9 @@ class Show:
         wait_for(lambda: time.monotonic() > drawn and settled())
         if self._folder is not None:
             shot = Image.fromarray(self.viewer.window.screenshot(canvas_only=False, flash=False))
-            # a third of the bytes
-            shot.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(self._folder / name, optimize=True)
+            # a third of the bytes; the palette covers the range of colors, so that thin lines keep theirs
+            few = shot.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            few.save(self._folder / name, optimize=True)
             print(f"picture  {name}")
 
     def end(self) -> None:
