@@ -9,21 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari import settings
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def run(monkeypatch, qapp):
+def run(monkeypatch, qapp, tmp_path_factory):
     # as python does for a script
     monkeypatch.syspath_prepend(ROOT / "examples")
+    # Widgets begin with their defaults, whatever the user of this machine has applied last.
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path_factory.mktemp("settings") / "settings.yaml"))
+    settings._clear_plugin_settings_cache()
 
     def run_it(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
 
-    return run_it
+    yield run_it
+    settings._clear_plugin_settings_cache()
 
 
 def stale(folder):
