@@ -745,6 +745,21 @@ def test_after_apply_the_key_shows_the_source_from_both_layers(qtbot, viewer, op
     assert shown(widget).name == "nuclei - gamma - gamma (preview)"
 
 
+def test_a_preview_that_goes_with_all_layers_was_not_switched_off(qtbot, viewer, open_widget, volume):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Gamma")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    viewer.layers.select_all()
+    viewer.layers.remove_selected()
+    qtbot.waitUntil(lambda: widget.layer.value is None)
+    viewer.add_image(volume[::-1].copy(), name="next")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    assert widget.looks.live.value
+    # one that the user deletes alone is not wanted
+    viewer.layers.remove(shown(widget))
+    qtbot.waitUntil(lambda: not widget.looks.live.value)
+
+
 def test_a_recipe_is_applied_to_the_source_of_a_selected_preview(qtbot, viewer, open_widget, volume, tmp_path):
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")

@@ -269,6 +269,10 @@ class AdjustmentWidget(widgets.Container):
 
     def _before_removal(self, layer) -> None:
         """Take away what lies above a layer that goes, from the top."""
+        selection = self._viewer.layers.selection
+        if layer in selection and self._preview.layer in selection:
+            # Where both are selected napari removes the preview itself, and must find it.
+            return
         if self._preview.is_of(layer) and lies_above(self._viewer, self._preview.layer, layer):
             self._preview.remove()
 

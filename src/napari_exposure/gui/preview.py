@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 import psutil
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from napari_exposure.core import Adjustment, progress
 from napari_exposure.core.memory import Memory
@@ -363,8 +363,10 @@ class Preview(QObject):
 
     def _on_removed(self, event) -> None:
         if event.value == self.layer:
+            source = self._source.layer()
             self.remove()
-            self._gone()
+            # Where all layers are deleted at once, the source goes in the same turn, and nobody switched it off.
+            QTimer.singleShot(0, lambda: self._gone() if source in self._viewer.layers else None)
 
     def _on_placement(self, event) -> None:
         if self.is_of(event.source):
