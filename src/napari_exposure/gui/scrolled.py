@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-# pixels: so many docks of this size above each other, as there are kinds of them, nearly fit a screen of 1366 by 768
-LEAST = QSize(310, 60)
+# pixels: one dock of each kind above each other fit a screen of 1366 by 768
+LEAST = QSize(310, 50)
 # as wide as a dock wants to be, however long the entries of its combo boxes are
 WIDE = 400
 # whose values the wheel changes
