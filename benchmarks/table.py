@@ -61,7 +61,7 @@ ROWS = {
         4,
         "skimage",
     ),
-    "recipe of three steps": ("uint16", Recipe(STEPS).apply, in_turn, 1 / 1.1, "its steps one after the other"),
+    "recipe of three steps": ("uint16", Recipe(STEPS).apply, in_turn, 0.9, "its steps one after the other"),
     "adjust_gamma float32": (
         "float32",
         lambda v: core.adjust_gamma(v, 0.7),

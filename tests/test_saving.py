@@ -958,12 +958,11 @@ def test_other_errors_of_the_disk_are_themselves(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", [".ome.tif", ".zarr"])
 def test_a_volume_is_read_as_it_was_written(ending, tmp_path):
-    volume = FileVolume.of(
+    volume = FileVolume(
         volume_of((2, 3, 4, 5, 6)),
         "TCZYX",
         (30.0, 1.0, 2.0, 0.5, 0.5),
-        "um",
-        timed=True,
+        ("s", "pixel", "um", "um", "um"),
         name="embryo",
         channels=("DAPI", "GFP", "RFP"),
         colors=("#0000ff", "#00ff00", "#ff0000"),

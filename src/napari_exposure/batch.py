@@ -133,7 +133,7 @@ def is_done(target: Path) -> bool:
     except (DamagedFile, FileNotFoundError):
         return False
     except Exception:
-        # It is whole, but nothing that this program reads, so it is not replaced unless that is asked for.
+        # The file is whole, but of a kind that this program does not read, so it is replaced only with --overwrite.
         return True
     return True
 
@@ -274,7 +274,7 @@ def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True):
     """The voxel size along the spatial axes in the unit of a recipe, or an error that says what to do."""
     sizes = tuple(volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX")
     if "T" in volume.axes and "Z" not in volume.axes:
-        # of the axis that `_in_space` adds, which has one plane
+        # `_in_space` has added an axis of one plane, whose size does not matter.
         sizes = (max(sizes), *sizes)
     if unit is None or not needed:
         return sizes

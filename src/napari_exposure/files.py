@@ -85,13 +85,6 @@ class FileVolume:
     images: tuple[str, ...] = ()
     series: int = 0
 
-    @classmethod
-    def of(cls, data, axes: str, scale, unit: str | None, *, timed: bool = False, **more) -> FileVolume:
-        """A volume whose spatial axes are in `unit`, and whose time is in seconds where it is `timed`."""
-        known = {"T": "s" if timed else UNKNOWN, "C": UNKNOWN}
-        units = tuple(known.get(axis, unit or UNKNOWN) for axis in axes if axis != "S")
-        return cls(data, axes, tuple(scale), units, **more)
-
     @property
     def sizes(self) -> dict[str, tuple[float, str]]:
         """Size and unit along each axis but S."""

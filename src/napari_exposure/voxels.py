@@ -78,7 +78,7 @@ def in_unit(size: float, unit: str, other: str) -> float | None:
     if unit == other:
         return size
     if {PIXEL, "pixel"} & {unit, other}:
-        # Not left to pint, which knows the px of style sheets, a 96th of an inch.
+        # This is not left to pint, whose px is that of style sheets, a 96th of an inch.
         return None
     try:
         units = pint.get_application_registry()

@@ -168,7 +168,7 @@ class Volume:
         """Blocks that cover it; of a zarr array or h5py dataset made of whole chunks, each read once."""
         chunks = None if self.box else stored_chunks(self.array)
         if chunks is None:
-            # Smaller ones where results of several steps are in memory at the same time.
+            # Results of several steps are in memory at the same time, so their blocks are half as large.
             return contiguous_blocks(self.shape, *[BLOCK_VOXELS // 2] * bool(self.through))
         lead = len(self.lead)
         return chunked_blocks(self.shape, chunks[lead : lead + len(self.shape)])
@@ -180,7 +180,7 @@ class Volume:
 
     def _mapped(self, place: tuple) -> np.ndarray:
         """What the steps before make of a part of the array."""
-        # They take blocks with all axes, so the leading ones are dropped at the end.
+        # The steps take blocks with all axes, so the leading ones are dropped at the end.
         whole = tuple(slice(at, at + 1) if isinstance(at, int) else at for at in place)
         values, offset = read_part(self.array, whole), tuple(at.start for at in whole)
         for transform in self.through:
@@ -256,7 +256,7 @@ def counted(values: np.ndarray, mask, ignore_zeros: bool) -> np.ndarray:
     """Which of some values count, as booleans; an empty array means all of them."""
     if mask is None and not ignore_zeros:
         return _NOTHING_MASKED
-    # in C order as kernels take it, whatever the mask's own is
+    # Kernels take the mask in C order, whatever order it has itself.
     found = np.ones(values.shape, bool) if mask is None else np.not_equal(np.asarray(mask), 0, order="C")
     if ignore_zeros:
         found &= values != 0

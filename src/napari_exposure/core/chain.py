@@ -17,7 +17,7 @@ from napari_exposure.core.transform import BlockMap, Transform
 
 __all__ = ["FittedRecipe"]
 
-# bytes of what the steps of one fit tell each other, such as histograms of grey levels
+# The steps of one fit share what they counted, such as histograms of grey levels, up to so many bytes.
 SHARED = 8 << 20
 
 
@@ -149,7 +149,7 @@ def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing=None) -> No
     """Raise what does not fit before any voxel is read, as far as shapes and dtypes tell."""
     dtype = volume.dtype
     for step in steps:
-        # of the right shape and dtype, and of one voxel in memory
+        # This array has the right shape and dtype, and only one voxel in memory.
         like = np.broadcast_to(np.zeros((), dtype), volume.array.shape)
         step.check(replace(volume, array=like, mask=None), spacing if step.needs_spacing else None)
         dtype = step.result_dtype(dtype)

@@ -45,7 +45,7 @@ class PercentileClip(Adjustment):
 
     def __post_init__(self):
         super().__post_init__()
-        # raises where they are not in order
+        # Percentiles raises where the two are not in order.
         Percentiles(self.low, self.high)
 
     def _fit_group(self, volume, spacing):

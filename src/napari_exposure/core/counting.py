@@ -71,7 +71,7 @@ def _added(volume: Volume, visit: Callable, found: Histogram, what: str) -> Hist
     with progress.changed(lambda step: replace(step, partial=found if step.fraction else None)):
         count(volume, placed, merge, what)
     if is_dask(volume.array) and found.moments is not None:
-        # Its chunks come in any order, on which the last digits of their sum would depend.
+        # The last digits of a sum depend on its order, and chunks of dask come in any.
         found = replace(found, moments=sum((moments[place] for place in sorted(moments)), Moments()))
     return found
 
@@ -93,7 +93,7 @@ def _edges(dtype, lo, hi, nbins):
 @remembered(_bytes)
 def _count_values(volume: Volume) -> Histogram:
     if (table := _last_table(volume)) is not None:
-        # What a table makes of the counts before it: no voxel needs to be read.
+        # The counts before a table tell those after it, so that no voxel needs to be read.
         before = _count_values(replace(volume, through=volume.through[:-1], ignore_zeros=False))
         return _through(table, before, volume.ignore_zeros)
     kernel = load_kernel("count_values", volume.dtype)

@@ -52,7 +52,7 @@ def interpolate(at: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.nd
     """
     found = np.clip(at, places[0], places[-1], dtype=np.float64)
     left = np.searchsorted(places, found, side="right") - 1
-    # the last place is its own: nothing rises behind it
+    # Behind the last place the values stay level, so its slope is 0.
     slopes = np.append(np.diff(values) / np.diff(places), 0.0)
     found -= np.take(places, left)
     found *= np.take(slopes, left)
