@@ -87,3 +87,20 @@ def messages():
     """The texts that napari shows as notifications from now on."""
     notification_manager.records.clear()
     return lambda: [record.message for record in notification_manager.records]
+
+
+@pytest.fixture
+def delete_selected(viewer, monkeypatch):
+    """Deletes the selected layers as the Delete key does, one of them first.
+
+    napari goes through a set, whose order is another one in each run.
+    """
+
+    def delete(first):
+        order = sorted(viewer.layers.selection, key=lambda layer: layer != first)
+        with monkeypatch.context() as patch:
+            selection = type(viewer.layers.selection)
+            patch.setattr(selection, "__iter__", lambda self: iter([each for each in order if each in self._set]))
+            viewer.layers.remove_selected()
+
+    return delete

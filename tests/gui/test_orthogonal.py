@@ -425,6 +425,19 @@ def test_data_with_other_axes(qtbot, viewer, open_widget, volume):
     assert drawn(viewer).ndim == 3
 
 
+@pytest.mark.parametrize("lines_first", [False, True])
+def test_a_cross_hair_that_is_selected_goes_with_its_image(
+    qtbot, viewer, open_widget, volume, delete_selected, lines_first
+):
+    panel = open_widget(NAME)
+    image = add(viewer, volume)
+    settled(qtbot, panel, lambda: drawn(viewer) is not None)
+    viewer.layers.select_all()
+    delete_selected(first=drawn(viewer) if lines_first else image)
+    settled(qtbot, panel)
+    assert list(viewer.layers) == []
+
+
 def test_the_wish_for_a_cross_hair_outlives_the_layers(qtbot, viewer, open_widget, volume):
     panel = open_widget(NAME)
     for part in (volume, volume[:6], volume[:, :20]):

@@ -745,12 +745,17 @@ def test_after_apply_the_key_shows_the_source_from_both_layers(qtbot, viewer, op
     assert shown(widget).name == "nuclei - gamma - gamma (preview)"
 
 
-def test_a_preview_that_goes_with_all_layers_was_not_switched_off(qtbot, viewer, open_widget, volume):
-    viewer.add_image(volume, name="nuclei")
+@pytest.mark.parametrize("first", ["source", "preview"])
+def test_a_preview_that_goes_with_all_layers_was_not_switched_off(
+    qtbot, viewer, open_widget, volume, first, delete_selected
+):
+    source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
+    # when the widget has rested, it answers at once
+    qtbot.wait(300)
     viewer.layers.select_all()
-    viewer.layers.remove_selected()
+    delete_selected(first=source if first == "source" else shown(widget))
     qtbot.waitUntil(lambda: widget.layer.value is None)
     viewer.add_image(volume[::-1].copy(), name="next")
     wait(qtbot, widget, lambda: shown(widget) is not None)

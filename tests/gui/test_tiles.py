@@ -1037,6 +1037,22 @@ def test_the_only_source_goes_with_preview_and_tiles(qtbot, viewer, open_widget,
         assert no_workers()
 
 
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_source_preview_and_tiles_are_deleted_together(qtbot, viewer, open_widget, volume, delete_selected, first):
+    viewer.add_image(volume, name="nuclei")
+    widget = open_widget(NAME)
+    widget.looks.tiles.value = True
+    previewed(qtbot, widget)
+    qtbot.waitUntil(lambda: drawn(viewer) is not None)
+    # when the widget has rested, it answers at once
+    qtbot.wait(300)
+    viewer.layers.select_all()
+    delete_selected(first=viewer.layers[first])
+    qtbot.wait(300)
+    assert len(viewer.layers) == 0
+    assert no_workers()
+
+
 def test_turning_to_3d_and_back_while_jobs_run(qtbot, viewer, open_widget, clean, slow):
     widget = with_tiles(qtbot, viewer, open_widget)
     for k in range(16):

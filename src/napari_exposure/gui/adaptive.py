@@ -51,10 +51,14 @@ class AdaptiveEqualizationWidget(AdjustmentWidget):
         super()._seen(seen)
         self._draw()
 
-    def _before_removal(self, layer):
+    def _connect(self):
+        super()._connect()
+        self._of_viewer.add(self._before_removal, self._viewer.layers.events.removing)
+
+    def _before_removal(self, event):
+        layer = self._viewer.layers[event.index]
         if self._overlay.is_of(layer) and lies_above(self._viewer, self._overlay.layer, layer):
             self._overlay.remove()
-        super()._before_removal(layer)
 
     def _disconnect(self):
         self._draw.cancel()

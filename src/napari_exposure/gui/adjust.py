@@ -25,7 +25,7 @@ from napari_exposure.gui.preview import Preview, is_preview, is_quick
 from napari_exposure.gui.recipes import RecipeButton
 from napari_exposure.gui.remembered import remember, remembered
 from napari_exposure.gui.scrolled import make_scrollable
-from napari_exposure.gui.stack import family, lies_above
+from napari_exposure.gui.stack import family
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
 from napari_exposure.saving import save
@@ -206,9 +206,6 @@ class AdjustmentWidget(widgets.Container):
         layers = self._viewer.layers
         self._of_viewer.add(self._follow, layers.selection.events.active)
         self._of_viewer.add(self._on_removed, layers.events.removed)
-        self._of_viewer.add(
-            lambda event: self._before_removal(self._viewer.layers[event.index]), layers.events.removing
-        )
         self._closed = False
         self._watch()
 
@@ -265,16 +262,8 @@ class AdjustmentWidget(widgets.Container):
                     self._live.value = layer is not None and self._previews and is_quick(layer)
             self._describe()
             self._compare()
-            self._show()
-
-    def _before_removal(self, layer) -> None:
-        """Take away what lies above a layer that goes, from the top."""
-        selection = self._viewer.layers.selection
-        if layer in selection and self._preview.layer in selection:
-            # Where both are selected napari removes the preview itself, and must find it.
-            return
-        if self._preview.is_of(layer) and lies_above(self._viewer, self._preview.layer, layer):
-            self._preview.remove()
+            # Where napari deletes several layers, it must find each of them itself, the preview as well.
+            self._show.soon()
 
     def _on_removed(self, event) -> None:
         if event.value == self._followed:

@@ -11,6 +11,7 @@ from napari.layers import Vectors
 from qtpy.QtCore import QObject, QTimer
 
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.stack import take_away
 
 # pixels of the canvas
 THICKNESS = 2.0
@@ -100,8 +101,8 @@ class LineOverlay(QObject):
         self._connections.drop()
         self._stepping.stop()
         layer, self.layer, self._image = self.layer, None, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        if layer is not None:
+            take_away(self._viewer, layer)
 
     def _on_removed(self, event) -> None:
         if event.value == self.layer:

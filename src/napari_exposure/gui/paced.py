@@ -42,6 +42,12 @@ class Paced(QObject):
         if not (self._rest.isActive() or self._drawn.isActive()):
             self._go()
 
+    def soon(self, *arguments) -> None:
+        """Call in the next turn of the event loop, for callers in the midst of what others do."""
+        self._waiting = arguments
+        if not (self._rest.isActive() or self._drawn.isActive()):
+            self._rest.start(0)
+
     def cancel(self) -> None:
         """Forget a call that waits."""
         self._waiting = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from qtpy.QtCore import QTimer
+
 from napari_exposure.gui.connections import Connections
 from napari_exposure.source import Origin
 
@@ -23,6 +25,22 @@ def lies_above(viewer, layer, other) -> bool:
     """Whether one layer is above another: only then it may go while the other goes, whose number stays."""
     layers = viewer.layers
     return layer in layers and other in layers and layers.index(layer) > layers.index(other)
+
+
+def take_away(viewer, layer) -> None:
+    """Remove a layer of ours; a selected one goes in the next turn of the event loop.
+
+    napari may be deleting all that is selected, one layer after the other, and must find each of them itself.
+    """
+
+    def remove():
+        if layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+    if layer in viewer.layers.selection:
+        QTimer.singleShot(0, remove)
+    else:
+        remove()
 
 
 def place(viewer, layer, source) -> None:
