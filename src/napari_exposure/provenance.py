@@ -11,8 +11,8 @@ from napari_exposure.voxels import PIXEL
 __all__ = ["provenance"]
 
 METADATA_KEY = "napari_exposure"
-# what a live preview has behind the name that the result will have
-PREVIEW_SUFFIX = " (preview)"
+# what the live layer has behind the name of its source
+LIVE_SUFFIX = " - exposure"
 NOTE = "Adjusted intensities are for looking and segmenting, not for measuring intensity."
 
 
@@ -77,8 +77,8 @@ def provenance(layer) -> None:
     >>> nx.provenance(nx.clip_percentiles(nx.adjust_gamma(nuclei, 0.5), 1, 99))  # doctest: +ELLIPSIS
     nuclei - gamma - clip
     from: nuclei
-    1. Gamma: gamma=0.5
-    2. Percentile clipping: low=1.0, high=99.0
+    1. Gamma: Gamma 0.5
+    2. Percentile clipping: Low % 1, High % 99
     by: napari-exposure ...
     Adjusted intensities are for looking and segmenting, not for measuring intensity.
     """
@@ -87,16 +87,26 @@ def provenance(layer) -> None:
     print(f"from: {record.get('origin', record.get('source'))}")
     for number, step in enumerate(record["steps"], 1):
         adjustment, unit, mask = _parts(step)
-        words = [f"{name}={value!r}" for name, value in adjustment.changed().items()]
+        words = [adjustment.in_words(unit or PIXEL)]
         if adjustment.needs_spacing:
-            sizes = ", ".join("?" if size is None else f"{size:g}" for size in step.get("spacing", ()))
-            words.append(f"voxel size ({sizes}) {unit or PIXEL}")
+            sizes = " × ".join("?" if size is None else f"{size:g}" for size in step.get("spacing", ()))
+            words.append(f"voxel size {sizes} {unit or PIXEL}")
         if mask is not None:
-            words.append(f"counted inside {mask!r}")
-        print(f"{number}. {adjustment.title}: {', '.join(words) or 'defaults'}")
+            words.append(f"measured inside {mask!r}")
+        print(f"{number}. {adjustment.title}: {', '.join(words)}")
     took = f", {record['seconds']:g} s" if "seconds" in record else ""
     print(f"by: napari-exposure {record.get('version', '?')}{took}")
     print(record.get("note", ""))
+
+
+def methods(layer) -> str:
+    """One sentence on how a layer was made, for the methods of a paper."""
+    record = record_of(layer)
+    words = [
+        f"{adjustment.title.lower()} ({adjustment.in_words(unit or '', all_own=True)})"
+        for adjustment, unit, _ in map(_parts, record["steps"])
+    ]
+    return f"Intensities were adjusted with napari-exposure {record.get('version', '?')}: {', then '.join(words)}."
 
 
 def _call_word(value, layer, step: int) -> str:

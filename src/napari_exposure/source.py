@@ -143,10 +143,11 @@ class Source:
                 results.append(level.apply(array))
         return results if self.levels else results[0]
 
-    def _step_record(self, transform, mask) -> dict:
+    def _step_record(self, adjustment, mask) -> dict:
+        spatial = spatial_axes(len(self.shape), adjustment.per)
         return {
-            **transform.adjustment.to_dict(),
-            "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
+            **adjustment.to_dict(),
+            "spacing": [None if size != size else size for size in self.spacing[-spatial:]],
             "unit": self.unit,
             "mask": None if mask is None else mask.name,
         }
@@ -245,18 +246,18 @@ class Source:
         except (TypeError, ValueError) as error:
             raise type(error)(f"Layer {self.name!r}: {error}") from None
 
-    def name_of(self, transform: BlockMap) -> str:
-        """What a result is called."""
-        return " - ".join([self.name, *(each.adjustment.short_name for each in transform.transforms)])
+    def name_of(self, steps) -> str:
+        """What a result of these adjustments is called."""
+        return " - ".join([self.name, *(step.short_name for step in steps)])
 
-    def record(self, transform: BlockMap, mask=None, seconds: float | None = None) -> dict:
-        """How a result is made, as its metadata keep it; `seconds` is how long that took."""
+    def record(self, steps, mask=None, seconds: float | None = None) -> dict:
+        """How a result of these adjustments is made, as its metadata keep it; `seconds` is how long that took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
         return {
             "version": version(),
             "source": self.name,
             "origin": self.origin,
-            "steps": [*self.history, *(self._step_record(each, mask) for each in transform.transforms)],
+            "steps": [*self.history, *(self._step_record(step, mask) for step in steps)],
             **took,
             "note": NOTE,
         }
@@ -267,17 +268,32 @@ class Source:
         `data` is an array, or a list with one for each level.
         """
         carried = dict(self.carried)
-        carried["metadata"][METADATA_KEY] = self.record(transform, mask, seconds)
+        carried["metadata"][METADATA_KEY] = self.record(transform.steps, mask, seconds)
         low, high = self.contrast_limits
         for each in transform.transforms:
             # a step that keeps the scale of intensities is shown over the same range as what it was made from
             low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
         if not self.rgb:
             carried["contrast_limits"] = (low, high if high > low else low + 1)
-        name = self.name_of(transform)
+        name = self.name_of(transform.steps)
         layer = napari.layers.Image(data, name=name, rgb=self.rgb, multiscale=isinstance(data, list), **carried)
         self.mark(layer, transform, mask)
         return layer
+
+    def put_into(self, layer: napari.layers.Image, data, transform: BlockMap, seconds: float, mask) -> None:
+        """Give a result that was made before other data; it stays where and how it is shown."""
+        before = Origin.of(layer)
+        if before is None or (before.transform.out_range, layer.dtype) != (transform.out_range, transform.out_dtype):
+            made = self.result(data, transform, seconds=seconds, mask=mask)
+            layer.data = data
+            if not self.rgb:
+                layer.contrast_limits_range, layer.contrast_limits = made.contrast_limits_range, made.contrast_limits
+        else:
+            layer.data = data
+        if before is not None and layer.name == self.name_of(before.transform.steps):
+            layer.name = self.name_of(transform.steps)
+        layer.metadata[METADATA_KEY] = self.record(transform.steps, mask, seconds)
+        self.mark(layer, transform, mask)
 
     def mark(self, layer: napari.layers.Image, transform: BlockMap, mask) -> None:
         """Note how a layer was made, as long as it lives and has these data."""
@@ -313,6 +329,29 @@ class Origin:
 
 
 _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
+
+
+def made_from(layer, layers) -> tuple[napari.layers.Image, list[dict]] | None:
+    """The one of `layers` that a result was made from, and the records of the steps that made it; None without one.
+
+    Results of this process know their source.  For others, such as one that was read from a file, it is a layer with
+    the name and the shape that the source had.
+    """
+    record = layer.metadata.get(METADATA_KEY)
+    if not isinstance(record, dict) or not isinstance(record.get("steps"), list):
+        return None
+    origin, steps = Origin.of(layer), record["steps"]
+    known = None if origin is None else origin.source()
+    names = record.get("source"), record.get("origin")
+    images = [each for each in layers if isinstance(each, napari.layers.Image) and each != layer]
+    alike = [each for name in names for each in images if each.name == name]
+    for source in (each for each in images if each == known) if known is not None else alike:
+        before = source.metadata.get(METADATA_KEY)
+        before = before.get("steps", []) if isinstance(before, dict) else []
+        shapes = [tuple(level_0(each).shape) for each in (source, layer)]
+        if len(before) < len(steps) and steps[: len(before)] == before and shapes[0] == shapes[1]:
+            return source, steps[len(before) :]
+    return None
 
 
 def check_image(layer) -> None:

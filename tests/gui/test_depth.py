@@ -5,6 +5,7 @@ import pytest
 from qtpy.QtTest import QTest
 
 import napari_exposure as nx
+from gui.driving import parameters, profile_of
 from napari_exposure import core
 
 
@@ -30,11 +31,11 @@ def widget(viewer, open_widget, deep, qtbot):
 
 
 def points(widget):
-    return widget.plot._points.getData()
+    return profile_of(widget)._points.getData()
 
 
 def line(widget):
-    return widget.plot._line.getData()
+    return profile_of(widget)._line.getData()
 
 
 def test_the_plot_shows_what_the_console_gives(viewer, widget):
@@ -42,7 +43,7 @@ def test_the_plot_shows_what_the_console_gives(viewer, widget):
     positions, profile, fitted = nx.decay_profile(layer)
     np.testing.assert_allclose(points(widget), (positions, profile))
     np.testing.assert_allclose(line(widget), (positions, fitted))
-    assert "µm" in widget.plot._axes["bottom"].labelText
+    assert "µm" in profile_of(widget)._axes["bottom"].labelText
 
 
 def test_the_plot_follows_the_parameters(viewer, widget, qtbot):
@@ -58,14 +59,14 @@ def test_the_plot_follows_the_parameters(viewer, widget, qtbot):
     expected = nx.decay_profile(layer, "x", model="smooth", background="auto")[2]
     qtbot.waitUntil(lambda: np.allclose(line(widget)[1], expected))
     # without a preview nothing is fitted, and what is drawn would be of other parameters
-    widget.looks.live.value = False
+    widget.bar.live.setChecked(False)
     widget["percentile"].value = 60
     assert len(points(widget)[0]) == 0
 
 
 def test_apply_draws_what_it_found(viewer, widget, qtbot):
     layer = viewer.layers["nuclei"]
-    widget.looks.live.value = False
+    widget.bar.live.setChecked(False)
     widget["percentile"].value = 60
     widget.apply()
     qtbot.waitUntil(lambda: not widget.running, timeout=30_000)
@@ -87,12 +88,12 @@ def test_the_plot_is_that_of_the_volume_in_view(viewer, open_widget, deep, qtbot
 
 def test_another_layer_empties_the_plot_and_a_missing_axis_is_said(viewer, widget, deep, qtbot):
     viewer.add_image(deep[0], name="plane")
-    qtbot.waitUntil(lambda: widget.layer.value.name == "plane")
+    qtbot.waitUntil(lambda: widget.layer.name == "plane")
     assert len(points(widget)[0]) == 0
-    assert "There is no axis" in widget.facts.value
+    assert "There is no axis" in widget.bar.state.said()
     widget["axis"].value = "y"
     qtbot.waitUntil(lambda: len(points(widget)[0]) == 40)
-    assert "There is no axis" not in widget.facts.value
+    assert "There is no axis" not in widget.bar.state.said()
 
 
 def test_background_is_a_number_or_automatic(widget):
@@ -105,4 +106,4 @@ def test_background_is_a_number_or_automatic(widget):
     assert edit.value == 12.5
     assert edit.box.enabled
     QTest.qWait(10)
-    assert widget.parameters()["background"] == 12.5
+    assert parameters(widget)["background"] == 12.5

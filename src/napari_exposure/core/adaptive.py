@@ -39,12 +39,14 @@ class AdaptiveEqualization(Adjustment):
     short_name: ClassVar[str] = "adaptive"
     verb: ClassVar[str] = "equalize_adapthist"
     title: ClassVar[str] = "Adaptive equalization"
+    group: ClassVar[str] = "Local contrast"
+    use: ClassVar[str] = "structures are hidden in dim and in bright regions (CLAHE)"
     needs_spacing: ClassVar[bool] = True
     place_note: ClassVar[str] = "its tiles lie where they were fitted"
 
     kernel_size: float | tuple[float, ...] | None = parameter(
         None,
-        "Tile edge",
+        "Tile",
         "Edge of the tiles in the layer's unit, the same physical length on every axis. "
         "Choose it a few times larger than the structures of interest.",
         min=0.0001,
@@ -59,7 +61,7 @@ class AdaptiveEqualization(Adjustment):
         step=0.001,
         slider=(0.001, 1.0),
     )
-    nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1)
+    nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1, advanced=True)
     in_range: InRange = parameter(
         Percentiles(0.01, 99.99),
         "Input range",

@@ -31,8 +31,8 @@ from napari_exposure.core.transform import Fit, Transform
 __all__ = ["Adjustment"]
 
 # what may be chosen, and how a widget words it
-PER = {"dataset": "whole dataset", "volume": "each volume", "plane": "each plane"}
-OUTPUT = {"dtype": "keep the data type", "float32": "float32, 0 to 1"}
+PER = {"dataset": "together", "volume": "separately", "plane": "each plane separately"}
+OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
 InRange = str | tuple[float, float] | Percentiles
@@ -43,8 +43,8 @@ def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING,
 
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
     word `automatic` in place of a number.  Editors have `label`, `tooltip`, `step` and `slider`, and offer numbers
-    from `min` to `max`, which are `low` and `high` where nothing else is said.  A field without a default has an
-    `example`, in plain data.
+    from `min` to `max`, which are `low` and `high` where nothing else is said; what is `advanced` is not seen at first.
+    A field without a default has an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
@@ -83,6 +83,9 @@ class Adjustment(ABC):
     transform_type: ClassVar[type[Transform]] = Transform
     # whether intensities mean after it what they did before: shown over the same range
     keeps_scale: ClassVar[bool] = False
+    # where a menu offers it, and when to use it, in a line; without one the first line of the class stands there
+    group: ClassVar[str] = "Range and curve"
+    use: ClassVar[str] = ""
 
     in_range: InRange = parameter(
         "data",
@@ -93,14 +96,15 @@ class Adjustment(ABC):
     output: Literal["dtype", "float32"] = parameter(
         "dtype",
         "Output",
-        "Keep the data type and use its full range (floats: 0 to 1), or make float32 from 0 to 1.",
+        "Same bit depth: keep the data type and use its full range (floats: 0 to 1). Or make float32 from 0 to 1.",
         choices=OUTPUT,
     )
     ignore_zeros: bool = parameter(False, "Ignore zeros", "Leave voxels that are exactly 0 out of all counts.")
     per: Literal["dataset", "volume", "plane"] = parameter(
         "dataset",
-        "Fit per",
-        "Which voxels share one fit: the whole dataset (time points stay comparable), each volume, or each plane.",
+        "Treat time points",
+        "Together: all volumes share one fit, and stay comparable. Separately: each time point or channel has its own; "
+        "or each plane.",
         choices=PER,
     )
 
@@ -182,6 +186,29 @@ class Adjustment(ABC):
         """The parameters that are not the default."""
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
+
+    def in_words(self, unit: str = "", *, all_own: bool = False) -> str:
+        """The parameters that are not the default as a user reads them, sizes in `unit`; "defaults" without any.
+
+        With `all_own` also the main ones that are, and no others.
+
+        Examples
+        --------
+        >>> from napari_exposure.core import AdaptiveEqualization
+        >>> AdaptiveEqualization(6.0, 0.02, per="plane").in_words("µm")
+        'Tile 6 µm, Clip limit 0.02, Treat time points each plane separately'
+        """
+        shown = {field.name for field in self.main_fields()} if all_own else self.changed()
+        fields = [field for field in dataclasses.fields(self) if field.name in shown]
+        words = [_in_words(getattr(self, field.name), field, unit) for field in fields]
+        return ", ".join(words) or "defaults"
+
+    @classmethod
+    def main_fields(cls) -> list[dataclasses.Field]:
+        """The parameters that are its own, but for those that are advanced."""
+        shared = {field.name for field in dataclasses.fields(Adjustment)}
+        fields = dataclasses.fields(cls)
+        return [field for field in fields if field.name not in shared and not field.metadata.get("advanced")]
 
     @property
     def steps(self) -> tuple[Adjustment, ...]:
@@ -292,6 +319,24 @@ class Adjustment(ABC):
         if in_range == "dtype":
             return dtype_range(volume.dtype, negative=lo < 0)
         return _check_width(lo, hi)
+
+
+def _in_words(value, field: dataclasses.Field, unit: str) -> str:
+    """A parameter with its label, as a user reads it."""
+    label, choices = field.metadata["label"], field.metadata.get("choices", {})
+    if isinstance(value, bool):
+        return label if value else f"not {label}"
+    if isinstance(value, Percentiles):
+        return f"{label} {value.low:g} to {value.high:g} %"
+    if isinstance(value, Histogram):
+        return f"{label} {value.name or 'a histogram'}"
+    if isinstance(value, str):
+        return f"{label} {choices.get(value, value).split(':')[0]}"
+    if value is None:
+        return f"{label} automatic"
+    numbers = value if isinstance(value, tuple) else (value,)
+    joined = (" × " if field.name == "kernel_size" else " to ").join(f"{number:.6g}" for number in numbers)
+    return f"{label} {joined}" + f" {unit}" * (field.name == "kernel_size" and bool(unit))
 
 
 def _checked(value, field: dataclasses.Field):

@@ -23,7 +23,7 @@ from napari_exposure.core.stacks import count_stack
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
-MATCHED = {"dtype": "keep the data type", "float32": "float32, not rounded"}
+MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class HistogramMatching(Adjustment):
     short_name: ClassVar[str] = "matched"
     verb: ClassVar[str] = "match_histograms"
     title: ClassVar[str] = "Histogram matching"
+    group: ClassVar[str] = "Like another image"
+    use: ClassVar[str] = "several stacks shall look alike"
 
     reference: Histogram = parameter(
         dataclasses.MISSING,
@@ -47,11 +49,13 @@ class HistogramMatching(Adjustment):
         low=2,
         high=1 << 20,
         step=1,
+        advanced=True,
     )
     output: Literal["dtype", "float32"] = parameter(
         "dtype",
         "Output",
-        "Keep the data type, or make float32, which needs no rounding. Both have the intensities of the reference.",
+        "Same bit depth: keep the data type. Or make float32, which needs no rounding. Both have the intensities of "
+        "the reference.",
         kw_only=True,
         choices=MATCHED,
     )

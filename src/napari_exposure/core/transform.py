@@ -109,9 +109,14 @@ class BlockMap(ABC):
         """Map a block whose first voxel is at `offset`."""
 
     @property
+    def steps(self) -> tuple[Adjustment, ...]:
+        """The adjustments that were fitted."""
+        return tuple(transform.adjustment for transform in self.transforms)
+
+    @property
     def title(self) -> str:
         """What is done, in words."""
-        return ", ".join(transform.adjustment.title for transform in self.transforms)
+        return ", ".join(step.title for step in self.steps)
 
     def load_kernels(self) -> None:
         """Load the kernels that map, so that no block waits for the compiler."""

@@ -108,3 +108,7 @@ class SideBySide:
             # without its result the source stays
             if before or there:
                 layer.visible = before
+
+
+# the ways to see source and result together, as a menu names them; each has `on`, `show` and `end`
+WAYS = {"Side by side": SideBySide}

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QSizePolicy
 from napari_exposure.core import Adjustment, Percentiles
 from napari_exposure.core.tiles import TileGrid
 from napari_exposure.gui.reference import ReferenceEdit
-from napari_exposure.voxels import PIXEL, in_unit
+from napari_exposure.voxels import PIXEL
 
 
 def text(clicked: Callable | None = None) -> widgets.Label:
@@ -243,8 +243,6 @@ class TileEdgeEdit(widgets.Container):
         super().__init__(widgets=[self._mode, self._edge, row, self._text], labels=False, **options)
         self.margins = (0, 0, 0, 0)
         self._axes = 3
-        # of the numbers in the boxes; None as long as they have met no layer
-        self.unit: str | None = None
         self._mode.changed.connect(self._arrange)
         self._arrange()
 
@@ -254,23 +252,8 @@ class TileEdgeEdit(widgets.Container):
             self._axes = axes
             self._arrange()
 
-    def turn_to(self, unit: str) -> None:
-        """Keep the chosen edge as long as it is on a layer in another unit; automatic where that has no length."""
-        before, self.unit = self.unit, unit
-        chosen = self.value
-        if before in (None, unit) or chosen is None:
-            return
-        factor = in_unit(1.0, before, unit)
-        if factor is None:
-            self.value = None
-            return
-        # six digits, which can be read in the boxes
-        edges = [float(f"{edge * factor:.6g}") for edge in (chosen if isinstance(chosen, tuple) else (chosen,))]
-        self.value = tuple(edges) if isinstance(chosen, tuple) else edges[0]
-
     def show_grid(self, grid: TileGrid, unit: str, nbins: int) -> None:
         """Show what the tiles are; the edges that are not chosen now follow those that are."""
-        self.label = f"Tile ({unit})"
         mode, boxes = self._mode.value, self._boxes[3 - self._axes :]
         largest = max(axis.size * step for axis, step in zip(grid.axes, grid.spacing, strict=True))
         least = 2 * min(grid.spacing)
@@ -279,6 +262,8 @@ class TileEdgeEdit(widgets.Container):
         if mode == AUTOMATIC:
             follow.append((self._edge, grid.kernel_size[-1]))
         for box in (self._edge.box, *boxes):
+            if (suffix := f" {unit}") != box.native.suffix():
+                box.native.setSuffix(suffix)
             with box.changed.blocked():
                 # only what differs: setting them rewrites the number that is being typed
                 step = _nice(min(grid.spacing))
@@ -292,10 +277,12 @@ class TileEdgeEdit(widgets.Container):
             box.tooltip = f"Edge along {box.name} in {unit}"
         warnings = grid.warnings(nbins)
         if unit == PIXEL:
-            warnings.insert(0, "No voxel size is known: the edge is in pixels. Set it in the row Voxel size.")
+            warnings.insert(0, "No voxel size is known: the edge is in pixels. Type it in the row Voxel size.")
+        # Edges are rounded to whole tiles: several lengths give the same grid.
+        real = [voxels * size for voxels, size in zip(grid.voxels, grid.spacing, strict=True)]
         lines = [
-            f"{times(grid.voxels)} voxels a tile",
-            f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles",
+            f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles of {times(real)} {unit},",
+            f"{times(grid.voxels)} voxels",
             *map(warn, warnings),
         ]
         self._text.value = "<br>".join(lines)
@@ -345,7 +332,7 @@ def _nice(number: float) -> float:
 def editor(field: Field, owner: type[Adjustment]):
     """A widget for one parameter of an adjustment, from what the field says of itself."""
     limits = {"min": field.metadata.get("low"), "max": field.metadata.get("high")} | dict(field.metadata)
-    for name in ("example", "low", "high", "above"):
+    for name in ("example", "low", "high", "above", "advanced"):
         limits.pop(name, None)
     limits = {name: value for name, value in limits.items() if value is not None}
     options = {"name": field.name, "label": limits.pop("label"), "tooltip": limits.pop("tooltip")}

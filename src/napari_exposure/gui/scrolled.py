@@ -23,7 +23,7 @@ WIDE = 400
 EDITORS = (QAbstractSpinBox, QComboBox, QSlider)
 
 
-def make_scrollable(widget: QWidget) -> None:
+def make_scrollable(widget: QWidget, below: QWidget | None = None) -> None:
     """Let what is in a widget scroll where its dock is smaller.
 
     The widget stays what napari docks.  Its layout, with all that is in it or will be, moves into a scroll area inside.
@@ -32,6 +32,8 @@ def make_scrollable(widget: QWidget) -> None:
     ----------
     widget : QWidget
         It has a vertical box layout.
+    below : QWidget, optional
+        Stays in sight below what scrolls.
     """
     body = QWidget()
     # rows can be narrow: napari's style asks for more, and a combo box for the width of its longest entry
@@ -41,7 +43,10 @@ def make_scrollable(widget: QWidget) -> None:
     body.layout().addStretch()
     around = QVBoxLayout(widget)
     around.setContentsMargins(0, 0, 0, 0)
-    around.addWidget(_ScrollArea(body))
+    around.setSpacing(0)
+    around.addWidget(_ScrollArea(body), 1)
+    if below is not None:
+        around.addWidget(below)
 
 
 class _ScrollArea(QScrollArea):

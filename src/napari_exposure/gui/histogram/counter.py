@@ -35,12 +35,14 @@ class Counter(QObject):
         What is chosen in it is read, what is shown in it is written.
     parent : QObject
         Owns this object.
+    chosen : callable, optional
+        Returns the layers to count.  Default: those that are selected.
     """
 
-    def __init__(self, viewer, model: HistogramModel, parent: QObject):
+    def __init__(self, viewer, model: HistogramModel, parent: QObject, chosen: Callable[[], list] | None = None):
         super().__init__(parent)
         self._viewer = viewer
-        self._model = model
+        self._model, self._chosen = model, chosen
         self._of_viewer, self._of_layers, self._of_tile = Connections(), Connections(), Connections()
         self.layers: list[napari.layers.Image] = []
         # the layer that is drawn: for a moment not yet the one that is followed
@@ -93,15 +95,22 @@ class Counter(QObject):
 
     # --- which layers ---
 
+    def follow(self) -> None:
+        """Look again which layers are to be counted."""
+        self._follow()
+
     def _follow_layers(self, again: bool = False) -> None:
         """Turn to the active layer, with the other images that are selected."""
         if not self.started:
             return
         images = [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image)]
         kept = [layer for layer in self.layers if layer in images]
-        selection = self._viewer.layers.selection
-        chosen = [layer for layer in images if layer in selection]
-        chosen.sort(key=lambda layer: layer != selection.active)
+        if self._chosen is None:
+            selection = self._viewer.layers.selection
+            chosen = [layer for layer in images if layer in selection]
+            chosen.sort(key=lambda layer: layer != selection.active)
+        else:
+            chosen = [layer for layer in self._chosen() if layer in images]
         if (self._model.locked and kept) or not chosen:
             # a labels layer that is painted on does not turn the panel away from the image
             chosen = kept or images[-1:]
@@ -201,7 +210,8 @@ class Counter(QObject):
             return
         self.cancel()
         self._targets = []
-        layers, model = self.layers, self._model
+        # One that has just gone is followed no more in a moment.
+        layers, model = [layer for layer in self.layers if layer in self._viewer.layers], self._model
         self._tile_at = None
         if not layers:
             self._watch([])

@@ -29,6 +29,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
     ----------
     model : HistogramModel
         Read, and listened to; never written.
+    compact : bool
+        Without the names of axes and curves, so that it may be low.
     """
 
     # 0 or 1, and the intensity
@@ -36,9 +38,9 @@ class HistogramView(pg.GraphicsLayoutWidget):
     percentile_dragged = Signal(int, float)
     gamma_dragged = Signal(float)
 
-    def __init__(self, model: HistogramModel):
+    def __init__(self, model: HistogramModel, compact: bool = False):
         super().__init__()
-        self._model = model
+        self._model, self._compact = model, compact
         self._text, self._background = "#ffffff", "#000000"
         self._setting = False
         self._extent: tuple[float, float] | None = None
@@ -46,7 +48,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         self._subject = self._all = None
         self._items: list = []
         # with two lines of text and two axes above each other there is still a plot
-        self.setMinimumSize(220, 260)
+        self.setMinimumSize(220, 100 if compact else 260)
         self._build()
         events = model.events
         for signal in (events.content, events.log, events.tile):
@@ -68,7 +70,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(0)
         self._title = Caption()
-        layout.addItem(self._title, 0, 0, 1, 3)
+        if not self._compact:
+            layout.addItem(self._title, 0, 0, 1, 3)
         self._axes = {side: pg.AxisItem(side) for side in ("top", "left", "right", "bottom")}
         for axis in self._axes.values():
             axis.enableAutoSIPrefix(False)
@@ -88,11 +91,12 @@ class HistogramView(pg.GraphicsLayoutWidget):
         layout.layout.setRowStretchFactor(2, 1)
         layout.layout.setColumnStretchFactor(1, 1)
         # widths that do not follow the numbers: otherwise the plot jumps while it is dragged
-        self._axes["left"].setWidth(58)
-        self._axes["left"].setLabel("voxels")
-        self._axes["right"].setWidth(44)
+        self._axes["left"].setWidth(40 if self._compact else 58)
+        self._axes["right"].setWidth(30 if self._compact else 44)
         self._axes["right"].setRange(0, TOP)
-        self._axes["right"].setLabel("CDF")
+        if not self._compact:
+            self._axes["left"].setLabel("voxels")
+            self._axes["right"].setLabel("CDF")
 
         self._strip = pg.ImageItem()
         self._strip_box.addItem(self._strip)
@@ -161,10 +165,11 @@ class HistogramView(pg.GraphicsLayoutWidget):
         """Draw all of the model again."""
         model = self._model
         tile = model.tile
-        two_axes = tile is None and model.compared
+        two_axes = tile is None and model.compared and not self._compact
         self._axes["top"].setVisible(two_axes)
         self._axes["top"].setHeight(None if two_axes else 0)
-        self._axes["bottom"].setLabel(model.content.unit)
+        if not self._compact:
+            self._axes["bottom"].setLabel(model.content.unit)
         extent = (tile.edges[0], tile.edges[-1]) if tile is not None else model.extent()
         with self._quiet():
             subject = tile is None, model.main and model.main.name

@@ -1,0 +1,140 @@
+"""What cards have besides the editors of their parameters: the tiles as they are, and the profile along the axis."""
+
+from __future__ import annotations
+
+import math
+import weakref
+
+import numpy as np
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QCheckBox, QWidget
+
+from napari_exposure.core import Adjustment
+from napari_exposure.core.adjustment import spatial_axes
+from napari_exposure.core.gains import axis_from_end
+from napari_exposure.core.tiles import TileGrid, tile_grid
+from napari_exposure.core.transform import Transform
+from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.exposure.model import SIZE, Card
+from napari_exposure.gui.paced import Paced
+from napari_exposure.gui.profile_plot import ProfilePlot
+from napari_exposure.gui.stack import lies_above
+from napari_exposure.gui.tile_overlay import TileOverlay
+from napari_exposure.source import Source
+
+
+def extras_of(kind: type[Adjustment]) -> list[type]:
+    """What belongs to a card of this kind, by the parameters and the transform that it has."""
+    found = [Tiles] if SIZE in kind.defaults() else []
+    return found + [Profile] * hasattr(kind.transform_type, "profile")
+
+
+class Tiles:
+    """The line below the tile edge, and the tiles drawn over the image."""
+
+    def __init__(self, viewer, editors: dict, parent: QWidget):
+        self._viewer, self._edge, self._card = viewer, editors[SIZE], parent
+        self._image = None
+        self.grid: TileGrid | None = None
+        self.widget = QCheckBox("Show tiles")
+        self.widget.setToolTip(
+            "Draw the borders of the tiles, in 3D the tile that is pointed at, as lines over the image."
+        )
+        self.overlay = TileOverlay(viewer, gone=lambda: self.widget.setChecked(False), parent=parent)
+        self._look = Paced(self._draw, parent)
+        self._of_viewer = Connections()
+        self.widget.toggled.connect(self._draw)
+
+    def start(self) -> None:
+        """Follow the viewer."""
+        self._of_viewer.add(self._before_removal, self._viewer.layers.events.removing)
+
+    def stop(self) -> None:
+        """Hear of nothing, and draw nothing."""
+        self._of_viewer.drop()
+        self._look.cancel()
+        self._image = self.grid = None
+        self.overlay.remove()
+
+    def describe(self, card: Card, source: Source | None) -> None:
+        """Say what the tiles are on a layer."""
+        self._image, self.grid = None if source is None else source.layer(), None
+        if source is not None:
+            spatial = spatial_axes(len(source.shape), card.values["per"])
+            self._edge.set_axes(spatial)
+            edge = card.value(SIZE, source.unit)
+            self.grid = tile_grid(source.shape[-spatial:], edge, source.spacing_along(spatial))
+            self._edge.show_grid(self.grid, source.unit, card.values.get("nbins", 1))
+        if self.widget.isChecked():
+            self._look()
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Show what a fit has found: nothing here."""
+
+    def _draw(self, on=None) -> None:
+        if self.widget.isChecked() and self.grid is not None and self._card.isVisible():
+            self.overlay.show(self._image, self.grid)
+        else:
+            self.overlay.remove()
+
+    def _before_removal(self, event) -> None:
+        layer = self._viewer.layers[event.index]
+        if self.overlay.is_of(layer) and lies_above(self._viewer, self.overlay.layer, layer):
+            self.overlay.remove()
+
+
+class Profile:
+    """The intensity of each plane and what is divided out, drawn along the axis."""
+
+    def __init__(self, viewer, editors: dict, parent: QWidget):
+        self._viewer = viewer
+        self._smoothness = editors["smoothness"]
+        self.widget = ProfilePlot()
+        # the layer and the transform that are drawn
+        self._drawn: tuple[weakref.ref, Transform] | None = None
+        self._of_viewer = Connections()
+        self._paint()
+
+    def start(self) -> None:
+        """Follow the viewer: volumes and planes may have profiles of their own."""
+        self._of_viewer.add(self._paint, self._viewer.events.theme)
+        self._of_viewer.add(self._draw, self._viewer.dims.events.current_step)
+
+    def stop(self) -> None:
+        """Hear of nothing."""
+        self._of_viewer.drop()
+        self.fitted(None, None)
+
+    def describe(self, card: Card, source: Source | None) -> None:
+        """Enable what means something."""
+        self._smoothness.enabled = card.values["model"] == "smooth"
+        if source is not None:
+            axes = len(source.shape)
+            axis_from_end(card.values["axis"], spatial_axes(axes, card.values["per"]), axes)
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Show what a fit has found, or nothing."""
+        self._drawn = None if transform is None else (weakref.ref(layer), transform)
+        if transform is None:
+            self.widget.empty()
+        else:
+            self._draw()
+
+    def _paint(self, event=None) -> None:
+        theme = get_theme(self._viewer.theme)
+        self.widget.set_colours(theme.background.as_hex(), theme.text.as_hex())
+
+    def _draw(self, event=None) -> None:
+        layer = self._drawn and self._drawn[0]()
+        if layer is None or (event is not None and self._drawn[1].profile.ndim == 1):
+            return
+        transform = self._drawn[1]
+        axis, source = transform.adjustment.axis, Source.of(layer)
+        step = source.spacing[axis_from_end(axis, transform.spatial)]
+        label = axis if math.isnan(step) else f"{axis} ({source.unit})"
+        # the fit of the plane in view
+        lead = transform.profile.ndim - 1
+        place = np.round(layer.world_to_data(self._viewer.dims.point)[:lead]).astype(int)
+        group = tuple(np.clip(place, 0, np.array(transform.shape[:lead]) - 1).tolist()) if lead else ()
+        profile, fitted = transform.profile[group], transform.fitted[group]
+        self.widget.draw((1.0 if math.isnan(step) else step) * np.arange(len(profile)), profile, fitted, label)
