@@ -136,15 +136,15 @@ def test_tiles_are_shown_in_the_unit_in_voxels_and_as_a_grid(viewer, open_widget
     # automatic: an eighth of the largest extent, of 12 x 2, 40 / 2 and 48 / 2 um
     assert edge.value is None
     assert edge.edge.box.value == pytest.approx(3)
-    assert "1.5 × 5.714 × 6 voxels" in edge[3].value
-    assert "8 × 7 × 8 = 448 tiles of 3 × 2.857 × 3 µm" in edge[3].value
-    assert "1.5 planes deep" in edge[3].value
-    assert "Too few voxels in a tile" in edge[3].value
+    assert "1.5 × 5.714 × 6 voxels" in tiles_of(widget).facts.value
+    assert "8 × 7 × 8 = 448 tiles of 3 × 2.857 × 3 µm" in tiles_of(widget).facts.value
+    assert "1.5 planes deep" in tiles_of(widget).facts.value
+    assert "Too few voxels in a tile" in tiles_of(widget).facts.value
     assert [box.value for box in widget.header.voxel] == ["2", "0.5", "0.5", "µm"]
     type_into(edge.edge.box, "12")
     assert edge.value == pytest.approx(12)
-    assert "2 × 2 × 2 = 8 tiles" in edge[3].value
-    assert "planes deep" not in edge[3].value
+    assert "2 × 2 × 2 = 8 tiles" in tiles_of(widget).facts.value
+    assert "planes deep" not in tiles_of(widget).facts.value
 
 
 def test_voxel_size_set_later_is_seen(viewer, open_widget, volume):
@@ -174,7 +174,7 @@ def test_one_tile_edge_for_each_axis(qtbot, viewer, open_widget, volume):
 def test_unknown_voxel_size_is_a_warning(viewer, open_widget, volume):
     viewer.add_image(volume)
     widget = open_widget("Adaptive equalization")
-    assert "No voxel size is known" in widget["kernel_size"][3].value
+    assert "No voxel size is known" in tiles_of(widget).facts.value
     assert widget["kernel_size"].edge.box.native.suffix() == " px"
 
 
@@ -360,7 +360,7 @@ def test_one_edge_for_each_axis_follows_their_number(viewer, open_widget, volume
     assert len(widget["kernel_size"].value) == 2
     widget["per"].value = "dataset"
     assert len(widget["kernel_size"].value) == 3
-    assert "tiles" in widget["kernel_size"][3].value
+    assert "tiles" in tiles_of(widget).facts.value
 
 
 def test_ranges_keep_what_was_typed(viewer, open_widget, volume):

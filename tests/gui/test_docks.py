@@ -14,11 +14,12 @@ from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QDockWidget,
-    QGraphicsView,
     QLabel,
     QScrollArea,
     QSlider,
 )
+
+from napari_exposure.gui.profile_plot import ProfilePlot
 
 DOCKS = [
     "Exposure",
@@ -157,7 +158,7 @@ def test_the_wheel_scrolls_and_changes_no_value(qtbot, open_dock, name):
 
     kinds = (QAbstractSpinBox, QComboBox, QSlider)
     editors = [each for kind in kinds for each in dock.findChildren(kind) if each.isVisible()]
-    assert len(editors) >= 4
+    assert len(editors) >= 2
     for editor in editors:
         bar.setValue(0)
         before = values(editor)
@@ -174,7 +175,7 @@ def test_the_wheel_scrolls_and_changes_no_value(qtbot, open_dock, name):
 def test_the_wheel_over_a_plot_without_zoom_scrolls(qtbot, open_dock):
     dock = open_dock("Depth correction")
     float_at(qtbot, dock, 320, 300)
-    (plot,) = dock.findChildren(QGraphicsView)
+    plot = dock.findChild(ProfilePlot)
     turn_wheel(plot.viewport(), -1)
     assert area_of(dock).verticalScrollBar().value() > 0
 

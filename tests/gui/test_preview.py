@@ -270,7 +270,7 @@ def test_a_source_that_goes_takes_no_other_layer_with_it(qtbot, viewer, open_wid
     viewer.layers.selection.active = source
     widget = open_widget("Adaptive equalization")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    click(tiles_of(widget).widget)
+    click(tiles_of(widget).switch)
     _, planes = viewer.window.add_plugin_dock_widget("napari-exposure", "Orthogonal planes")
     qtbot.waitUntil(lambda: len(viewer.layers) == 6)
     # all that belongs to the source drawn below it, as a user may drag it

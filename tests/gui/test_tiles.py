@@ -54,7 +54,7 @@ def with_tiles(qtbot, viewer, open_widget, edge=None):
     widget = open_widget(NAME)
     if edge is not None:
         widget["kernel_size"].value = edge
-    click(tiles_of(widget).widget)
+    click(tiles_of(widget).switch)
     qtbot.waitUntil(lambda: drawn(viewer) is not None)
     # whatever was posted
     qtbot.wait(100)
@@ -233,23 +233,23 @@ def test_one_layer_on_top_that_leaves_the_active_one_active(qtbot, viewer, open_
     viewer.layers.selection.active = source
     widget = open_widget(NAME)
     qtbot.wait(100)
-    assert not tiles_of(widget).widget.isChecked()
+    assert not tiles_of(widget).switch.isChecked()
     assert drawn(viewer) is None
-    click(tiles_of(widget).widget)
+    click(tiles_of(widget).switch)
     names = [layer.name for layer in viewer.layers]
     assert names == ["other", "nuclei", "last", "nuclei - tiles"]
     assert viewer.layers.selection == {source}
     assert viewer.layers.selection.active == source
     # tiles are no image to adjust
     assert len(widget.header.layer.choices) == 3
-    click(tiles_of(widget).widget)
+    click(tiles_of(widget).switch)
     assert [layer.name for layer in viewer.layers] == ["other", "nuclei", "last"]
     assert viewer.layers.selection.active == source
     # one of several
     viewer.layers.selection = {source, viewer.layers["other"]}
     viewer.layers.selection.active = source
     selected = set(viewer.layers.selection)
-    click(tiles_of(widget).widget)
+    click(tiles_of(widget).switch)
     assert viewer.layers.selection == selected
     assert viewer.layers.selection.active == source
 
@@ -258,7 +258,7 @@ def test_it_stays_above_the_live_layer_and_leaves_the_source_selected(qtbot, vie
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget(NAME)
     previewed(qtbot, widget)
-    click(tiles_of(widget).widget)
+    click(tiles_of(widget).switch)
     assert viewer.layers.selection == {source}
     click(widget.bar.live)
     qtbot.waitUntil(lambda: result_of(widget) is None)
@@ -677,14 +677,14 @@ def test_gone_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, quiet
     widget = open_widget(NAME)
     qtbot.wait(200)
     before = heard(viewer, source)
-    click(tiles_of(widget).widget)
+    click(tiles_of(widget).switch)
     during = heard(viewer, source)
     for key in [("dims", "point"), ("cursor", "position"), ("camera", "zoom"), ("layer 0", "scale")]:
         assert during[key] > before.get(key, 0)
     layer = weakref.ref(drawn(viewer))
     dock = widget.native.parent()
     if way == "switched off":
-        click(tiles_of(widget).widget)
+        click(tiles_of(widget).switch)
     elif way == "hidden":
         dock.hide()
         qtbot.waitUntil(lambda: drawn(viewer) is None)
@@ -698,7 +698,7 @@ def test_gone_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, quiet
     qtbot.waitUntil(lambda: drawn(viewer) is None)
     qtbot.wait(300)
     assert list(viewer.layers) == [source]
-    assert tiles_of(widget).widget.isChecked() == (way == "hidden")
+    assert tiles_of(widget).switch.isChecked() == (way == "hidden")
     after = heard(viewer, source)
     # hidden, its histogram hears of nothing as well
     assert after == before if way != "hidden" else all(after[key] <= before[key] for key in after)
@@ -730,7 +730,7 @@ def test_closed_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, qui
 def test_it_goes_with_its_source_and_comes_with_the_next(qtbot, viewer, open_widget, volume, quiet):
     widget = open_widget(NAME)
     # with no layer there is nothing to draw
-    click(tiles_of(widget).widget)
+    click(tiles_of(widget).switch)
     qtbot.wait(100)
     assert len(viewer.layers) == 0
     counts = []
@@ -741,7 +741,7 @@ def test_it_goes_with_its_source_and_comes_with_the_next(qtbot, viewer, open_wid
         assert len(viewer.layers) == 0
         qtbot.wait(300)
         assert len(viewer.layers) == 0
-        assert tiles_of(widget).widget.isChecked()
+        assert tiles_of(widget).switch.isChecked()
         assert tiles_of(widget).overlay._image is None
         counts.append(heard(viewer))
     assert counts[0] == counts[1] == counts[2]
@@ -997,7 +997,7 @@ def test_the_source_goes_in_the_middle_of_a_drag(qtbot, viewer, open_widget, cle
     a, b = clean.layers
     widget = with_tiles(qtbot, viewer, open_widget)
     if without is not None:
-        click({"live": widget.bar.live, "tiles": tiles_of(widget).widget}[without])
+        click({"live": widget.bar.live, "tiles": tiles_of(widget).switch}[without])
     assert widget.layer == b
     for k in range(20):
         drag(widget["kernel_size"].edge, 0.2 + k / 40)
@@ -1017,7 +1017,7 @@ def test_the_only_source_goes_with_preview_and_tiles(qtbot, viewer, open_widget,
     for _ in range(2):
         source = viewer.add_image(volume, name="nuclei")
         widget = open_widget(NAME)
-        tiles_of(widget).widget.setChecked(True)
+        tiles_of(widget).switch.setChecked(True)
         previewed(qtbot, widget)
         qtbot.waitUntil(lambda: drawn(viewer) is not None)
         viewer.layers.remove(source)
@@ -1030,7 +1030,7 @@ def test_the_only_source_goes_with_preview_and_tiles(qtbot, viewer, open_widget,
 def test_source_preview_and_tiles_are_deleted_together(qtbot, viewer, open_widget, volume, delete_selected, first):
     viewer.add_image(volume, name="nuclei")
     widget = open_widget(NAME)
-    tiles_of(widget).widget.setChecked(True)
+    tiles_of(widget).switch.setChecked(True)
     previewed(qtbot, widget)
     qtbot.waitUntil(lambda: drawn(viewer) is not None)
     # when the widget has rested, it answers at once
@@ -1104,7 +1104,7 @@ def test_another_theme_during_a_preview(qtbot, viewer, open_widget, clean, slow)
         viewer.theme = theme
         QApplication.processEvents()
     previewed(qtbot, widget)
-    assert tiles_of(widget).widget.isChecked()
+    assert tiles_of(widget).switch.isChecked()
     assert drawn(viewer) is not None
     clean()
 

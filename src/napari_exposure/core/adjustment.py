@@ -31,7 +31,7 @@ from napari_exposure.core.transform import Fit, Transform
 __all__ = ["Adjustment"]
 
 # what may be chosen, and how a widget words it
-PER = {"dataset": "together", "volume": "separately", "plane": "each plane separately"}
+PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane separately"}
 OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
@@ -102,9 +102,9 @@ class Adjustment(ABC):
     ignore_zeros: bool = parameter(False, "Ignore zeros", "Leave voxels that are exactly 0 out of all counts.")
     per: Literal["dataset", "volume", "plane"] = parameter(
         "dataset",
-        "Treat time points",
-        "Together: all volumes share one fit, and stay comparable. Separately: each time point or channel has its own; "
-        "or each plane.",
+        "Time points",
+        "Treated together: all volumes share one fit, and stay comparable. Separately: each time point or channel has "
+        "its own; or each plane.",
         choices=PER,
     )
 
@@ -196,7 +196,7 @@ class Adjustment(ABC):
         --------
         >>> from napari_exposure.core import AdaptiveEqualization
         >>> AdaptiveEqualization(6.0, 0.02, per="plane").in_words("µm")
-        'Tile 6 µm, Clip limit 0.02, Treat time points each plane separately'
+        'Tile 6 µm, Clip limit 0.02, Time points each plane separately'
         """
         shown = {field.name for field in self.main_fields()} if all_own else self.changed()
         fields = [field for field in dataclasses.fields(self) if field.name in shown]

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QSizePolicy
 from napari_exposure.core import Adjustment, Percentiles
 from napari_exposure.core.tiles import TileGrid
 from napari_exposure.gui.reference import ReferenceEdit
-from napari_exposure.voxels import PIXEL
 
 
 def text(clicked: Callable | None = None) -> widgets.Label:
@@ -143,7 +142,9 @@ class SliderEdit(widgets.Container):
             widgets=[self._slider, self.box], layout="horizontal", labels=False, tooltip=tooltip, **options
         )
         self.margins = (0, 0, 0, 0)
-        self.box.max_width = 110
+        # of the room a bit more for the number, at every font
+        for part, share in enumerate((2, 3)):
+            self.native.layout().setStretch(part, share)
         self.min, self.max, self.step = min, max, step
 
     @property
@@ -239,8 +240,7 @@ class TileEdgeEdit(widgets.Container):
         row = widgets.Container(widgets=self._boxes, layout="horizontal", labels=False)
         row.margins = (0, 0, 0, 0)
         self._row = row
-        self._text = text()
-        super().__init__(widgets=[self._mode, self._edge, row, self._text], labels=False, **options)
+        super().__init__(widgets=[self._mode, self._edge, row], labels=False, **options)
         self.margins = (0, 0, 0, 0)
         self._axes = 3
         self._mode.changed.connect(self._arrange)
@@ -252,8 +252,8 @@ class TileEdgeEdit(widgets.Container):
             self._axes = axes
             self._arrange()
 
-    def show_grid(self, grid: TileGrid, unit: str, nbins: int) -> None:
-        """Show what the tiles are; the edges that are not chosen now follow those that are."""
+    def show_grid(self, grid: TileGrid, unit: str) -> None:
+        """Take the limits of edges from a grid; the edges that are not chosen now follow those that are."""
         mode, boxes = self._mode.value, self._boxes[3 - self._axes :]
         largest = max(axis.size * step for axis, step in zip(grid.axes, grid.spacing, strict=True))
         least = 2 * min(grid.spacing)
@@ -275,17 +275,6 @@ class TileEdgeEdit(widgets.Container):
                 box.value = edge
         for box in boxes:
             box.tooltip = f"Edge along {box.name} in {unit}"
-        warnings = grid.warnings(nbins)
-        if unit == PIXEL:
-            warnings.insert(0, "No voxel size is known: the edge is in pixels. Type it in the row Voxel size.")
-        # Edges are rounded to whole tiles: several lengths give the same grid.
-        real = [voxels * size for voxels, size in zip(grid.voxels, grid.spacing, strict=True)]
-        lines = [
-            f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles of {times(real)} {unit},",
-            f"{times(grid.voxels)} voxels",
-            *map(warn, warnings),
-        ]
-        self._text.value = "<br>".join(lines)
 
     def _on_edit(self):
         # choosing a number means it

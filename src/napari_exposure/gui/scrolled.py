@@ -33,7 +33,7 @@ def make_scrollable(widget: QWidget, below: QWidget | None = None) -> None:
     widget : QWidget
         It has a vertical box layout.
     below : QWidget, optional
-        Stays in sight below what scrolls.
+        Stays in sight below what scrolls, of which then no row is lower than it would like to be.
     """
     body = QWidget()
     # rows can be narrow: napari's style asks for more, and a combo box for the width of its longest entry
@@ -44,7 +44,7 @@ def make_scrollable(widget: QWidget, below: QWidget | None = None) -> None:
     around = QVBoxLayout(widget)
     around.setContentsMargins(0, 0, 0, 0)
     around.setSpacing(0)
-    around.addWidget(_ScrollArea(body), 1)
+    around.addWidget(_ScrollArea(body, whole=below is not None), 1)
     if below is not None:
         around.addWidget(below)
 
@@ -55,8 +55,9 @@ class _ScrollArea(QScrollArea):
     # until it is shown
     _new = True
 
-    def __init__(self, body: QWidget):
+    def __init__(self, body: QWidget, whole: bool):
         super().__init__()
+        self._whole = whole
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setWidget(body)
 
@@ -101,8 +102,10 @@ class _ScrollArea(QScrollArea):
         body, room = self.widget(), self.viewport().size()
         width = max(room.width(), body.minimumSizeHint().width())
         layout = body.layout()
-        wraps = layout.hasHeightForWidth()
-        height = layout.minimumHeightForWidth(width) if wraps else layout.minimumSize().height()
+        if layout.hasHeightForWidth():
+            height = layout.heightForWidth(width) if self._whole else layout.minimumHeightForWidth(width)
+        else:
+            height = (layout.sizeHint() if self._whole else layout.minimumSize()).height()
         bar = self.verticalScrollBar()
         at_end = 0 < bar.maximum() == bar.value()
         body.resize(width, max(room.height(), height))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from qtpy.QtCore import QEvent, Qt, Signal
-from qtpy.QtGui import QKeySequence
+from magicgui.widgets import CheckBox
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
@@ -86,16 +86,15 @@ class Elided(QLabel):
 
 
 class Form(QFormLayout):
-    """Rows of a label and what belongs to it; below each other where they have no room side by side."""
+    """Rows of a label and what belongs to it."""
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.setContentsMargins(0, 0, 0, 0)
-        self.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         self.setHorizontalSpacing(6)
-        self.setVerticalSpacing(4)
+        self.setVerticalSpacing(3)
 
     def add(self, text: str, widget: QWidget, tooltip: str) -> Label:
         """Add a row."""
@@ -105,12 +104,49 @@ class Form(QFormLayout):
         return label
 
 
-def fit_labels(parent: QWidget) -> None:
-    """Give all labels of rows the width that the widest needs, so that what belongs to them is in one column."""
-    labels = parent.findChildren(Label)
-    wide = max((label.fontMetrics().horizontalAdvance(label.text()) for label in labels), default=0)
-    for label in labels:
-        label.setMinimumWidth(wide + 2)
+class FitLabels(QObject):
+    """Keeps all labels of rows in one column, and puts them above what belongs to them where a dock is too narrow.
+
+    Parameters
+    ----------
+    dock : QWidget
+        Owns this object.
+    """
+
+    def __init__(self, dock: QWidget):
+        super().__init__(dock)
+        self._dock = dock
+        # in the next turn of the event loop, when new rows have the font of the theme
+        self._soon = QTimer(self, singleShot=True)
+        self._soon.timeout.connect(self._fit)
+        dock.installEventFilter(self)
+
+    def again(self) -> None:
+        """There are other rows."""
+        self._soon.start(0)
+
+    def eventFilter(self, watched, event) -> bool:
+        """Qt's hook."""
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._soon.start(0)
+        return False
+
+    def _fit(self) -> None:
+        labels = self._dock.findChildren(Label)
+        if not labels:
+            return
+        metrics = labels[0].fontMetrics()
+        wide = max(metrics.horizontalAdvance(label.text()) for label in labels) + 2
+        # a slider with its number needs about as much as fifteen letters
+        narrow = self._dock.width() < wide + 15 * metrics.averageCharWidth() + 60
+        policy = QFormLayout.RowWrapPolicy.WrapAllRows if narrow else QFormLayout.RowWrapPolicy.DontWrapRows
+        for form in self._dock.findChildren(Form):
+            form.setRowWrapPolicy(policy)
+        for label in labels:
+            label.setMinimumWidth(0 if narrow else wide)
+        for button in self._dock.findChildren(QToolButton):
+            # Qt gives them a font of their own.
+            button.setFont(labels[0].font())
 
 
 class _Head(QWidget):
@@ -120,8 +156,9 @@ class _Head(QWidget):
     dragged = Signal(int)
     dropped = Signal()
 
-    def __init__(self, tooltip: str):
+    def __init__(self, tooltip: str, press: Callable):
         super().__init__()
+        self._press = press
         self._pressed: int | None = None
         self._moving = False
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -144,6 +181,11 @@ class _Head(QWidget):
         moved, self._pressed = self._moving, None
         self.unsetCursor()
         (self.dropped if moved else self.clicked).emit()
+
+    def keyPressEvent(self, event) -> None:
+        """Qt's hook."""
+        if not self._press(event):
+            super().keyPressEvent(event)
 
 
 class CardView(QFrame):
@@ -187,18 +229,21 @@ class CardView(QFrame):
 
     def _build(self, main: list[str], fields: dict, alone: bool) -> None:
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 2, 4, 2)
+        layout.setContentsMargins(3, 2, 3, 2)
         layout.setSpacing(2)
         keys = "" if alone else " Drag it, or press Ctrl+Up and Ctrl+Down, to move the card; Delete removes it."
-        self.head = _Head(f"Click, or press Space, to fold the card.{keys}")
+        self.head = _Head(f"Click, or press Space, to fold the card.{keys}", self._press)
         row = QHBoxLayout(self.head)
         row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
         self.switch = QCheckBox()
         self.switch.setToolTip("Whether this adjustment takes part.")
         self.switch.setAccessibleName(f"{self.kind.title} on")
+        self.switch.setStyleSheet("spacing: 0px")
         self.switch.setVisible(not alone)
         self.arrow = QLabel("▾")
         self.title = QLabel(f"<b>{self.kind.title}</b>")
+        self.title.setWordWrap(True)
         self.menu = QToolButton()
         self.menu.setText("⋮")
         self.menu.setAutoRaise(True)
@@ -216,8 +261,7 @@ class CardView(QFrame):
             if keep or not alone:
                 self.menu.menu().addAction(text, do)
         for widget in (self.arrow, self.switch, self.title):
-            row.addWidget(widget)
-        row.addStretch()
+            row.addWidget(widget, widget is self.title)
         row.addWidget(self.menu)
         layout.addWidget(self.head)
         self.summary = Elided()
@@ -246,11 +290,14 @@ class CardView(QFrame):
         order = [*main, *(name for name in fields if name not in main and name not in SHARED), *SHARED]
         for name in order:
             widget, words = self.editors[name], fields[name].metadata
+            if isinstance(widget, CheckBox):
+                # The label of the row says it.
+                widget.native.setText("")
             tooltip = f"{words['tooltip']}\nDouble click on the label: the default."
             label = (form if name in main else rest).add(words["label"], widget.native, tooltip)
             label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))
         self._show_advanced(False)
-        self.switch.toggled.connect(lambda on: self._stack().switch(self.key, on))
+        self.switch.clicked.connect(lambda on: self._stack().switch(self.key, on))
         self.head.clicked.connect(lambda: self.fold(not self.folded))
 
     def _show_advanced(self, on: bool) -> None:
@@ -268,20 +315,19 @@ class CardView(QFrame):
         """Bring it up or down."""
         self._stack().move(self.key, self._stack().at(self.key) + places)
 
-    def keyPressEvent(self, event) -> None:
-        """Qt's hook: what the head has the focus for."""
+    def _press(self, event) -> bool:
+        """Do what a key stands for, if it stands for anything."""
         control = event.modifiers() & Qt.KeyboardModifier.ControlModifier
-        key = event.key()
-        if not self.head.hasFocus():
-            super().keyPressEvent(event)
-        elif key in (Qt.Key.Key_Space, Qt.Key.Key_Return):
+        key, stays = event.key(), self.switch.isHidden()
+        if key in (Qt.Key.Key_Space, Qt.Key.Key_Return):
             self.fold(not self.folded)
-        elif control and key in (Qt.Key.Key_Up, Qt.Key.Key_Down) and not self.switch.isHidden():
+        elif control and key in (Qt.Key.Key_Up, Qt.Key.Key_Down) and not stays:
             self.move_by(-1 if key == Qt.Key.Key_Up else 1)
-        elif event.matches(QKeySequence.StandardKey.Delete) and not self.switch.isHidden():
+        elif key == Qt.Key.Key_Delete and not stays:
             self._stack().remove(self.key)
         else:
-            super().keyPressEvent(event)
+            return False
+        return True
 
     # --- from and to the stack ---
 

@@ -11,8 +11,8 @@ from functools import partial
 import napari.layers
 from magicgui import widgets
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtCore import QEvent, QObject, QSignalBlocker
+from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMenu, QPushButton, QWidget
 from superqt import QFlowLayout
 from superqt.utils import qdebounced
@@ -23,7 +23,7 @@ from napari_exposure.gui.compare import WAYS
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.exposure.bar import Bar
-from napari_exposure.gui.exposure.cards import CardList, CardView, fit_labels
+from napari_exposure.gui.exposure.cards import CardList, CardView, FitLabels
 from napari_exposure.gui.exposure.header import TOGETHER, Header
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.plot import Plot
@@ -154,14 +154,8 @@ class ExposureDock(widgets.Container):
         for widget in (self.header, self.plot, self.cards, self.tools):
             layout.addWidget(widget)
         make_scrollable(self.native, below=self.bar)
-        for keys, do in (
-            (QKeySequence.StandardKey.Undo, lambda: self._edited.stack.undo()),
-            (QKeySequence.StandardKey.Redo, lambda: self._edited.stack.redo()),
-        ):
-            shortcut = QShortcut(QKeySequence(keys), self.native)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(do)
-        self._keys = _UndoKeys(self.native)
+        self._labels = FitLabels(self.native)
+        self._keys = _UndoKeys(self.native, self.undo, self.redo)
         self.header.layer.changed.connect(lambda: self._choose(self.header.layer.value))
         self.header.mask.changed.connect(self._touch)
         self.bar.live.toggled.connect(self._on_live)
@@ -202,7 +196,6 @@ class ExposureDock(widgets.Container):
             self._start(view)
         self.reset_choices()
         self._watch()
-        fit_labels(self.native)
 
     def _seen(self, seen: bool) -> None:
         self.plot.follow(seen)
@@ -267,7 +260,9 @@ class ExposureDock(widgets.Container):
             return
         self._followed = chosen
         images = [layer for layer in chosen if isinstance(layer, napari.layers.Image)]
-        images.sort(key=lambda layer: layer != selection.active)
+        # The one whose cards are shown stays the first of several.
+        first = self.layer if self.layer in images else selection.active
+        images.sort(key=lambda layer: layer != first)
         # The live layer stands for its source.
         sources = [Origin.of(layer).source() if is_preview(layer) else layer for layer in images]
         sources = list(dict.fromkeys(unwrapped(layer) for layer in sources if layer in self._viewer.layers))
@@ -438,7 +433,7 @@ class ExposureDock(widgets.Container):
         self.undo.setEnabled(self._edited.stack.can_undo)
         self.redo.setEnabled(self._edited.stack.can_redo)
         if new:
-            fit_labels(self.native)
+            self._labels.again()
 
     def _on_stack(self) -> None:
         """The cards have changed."""
@@ -851,22 +846,29 @@ def _lazy_note(source: Source, recipe: Recipe) -> str:
 class _UndoKeys(QObject):
     """Lets Ctrl+Z undo a change of the cards also where a box has the focus, which would undo what was typed."""
 
-    def __init__(self, parent: QWidget):
+    def __init__(self, parent: QWidget, undo: QPushButton, redo: QPushButton):
         super().__init__(parent)
+        self._buttons = {QKeySequence.StandardKey.Undo: undo, QKeySequence.StandardKey.Redo: redo}
+        self.watch(parent)
 
     def watch(self, parent: QWidget) -> None:
         """Watch all that can have the focus."""
-        for widget in parent.findChildren(QWidget):
+        for widget in (parent, *parent.findChildren(QWidget)):
             widget.installEventFilter(self)
 
     def eventFilter(self, watched, event) -> bool:
         """Qt's hook."""
-        if event.type() == QEvent.Type.ShortcutOverride and (
-            event.matches(QKeySequence.StandardKey.Undo) or event.matches(QKeySequence.StandardKey.Redo)
-        ):
-            event.ignore()
-            return True
-        return False
+        kind = event.type()
+        if kind not in (QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress):
+            return False
+        button = next((each for keys, each in self._buttons.items() if event.matches(keys)), None)
+        if button is None:
+            return False
+        # accepted, it is no shortcut of the window
+        event.accept()
+        if kind == QEvent.Type.KeyPress:
+            button.click()
+        return True
 
 
 class GammaDock(ExposureDock):

@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QCheckBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.adjustment import spatial_axes
@@ -15,12 +15,14 @@ from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.editors import text, times, warn
 from napari_exposure.gui.exposure.model import SIZE, Card
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.profile_plot import ProfilePlot
 from napari_exposure.gui.stack import lies_above
 from napari_exposure.gui.tile_overlay import TileOverlay
 from napari_exposure.source import Source
+from napari_exposure.voxels import PIXEL
 
 
 def extras_of(kind: type[Adjustment]) -> list[type]:
@@ -36,14 +38,20 @@ class Tiles:
         self._viewer, self._edge, self._card = viewer, editors[SIZE], parent
         self._image = None
         self.grid: TileGrid | None = None
-        self.widget = QCheckBox("Show tiles")
-        self.widget.setToolTip(
+        self.facts = text()
+        self.switch = QCheckBox("Show tiles")
+        self.switch.setToolTip(
             "Draw the borders of the tiles, in 3D the tile that is pointed at, as lines over the image."
         )
-        self.overlay = TileOverlay(viewer, gone=lambda: self.widget.setChecked(False), parent=parent)
+        self.widget = QWidget()
+        column = QVBoxLayout(self.widget)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.facts.native)
+        column.addWidget(self.switch)
+        self.overlay = TileOverlay(viewer, gone=lambda: self.switch.setChecked(False), parent=parent)
         self._look = Paced(self._draw, parent)
         self._of_viewer = Connections()
-        self.widget.toggled.connect(self._draw)
+        self.switch.toggled.connect(self._look.soon)
 
     def start(self) -> None:
         """Follow the viewer."""
@@ -64,15 +72,16 @@ class Tiles:
             self._edge.set_axes(spatial)
             edge = card.value(SIZE, source.unit)
             self.grid = tile_grid(source.shape[-spatial:], edge, source.spacing_along(spatial))
-            self._edge.show_grid(self.grid, source.unit, card.values.get("nbins", 1))
-        if self.widget.isChecked():
+            self._edge.show_grid(self.grid, source.unit)
+            self.facts.value = _facts(self.grid, source.unit, card.values.get("nbins", 1))
+        if self.switch.isChecked():
             self._look()
 
     def fitted(self, layer, transform: Transform | None) -> None:
         """Show what a fit has found: nothing here."""
 
     def _draw(self, on=None) -> None:
-        if self.widget.isChecked() and self.grid is not None and self._card.isVisible():
+        if self.switch.isChecked() and self.grid is not None and self._card.isVisible():
             self.overlay.show(self._image, self.grid)
         else:
             self.overlay.remove()
@@ -83,6 +92,15 @@ class Tiles:
             self.overlay.remove()
 
 
+def _facts(grid: TileGrid, unit: str, nbins: int) -> str:
+    """What the tiles are: edges are rounded to whole tiles, so that several lengths give the same grid."""
+    real = [voxels * size for voxels, size in zip(grid.voxels, grid.spacing, strict=True)]
+    unknown = ["No voxel size is known: the edge is in pixels. Type it in the row Voxel size."]
+    warnings = (unknown if unit == PIXEL else []) + grid.warnings(nbins)
+    count = f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles"
+    return "<br>".join([f"{count} of {times(real)} {unit},", f"{times(grid.voxels)} voxels", *map(warn, warnings)])
+
+
 class Profile:
     """The intensity of each plane and what is divided out, drawn along the axis."""
 
@@ -90,6 +108,7 @@ class Profile:
         self._viewer = viewer
         self._smoothness = editors["smoothness"]
         self.widget = ProfilePlot()
+        self.widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         # the layer and the transform that are drawn
         self._drawn: tuple[weakref.ref, Transform] | None = None
         self._of_viewer = Connections()

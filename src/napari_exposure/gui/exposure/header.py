@@ -11,10 +11,10 @@ from magicgui import widgets
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
-from superqt import QFlowLayout
 
 from napari_exposure.gui.editors import text, warn
 from napari_exposure.gui.exposure.cards import Form
+from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.source import Source
@@ -56,11 +56,10 @@ class Header(QWidget):
         self.chips: dict[object, QPushButton] = {}
         self._group = QButtonGroup(self)
         self._several = QWidget()
-        column = QVBoxLayout(self._several)
-        column.setContentsMargins(0, 0, 0, 0)
-        self._flow = QFlowLayout()
-        column.addLayout(self._flow)
-        column.addWidget(self.fit.native)
+        self._column = QVBoxLayout(self._several)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(2)
+        self._column.addWidget(self.fit.native)
         self.pencil = QToolButton()
         self.pencil.setText("✎")
         self.pencil.setCheckable(True)
@@ -104,17 +103,17 @@ class Header(QWidget):
         self._form.setRowVisible(1, several)
         for chip in self.chips.values():
             self._group.removeButton(chip)
-            self._flow.removeWidget(chip)
+            self._column.removeWidget(chip)
             chip.deleteLater()
         self.chips = {}
         for layer in layers if several else []:
-            chip = self.chips[layer] = QPushButton(layer.name.replace("&", "&&"))
+            chip = self.chips[layer] = QPushButton(short(layer.name, 20).replace("&", "&&"))
             chip.setCheckable(True)
             chip.setChecked(layer == layers[0])
             chip.setToolTip(f"Show the live layer of {layer.name}.")
             chip.clicked.connect(lambda _, layer=layer: self._picked(layer))
             self._group.addButton(chip)
-            self._flow.addWidget(chip)
+            self._column.insertWidget(len(self.chips) - 1, chip)
 
     # --- what is known of the layer ---
 

@@ -197,6 +197,8 @@ class Stack:
         """Set a parameter of a card; a size is in `unit`."""
         card = self.cards[self.at(key)]
         unit = unit if name == SIZE and value is not None else card.unit
+        if (card.values[name], card.unit) == (value, unit):
+            return
         self._replace(key, (key, name), values={**card.values, name: value}, unit=unit)
 
     def reset(self, key: int, name: str | None = None) -> None:

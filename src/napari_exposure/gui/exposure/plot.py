@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram.counter import Counter
@@ -34,6 +34,7 @@ class Plot(QWidget):
         self.model = HistogramModel()
         self.view = HistogramView(self.model, compact=True)
         self.view.setFixedHeight(HEIGHT)
+        self.view.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         chosen = lambda: [found] if (found := layer()) is not None else []  # noqa: E731
         self.counter = Counter(viewer, self.model, self, chosen)
         self._of_viewer = Connections()
