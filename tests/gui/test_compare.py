@@ -14,6 +14,7 @@ from qtpy.QtTest import QTest
 
 import napari_exposure as nx
 from napari_exposure.gui.compare import SideBySide, SourceAlone
+from napari_exposure.gui.napari_versions import camera_of, grid_of
 from napari_exposure.gui.split_line import SplitLine
 from napari_exposure.gui.stack import place
 
@@ -40,7 +41,7 @@ def pair(qtbot, viewer, volume):
 
 def state(viewer):
     """All that a comparison may change."""
-    grid = viewer.canvas.grid
+    grid = grid_of(viewer)
     layers = [
         (layer.name, layer.visible, layer.name_overlay.visible, str(layer.name_overlay.position), layer.contrast_limits)
         for layer in viewer.layers
@@ -122,8 +123,8 @@ def test_names_are_on_the_canvas(viewer, pair):
 def test_the_line_is_dragged(qtbot, viewer, pair, ndisplay):
     viewer.dims.ndisplay = ndisplay
     if ndisplay == 3:
-        viewer.scene.camera.angles = (10, 30, 60)
-        viewer.scene.camera.perspective = 40
+        camera_of(viewer).angles = (10, 30, 60)
+        camera_of(viewer).perspective = 40
     split = SplitLine(viewer)
     split.start(*pair)
     for blending in ("additive", "translucent_no_depth"):
@@ -200,10 +201,10 @@ def test_another_result_takes_the_place_of_the_first(qtbot, viewer, pair):
     for way in (SideBySide, SplitLine):
         comparison = way(viewer)
         comparison.start(source, result)
-        viewer.scene.camera.zoom = 7
+        camera_of(viewer).zoom = 7
         comparison.start(source, other)
         assert [layer.visible for layer in (source, result, other)] == [True, False, True]
-        assert viewer.scene.camera.zoom == 7
+        assert camera_of(viewer).zoom == 7
         comparison.stop()
         assert [layer.visible for layer in (source, result, other)] == [True, True, True]
 

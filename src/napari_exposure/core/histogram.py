@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import math
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from napari_exposure.core.intensity import check_count, check_number
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.moments import Moments
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Histogram"]
 
@@ -73,7 +79,8 @@ class Histogram:
     @property
     def centers(self) -> np.ndarray:
         """Middle of each bin; for integers of up to 16 bits the value itself."""
-        return (self.edges[:-1] + self.edges[1:]) / 2
+        centers: np.ndarray = (self.edges[:-1] + self.edges[1:]) / 2
+        return centers
 
     @property
     def total(self) -> int:
@@ -246,7 +253,7 @@ class Histogram:
         gap = float(used[-1] - used[0]) / float(np.maximum(np.round(apart / usual), 1).sum())
         return used[0] - gap / 2, gap
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data (str, float, bool, list, dict) that `from_dict` takes back, exact in every bit.
 
         Examples
@@ -261,7 +268,7 @@ class Histogram:
         return plain_of(self)
 
     @staticmethod
-    def from_dict(plain: dict) -> Histogram:
+    def from_dict(plain: dict[str, Any]) -> Histogram:
         """Make the histogram that ``to_dict`` described.
 
         Raises
@@ -273,12 +280,12 @@ class Histogram:
 
         return histogram_of(plain)
 
-    def save(self, path) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the histogram to a JSON file; all of it or nothing."""
         return write_json(path, self.to_dict())
 
     @classmethod
-    def load(cls, path) -> Histogram:
+    def load(cls, path: str | os.PathLike[str]) -> Histogram:
         """Read a histogram from a JSON file; every name and value is checked, nothing in it is executed.
 
         Raises
@@ -290,7 +297,7 @@ class Histogram:
         """
         return read_json(path, "histogram", cls.from_dict)
 
-    def plot(self, ax=None, *, log: bool = True, nbins: int = 512, **options):
+    def plot(self, ax: Axes | None = None, *, log: bool = True, nbins: int = 512, **options: Any) -> Axes:
         """Draw bars and the CDF with matplotlib (``pip install matplotlib``).
 
         Parameters
@@ -374,7 +381,7 @@ class Histogram:
         return hash((self.total, len(self.counts), self.by_value))
 
     @property
-    def _key(self) -> tuple:
+    def _key(self) -> tuple[bytes, bytes, str]:
         """What two equal histograms share: all but the name."""
         # as text, so that NaN is itself
         numbers = repr((self.minimum, self.maximum, self.below, self.above, self.nan, self.by_value, self.moments))
@@ -390,7 +397,7 @@ def _share(value: float, low: float, high: float) -> float:
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
-def _add_values(a: Histogram, b: Histogram):
+def _add_values(a: Histogram, b: Histogram) -> tuple[np.ndarray, np.ndarray]:
     if not len(a.counts) or not len(b.counts):
         full = a if len(a.counts) else b
         return full.counts, full.edges
@@ -403,7 +410,7 @@ def _add_values(a: Histogram, b: Histogram):
     return counts, np.arange(len(counts) + 1) + first
 
 
-def interpolate(order_statistic, q: float, n: int) -> float:
+def interpolate(order_statistic: Callable[[int], float], q: float, n: int) -> float:
     """Percentile `q` from two order statistics, with NumPy's linear rule."""
     position = q / 100 * (n - 1)
     below = math.floor(position)
@@ -417,7 +424,7 @@ def interpolate(order_statistic, q: float, n: int) -> float:
     return float(a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t))
 
 
-def write_csv(file, histograms: dict[str, Histogram], about: dict[str, object]) -> None:
+def write_csv(file: TextIO, histograms: Mapping[str, Histogram], about: Mapping[str, object]) -> None:
     """Write counts and CDFs as a table with a row for each bin.
 
     Parameters

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from napari_exposure.core.replacing import replacing
 
+Made = TypeVar("Made")
 
-def write_json(path, plain) -> Path:
+
+def write_json(path: str | os.PathLike[str], plain: object) -> Path:
     """Write plain data to a file; all of it or nothing."""
     path = Path(path)
     with replacing(path) as unfinished:
@@ -16,7 +21,7 @@ def write_json(path, plain) -> Path:
     return path
 
 
-def read_json(path, what: str, make):
+def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Made]) -> Made:
     """What `make` makes of the plain data in a file.
 
     Parameters

@@ -10,7 +10,9 @@ the end, which costs a third of the time.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numba import from_dtype, njit, types
@@ -19,25 +21,28 @@ from numba.extending import overload, register_jitable
 from napari_exposure.core.kernel_cache import KernelCache
 
 
-def build(name: str, *dtypes: np.dtype):
+def build(name: str, *dtypes: np.dtype) -> Callable[..., None]:
     """Compile a kernel for one signature, or load it from numba's cache."""
     function, signature = _KERNELS[name]
-    compiled = njit(nogil=True, error_model="numpy")(function)
+    # its stubs know neither the cache nor the signatures of a dispatcher
+    compiled: Any = njit(nogil=True, error_model="numpy")(function)
     # without a folder that numba may write to there is no cache
     with suppress(OSError, RuntimeError):
         compiled._cache = KernelCache(function)
     compiled.compile(signature(*map(from_dtype, dtypes)))
     compiled.disable_compile()
-    return compiled
+    found: Callable[..., None] = compiled
+    return found
 
 
-def _cast(value, like):
+def _cast(value: float, like: np.ndarray) -> float:
     """Round and clamp `value` where `like` holds integers; resolved when a kernel is compiled."""
     raise NotImplementedError("only inside a kernel")
 
 
 @overload(_cast, inline="always")
-def _cast_overload(value, like):
+# numba compares the signatures of an overload and of what it gives, with their annotations
+def _cast_overload(value, like):  # type: ignore[no-untyped-def]
     if isinstance(like.dtype, types.Float):
         return lambda value, like: value
     bits = like.dtype.bitwidth
@@ -46,20 +51,20 @@ def _cast_overload(value, like):
     return lambda value, like: min(max(np.rint(value), low), high)
 
 
-def _is_nan(value):
+def _is_nan(value: float) -> bool:
     """Whether `value` is NaN: for integers False when a kernel is compiled, so that loops vectorise."""
     raise NotImplementedError("only inside a kernel")
 
 
 @overload(_is_nan, inline="always")
-def _is_nan_overload(value):
+def _is_nan_overload(value):  # type: ignore[no-untyped-def]  # as above
     if isinstance(value, types.Float):
         return lambda value: value != value
     return lambda value: False
 
 
 @register_jitable
-def _position(value, lo, hi, scale):
+def _position(value: float, lo: float, hi: float, scale: float) -> float:
     """Where `value` lies between `lo` and `hi`, in [0, scale]; NaN gives 0."""
     u = scale * ((np.float64(value) - lo) / (hi - lo))
     u = u if u > 0.0 else 0.0
@@ -77,7 +82,7 @@ _CHUNK = 1024
 
 
 @register_jitable
-def _horner(coefficients, x):
+def _horner(coefficients: tuple[float, ...], x: float) -> float:
     y = coefficients[len(coefficients) - 1]
     for power in range(len(coefficients) - 1):
         y = y * x + coefficients[len(coefficients) - 2 - power]
@@ -85,7 +90,7 @@ def _horner(coefficients, x):
 
 
 @register_jitable
-def _product(a, b):
+def _product(a: float, b: float) -> tuple[float, float]:
     """The product as the sum of two numbers, exactly (Dekker 1971)."""
     product = a * b
     t = 134217729.0 * a
@@ -106,7 +111,7 @@ _EXP = tuple(1 / math.factorial(n) for n in range(2, 16))
 
 
 @register_jitable
-def _log2_parts(x):
+def _log2_parts(x: float) -> tuple[float, float]:
     """The binary logarithm of a finite number above 0 as the sum of two numbers, right to 2**-58."""
     tiny = x < 2.2250738585072014e-308
     bits = np.float64(x * 2.0**54 if tiny else x).view(np.int64)
@@ -128,7 +133,7 @@ def _log2_parts(x):
 
 
 @register_jitable
-def _exp2_sum(high, low):
+def _exp2_sum(high: float, low: float) -> float:
     """2 ** (high + low), where `low` is small."""
     # far beyond what a float64 holds
     high = min(max(high, -1200.0), 1200.0)
@@ -147,7 +152,7 @@ def _exp2_sum(high, low):
 
 
 @register_jitable
-def _power(values, exponent, out):
+def _power(values: np.ndarray, exponent: float, out: np.ndarray) -> None:
     """values ** exponent for values from 0 on, right to 0.6 of the last digit."""
     high = np.empty(_CHUNK, np.float64)
     low = np.empty(_CHUNK, np.float64)
@@ -165,14 +170,14 @@ def _power(values, exponent, out):
             result[i] = power if part[i] > 0.0 else part[i]
 
 
-def _log(values, out):
+def _log(values: np.ndarray, out: np.ndarray) -> None:
     for i in range(values.size):
         high, low = _log2_parts(values[i])
         product, product_low = _product(high, _LN2[0])
         out[i] = product + (product_low + high * _LN2[1] + low * _LN2[0])
 
 
-def _exp(values, out):
+def _exp(values: np.ndarray, out: np.ndarray) -> None:
     for i in range(values.size):
         high, low = _product(values[i], 0.5 * _PER_LN2[0])
         out[i] = _exp2_sum(high, low + values[i] * (0.5 * _PER_LN2[1]))
@@ -181,7 +186,7 @@ def _exp(values, out):
 # --- counting ---------------------------------------------------------------------------
 
 
-def _count_values(values, counted, first, counts):
+def _count_values(values: np.ndarray, counted: np.ndarray, first: int, counts: np.ndarray) -> None:
     if counted.size:
         for i in range(values.size):
             if counted[i]:
@@ -191,7 +196,7 @@ def _count_values(values, counted, first, counts):
             counts[np.uint64(np.int64(values[i]) - first)] += 1
 
 
-def _moments(values, counted, out):
+def _moments(values: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
     """Of the finite values: number, mean, sum of squares about it, minimum, maximum, voxels at either.
 
     `out` holds those of earlier blocks.  Sums run over short pieces, about a value of the piece, and are
@@ -240,7 +245,9 @@ def _moments(values, counted, out):
                     out[6] += v == out[4]
 
 
-def _count_bins(values, counted, edges, counts, tally):
+def _count_bins(
+    values: np.ndarray, counted: np.ndarray, edges: np.ndarray, counts: np.ndarray, tally: np.ndarray
+) -> None:
     """counts: bin j holds edges[j] <= v < edges[j + 1], the last one its upper edge too.
 
     tally: below the first edge, above the last, NaN.
@@ -270,7 +277,7 @@ def _count_bins(values, counted, edges, counts, tally):
 
 
 @register_jitable
-def _sort_key(bits, size, kind):
+def _sort_key(bits: int, size: int, kind: int) -> np.uint64:
     """The pattern of a value of `size` bits, changed so that keys order as unsigned integers the way values order.
 
     kind: 0 unsigned, 1 signed, 2 IEEE float.
@@ -284,14 +291,16 @@ def _sort_key(bits, size, kind):
 
 
 @register_jitable
-def _is_nan_pattern(bits, size, kind):
+def _is_nan_pattern(bits: int, size: int, kind: int) -> bool:
     """Whether the pattern of a value of `size` bits is that of NaN."""
     sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
     infinity = np.uint64(0x7F800000) if size == 32 else np.uint64(0x7FF0000000000000)
     return kind == 2 and (np.uint64(bits) & ~sign) > infinity
 
 
-def _count_digits(bits, counted, kind, prefix, shift, counts):
+def _count_digits(
+    bits: np.ndarray, counted: np.ndarray, kind: int, prefix: int, shift: int, counts: np.ndarray
+) -> None:
     """Count 16 bits of each value's sort key, for the keys that begin with `prefix`.
 
     `prefix` is compared with the bits above the counted ones; `shift` of the top digit ignores it.
@@ -310,7 +319,9 @@ def _count_digits(bits, counted, kind, prefix, shift, counts):
             counts[(key >> down) & low] += 1
 
 
-def _count_plane_digits(bits, counted, kind, prefixes, shift, counts):
+def _count_plane_digits(
+    bits: np.ndarray, counted: np.ndarray, kind: int, prefixes: np.ndarray, shift: int, counts: np.ndarray
+) -> None:
     """As `_count_digits`, 8 bits, and each plane along the middle axis by itself.
 
     `prefixes` has one for each plane; counts[plane, digit].
@@ -335,7 +346,7 @@ def _count_plane_digits(bits, counted, kind, prefixes, shift, counts):
 # --- many small volumes, a row each -----------------------------------------------------
 
 
-def _extents_rows(values, counted, out):
+def _extents_rows(values: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
     """out[0, r] and out[1, r]: the finite minimum and maximum of a row; left alone where there is none."""
     masked = counted.size > 0
     for r in range(values.shape[0]):
@@ -359,7 +370,7 @@ def _extents_rows(values, counted, out):
             out[1, r] = hi
 
 
-def _values_rows(values, counted, first, counts):
+def _values_rows(values: np.ndarray, counted: np.ndarray, first: np.ndarray, counts: np.ndarray) -> None:
     masked = counted.size > 0
     for r in range(values.shape[0]):
         row = values[r]
@@ -370,7 +381,9 @@ def _values_rows(values, counted, first, counts):
                 own[np.uint64(np.int64(row[i]) - start)] += 1
 
 
-def _bins_rows(values, counted, first, width, last, counts):
+def _bins_rows(
+    values: np.ndarray, counted: np.ndarray, first: np.ndarray, width: np.ndarray, last: np.ndarray, counts: np.ndarray
+) -> None:
     """As `_count_bins` with edges first + j * width, but what lies outside is counted at the ends."""
     masked = counted.size > 0
     nbins = counts.shape[1]
@@ -415,12 +428,12 @@ def _bins_rows(values, counted, first, width, last, counts):
 
 
 @register_jitable
-def _tile(counts):
+def _tile(counts: np.ndarray) -> int:
     """Pixels whose counts stay in the cache together."""
     return max(1, (1 << 18) // (counts.shape[1] * counts.itemsize))
 
 
-def _along_table(values, rows, first, table, counts):
+def _along_table(values: np.ndarray, rows: np.ndarray, first: int, table: np.ndarray, counts: np.ndarray) -> None:
     """counts[rows[o, p], table[v - first]] for the values v in values[o, :, p]; -1 in the table is no bin."""
     tile = _tile(counts)
     for o in range(values.shape[0]):
@@ -434,7 +447,7 @@ def _along_table(values, rows, first, table, counts):
                         counts[np.uint64(row[p]), np.uint64(j)] += 1
 
 
-def _along_bins(values, rows, edges, uniform, counts):
+def _along_bins(values: np.ndarray, rows: np.ndarray, edges: np.ndarray, uniform: bool, counts: np.ndarray) -> None:
     """As `_along_table`, with edges: bin j holds edges[j] <= v < edges[j + 1], the last one its upper edge too."""
     tile = _tile(counts)
     nbins = counts.shape[1]
@@ -467,13 +480,15 @@ def _along_bins(values, rows, edges, uniform, counts):
 
 
 @register_jitable
-def _map_table(values, first, table, out):
+def _map_table(values: np.ndarray, first: int, table: np.ndarray, out: np.ndarray) -> None:
     last = table.size - 1
     for i in range(values.size):
         out[i] = table[np.uint64(min(max(np.int64(values[i]) - first, 0), last))]
 
 
-def _map_power(values, lo, hi, gamma, gain, bottom, span, out):
+def _map_power(
+    values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
+) -> None:
     """In double precision, for integers of 32 bits."""
     position = np.empty(_CHUNK, np.float64)
     power = np.empty(_CHUNK, np.float64)
@@ -499,7 +514,9 @@ _EXP2_SINGLE = (0.6931472, 0.2402265, 0.05550411, 0.00961813, 0.0013333479, 0.00
 _EXP2_SINGLE = tuple(map(np.float32, _EXP2_SINGLE))
 
 
-def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
+def _map_power_single(
+    values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
+) -> None:
     """In single precision, for floats; written so that it vectorises, several times as fast as the C library's."""
     position = np.empty(_CHUNK, np.float32)
     exponent = np.empty(_CHUNK, np.float32)
@@ -542,7 +559,9 @@ def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
 
 
 @register_jitable
-def _map_knots(values, lo, hi, knots, bottom, span, out):
+def _map_knots(
+    values: np.ndarray, lo: float, hi: float, knots: np.ndarray, bottom: float, span: float, out: np.ndarray
+) -> None:
     """Piecewise linear through `knots`, evenly spaced from `lo` to `hi`."""
     last = knots.size - 1
     left = np.empty(_CHUNK, np.uint32)
@@ -563,14 +582,16 @@ def _map_knots(values, lo, hi, knots, bottom, span, out):
 
 
 @register_jitable
-def _bucket(value, lo, scale, last):
+def _bucket(value: float, lo: float, scale: float, last: int) -> int:
     u = scale * (np.float64(value) - lo)
     u = u if u > 0.0 else 0.0
     return np.int64(u if u < last else last)
 
 
 @register_jitable
-def _map_steps(values, levels, heights, bottom, span, out):
+def _map_steps(
+    values: np.ndarray, levels: np.ndarray, heights: np.ndarray, bottom: float, span: float, out: np.ndarray
+) -> None:
     """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
     last = levels.size - 1
     lo = np.float64(levels[0])
@@ -605,17 +626,34 @@ def _map_steps(values, levels, heights, bottom, span, out):
         out[i] = _cast(bottom + span * heights[k], out)
 
 
-def _table_rows(values, first, starts, tables, out):
+def _table_rows(values: np.ndarray, first: np.ndarray, starts: np.ndarray, tables: np.ndarray, out: np.ndarray) -> None:
     for r in range(values.shape[0]):
         _map_table(values[r], first[r], tables[starts[r] : starts[r + 1]], out[r])
 
 
-def _knots_rows(values, lo, hi, starts, knots, bottom, span, out):
+def _knots_rows(
+    values: np.ndarray,
+    lo: np.ndarray,
+    hi: np.ndarray,
+    starts: np.ndarray,
+    knots: np.ndarray,
+    bottom: np.ndarray,
+    span: np.ndarray,
+    out: np.ndarray,
+) -> None:
     for r in range(values.shape[0]):
         _map_knots(values[r], lo[r], hi[r], knots[starts[r] : starts[r + 1]], bottom[r], span[r], out[r])
 
 
-def _steps_rows(values, starts, levels, heights, bottom, span, out):
+def _steps_rows(
+    values: np.ndarray,
+    starts: np.ndarray,
+    levels: np.ndarray,
+    heights: np.ndarray,
+    bottom: np.ndarray,
+    span: np.ndarray,
+    out: np.ndarray,
+) -> None:
     for r in range(values.shape[0]):
         own = slice(starts[r], starts[r + 1])
         _map_steps(values[r], levels[own], heights[own], bottom[r], span[r], out[r])
@@ -625,13 +663,13 @@ def _steps_rows(values, starts, levels, heights, bottom, span, out):
 
 
 @register_jitable
-def _distance(red, green, blue, colour):
+def _distance(red: float, green: float, blue: float, colour: np.ndarray) -> float:
     """Squared."""
     return (red - colour[0]) ** 2 + (green - colour[1]) ** 2 + (blue - colour[2]) ** 2
 
 
 @register_jitable
-def _closest(red, green, blue, colours):
+def _closest(red: float, green: float, blue: float, colours: np.ndarray) -> int:
     found = 0
     least = np.inf
     for k in range(colours.shape[0]):
@@ -642,7 +680,7 @@ def _closest(red, green, blue, colours):
     return found
 
 
-def _nearest(pixels, colours, values, out, tally):
+def _nearest(pixels: np.ndarray, colours: np.ndarray, values: np.ndarray, out: np.ndarray, tally: np.ndarray) -> None:
     """values[k] of the colour k that is nearest; tally: voxels that are not NaN, sum and maximum of distances."""
     k = 0
     for i in range(pixels.shape[0]):
@@ -662,7 +700,9 @@ def _nearest(pixels, colours, values, out, tally):
         tally[2] = max(tally[2], distance)
 
 
-def _nearest_bytes(pixels, colours, values, known, out, tally):
+def _nearest_bytes(
+    pixels: np.ndarray, colours: np.ndarray, values: np.ndarray, known: np.ndarray, out: np.ndarray, tally: np.ndarray
+) -> None:
     """As `_nearest`; `known` has the nearest colour of each of 2**24, -1 if nobody has looked.
 
     Threads write the same into it.
@@ -687,12 +727,21 @@ def _nearest_bytes(pixels, colours, values, known, out, tally):
 
 
 @register_jitable
-def _gained(value, gain, lo, hi, background, unit, most):
+def _gained(value: float, gain: float, lo: float, hi: float, background: float, unit: float, most: float) -> float:
     v = min(max(np.float64(value), lo), hi)
     return np.nan if _is_nan(value) else min(unit * (background + gain * (v - background)), most)
 
 
-def _map_gains(values, gains, lo, hi, background, unit, most, out):
+def _map_gains(
+    values: np.ndarray,
+    gains: np.ndarray,
+    lo: float,
+    hi: float,
+    background: float,
+    unit: float,
+    most: float,
+    out: np.ndarray,
+) -> None:
     """unit * (background + gain * (value - background)), at most `most`; values are clamped to lo..hi before.
 
     values[before, row, behind]; gains[row] has one gain for the row, or one for each of its values.
@@ -715,7 +764,7 @@ def _map_gains(values, gains, lo, hi, background, unit, most, out):
 
 
 @register_jitable
-def _runs(index):
+def _runs(index: np.ndarray) -> np.ndarray:
     """Where runs of the same tile begin along an axis, and behind them its end."""
     starts = np.empty(index.size + 1, np.int64)
     found = 0
@@ -727,7 +776,16 @@ def _runs(index):
     return starts[: found + 1]
 
 
-def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
+def _count_tiles(
+    block: np.ndarray,
+    counted: np.ndarray,
+    lo: float,
+    hi: float,
+    z_tile: np.ndarray,
+    y_tile: np.ndarray,
+    x_tile: np.ndarray,
+    counts: np.ndarray,
+) -> None:
     """counts[z, y, x, 0 or 1, bin]: two half histograms a tile hide the store latency.
 
     The bin behind the last takes what is not counted.
@@ -763,7 +821,21 @@ def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
                     even[part[part.size - 1]] += one
 
 
-def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left, x_weight, bottom, span, out):
+def _map_tiles(
+    block: np.ndarray,
+    lo: float,
+    hi: float,
+    tables: np.ndarray,
+    z_left: np.ndarray,
+    z_weight: np.ndarray,
+    y_left: np.ndarray,
+    y_weight: np.ndarray,
+    x_left: np.ndarray,
+    x_weight: np.ndarray,
+    bottom: float,
+    span: float,
+    out: np.ndarray,
+) -> None:
     """Blend tile functions along z once a plane, along y once a row, along x per voxel."""
     nz, ny, nx, knots = tables.shape
     scale = np.float64(knots - 1)
@@ -825,11 +897,11 @@ def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left
                 result[x] = _cast(bottom + span * blended[x], result)
 
 
-def _read(dtype, ndim):
+def _read(dtype: types.Type, ndim: int) -> types.Array:
     return types.Array(dtype, ndim, "C", readonly=True)
 
 
-def _write(dtype, ndim):
+def _write(dtype: types.Type, ndim: int) -> types.Array:
     return types.Array(dtype, ndim, "C")
 
 
@@ -837,7 +909,7 @@ _i, _f = types.int64, types.float64
 _mask1 = _read(types.boolean, 1)
 _left, _weight = _read(types.int32, 1), _read(types.float32, 1)
 
-_KERNELS = {
+_KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, ...]]]] = {
     "power": (_power, lambda: (_read(_f, 1), _f, _write(_f, 1))),
     "log": (_log, lambda: (_read(_f, 1), _write(_f, 1))),
     "exp": (_exp, lambda: (_read(_f, 1), _write(_f, 1))),

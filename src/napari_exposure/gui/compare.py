@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from napari.layers import Image
 
+from napari_exposure.gui.napari_versions import camera_of, grid_of, name_overlay_of
 from napari_exposure.gui.stack import family
 from napari_exposure.source import unwrapped
 
@@ -39,7 +40,7 @@ class Comparison(ABC):
 
         With `linked` both have the contrast limits of the source, and keep those of each other.
         """
-        camera = self._viewer.scene.camera
+        camera = camera_of(self._viewer)
         seen = camera.center, camera.zoom
         wanted = source, result, linked
         turned = self.on and self._pair != wanted
@@ -75,6 +76,12 @@ class Comparison(ABC):
                 self._undo.append(lambda name=name, before=before: setattr(owner, name, before))
                 setattr(owner, name, value)
 
+    def _name(self, layer: Image, **looks) -> None:
+        """Let napari write the name of a layer on the canvas."""
+        overlay = name_overlay_of(layer)
+        if overlay is not None:
+            self._set(overlay, **looks)
+
     def _link(self, source: Image, result: Image) -> None:
         layers, pair, limits = self._viewer.layers, [unwrapped(source), unwrapped(result)], ("contrast_limits",)
         self._set(result, contrast_limits=source.contrast_limits)
@@ -97,14 +104,14 @@ class SideBySide(Comparison):
     """Shows source and result beside each other in napari's grid, with their names, and nothing else."""
 
     def _show(self, source: Image, result: Image) -> None:
-        grid = self._viewer.canvas.grid
+        grid = grid_of(self._viewer)
         for layer in self._viewer.layers:
             if layer not in (source, result):
                 self._set(layer, visible=False)
         # in this order: a result that appears hides its source
         for layer in (result, source):
             self._set(layer, visible=True)
-            self._set(layer.name_overlay, visible=True)
+            self._name(layer, visible=True)
         if not grid.enabled:
             self._undo.append(self._viewer.reset_view)
         # the lower one is placed first

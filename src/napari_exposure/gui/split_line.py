@@ -11,6 +11,7 @@ from vispy.visuals.shaders import Function, Varying
 
 from napari_exposure.gui.compare import Comparison
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.gui.stack import family, uncovered
 from napari_exposure.source import unwrapped
 
@@ -44,7 +45,7 @@ class SplitLine(Comparison):
             self._begin(source, result)
         for layer, corner in ((result, "top_right"), (source, "top_left")):
             self._set(layer, visible=True)
-            self._set(layer.name_overlay, visible=True, position=corner)
+            self._name(layer, visible=True, position=corner)
 
     def _begin(self, source: Image, result: Image) -> None:
         viewer = unwrapped(self._viewer)
@@ -52,7 +53,7 @@ class SplitLine(Comparison):
         uncovered.add(unwrapped(result))
         # tells what hides its source that it shall not
         result.events.visible()
-        self._set(self._viewer.canvas.grid, enabled=False)
+        self._set(grid_of(self._viewer), enabled=False)
         self._line = _Line(canvas.native, self._at)
         self._line.moved.connect(self._move)
         connections = Connections()

@@ -7,6 +7,7 @@ from weakref import WeakSet
 from qtpy.QtCore import QTimer
 
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.source import Origin, unwrapped
 
 # a layer that is blended like this hides what lies below it
@@ -83,7 +84,7 @@ def place(viewer, layer, source) -> None:
             connections.drop()
             uncover()
 
-    grid, events = viewer.canvas.grid, layer.events
+    grid, events = grid_of(viewer), layer.events
     connections.add(look, events.visible, events.blending, events.opacity, viewer.dims.events.ndisplay)
     connections.add(look, grid.events.enabled)
     connections.add(on_removed, layers.events.removed)
