@@ -342,9 +342,9 @@ class AdjustmentWidget(widgets.Container):
         alike = there and not source.rgb and np.dtype(source.dtype).newbyteorder("=") == result.dtype
         self._linked.enabled = alike
         if there and self._beside.value:
-            self._compared.show(source, result, linked=alike and self._linked.value)
+            self._compared.start(source, result, linked=alike and self._linked.value)
         else:
-            self._compared.end()
+            self._compared.stop()
 
     def _write(self, sentence: str) -> None:
         self._said.value = self._said.tooltip = sentence

@@ -129,7 +129,7 @@ class OrthogonalPanel(QWidget):
     def _paint(self, event=None) -> None:
         theme = get_theme(self._viewer.theme)
         for pane in self._panes:
-            pane.set_colours(theme.background.as_hex(), theme.text.as_hex())
+            pane.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
     # --- which layer ---
 
