@@ -17,7 +17,7 @@ from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume
 from napari_exposure.omezarr import check_ome_version, write_zarr
-from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
+from napari_exposure.provenance import PREVIEW_SUFFIX, noted
 from napari_exposure.tiff import check_tiff, write_pages
 from napari_exposure.voxels import LENGTH, TIME, unit_name
 
@@ -229,7 +229,6 @@ def _in_order(axes: str) -> bool:
 
 
 def _of_layer(layer) -> FileVolume:
-    record = layer.metadata.get(METADATA_KEY)
     array = layer.data[0] if layer.multiscale else layer.data
     if hasattr(array, "settled"):
         # A live preview may have been fitted on a sample so far; what is saved is what Apply would give.
@@ -243,7 +242,7 @@ def _of_layer(layer) -> FileVolume:
         name = unit_name(unit, TIME if axis == "T" else LENGTH)
         facts.size(axis, step, name, "layer")
         facts.place(axis, place)
-    facts.notes = record if isinstance(record, dict) else {}
+    facts.notes = noted(layer.metadata)
     if not layer.rgb:
         facts.windows = (tuple(map(float, layer.contrast_limits)),)
         facts.colors = (_color(layer),)

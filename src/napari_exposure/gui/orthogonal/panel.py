@@ -72,6 +72,7 @@ class OrthogonalPanel(QWidget):
         self.cross.setToolTip("In 2D the lines where the row and the column lie; in 3D the three planes.")
         self.cross.toggled.connect(lambda _: self._draw_crosshair())
         self.facts = QLabel()
+        self.facts.setTextFormat(Qt.TextFormat.PlainText)
         self.facts.setWordWrap(True)
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._split = QSplitter(Qt.Orientation.Vertical)
