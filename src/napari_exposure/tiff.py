@@ -543,7 +543,8 @@ def _imagej_display(volume: FileVolume) -> dict:
     if "S" in volume.axes:
         return shown
     if len(volume.windows) >= count and all(volume.windows):
-        shown["Ranges"] = [limit for window in volume.windows[:count] for limit in window]
+        # of numbers in a list tifffile makes a tag each, before its version of August 2025
+        shown["Ranges"] = tuple(limit for window in volume.windows[:count] for limit in window)
     if len(volume.colors) >= count and all(volume.colors):
         ends = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in volume.colors[:count]]
         shown["LUTs"] = [np.rint(np.outer(end, np.linspace(0, 1, 256))).astype(np.uint8) for end in ends]
