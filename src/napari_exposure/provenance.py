@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.histogram import Histogram
+from napari_exposure.core.typing import Layer
 from napari_exposure.voxels import PIXEL
 
 __all__ = ["provenance"]
@@ -23,7 +25,7 @@ def version() -> str:
     return version("napari-exposure")
 
 
-def record_of(layer) -> dict:
+def record_of(layer: Layer) -> dict[str, Any]:
     """What the plugin has noted of a layer, or an error that says that it did not make it."""
     record = layer.metadata.get(METADATA_KEY)
     if not isinstance(record, dict) or not isinstance(record.get("steps"), list):
@@ -34,13 +36,14 @@ def record_of(layer) -> dict:
     return record
 
 
-def steps_of(layer) -> list[tuple[Adjustment, str | None]]:
+def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
     """The adjustments that made a layer, and the unit of their tiles; masks are told of in a warning."""
-    found, masks = [], set()
+    found: list[tuple[Adjustment, str | None]] = []
+    masks: set[str] = set()
     for step in record_of(layer)["steps"]:
         adjustment, unit, mask = _parts(step)
         found.append((adjustment, unit))
-        masks |= {mask} - {None}
+        masks |= set() if mask is None else {mask}
     if masks:
         warnings.warn(
             f"{layer.name!r} was fitted inside {', '.join(map(repr, sorted(masks)))}; a recipe holds no mask: "
@@ -50,12 +53,12 @@ def steps_of(layer) -> list[tuple[Adjustment, str | None]]:
     return found
 
 
-def _parts(step: dict) -> tuple[Adjustment, str | None, str | None]:
+def _parts(step: dict[str, Any]) -> tuple[Adjustment, str | None, str | None]:
     plain = {name: value for name, value in step.items() if name not in ("spacing", "unit", "mask")}
     return Adjustment.from_dict(plain), step.get("unit"), step.get("mask")
 
 
-def provenance(layer) -> None:
+def provenance(layer: Layer) -> None:
     """Print how a layer was made.
 
     Parameters
@@ -99,7 +102,7 @@ def provenance(layer) -> None:
     print(record.get("note", ""))
 
 
-def _call_word(value, layer, step: int) -> str:
+def _call_word(value: object, layer: Layer, step: int) -> str:
     """A parameter as Python; of a histogram where it is to be had, not its numbers."""
     if not isinstance(value, Histogram):
         return repr(value)
@@ -108,7 +111,7 @@ def _call_word(value, layer, step: int) -> str:
     return f"nx.Recipe.of(viewer.layers[{layer.name!r}]).steps[{step}].reference"
 
 
-def as_python(layer) -> str:
+def as_python(layer: Layer) -> str:
     """The lines that make the layer again in napari's console."""
     record = record_of(layer)
     lines = ["import napari_exposure as nx", ""]
