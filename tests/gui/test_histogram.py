@@ -24,6 +24,7 @@ import napari_exposure as nx
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.gui.histogram import counter, survey
 from napari_exposure.gui.histogram.tile import count_tile_at
+from napari_exposure.gui.napari_versions import camera_of
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 
@@ -600,7 +601,7 @@ def test_the_tile_in_3d_is_that_of_the_brightest_voxel_in_sight(qtbot, viewer, p
     layer = viewer.add_image(data, name="nuclei")
     viewer.add_layer(nx.equalize_adapthist(layer, 8.0))
     viewer.dims.ndisplay = 3
-    viewer.scene.camera.angles = (0, 0, 0)
+    camera_of(viewer).angles = (0, 0, 0)
     wait(qtbot, panel, lambda: panel.tile.isEnabled())
     panel.tile.setChecked(True)
     viewer.cursor.position = (0, 4, 11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.gui.stack import family
 from napari_exposure.source import unwrapped
 
@@ -58,7 +59,7 @@ class SideBySide:
 
         With `linked` both have the contrast limits of the source, and keep those of each other.
         """
-        grid = self._viewer.canvas.grid
+        grid = grid_of(self._viewer)
         if not self.on:
             self._grid = {name: getattr(grid, name) for name in ("enabled", "shape", "stride")}
         self._result = result
@@ -96,7 +97,7 @@ class SideBySide:
         if not self.on:
             return
         self._link(None)
-        grid, looks, self._grid = self._viewer.canvas.grid, self._grid, None
+        grid, looks, self._grid = grid_of(self._viewer), self._grid, None
         grid.stride, grid.shape = looks["stride"], looks["shape"]
         if not looks["enabled"]:
             # here a result may hide its source by itself, and then knows of it

@@ -11,6 +11,7 @@ from napari.layers import Vectors
 from qtpy.QtCore import QObject, QTimer
 
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.napari_versions import camera_of, units_events
 from napari_exposure.gui.stack import take_away
 
 # pixels of the canvas
@@ -85,10 +86,10 @@ class LineOverlay(QObject):
         self._image = image
         viewer, add, events = self._viewer, self._connections.add, image.events
         dims = viewer.dims.events
-        add(self._draw, dims.point, dims.order, dims.ndisplay, dims.units)
+        add(self._draw, dims.point, dims.order, dims.ndisplay, *units_events(viewer.dims))
         add(self._draw, events.scale, events.translate, events.rotate, events.shear, events.affine)
         add(self._draw, events.units)
-        add(self._thicken, viewer.scene.camera.events.zoom)
+        add(self._thicken, camera_of(viewer).events.zoom)
         add(self._on_removed, viewer.layers.events.removed)
         return True
 
@@ -198,6 +199,6 @@ class LineOverlay(QObject):
         """Lines of the same number of pixels at every zoom."""
         if self.layer is not None and self.layer.ndim == self._image.ndim and len(self._displayed) >= 2:
             scale = float(np.min(np.asarray(self.layer.scale)[self._displayed]))
-            width = THICKNESS / (self._viewer.scene.camera.zoom * scale)
+            width = THICKNESS / (camera_of(self._viewer).zoom * scale)
             if width != self.layer.edge_width:
                 self.layer.edge_width = width

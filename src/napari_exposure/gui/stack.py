@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QTimer
 
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.source import Origin
 
 # a layer that is blended like this hides what lies below it
@@ -78,7 +79,7 @@ def place(viewer, layer, source) -> None:
             connections.drop()
             uncover()
 
-    grid, events = viewer.canvas.grid, layer.events
+    grid, events = grid_of(viewer), layer.events
     connections.add(look, events.visible, events.blending, events.opacity, viewer.dims.events.ndisplay)
     connections.add(look, grid.events.enabled)
     connections.add(on_removed, layers.events.removed)

@@ -12,6 +12,7 @@ from superqt.utils import qdebounced
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.cursor import place_in, point_of
 from napari_exposure.gui.edits import Edits
+from napari_exposure.gui.napari_versions import units_events
 from napari_exposure.gui.orthogonal.crosshair import CrossHair
 from napari_exposure.gui.orthogonal.cuts import Axes, Cut, drawable, look_up_table, shape_of, sizes_of, where
 from napari_exposure.gui.orthogonal.pane import Pane
@@ -108,7 +109,7 @@ class OrthogonalPanel(QWidget):
         add(lambda event: self._before_removal(self._viewer.layers[event.index]), layers.events.removing)
         add(self._on_point, dims.events.point, dims.events.ndim)
         add(self._on_turned, dims.events.order, dims.events.ndisplay)
-        add(self._update, dims.events.units)
+        add(self._update, *units_events(dims))
         add(self._paint, viewer.events.theme)
         viewer.mouse_drag_callbacks.append(self._on_press)
         self._paint()
