@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 from superqt.utils import qdebounced
 
 from napari_exposure import core
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.compare import KEY, SideBySide
 from napari_exposure.gui.connections import Connections
@@ -230,7 +231,10 @@ class AdjustmentWidget(widgets.Container):
         return [layer for layer in images if not is_preview(layer)]
 
     def _contrast_limits(self) -> tuple[float, float]:
-        return (0.0, 1.0) if self._layer.value is None else tuple(map(float, self._layer.value.contrast_limits))
+        if self._layer.value is None:
+            return 0.0, 1.0
+        low, high = map(float, self._layer.value.contrast_limits)
+        return low, high
 
     def _label_layers(self) -> list:
         return [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Labels)]
@@ -297,7 +301,7 @@ class AdjustmentWidget(widgets.Container):
     def _describe_parameters(self, source: Source) -> None:
         """Show what follows from the parameters on this layer."""
 
-    def _show_fit(self, layer, transform: core.Transform) -> None:
+    def _show_fit(self, layer, transform: BlockMap) -> None:
         """Show what was found in a layer, by the preview or by Apply."""
 
     def _take_voxel_size(self) -> None:

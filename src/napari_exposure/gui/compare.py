@@ -97,7 +97,7 @@ class SideBySide:
         if not self.on:
             return
         self._link(None)
-        grid, looks, self._grid = grid_of(self._viewer), self._grid, None
+        grid, looks, self._grid = grid_of(self._viewer), self._grid or {}, None
         grid.stride, grid.shape = looks["stride"], looks["shape"]
         if not looks["enabled"]:
             # here a result may hide its source by itself, and then knows of it
