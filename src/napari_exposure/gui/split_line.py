@@ -90,6 +90,8 @@ class SplitLine(Comparison):
         """Cut what is about to be drawn: in 3D, and of large planes, napari draws a layer by other visuals."""
         drawn = unwrapped(self._viewer).window._qt_viewer.canvas.layer_to_visual
         wanted = {}
+        if self._pair is None:
+            return
         for layer, side in zip(self._pair[:2], (-1, 1), strict=True):
             node = drawn[unwrapped(layer)].node
             wanted.update(dict.fromkeys(getattr(node, "adopted_children", [node]), side))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ BINS = 1 << 16
 SAMPLE_VOXELS = 1 << 18
 SAMPLE_SECONDS = 0.2
 
-RGB = {
+RGB: dict[str, tuple[tuple[int, int, int] | None, Any]] = {
     "red": ((230, 70, 70), itemgetter((..., 0))),
     "green": ((70, 190, 70), itemgetter((..., 1))),
     "blue": ((80, 120, 255), itemgetter((..., 2))),
