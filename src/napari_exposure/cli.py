@@ -246,6 +246,7 @@ def _bytes(size: float) -> str:
 def _histogram(options: argparse.Namespace) -> int:
     from napari_exposure import core
     from napari_exposure.batch import check_dtype, open_volume, split
+    from napari_exposure.core.histogram import cell
     from napari_exposure.core.replacing import check_place, keep_apart, replacing
 
     outputs = [path for path in (options.csv, options.png) if path is not None]
@@ -264,7 +265,7 @@ def _histogram(options: argparse.Namespace) -> int:
             writer.writerow(["channel", "low", "high", "count", "cdf"])
             for name, each in zip(names, found, strict=True):
                 for low, high, count, cdf in zip(each.edges[:-1], each.edges[1:], each.counts, each.cdf, strict=True):
-                    writer.writerow([name, low, high, int(count), float(np.round(cdf, 9))])
+                    writer.writerow([cell(name), low, high, int(count), float(np.round(cdf, 9))])
     if options.png is not None:
         from napari_exposure.report import histogram_picture
 

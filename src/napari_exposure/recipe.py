@@ -63,7 +63,8 @@ class Recipe:
                 raise TypeError(f"The steps of a recipe are adjustments such as Gamma(0.5), got {step!r}.")
         if self.unit is not None and not isinstance(self.unit, str):
             raise TypeError(f"unit must be a name such as 'µm', got {self.unit!r}.")
-        if self.unit is not None:
+        # A unit without a size is never used, so it may be any word.
+        if self.unit is not None and self.has_sizes:
             check_unit(self.unit)
 
     @property
@@ -142,7 +143,7 @@ class Recipe:
         if strange := sorted(set(map(str, plain)) - {KEY, "unit", "steps"}):
             raise ValueError(f"A recipe has no {', '.join(strange)}; it has unit and steps.")
         if not isinstance(plain.get("steps"), list):
-            raise ValueError(f"steps must be a list of adjustments, got {plain.get('steps')!r}.")
+            raise ValueError(f"steps must be a list of adjustments, got {type(plain.get('steps')).__name__}.")
         steps = []
         for number, step in enumerate(plain["steps"], 1):
             try:

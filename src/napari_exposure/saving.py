@@ -21,7 +21,7 @@ from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume
 from napari_exposure.omezarr import check_ome_version, write_zarr
-from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
+from napari_exposure.provenance import PREVIEW_SUFFIX, noted
 from napari_exposure.tiff import check_tiff, write_pages
 from napari_exposure.voxels import LENGTH, TIME, unit_name
 
@@ -266,7 +266,6 @@ def _in_order(axes: str) -> bool:
 
 
 def _of_layer(layer: Any) -> FileVolume:
-    record = layer.metadata.get(METADATA_KEY)
     array = layer.data[0] if layer.multiscale else layer.data
     if hasattr(array, "settled"):
         # A live preview may have been fitted on a sample so far; what is saved is what Apply would give.
@@ -280,7 +279,7 @@ def _of_layer(layer: Any) -> FileVolume:
         name = unit_name(unit, TIME if axis == "T" else LENGTH)
         facts.size(axis, step, name, "layer")
         facts.place(axis, place)
-    facts.notes = record if isinstance(record, dict) else {}
+    facts.notes = noted(layer.metadata)
     if not layer.rgb:
         facts.windows = ((float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),)
         facts.colors = (_color(layer),)

@@ -24,7 +24,7 @@ from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap, Transform
 from napari_exposure.core.typing import Array
-from napari_exposure.provenance import METADATA_KEY, NOTE, version
+from napari_exposure.provenance import METADATA_KEY, NOTE, noted, origin_of, version
 from napari_exposure.voxels import in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -94,8 +94,7 @@ class Source:
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
-        record = layer.metadata.get(METADATA_KEY)
-        record = record if isinstance(record, dict) else {}
+        record = noted(layer.metadata)
         return cls(
             name=layer.name,
             array=level_0(layer),
@@ -106,7 +105,7 @@ class Source:
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
             history=list(record.get("steps", ())),
-            origin=record.get("origin", layer.name),
+            origin=origin_of(record, layer.name),
             layer=weakref.ref(unwrapped(layer)),
         )
 

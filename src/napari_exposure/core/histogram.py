@@ -16,6 +16,7 @@ import numpy as np
 from napari_exposure.core.intensity import check_count, check_number
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.moments import Moments
+from napari_exposure.core.words import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -424,6 +425,11 @@ def interpolate(order_statistic: Callable[[int], float], q: float, n: int) -> fl
     return float(a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t))
 
 
+def cell(name: str) -> str:
+    """A name as a cell of a table, in which spreadsheets see no formula."""
+    return f"'{name}" if name.lstrip()[:1] in tuple("=+-@") else name
+
+
 def write_csv(file: TextIO, histograms: Mapping[str, Histogram], about: Mapping[str, object]) -> None:
     """Write counts and CDFs as a table with a row for each bin.
 
@@ -437,11 +443,11 @@ def write_csv(file: TextIO, histograms: Mapping[str, Histogram], about: Mapping[
         Written above the table, one ``# key: value`` a line.
     """
     for key, value in about.items():
-        file.write(f"# {key}: {' '.join(str(value).split())}\n")
+        file.write(f"# {printable(key)}: {printable(value)}\n")
     # names in quotes: one that begins with # is no comment
     table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     file.write("name,low,high,count,cdf\n")
     for name, found in histograms.items():
         lows, highs = (found.centers, found.centers) if found.by_value else (found.edges[:-1], found.edges[1:])
         columns = (lows, highs, found.counts, found.cdf)
-        table.writerows([name, *row] for row in zip(*(column.tolist() for column in columns), strict=True))
+        table.writerows([cell(name), *row] for row in zip(*(column.tolist() for column in columns), strict=True))

@@ -117,6 +117,9 @@ def check_number(
         if isinstance(value, str):
             raise TypeError
         number = float(value)
+    except OverflowError:
+        # A whole number of any length; its digits are more than anybody reads, or than Python writes.
+        raise ValueError(f"{name} must be a finite number{bounds}, got one beyond 1e308.") from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number{bounds}, got {value!r}.") from None
     inside = number > above and number <= high if above is not None else low <= number <= high

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import weakref
+from typing import Any
 
 import napari.layers
 import numpy as np
@@ -336,7 +337,7 @@ class AdjustmentWidget(widgets.Container):
     def _compare(self) -> None:
         """Show source and preview or result side by side, if that is wanted and there are two."""
         layers = self._viewer.layers
-        result = self._preview.layer or (self._result and self._result())
+        result: Any = self._preview.layer or (self._result and self._result())
         source = self._layer.value
         origin = None if result is None or result not in layers else Origin.of(result)
         there = not self._closed and origin is not None and origin.source() == source
@@ -346,9 +347,9 @@ class AdjustmentWidget(widgets.Container):
         alike = there and not source.rgb and np.dtype(source.dtype).newbyteorder("=") == result.dtype
         self._linked.enabled = alike
         if there and self._beside.value:
-            self._compared.show(source, result, linked=alike and self._linked.value)
+            self._compared.start(source, result, linked=alike and self._linked.value)
         else:
-            self._compared.end()
+            self._compared.stop()
 
     def _write(self, sentence: str) -> None:
         self._said.value = self._said.tooltip = sentence

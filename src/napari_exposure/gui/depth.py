@@ -44,7 +44,7 @@ class DecayCorrectionWidget(AdjustmentWidget):
 
     def _paint(self, event=None) -> None:
         theme = get_theme(self._viewer.theme)
-        self.plot.set_colours(theme.background.as_hex(), theme.text.as_hex())
+        self.plot.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
     def _describe(self):
         shown = self._drawn and self._drawn[0]()

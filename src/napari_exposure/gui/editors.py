@@ -82,7 +82,8 @@ class InRangeEdit(widgets.Container):
         if mode not in self._kept:
             return
         low, high = self._kept[mode] or self.limits()
-        least, most = (0, 100) if mode == PERCENTILES else (-1e12, 1e12)
+        most = 100 if mode == PERCENTILES else max(1e12, abs(low), abs(high))
+        least = 0 if mode == PERCENTILES else -most
         step = 0.01 if mode == PERCENTILES else _nice(max(high - low, 1e-9) / 100)
         for box, number in ((self._low, low), (self._high, high)):
             with box.changed.blocked():

@@ -92,3 +92,8 @@ def units_events(dims) -> tuple:
     """The emitter that tells of new units, or no emitter where a viewer has none: see `units_of`."""
     emitter = getattr(dims.events, "units", None)
     return () if emitter is None else (emitter,)
+
+
+def name_overlay_of(layer):
+    """What writes the name of a layer on the canvas, or None before 0.7, when napari did not.  Can go when 0.6 does."""
+    return getattr(layer, "name_overlay", None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import napari.layers
 from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
 
 from napari_exposure.core import progress
@@ -76,6 +77,8 @@ class RecipeButton(QPushButton):
             with contextlib.redirect_stdout(words):
                 provenance(self._result())
             box = QMessageBox(QMessageBox.Icon.NoIcon, "History", words.getvalue(), parent=self)
+            # Names are text, whatever they look like.
+            box.setTextFormat(Qt.TextFormat.PlainText)
             box.open()
 
     def _choose_target(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -43,6 +43,8 @@ class Counter(QObject):
         self._model = model
         self._of_viewer, self._of_layers, self._of_tile = Connections(), Connections(), Connections()
         self.layers: list[napari.layers.Image] = []
+        # those that are shown whichever is active, where somebody has asked for that
+        self._asked: list[napari.layers.Image] | None = None
         # the layer that is drawn: for a moment not yet the one that is followed
         self.shown: napari.layers.Image | None = None
         self._targets: list[survey.Target] = []
@@ -93,6 +95,11 @@ class Counter(QObject):
 
     # --- which layers ---
 
+    def follow(self, layers: Sequence[napari.layers.Image] | None) -> None:
+        """Turn to these layers whichever is active; None: to those that are selected."""
+        self._asked = None if layers is None else list(layers)
+        self._follow_layers()
+
     def _follow_layers(self, again: bool = False) -> None:
         """Turn to the active layer, with the other images that are selected."""
         if not self.started:
@@ -102,7 +109,9 @@ class Counter(QObject):
         selection = self._viewer.layers.selection
         chosen = [layer for layer in images if layer in selection]
         chosen.sort(key=lambda layer: layer != selection.active)
-        if (self._model.locked and kept) or not chosen:
+        if self._asked is not None:
+            chosen = [layer for layer in self._asked if layer in images]
+        elif (self._model.locked and kept) or not chosen:
             # a labels layer that is painted on does not turn the panel away from the image
             chosen = kept or images[-1:]
         if chosen != self.layers or not chosen or again:

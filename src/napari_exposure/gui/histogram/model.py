@@ -17,6 +17,8 @@ from napari_exposure.gui.histogram.tile import Tile
 
 # napari's own slider has these limits
 GAMMA_RANGE = (0.2, 2.0)
+# between the two percentiles
+LEAST_PERCENT = 0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +203,13 @@ class HistogramModel:
         if self.main is None:
             return math.nan, math.nan
         return self.main.percentile(self.low), self.main.percentile(self.high)
+
+    def set_percent(self, which: int, percent: float) -> None:
+        """Choose the lower (0) or the upper (1) percentile: they never meet."""
+        if which == 0:
+            self.low = min(max(percent, 0.0), self.high - LEAST_PERCENT)
+        else:
+            self.high = max(min(percent, 100.0), self.low + LEAST_PERCENT)
 
     def percent_at(self, value: float) -> float:
         """The percentile that a line dragged to `value` stands for."""

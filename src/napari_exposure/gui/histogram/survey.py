@@ -47,6 +47,8 @@ class Curve:
         What was counted, in words.
     quantiles : dict
         Exact percentiles where the histogram's own are not; under the percent.
+    whole : bool
+        Whether every voxel of the layer was counted.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Curve:
     histogram: Histogram
     coverage: str
     quantiles: dict[float, float] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def drawable(self) -> bool:
@@ -247,6 +250,7 @@ def _survey_target(target: Target, percentiles: tuple[float, ...]) -> Curve:
     with progress.changed(so_far), progress.part(0, 1 if volume.dtype.itemsize <= 2 else 0.6):
         found = count_histogram(volume, BINS)
     curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels")
+    curve = replace(curve, whole=not target.where)
     with progress.part(0.6, 1):
         return replace(curve, quantiles=find_quantiles(volume, curve, percentiles))
 

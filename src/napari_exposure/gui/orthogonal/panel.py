@@ -72,6 +72,7 @@ class OrthogonalPanel(QWidget):
         self.cross.setToolTip("In 2D the lines where the row and the column lie; in 3D the three planes.")
         self.cross.toggled.connect(lambda _: self._draw_crosshair())
         self.facts = QLabel()
+        self.facts.setTextFormat(Qt.TextFormat.PlainText)
         self.facts.setWordWrap(True)
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._split = QSplitter(Qt.Orientation.Vertical)
@@ -129,7 +130,7 @@ class OrthogonalPanel(QWidget):
     def _paint(self, event=None) -> None:
         theme = get_theme(self._viewer.theme)
         for pane in self._panes:
-            pane.set_colours(theme.background.as_hex(), theme.text.as_hex())
+            pane.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
     # --- which layer ---
 
