@@ -30,14 +30,13 @@ def version() -> str:
 
 def noted(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The record in a layer's metadata; empty where there is none, or something else, as files may hold anything."""
-    record = metadata.get(METADATA_KEY)
-    if not isinstance(record, dict):
-        return {}
+    found = metadata.get(METADATA_KEY)
+    record: dict[str, Any] = found if isinstance(found, dict) else {}
     steps = record.get("steps")
     return record if isinstance(steps, list) and all(isinstance(step, dict) for step in steps) else {}
 
 
-def origin_of(record: dict[str, Any], otherwise: str) -> str:
+def origin_of(record: Mapping[str, Any], otherwise: str) -> str:
     """The name of the layer that the first step was made from."""
     found = record.get("origin", record.get("source"))
     return found if isinstance(found, str) else otherwise
@@ -70,7 +69,7 @@ def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
     return found
 
 
-def _parts(layer: Layer) -> Iterator[tuple[Adjustment, str | None, str | None, list[Any]]]:
+def _parts(layer: Layer) -> Iterator[tuple[Adjustment, str | None, str | None, list[float | None]]]:
     """Of each step the adjustment, the unit of its tiles, the name of its mask, and the size of a voxel."""
     for number, step in enumerate(record_of(layer)["steps"], 1):
         plain = {name: value for name, value in step.items() if name not in ("spacing", "unit", "mask")}
