@@ -18,6 +18,7 @@ PUBLIC = {
     "Histogram",
     "HistogramEqualization",
     "HistogramMatching",
+    "LocalStretch",
     "PercentileClip",
     "FittedRecipe",
     "Percentiles",
@@ -39,6 +40,7 @@ PUBLIC = {
     "provenance",
     "read_tiff",
     "save",
+    "stretch_local",
     "write_tiff",
 }
 

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import QApplication, QDockWidget
 import napari_exposure as nx
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.gui.histogram import counter, survey
+from napari_exposure.gui.histogram.items import Line
 from napari_exposure.gui.histogram.tile import count_tile_at
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
@@ -509,6 +510,27 @@ def test_the_tile_goes_when_another_layer_is_followed(qtbot, viewer, panel, tile
     viewer.layers.selection.active = tiled
     wait(qtbot, panel, lambda: panel.model.main.name == "nuclei")
     assert panel.model.tile is None
+
+
+def test_the_tile_of_a_stretch_shows_its_two_percentiles(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    result = viewer.add_layer(nx.stretch_local(layer, (12, 5, 6), 5, 90))
+    wait(qtbot, panel, lambda: exact(panel) and panel.tile.isEnabled())
+    viewer.dims.set_current_step(0, 7)
+    click(panel.tile)
+    viewer.cursor.position = result.data_to_world((7, 3, 4))
+    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=20_000)
+    tile = panel.model.tile
+    inside = volume[6:, :10, :12]
+    assert tile.counts.sum() == inside.size
+    lo, hi = tile.edges[[0, -1]]
+    np.testing.assert_allclose((lo, hi), np.percentile(volume, (0.01, 99.99)))
+    np.testing.assert_allclose(tile.ends, np.percentile(inside, (5, 90)), atol=0.02 * (hi - lo))
+    expected = np.interp(tile.edges, tile.ends, (0, 1))
+    np.testing.assert_allclose(tile.function, expected, atol=1e-9)
+    assert tile.clipped is None
+    lines = [item.value() for item in panel.view._items if isinstance(item, Line) and item.angle == 90]
+    np.testing.assert_allclose(lines, tile.ends)
 
 
 def test_the_tile_under_the_cursor(qtbot, viewer, panel, volume):

@@ -19,6 +19,7 @@ from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.match import HistogramMatching, match_histograms
 from napari_exposure.core.montage import montage
+from napari_exposure.core.stretch import LocalStretch, stretch_local
 from napari_exposure.core.transform import Transform
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Histogram",
     "HistogramEqualization",
     "HistogramMatching",
+    "LocalStretch",
     "PercentileClip",
     "Percentiles",
     "Transform",
@@ -51,4 +53,5 @@ __all__ = [
     "histogram_along",
     "match_histograms",
     "percentile",
+    "stretch_local",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import sys
 import warnings
@@ -55,8 +56,8 @@ class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
     Its subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization`, `HistogramMatching`,
-    `AdaptiveEqualization`, `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and gives a `Transform`;
-    ``to_dict`` and `from_dict` turn it to and from plain data.
+    `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and
+    gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain data.
 
     Attributes
     ----------
@@ -139,7 +140,7 @@ class Adjustment(ABC):
         >>> Adjustment.from_dict(Gamma(0.5).to_dict()) == Gamma(0.5)
         True
         """
-        known = {cls.__name__: cls for cls in Adjustment.__subclasses__()}
+        known = {cls.__name__: cls for cls in _kinds(Adjustment)}
         values = dict(plain)
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
@@ -292,6 +293,12 @@ class Adjustment(ABC):
         if in_range == "dtype":
             return dtype_range(volume.dtype, negative=lo < 0)
         return _check_width(lo, hi)
+
+
+def _kinds(cls: type[Adjustment]) -> list[type[Adjustment]]:
+    """The adjustments that there are of a class: its subclasses that lack nothing, and theirs."""
+    found = [] if inspect.isabstract(cls) else [cls]
+    return found + [each for subclass in cls.__subclasses__() for each in _kinds(subclass)]
 
 
 def _checked(value, field: dataclasses.Field):
