@@ -118,7 +118,9 @@ def as_python(layer) -> str:
         words = [f"{name}={_call_word(value, layer, number)}" for name, value in adjustment.changed().items()]
         if mask is not None:
             words.append(f"mask=viewer.layers[{mask!r}]")
-        call = ", ".join(["layer", *words]).replace("Percentiles(", "nx.Percentiles(")
+        call = ", ".join(["layer", *words])
+        for name in ("Percentiles", "NoiseLimit"):
+            call = call.replace(f"{name}(", f"nx.{name}(")
         lines.append(f"layer = nx.{adjustment.verb}({call})")
     lines.append("viewer.add_layer(layer)")
     return "\n".join(lines) + "\n"

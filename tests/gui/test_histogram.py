@@ -649,6 +649,10 @@ def test_the_numbers_are_those_of_numpy(qtbot, viewer, panel, volume):
     assert rows["below limits"] == f"{100 * (volume < 200).mean():.3g} %"
     assert rows["above limits"] == f"{100 * (volume > 1500).mean():.3g} %"
     assert rows["grey levels"] == f"{len(np.unique(volume)):,}"
+    noise = nx.noise_level(volume)
+    assert rows["noise where dark"] == f"{noise.dark:.3g}"
+    assert rows["noise where bright"] == f"{noise.bright:.3g}"
+    assert rows["signal to noise"] == f"{noise.snr:.3g}"
     qtbot.waitUntil(lambda: rows["voxels"] in panel.numbers.toPlainText())
     assert panel.numbers.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     panel.copy_statistics()

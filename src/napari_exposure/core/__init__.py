@@ -19,6 +19,8 @@ from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.match import HistogramMatching, match_histograms
 from napari_exposure.core.montage import montage
+from napari_exposure.core.noise import NoiseLevel, noise_level
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stretch import LocalStretch, stretch_local
 from napari_exposure.core.transform import Transform
 
@@ -33,6 +35,8 @@ __all__ = [
     "HistogramEqualization",
     "HistogramMatching",
     "LocalStretch",
+    "NoiseLevel",
+    "NoiseLimit",
     "PercentileClip",
     "Percentiles",
     "Transform",
@@ -52,6 +56,7 @@ __all__ = [
     "montage",
     "histogram_along",
     "match_histograms",
+    "noise_level",
     "percentile",
     "stretch_local",
 ]

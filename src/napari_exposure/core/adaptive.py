@@ -12,6 +12,8 @@ from napari_exposure.core.adjustment import parameter
 from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import Percentiles, working_dtype
 from napari_exposure.core.jit import kernel
+from napari_exposure.core.noise import noise_gain
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
 
 __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
@@ -29,14 +31,16 @@ class AdaptiveEqualization(TiledAdjustment):
     title: ClassVar[str] = "Adaptive equalization"
     fewer_bytes: ClassVar[str] = " or fewer nbins"
 
-    clip_limit: float = parameter(
+    clip_limit: float | NoiseLimit = parameter(
         0.01,
         "Clip limit",
-        "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit.",
+        "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit. "
+        "Or how strong noise may become.",
         min=0.0,
         max=1.0,
         step=0.001,
         slider=(0.001, 1.0),
+        noise=True,
     )
     nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1)
 
@@ -48,11 +52,16 @@ class AdaptiveEqualization(TiledAdjustment):
         return 4 * (self.nbins + 1)
 
     def _fit_tiles(self, volume, counts, **shared):
+        limit = self.clip_limit
+        if isinstance(limit, NoiseLimit):
+            # the function of a tile is at most limit * nbins times as steep as stretching the range
+            limit = min(noise_gain(limit, volume, shared["hi"] - shared["lo"]) / self.nbins, 1.0)
         if counts is None:
-            return TilesFit(**shared, tables=np.zeros((*three(shared["grid"].shape, 1), self.nbins + 1), np.float32))
+            tables = np.zeros((*three(shared["grid"].shape, 1), self.nbins + 1), np.float32)
+            return TilesFit(**shared, clip_limit=limit, tables=tables)
         if counts.size > MANY_BINS:
             progress.report("clipping the tiles' histograms", 1.0)
-        return TilesFit(**shared, tables=tile_functions(counts, self.clip_limit))
+        return TilesFit(**shared, clip_limit=limit, tables=tile_functions(counts, limit))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +70,13 @@ class TilesFit(TiledFit):
 
     Attributes
     ----------
+    clip_limit : float
+        What histograms were clipped at, also where a limit of noise was asked for.
     tables : numpy.ndarray of float32, shape (tiles z, tiles y, tiles x, nbins + 1)
         Each tile's function at the borders of the bins, from 0 to 1.
     """
 
+    clip_limit: float
     tables: np.ndarray
 
     @property
@@ -181,9 +193,10 @@ def equalize_adapthist(
         Edge of a tile in units of `spacing`: a number is the same physical edge on every axis, a
         sequence has one for each spatial axis, None is an eighth of the largest extent.  Tiles are
         rounded so that they divide the volume evenly.
-    clip_limit : float
+    clip_limit : float or NoiseLimit
         Largest fraction of a tile's voxels in one bin; greater gives more contrast.  <= 0 or >= 1: no
-        limit.  At least 1 / nbins takes effect, where the mapping is linear.
+        limit.  At least 1 / nbins takes effect, where the mapping is linear.  ``NoiseLimit(0.02)`` lets noise
+        grow to 2 % of the result's range.
     nbins : int
         Bins of each tile's histogram, 2 to 65536.
     spacing : float or sequence of float, optional

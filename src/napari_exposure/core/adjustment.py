@@ -26,6 +26,7 @@ from napari_exposure.core.intensity import (
     dtype_range,
     result_dtype,
 )
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 
@@ -43,9 +44,9 @@ def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING,
     """A dataclass field with what it may be and what a widget shows of it, the one place that says so.
 
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
-    word `automatic` in place of a number.  Editors have `label`, `tooltip`, `step` and `slider`, and offer numbers
-    from `min` to `max`, which are `low` and `high` where nothing else is said.  A field without a default has an
-    `example`, in plain data.
+    word `automatic` or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`, `step` and
+    `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said.  A field
+    without a default has an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
@@ -122,6 +123,8 @@ class Adjustment(ABC):
                 value = {"percentiles": [value.low, value.high]}
             if isinstance(value, Histogram):
                 value = value.to_dict()
+            if isinstance(value, NoiseLimit):
+                value = {"noise_limit": value.limit}
             plain[field.name] = list(value) if isinstance(value, tuple) else value
         return plain
 
@@ -154,6 +157,8 @@ class Adjustment(ABC):
             for key, value in values.items():
                 if isinstance(value, dict) and set(value) == {"percentiles"}:
                     values[key] = Percentiles(*check_pair(value["percentiles"], "percentiles"))
+                elif isinstance(value, dict) and set(value) == {"noise_limit"}:
+                    values[key] = NoiseLimit(value["noise_limit"])
                 elif isinstance(value, dict):
                     values[key] = Histogram.from_dict(value)
                 elif isinstance(value, list):
@@ -315,6 +320,10 @@ def _checked(value, field: dataclasses.Field):
         return check_count(value, name, **bounds)
     if not isinstance(default, float):
         return value
+    if allowed.get("noise"):
+        if isinstance(value, NoiseLimit):
+            return value
+        name = f"{name} (or NoiseLimit)"
     if word := allowed.get("automatic"):
         if isinstance(value, str) and value == word:
             return value

@@ -94,21 +94,15 @@ class DecayTransform(Transform):
 
     @property
     def profile(self) -> np.ndarray:
-        return self._of_fits("profile")
+        return self.of_fits("profile")
 
     @property
     def fitted(self) -> np.ndarray:
-        return self._of_fits("fitted")
+        return self.of_fits("fitted")
 
     @property
     def gains(self) -> np.ndarray:
-        return self._of_fits("gains")
-
-    def _of_fits(self, name):
-        if () in self.fits:
-            return getattr(self.fits[()], name)
-        lead = self.shape[: -self.spatial]
-        return np.reshape([getattr(self.fits[group], name) for group in np.ndindex(*lead)], (*lead, -1))
+        return self.of_fits("gains")
 
 
 @dataclass(frozen=True)

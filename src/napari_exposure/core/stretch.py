@@ -11,12 +11,15 @@ from napari_exposure.core.adjustment import parameter
 from napari_exposure.core.images import adjust_image
 from napari_exposure.core.intensity import Percentiles, working_dtype
 from napari_exposure.core.jit import kernel
+from napari_exposure.core.noise import noise_gain
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
 
 __all__ = ["LocalStretch", "stretch_local"]
 
 # of each tile's histogram: the narrowest tile at the usual largest gain still has two hundred of them
 BINS = 4096
+MOST_GAIN = 1e6
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,16 @@ class LocalStretch(TiledAdjustment):
         slider=(50.0, 0.01),
         top=100.0,
     )
-    max_gain: float = parameter(
+    max_gain: float | NoiseLimit = parameter(
         20.0,
         "Largest gain",
         "No region is stretched more than this many times as much as the whole input range would be, so that regions "
-        "of nothing but noise stay dark.",
+        "of nothing but noise stay dark. Or how strong noise may become.",
         low=1.0,
-        high=1e6,
+        high=MOST_GAIN,
         step=1.0,
         slider=(1.0, 1000.0),
+        noise=True,
     )
 
     def __post_init__(self) -> None:
@@ -70,14 +74,17 @@ class LocalStretch(TiledAdjustment):
         return 16
 
     def _fit_tiles(self, volume, counts, **shared):
-        shape = three(shared["grid"].shape, 1)
-        if counts is None:
-            return StretchFit(**shared, low=np.zeros(shape), width=np.ones(shape))
         lo, hi = shared["lo"], shared["hi"]
+        gain = self.max_gain
+        if isinstance(gain, NoiseLimit):
+            gain = min(noise_gain(gain, volume, hi - lo), MOST_GAIN)
+        if counts is None:
+            shape = three(shared["grid"].shape, 1)
+            return StretchFit(**shared, max_gain=gain, low=np.zeros(shape), width=np.ones(shape))
         places = tile_percentiles(counts, (self.low, self.high))
         # the part of the range that a tile has, at least as much as the largest gain leaves
-        width = np.maximum(places[1] - places[0], 1 / self.max_gain)
-        return StretchFit(**shared, low=lo + (hi - lo) * places[0], width=(hi - lo) * width)
+        width = np.maximum(places[1] - places[0], 1 / gain)
+        return StretchFit(**shared, max_gain=gain, low=lo + (hi - lo) * places[0], width=(hi - lo) * width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +93,13 @@ class StretchFit(TiledFit):
 
     Attributes
     ----------
+    max_gain : float
+        The largest gain, also where a limit of noise was asked for.
     low, width : numpy.ndarray of float64, shape (tiles z, tiles y, tiles x)
         What becomes 0 in the middle of a tile, and how much above it becomes 1.
     """
 
+    max_gain: float
     low: np.ndarray
     width: np.ndarray
 
@@ -190,9 +200,9 @@ def stretch_local(
     low, high : float
         Percentiles of a tile's voxels, 0 <= low < high <= 100: what lies at or below the first becomes the lowest
         value, at or above the second the highest.
-    max_gain : float
-        In [1, 1e6]: no tile is stretched from less than this part of `in_range`, so that tiles of nothing but noise
-        stay dark.
+    max_gain : float or NoiseLimit
+        In [1, 1e6]: no tile is stretched more than this many times as much as `in_range` would be, so that tiles of
+        nothing but noise stay dark.  ``NoiseLimit(0.02)`` lets noise grow to 2 % of the result's range.
     spacing : float or sequence of float, optional
         Physical size of a voxel along the spatial axes, such as (2.0, 0.5, 0.5) in micrometres.
         Default 1: `kernel_size` is in voxels.

@@ -99,6 +99,6 @@ def count_tile_at(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Tile:
         together = max(1, fit.nbins // BARS)
         counts = counts.reshape(-1, together).sum(axis=1)
         return Tile(counts, fit.edges[::together], fit.function(tile)[::together], title, ends=fit.ends(tile))
-    limit = transform.adjustment.clip_limit
+    limit = fit.clip_limit
     clipped, height = clip_histograms(counts, limit), clip_height(counts.sum(), len(counts), limit)
     return Tile(counts, fit.edges, fit.function(tile), title, clipped, height)
