@@ -35,6 +35,7 @@ PUBLIC = {
     "equalize_adapthist",
     "equalize_hist",
     "from_colormap",
+    "gain_map",
     "histogram",
     "montage",
     "match_histograms",

@@ -21,6 +21,7 @@ from .core import degrade as degrade
 from .core import equalize_adapthist as equalize_adapthist
 from .core import equalize_hist as equalize_hist
 from .core import from_colormap as from_colormap
+from .core import gain_map as gain_map
 from .core import histogram as histogram
 from .core import match_histograms as match_histograms
 from .core import noise_level as noise_level

@@ -21,6 +21,7 @@ from napari_exposure.core.match import HistogramMatching, match_histograms
 from napari_exposure.core.montage import montage
 from napari_exposure.core.noise import NoiseLevel, noise_level
 from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.slopes import gain_map
 from napari_exposure.core.stretch import LocalStretch, stretch_local
 from napari_exposure.core.transform import Transform
 
@@ -52,6 +53,7 @@ __all__ = [
     "equalize_adapthist",
     "equalize_hist",
     "from_colormap",
+    "gain_map",
     "histogram",
     "montage",
     "histogram_along",

@@ -76,6 +76,16 @@ class OpenedArray:
             with progress.part(0.4, 1):
                 return fitted.fitting(array).apply(array)
 
+    def gain_map(self, fitted):
+        """The slope of what was fitted, at every voxel."""
+        from napari_exposure.core.slopes import GainMap
+
+        if fitted is None:
+            raise ValueError("Of an array say what was fitted: gain_map(volume, fitted=recipe.fit(volume)).")
+        array = self.volume().array
+        with self.bar():
+            return GainMap(fitted).fitting(array).apply(array)
+
 
 def opened(image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0) -> Any:
     """An image as verbs take it.
