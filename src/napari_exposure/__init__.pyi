@@ -7,6 +7,9 @@ from .core import Gamma as Gamma
 from .core import Histogram as Histogram
 from .core import HistogramEqualization as HistogramEqualization
 from .core import HistogramMatching as HistogramMatching
+from .core import LocalStretch as LocalStretch
+from .core import NoiseLevel as NoiseLevel
+from .core import NoiseLimit as NoiseLimit
 from .core import PercentileClip as PercentileClip
 from .core import Percentiles as Percentiles
 from .core import adjust_gamma as adjust_gamma
@@ -18,9 +21,12 @@ from .core import degrade as degrade
 from .core import equalize_adapthist as equalize_adapthist
 from .core import equalize_hist as equalize_hist
 from .core import from_colormap as from_colormap
+from .core import gain_map as gain_map
 from .core import histogram as histogram
 from .core import match_histograms as match_histograms
+from .core import noise_level as noise_level
 from .core import percentile as percentile
+from .core import stretch_local as stretch_local
 from .montage import montage as montage
 from .provenance import provenance as provenance
 from .recipe import FittedRecipe as FittedRecipe

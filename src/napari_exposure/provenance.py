@@ -9,6 +9,7 @@ from typing import Any
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import Layer
 from napari_exposure.core.words import printable, shortened
 from napari_exposure.voxels import PIXEL
@@ -131,7 +132,7 @@ def provenance(layer: Layer) -> None:
 
 def _call_word(value: object, layer: Layer, step: int) -> str:
     """A parameter as Python; of a histogram where it is to be had, not its numbers."""
-    if isinstance(value, Percentiles):
+    if isinstance(value, Percentiles | NoiseLimit):
         return f"nx.{value!r}"
     if not isinstance(value, Histogram):
         return repr(value)

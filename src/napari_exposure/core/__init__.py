@@ -19,6 +19,10 @@ from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.match import HistogramMatching, match_histograms
 from napari_exposure.core.montage import montage
+from napari_exposure.core.noise import NoiseLevel, noise_level
+from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.slopes import gain_map
+from napari_exposure.core.stretch import LocalStretch, stretch_local
 from napari_exposure.core.transform import Transform
 
 __all__ = [
@@ -31,6 +35,9 @@ __all__ = [
     "Histogram",
     "HistogramEqualization",
     "HistogramMatching",
+    "LocalStretch",
+    "NoiseLevel",
+    "NoiseLimit",
     "PercentileClip",
     "Percentiles",
     "Transform",
@@ -46,9 +53,12 @@ __all__ = [
     "equalize_adapthist",
     "equalize_hist",
     "from_colormap",
+    "gain_map",
     "histogram",
     "montage",
     "histogram_along",
     "match_histograms",
+    "noise_level",
     "percentile",
+    "stretch_local",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import sys
 import warnings
@@ -26,6 +27,7 @@ from napari_exposure.core.intensity import (
     dtype_range,
     result_dtype,
 )
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import Array, ArrayLike, Spacing
@@ -48,9 +50,9 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
     """A dataclass field with what it may be and what a widget shows of it, the one place that says so.
 
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
-    word `automatic` in place of a number.  Editors have `label`, `tooltip`, `step` and `slider`, and offer numbers
-    from `min` to `max`, which are `low` and `high` where nothing else is said.  A field without a default has an
-    `example`, in plain data.
+    word `automatic` or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`, `step` and
+    `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said.  A field
+    without a default has an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown)
@@ -61,8 +63,8 @@ class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
     Its subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization`, `HistogramMatching`,
-    `AdaptiveEqualization`, `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and gives a `Transform`;
-    ``to_dict`` and `from_dict` turn it to and from plain data.
+    `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and
+    gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain data.
 
     Attributes
     ----------
@@ -127,6 +129,8 @@ class Adjustment(ABC):
                 value = {"percentiles": [value.low, value.high]}
             if isinstance(value, Histogram):
                 value = value.to_dict()
+            if isinstance(value, NoiseLimit):
+                value = {"noise_limit": value.limit}
             plain[field.name] = list(value) if isinstance(value, tuple) else value
         return plain
 
@@ -145,7 +149,7 @@ class Adjustment(ABC):
         >>> Adjustment.from_dict(Gamma(0.5).to_dict()) == Gamma(0.5)
         True
         """
-        known = {cls.__name__: cls for cls in Adjustment.__subclasses__()}
+        known = {cls.__name__: cls for cls in _kinds(Adjustment)}  # type: ignore[type-abstract]  # it is asked for its subclasses only
         values = dict(plain)
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
@@ -159,6 +163,8 @@ class Adjustment(ABC):
             for key, value in values.items():
                 if isinstance(value, dict) and set(value) == {"percentiles"}:
                     values[key] = Percentiles(*check_pair(value["percentiles"], "percentiles"))
+                elif isinstance(value, dict) and set(value) == {"noise_limit"}:
+                    values[key] = NoiseLimit(value["noise_limit"])
                 elif isinstance(value, dict):
                     values[key] = Histogram.from_dict(value)
                 elif isinstance(value, list):
@@ -303,6 +309,12 @@ class Adjustment(ABC):
         return _check_width(lo, hi)
 
 
+def _kinds(cls: type[Adjustment]) -> list[type[Adjustment]]:
+    """The adjustments that there are of a class: its subclasses that lack nothing, and theirs."""
+    found = [] if inspect.isabstract(cls) else [cls]
+    return found + [each for subclass in cls.__subclasses__() for each in _kinds(subclass)]
+
+
 def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
     """A parameter as its field has it, or an error that says what it may be."""
     name, allowed, default = field.name, field.metadata, field.default
@@ -317,6 +329,10 @@ def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
         return check_count(value, name, **bounds)
     if not isinstance(default, float):
         return value
+    if allowed.get("noise"):
+        if isinstance(value, NoiseLimit):
+            return value
+        name = f"{name} (or NoiseLimit)"
     if word := allowed.get("automatic"):
         if isinstance(value, str) and value == word:
             return value

@@ -245,6 +245,17 @@ class Transform(BlockMap):
         """Bytes of what was found, about."""
         return sum(getattr(each, "nbytes", 8) for fit in self.fits.values() for each in vars(fit).values())
 
+    def of_fits(self, name: str) -> Any:
+        """An attribute of the fit, or an array of those of all fits over the axes that have fits of their own.
+
+        Such as "clip_limit" of an adaptive equalization: the number that a limit of noise became.
+        """
+        if () in self.fits:
+            return getattr(self.fits[()], name)
+        lead = self.shape[: -self.spatial]
+        found = np.array([getattr(self.fits[group], name) for group in np.ndindex(*lead)])
+        return found.reshape(*lead, *found.shape[1:])
+
     @property
     def table_fit(self) -> PointwiseFit | None:
         """The fit whose table all voxels go through, wherever they lie; None where there is no such table."""

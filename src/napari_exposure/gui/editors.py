@@ -15,7 +15,7 @@ from magicgui import widgets
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy
 
-from napari_exposure.core import Adjustment, Percentiles
+from napari_exposure.core import Adjustment, NoiseLimit, Percentiles
 from napari_exposure.core.tiles import TileGrid
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.voxels import PIXEL, in_unit
@@ -223,6 +223,55 @@ class AutomaticEdit(widgets.Container):
         self._automatic.value = value == self._word
 
 
+class NoiseLimitEdit(widgets.Container):
+    """A number, or the noise of the result that stands for one, in percent of its range.
+
+    Parameters
+    ----------
+    value : float or NoiseLimit
+    label : str
+        What the number is called.
+    slider, min, max, step
+        Of the number, as `SliderEdit` has them.
+    """
+
+    def __init__(self, value, slider, min, max, step, label="", tooltip="", **options):
+        self.number = SliderEdit(slider[0], slider, min=min, max=max, step=step, tooltip=tooltip)
+        self.noise = SliderEdit(
+            2.0, (0.1, 20.0), min=0.001, max=100.0, step=0.1, tooltip="Percent of the range of the result."
+        )
+        self._limited = widgets.CheckBox(
+            text="by noise, which may grow to %",
+            tooltip=f"{label} becomes what lets the noise of the result grow to so many percent of its range.",
+        )
+        # before any container hears of it: what it asks for then is right
+        self._limited.changed.connect(self._arrange)
+        super().__init__(
+            widgets=[self.number, self.noise, self._limited], labels=False, label=label, tooltip=tooltip, **options
+        )
+        self.margins = (0, 0, 0, 0)
+        self.min, self.max, self.step = min, max, step
+        self.value = value
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.number.visible, self.noise.visible = not self._limited.value, self._limited.value
+
+    @property
+    def value(self) -> float | NoiseLimit:
+        """The number, or the limit of noise."""
+        return NoiseLimit(self.noise.value / 100) if self._limited.value else self.number.value
+
+    @value.setter
+    def value(self, value: float | NoiseLimit) -> None:
+        self._limited.value = isinstance(value, NoiseLimit)
+        if isinstance(value, NoiseLimit):
+            # no more digits than were meant
+            self.noise.value = float(f"{100 * value.limit:.12g}")
+        else:
+            self.number.value = value
+
+
 AUTOMATIC, SAME, EACH = "automatic", "same on every axis", "one for each axis"
 
 
@@ -361,6 +410,8 @@ def editor(field: Field, owner: type[Adjustment]):
         return TileEdgeEdit(field.default, **options)
     if "automatic" in limits:
         return AutomaticEdit(field.default, **limits, **options)
+    if limits.pop("noise", False):
+        return NoiseLimitEdit(field.default, **limits, **options)
     if "slider" in limits:
         return SliderEdit(field.default, **limits, **options)
     if "choices" in limits:

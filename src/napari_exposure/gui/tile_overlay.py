@@ -1,4 +1,4 @@
-"""The tiles of an adaptive equalization, drawn in the viewer as thin lines."""
+"""Tiles, drawn in the viewer as thin lines."""
 
 from __future__ import annotations
 

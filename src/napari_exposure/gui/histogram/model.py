@@ -261,6 +261,12 @@ class HistogramModel:
             ("infinite", f"{found.below + found.above:,}"),
             ("grey levels", f"{found.levels:,}" if whole else f"≥ {found.levels:,}"),
         ]
+        if (noise := curve.noise) is not None:
+            rows += [
+                ("noise where dark", f"{noise.dark:.3g}"),
+                ("noise where bright", f"{noise.bright:.3g}"),
+                ("signal to noise", f"{noise.snr:.3g}"),
+            ]
         return rows
 
     def statistics_text(self) -> str:

@@ -278,12 +278,18 @@ class HistogramView(pg.GraphicsLayoutWidget):
         brush = pg.mkColor(TILE)
         brush.setAlphaF(0.45)
         self._draw_steps(tile.edges, scale(tile.counts), brush, None)
-        self._draw_steps(tile.edges, scale(tile.clipped), None, pg.mkPen(self._text, width=1))
-        legend = [(TILE, "■", "tile"), (self._text, "□", "clipped")]
+        legend = [(TILE, "■", "tile")]
+        if tile.clipped is not None:
+            self._draw_steps(tile.edges, scale(tile.clipped), None, pg.mkPen(self._text, width=1))
+            legend.append((self._text, "□", "clipped"))
         if tile.limit is not None:
             line = Line(float(scale(tile.limit)), angle=0, pen=pg.mkPen(TILE, style=Qt.PenStyle.DashLine))
             self._keep(line)
             legend.append((TILE, "┅", f"clip limit {tile.limit:,.0f}"))
+        if tile.ends is not None:
+            for end in tile.ends:
+                self._keep(Line(end, angle=90, pen=pg.mkPen(TILE, style=Qt.PenStyle.DashLine)))
+            legend.append((TILE, "┅", "its percentiles {:.4g} and {:.4g}".format(*tile.ends)))
         self._draw_line(tile.edges, tile.function, pg.mkPen(AFTER, width=2.5))
         legend.append((AFTER, "━", "its function"))
         self._title.say(legend, tile.title, self._text)
