@@ -7,9 +7,16 @@ from .core import Gamma as Gamma
 from .core import Histogram as Histogram
 from .core import HistogramEqualization as HistogramEqualization
 from .core import HistogramMatching as HistogramMatching
+from .core import Log as Log
 from .core import PercentileClip as PercentileClip
 from .core import Percentiles as Percentiles
+from .core import Rescale as Rescale
+from .core import Sigmoid as Sigmoid
+from .core import ToneCurve as ToneCurve
+from .core import adjust_curve as adjust_curve
 from .core import adjust_gamma as adjust_gamma
+from .core import adjust_log as adjust_log
+from .core import adjust_sigmoid as adjust_sigmoid
 from .core import clip_percentiles as clip_percentiles
 from .core import correct_decay as correct_decay
 from .core import cumulative_distribution as cumulative_distribution
@@ -19,8 +26,10 @@ from .core import equalize_adapthist as equalize_adapthist
 from .core import equalize_hist as equalize_hist
 from .core import from_colormap as from_colormap
 from .core import histogram as histogram
+from .core import is_low_contrast as is_low_contrast
 from .core import match_histograms as match_histograms
 from .core import percentile as percentile
+from .core import rescale_intensity as rescale_intensity
 from .montage import montage as montage
 from .provenance import provenance as provenance
 from .recipe import FittedRecipe as FittedRecipe

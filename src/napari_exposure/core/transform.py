@@ -18,7 +18,7 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
-from napari_exposure.core.intensity import dtype_range, is_lookup, recolour, result_dtype, value_channel, working_dtype
+from napari_exposure.core.intensity import dtype_range, is_lookup, recolour, value_channel, working_dtype
 from napari_exposure.core.jit import load_kernel
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ __all__ = ["Transform"]
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What was found in voxels that share a fit: input range and what 0 and 1 become in the result."""
+    """What was found in voxels that share a fit: input range and what 0 and 1 become in the result.
+
+    Each kind of fit also has `dtype` and `out_dtype`, of the volume and of the result.
+    """
 
     lo: float
     hi: float
@@ -215,7 +218,7 @@ class Transform(BlockMap):
     @property
     def out_dtype(self) -> np.dtype:
         """The dtype of results."""
-        return result_dtype(self.dtype, self.adjustment.output)
+        return next(iter(self.fits.values())).out_dtype
 
     @property
     def out_range(self) -> tuple[float, float]:
