@@ -8,6 +8,7 @@ from .core import Histogram as Histogram
 from .core import HistogramEqualization as HistogramEqualization
 from .core import HistogramMatching as HistogramMatching
 from .core import Log as Log
+from .core import Mixture as Mixture
 from .core import PercentileClip as PercentileClip
 from .core import Percentiles as Percentiles
 from .core import Rescale as Rescale
@@ -28,6 +29,7 @@ from .core import from_colormap as from_colormap
 from .core import histogram as histogram
 from .core import is_low_contrast as is_low_contrast
 from .core import match_histograms as match_histograms
+from .core import mixture as mixture
 from .core import percentile as percentile
 from .core import rescale_intensity as rescale_intensity
 from .montage import montage as montage

@@ -21,6 +21,7 @@ from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.log import Log, adjust_log
 from napari_exposure.core.match import HistogramMatching, match_histograms
+from napari_exposure.core.mixture import Mixture, mixture
 from napari_exposure.core.montage import montage
 from napari_exposure.core.rescale import Rescale, rescale_intensity
 from napari_exposure.core.sigmoid import Sigmoid, adjust_sigmoid
@@ -37,6 +38,7 @@ __all__ = [
     "HistogramEqualization",
     "HistogramMatching",
     "Log",
+    "Mixture",
     "PercentileClip",
     "Percentiles",
     "Rescale",
@@ -59,6 +61,7 @@ __all__ = [
     "equalize_hist",
     "from_colormap",
     "histogram",
+    "mixture",
     "montage",
     "histogram_along",
     "is_low_contrast",
