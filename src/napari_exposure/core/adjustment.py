@@ -25,6 +25,8 @@ from napari_exposure.core.intensity import (
     check_number,
     check_pair,
     dtype_range,
+    named_range,
+    range_name,
     result_dtype,
 )
 from napari_exposure.core.noise_limit import NoiseLimit
@@ -62,14 +64,16 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
 class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
-    Its subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization`, `HistogramMatching`,
-    `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and
-    gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain data.
+    Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `PercentileClip`, `Fill`,
+    `HistogramEqualization`, `HistogramMatching`, `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.
+    ``fit`` reads a volume's statistics and gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain
+    data.
 
     Attributes
     ----------
     in_range : "data", "dtype", (low, high) or Percentiles
-        The input intensities that are stretched; values outside are clamped.
+        The input intensities that are stretched; values outside are clamped.  Names of dtypes ("uint8", "uint12",
+        "float") become their ranges, and "image" is "data", as scikit-image has it.
     output : "dtype" or "float32"
         The input's dtype over its full range (floats: float32 in [0, 1]), or float32 in [0, 1].
     ignore_zeros : bool
@@ -131,7 +135,7 @@ class Adjustment(ABC):
                 value = value.to_dict()
             if isinstance(value, NoiseLimit):
                 value = {"noise_limit": value.limit}
-            plain[field.name] = list(value) if isinstance(value, tuple) else value
+            plain[field.name] = _lists(value)
         return plain
 
     @staticmethod
@@ -167,8 +171,8 @@ class Adjustment(ABC):
                     values[key] = NoiseLimit(value["noise_limit"])
                 elif isinstance(value, dict):
                     values[key] = Histogram.from_dict(value)
-                elif isinstance(value, list):
-                    values[key] = tuple(value)
+                else:
+                    values[key] = _tuples(value)
             return known[name](**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
@@ -315,6 +319,15 @@ def _kinds(cls: type[Adjustment]) -> list[type[Adjustment]]:
     return found + [each for subclass in cls.__subclasses__() for each in _kinds(subclass)]
 
 
+def _lists(value: Any) -> Any:
+    """Tuples, and those inside of them, as JSON has them."""
+    return [_lists(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+
+
 def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
     """A parameter as its field has it, or an error that says what it may be."""
     name, allowed, default = field.name, field.metadata, field.default
@@ -383,13 +396,19 @@ def check_in_range(value: Any) -> InRange:
     if isinstance(value, Percentiles) or (isinstance(value, str) and value in IN_RANGE):
         known: Any = value
         return cast(InRange, known)
+    # scikit-image's words for the same
+    if isinstance(value, str) and value == "image":
+        return "data"
+    if name := range_name(value):
+        return named_range(name)[1]
     ends: Any = value if not isinstance(value, str) and np.iterable(value) else ()
     if len(ends) == 2:
         lo, hi = (check_number(number, "in_range") for number in ends)
         if lo < hi:
             return _check_width(lo, hi)
     raise ValueError(
-        f"in_range must be 'data', 'dtype', (low, high) with low < high, or Percentiles(low, high), got {value!r}."
+        "in_range must be 'data', 'dtype', the name of a dtype such as 'uint8', (low, high) with low < high, or "
+        f"Percentiles(low, high), got {value!r}."
     )
 
 

@@ -735,6 +735,106 @@ def _nearest_bytes(
         tally[2] = max(tally[2], distance)
 
 
+def _count_colors(
+    pixels: np.ndarray, counted: np.ndarray, top: float, zeros: bool, counts: np.ndarray, sums: np.ndarray
+) -> None:
+    """Of each bin of colors the number of voxels, and the sums of their levels from the bin's corner on.
+
+    There are 64 bins of 1024 levels along each color.  sums: of red, green, blue, of their squares, and of their
+    products red green, red blue, green blue.  `zeros` says that black voxels are left out.
+    """
+    masked = counted.size > 0
+    scale = 65535.0 / top
+    level = np.empty(3, np.int64)
+    for i in range(pixels.shape[0]):
+        if masked and not counted[i]:
+            continue
+        black = True
+        known = True
+        for c in range(3):
+            v = np.float64(pixels[i, c])
+            known = known and not np.isnan(v)
+            black = black and v == 0
+            level[c] = np.int64(min(max(np.rint(scale * v), 0.0), 65535.0)) if known else 0
+        if not known or (zeros and black):
+            continue
+        place = np.uint64(((level[0] >> 10) << 12) | ((level[1] >> 10) << 6) | (level[2] >> 10))
+        red = level[0] & 1023
+        green = level[1] & 1023
+        blue = level[2] & 1023
+        own = sums[place]
+        counts[place] += 1
+        own[0] += red
+        own[1] += green
+        own[2] += blue
+        own[3] += red * red
+        own[4] += green * green
+        own[5] += blue * blue
+        own[6] += red * green
+        own[7] += red * blue
+        own[8] += green * blue
+
+
+# --- mixtures ---------------------------------------------------------------------------
+
+
+@register_jitable
+def _exp_one(value: float) -> float:
+    high, low = _product(value, 0.5 * _PER_LN2[0])
+    return _exp2_sum(high, low + value * (0.5 * _PER_LN2[1]))
+
+
+def _mixture_step(
+    points: np.ndarray,
+    inside: np.ndarray,
+    counts: np.ndarray,
+    heights: np.ndarray,
+    means: np.ndarray,
+    inverses: np.ndarray,
+    sums: np.ndarray,
+    likelihood: np.ndarray,
+) -> None:
+    """The probabilities of Gaussian components at points, and what follows from them.
+
+    points[i] stands for counts[i] voxels about it, whose covariance is inside[i].  heights: logarithms of weight times
+    density at the mean; inverses: of the lower triangles of the covariances.  sums[k]: number of voxels, and their
+    first and second moments about means[k].
+    """
+    dims = points.shape[1]
+    n = means.shape[0]
+    away = np.empty((n, dims), np.float64)
+    logs = np.empty(n, np.float64)
+    for i in range(points.shape[0]):
+        most = -np.inf
+        for k in range(n):
+            distance = 0.0
+            for a in range(dims):
+                away[k, a] = points[i, a] - means[k, a]
+            for row in range(dims):
+                part = 0.0
+                for a in range(row + 1):
+                    part += inverses[k, row, a] * away[k, a]
+                    for b in range(row + 1):
+                        distance += inverses[k, row, a] * inverses[k, row, b] * inside[i, a, b]
+                distance += part * part
+            logs[k] = heights[k] - 0.5 * distance
+            most = max(most, logs[k])
+        total = 0.0
+        for k in range(n):
+            logs[k] = _exp_one(logs[k] - most)
+            total += logs[k]
+        high, low = _log2_parts(total)
+        likelihood[0] += counts[i] * (most + high * _LN2[0] + low * _LN2[0])
+        for k in range(n):
+            share = counts[i] * (logs[k] / total)
+            own = sums[k]
+            own[0] += share
+            for a in range(dims):
+                own[1 + a] += share * away[k, a]
+                for b in range(dims):
+                    own[1 + dims + a * dims + b] += share * (away[k, a] * away[k, b] + inside[i, a, b])
+
+
 # --- gains along an axis ----------------------------------------------------------------
 
 
@@ -1110,6 +1210,17 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
         lambda: (
             _read(types.uint8, 2), _read(_f, 2), _read(types.float32, 1), _write(types.int16, 1),
             _write(types.float32, 1), _write(_f, 1),
+        ),
+    ),
+    "count_colors": (
+        _count_colors,
+        lambda t: (_read(t, 2), _mask1, _f, types.boolean, _write(_i, 1), _write(_i, 2)),
+    ),
+    "mixture_step": (
+        _mixture_step,
+        lambda: (
+            _read(_f, 2), _read(_f, 3), _read(_f, 1), _read(_f, 1), _read(_f, 2), _read(_f, 3),
+            _write(_f, 2), _write(_f, 1),
         ),
     ),
     "count_tiles": (
