@@ -164,7 +164,9 @@ def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
     """All counted voxels, clamped and sorted: the one place that needs a copy of the volume."""
     dtype = working_dtype(volume.dtype)
     if dtype.kind in "iu":
-        lo, hi = math.ceil(lo), math.floor(hi)
+        # NumPy 2.0 refuses a limit that the dtype does not hold
+        least, greatest = np.iinfo(dtype).min, np.iinfo(dtype).max
+        lo, hi = min(max(math.ceil(lo), least), greatest), min(max(math.floor(hi), least), greatest)
     parts: list[np.ndarray] = []
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
