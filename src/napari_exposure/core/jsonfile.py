@@ -51,7 +51,7 @@ def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Mad
     return parsed(path.read_bytes(), path.name, make)
 
 
-def parsed(text: str | bytes, name: str, make):
+def parsed(text: str | bytes, name: str, make: Callable[[Any], Made]) -> Made:
     """What `make` makes of the plain data in a text that somebody may have edited.
 
     Raises

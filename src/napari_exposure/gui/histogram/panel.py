@@ -90,8 +90,8 @@ class HistogramPanel(QWidget):
         self.tile = self._check(
             "tile under cursor",
             "tile_mode",
-            "For a result of adaptive equalization: point at the image to see the histogram of the tile there, the "
-            "clip limit, and the function that the tile has.",
+            "For a result of adaptive equalization or local stretch: point at the image to see the histogram of the "
+            "tile there, the clip limit or the two percentiles, and the function that the tile has.",
         )
         self.lock = self._check("lock", "locked", "Stay on this layer when another one becomes active.")
         self.again = QPushButton("Recount")

@@ -48,7 +48,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
         self._setting = False
         self._extent: tuple[float, float] | None = None
         # what is drawn, and the view when all of it is shown
-        self._subject = self._all = None
+        self._subject: tuple[bool, object] | None = None
+        self._all: list[float] | None = None
         self._items: list = []
         # with two lines of text and two axes above each other there is still a plot
         self.setMinimumSize(220, COMPACT if compact else 260)
@@ -196,7 +197,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
     def _ends(self) -> tuple[float, float, float]:
         """The least and greatest intensity, and room beside them."""
-        low, high = self._extent
+        low, high = self._extent or (0.0, 0.0)
         if not low < high:
             low, high = low - 0.5, high + 0.5
         return low, high, 0.02 * (high - low)
@@ -230,7 +231,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
             brush.setAlphaF(0.55 if filled else 0.25)
             pen = None if filled else pg.mkPen(colour, width=1)
             self._draw_steps(edges, scale(found.counts), brush, pen)
-            self._draw_line(*cdf, pg.mkPen(colour, width=2))
+            x, y = cdf
+            self._draw_line(x, y, pg.mkPen(colour, width=2))
             legend.append((colour, "■", curve.name))
             if curve is model.main:
                 outside = found.below, found.above
@@ -276,12 +278,18 @@ class HistogramView(pg.GraphicsLayoutWidget):
         brush = pg.mkColor(TILE)
         brush.setAlphaF(0.45)
         self._draw_steps(tile.edges, scale(tile.counts), brush, None)
-        self._draw_steps(tile.edges, scale(tile.clipped), None, pg.mkPen(self._text, width=1))
-        legend = [(TILE, "■", "tile"), (self._text, "□", "clipped")]
+        legend = [(TILE, "■", "tile")]
+        if tile.clipped is not None:
+            self._draw_steps(tile.edges, scale(tile.clipped), None, pg.mkPen(self._text, width=1))
+            legend.append((self._text, "□", "clipped"))
         if tile.limit is not None:
             line = Line(float(scale(tile.limit)), angle=0, pen=pg.mkPen(TILE, style=Qt.PenStyle.DashLine))
             self._keep(line)
             legend.append((TILE, "┅", f"clip limit {tile.limit:,.0f}"))
+        if tile.ends is not None:
+            for end in tile.ends:
+                self._keep(Line(end, angle=90, pen=pg.mkPen(TILE, style=Qt.PenStyle.DashLine)))
+            legend.append((TILE, "┅", "its percentiles {:.4g} and {:.4g}".format(*tile.ends)))
         self._draw_line(tile.edges, tile.function, pg.mkPen(AFTER, width=2.5))
         legend.append((AFTER, "━", "its function"))
         self._title.say(legend, tile.title, self._text)
