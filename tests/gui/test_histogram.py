@@ -24,6 +24,7 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QDockWidget
 import napari_exposure as nx
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.gui.histogram import counter, survey
+from napari_exposure.gui.histogram.items import Line
 from napari_exposure.gui.histogram.panel import PLOT, TABLE
 from napari_exposure.gui.histogram.tile import count_tile_at
 from napari_exposure.gui.napari_versions import camera_of
@@ -515,6 +516,27 @@ def test_the_tile_goes_when_another_layer_is_followed(qtbot, viewer, panel, tile
     assert panel.model.tile is None
 
 
+def test_the_tile_of_a_stretch_shows_its_two_percentiles(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    result = viewer.add_layer(nx.stretch_local(layer, (12, 5, 6), 5, 90))
+    wait(qtbot, panel, lambda: exact(panel) and panel.tile.isEnabled())
+    viewer.dims.set_current_step(0, 7)
+    click(panel.tile)
+    viewer.cursor.position = result.data_to_world((7, 3, 4))
+    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=20_000)
+    tile = panel.model.tile
+    inside = volume[6:, :10, :12]
+    assert tile.counts.sum() == inside.size
+    lo, hi = tile.edges[[0, -1]]
+    np.testing.assert_allclose((lo, hi), np.percentile(volume, (0.01, 99.99)))
+    np.testing.assert_allclose(tile.ends, np.percentile(inside, (5, 90)), atol=0.02 * (hi - lo))
+    expected = np.interp(tile.edges, tile.ends, (0, 1))
+    np.testing.assert_allclose(tile.function, expected, atol=1e-9)
+    assert tile.clipped is None
+    lines = [item.value() for item in panel.view._curves._items if isinstance(item, Line) and item.angle == 90]
+    np.testing.assert_allclose(lines, tile.ends)
+
+
 def test_the_tile_under_the_cursor(qtbot, viewer, panel, volume):
     layer = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
     result = viewer.add_layer(nx.equalize_adapthist(layer, (12, 5, 6), clip_limit=0.02, nbins=64))
@@ -631,6 +653,10 @@ def test_the_numbers_are_those_of_numpy(qtbot, viewer, panel, volume):
     assert rows["below limits"] == f"{100 * (volume < 200).mean():.3g} %"
     assert rows["above limits"] == f"{100 * (volume > 1500).mean():.3g} %"
     assert rows["gray levels"] == f"{len(np.unique(volume)):,}"
+    noise = nx.noise_level(volume)
+    assert rows["noise where dark"] == f"{noise.dark:.3g}"
+    assert rows["noise where bright"] == f"{noise.bright:.3g}"
+    assert rows["signal to noise"] == f"{noise.snr:.3g}"
     qtbot.waitUntil(lambda: rows["voxels"] in panel.numbers.toPlainText())
     assert panel.numbers.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     panel.copy_statistics()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import sys
 import warnings
@@ -24,8 +25,11 @@ from napari_exposure.core.intensity import (
     check_number,
     check_pair,
     dtype_range,
+    named_range,
+    range_name,
     result_dtype,
 )
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import Array, ArrayLike, Spacing
@@ -48,9 +52,9 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
     """A dataclass field with what it may be and what a widget shows of it, the one place that says so.
 
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
-    word `automatic` in place of a number.  Editors have `label`, `tooltip`, `step` and `slider`, and offer numbers
-    from `min` to `max`, which are `low` and `high` where nothing else is said.  A field without a default has an
-    `example`, in plain data.
+    word `automatic` or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`, `step` and
+    `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said.  A field
+    without a default has an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown)
@@ -60,14 +64,16 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
 class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
-    Its subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization`, `HistogramMatching`,
-    `AdaptiveEqualization`, `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and gives a `Transform`;
-    ``to_dict`` and `from_dict` turn it to and from plain data.
+    Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `PercentileClip`, `Fill`,
+    `HistogramEqualization`, `HistogramMatching`, `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.
+    ``fit`` reads a volume's statistics and gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain
+    data.
 
     Attributes
     ----------
     in_range : "data", "dtype", (low, high) or Percentiles
-        The input intensities that are stretched; values outside are clamped.
+        The input intensities that are stretched; values outside are clamped.  Names of dtypes ("uint8", "uint12",
+        "float") become their ranges, and "image" is "data", as scikit-image has it.
     output : "dtype" or "float32"
         The input's dtype over its full range (floats: float32 in [0, 1]), or float32 in [0, 1].
     ignore_zeros : bool
@@ -127,7 +133,9 @@ class Adjustment(ABC):
                 value = {"percentiles": [value.low, value.high]}
             if isinstance(value, Histogram):
                 value = value.to_dict()
-            plain[field.name] = list(value) if isinstance(value, tuple) else value
+            if isinstance(value, NoiseLimit):
+                value = {"noise_limit": value.limit}
+            plain[field.name] = _lists(value)
         return plain
 
     @staticmethod
@@ -145,7 +153,7 @@ class Adjustment(ABC):
         >>> Adjustment.from_dict(Gamma(0.5).to_dict()) == Gamma(0.5)
         True
         """
-        known = {cls.__name__: cls for cls in Adjustment.__subclasses__()}
+        known = {cls.__name__: cls for cls in _kinds(Adjustment)}  # type: ignore[type-abstract]  # it is asked for its subclasses only
         values = dict(plain)
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
@@ -159,10 +167,12 @@ class Adjustment(ABC):
             for key, value in values.items():
                 if isinstance(value, dict) and set(value) == {"percentiles"}:
                     values[key] = Percentiles(*check_pair(value["percentiles"], "percentiles"))
+                elif isinstance(value, dict) and set(value) == {"noise_limit"}:
+                    values[key] = NoiseLimit(value["noise_limit"])
                 elif isinstance(value, dict):
                     values[key] = Histogram.from_dict(value)
-                elif isinstance(value, list):
-                    values[key] = tuple(value)
+                else:
+                    values[key] = _tuples(value)
             return known[name](**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
@@ -303,6 +313,21 @@ class Adjustment(ABC):
         return _check_width(lo, hi)
 
 
+def _kinds(cls: type[Adjustment]) -> list[type[Adjustment]]:
+    """The adjustments that there are of a class: its subclasses that lack nothing, and theirs."""
+    found = [] if inspect.isabstract(cls) else [cls]
+    return found + [each for subclass in cls.__subclasses__() for each in _kinds(subclass)]
+
+
+def _lists(value: Any) -> Any:
+    """Tuples, and those inside of them, as JSON has them."""
+    return [_lists(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+
+
 def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
     """A parameter as its field has it, or an error that says what it may be."""
     name, allowed, default = field.name, field.metadata, field.default
@@ -317,6 +342,10 @@ def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
         return check_count(value, name, **bounds)
     if not isinstance(default, float):
         return value
+    if allowed.get("noise"):
+        if isinstance(value, NoiseLimit):
+            return value
+        name = f"{name} (or NoiseLimit)"
     if word := allowed.get("automatic"):
         if isinstance(value, str) and value == word:
             return value
@@ -367,13 +396,19 @@ def check_in_range(value: Any) -> InRange:
     if isinstance(value, Percentiles) or (isinstance(value, str) and value in IN_RANGE):
         known: Any = value
         return cast(InRange, known)
+    # scikit-image's words for the same
+    if isinstance(value, str) and value == "image":
+        return "data"
+    if name := range_name(value):
+        return named_range(name)[1]
     ends: Any = value if not isinstance(value, str) and np.iterable(value) else ()
     if len(ends) == 2:
         lo, hi = (check_number(number, "in_range") for number in ends)
         if lo < hi:
             return _check_width(lo, hi)
     raise ValueError(
-        f"in_range must be 'data', 'dtype', (low, high) with low < high, or Percentiles(low, high), got {value!r}."
+        "in_range must be 'data', 'dtype', the name of a dtype such as 'uint8', (low, high) with low < high, or "
+        f"Percentiles(low, high), got {value!r}."
     )
 
 

@@ -34,6 +34,9 @@ class Chain(Protocol):
     def steps(self) -> tuple[Adjustment, ...]:
         """Each is fitted on what the ones before it give."""
 
+    def result_dtype(self, dtype: np.dtype) -> np.dtype:
+        """The dtype of results for volumes of `dtype`."""
+
 
 @dataclass(frozen=True, eq=False)
 class FittedRecipe(BlockMap):

@@ -107,22 +107,18 @@ class DecayTransform(Transform):
 
     @property
     def profile(self) -> np.ndarray:
-        return self._of_fits("profile")
+        found: np.ndarray = self.of_fits("profile")
+        return found
 
     @property
     def fitted(self) -> np.ndarray:
-        return self._of_fits("fitted")
+        found: np.ndarray = self.of_fits("fitted")
+        return found
 
     @property
     def gains(self) -> np.ndarray:
-        return self._of_fits("gains")
-
-    def _of_fits(self, name: str) -> np.ndarray:
-        if () in self.fits:
-            shared: np.ndarray = getattr(self.fits[()], name)
-            return shared
-        lead = self.shape[: -self.spatial]
-        return np.reshape([getattr(self.fits[group], name) for group in np.ndindex(*lead)], (*lead, -1))
+        found: np.ndarray = self.of_fits("gains")
+        return found
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,12 @@ class HistogramEqualization(Adjustment):
         "The cumulative distribution, as scikit-image has it, or the exact rank of every voxel.",
         choices=METHODS,
     )
+    anchor: bool = parameter(
+        False,
+        "Keep the background dark",
+        "The darkest counted intensity stays the lowest value, however many voxels have it. Without it, a stack that "
+        "is mostly empty gets a bright background.",
+    )
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         out_dtype = result_dtype(volume.dtype, self.output)
@@ -79,8 +85,13 @@ class HistogramEqualization(Adjustment):
             below = np.cumsum(counts) - counts
             heights = below / below[-1]
         else:
-            heights = np.cumsum(counts) / counts.sum()
+            heights = self._anchored(np.cumsum(counts) / counts.sum())
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
+
+    def _anchored(self, heights: np.ndarray) -> np.ndarray:
+        """Heights, or where it is wanted the same stretched so that the first one is 0."""
+        first, last = heights[..., :1], heights[..., -1:]
+        return (heights - first) / (last - first) if self.anchor else heights
 
     def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
         if not isinstance(self.in_range, str):
@@ -108,7 +119,7 @@ class HistogramEqualization(Adjustment):
                 below = cumulative - stack.counts
                 heights = below / np.take_along_axis(below, stack.sizes[:, None] - 1, axis=1)
             else:
-                heights = cumulative / cumulative[:, -1:]
+                heights = self._anchored(cumulative / cumulative[:, -1:])
         columns = stack.lo, stack.constant, stack.begin, stack.end, stack.sizes
         for knots, lo, constant, begin, end, size in zip(heights, *(each.tolist() for each in columns), strict=True):
             bottom, top = ends[lo < 0]
@@ -153,7 +164,9 @@ def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
     """All counted voxels, clamped and sorted: the one place that needs a copy of the volume."""
     dtype = working_dtype(volume.dtype)
     if dtype.kind in "iu":
-        lo, hi = math.ceil(lo), math.floor(hi)
+        # NumPy 2.0 refuses a limit that the dtype does not hold
+        least, greatest = np.iinfo(dtype).min, np.iinfo(dtype).max
+        lo, hi = min(max(math.ceil(lo), least), greatest), min(max(math.floor(hi), least), greatest)
     parts: list[np.ndarray] = []
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
@@ -179,6 +192,7 @@ def equalize_hist(
     nbins: int = 256,
     *,
     method: Literal["cdf", "rank"] = "cdf",
+    anchor: bool = False,
     in_range: GivenRange = "data",
     output: Output = "dtype",
     mask: ArrayLike | Layer | None = None,
@@ -201,6 +215,10 @@ def equalize_hist(
         ``skimage.exposure.equalize_hist``.  "rank": the number of voxels below, divided by that of the
         brightest voxel; exact on every dtype, from 0 to 1, ties share a rank.  On floats and 32-bit
         integers it sorts a copy of the counted voxels, and the transform holds every distinct value.
+    anchor : bool
+        The darkest counted intensity (of floats and 32-bit integers the lowest bin) becomes the lowest value, as
+        OpenCV's ``equalizeHist`` has it, and the rest is stretched.  Else a background of most voxels becomes
+        bright: the fraction of voxels that it has.  "rank" does so in any case.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range before they are counted.
     output : "dtype" or "float32"
@@ -253,6 +271,7 @@ def equalize_hist(
         HistogramEqualization,
         nbins=nbins,
         method=method,
+        anchor=anchor,
         in_range=in_range,
         output=output,
         mask=mask,

@@ -84,6 +84,9 @@ class Opened(Protocol):
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
         """The result, of the kind of the image; parameters as `Recipe.apply` has them."""
 
+    def gain_map(self, fitted: BlockMap | None) -> Any:
+        """The slope of what was fitted, at every voxel."""
+
 
 class OpenedArray:
     """An array with what its caller says of it, as verbs take images; parameters as `opened` has them."""
@@ -143,6 +146,16 @@ class OpenedArray:
                     fitted = (self if fit_on is None else OpenedArray(fit_on, **said)).fit(adjustment)
             with progress.part(0.4, 1):
                 return fitted.fitting(array).apply(array)
+
+    def gain_map(self, fitted: BlockMap | None) -> Any:
+        """The slope of what was fitted, at every voxel."""
+        from napari_exposure.core.slopes import GainMap
+
+        if fitted is None:
+            raise ValueError("Of an array say what was fitted: gain_map(volume, fitted=recipe.fit(volume)).")
+        array = self.volume().array
+        with self.bar():
+            return GainMap(fitted).fitting(array).apply(array)
 
 
 def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:

@@ -46,9 +46,10 @@ def _cast_overload(value, like):  # type: ignore[no-untyped-def]
     if isinstance(like.dtype, types.Float):
         return lambda value, like: value
     bits = like.dtype.bitwidth
+    kind = types.unliteral(value)
     low = -(2.0 ** (bits - 1)) if like.dtype.signed else 0.0
     high = low + 2.0**bits - 1
-    return lambda value, like: min(max(np.rint(value), low), high)
+    return lambda value, like: min(max(np.rint(value), kind(low)), kind(high))
 
 
 def _is_nan(value: float) -> bool:
@@ -61,6 +62,17 @@ def _is_nan_overload(value):  # type: ignore[no-untyped-def]  # as above
     if isinstance(value, types.Float):
         return lambda value: value != value
     return lambda value: False
+
+
+def _as(value: float, like: float) -> float:
+    """`value` in the type of `like`; resolved when a kernel is compiled."""
+    raise NotImplementedError("only inside a kernel")
+
+
+@overload(_as, inline="always")
+def _as_overload(value, like):  # type: ignore[no-untyped-def]  # as above
+    kind = types.unliteral(like)
+    return lambda value, like: kind(value)
 
 
 @register_jitable
@@ -723,6 +735,106 @@ def _nearest_bytes(
         tally[2] = max(tally[2], distance)
 
 
+def _count_colors(
+    pixels: np.ndarray, counted: np.ndarray, top: float, zeros: bool, counts: np.ndarray, sums: np.ndarray
+) -> None:
+    """Of each bin of colors the number of voxels, and the sums of their levels from the bin's corner on.
+
+    There are 64 bins of 1024 levels along each color.  sums: of red, green, blue, of their squares, and of their
+    products red green, red blue, green blue.  `zeros` says that black voxels are left out.
+    """
+    masked = counted.size > 0
+    scale = 65535.0 / top
+    level = np.empty(3, np.int64)
+    for i in range(pixels.shape[0]):
+        if masked and not counted[i]:
+            continue
+        black = True
+        known = True
+        for c in range(3):
+            v = np.float64(pixels[i, c])
+            known = known and not np.isnan(v)
+            black = black and v == 0
+            level[c] = np.int64(min(max(np.rint(scale * v), 0.0), 65535.0)) if known else 0
+        if not known or (zeros and black):
+            continue
+        place = np.uint64(((level[0] >> 10) << 12) | ((level[1] >> 10) << 6) | (level[2] >> 10))
+        red = level[0] & 1023
+        green = level[1] & 1023
+        blue = level[2] & 1023
+        own = sums[place]
+        counts[place] += 1
+        own[0] += red
+        own[1] += green
+        own[2] += blue
+        own[3] += red * red
+        own[4] += green * green
+        own[5] += blue * blue
+        own[6] += red * green
+        own[7] += red * blue
+        own[8] += green * blue
+
+
+# --- mixtures ---------------------------------------------------------------------------
+
+
+@register_jitable
+def _exp_one(value: float) -> float:
+    high, low = _product(value, 0.5 * _PER_LN2[0])
+    return _exp2_sum(high, low + value * (0.5 * _PER_LN2[1]))
+
+
+def _mixture_step(
+    points: np.ndarray,
+    inside: np.ndarray,
+    counts: np.ndarray,
+    heights: np.ndarray,
+    means: np.ndarray,
+    inverses: np.ndarray,
+    sums: np.ndarray,
+    likelihood: np.ndarray,
+) -> None:
+    """The probabilities of Gaussian components at points, and what follows from them.
+
+    points[i] stands for counts[i] voxels about it, whose covariance is inside[i].  heights: logarithms of weight times
+    density at the mean; inverses: of the lower triangles of the covariances.  sums[k]: number of voxels, and their
+    first and second moments about means[k].
+    """
+    dims = points.shape[1]
+    n = means.shape[0]
+    away = np.empty((n, dims), np.float64)
+    logs = np.empty(n, np.float64)
+    for i in range(points.shape[0]):
+        most = -np.inf
+        for k in range(n):
+            distance = 0.0
+            for a in range(dims):
+                away[k, a] = points[i, a] - means[k, a]
+            for row in range(dims):
+                part = 0.0
+                for a in range(row + 1):
+                    part += inverses[k, row, a] * away[k, a]
+                    for b in range(row + 1):
+                        distance += inverses[k, row, a] * inverses[k, row, b] * inside[i, a, b]
+                distance += part * part
+            logs[k] = heights[k] - 0.5 * distance
+            most = max(most, logs[k])
+        total = 0.0
+        for k in range(n):
+            logs[k] = _exp_one(logs[k] - most)
+            total += logs[k]
+        high, low = _log2_parts(total)
+        likelihood[0] += counts[i] * (most + high * _LN2[0] + low * _LN2[0])
+        for k in range(n):
+            share = counts[i] * (logs[k] / total)
+            own = sums[k]
+            own[0] += share
+            for a in range(dims):
+                own[1 + a] += share * away[k, a]
+                for b in range(dims):
+                    own[1 + dims + a * dims + b] += share * (away[k, a] * away[k, b] + inside[i, a, b])
+
+
 # --- gains along an axis ----------------------------------------------------------------
 
 
@@ -793,8 +905,9 @@ def _count_tiles(
     masked = counted.size > 0
     nx = block.shape[2]
     nbins = counts.shape[4] - 1
-    scale = np.float64(nbins)
-    top = scale - 1.0
+    scale = nbins / (hi - lo)
+    last = np.float64(nbins)
+    top = np.int32(nbins - 1)
     bins = np.empty(nx, np.uint32)
     one = np.uint32(1)
     runs = _runs(x_tile)
@@ -802,8 +915,11 @@ def _count_tiles(
         for y in range(block.shape[1]):
             row = block[z, y]
             for x in range(nx):
-                j = np.floor(_position(row[x], lo, hi, scale))
-                bins[x] = nbins if _is_nan(row[x]) else np.int32(j if j < top else top)
+                # A value on the border of two bins belongs to the upper one, however its product is rounded.
+                u = (np.float64(row[x]) - lo) * scale + 1e-9
+                u = u if u > 0.0 else 0.0
+                u = u if u < last else last
+                bins[x] = nbins if _is_nan(row[x]) else min(np.int32(u), top)
             if masked:
                 for x in range(nx):
                     if not counted[z, y, x]:
@@ -821,6 +937,49 @@ def _count_tiles(
                     even[part[part.size - 1]] += one
 
 
+@register_jitable
+def _clip(heights: np.ndarray, limit: float, out: np.ndarray) -> None:
+    """Clip a histogram and raise all bins together, until its sum is what it was: water that fills up to `limit`."""
+    total = heights.sum()
+    rise = 0.0
+    while True:
+        rest = np.float64(total)
+        free = 0
+        for j in range(heights.size):
+            below = heights[j] + rise < limit
+            rest -= heights[j] if below else limit
+            free += below
+        # Each turn fills at least one bin more, or is the last.
+        if free == 0 or rest / free <= rise:
+            break
+        rise = rest / free
+    for j in range(heights.size):
+        out[j] = min(heights[j] + rise, limit)
+
+
+def _clip_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
+    """Clip each histogram at a share of its sum, at least at the mean of its bins."""
+    for row in range(counts.shape[0]):
+        total = np.float64(counts[row].sum())
+        _clip(counts[row], max(share * total, total / counts.shape[1]), out[row])
+
+
+def _cumulate_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
+    """The cumulative sums of histograms, from 0 to 1; a share of 0 clips nothing, an empty histogram stays 0."""
+    nbins = counts.shape[1]
+    sums = np.empty(nbins, np.float64)
+    for row in range(counts.shape[0]):
+        total = np.float64(counts[row].sum())
+        if share > 0.0:
+            _clip(counts[row], max(share * total, total / nbins), sums)
+        else:
+            sums[:] = counts[row]
+        for j in range(1, nbins):
+            sums[j] += sums[j - 1]
+        for j in range(nbins):
+            out[row, j + 1] = min(sums[j] / max(sums[nbins - 1], 1.0), 1.0)
+
+
 def _map_tiles(
     block: np.ndarray,
     lo: float,
@@ -836,65 +995,137 @@ def _map_tiles(
     span: float,
     out: np.ndarray,
 ) -> None:
-    """Blend tile functions along z once a plane, along y once a row, along x per voxel."""
+    """Blend tile functions along z once a plane, along y once a run of voxels between two tiles, along x per voxel.
+
+    The functions of two neighbors along x lie interleaved, so that a voxel reads both with one access at either
+    border of its bin. Along y only the bins are blended that the run holds. Positions and results are computed in
+    the type of `lo` and of `bottom`.
+    """
     nz, ny, nx, knots = tables.shape
-    scale = np.float64(knots - 1)
-    top = scale - 1.0
+    scale = _as((knots - 1) / (hi - lo), lo)
+    last = _as(knots - 1, lo)
+    top = np.int32(knots - 2)
     width = block.shape[2]
     # only the tiles that this block touches
     y_first = y_left[0]
     y_stop = min(y_left[-1] + 2, ny)
     x_first = x_left[0]
-    x_stop = min(x_left[-1] + 2, nx)
-    plane = np.empty((y_stop - y_first, x_stop - x_first, knots), np.float32)
-    line = np.empty((x_stop - x_first, knots), np.float32)
+    pairs = x_left[-1] + 1 - x_first
+    plane = np.empty((y_stop - y_first, pairs, 2 * knots), np.float32)
+    line = np.empty(2 * knots, np.float32)
+    near_pair = np.empty(width, np.float64)
+    far_pair = np.empty(width, np.float64)
+    line_pairs, near, far = line.view(np.float64), near_pair.view(np.float32), far_pair.view(np.float32)
     bins = np.empty(width, np.uint32)
     fractions = np.empty(width, np.float32)
-    blended = np.empty(width, np.float32)
     runs = _runs(x_left)
     for z in range(block.shape[0]):
-        near = tables[z_left[z]]
-        far = tables[min(z_left[z] + 1, nz - 1)]
+        front = tables[z_left[z]]
+        back = tables[min(z_left[z] + 1, nz - 1)]
         w = z_weight[z]
         for p in range(y_first, y_stop):
-            for q in range(x_first, x_stop):
-                for j in range(knots):
-                    plane[p - y_first, q - x_first, j] = near[p, q, j] + w * (far[p, q, j] - near[p, q, j])
+            for q in range(pairs):
+                for side in range(2):
+                    one = front[p, min(q + x_first + side, nx - 1)]
+                    other = back[p, min(q + x_first + side, nx - 1)]
+                    for j in range(knots):
+                        plane[p - y_first, q, 2 * j + side] = one[j] + w * (other[j] - one[j])
         for y in range(block.shape[1]):
             upper = plane[y_left[y] - y_first]
             lower = plane[min(y_left[y] + 1, ny - 1) - y_first]
             w = y_weight[y]
-            for q in range(line.shape[0]):
-                for j in range(knots):
-                    line[q, j] = upper[q, j] + w * (lower[q, j] - upper[q, j])
             row = block[z, y]
             for x in range(width):
-                u = _position(row[x], lo, hi, scale)
-                j = np.floor(u)
-                j = j if j < top else top
-                bins[x] = np.int32(j)
+                u = (_as(row[x], lo) - lo) * scale
+                u = u if u > 0 else _as(0, lo)
+                u = u if u < last else last
+                j = min(np.int32(u), top)
+                bins[x] = j
                 # NaN goes on through its fraction
-                fractions[x] = np.float32(np.nan) if _is_nan(row[x]) else np.float32(u - j)
+                fractions[x] = np.float32(np.nan) if _is_nan(row[x]) else np.float32(u - _as(j, lo))
             for run in range(runs.size - 1):
                 start = runs[run]
                 stop = runs[run + 1]
-                tile = x_left[start]
-                a = line[tile - x_first]
-                b = line[min(tile + 1, nx - 1) - x_first]
                 # views that begin at 0: their indices need no check for counting from the end
                 part = bins[start:stop]
-                part_fractions = fractions[start:stop]
-                part_weight = x_weight[start:stop]
-                part_blended = blended[start:stop]
+                least = part[0]
+                most = part[0]
+                for i in range(part.size):
+                    least = min(least, part[i])
+                    most = max(most, part[i])
+                one = upper[x_left[start] - x_first]
+                other = lower[x_left[start] - x_first]
+                for j in range(2 * least, 2 * most + 4):
+                    line[j] = one[j] + w * (other[j] - one[j])
+                part_near = near_pair[start:stop]
+                part_far = far_pair[start:stop]
                 for i in range(part.size):
                     j = part[i]
-                    f = part_fractions[i]
-                    left = a[j] + f * (a[j + 1] - a[j])
-                    right = b[j] + f * (b[j + 1] - b[j])
-                    part_blended[i] = left + part_weight[i] * (right - left)
+                    part_near[i] = line_pairs[j]
+                    part_far[i] = line_pairs[j + 1]
             result = out[z, y]
             for x in range(width):
-                result[x] = _cast(bottom + span * blended[x], result)
+                f = fractions[x]
+                left = near[2 * x] + f * (far[2 * x] - near[2 * x])
+                right = near[2 * x + 1] + f * (far[2 * x + 1] - near[2 * x + 1])
+                result[x] = _cast(bottom + span * (left + x_weight[x] * (right - left)), result)
+
+
+def _map_stretch(
+    block: np.ndarray,
+    low: np.ndarray,
+    width: np.ndarray,
+    z_left: np.ndarray,
+    z_weight: np.ndarray,
+    y_left: np.ndarray,
+    y_weight: np.ndarray,
+    x_left: np.ndarray,
+    x_weight: np.ndarray,
+    bottom: float,
+    span: float,
+    out: np.ndarray,
+) -> None:
+    """(value - low) / width in [0, 1]; the two of each tile are blended along z and y once a row, along x per voxel.
+
+    In double precision, of which all vectorizes: nothing is looked up.
+    """
+    nz, ny, nx = low.shape
+    x_first = x_left[0]
+    x_stop = min(x_left[-1] + 2, nx)
+    line = np.empty((2, x_stop - x_first), np.float64)
+    runs = _runs(x_left)
+    for z in range(block.shape[0]):
+        near = z_left[z]
+        far = min(near + 1, nz - 1)
+        for y in range(block.shape[1]):
+            upper = y_left[y]
+            lower = min(upper + 1, ny - 1)
+            for k in range(2):
+                field = width if k else low
+                for q in range(line.shape[1]):
+                    x = x_first + q
+                    a = field[near, upper, x] + z_weight[z] * (field[far, upper, x] - field[near, upper, x])
+                    b = field[near, lower, x] + z_weight[z] * (field[far, lower, x] - field[near, lower, x])
+                    line[k, q] = a + y_weight[y] * (b - a)
+            for run in range(runs.size - 1):
+                start = runs[run]
+                stop = runs[run + 1]
+                left = x_left[start] - x_first
+                right = min(left + 1, line.shape[1] - 1)
+                lo = line[0, left]
+                lo_step = line[0, right] - lo
+                wide = line[1, left]
+                wide_step = line[1, right] - wide
+                # views that begin at 0: their indices need no check for counting from the end
+                values = block[z, y, start:stop]
+                weight = x_weight[start:stop]
+                result = out[z, y, start:stop]
+                for i in range(values.size):
+                    w = weight[i]
+                    u = (np.float64(values[i]) - (lo + w * lo_step)) / (wide + w * wide_step)
+                    u = u if u > 0.0 else 0.0
+                    u = u if u < 1.0 else 1.0
+                    result[i] = _cast(bottom + span * (np.nan if _is_nan(values[i]) else u), result)
 
 
 def _read(dtype: types.Type, ndim: int) -> types.Array:
@@ -907,7 +1138,7 @@ def _write(dtype: types.Type, ndim: int) -> types.Array:
 
 _i, _f = types.int64, types.float64
 _mask1 = _read(types.boolean, 1)
-_left, _weight = _read(types.int32, 1), _read(types.float32, 1)
+_left, _weight, _share = _read(types.int32, 1), _read(types.float32, 1), _read(_f, 1)
 
 _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, ...]]]] = {
     "power": (_power, lambda: (_read(_f, 1), _f, _write(_f, 1))),
@@ -981,6 +1212,17 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
             _write(types.float32, 1), _write(_f, 1),
         ),
     ),
+    "count_colors": (
+        _count_colors,
+        lambda t: (_read(t, 2), _mask1, _f, types.boolean, _write(_i, 1), _write(_i, 2)),
+    ),
+    "mixture_step": (
+        _mixture_step,
+        lambda: (
+            _read(_f, 2), _read(_f, 3), _read(_f, 1), _read(_f, 1), _read(_f, 2), _read(_f, 3),
+            _write(_f, 2), _write(_f, 1),
+        ),
+    ),
     "count_tiles": (
         _count_tiles,
         lambda t: (
@@ -988,11 +1230,20 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
             _left, _left, _left, _write(types.uint32, 5),
         ),
     ),
+    "clip_rows": (_clip_rows, lambda: (_read(_i, 2), _f, _write(_f, 2))),
+    "cumulate_rows": (_cumulate_rows, lambda: (_read(_i, 2), _f, _write(types.float32, 2))),
     "map_tiles": (
         _map_tiles,
+        lambda t, o, p, r: (
+            _read(t, 3), p, p, _read(types.float32, 4),
+            _left, _weight, _left, _weight, _left, _weight, r, r, _write(o, 3),
+        ),
+    ),
+    "map_stretch": (
+        _map_stretch,
         lambda t, o: (
-            _read(t, 3), _f, _f, _read(types.float32, 4),
-            _left, _weight, _left, _weight, _left, _weight, _f, _f, _write(o, 3),
+            _read(t, 3), _read(_f, 3), _read(_f, 3),
+            _left, _share, _left, _share, _left, _share, _f, _f, _write(o, 3),
         ),
     ),
 }  # fmt: skip

@@ -90,7 +90,8 @@ def _runs(counts: np.ndarray) -> str:
 
 
 def _counts(text: Any, bins: int) -> np.ndarray:
-    if not isinstance(text, str) or not _RUNS.fullmatch(text):
+    # A run takes a few characters more than its counts, of which each has up to 16 digits.
+    if not isinstance(text, str) or len(text) > 40 * (bins + 1) or not _RUNS.fullmatch(text):
         raise ValueError('counts must be a text of runs of bins such as "0:5 3 1;12:1".')
     counts = np.zeros(bins, np.int64)
     stop = 0

@@ -21,7 +21,7 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
-from napari_exposure.core.intensity import dtype_range, is_lookup, recolour, result_dtype, value_channel, working_dtype
+from napari_exposure.core.intensity import dtype_range, is_lookup, recolour, value_channel, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array
 
@@ -36,7 +36,10 @@ __all__ = ["Transform"]
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What was found in voxels that share a fit: input range and what 0 and 1 become in the result."""
+    """What was found in voxels that share a fit: input range and what 0 and 1 become in the result.
+
+    Each kind of fit also has `dtype` and `out_dtype`, of the volume and of the result.
+    """
 
     lo: float
     hi: float
@@ -245,6 +248,17 @@ class Transform(BlockMap):
         """Bytes of what was found, about."""
         return sum(getattr(each, "nbytes", 8) for fit in self.fits.values() for each in vars(fit).values())
 
+    def of_fits(self, name: str) -> Any:
+        """An attribute of the fit, or an array of those of all fits over the axes that have fits of their own.
+
+        Such as "clip_limit" of an adaptive equalization: the number that a limit of noise became.
+        """
+        if () in self.fits:
+            return getattr(self.fits[()], name)
+        lead = self.shape[: -self.spatial]
+        found = np.array([getattr(self.fits[group], name) for group in np.ndindex(*lead)])
+        return found.reshape(*lead, *found.shape[1:])
+
     @property
     def table_fit(self) -> PointwiseFit | None:
         """The fit whose table all voxels go through, wherever they lie; None where there is no such table."""
@@ -256,7 +270,9 @@ class Transform(BlockMap):
     @property
     def out_dtype(self) -> np.dtype:
         """The dtype of results."""
-        return result_dtype(self.dtype, self.adjustment.output)
+        fit: Any = next(iter(self.fits.values()))
+        found: np.dtype = fit.out_dtype
+        return found
 
     @property
     def out_range(self) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 
 from napari.layers import Image
 
@@ -73,7 +74,7 @@ class Comparison(ABC):
         for name, value in values.items():
             before = getattr(owner, name)
             if before != value:
-                self._undo.append(lambda name=name, before=before: setattr(owner, name, before))
+                self._undo.append(partial(setattr, owner, name, before))
                 setattr(owner, name, value)
 
     def _name(self, layer: Image, **looks) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from napari.layers import Vectors
@@ -67,7 +68,7 @@ class LineOverlay(QObject):
         super().__init__(parent)
         self._viewer, self._gone = viewer, gone
         self.layer: Vectors | None = None
-        self._image = None
+        self._image: Any = None
         self._connections = Connections()
         # where the sliders stood before they had other steps: position, and number of the step
         self._stood: tuple[tuple, tuple] = ((), ())
@@ -143,7 +144,7 @@ class LineOverlay(QObject):
         # also where the image is rotated against the plane: all in the plane
         world[..., hidden] = (here @ steps + corner)[hidden]
         # where axes are hidden, planes must lie as in the image; where they are seen, lines are of one thickness
-        scale = np.abs(np.asarray(image.scale, float))
+        scale = np.abs(np.asarray(image.scale, np.float64))
         scale[displayed] = scale[displayed].min()
         ends = world / scale
         vectors = np.stack([ends[:, 0], ends[:, 1] - ends[:, 0]], axis=1)

@@ -14,7 +14,7 @@ try:
     from napari.settings import get_plugin_settings as plugin_settings
 except ImportError:
     # can go, with `_KeptSettings`, when napari 0.8 does: since 0.9 napari keeps the settings of plugins
-    def plugin_settings(plugin: str) -> _KeptSettings:
+    def plugin_settings(plugin: str) -> _KeptSettings:  # type: ignore[no-redef]  # it takes the place of the other
         """The settings of a plugin, kept as napari 0.9 keeps them and in the file where it looks for them.
 
         There are no Preferences for them: what the user can change there is changed in the file.
@@ -44,6 +44,7 @@ class _KeptSettings:
 class _Widgets:
     """One part of a file of settings: each attribute is one of its lines, written when it is set."""
 
+    _config_path: Path | None
     # what napari.yaml declares as defaults: this, and an empty text for each widget
     remember = True
 

@@ -88,8 +88,12 @@ class SplitLine(Comparison):
 
     def _attach(self) -> None:
         """Cut what is about to be drawn: in 3D, and of large planes, napari draws a layer by other visuals."""
+        if self._pair is None:
+            return
         drawn = unwrapped(self._viewer).window._qt_viewer.canvas.layer_to_visual
         wanted = {}
+        if self._pair is None:
+            return
         for layer, side in zip(self._pair[:2], (-1, 1), strict=True):
             node = drawn[unwrapped(layer)].node
             wanted.update(dict.fromkeys(getattr(node, "adopted_children", [node]), side))

@@ -222,7 +222,7 @@ class Counter(QObject):
         compared = source is not None and model.compare
         shown = Content(
             unit=f"{'gray level' if main.dtype.kind in 'iu' else 'intensity'}, {main.dtype}",
-            transform=origin.transform if compared else None,
+            transform=origin.transform if compared and origin else None,
             has_source=source is not None,
             has_tiles=source is not None and tiles_fit(origin) is not None,
         )
@@ -285,8 +285,12 @@ class Counter(QObject):
         """Exact percentiles of floats need the voxels again."""
         model = self._model
         main, wanted = model.main, (model.low, 50.0, model.high)
-        known = main is None or all(map(main.knows, wanted))
-        if known or self.counting or not (self._targets and model.content.complete):
+        if (
+            main is None
+            or all(map(main.knows, wanted))
+            or self.counting
+            or not (self._targets and model.content.complete)
+        ):
             return
 
         def done(quantiles):
@@ -316,9 +320,9 @@ class Counter(QObject):
         origin = Origin.of(layer)
         source = self._source_of(origin)
         voxel = None
-        if source is not None and not layer.rgb and tiles_fit(origin) is not None:
+        if origin is not None and source is not None and not layer.rgb and tiles_fit(origin) is not None:
             voxel = voxel_under(layer, self._viewer, source)
-        if voxel is None:
+        if origin is None or voxel is None:
             self._show_no_tile()
             return
         at = layer, group_of(origin, voxel), tiles_fit(origin, voxel).grid.at(voxel[-origin.transform.spatial :])

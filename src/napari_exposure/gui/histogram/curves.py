@@ -94,8 +94,8 @@ class Curves:
         for bars in self._bars:
             number = int(np.searchsorted(bars.edges, x, side="right")) - 1
             if 0 <= number < len(bars.counts):
-                ends = (bars.edges[number : number + 2] - bars.offset) / bars.factor
-                words = bars.curve.between(*ends.tolist(), int(bars.counts[number]))
+                low, high = (bars.edges[number : number + 2] - bars.offset) / bars.factor
+                words = bars.curve.between(float(low), float(high), int(bars.counts[number]))
                 lines.append(f"<span style='color:{bars.color}'>■</span> {html.escape(words)}")
         return "<br>".join(lines)
 
@@ -144,12 +144,18 @@ class Curves:
         brush = pg.mkColor(TILE)
         brush.setAlphaF(0.45)
         self._draw_steps(tile.edges, scale(tile.counts), brush, None)
-        self._draw_steps(tile.edges, scale(tile.clipped), None, pg.mkPen(self._text, width=1))
-        self.legend = [(TILE, "■", "tile"), (self._text, "□", "clipped")]
+        self.legend.append((TILE, "■", "tile"))
+        if tile.clipped is not None:
+            self._draw_steps(tile.edges, scale(tile.clipped), None, pg.mkPen(self._text, width=1))
+            self.legend.append((self._text, "□", "clipped"))
         if tile.limit is not None:
             line = Line(float(scale(tile.limit)), angle=0, pen=pg.mkPen(TILE, style=Qt.PenStyle.DashLine))
             self._keep(line)
             self.legend.append((TILE, "┅", f"clip limit {tile.limit:,.0f}"))
+        if tile.ends is not None:
+            for end in tile.ends:
+                self._keep(Line(end, angle=90, pen=pg.mkPen(TILE, style=Qt.PenStyle.DashLine)))
+            self.legend.append((TILE, "┅", "its percentiles {:.4g} and {:.4g}".format(*tile.ends)))
         self._draw_line(tile.edges, tile.function, pg.mkPen(AFTER, width=2.5))
         self.legend.append((AFTER, "━", "its function"))
 

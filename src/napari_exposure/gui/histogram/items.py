@@ -35,7 +35,7 @@ class Line(pg.InfiniteLine):
     """A level or upright line; where it can be dragged the mouse shows it, and with `grip` so does the line."""
 
     # its color, None where it has none
-    grip = None
+    grip: str | None = None
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)

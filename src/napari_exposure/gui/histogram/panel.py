@@ -100,8 +100,8 @@ class HistogramPanel(QWidget):
         self.tile = self._check(
             "Tile under cursor",
             "tile_mode",
-            "For a result of adaptive equalization: point at the image to see the histogram of the tile there, the "
-            "clip limit, and the function that the tile has.",
+            "For a result of adaptive equalization or local stretch: point at the image to see the histogram of the "
+            "tile there, the clip limit or the two percentiles, and the function that the tile has.",
         )
         self.lock = self._check("Lock", "locked", "Stay on this layer when another one becomes active.")
         self.hilo = QCheckBox("HiLo colors")

@@ -40,7 +40,8 @@ class HistogramView(PlotView):
         self._setting = False
         self._extent: tuple[float, float] | None = None
         # what is drawn, and the view when all of it is shown
-        self._subject = self._all = None
+        self._subject: tuple[bool, object] | None = None
+        self._all: list[float] | None = None
         self.setMinimumWidth(220)
         if compact:
             self.setFixedHeight(COMPACT)
@@ -167,7 +168,7 @@ class HistogramView(PlotView):
 
     def _ends(self) -> tuple[float, float, float]:
         """The least and greatest intensity, and room beside them."""
-        low, high = self._extent
+        low, high = self._extent or (0.0, 0.0)
         if not low < high:
             low, high = low - 0.5, high + 0.5
         return low, high, 0.02 * (high - low)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from contextlib import contextmanager
 
 import numpy as np
@@ -86,12 +87,12 @@ class Pane(pg.GraphicsLayoutWidget):
     def set_title(self, title: str) -> None:
         """The line above the picture."""
         self._title = title
-        self._heading.setText(title, color=self._color, size="9pt")
+        self._heading.setText(html.escape(title), color=self._color, size="9pt")
 
     def set_labels(self, down: str, right: str) -> None:
         """What the two axes are."""
         for axis, label in zip(self._axes, (down, right), strict=True):
-            axis.setLabel(label)
+            axis.setLabel(html.escape(label))
 
     def show_image(self, values: np.ndarray | None, sizes: tuple[float, float] = (1, 1), shape=(1, 1)) -> None:
         """Show a picture, or none.

@@ -72,6 +72,7 @@ class OrthogonalPanel(QWidget):
         self.cross.setToolTip("In 2D the lines where the row and the column lie; in 3D the three planes.")
         self.cross.toggled.connect(lambda _: self._draw_crosshair())
         self.facts = QLabel()
+        self.facts.setTextFormat(Qt.TextFormat.PlainText)
         self.facts.setWordWrap(True)
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._split = QSplitter(Qt.Orientation.Vertical)
@@ -339,7 +340,8 @@ class OrthogonalPanel(QWidget):
         words = [layer.name, *(where(layer, axis, self.voxel) for axis in (axes.plane, axes.row, axes.column))]
         values, cut = self._values[0], self._cuts[0]
         if values is not None and cut is not None and cut.level == 0 and not self._readers[0].running:
-            words.append(f"intensity {values[self.voxel[axes.plane], self.voxel[axes.column]]}")
+            row, column = self.voxel[axes.plane], self.voxel[axes.column]
+            words.append(f"intensity {values[row, column]}")
         self.facts.setText(",  ".join(words))
 
     def _draw_crosshair(self) -> None:
