@@ -325,7 +325,7 @@ class OrthogonalPanel(QWidget):
             self._look(number)
 
     def _look(self, number: int) -> None:
-        """Contrast limits, gamma and colours as in the main view."""
+        """Contrast limits, gamma and colors as in the main view."""
         layer, values = self.layer, self._values[number]
         if values is None:
             return
