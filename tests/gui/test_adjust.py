@@ -6,7 +6,6 @@ import weakref
 
 import numpy as np
 import pytest
-from napari.settings import get_plugin_settings
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget
@@ -15,6 +14,7 @@ import napari_exposure as nx
 from gui.driving import choose, click, finish, no_workers, parameters, tiles_of, type_into
 from napari_exposure import core
 from napari_exposure.gui.exposure.cards import Label
+from napari_exposure.gui.napari_versions import plugin_settings
 
 WIDGETS = {
     "Gamma": (core.Gamma, nx.adjust_gamma),
@@ -444,7 +444,7 @@ def test_what_was_applied_last_is_remembered_for_the_next_volume(qtbot, viewer, 
     assert parameters(widget) == {**first, **chosen}
     # each widget for itself
     assert open_widget("Gamma")["gamma"].value == 1
-    kept = get_plugin_settings("napari-exposure")
+    kept = plugin_settings("napari-exposure")
     assert '"nbins": 64' in kept.config_path.read_text().replace("\n    ", " ")
     choose(widget.cards.views[0].menu.menu(), "Defaults")
     assert parameters(widget) == first
@@ -490,7 +490,7 @@ def test_a_tile_with_a_size_is_not_taken_for_pixels(qtbot, viewer, open_widget, 
 
 def test_a_tile_that_was_kept_without_its_unit_is_forgotten(open_widget):
     text = '{"AdaptiveEqualization": {"adjustment": "AdaptiveEqualization", "kernel_size": 4.19, "clip_limit": 0.07}}'
-    get_plugin_settings("napari-exposure").widgets.applied = text
+    plugin_settings("napari-exposure").widgets.applied = text
     widget = open_widget("Adaptive equalization")
     assert (widget["kernel_size"].value, widget["clip_limit"].value) == (None, 0.07)
 
@@ -499,7 +499,7 @@ def test_a_tile_that_was_kept_without_its_unit_is_forgotten(open_widget):
     "text", ['"no JSON"', "[]", '{"adjustment": "Gamma"}', '{"adjustment": "PercentileClip", "low": 400}', "5"]
 )
 def test_remembered_nonsense_is_said_and_not_used(open_widget, messages, text):
-    get_plugin_settings("napari-exposure").widgets.applied = f'{{"PercentileClip": {text}}}'
+    plugin_settings("napari-exposure").widgets.applied = f'{{"PercentileClip": {text}}}'
     widget = open_widget("Percentile clipping")
     assert widget["low"].value == 0.5
     assert "remembered parameters of Percentile clipping cannot be read" in messages()[-1]
@@ -507,7 +507,7 @@ def test_remembered_nonsense_is_said_and_not_used(open_widget, messages, text):
 
 @pytest.mark.parametrize("text", ["no JSON", "[]"])
 def test_a_setting_that_holds_something_else_is_said(open_widget, messages, text):
-    get_plugin_settings("napari-exposure").widgets.applied = text
+    plugin_settings("napari-exposure").widgets.applied = text
     widget = open_widget("Percentile clipping")
     assert widget["low"].value == 0.5
     assert "The setting applied cannot be read" in messages()[-1]

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QInputDialog
 import napari_exposure as nx
 from gui.driving import choose, click, finish, no_workers, tiles_of, type_into
 from napari_exposure import core
+from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui.exposure import dock as module
 from napari_exposure.gui.exposure.cards import Label
 from napari_exposure.gui.preview import is_preview
@@ -97,7 +98,7 @@ def test_the_menu_offers_every_adjustment_with_a_line_on_when_to_use_it(dock):
     entries = [action for action in dock.add_menu.actions() if action.text() and not action.isSeparator()]
     teaching = entries[-1].menu()
     words = [action.text() for action in (*entries[:-1], *teaching.actions())]
-    kinds = core.Adjustment.__subclasses__()
+    kinds = adjustments()
     assert sorted(each.split(":")[0] for each in words) == sorted(kind.title for kind in kinds)
     assert all(len(each.split(": ")[1]) > 10 for each in words)
     assert words[0].startswith("Depth correction")
@@ -347,21 +348,21 @@ def test_the_histogram_shows_before_and_after(qtbot, viewer, nuclei, dock):
     expected = nx.histogram(nx.adjust_gamma(nuclei, 0.5))
 
     def there():
-        content = dock.plot.model.content
-        main = dock.plot.model.main
+        content = dock.plot.histogram.model.content
+        main = dock.plot.histogram.model.main
         return content.complete and main is not None and np.array_equal(main.histogram.counts, expected.counts)
 
     qtbot.waitUntil(there, timeout=20_000)
-    assert dock.plot.model.content.before.name == "nuclei"
+    assert dock.plot.histogram.model.content.before.name == "nuclei"
     # its contrast limits are those of the live layer
-    dock.plot.view.limit_dragged.emit(1, 1234.0)
+    dock.plot.histogram.view.handles.limit_dragged.emit(1, 1234.0)
     qtbot.waitUntil(lambda: live(dock).contrast_limits[1] == 1234)
     assert nuclei.contrast_limits[1] != 1234
 
 
 def test_random_actions_leave_nothing_behind(qtbot, viewer, nuclei, dock, volume, messages):
     rng = np.random.default_rng(5)
-    kinds = [kind for kind in core.Adjustment.__subclasses__() if not kind.examples() and kind.group != "Teaching"]
+    kinds = [kind for kind in adjustments() if not kind.examples() and kind.group != "Teaching"]
 
     def card():
         return int(rng.integers(len(dock.cards.views)))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from napari.utils.notifications import show_error
 
 from napari_exposure.core import Adjustment, progress
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.progress import Step
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.stack import place
@@ -54,7 +56,7 @@ def apply_job(
     TypeError, ValueError
         If the only layer, the mask or a parameter does not fit, with a sentence for the user.
     """
-    jobs = []
+    jobs: list[tuple[Source, Adjustment | Recipe, Any]] = []
     for layer, adjustment in chosen:
         try:
             source = Source.of(layer)
@@ -70,7 +72,8 @@ def apply_job(
         return None
 
     def work():
-        made, first = [], None
+        made: list[tuple] = []
+        first: BlockMap | None = None
         for number, (source, adjustment, inside) in enumerate(jobs):
             start = time.perf_counter()
             try:

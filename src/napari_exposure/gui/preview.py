@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import psutil
@@ -97,7 +98,7 @@ class PreviewData:
         # napari's Duplicate copies the data of a layer: the copy is a layer like others
         return np.asarray(self)
 
-    def __getitem__(self, index) -> np.ndarray | Part:
+    def __getitem__(self, index) -> Any:
         start = time.perf_counter()
         index = index if isinstance(index, tuple) else (index,)
         whole = [at == slice(None) for at in index]
@@ -121,7 +122,8 @@ class PreviewData:
             result = self.transform(self._part(parts), offset)
         self.read = time.perf_counter()
         self.seconds = self.read - start
-        return result[rest]
+        inside: Any = rest
+        return result[inside]
 
     def _part(self, parts) -> np.ndarray:
         """A part of the source; what comes from a disk is kept until another is wanted."""
@@ -316,11 +318,12 @@ class Preview(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._said, self._edited, self._gone, self._shown, self._fitted = said, edited, gone, shown, fitted
-        self.layer = None
+        self.layer: Any = None
         # what the layer shows: one, or one for each level
         self._data: list[PreviewData] = []
         self.memory = Memory()
-        self._source = self._mask = None
+        self._source: Source | None = None
+        self._mask: Any = None
         self._fit: Job | None = None
         self._volume: Job | None = None
         self._edits = Edits(viewer, self._forget, self._forget)
@@ -448,7 +451,7 @@ class Preview(QObject):
 
     def _on_removed(self, event) -> None:
         if event.value == self.layer:
-            source = self._source.layer()
+            source = self._source and self._source.layer()
             self.remove()
             self._shown()
             # Where all layers are deleted at once, the source goes in the same turn, and nobody switched it off.

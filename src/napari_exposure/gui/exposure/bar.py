@@ -9,8 +9,12 @@ from qtpy.QtWidgets import QCheckBox, QMenu, QProgressBar, QPushButton, QVBoxLay
 from superqt import QFlowLayout
 
 from napari_exposure.core.progress import Step
-from napari_exposure.gui.compare import KEY, WAYS
-from napari_exposure.gui.exposure.cards import Elided
+from napari_exposure.gui.compare import KEY, Comparison, SideBySide
+from napari_exposure.gui.exposure.cards import Elided, as_tooltip
+from napari_exposure.gui.split_line import SplitLine
+
+# the ways to see source and result together, as the menu names them
+WAYS: dict[str, type[Comparison]] = {"Side by side": SideBySide, "Split line": SplitLine}
 
 
 class Bar(QWidget):
@@ -76,7 +80,7 @@ class Bar(QWidget):
         self.apply.setToolTip(
             "Compute the result and keep it as a layer; the source stays as it is."
             if name is None
-            else f"Compute “{name}” anew, in its place."
+            else as_tooltip(f"Compute “{name}” anew, in its place.")
         )
 
     def show_running(self, running: bool) -> None:

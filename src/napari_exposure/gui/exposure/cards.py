@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Callable
 
 from magicgui.widgets import CheckBox
@@ -28,6 +29,11 @@ from napari_exposure.source import Source
 
 # a card is dragged when the mouse went so many pixels
 DRAGGED = 8
+
+
+def as_tooltip(text: str) -> str:
+    """A text as it is, whatever names in it look like."""
+    return f"<qt>{html.escape(text)}</qt>".replace("\n", "<br>")
 
 
 class Label(QLabel):
@@ -59,7 +65,7 @@ class Elided(QLabel):
     def say(self, text: str, detail: str = "") -> None:
         """Show a text; `detail` is in the tooltip only."""
         self._all = text
-        self.setToolTip("\n".join(filter(None, (text, detail))))
+        self.setToolTip(as_tooltip("\n".join(filter(None, (text, detail)))))
         self._fit()
 
     def said(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import napari.layers
 from magicgui import widgets
@@ -18,11 +19,11 @@ from superqt import QFlowLayout
 from superqt.utils import qdebounced
 
 from napari_exposure import core
+from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui.apply import apply_job
-from napari_exposure.gui.compare import WAYS
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.docked import Docked
-from napari_exposure.gui.exposure.bar import Bar
+from napari_exposure.gui.exposure.bar import WAYS, Bar
 from napari_exposure.gui.exposure.cards import CardList, CardView, FitLabels
 from napari_exposure.gui.exposure.header import TOGETHER, Header
 from napari_exposure.gui.exposure.model import Card, Stack
@@ -35,7 +36,7 @@ from napari_exposure.gui.preview import Preview, PreviewData, is_preview, is_qui
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.gui.scrolled import make_scrollable
 from napari_exposure.gui.stack import family
-from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY
+from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY, parts_of
 from napari_exposure.recipe import Recipe
 from napari_exposure.saving import save
 from napari_exposure.source import Origin, Source, in_memory, made_from, result_bytes, unwrapped
@@ -130,7 +131,7 @@ class ExposureDock(widgets.Container):
 
     def _build(self) -> None:
         self.header = Header(self._viewer, picked=self._pick)
-        self.plot = Plot(self._viewer, self._looked_at)
+        self.plot = Plot(self._viewer)
         self.cards = CardList(self._make_view)
         alone = self.adjustment is not None
         self.recipe = RecipeButton(self._noted, None if alone else self._open_recipe, self._apply_recipe)
@@ -154,7 +155,7 @@ class ExposureDock(widgets.Container):
         for widget in (self.header, self.plot, self.cards, self.tools):
             layout.addWidget(widget)
         make_scrollable(self.native, below=self.bar)
-        self._labels = FitLabels(self.native)
+        self._fit_labels = FitLabels(self.native)
         self._keys = _UndoKeys(self.native, self.undo, self.redo)
         self.header.layer.changed.connect(lambda: self._choose(self.header.layer.value))
         self.header.mask.changed.connect(self._touch)
@@ -198,7 +199,6 @@ class ExposureDock(widgets.Container):
         self._watch()
 
     def _seen(self, seen: bool) -> None:
-        self.plot.follow(seen)
         self._describe()
         self._show()
         self._show_rivals(self.layer)
@@ -212,7 +212,6 @@ class ExposureDock(widgets.Container):
         self._of_layer.drop()
         for waiting in (self._follow, self._seal, self._show):
             waiting.cancel()
-        self.plot.follow(False)
         self.cancel()
         for view in self.cards.views:
             self._stop(view)
@@ -246,7 +245,7 @@ class ExposureDock(widgets.Container):
     @property
     def target(self) -> napari.layers.Image | None:
         """The result that Update computes anew, if it is still there."""
-        target = self._edited.target and self._edited.target()
+        target: Any = self._edited.target and self._edited.target()
         return target if target in self._viewer.layers else None
 
     def _follow_active(self) -> None:
@@ -280,22 +279,23 @@ class ExposureDock(widgets.Container):
         """Show the cards that made a result, and its source; False where that is not known."""
         if is_preview(result) or (found := made_from(result, self._viewer.layers)) is None:
             return False
-        source, records = found
+        source, before = found
         if self._made.get(unwrapped(result)) is None:
             try:
-                cards = [_card_of(record) for record in records]
+                parts = list(parts_of(result))[before:]
             except (TypeError, ValueError) as error:
                 show_error(f"“{result.name}”: {error}")
                 return False
+            cards = [Card.of(adjustment, unit) for adjustment, unit, *_ in parts]
             if self._fixed is not None and [card.kind for card in cards] != [self.adjustment]:
                 return False
             stack = Stack(cards)
             if self._fixed is not None:
                 stack = self._fixed
-                stack.put([Card(self.adjustment, cards[0].values, cards[0].unit, key=stack.cards[0].key)])
+                stack.put([replace(cards[0], key=stack.cards[0].key)])
             self._made[unwrapped(result)] = Edited(stack, weakref.ref(unwrapped(result)))
             labels = [layer for layer in self.header.mask.choices if layer is not None]
-            mask = next((layer for layer in labels if layer.name == records[0].get("mask")), None)
+            mask = next((layer for layer in labels if layer.name == parts[0][2]), None)
             with self.header.mask.changed.blocked():
                 self.header.mask.value = mask
         self._turn([source], self._made[unwrapped(result)])
@@ -341,11 +341,11 @@ class ExposureDock(widgets.Container):
             quick = layer is not None and is_quick(layer)
             with QSignalBlocker(self.bar.live):
                 self.bar.live.setChecked(self._wanted and quick)
-            self.plot.turn(quick)
         for edit in self._references():
             edit.reset_choices()
         self._show_cards()
         self._watch()
+        self._follow_plot()
         self._show_rivals(before, layer)
 
     def _watch(self) -> None:
@@ -412,7 +412,7 @@ class ExposureDock(widgets.Container):
         return PIXEL if self._source() is None else self._source().unit
 
     def _limits(self) -> tuple[float, float]:
-        return (0.0, 1.0) if self.layer is None else tuple(map(float, self.layer.contrast_limits))
+        return (0.0, 1.0) if self.layer is None else Source.of(self.layer).contrast_limits
 
     def _source(self) -> Source | None:
         """What is read of the layer; None without one, or where it cannot be adjusted."""
@@ -433,7 +433,7 @@ class ExposureDock(widgets.Container):
         self.undo.setEnabled(self._edited.stack.can_undo)
         self.redo.setEnabled(self._edited.stack.can_redo)
         if new:
-            self._labels.again()
+            self._fit_labels.again()
 
     def _on_stack(self) -> None:
         """The cards have changed."""
@@ -481,7 +481,7 @@ class ExposureDock(widgets.Container):
 
     def _list_adjustments(self) -> None:
         self.add_menu.clear()
-        kinds = core.Adjustment.__subclasses__()
+        kinds = adjustments()
         for group in dict.fromkeys((*GROUPS, *(kind.group for kind in kinds))):
             if group == GROUPS[-1]:
                 continue
@@ -620,7 +620,13 @@ class ExposureDock(widgets.Container):
 
     def _on_shown(self) -> None:
         self._compare()
-        self.plot.turn_again()
+        self._follow_plot()
+
+    def _follow_plot(self) -> None:
+        """Show the histogram of the live layer, or of the result, else of the source."""
+        self.plot.follow(
+            self._preview.layer or self.target or self.layer, self.layer is not None and is_quick(self.layer)
+        )
 
     def _show_fit(self, layer, transform) -> None:
         """Show on the cards what was found in a layer."""
@@ -629,10 +635,6 @@ class ExposureDock(widgets.Container):
             for extra in view.extras:
                 if each.adjustment.__class__ is view.kind:
                     extra.fitted(layer, each)
-
-    def _looked_at(self):
-        """The layer whose histogram is shown: the live one, or the result, else the source."""
-        return self._preview.layer or self.target or self.layer
 
     def _compare(self) -> None:
         """Show source and result as the menu says, if there are two."""
@@ -645,9 +647,9 @@ class ExposureDock(widgets.Container):
         for name, way in WAYS.items():
             if there and self.bar.way == name:
                 self._compared.setdefault(name, way(self._viewer))
-                self._compared[name].show(source, result, linked=alike and self.bar.linked.isChecked())
+                self._compared[name].start(source, result, linked=alike and self.bar.linked.isChecked())
             elif name in self._compared:
-                self._compared[name].end()
+                self._compared[name].stop()
         self._tell_target()
 
     # --- what is seen, as a file and in words ---
@@ -684,19 +686,20 @@ class ExposureDock(widgets.Container):
         result = self._noted()
         if result is None or self._job is not None:
             return
-        work = partial(save, result, path, overwrite=True)
-        if isinstance(result, Note):
-            # The layer may be behind the cards, or show a sample so far: all in the worker.
-            source, mask = self._source(), self.mask
-            recipe, memory = self._recipe(source), self._preview.memory_of(self.layer, self.mask)
+        source: Any = self._source()
+        recipe: Any = self._recipe(source)
+        mask, memory = self.mask, self._preview.memory_of(self.layer, self.mask)
 
-            def work():
-                transform = source.fit(recipe, mask, memory)
-                arrays = zip([source.array, *source.levels], source.at_levels(transform), strict=True)
-                data = [PreviewData(*each) for each in arrays]
-                layer = source.result(data if source.levels else data[0], transform, mask=mask)
-                layer.name = result.name
-                return save(layer, path, overwrite=True)
+        def work():
+            if not isinstance(result, Note):
+                return save(result, path, overwrite=True)
+            # The layer may be behind the cards, or show a sample so far: all in the worker.
+            transform = source.fit(recipe, mask, memory)
+            arrays = zip([source.array, *source.levels], source.at_levels(transform), strict=True)
+            data = [PreviewData(*each) for each in arrays]
+            layer = source.result(data if source.levels else data[0], transform, mask=mask)
+            layer.name = result.name
+            return save(layer, path, overwrite=True)
 
         def done(path, seconds):
             self._say(f"“{result.name}” saved as {path.name} in {seconds:.2g} s.", str(path))
@@ -704,6 +707,11 @@ class ExposureDock(widgets.Container):
         self._run(f"Saving {result.name}", work, done, failed=lambda error: show_error(str(error)))
 
     # --- the job ---
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether what is seen is what the cards say."""
+        return not (self.running or self._preview.running) and self.bar.state.said().startswith("Up to date")
 
     @property
     def running(self) -> bool:
@@ -750,9 +758,10 @@ class ExposureDock(widgets.Container):
         def done(made, seconds):
             result = next((each for each in made if (origin := Origin.of(each)) and origin.source() == layer), None)
             if result is not None:
-                if edited.target is not None and edited.target() is not None and target is None:
+                before: Any = edited.target and edited.target()
+                if before is not None and target is None:
                     # It has cards of its own from now on.
-                    self._made.pop(edited.target(), None)
+                    self._made.pop(before, None)
                 edited.target, edited.applied = weakref.ref(unwrapped(result)), (recipe, mask)
                 self._made[unwrapped(result)] = edited
                 if self._edited is edited:
@@ -769,7 +778,7 @@ class ExposureDock(widgets.Container):
             if recipe is None:
                 return
             lazy = "" if in_memory(source.array) else _lazy_note(source, recipe)
-            chosen = [(each, self._recipe(Source.of(each))) for each in self._layers]
+            chosen: list[tuple[Any, Any]] = [(each, self._recipe(Source.of(each))) for each in self._layers]
             job = apply_job(
                 self._viewer,
                 chosen,
@@ -792,7 +801,7 @@ class ExposureDock(widgets.Container):
         self._follow_active()
         if self._job is not None:
             return
-        chosen = []
+        chosen: list[tuple[Any, Any]] = []
         for layer in self._layers:
             with telling():
                 source = Source.of(layer).in_unit_of(recipe)
@@ -829,12 +838,6 @@ class ExposureDock(widgets.Container):
         with telling():
             return source is not None and self._wants_live() and self._differs(self._recipe(source))
         return False
-
-
-def _card_of(record: dict) -> Card:
-    """The card of a step that a result has noted."""
-    plain = {name: value for name, value in record.items() if name not in ("spacing", "mask")}
-    return Card.from_dict(plain)
 
 
 def _lazy_note(source: Source, recipe: Recipe) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from typing import Any
 
 import numpy as np
 from napari.utils.theme import get_theme
@@ -36,7 +37,7 @@ class Tiles:
 
     def __init__(self, viewer, editors: dict, parent: QWidget):
         self._viewer, self._edge, self._card = viewer, editors[SIZE], parent
-        self._image = None
+        self._image: Any = None
         self.grid: TileGrid | None = None
         self.facts = text()
         self.switch = QCheckBox("Show tiles")
@@ -110,7 +111,7 @@ class Profile:
         self.widget = ProfilePlot()
         self.widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         # the layer and the transform that are drawn
-        self._drawn: tuple[weakref.ref, Transform] | None = None
+        self._drawn: tuple[weakref.ref, Any] | None = None
         self._of_viewer = Connections()
         self._paint()
 
@@ -141,11 +142,11 @@ class Profile:
 
     def _paint(self, event=None) -> None:
         theme = get_theme(self._viewer.theme)
-        self.widget.set_colours(theme.background.as_hex(), theme.text.as_hex())
+        self.widget.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
     def _draw(self, event=None) -> None:
         layer = self._drawn and self._drawn[0]()
-        if layer is None or (event is not None and self._drawn[1].profile.ndim == 1):
+        if layer is None or self._drawn is None or (event is not None and self._drawn[1].profile.ndim == 1):
             return
         transform = self._drawn[1]
         axis, source = transform.adjustment.axis, Source.of(layer)

@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_exposure.gui.editors import text, warn
-from napari_exposure.gui.exposure.cards import Form
+from napari_exposure.gui.exposure.cards import Form, as_tooltip
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
@@ -72,11 +72,11 @@ class Header(QWidget):
         row.addWidget(self.facts.native, 1)
         row.addWidget(self.pencil, 0, Qt.AlignmentFlag.AlignTop)
         form = Form(self)
-        form.add("Layer", self.layer.native, self.layer.tooltip)
+        form.add("Layer", self.layer.native, "The image to adjust.")
         form.add("Layers", self._several, "The selected layers. The live layer is that of the one that is pressed.")
         form.add("Voxel size", line, "The size of a voxel along z, y and x.")
         form.addRow(self.voxel.native)
-        form.add("Measure inside", self.mask.native, self.mask.tooltip)
+        form.add("Measure inside", self.mask.native, str(self.mask.tooltip))
         self._form = form
         self.voxel.visible = False
         self.show_layers([])
@@ -110,7 +110,7 @@ class Header(QWidget):
             chip = self.chips[layer] = QPushButton(short(layer.name, 20).replace("&", "&&"))
             chip.setCheckable(True)
             chip.setChecked(layer == layers[0])
-            chip.setToolTip(f"Show the live layer of {layer.name}.")
+            chip.setToolTip(as_tooltip(f"Show the live layer of {layer.name}."))
             chip.clicked.connect(lambda _, layer=layer: self._picked(layer))
             self._group.addButton(chip)
             self._column.insertWidget(len(self.chips) - 1, chip)

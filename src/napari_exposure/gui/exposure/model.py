@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from psygnal import Signal
 
 from napari_exposure.core import Adjustment
+from napari_exposure.core.adjustment import adjustments
 from napari_exposure.recipe import Recipe
 from napari_exposure.voxels import in_unit
 
@@ -39,7 +41,7 @@ class Card:
     """
 
     kind: type[Adjustment]
-    values: Mapping[str, object]
+    values: Mapping[str, Any]
     unit: str | None = None
     on: bool = True
     key: int = field(default_factory=lambda: next(_keys))
@@ -55,19 +57,19 @@ class Card:
         values = {name: getattr(adjustment, name) for name in (*adjustment.examples(), *adjustment.defaults())}
         return cls(type(adjustment), values, unit if adjustment.needs_spacing else None)
 
-    def value(self, name: str, unit: str) -> object:
+    def value(self, name: str, unit: str | None) -> Any:
         """A parameter, a size in another unit; None for a size that has no length there, such as pixels."""
         value = self.values[name]
-        if name != SIZE or value is None or self.unit in (None, unit):
+        if name != SIZE or value is None or self.unit is None or unit in (None, self.unit):
             return value
-        factor = in_unit(1.0, self.unit, unit)
+        factor = in_unit(1.0, self.unit, str(unit))
         if factor is None:
             return None
         # Six digits can be read in the boxes.
         edges = [float(f"{edge * factor:.6g}") for edge in (value if isinstance(value, tuple) else (value,))]
         return tuple(edges) if isinstance(value, tuple) else edges[0]
 
-    def adjustment(self, limits: tuple[float, float], unit: str) -> Adjustment:
+    def adjustment(self, limits: tuple[float, float], unit: str | None) -> Adjustment:
         """The adjustment that it stands for on a layer with these contrast limits and this unit.
 
         Raises
@@ -104,7 +106,7 @@ class Card:
         unit, on, in_range = plain.pop("unit", None), plain.pop("on", True), plain.get("in_range")
         if not isinstance(unit, str | None):
             raise ValueError(f"The unit must be a name such as 'µm', got {unit!r}.")
-        kind = next((each for each in Adjustment.__subclasses__() if each.__name__ == plain.get("adjustment")), None)
+        kind = next((each for each in adjustments() if each.__name__ == plain.get("adjustment")), None)
         open_ones = {} if kind is None else {key: each for key, each in kind.examples().items() if key not in plain}
         found = Adjustment.from_dict({**open_ones, **plain, **({"in_range": "data"} if in_range == LIMITS else {})})
         card = cls.of(found, unit)

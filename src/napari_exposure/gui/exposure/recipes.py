@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
 
 from napari_exposure.provenance import as_python, methods, provenance
@@ -78,7 +79,10 @@ class RecipeButton(QPushButton):
         with telling():
             with contextlib.redirect_stdout(words):
                 provenance(self._result())
-            QMessageBox(QMessageBox.Icon.NoIcon, "History", words.getvalue(), parent=self).open()
+            box = QMessageBox(QMessageBox.Icon.NoIcon, "History", words.getvalue(), parent=self)
+            # Names are text, whatever they look like.
+            box.setTextFormat(Qt.TextFormat.PlainText)
+            box.open()
 
     def _choose_target(self) -> None:
         name = f"{self._result().name.replace('/', '-')}.json"
@@ -99,7 +103,9 @@ class RecipeButton(QPushButton):
     def open(self, path) -> None:
         """Show the cards of the recipe in a file."""
         with telling():
-            self._opened(Recipe.load(path))
+            recipe = Recipe.load(path)
+            if self._opened is not None:
+                self._opened(recipe)
 
     def apply(self, path) -> None:
         """Apply the recipe in a file to the selected layers, each of which gets a result above it."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-
-from napari.settings import get_plugin_settings
+from typing import Any
 
 from napari_exposure.core import AdaptiveEqualization, Adjustment, DecayCorrection, Gamma, PercentileClip
+from napari_exposure.core.jsonfile import parsed
+from napari_exposure.core.words import shortened
 from napari_exposure.gui.exposure.model import Card
+from napari_exposure.gui.napari_versions import plugin_settings
 
 # what the menu Presets begins with
 PRESETS: dict[str, tuple[Adjustment, ...]] = {
@@ -22,7 +24,8 @@ PRESETS: dict[str, tuple[Adjustment, ...]] = {
 
 def _settings():
     """What napari.yaml declares under `configurations`."""
-    return get_plugin_settings("napari-exposure").widgets
+    plugin: Any = plugin_settings("napari-exposure")
+    return plugin.widgets
 
 
 def _table(name: str) -> dict:
@@ -34,13 +37,18 @@ def _table(name: str) -> dict:
         If somebody wrote something else there.
     """
     text = getattr(_settings(), name)
+
+    def table(plain: object) -> dict:
+        if not isinstance(plain, dict):
+            raise ValueError(f"{type(plain).__name__} instead of names and values")
+        return plain
+
     try:
-        found = json.loads(text) if text else {}
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError(f"The setting {name} cannot be read. Clear its line under Preferences > napari-exposure.")
-    return found
+        return parsed(text, "its text", table) if text else {}
+    except ValueError as error:
+        raise ValueError(
+            f"The setting {name} cannot be read ({error}). Clear its line under Preferences > napari-exposure."
+        ) from None
 
 
 def remember(cards: Sequence[Card]) -> None:
@@ -67,11 +75,11 @@ def remembered(kind: type[Adjustment]) -> Card:
     try:
         card = Card.from_dict(plain)
         if card.kind is not kind:
-            raise ValueError(f"it holds {card.kind.__name__}")
-    except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"they are of {card.kind.__name__}")
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"The remembered parameters of {kind.title} cannot be read ({error}); it begins with its defaults. "
-            "Apply once, or clear its line under Preferences > napari-exposure."
+            f"The remembered parameters of {kind.title} cannot be read ({shortened(error)}); it begins with its "
+            "defaults. Apply once, or clear the line Applied last under Preferences > napari-exposure."
         ) from None
     return card
 
