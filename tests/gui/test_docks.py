@@ -139,7 +139,7 @@ def test_a_warning_makes_room_for_itself(qtbot, viewer, open_dock):
     viewer.add_image(np.zeros((8, 30, 30), np.uint16), name="bare")
     qtbot.waitUntil(lambda: any("No voxel size is known" in label.text() for label in dock.findChildren(QLabel)))
     body = area.widget()
-    needed = body.layout().minimumHeightForWidth
+    needed = body.layout().heightForWidth
     qtbot.waitUntil(lambda: body.height() == needed(body.width()))
     assert area.verticalScrollBar().maximum() == body.height() - area.viewport().height() > 0
     assert dock.minimumSizeHint().height() == least

@@ -410,7 +410,7 @@ def test_random_actions_leave_nothing_behind(qtbot, viewer, nuclei, dock, volume
     dock.native.parent().show()
     settled(qtbot, dock)
     assert sum(map(is_preview, viewer.layers)) <= 1
-    viewer.window.remove_dock_widget("all")
+    dock.native.parent().hide()
     qtbot.waitUntil(no_workers, timeout=10_000)
     qtbot.wait(100)
     assert not any(map(is_preview, viewer.layers))

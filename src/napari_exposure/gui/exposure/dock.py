@@ -377,6 +377,7 @@ class ExposureDock(widgets.Container):
             if len(self._layers) > 1:
                 self._turn([layer for layer in self._layers if layer != event.value])
             self._follow()
+        self._follow_plot()
         self._compare()
         self._tell_target()
 
