@@ -35,6 +35,7 @@ PUBLIC = {
     "core",
     "correct_decay",
     "cumulative_distribution",
+    "decay_exponent",
     "decay_profile",
     "degrade",
     "equalize_adapthist",

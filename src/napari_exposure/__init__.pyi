@@ -21,6 +21,7 @@ from .core import adjust_sigmoid as adjust_sigmoid
 from .core import clip_percentiles as clip_percentiles
 from .core import correct_decay as correct_decay
 from .core import cumulative_distribution as cumulative_distribution
+from .core import decay_exponent as decay_exponent
 from .core import decay_profile as decay_profile
 from .core import degrade as degrade
 from .core import equalize_adapthist as equalize_adapthist

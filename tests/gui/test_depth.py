@@ -7,6 +7,9 @@ from qtpy.QtTest import QTest
 import napari_exposure as nx
 from napari_exposure import core
 
+# what is said in the window is not raised by the console's call beside it
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+
 
 @pytest.fixture
 def viewer(make_napari_viewer):
@@ -43,6 +46,15 @@ def test_the_plot_shows_what_the_console_gives(viewer, widget):
     np.testing.assert_allclose(points(widget), (positions, profile))
     np.testing.assert_allclose(line(widget), (positions, fitted))
     assert "µm" in widget.plot._axes["bottom"].labelText
+
+
+def test_what_the_data_do_not_support_is_said(viewer, widget, qtbot):
+    assert widget.status.value == ""
+    # along x nothing fades
+    widget["axis"].value = "x"
+    qtbot.waitUntil(lambda: "do not support a loss of light along x" in widget.status.value)
+    widget["axis"].value = "z"
+    qtbot.waitUntil(lambda: widget.status.value == "")
 
 
 def test_the_plot_follows_the_parameters(viewer, widget, qtbot):

@@ -13,6 +13,8 @@ from napari_exposure import core
 from napari_exposure.provenance import as_python
 from napari_exposure.source import Origin
 
+# the volumes here do not fade
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
 VERBS = {
     "gamma": (nx.adjust_gamma, core.adjust_gamma),
     "clip": (nx.clip_percentiles, core.clip_percentiles),

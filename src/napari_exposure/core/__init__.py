@@ -12,7 +12,7 @@ from napari_exposure.core.contrast import is_low_contrast
 from napari_exposure.core.counted import cumulative_distribution, histogram, percentile
 from napari_exposure.core.curve import ToneCurve, adjust_curve
 from napari_exposure.core.decay import Decay, degrade
-from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_profile
+from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_exponent, decay_profile
 from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
 from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
@@ -55,6 +55,7 @@ __all__ = [
     "clip_percentiles",
     "correct_decay",
     "cumulative_distribution",
+    "decay_exponent",
     "decay_profile",
     "degrade",
     "equalize_adapthist",

@@ -265,6 +265,12 @@ class Adjustment(ABC):
             fits=fits,
         )
 
+    def notes(self, transform: Transform) -> list[str]:
+        """What the user is warned of after a fit, in sentences."""
+        constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
+        where = "The volume has" if groups == 1 else f"{constant} of {groups} {self.per}s have"
+        return [f"{where} {self.constant_note}"] * bool(constant)
+
     @abstractmethod
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         """Fit voxels that share a fit."""
@@ -328,12 +334,9 @@ def _checked(value, field: dataclasses.Field):
 
 
 def warn_constant(transform: Transform) -> None:
-    """Warn where there is nothing to adjust."""
-    constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
-    if constant:
-        adjustment = transform.adjustment
-        where = "The volume has" if groups == 1 else f"{constant} of {groups} {adjustment.per}s have"
-        warn_user(f"{adjustment.title}: {where} {adjustment.constant_note}")
+    """Warn where there is nothing to adjust, or of what else a fit has found."""
+    for sentence in transform.adjustment.notes(transform):
+        warn_user(f"{transform.adjustment.title}: {sentence}")
 
 
 def warn_user(message: str) -> None:

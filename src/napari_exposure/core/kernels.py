@@ -311,9 +311,10 @@ def _count_digits(bits, counted, kind, prefix, shift, counts):
 
 
 def _count_plane_digits(bits, counted, kind, prefixes, shift, counts):
-    """As `_count_digits`, 8 bits, and each plane along the middle axis by itself.
+    """As `_count_digits`, 8 bits, and each plane along the middle axis by itself, for several prefixes.
 
-    `prefixes` has one for each plane; counts[plane, digit].
+    `prefixes` has a row for each plane; counts[plane, prefix, digit].  The top digit is counted once, for the first
+    prefix.
     """
     masked = counted.size > 0
     size = bits.itemsize * 8
@@ -321,15 +322,23 @@ def _count_plane_digits(bits, counted, kind, prefixes, shift, counts):
     low = np.uint64(0xFF)
     top = shift + 8 >= size
     above = np.uint64(0) if top else np.uint64(shift + 8)
+    wanted = 1 if top else prefixes.shape[1]
     for i in range(bits.shape[0]):
         for j in range(bits.shape[1]):
-            prefix = prefixes[j]
+            own = prefixes[j]
+            plane = counts[j]
             for k in range(bits.shape[2]):
                 if (masked and not counted[i, j, k]) or _is_nan_pattern(bits[i, j, k], size, kind):
                     continue
                 key = _sort_key(bits[i, j, k], size, kind)
-                if top or (key >> above) == prefix:
-                    counts[np.uint64(j), (key >> down) & low] += 1
+                digit = (key >> down) & low
+                if top:
+                    plane[0, digit] += 1
+                    continue
+                prefix = key >> above
+                for q in range(wanted):
+                    if own[q] == prefix:
+                        plane[np.uint64(q), digit] += 1
 
 
 # --- many small volumes, a row each -----------------------------------------------------
@@ -942,7 +951,7 @@ _KERNELS = {
     ),
     "count_plane_digits": (
         _count_plane_digits,
-        lambda t: (_read(t, 3), _read(types.boolean, 3), _i, _read(types.uint64, 1), _i, _write(_i, 2)),
+        lambda t: (_read(t, 3), _read(types.boolean, 3), _i, _read(types.uint64, 2), _i, _write(_i, 3)),
     ),
     "extents_rows": (_extents_rows, lambda t: (_read(t, 2), _read(types.boolean, 2), _write(_f, 2))),
     "values_rows": (

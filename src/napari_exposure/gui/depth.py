@@ -13,6 +13,7 @@ from napari_exposure import core
 from napari_exposure.core.adjustment import spatial_axes
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.gui.adjust import AdjustmentWidget, give_room
+from napari_exposure.gui.editors import warn
 from napari_exposure.gui.profile_plot import ProfilePlot
 from napari_exposure.source import Source
 
@@ -60,6 +61,7 @@ class DecayCorrectionWidget(AdjustmentWidget):
 
     def _show_fit(self, layer, transform):
         self._drawn = weakref.ref(layer), transform
+        self._status.value = "<br>".join(map(warn, transform.adjustment.notes(transform)))
         self._draw()
 
     def _draw(self, event=None) -> None:
