@@ -3,6 +3,7 @@ from .core import AdaptiveEqualization as AdaptiveEqualization
 from .core import Adjustment as Adjustment
 from .core import Decay as Decay
 from .core import DecayCorrection as DecayCorrection
+from .core import Fill as Fill
 from .core import Gamma as Gamma
 from .core import Histogram as Histogram
 from .core import HistogramEqualization as HistogramEqualization
@@ -26,6 +27,7 @@ from .core import decay_profile as decay_profile
 from .core import degrade as degrade
 from .core import equalize_adapthist as equalize_adapthist
 from .core import equalize_hist as equalize_hist
+from .core import fill as fill
 from .core import from_colormap as from_colormap
 from .core import histogram as histogram
 from .core import is_low_contrast as is_low_contrast

@@ -63,7 +63,7 @@ class Recipe:
     @property
     def has_sizes(self) -> bool:
         """Whether a step has a size in `unit`."""
-        return any(step.needs_spacing and step.kernel_size is not None for step in self.steps)
+        return any(getattr(step, "kernel_size", None) is not None for step in self.steps)
 
     # --- to and from layers and files ---
 

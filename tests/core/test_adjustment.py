@@ -15,6 +15,7 @@ from napari_exposure.core import (
     Adjustment,
     Decay,
     DecayCorrection,
+    Fill,
     Gamma,
     HistogramEqualization,
     Log,
@@ -32,6 +33,7 @@ FUNCTIONS = {
     Sigmoid: core.adjust_sigmoid,
     ToneCurve: core.adjust_curve,
     Rescale: core.rescale_intensity,
+    Fill: core.fill,
     PercentileClip: core.clip_percentiles,
     HistogramEqualization: core.equalize_hist,
     AdaptiveEqualization: core.equalize_adapthist,
@@ -168,7 +170,7 @@ def test_function_and_class_have_the_same_parameters_and_defaults(cls):
     of_function = {name: parameter.default for name, parameter in signature.items() if name in fields}
     assert of_function == fields
     others = set(signature) - set(fields)
-    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls is AdaptiveEqualization else set())
+    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls in (AdaptiveEqualization, Fill) else set())
     assert signature["mask"].default is None
     assert signature["rgb"].default is None
 

@@ -51,7 +51,7 @@ def test_the_plot_shows_what_the_console_gives(viewer, widget):
 def test_what_the_data_do_not_support_is_said(viewer, widget, qtbot):
     assert widget.status.value == ""
     # along x nothing fades
-    widget["axis"].value = "x"
+    widget["axis"].value, widget["model"].value = "x", "plane"
     qtbot.waitUntil(lambda: "do not support a loss of light along x" in widget.status.value)
     widget["axis"].value = "z"
     qtbot.waitUntil(lambda: widget.status.value == "")

@@ -14,6 +14,7 @@ from napari_exposure.core.curve import ToneCurve, adjust_curve
 from napari_exposure.core.decay import Decay, degrade
 from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_exponent, decay_profile
 from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
+from napari_exposure.core.filling import Fill, fill
 from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust
@@ -21,7 +22,7 @@ from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.log import Log, adjust_log
 from napari_exposure.core.match import HistogramMatching, match_histograms
-from napari_exposure.core.mixture import Mixture, mixture
+from napari_exposure.core.mixtures import Mixture, mixture
 from napari_exposure.core.montage import montage
 from napari_exposure.core.rescale import Rescale, rescale_intensity
 from napari_exposure.core.sigmoid import Sigmoid, adjust_sigmoid
@@ -33,6 +34,7 @@ __all__ = [
     "Decay",
     "DecayCorrection",
     "DecayTransform",
+    "Fill",
     "Gamma",
     "Histogram",
     "HistogramEqualization",
@@ -60,6 +62,7 @@ __all__ = [
     "degrade",
     "equalize_adapthist",
     "equalize_hist",
+    "fill",
     "from_colormap",
     "histogram",
     "mixture",

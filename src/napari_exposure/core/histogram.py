@@ -16,7 +16,7 @@ from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.moments import Moments
 
 if TYPE_CHECKING:
-    from napari_exposure.core.mixture import Mixture
+    from napari_exposure.core.mixtures import Mixture
 
 __all__ = ["Histogram"]
 
@@ -214,7 +214,7 @@ class Histogram:
         --------
         mixture : of an image, also of its colors.
         """
-        from napari_exposure.core.mixture import check_parameters, fit_histogram
+        from napari_exposure.core.mixtures import check_parameters, fit_histogram
 
         return fit_histogram(self, *check_parameters(n, tol))
 

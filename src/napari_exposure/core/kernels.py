@@ -571,6 +571,14 @@ def _map_knots(values, lo, hi, knots, bottom, span, out):
             result[i] = _cast(bottom + span * (knots[j] + fraction[i] * (knots[j + 1] - knots[j])), result)
 
 
+def _map_replace(values, value, filling, lo, hi, bottom, span, out):
+    """`filling` in the place of one value and of NaN; others are clamped to lo..hi."""
+    for i in range(values.size):
+        v = np.float64(values[i])
+        v = filling if v == value or _is_nan(values[i]) else min(max(v, lo), hi)
+        out[i] = _cast(bottom + span * v, out)
+
+
 @register_jitable
 def _bucket(value, lo, scale, last):
     u = scale * (np.float64(value) - lo)
@@ -973,6 +981,7 @@ _KERNELS = {
     "map_table": (_map_table, lambda t, o: (_read(t, 1), _i, _read(o, 1), _write(o, 1))),
     "map_power": (_map_power, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
+    "map_replace": (_map_replace, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
     "map_gains": (

@@ -59,7 +59,7 @@ def remembered(adjustment: type[Adjustment]) -> tuple[dict, str | None]:
             "Apply once, or clear its line under Preferences > napari-exposure."
         ) from None
     parameters = {name: getattr(found, name) for name in plain if name != "adjustment"}
-    if unit is None and adjustment.needs_spacing:
+    if unit is None and "kernel_size" in parameters:
         # Earlier versions kept sizes without their unit, and a guessed one may be wrong by a factor of a thousand.
         parameters["kernel_size"] = None
     return {**parameters, "in_range": "contrast_limits"} if limits else parameters, unit
