@@ -47,6 +47,7 @@ PUBLIC = {
     "histogram",
     "is_low_contrast",
     "mixture",
+    "label_montage",
     "montage",
     "match_histograms",
     "noise_level",

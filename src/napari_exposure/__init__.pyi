@@ -38,6 +38,7 @@ from .core import noise_level as noise_level
 from .core import percentile as percentile
 from .core import rescale_intensity as rescale_intensity
 from .core import stretch_local as stretch_local
+from .montage import label_montage as label_montage
 from .montage import montage as montage
 from .provenance import provenance as provenance
 from .recipe import FittedRecipe as FittedRecipe
