@@ -15,7 +15,6 @@ import tifffile
 
 import napari_exposure as nx
 from napari_exposure import core
-from napari_exposure.batch import open_volume
 from napari_exposure.cli import main
 from napari_exposure.recipe import Recipe
 
@@ -63,7 +62,7 @@ def test_a_folder(folder, capsys):
     assert both.channels == ("DAPI", "GFP")
     for channel, seed in zip(both.data, (8, 9), strict=True):
         np.testing.assert_array_equal(channel, expected(stack(seed)))
-    zarr = open_volume(folder / "out" / "z.zarr")
+    zarr = nx.read(folder / "out" / "z.zarr")
     np.testing.assert_array_equal(zarr.data.compute(), expected(stack(5)))
     assert (zarr.scale, zarr.unit, zarr.axes) == (SPACING, "um", "ZYX")
     # a layer made of it knows its recipe
@@ -111,7 +110,7 @@ def test_a_voxel_size_of_the_command_line(folder, capsys):
     assert (found.scale, found.unit) == ((2000, 500, 500), "nm")
     # instead of a wrong one
     assert run(folder, "apply", "r.json", "in/s1.tif", "-o", "out", "--format", "zarr", "--spacing", "4", "1", "1") == 0
-    found = open_volume(folder / "out" / "s1.zarr")
+    found = nx.read(folder / "out" / "s1.zarr")
     assert (found.scale, found.unit) == ((4, 1, 1), "um")
 
 
@@ -148,9 +147,7 @@ def test_large_files_are_read_in_blocks(folder, monkeypatch):
     sizes = ("--spacing", "2", "0.5", "0.5")
     assert run(folder, "apply", "r.json", "in/packed.tif", "in/s0.tif", "-o", "out", "--format", "zarr", *sizes) == 0
     for name, seed in (("packed", 3), ("s0", 0)):
-        np.testing.assert_array_equal(
-            open_volume(folder / "out" / f"{name}.zarr").data.compute(), expected(stack(seed))
-        )
+        np.testing.assert_array_equal(nx.read(folder / "out" / f"{name}.zarr").data.compute(), expected(stack(seed)))
 
 
 @pytest.mark.parametrize(
@@ -279,7 +276,7 @@ def test_a_report_on_colours_in_zarr(tmp_path):
     Recipe((nx.Gamma(0.5),)).save(tmp_path / "r.json")
     options = ("--format", "zarr", "--report", str(tmp_path / "out.html"))
     assert run(tmp_path, "apply", "r.json", "in", "-o", "out", *options) == 0
-    found = open_volume(tmp_path / "out" / "rgb.zarr")
+    found = nx.read(tmp_path / "out" / "rgb.zarr")
     assert found.axes == "CZYX"
     expected = Recipe((nx.Gamma(0.5),)).apply(data, rgb=True)
     np.testing.assert_array_equal(found.data.compute(), np.moveaxis(expected, -1, 0))
@@ -294,7 +291,7 @@ def test_on_a_cluster(folder, local_cluster):
     address = local_cluster.scheduler_address
     assert run(folder, "apply", "r.json", "in/s1.tif", "in/z.zarr", "-o", "out", "--scheduler", address) == 0
     np.testing.assert_array_equal(nx.read_tiff(folder / "out" / "s1.ome.tif").data, expected(stack(1)))
-    np.testing.assert_array_equal(open_volume(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
+    np.testing.assert_array_equal(nx.read(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
 
 
 def test_it_knows_no_qt(folder):
@@ -418,7 +415,7 @@ def test_what_is_damaged_is_not_done(folder, capsys):
             assert capsys.readouterr().out.count("is there, skipped") == 1
             assert run(folder, *call) == 0
             assert "1 done, 1 skipped, 0 failed" in capsys.readouterr().out
-            np.testing.assert_array_equal(np.asarray(open_volume(path).data), expected(stack(seed)))
+            np.testing.assert_array_equal(np.asarray(nx.read(path).data), expected(stack(seed)))
     assert sorted(os.listdir(folder / "out")) == ["s0.ome.tif", "z.zarr"]
 
 
@@ -431,8 +428,9 @@ def test_what_is_no_result_is_kept(folder, capsys):
     before = (folder / "out" / "s0.ome.tif").read_bytes()
     assert run(folder, "apply", "r.json", "in/s0.tif", "in/z.zarr", "-o", "out") == 1
     said = capsys.readouterr().out
-    assert "0 done, 1 skipped, 1 failed" in said
-    assert "z.zarr is a folder, but no zarr store" in said
+    assert "0 done, 0 skipped, 2 failed" in said
+    for name in ("s0.ome.tif", "z.zarr"):
+        assert f"{name} is there, but is not known to be a result of this recipe and this file" in said
     assert (folder / "out" / "s0.ome.tif").read_bytes() == before
     assert run(folder, "apply", "r.json", "in/z.zarr", "-o", "out", "--overwrite") == 1
     assert (folder / "out" / "z.zarr" / "thesis.odt").read_text() == "mine"
@@ -458,7 +456,7 @@ def test_two_runs_on_one_folder(folder):
         assert "5 done, 0 skipped, 0 failed" in job.communicate()[0]
     for number in range(3):
         np.testing.assert_array_equal(nx.read_tiff(folder / "out" / f"s{number}.ome.tif").data, expected(stack(number)))
-    np.testing.assert_array_equal(open_volume(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
+    np.testing.assert_array_equal(nx.read(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
     assert len(os.listdir(folder / "out")) == 5
 
 
@@ -603,7 +601,7 @@ def test_channels_and_places_are_kept(here):
     assert source.translate == (0, 7, 8)
     for form, end in (("tiff", ".ome.tif"), ("zarr", ".zarr")):
         assert run(here, "apply", "r.json", "a.ome.tif", "-o", "out", "--format", form) == 0
-        found = open_volume(here / "out" / f"a{end}")
+        found = nx.read(here / "out" / f"a{end}")
         for name in ("axes", "scale", "units", "channels", "colors", "translate"):
             assert getattr(found, name) == getattr(source, name), name
         # A result has its own range.

@@ -37,6 +37,7 @@ PUBLIC = {
     "match_histograms",
     "percentile",
     "provenance",
+    "read",
     "read_tiff",
     "save",
     "write_tiff",

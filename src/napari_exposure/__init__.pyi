@@ -23,6 +23,7 @@ from .core import match_histograms as match_histograms
 from .core import percentile as percentile
 from .montage import montage as montage
 from .provenance import provenance as provenance
+from .reading import read as read
 from .recipe import FittedRecipe as FittedRecipe
 from .recipe import Recipe as Recipe
 from .saving import save as save

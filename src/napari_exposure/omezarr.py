@@ -29,7 +29,9 @@ from napari_exposure.files import (
     check_axes,
     chosen,
     given_axes,
+    guessed_axes,
     in_order,
+    stem,
 )
 from napari_exposure.voxels import long_name
 
@@ -67,14 +69,16 @@ def read_zarr(path, *, axes=None, series=None) -> FileVolume:
     path = Path(path)
     if not is_zarr(path):
         raise FileNotFoundError(f"There is no zarr store {path}.")
-    import dask.array as da
     import zarr
 
-    name, facts, images, number = path.name.split(".")[0], Facts(), [], 0
+    from napari_exposure.zarrstore import CarefulStore
+
+    facts, images, number = Facts(), [], 0
     try:
-        found = zarr.open(path, mode="r")
+        store = CarefulStore(path)
+        found = zarr.open(store, mode="r")
         if isinstance(found, zarr.Array):
-            data = da.from_zarr(found)
+            array = found
             said = getattr(found.metadata, "dimension_names", None)
             named = None if said is None else [{"name": each or ""} for each in said]
         else:
@@ -86,34 +90,50 @@ def read_zarr(path, *, axes=None, series=None) -> FileVolume:
             ome = _ome(group)
             image = ome["multiscales"][at]
             level = image["datasets"][0]
-            data = da.from_zarr(group[level["path"]])
+            array = group[level["path"]]
             # Before 0.4 axes were names, before 0.3 there were none, and from 0.6 on they are those of a system.
             named = [
                 axis if isinstance(axis, dict) else {"name": axis}
-                for axis in image.get("axes") or _system(image, level) or "tczyx"[-data.ndim :]
+                for axis in image.get("axes") or _system(image, level) or "tczyx"[-array.ndim :]
             ]
             steps = [*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
             # What cannot be understood has not been said.
             with contextlib.suppress(AttributeError, TypeError, ValueError):
                 _note(facts, group.attrs.asdict(), ome, image)
+        data = _lazy(path.name, store, array)
         letters, guessed = _letters(path.name, data.shape, named, axes)
         if images:
             units = [axis.get("unit") for axis in named]
             _place(facts, letters, units, _flat(steps))
     except Refused:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
+    except DamagedFile:
+        raise
+    except Exception as error:
+        # Metadata that are wrong raise whatever the place that is wrong leads to.
         raise DamagedFile(f"{path.name} cannot be read as OME-Zarr: {type(error).__name__}: {error}") from error
     check_axes(path.name, letters)
     letters, order = in_order(letters)
     return facts.volume(
         data.transpose(order),
         letters,
-        name,
+        stem(path),
+        stored=array,
         guessed=guessed,
         images=tuple(images) if len(images) > 1 else (),
         series=number,
     )
+
+
+def _lazy(name: str, store, array):
+    """A zarr array as a dask array, or an error that says why it can be none."""
+    import dask.array as da
+
+    from napari_exposure.zarrstore import check_array
+
+    check_array(name, array)
+    store.expect(array)
+    return da.from_zarr(array)
 
 
 def _ome(group) -> dict:
@@ -153,10 +173,7 @@ def _letters(name: str, shape, named: list | None, axes: str | None) -> tuple[st
     if axes is not None:
         return given_axes(name, shape, axes), ""
     if named is None or not any(each.get("name") for each in named):
-        if not 2 <= len(shape) <= 5:
-            raise Refused(f"{name} has {len(shape)} axes; only arrays of 2 to 5 can be read.")
-        letters = "TZYX" if len(shape) == 4 else "TCZYX"[-len(shape) :]
-        return letters, letters.removesuffix("YX")
+        return guessed_axes(name, shape)
     if len(named) != len(shape):
         raise Refused(f"{name} names {len(named)} axes, but its array has {len(shape)}. Say which they are: axes=.")
     return "".join(map(_letter, named)), ""

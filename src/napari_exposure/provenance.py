@@ -26,9 +26,32 @@ def version() -> str:
     return version("napari-exposure")
 
 
-def noted(metadata) -> dict:
-    """The record in a layer's metadata; empty where there is none, or something else, as files may hold anything."""
-    record = metadata.get(METADATA_KEY)
+def step_record(adjustment: Adjustment, spacing, unit: str | None, mask: str | None = None) -> dict:
+    """What is written down of a step: its parameters, and the size of a voxel in `unit`, NaN where there is none."""
+    sizes = [None if size != size else size for size in spacing]
+    return {**adjustment.to_dict(), "spacing": sizes, "unit": unit, "mask": mask}
+
+
+def record(source: str, before: dict, steps: list[dict], **more) -> dict:
+    """What is written down of a result.
+
+    Parameters
+    ----------
+    source : str
+        The name of the layer or file that it was made from.
+    before : dict
+        The record of that, empty where it was not made by the plugin.
+    steps : list of dict
+        What was done to it; see `step_record`.
+    **more
+        What else is to be known.
+    """
+    made = {"version": version(), "source": source, "origin": origin_of(before, source)}
+    return {**made, "steps": [*before.get("steps", ()), *steps], **more, "note": NOTE}
+
+
+def noted(record) -> dict:
+    """A record out of a layer's metadata or a file; empty where it is none, as these may hold anything."""
     steps = record.get("steps") if isinstance(record, dict) else None
     return record if isinstance(steps, list) and all(isinstance(step, dict) for step in steps) else {}
 
@@ -41,7 +64,7 @@ def origin_of(record: dict, otherwise: str) -> str:
 
 def record_of(layer) -> dict:
     """What the plugin has noted of a layer, or an error that says that it did not make it."""
-    record = noted(layer.metadata)
+    record = noted(layer.metadata.get(METADATA_KEY))
     if not record:
         raise ValueError(
             f"{layer.name!r} was not made by napari-exposure: it has no record of adjustments. "

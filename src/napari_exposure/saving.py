@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,10 @@ from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
-from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume
+from napari_exposure.core.words import printable
+from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, stem
 from napari_exposure.omezarr import check_ome_version, write_zarr
-from napari_exposure.provenance import PREVIEW_SUFFIX, noted
+from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX, noted
 from napari_exposure.tiff import check_tiff, write_pages
 from napari_exposure.voxels import LENGTH, TIME, unit_name
 
@@ -78,7 +80,20 @@ def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, o
     (2.0, 0.5, 0.5)
     """
     path = Path(path)
-    volume = _volume_of(result, path, spacing, unit, axes)
+    return save_volume(_volume_of(result, path, spacing, unit, axes), path, overwrite, ome_version)
+
+
+def save_volume(
+    volume: FileVolume,
+    path: Path,
+    overwrite: bool = False,
+    ome_version: str = "0.5",
+    before: Callable[[], None] = lambda: None,
+) -> Path:
+    """Write what came from a file; as `save`, which says more.
+
+    `before` is called when all is written, before it takes its place; what it raises leaves `path` as it was.
+    """
     name = path.name.lower()
     if name.endswith(".zarr"):
         check_ome_version(ome_version)
@@ -88,7 +103,7 @@ def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, o
         write = partial(write_pages, imagej=False)
     else:
         raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
-    return _write(path, volume, write, overwrite, folder=name.endswith(".zarr"))
+    return _write(path, volume, write, overwrite, name.endswith(".zarr"), before)
 
 
 def write_tiff(result, path, *, spacing=None, unit=None, axes=None, channels=(), imagej=False, overwrite=False) -> Path:
@@ -141,7 +156,9 @@ def write_layer(path: str, data, meta: dict) -> list[str]:
     return [str(write_tiff(layer, path, overwrite=True))]
 
 
-def _write(path: Path, volume: FileVolume, write, overwrite: bool, folder: bool = False) -> Path:
+def _write(
+    path: Path, volume: FileVolume, write, overwrite: bool, folder: bool = False, before: Callable = lambda: None
+) -> Path:
     if is_dask(volume.data):
         checked(volume.data)
     if 0 in volume.data.shape:
@@ -150,13 +167,14 @@ def _write(path: Path, volume: FileVolume, write, overwrite: bool, folder: bool 
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path} is neither a file nor a folder. Choose another name.")
     with progress.bar():
-        return progress.undisturbed(partial(_written, path, volume, write, overwrite))
+        return progress.undisturbed(partial(_written, path, volume, write, overwrite, before))
 
 
-def _written(path: Path, volume: FileVolume, write, overwrite: bool) -> Path:
+def _written(path: Path, volume: FileVolume, write, overwrite: bool, before: Callable) -> Path:
     try:
         with replacing(path, overwrite=overwrite) as unfinished:
             write(volume, unfinished)
+            before()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -201,7 +219,7 @@ def _volume_of(result, path: Path, spacing=None, unit=None, axes=None, channels=
     # What has no size given has none, also no unit.
     units = [known if known and axis in "ZYX" and at >= lead else UNKNOWN for at, axis in enumerate(letters[:sized])]
     return FileVolume(
-        array, letters, (1.0,) * lead + spacing, tuple(units), name=path.name.split(".")[0], channels=channels
+        array, letters, (1.0,) * lead + spacing, tuple(units), name=printable(stem(path)), channels=channels
     )
 
 
@@ -242,7 +260,7 @@ def _of_layer(layer) -> FileVolume:
         name = unit_name(unit, TIME if axis == "T" else LENGTH)
         facts.size(axis, step, name, "layer")
         facts.place(axis, place)
-    facts.notes = noted(layer.metadata)
+    facts.notes = noted(layer.metadata.get(METADATA_KEY))
     if not layer.rgb:
         facts.windows = (tuple(map(float, layer.contrast_limits)),)
         facts.colors = (_color(layer),)

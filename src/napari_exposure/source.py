@@ -21,7 +21,7 @@ from napari_exposure.core.intensity import check_dtype
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap
-from napari_exposure.provenance import METADATA_KEY, NOTE, noted, origin_of, version
+from napari_exposure.provenance import METADATA_KEY, noted, record, step_record
 from napari_exposure.voxels import in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -47,10 +47,8 @@ class Source:
     contrast_limits : (float, float)
     carried : dict
         Arguments of the new layer.
-    history : list of dict
-        Steps that made this layer, if the plugin did.
-    origin : str
-        Name of the layer that the first of them was made from.
+    history : dict
+        How this layer was made, if the plugin made it.
     layer : weakref.ref
         The layer itself, as long as it lives.
     """
@@ -63,8 +61,7 @@ class Source:
     unit: str
     contrast_limits: tuple[float, float]
     carried: dict = field(repr=False)
-    history: list = field(repr=False)
-    origin: str = field(repr=False)
+    history: dict = field(repr=False)
     layer: weakref.ref = field(repr=False)
 
     @property
@@ -91,7 +88,6 @@ class Source:
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
-        record = noted(layer.metadata)
         return cls(
             name=layer.name,
             array=level_0(layer),
@@ -101,8 +97,7 @@ class Source:
             unit=unit,
             contrast_limits=tuple(map(float, layer.contrast_limits)),
             carried={**carried, "metadata": dict(layer.metadata)},
-            history=list(record.get("steps", ())),
-            origin=origin_of(record, layer.name),
+            history=noted(layer.metadata.get(METADATA_KEY)),
             layer=weakref.ref(unwrapped(layer)),
         )
 
@@ -141,14 +136,6 @@ class Source:
             with progress.part(number / len(levels), (number + 1) / len(levels)):
                 results.append(level.apply(array))
         return results if self.levels else results[0]
-
-    def _step_record(self, transform, mask) -> dict:
-        return {
-            **transform.adjustment.to_dict(),
-            "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
-            "unit": self.unit,
-            "mask": None if mask is None else mask.name,
-        }
 
     def at_levels(self, transform: BlockMap) -> list[BlockMap]:
         """A transform of this layer for each of its levels."""
@@ -251,14 +238,12 @@ class Source:
     def record(self, transform: BlockMap, mask=None, seconds: float | None = None) -> dict:
         """How a result is made, as its metadata keep it; `seconds` is how long that took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
-        return {
-            "version": version(),
-            "source": self.name,
-            "origin": self.origin,
-            "steps": [*self.history, *(self._step_record(each, mask) for each in transform.transforms)],
-            **took,
-            "note": NOTE,
-        }
+        mask = None if mask is None else mask.name
+        steps = [
+            step_record(each.adjustment, self.spacing[-each.spatial :], self.unit, mask)
+            for each in transform.transforms
+        ]
+        return record(self.name, self.history, steps, **took)
 
     def result(self, data, transform: BlockMap, *, seconds: float | None = None, mask=None) -> napari.layers.Image:
         """The new layer: placed and shown like the source, with contrast limits and a record of its own.

@@ -18,6 +18,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from napari_exposure.core.blocks import store
+from napari_exposure.core.flatfile import FlatFile
+from napari_exposure.core.lazy import as_dask
 from napari_exposure.files import (
     BIG_SUFFIXES,
     UNKNOWN,
@@ -26,10 +28,13 @@ from napari_exposure.files import (
     FileVolume,
     Refused,
     check_axes,
+    check_chunk,
+    check_memory,
     check_readable,
     chosen,
     given_axes,
     in_order,
+    stem,
 )
 from napari_exposure.tiff_facts import ANNOTATION, DISPLAY, children, find_facts, scanimage_axes
 from napari_exposure.voxels import in_unit, unit_name
@@ -55,8 +60,7 @@ def read_tiff(path, *, lazy=None, axes=None, series=None) -> FileVolume:
     ----------
     path : str or pathlib.Path
     lazy : bool, optional
-        Whether data are read as they are looked at: as a memory map, or, where the file is compressed, a dask
-        array.  Default: of more than 1 GB.
+        Whether data are read as they are looked at, as a dask array.  Default: of more than 1 GB.
     axes : str, optional
         A letter of "tczyxs" for each axis of the data, in the order of the file, where the file does not say or says
         something else; s is color.
@@ -128,7 +132,7 @@ def read_tiff(path, *, lazy=None, axes=None, series=None) -> FileVolume:
     return facts.volume(
         data.reshape(shape).transpose(order),
         letters,
-        path.name.split(".")[0],
+        stem(path),
         guessed=guessed,
         images=images,
         series=number,
@@ -177,10 +181,6 @@ def _upright(data, page):
     """Values that grow with brightness: in some files 0 is white, and viewers show it so."""
     if int(page.photometric) != 0 or data.dtype.kind not in "bu":
         return data
-    if isinstance(data, np.memmap):
-        import dask.array as da
-
-        data = da.from_array(data)
     if data.dtype.kind == "b":
         return ~data
     return data.dtype.type(2**page.bitspersample - 1) - data
@@ -365,14 +365,15 @@ def _data(path: Path, file, number: int, lazy):
         raise ValueError(f"it ends before its data do: {path.stat().st_size} bytes instead of {contiguous + bytes_}")
     if contiguous is None:
         _check_segments(series)
+        check_chunk(path.name, series.keyframe.chunks, series.dtype)
     if not lazy:
+        check_memory(path.name, series.shape, series.dtype)
         data = series.asarray()
         if data.shape != tuple(series.shape):
             raise ValueError(f"it holds data of shape {data.shape} instead of {tuple(series.shape)}")
         return data
     if contiguous is not None:
-        byteorder = series.dtype.newbyteorder(file.byteorder)
-        return np.memmap(path, byteorder, "r", contiguous, tuple(series.shape))
+        return as_dask(FlatFile(path, series.dtype.newbyteorder(file.byteorder), contiguous, tuple(series.shape)))
     try:
         import dask.array as da
         import zarr

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.flatfile import off_map
 from napari_exposure.core.intensity import as_array, check_dtype, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
 
@@ -211,7 +212,7 @@ class ClusterError(RuntimeError):
 def read_part(array, index: tuple) -> np.ndarray:
     """A part of an array; where it cannot be read, the error says which part that is."""
     if isinstance(array, np.ndarray):
-        return np.asarray(array[index])
+        return off_map(np.asanyarray(array[index]))
     try:
         if is_dask(array):
             from napari_exposure.core import lazy

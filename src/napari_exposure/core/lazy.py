@@ -23,6 +23,7 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     unreadable,
 )
+from napari_exposure.core.flatfile import off_map
 
 # of a chunk of what is stored in no chunks
 CHUNK_BYTES = 1 << 26
@@ -50,11 +51,11 @@ def checked(array):
     import psutil
 
     largest = tuple(max(sizes) for sizes in array.chunks)
-    needed, there = math.prod(largest) * array.dtype.itemsize, psutil.virtual_memory().total
-    if 2 * needed > there:
+    needed, free = math.prod(largest) * array.dtype.itemsize, psutil.virtual_memory().available
+    if 2 * needed > free:
         raise ValueError(
-            f"A chunk of shape {largest} takes {needed / 2**30:.1f} GB, which does not fit into the memory of this "
-            f"machine ({there / 2**30:.1f} GB) twice. Use smaller chunks, as array.rechunk('auto') makes them."
+            f"A chunk of shape {largest} takes {needed / 2**30:.1f} GB, which does not fit twice into the memory that "
+            f"is free ({free / 2**30:.1f} GB). Use smaller chunks, as array.rechunk('auto') makes them."
         )
     return array
 
@@ -67,7 +68,8 @@ class _Stored:
         self.shape, self.dtype, self.ndim = array.shape, array.dtype, len(array.shape)
 
     def __getitem__(self, index):
-        return self._array[index]
+        found = self._array[index]
+        return off_map(found) if isinstance(found, np.ndarray) else found
 
     def __reduce__(self):
         # the workers of a cluster open the file of a memory map themselves
