@@ -352,3 +352,20 @@ def test_what_is_copied_as_python_keeps_names_and_runs_only_our_calls(name, volu
     assert calls == {"nx.clip_percentiles", "nx.adjust_gamma", "nx.Percentiles", "viewer.add_layer"}
     nx.provenance(result)
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+def test_tiles_in_a_unit_need_the_size_of_a_voxel(volume, recipe):
+    for ask in (recipe.apply, recipe.fit):
+        with pytest.raises(ValueError, match=r"tiles in µm, but an array does not say how large a voxel is.*spacing="):
+            ask(volume)
+        with pytest.raises(TypeError, match="unit is that of spacing"):
+            ask(volume, unit="nm")
+        with pytest.raises(ValueError, match="tiles in µm, to which spacing in s does not convert"):
+            ask(volume, spacing=(2, 1, 1), unit="s")
+    np.testing.assert_array_equal(recipe.apply(volume, spacing=(2000, 500, 500), unit="nm"), by_hand(volume))
+    np.testing.assert_array_equal(recipe.fit(volume, spacing=(2, 0.5, 0.5)).apply(volume), by_hand(volume))
+    # tiles in voxels, or in whatever spacing is in
+    for unit in (None, "px"):
+        found = Recipe(STEPS, unit).apply(volume)
+        np.testing.assert_array_equal(found, by_hand(volume, (1.0, 1.0, 1.0)))
+    assert Recipe((nx.Gamma(0.5),), "µm").apply(volume).shape == volume.shape

@@ -20,8 +20,8 @@ from .core import equalize_hist as equalize_hist
 from .core import from_colormap as from_colormap
 from .core import histogram as histogram
 from .core import match_histograms as match_histograms
+from .core import montage as montage
 from .core import percentile as percentile
-from .montage import montage as montage
 from .provenance import provenance as provenance
 from .reading import read as read
 from .recipe import FittedRecipe as FittedRecipe

@@ -139,7 +139,9 @@ def collect(inputs) -> list[Path]:
             matches = map(Path, glob.glob(each, recursive=True))
             matches = sorted(match for match in matches if is_volume(match, (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)))
         if not matches:
-            raise FileNotFoundError(f"There is no TIFF file and no zarr store at {each}, and no file of another format.")
+            raise FileNotFoundError(
+                f"There is no TIFF file and no zarr store at {each}, and no other volume that can be read."
+            )
         found |= dict.fromkeys(matches)
     parts: set[Path] = set()
     for path in found:

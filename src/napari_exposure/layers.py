@@ -15,6 +15,7 @@ from napari_exposure.core import progress
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
 from napari_exposure.core.transform import BlockMap
+from napari_exposure.layer_montage import layer_montage
 from napari_exposure.source import PLACEMENT, Source, mask_array
 
 
@@ -72,6 +73,8 @@ class OpenedLayer:
                 with progress.part(0.5, 1):
                     data, mask = source.mapped(transform), None
         return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
+
+    montage = staticmethod(layer_montage)
 
     def from_colormap(self, colormap, limits) -> napari.layers.Image:
         """A new layer with the numbers that the colors stand for."""

@@ -44,6 +44,15 @@ class OpenedArray:
         with progress.bar():
             yield
 
+    @staticmethod
+    def montage(image, step, columns, axis, *, gap, fill, rgb, level):
+        """Planes in rows and columns; parameters as `montage` has them."""
+        from napari_exposure.core.montage import array_montage
+
+        if level != 0:
+            raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
+        return array_montage(image, step, columns, axis, gap=gap, fill=0 if fill is None else fill, rgb=bool(rgb))
+
     def from_colormap(self, colormap, limits):
         """The numbers that colors stand for."""
         from napari_exposure.core.colormap import read_colors, warn_wrong
@@ -77,6 +86,16 @@ class OpenedArray:
                 return fitted.fitting(array).apply(array)
 
 
+def opener(image) -> type:
+    """The class that opens an image."""
+    # of a layer's proxy the class is that of the layer
+    for cls in image.__class__.__mro__:
+        if found := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
+            module, name = found.split(":")
+            return getattr(import_module(module), name)
+    return OpenedArray
+
+
 def opened(image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0) -> Any:
     """An image as verbs take it.
 
@@ -91,12 +110,7 @@ def opened(image, *, mask=None, spacing=None, rgb: bool | None = None, level: in
     level : int
         Of multiscale layers the level that is fitted.
     """
-    # of a layer's proxy the class is that of the layer
-    for cls in image.__class__.__mro__:
-        if opener := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
-            module, name = opener.split(":")
-            return getattr(import_module(module), name)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
-    return OpenedArray(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
+    return opener(image)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
 
 
 def adjust(adjustment, image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0):

@@ -13,7 +13,7 @@ from napari.utils.notifications import show_error
 from napari_exposure.gui.editors import text, warn
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.stack import place
-from napari_exposure.montage import arrangement, montage_job
+from napari_exposure.layer_montage import arrangement, montage_job
 
 # planes that the dialog begins with, and width to height of what they fill
 PLANES, ASPECT = 30, 1.3
