@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from napari_exposure.reading import read
 from napari_exposure.recipe import Recipe
 
 # Pixels of a plane along its longer side, about, and colors of a picture: a page on hundreds of files stays small.
-PLANE, COLORS = 200, 48
+PLANE, COLORS = 200, 32
 STYLE = """
 body { font-family: sans-serif; margin: 2em auto; max-width: 75em; color: #222; }
 h2 { border-top: 1px solid #ccc; padding-top: 1em; font-size: 1.1em; }
@@ -159,7 +160,10 @@ def _png(figure) -> bytes:
     from PIL import Image
 
     drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=90)
+    with warnings.catch_warnings():
+        # Names in scripts that the font does not have are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(drawn, format="png", dpi=90)
     with Image.open(drawn) as picture:
         picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return small.getvalue()

@@ -231,7 +231,7 @@ def _opened(path: Path):
 
 def _ome_xml(path: Path, file) -> str:
     """The OME-XML of a file, or what it says that stands in another one, which has that of all files."""
-    own = file.ome_metadata
+    own = in_xml(_REFERENCE.sub(_checked_reference, file.ome_metadata))
     try:
         root = ElementTree.fromstring(own)
     except ElementTree.ParseError:
@@ -255,6 +255,21 @@ def _ome_xml(path: Path, file) -> str:
     # tifffile takes the file with the identity of the XML for the one that it has open.
     found.set("UUID", root.get("UUID", ""))
     return ElementTree.tostring(found, encoding="unicode")
+
+
+# What XML cannot hold, and other ways to write it.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFERENCE = re.compile("&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
+
+
+def in_xml(text: str) -> str:
+    """A text with a replacement for each character that XML cannot hold, such as control characters in a name."""
+    return _NO_XML.sub("\ufffd", text)
+
+
+def _checked_reference(found: re.Match) -> str:
+    number = int(found[1], 16) if found[1] else int(found[2])
+    return "\ufffd" if number > 0x10FFFF or _NO_XML.fullmatch(chr(number)) else found[0]
 
 
 def _with_planes(path: Path) -> Path:
@@ -472,7 +487,7 @@ def _in_ome(size: float, unit: str) -> tuple[float, str]:
 
 
 def _ome_metadata(volume: FileVolume, sizes: dict) -> dict:
-    metadata = {"Name": volume.name}
+    metadata = {"Name": in_xml(volume.name)}
     # Sizes without a unit are said too, but not that a size is 1 where it is only not known.
     for axis, key in (("Z", "PhysicalSizeZ"), ("Y", "PhysicalSizeY"), ("X", "PhysicalSizeX"), ("T", "TimeIncrement")):
         size, unit = sizes.get(axis, (1.0, UNKNOWN))
@@ -483,7 +498,7 @@ def _ome_metadata(volume: FileVolume, sizes: dict) -> dict:
     channels = {}
     count = volume.data.shape[volume.axes.index("C")] if "C" in volume.axes else 1
     if volume.channels:
-        channels["Name"] = _padded(volume.channels, count)
+        channels["Name"] = _padded(map(in_xml, volume.channels), count)
     if volume.colors:
         # red, green, blue and alpha in a signed integer
         numbers = [(int(color[1:], 16) << 8) | 0xFF if color else None for color in _padded(volume.colors, count)]

@@ -49,7 +49,10 @@ class FlatFile:
         return len(self.shape)
 
     def __getitem__(self, index) -> np.ndarray:
-        # Of an array over no memory numpy says where in the file lies what is asked for.
+        # Of an array over no memory numpy says where in the file lies what is asked for.  With an ellipsis it never
+        # looks at a voxel, also where one is asked for.
+        index = index if isinstance(index, tuple) else (index,)
+        index = index if any(each is Ellipsis for each in index) else (*index, Ellipsis)
         nothing = np.empty(1, self.dtype)
         strides = [math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize for axis in range(self.ndim)]
         view = np.lib.stride_tricks.as_strided(nothing, self.shape, strides, writeable=False)[index]
