@@ -235,10 +235,13 @@ def run(
     _ = plan.fitted
     stopped = threading.Event()
 
-    def hear(path, each):
-        step(path, each)
+    def stop():
         if stopped.is_set():
             raise progress.Cancelled
+
+    def hear(path, each):
+        step(path, each)
+        stop()
 
     def work(path, target):
         start = time.perf_counter()
@@ -252,7 +255,7 @@ def run(
                 return outcome("skipped", "its result is there")
             if there is not None:
                 return outcome("failed", f"{there}. It is kept: give another folder, or --overwrite.")
-            with progress.listening(partial(hear, path)):
+            with progress.listening(partial(hear, path), stop):
                 return outcome("done", apply_to_file(plan, path, target))
         except progress.Cancelled:
             return outcome("stopped")

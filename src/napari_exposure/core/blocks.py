@@ -6,7 +6,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -291,11 +291,18 @@ def walk(blocks, work: Callable, merge: Callable, what: str) -> None:
             # a short queue, so that blocks read from disk do not pile up
             while len(waiting) < 2 * threads and (block := next(ahead, None)) is not None:
                 waiting.append(pool.submit(work, block))
-            merge(waiting.popleft().result())
+            merge(_awaited(waiting.popleft()))
             done += 1
             progress.report(what, done / len(blocks))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _awaited(future: Future):
+    """The result of a block, unless the work is stopped while it waits for a slow one."""
+    while not wait([future], progress.PATIENCE).done:
+        progress.look()
+    return future.result()
 
 
 def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise, product
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import numpy as np
 
@@ -331,6 +331,7 @@ def _while_there_are_workers(client, ready: Callable, left) -> None:
     """Wait until something is `ready`, or raise what to do where no worker comes for some time."""
     seen = looked = time.monotonic()
     while not ready():
+        progress.look()
         time.sleep(0.005)
         now = time.monotonic()
         if now - looked < LOOK:
@@ -356,6 +357,14 @@ def _wait(client, keys: set) -> None:
 
     while any(keys & at for at in client.run(busy, on_error="ignore").values()):
         time.sleep(0.05)
+
+
+def _awaited(found: SimpleQueue) -> tuple:
+    """The next result, unless the work is stopped while it waits for a slow one."""
+    while True:
+        with suppress(Empty):
+            return found.get(timeout=progress.PATIENCE)
+        progress.look()
 
 
 def _on_threads(tasks) -> Iterator:
@@ -393,7 +402,7 @@ def _on_threads(tasks) -> Iterator:
     thread.start()
     try:
         for _ in tasks:
-            number, result = found.get()
+            number, result = _awaited(found)
             if number is None:
                 raise result
             yield number, result
