@@ -264,7 +264,10 @@ HOSTILE = {
     "and in percentiles": ('{"adjustment": "Gamma", "in_range": {"percentiles": [0, HUGE]}}', "finite number"),
     "and as a count": ('{"adjustment": "AdaptiveEqualization", "nbins": -HUGE}', "nbins must be a finite number"),
     "more digits than Python reads": ('{"adjustment": "Gamma", "gamma": 1' + "0" * 5000 + "}", "is no JSON"),
-    "deep": ('{"adjustment": "Gamma", "gamma": ' + "[" * 900 + "]" * 900 + "}", "gamma must be a number"),
+    "deep": (
+        '{"adjustment": "Gamma", "gamma": ' + "[" * 900 + "]" * 900 + "}",
+        "gamma must be a number|lists in lists",
+    ),
     "long": ('{"adjustment": "' + "x" * 1_000_000 + '"}', "Unknown adjustment"),
 }
 

@@ -9,27 +9,39 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from types import EllipsisType
+from typing import Any
 
 import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask, read_part
 from napari_exposure.core.lazy import as_dask
-from napari_exposure.core.replacing import check_place, is_zarr, keep_apart, tidy
+from napari_exposure.core.replacing import PathLike, check_place, is_zarr, keep_apart, tidy
+from napari_exposure.core.typing import Array
 from napari_exposure.core.words import printable
-from napari_exposure.files import PICTURE_SUFFIXES, UNKNOWN, VOLUME_SUFFIXES, DamagedFile, FileVolume, Refused, stem
+from napari_exposure.files import (
+    PICTURE_SUFFIXES,
+    UNKNOWN,
+    VOLUME_SUFFIXES,
+    DamagedFile,
+    FileVolume,
+    Refused,
+    converted,
+    stem,
+)
 from napari_exposure.provenance import noted, record, step_record
 from napari_exposure.reading import read
 from napari_exposure.recipe import FittedRecipe, Recipe
 from napari_exposure.saving import save_volume
 from napari_exposure.tiff import goes_on_in
-from napari_exposure.voxels import in_unit, unit_name
+from napari_exposure.voxels import unit_name
 
 # bytes of a channel up to which it is read at once: sooner done than block by block
 WHOLE = 1 << 28
@@ -70,9 +82,9 @@ class Plan:
 
     recipe: Recipe
     fit_on: Path | None = None
-    spacing: tuple[float, ...] | None = None
+    spacing: Sequence[float] | None = None
     unit: str | None = None
-    opening: dict = field(default_factory=dict)
+    opening: dict[str, Any] = field(default_factory=dict)
     lazy: bool = False
 
     @cached_property
@@ -85,13 +97,13 @@ class Plan:
             raise ValueError(f"{self.fit_on} has channels; fit on a file of one, so that it is clear on which.")
         return self.recipe.fit(_in_space(volume.data, volume.axes)[0], spacing=size, rgb=volume.axes.endswith("S"))
 
-    def open(self, path: Path) -> tuple[FileVolume, tuple]:
+    def open(self, path: Path) -> tuple[FileVolume, tuple[float, ...]]:
         """A file as it is adjusted, and its voxel size in the unit of the recipe."""
         volume = resized(read(path, **self.opening), self.spacing, self.unit)
         check_dtype(path, volume)
         return volume, spacing_in(self.recipe.unit, volume, self.recipe.has_sizes)
 
-    def asked(self, path: Path) -> dict:
+    def asked(self, path: Path) -> dict[str, Any]:
         """What tells the result of a file from others: by it a later run knows what is done."""
         recipe = json.dumps(self.recipe.to_dict(), sort_keys=True).encode()
         options = {name: value for name, value in self.opening.items() if value is not None}
@@ -105,7 +117,7 @@ class Plan:
         }
 
 
-def identity(path: Path) -> dict:
+def identity(path: Path) -> dict[str, Any]:
     """What a file is now: its name, its bytes and when it was changed; of a store all of its files, of a set too."""
     if path.is_dir():
         stats = [each.stat() for folder, _, names in os.walk(path) for each in map(Path(folder).joinpath, names)]
@@ -120,7 +132,7 @@ def identity(path: Path) -> dict:
     }
 
 
-def collect(inputs) -> list[Path]:
+def collect(inputs: Iterable[PathLike]) -> list[Path]:
     """The volumes that names, folders and patterns mean, each once, also where it lies in several files.
 
     Raises
@@ -136,8 +148,8 @@ def collect(inputs) -> list[Path]:
         elif path.is_dir():
             matches = sorted(child for child in path.iterdir() if is_volume(child))
         else:
-            matches = map(Path, glob.glob(each, recursive=True))
-            matches = sorted(match for match in matches if is_volume(match, (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)))
+            named = map(Path, glob.glob(each, recursive=True))
+            matches = sorted(match for match in named if is_volume(match, (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)))
         if not matches:
             raise FileNotFoundError(
                 f"There is no TIFF file and no zarr store at {each}, and no other volume that can be read."
@@ -150,7 +162,7 @@ def collect(inputs) -> list[Path]:
     return [path for path in found if path not in parts]
 
 
-def is_volume(path: Path, endings=VOLUME_SUFFIXES) -> bool:
+def is_volume(path: Path, endings: tuple[str, ...] = VOLUME_SUFFIXES) -> bool:
     """Whether a file or folder is one that can be read; what begins with a dot is somebody's unfinished work."""
     if path.name.startswith("."):
         return False
@@ -196,7 +208,7 @@ def check_dtype(path: Path, volume: FileVolume) -> None:
     raise TypeError(f"{path.name} holds {holds} no exposure to adjust. Convert it: --dtype {way}.")
 
 
-def left(target: Path, asked: dict) -> str | None:
+def left(target: Path, asked: dict[str, Any]) -> str | None:
     """What is at the place of a result: "" the very result, words that say what else, or None for nothing.
 
     What is empty or damaged is nothing.
@@ -222,7 +234,7 @@ def run(
     *,
     jobs: int,
     overwrite: bool = False,
-    step: Callable = lambda path, step: None,
+    step: Callable[[Path, progress.Step], None] = lambda path, step: None,
 ) -> Iterator[Outcome]:
     """Carry out a plan on files, some at once; what becomes of each is told as it is done.
 
@@ -235,18 +247,18 @@ def run(
     _ = plan.fitted
     stopped = threading.Event()
 
-    def stop():
+    def stop() -> None:
         if stopped.is_set():
             raise progress.Cancelled
 
-    def hear(path, each):
+    def hear(path: Path, each: progress.Step) -> None:
         step(path, each)
         stop()
 
-    def work(path, target):
+    def work(path: Path, target: Path) -> Outcome:
         start = time.perf_counter()
 
-        def outcome(status, words=""):
+        def outcome(status: str, words: str = "") -> Outcome:
             return Outcome(path, target, status, time.perf_counter() - start, words)
 
         try:
@@ -295,7 +307,7 @@ def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
     return f"image {volume.series} of {len(volume.images)}; left out: {', '.join(volume.others)} (--series)"
 
 
-def check_same(path: Path, before: dict) -> None:
+def check_same(path: Path, before: dict[str, Any]) -> None:
     """Raise where a file is not what it was: what was read of it may be half of the one and half of the other."""
     try:
         same = identity(path) == before
@@ -305,7 +317,7 @@ def check_same(path: Path, before: dict) -> None:
         raise OSError(f"{path.name} was changed, replaced or removed while it was read. Run it again.")
 
 
-def _in_space(array, axes: str) -> tuple:
+def _in_space(array: Array, axes: str) -> tuple[Array, EllipsisType | tuple[slice, int]]:
     """A channel with all three axes of space where it has time, and the index that takes the added one away again.
 
     The last three axes are taken for space, but the time points of a movie of planes are not.
@@ -315,13 +327,13 @@ def _in_space(array, axes: str) -> tuple:
     return array[:, np.newaxis], (slice(None), 0)
 
 
-def _apply_to_channel(plan: Plan, array, spacing, rgb: bool):
+def _apply_to_channel(plan: Plan, array: Array, spacing: tuple[float, ...], rgb: bool) -> Array:
     small = math.prod(array.shape) * array.dtype.itemsize <= WHOLE and not plan.lazy
     array = read_part(array, tuple(slice(0, n) for n in array.shape)) if small else as_dask(array)
     return plan.recipe.apply(array, spacing=spacing, rgb=rgb, fit_on=plan.fitted)
 
 
-def split(volume: FileVolume) -> Iterator:
+def split(volume: FileVolume) -> Iterator[Array]:
     """The data of each channel: as layers in napari, channels have fits of their own."""
     at = volume.axes.find("C")
     if at < 0:
@@ -331,19 +343,21 @@ def split(volume: FileVolume) -> Iterator:
         yield volume.data[(slice(None),) * at + (number,)]
 
 
-def joined(volume: FileVolume, results: list):
+def joined(volume: FileVolume, results: Sequence[Any]) -> Array:
     """The channels again as one array."""
     at = volume.axes.find("C")
     if at < 0:
-        return results[0]
+        only: Array = results[0]
+        return only
     if is_dask(results[0]):
         import dask.array as da
 
-        return da.stack(results, at)
+        stacked: da.Array = da.stack(results, at)
+        return stacked
     return np.stack(results, at)
 
 
-def resized(volume: FileVolume, spacing=None, unit: str | None = None) -> FileVolume:
+def resized(volume: FileVolume, spacing: Sequence[float] | None = None, unit: str | None = None) -> FileVolume:
     """A volume with another voxel size along its spatial axes."""
     if spacing is None:
         return volume
@@ -359,7 +373,7 @@ def resized(volume: FileVolume, spacing=None, unit: str | None = None) -> FileVo
     return replace(volume, scale=scale, units=units)
 
 
-def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True):
+def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True) -> tuple[float, ...]:
     """The voxel size along the spatial axes in the unit of a recipe, or an error that says what to do."""
     sizes = tuple(volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX")
     if "T" in volume.axes and "Z" not in volume.axes:
@@ -379,4 +393,6 @@ def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True):
             f"The recipe has tiles in {name}, but the file has no voxel size{which}. Give it: --spacing "
             f"{' '.join('1' if axis == 'Z' else '0.3' for axis in volume.axes if axis in 'ZYX')} --unit um."
         )
-    return sizes if name == known else tuple(in_unit(size, known, name) for size in sizes)
+    if name is None or known is None:
+        return sizes
+    return tuple(converted(size, known, name) for size in sizes)

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from napari_exposure.files import (
     stem,
 )
 
+if TYPE_CHECKING:
+    import h5py
+
 # Datasets with fewer axes are tables of something else.
 LEAST_AXES, MOST_AXES = 2, 6
 
@@ -43,17 +47,20 @@ class Dataset:
     dtype: np.dtype
     chunks: tuple[int, ...] | None
 
-    def __getitem__(self, index) -> np.ndarray:
+    def __getitem__(self, index: Any) -> np.ndarray:
         import h5py
 
         with h5py.File(self.path, "r") as file:
             found = file[self.name]
             if found.shape != self.shape or found.dtype != self.dtype:
                 raise OSError(f"{self.path.name} was replaced while it was read. Open it again.")
-            return found[index]
+            values: np.ndarray = found[index]
+            return values
 
 
-def read_hdf5(path: Path, *, axes=None, series=None, dataset=None) -> FileVolume:
+def read_hdf5(
+    path: Path, *, axes: str | None = None, series: int | None = None, dataset: str | None = None
+) -> FileVolume:
     """Read a dataset of an HDF5 file; parameters as `read` has them."""
     try:
         import h5py
@@ -63,7 +70,7 @@ def read_hdf5(path: Path, *, axes=None, series=None, dataset=None) -> FileVolume
         with h5py.File(path, "r") as file:
             names = _images(file)
             images = [f"{each} ({' x '.join(map(str, file[each].shape))})" for each in names]
-            number = _number(path, file, names, images, series, dataset)
+            number = _number(path, names, images, series, dataset)
             found = file[names[number]]
             chunks = stored_chunks(found)
             data = Dataset(path, names[number], found.shape, found.dtype, chunks)
@@ -99,13 +106,13 @@ def read_hdf5(path: Path, *, axes=None, series=None, dataset=None) -> FileVolume
     )
 
 
-def _images(file) -> list[str]:
+def _images(file: h5py.File) -> list[str]:
     """The names of the datasets that may be volumes, in the order of their names."""
     import h5py
 
-    found = []
+    found: list[str] = []
 
-    def look(name, each):
+    def look(name: str, each: object) -> None:
         if isinstance(each, h5py.Dataset) and each.dtype.kind in "biufc" and LEAST_AXES <= each.ndim <= MOST_AXES:
             found.append(name)
 
@@ -113,7 +120,7 @@ def _images(file) -> list[str]:
     return sorted(found)
 
 
-def _number(path: Path, file, names: list[str], images: list[str], series, dataset) -> int:
+def _number(path: Path, names: list[str], images: list[str], series: int | None, dataset: str | None) -> int:
     if dataset is not None:
         name = str(dataset).strip("/")
         if name in names:
@@ -125,7 +132,7 @@ def _number(path: Path, file, names: list[str], images: list[str], series, datas
     return chosen(path.name, images, series)
 
 
-def _said_axes(found) -> str:
+def _said_axes(found: h5py.Dataset) -> str:
     """The axes of a dataset as ilastik and h5py name them, or nothing."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
         tags = json.loads(found.attrs["axistags"])["axes"]
@@ -135,7 +142,7 @@ def _said_axes(found) -> str:
     return ""
 
 
-def _letters(names: list[str], found) -> str:
+def _letters(names: list[str], found: h5py.Dataset) -> str:
     letters = "".join(name[:1].upper() for name in names)
     whole = len(letters) == found.ndim == len(set(letters)) and not set(letters) - set("TCZYX")
     if whole and letters.endswith("C") and found.shape[-1] in (3, 4) and found.dtype == np.uint8:
@@ -144,7 +151,7 @@ def _letters(names: list[str], found) -> str:
     return letters if whole else ""
 
 
-def _sizes(found, axes: str, facts: Facts) -> None:
+def _sizes(found: h5py.Dataset, axes: str, facts: Facts) -> None:
     """Note the size of a voxel where Fiji and others write it: from z to x, in micrometers."""
     sizes = np.ravel(np.asarray(found.attrs.get("element_size_um", ()), float)).tolist()
     space = [axis for axis in axes or "ZYX" if axis in "ZYX"][-len(sizes) :]

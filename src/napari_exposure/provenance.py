@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.typing import Layer
 from napari_exposure.core.words import printable, shortened
 from napari_exposure.voxels import PIXEL
 
@@ -26,13 +29,15 @@ def version() -> str:
     return version("napari-exposure")
 
 
-def step_record(adjustment: Adjustment, spacing, unit: str | None, mask: str | None = None) -> dict:
+def step_record(
+    adjustment: Adjustment, spacing: Iterable[float], unit: str | None, mask: str | None = None
+) -> dict[str, Any]:
     """What is written down of a step: its parameters, and the size of a voxel in `unit`, NaN where there is none."""
     sizes = [None if size != size else size for size in spacing]
     return {**adjustment.to_dict(), "spacing": sizes, "unit": unit, "mask": mask}
 
 
-def record(source: str, before: dict, steps: list[dict], **more) -> dict:
+def record(source: str, before: Mapping[str, Any], steps: Iterable[dict[str, Any]], **more: Any) -> dict[str, Any]:
     """What is written down of a result.
 
     Parameters
@@ -50,19 +55,20 @@ def record(source: str, before: dict, steps: list[dict], **more) -> dict:
     return {**made, "steps": [*before.get("steps", ()), *steps], **more, "note": NOTE}
 
 
-def noted(record) -> dict:
+def noted(found: object) -> dict[str, Any]:
     """A record out of a layer's metadata or a file; empty where it is none, as these may hold anything."""
-    steps = record.get("steps") if isinstance(record, dict) else None
+    record: dict[str, Any] = found if isinstance(found, dict) else {}
+    steps = record.get("steps")
     return record if isinstance(steps, list) and all(isinstance(step, dict) for step in steps) else {}
 
 
-def origin_of(record: dict, otherwise: str) -> str:
+def origin_of(record: Mapping[str, Any], otherwise: str) -> str:
     """The name of the layer that the first step was made from."""
     found = record.get("origin", record.get("source"))
     return found if isinstance(found, str) else otherwise
 
 
-def record_of(layer) -> dict:
+def record_of(layer: Layer) -> dict[str, Any]:
     """What the plugin has noted of a layer, or an error that says that it did not make it."""
     record = noted(layer.metadata.get(METADATA_KEY))
     if not record:
@@ -73,12 +79,13 @@ def record_of(layer) -> dict:
     return record
 
 
-def steps_of(layer) -> list[tuple[Adjustment, str | None]]:
+def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
     """The adjustments that made a layer, and the unit of their tiles; masks are told of in a warning."""
-    found, masks = [], set()
+    found: list[tuple[Adjustment, str | None]] = []
+    masks: set[str] = set()
     for adjustment, unit, mask, _ in _parts(layer):
         found.append((adjustment, unit))
-        masks |= {mask} - {None}
+        masks |= set() if mask is None else {mask}
     if masks:
         warnings.warn(
             f"{layer.name!r} was fitted inside {', '.join(map(repr, sorted(masks)))}; a recipe holds no mask: "
@@ -88,7 +95,7 @@ def steps_of(layer) -> list[tuple[Adjustment, str | None]]:
     return found
 
 
-def _parts(layer) -> Iterator[tuple[Adjustment, str | None, str | None, list]]:
+def _parts(layer: Layer) -> Iterator[tuple[Adjustment, str | None, str | None, list[float | None]]]:
     """Of each step the adjustment, the unit of its tiles, the name of its mask, and the size of a voxel."""
     for number, step in enumerate(record_of(layer)["steps"], 1):
         plain = {name: value for name, value in step.items() if name not in ("spacing", "unit", "mask")}
@@ -105,7 +112,7 @@ def _parts(layer) -> Iterator[tuple[Adjustment, str | None, str | None, list]]:
         yield adjustment, unit, mask, spacing
 
 
-def provenance(layer) -> None:
+def provenance(layer: Layer) -> None:
     """Print how a layer was made.
 
     Parameters
@@ -148,9 +155,9 @@ def provenance(layer) -> None:
         print(printable(line))
 
 
-def _call_word(value, layer, step: int) -> str:
+def _call_word(value: object, layer: Layer, step: int) -> str:
     """A parameter as Python; of a histogram where it is to be had, not its numbers."""
-    if isinstance(value, Percentiles):
+    if isinstance(value, Percentiles | NoiseLimit):
         return f"nx.{value!r}"
     if not isinstance(value, Histogram):
         return repr(value)
@@ -159,7 +166,7 @@ def _call_word(value, layer, step: int) -> str:
     return f"nx.Recipe.of(viewer.layers[{layer.name!r}]).steps[{step}].reference"
 
 
-def as_python(layer) -> str:
+def as_python(layer: Layer) -> str:
     """The lines that make the layer again in napari's console."""
     lines = ["import napari_exposure as nx", ""]
     lines.append(f"layer = viewer.layers[{origin_of(record_of(layer), '?')!r}]")

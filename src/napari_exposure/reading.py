@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.core.replacing import is_zarr
 from napari_exposure.files import (
@@ -31,7 +34,15 @@ from napari_exposure.tiff import read_tiff
 __all__ = ["read"]
 
 
-def read(path, *, lazy=None, axes=None, series=None, dataset=None, dtype=None) -> FileVolume:
+def read(
+    path: str | PathLike[str],
+    *,
+    lazy: bool | None = None,
+    axes: str | None = None,
+    series: int | None = None,
+    dataset: str | None = None,
+    dtype: npt.DTypeLike | None = None,
+) -> FileVolume:
     """Read an image of a file with what the file says of it: voxel size, axes, channels, place.
 
     TIFF, OME-Zarr, HDF5 and PNG are read here.  Files of microscopes, such as CZI, ND2 and LIF, are read where
@@ -83,13 +94,15 @@ def read(path, *, lazy=None, axes=None, series=None, dataset=None, dtype=None) -
     volume = _read(path, lazy, dataset, axes=axes, series=series)
     if dtype is None:
         return volume
-    data = abs(volume.data) if volume.data.dtype.kind == "c" else volume.data
+    # numpy and dask have these methods, and nothing else comes from files
+    data: Any = volume.data
+    data = abs(data) if data.dtype.kind == "c" else data
     if not np.can_cast(data.dtype, dtype, "safe"):
         raise TypeError(f"{path.name} holds {data.dtype} values, of which {dtype} would lose some. Leave out --dtype.")
     return replace(volume, data=data.astype(dtype))
 
 
-def _read(path: Path, lazy, dataset, **options) -> FileVolume:
+def _read(path: Path, lazy: bool | None, dataset: str | None, **options: Any) -> FileVolume:
     name = path.name.lower()
     if dataset is not None and not name.endswith(HDF5_SUFFIXES):
         raise Refused(f"{path.name} is no HDF5 file, so it has no dataset {dataset!r}; series= chooses an image.")
@@ -110,7 +123,7 @@ def _read(path: Path, lazy, dataset, **options) -> FileVolume:
     return read_tiff(path, lazy=lazy, **options)
 
 
-def _read_png(path: Path, *, axes=None, series=None) -> FileVolume:
+def _read_png(path: Path, *, axes: str | None = None, series: int | None = None) -> FileVolume:
     """Read a picture; what it says of dots an inch is for printers."""
     try:
         import imagecodecs
@@ -134,7 +147,7 @@ def _read_png(path: Path, *, axes=None, series=None) -> FileVolume:
     return Facts().volume(data.transpose(order), letters, stem(path))
 
 
-def _read_bioio(path: Path, *, axes=None, series=None) -> FileVolume:
+def _read_bioio(path: Path, *, axes: str | None = None, series: int | None = None) -> FileVolume:
     """Read a file of another format with whatever reader of bioio is installed."""
     try:
         from bioio import BioImage

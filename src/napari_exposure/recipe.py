@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.chain import FittedRecipe
-from napari_exposure.core.images import opened
+from napari_exposure.core.images import LayerKind, opened
 from napari_exposure.core.jsonfile import read_json, write_json
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 from napari_exposure.voxels import check_unit, in_unit, unit_name
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 __all__ = ["FittedRecipe", "Recipe"]
 
@@ -47,7 +53,7 @@ class Recipe:
     steps: tuple[Adjustment, ...]
     unit: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         steps = (self.steps,) if isinstance(self.steps, Adjustment) else tuple(self.steps)
         object.__setattr__(self, "steps", steps)
         if not steps:
@@ -64,12 +70,12 @@ class Recipe:
     @property
     def has_sizes(self) -> bool:
         """Whether a step has a size in `unit`."""
-        return any(step.needs_spacing and step.kernel_size is not None for step in self.steps)
+        return any(step.needs_spacing and getattr(step, "kernel_size", None) is not None for step in self.steps)
 
     # --- to and from layers and files ---
 
     @classmethod
-    def of(cls, layer) -> Recipe:
+    def of(cls, layer: Layer) -> Recipe:
         """The recipe of a layer that the plugin has made, all of its steps.
 
         Parameters
@@ -100,7 +106,8 @@ class Recipe:
         steps = steps_of(layer)
         units = {unit for adjustment, unit in steps if adjustment.needs_spacing}
         if len(units) > 1:
-            raise ValueError(f"{layer.name!r} has steps in {' and '.join(sorted(units))}; a recipe has one unit.")
+            said = " and ".join(sorted(unit or "no unit" for unit in units))
+            raise ValueError(f"{layer.name!r} has steps in {said}; a recipe has one unit.")
         return cls(tuple(adjustment for adjustment, _ in steps), *units)
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
@@ -114,12 +121,12 @@ class Recipe:
         """What is done, in words."""
         return ", ".join(step.title for step in self.steps)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` takes back."""
         return {KEY: SCHEMA, "unit": self.unit, "steps": [step.to_dict() for step in self.steps]}
 
     @classmethod
-    def from_dict(cls, plain: dict) -> Recipe:
+    def from_dict(cls, plain: dict[str, Any]) -> Recipe:
         """Make the recipe that ``to_dict`` described.
 
         Raises
@@ -150,12 +157,12 @@ class Recipe:
         except TypeError as error:
             raise ValueError(str(error)) from None
 
-    def save(self, path) -> Path:
+    def save(self, path: str | PathLike[str]) -> Path:
         """Write the recipe to a JSON file; all of it or nothing."""
         return write_json(path, self.to_dict())
 
     @classmethod
-    def load(cls, path) -> Recipe:
+    def load(cls, path: str | PathLike[str]) -> Recipe:
         """Read a recipe from a JSON file; every name and value is checked, nothing in it is executed.
 
         Raises
@@ -169,7 +176,52 @@ class Recipe:
 
     # --- arrays and layers ---
 
-    def apply(self, image, *, spacing=None, unit=None, mask=None, rgb=None, fit_on=None):
+    @overload
+    def apply(
+        self,
+        image: LayerKind,
+        *,
+        spacing: Spacing = ...,
+        unit: str | None = ...,
+        mask: Layer | None = ...,
+        rgb: bool | None = ...,
+        fit_on: Layer | FittedRecipe | None = ...,
+    ) -> LayerKind: ...
+
+    @overload
+    def apply(
+        self,
+        image: da.Array,
+        *,
+        spacing: Spacing = ...,
+        unit: str | None = ...,
+        mask: ArrayLike | None = ...,
+        rgb: bool | None = ...,
+        fit_on: ArrayLike | FittedRecipe | None = ...,
+    ) -> da.Array: ...
+
+    @overload
+    def apply(
+        self,
+        image: ArrayLike,
+        *,
+        spacing: Spacing = ...,
+        unit: str | None = ...,
+        mask: ArrayLike | None = ...,
+        rgb: bool | None = ...,
+        fit_on: ArrayLike | FittedRecipe | None = ...,
+    ) -> np.ndarray: ...
+
+    def apply(
+        self,
+        image: Any,
+        *,
+        spacing: Spacing = None,
+        unit: str | None = None,
+        mask: Any = None,
+        rgb: bool | None = None,
+        fit_on: Any = None,
+    ) -> Any:
         """Adjust a layer or an array.
 
         Parameters
@@ -199,7 +251,15 @@ class Recipe:
         """
         return self._opened(image, mask, spacing, unit, rgb).adjusted(self, fit_on)
 
-    def fit(self, image, *, spacing=None, unit=None, mask=None, rgb=None) -> FittedRecipe:
+    def fit(
+        self,
+        image: ArrayLike | Layer,
+        *,
+        spacing: Spacing = None,
+        unit: str | None = None,
+        mask: ArrayLike | Layer | None = None,
+        rgb: bool | None = None,
+    ) -> FittedRecipe:
         """Fit all steps on one image, to apply the same mapping to others; parameters as in `apply`.
 
         Examples
@@ -212,7 +272,7 @@ class Recipe:
         """
         return FittedRecipe(self._opened(image, mask, spacing, unit, rgb).fit(self).transforms)
 
-    def _opened(self, image, mask, spacing, unit, rgb):
+    def _opened(self, image: Any, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
         """The image with its voxel size in the unit of the recipe, or an error where there is none."""
         if unit is not None and spacing is None:
             raise TypeError("unit is that of spacing: give spacing too, or leave unit out.")
@@ -221,8 +281,8 @@ class Recipe:
             factor = in_unit(1.0, unit, self.unit)
             if factor is None:
                 raise ValueError(f"The recipe has tiles in {self.unit}, to which spacing in {unit} does not convert.")
-            spacing = tuple(factor * size for size in np.atleast_1d(spacing))
-            spacing = spacing if len(spacing) > 1 else spacing[0]
+            sizes: Any = spacing
+            spacing = [factor * size for size in sizes] if np.iterable(sizes) else factor * sizes
         found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
         if found.spacing is None and self.has_sizes and self.unit is not None and unit_name(self.unit) is not None:
             raise ValueError(

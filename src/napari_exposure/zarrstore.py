@@ -8,12 +8,20 @@ import lzma
 import math
 import os
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from zarr.storage import LocalStore
 
 from napari_exposure.files import DamagedFile, check_chunk
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer
 
 # Stores beyond these are no volumes: their metadata are wrong, and looping over their chunks would not end.
 MOST_CHUNKS, MOST_BYTES = 1 << 25, 1 << 53
@@ -29,22 +37,22 @@ class CarefulStore(LocalStore):
     and so are links out of it, and chunks that unpack to more than they are.
     """
 
-    def __init__(self, root, *, read_only: bool = True):
+    def __init__(self, root: Path, *, read_only: bool = True) -> None:
         super().__init__(root, read_only=read_only)
         self._real = os.path.realpath(root)
         self._opened = _stamp(self._real)
         # Of the array that is read: its place in the store, and how its chunks are packed.
         self._array: tuple[str, Packing] | None = None
 
-    def with_read_only(self, read_only: bool = False):
+    def with_read_only(self, read_only: bool = False) -> CarefulStore:
         """As zarr asks for it; this one is for reading only."""
         return self
 
-    def expect(self, array) -> None:
+    def expect(self, array: zarr.Array[Any]) -> None:
         """Hold what is read of an array to what its metadata say."""
         self._array = f"{array.path}/".lstrip("/"), Packing.of(array)
 
-    async def get(self, key, prototype, byte_range=None):
+    async def get(self, key: str, prototype: Any = None, byte_range: ByteRequest | None = None) -> Buffer | None:
         """What is stored under a name, or None where nothing is."""
         place = os.path.realpath(os.path.join(self._real, key))
         if not place.startswith(self._real + os.sep):
@@ -57,12 +65,12 @@ class CarefulStore(LocalStore):
         if found is not None and self._array is not None and key.startswith(self._array[0]):
             packing = self._array[1]
             most = packing.size + SPARE
-            if packing.unpacked(memoryview(found.as_numpy_array()).cast("B"), byte_range, most) > most:
+            if packing.unpacked(found.as_numpy_array().view(np.uint8).data, byte_range, most) > most:
                 raise DamagedFile(f"{key} of {self.root.name} unpacks to more than {packing.size} bytes, a chunk's.")
         return found
 
 
-def _stamp(root: str) -> tuple:
+def _stamp(root: str) -> tuple[object, ...]:
     """What tells a store from one that takes its place: the file that is written first, and never again."""
     for name in _METADATA[:3]:
         try:
@@ -73,7 +81,7 @@ def _stamp(root: str) -> tuple:
     return ()
 
 
-def check_array(name: str, array) -> None:
+def check_array(name: str, array: zarr.Array[Any]) -> None:
     """Raise where an array is none that can be looped over, or whose chunks fit into memory."""
     sizes = getattr(array, "shards", None) or array.chunks
     if not all(size > 0 for size in sizes):
@@ -114,9 +122,10 @@ class Packing:
     index_size: int = 0
 
     @classmethod
-    def of(cls, array) -> Packing:
+    def of(cls, array: zarr.Array[Any]) -> Packing:
         """As the metadata of a zarr array have it."""
-        size, plain = math.prod(array.chunks) * array.dtype.itemsize, array.metadata.to_dict()
+        size = math.prod(array.chunks) * array.dtype.itemsize
+        plain: dict[str, Any] = dict(array.metadata.to_dict())
         if "codecs" not in plain:
             compressor = plain.get("compressor")
             found = compressor if isinstance(compressor, dict | None) else compressor.get_config()
@@ -124,12 +133,12 @@ class Packing:
         shard = next((each["configuration"] for each in plain["codecs"] if each["name"] == "sharding_indexed"), None)
         if shard is None:
             return cls(size, _names(plain["codecs"]))
-        parts = math.prod(array.shards) // math.prod(array.chunks)
+        parts = math.prod(array.shards or array.chunks) // math.prod(array.chunks)
         spare = 4 * ("crc32c" in _names(shard["index_codecs"]))
         first = shard.get("index_location") == "start"
         return cls(size, _names(shard["codecs"]), parts, first, 16 * parts + spare)
 
-    def unpacked(self, data: memoryview, byte_range, most: int) -> int:
+    def unpacked(self, data: memoryview, byte_range: ByteRequest | None, most: int) -> int:
         """Bytes that the largest chunk in what was read unpacks to, or some number beyond `most`."""
         if not self.parts:
             return _unpacked(self.codecs, data, most)
@@ -144,7 +153,7 @@ class Packing:
         return max((_unpacked(self.codecs, data[at : at + n], most) for at, n in inside), default=0)
 
 
-def _names(codecs) -> tuple[str, ...]:
+def _names(codecs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(each["name"].removeprefix("numcodecs.") for each in reversed(codecs))
 
 
@@ -170,7 +179,7 @@ def _unpacked(codecs: tuple[str, ...], data: memoryview, most: int) -> int:
     return len(data)
 
 
-def _streamed(make, data: memoryview, most: int) -> int:
+def _streamed(make: Callable[[], Any], data: memoryview, most: int) -> int:
     """Bytes in streams that do not say how many, counted a piece at a time; what is damaged is left to zarr."""
     size, rest = 0, bytes(data)
     with contextlib.suppress(zlib.error, OSError, EOFError, lzma.LZMAError):

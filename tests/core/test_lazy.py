@@ -25,6 +25,7 @@ from napari_exposure.core import (
     AdaptiveEqualization,
     Gamma,
     HistogramEqualization,
+    LocalStretch,
     PercentileClip,
     adjust,
     adjust_gamma,
@@ -37,6 +38,7 @@ from napari_exposure.core import (
     lazy,
     percentile,
     progress,
+    stretch_local,
 )
 from napari_exposure.core.blocks import Volume, store
 from napari_exposure.core.counting import count_histogram, find_percentiles
@@ -48,8 +50,9 @@ ACTIVE = {
     clip_percentiles: {"low": 2, "high": 95},
     equalize_hist: {},
     equalize_adapthist: {"kernel_size": 5},
+    stretch_local: {"kernel_size": 5},
 }
-ADJUSTMENTS = (Gamma(0.5), PercentileClip(2, 95), HistogramEqualization(), AdaptiveEqualization(5))
+ADJUSTMENTS = (Gamma(0.5), PercentileClip(2, 95), HistogramEqualization(), AdaptiveEqualization(5), LocalStretch(5))
 SHAPE, CHUNKS = (6, 11, 13), ((1, 3, 2), (4, 7), (6, 1, 6))
 
 every_verb = pytest.mark.parametrize("verb", ACTIVE, ids=lambda verb: verb.__name__)
@@ -417,6 +420,7 @@ PASSES = {
     "clip": {"uint16": 1, "float32": 2, "float64": 4},
     "equalized": {"float32": 2, "uint32": 2},
     "adaptive": {"uint16": 2, "float32": 3},
+    "stretched": {"uint16": 2, "float32": 3},
 }
 
 

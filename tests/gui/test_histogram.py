@@ -23,7 +23,9 @@ from qtpy.QtWidgets import QApplication, QDockWidget
 import napari_exposure as nx
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.gui.histogram import counter, survey
+from napari_exposure.gui.histogram.items import Line
 from napari_exposure.gui.histogram.tile import count_tile_at
+from napari_exposure.gui.napari_versions import camera_of
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 
@@ -511,6 +513,27 @@ def test_the_tile_goes_when_another_layer_is_followed(qtbot, viewer, panel, tile
     assert panel.model.tile is None
 
 
+def test_the_tile_of_a_stretch_shows_its_two_percentiles(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    result = viewer.add_layer(nx.stretch_local(layer, (12, 5, 6), 5, 90))
+    wait(qtbot, panel, lambda: exact(panel) and panel.tile.isEnabled())
+    viewer.dims.set_current_step(0, 7)
+    click(panel.tile)
+    viewer.cursor.position = result.data_to_world((7, 3, 4))
+    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=20_000)
+    tile = panel.model.tile
+    inside = volume[6:, :10, :12]
+    assert tile.counts.sum() == inside.size
+    lo, hi = tile.edges[[0, -1]]
+    np.testing.assert_allclose((lo, hi), np.percentile(volume, (0.01, 99.99)))
+    np.testing.assert_allclose(tile.ends, np.percentile(inside, (5, 90)), atol=0.02 * (hi - lo))
+    expected = np.interp(tile.edges, tile.ends, (0, 1))
+    np.testing.assert_allclose(tile.function, expected, atol=1e-9)
+    assert tile.clipped is None
+    lines = [item.value() for item in panel.view._items if isinstance(item, Line) and item.angle == 90]
+    np.testing.assert_allclose(lines, tile.ends)
+
+
 def test_the_tile_under_the_cursor(qtbot, viewer, panel, volume):
     layer = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
     result = viewer.add_layer(nx.equalize_adapthist(layer, (12, 5, 6), clip_limit=0.02, nbins=64))
@@ -600,7 +623,7 @@ def test_the_tile_in_3d_is_that_of_the_brightest_voxel_in_sight(qtbot, viewer, p
     layer = viewer.add_image(data, name="nuclei")
     viewer.add_layer(nx.equalize_adapthist(layer, 8.0))
     viewer.dims.ndisplay = 3
-    viewer.scene.camera.angles = (0, 0, 0)
+    camera_of(viewer).angles = (0, 0, 0)
     wait(qtbot, panel, lambda: panel.tile.isEnabled())
     panel.tile.setChecked(True)
     viewer.cursor.position = (0, 4, 11)
@@ -627,6 +650,10 @@ def test_the_numbers_are_those_of_numpy(qtbot, viewer, panel, volume):
     assert rows["below limits"] == f"{100 * (volume < 200).mean():.3g} %"
     assert rows["above limits"] == f"{100 * (volume > 1500).mean():.3g} %"
     assert rows["grey levels"] == f"{len(np.unique(volume)):,}"
+    noise = nx.noise_level(volume)
+    assert rows["noise where dark"] == f"{noise.dark:.3g}"
+    assert rows["noise where bright"] == f"{noise.bright:.3g}"
+    assert rows["signal to noise"] == f"{noise.snr:.3g}"
     qtbot.waitUntil(lambda: rows["voxels"] in panel.numbers.toPlainText())
     assert panel.numbers.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     panel.copy_statistics()
@@ -1105,3 +1132,33 @@ def test_a_panel_that_is_closed_while_it_counts_is_collected(qtbot, viewer, open
     assert not panel.counter.running
     qtbot.wait(200)
     gc.collect()
+
+
+def test_a_compact_plot_can_be_embedded(qtbot, viewer, volume):
+    from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+    from napari_exposure.gui.histogram.plot import HistogramPlot
+
+    a, b = (viewer.add_image(volume // n, name=name) for n, name in ((1, "a"), (2, "b")))
+    around = QWidget()
+    layout = QVBoxLayout(around)
+    plot = HistogramPlot(viewer, compact=True)
+    layout.addWidget(plot)
+    layout.addStretch()
+    viewer.window.add_dock_widget(around, name="around", area="right")
+    wait(qtbot, plot, lambda: exact(plot) and plot.model.main.name == "b")
+    assert plot.height() == 140
+    plot.follow([a, b])
+    wait(qtbot, plot, lambda: exact(plot) and [curve.name for curve in plot.model.content.curves] == ["a", "b"])
+    # whichever is active
+    viewer.layers.selection = {b}
+    wait(qtbot, plot)
+    assert plot.model.main.name == "a"
+    a.contrast_limits = 0, 3000
+    drag(qtbot, plot.view, (3000, 0.3), (2000, 0.3))
+    assert a.contrast_limits == pytest.approx([0, 2000], rel=0.05)
+    start = np.percentile(volume, 99.5)
+    drag(qtbot, plot.view, (start, 0.4), (np.percentile(volume, 80), 0.4))
+    assert plot.model.high == pytest.approx(80, abs=2)
+    plot.follow(None)
+    wait(qtbot, plot, lambda: plot.model.main.name == "b")

@@ -5,13 +5,13 @@ import json
 import napari.layers
 import numpy as np
 import pytest
-from napari.settings import get_plugin_settings
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QTextDocument
 from qtpy.QtWidgets import QMessageBox
 
 import napari_exposure as nx
 from napari_exposure.gui.editors import InRangeEdit
+from napari_exposure.gui.napari_versions import plugin_settings
 from napari_exposure.gui.orthogonal.pane import Pane
 from napari_exposure.gui.recipes import RecipeButton
 from napari_exposure.gui.remembered import remembered
@@ -60,7 +60,7 @@ def test_what_orthogonal_planes_say_is_text(open_widget):
 )
 def test_settings_of_any_depth_are_a_sentence(text, make_napari_viewer):
     make_napari_viewer()
-    get_plugin_settings("napari-exposure").widgets.gamma = text
+    plugin_settings("napari-exposure").widgets.gamma = text
     with pytest.raises(ValueError, match="remembered parameters of Gamma cannot be read") as caught:
         remembered(nx.Gamma)
     assert len(str(caught.value)) < 800

@@ -10,6 +10,7 @@ import mmap
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +37,9 @@ class FlatFile:
     dtype: np.dtype
     offset: int
     shape: tuple[int, ...]
-    stamp: tuple = field(init=False, repr=False)
+    stamp: tuple[int, int, int] = field(init=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         with open(self.path, "rb") as file:
             found = os.fstat(file.fileno())
         object.__setattr__(self, "stamp", _stamp(found))
@@ -48,7 +49,7 @@ class FlatFile:
     def ndim(self) -> int:
         return len(self.shape)
 
-    def __getitem__(self, index) -> np.ndarray:
+    def __getitem__(self, index: Any) -> np.ndarray:
         # Of an array over no memory numpy says where in the file lies what is asked for.  With an ellipsis it never
         # looks at a voxel, also where one is asked for.
         index = index if isinstance(index, tuple) else (index,)
@@ -70,7 +71,7 @@ class FlatFile:
             file.seek(self.offset + low)
             done = 0
             while done < len(buffer):
-                count = file.readinto(memoryview(buffer)[done:])
+                count = file.readinto(buffer[done:].data)
                 if not count:
                     self._check(os.fstat(file.fileno()), self.offset + high)
                     raise OSError(f"{self.path.name} ends before its data do.")
@@ -86,7 +87,8 @@ class FlatFile:
 
 def off_map(values: np.ndarray) -> np.ndarray:
     """Values as they are; those in somebody's map of a file as a copy, or an error where the file is cut off."""
-    base, mapped = values, None
+    base: Any = values
+    mapped: Any = None
     while isinstance(base, np.ndarray):
         mapped = base if isinstance(base, np.memmap) else mapped
         base = base.base
@@ -100,5 +102,5 @@ def off_map(values: np.ndarray) -> np.ndarray:
     return np.array(values, copy=True, subok=False)
 
 
-def _stamp(found: os.stat_result) -> tuple:
+def _stamp(found: os.stat_result) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns

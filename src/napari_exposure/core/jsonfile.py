@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from napari_exposure.core.replacing import replacing
 from napari_exposure.core.words import shortened
@@ -11,8 +14,10 @@ from napari_exposure.core.words import shortened
 # A recipe that holds the histogram of a volume of 16 bits has less than one of these millions of bytes.
 MOST_BYTES = 1 << 26
 
+Made = TypeVar("Made")
 
-def write_json(path, plain) -> Path:
+
+def write_json(path: str | os.PathLike[str], plain: object) -> Path:
     """Write plain data to a file; all of it or nothing."""
     path = Path(path)
     with replacing(path) as unfinished:
@@ -20,7 +25,7 @@ def write_json(path, plain) -> Path:
     return path
 
 
-def read_json(path, what: str, make):
+def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Made]) -> Made:
     """What `make` makes of the plain data in a file.
 
     Parameters
@@ -46,7 +51,7 @@ def read_json(path, what: str, make):
     return parsed(path.read_bytes(), path.name, make)
 
 
-def parsed(text: str | bytes, name: str, make):
+def parsed(text: str | bytes, name: str, make: Callable[[Any], Made]) -> Made:
     """What `make` makes of the plain data in a text that somebody may have edited.
 
     Raises
@@ -60,5 +65,7 @@ def parsed(text: str | bytes, name: str, make):
         raise ValueError(f"{name} is no JSON: {shortened(error)}.") from None
     try:
         return make(plain)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ValueError(f"{name} has lists in lists, too deep to be read.") from None
+    except ValueError as error:
         raise ValueError(f"{name}: {shortened(error)}") from None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-
-from napari.settings import get_plugin_settings
+from typing import Any
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.jsonfile import parsed
+from napari_exposure.gui.napari_versions import plugin_settings
 
 
 def _settings(adjustment: type[Adjustment]):
     """What napari.yaml declares under `configurations`; None where there is no line for the adjustment."""
     try:
-        settings = get_plugin_settings("napari-exposure").widgets
+        plugin: Any = plugin_settings("napari-exposure")
+        settings = plugin.widgets
     except KeyError:
         return None
     return settings if hasattr(settings, adjustment.short_name) else None

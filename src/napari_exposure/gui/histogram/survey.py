@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from napari_exposure.core import Histogram, progress
 from napari_exposure.core.blocks import Block, Volume, contiguous_blocks
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
+from napari_exposure.core.noise import NoiseLevel, find_noise
 from napari_exposure.gui.cursor import place_in
 from napari_exposure.source import Source, in_memory, mask_array
 
@@ -24,7 +26,7 @@ BINS = 1 << 16
 SAMPLE_VOXELS = 1 << 18
 SAMPLE_SECONDS = 0.2
 
-RGB = {
+RGB: dict[str, tuple[tuple[int, int, int] | None, Any]] = {
     "red": ((230, 70, 70), itemgetter((..., 0))),
     "green": ((70, 190, 70), itemgetter((..., 1))),
     "blue": ((80, 120, 255), itemgetter((..., 2))),
@@ -46,6 +48,10 @@ class Curve:
         What was counted, in words.
     quantiles : dict
         Exact percentiles where the histogram's own are not; under the percent.
+    whole : bool
+        Whether every voxel of the layer was counted.
+    noise : NoiseLevel or None
+        Of what was counted, once it is known.
     """
 
     name: str
@@ -53,6 +59,8 @@ class Curve:
     histogram: Histogram
     coverage: str
     quantiles: dict[float, float] = field(default_factory=dict)
+    whole: bool = False
+    noise: NoiseLevel | None = None
 
     @property
     def drawable(self) -> bool:
@@ -243,11 +251,13 @@ def _survey_target(target: Target, percentiles: tuple[float, ...]) -> Curve:
         # a coarse level stands for the whole better than the first planes do
         return replace(step, partial=replace(first_look, coverage=f"{first_look.coverage}; level 1: {said}"))
 
-    with progress.changed(so_far), progress.part(0, 1 if volume.dtype.itemsize <= 2 else 0.6):
+    with progress.changed(so_far), progress.part(0, 0.9 if volume.dtype.itemsize <= 2 else 0.6):
         found = count_histogram(volume, BINS)
     curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels")
-    with progress.part(0.6, 1):
-        return replace(curve, quantiles=find_quantiles(volume, curve, percentiles))
+    with progress.part(0.6, 0.9):
+        quantiles = find_quantiles(volume, curve, percentiles)
+    with progress.part(0.9, 1):
+        return replace(curve, quantiles=quantiles, noise=find_noise(volume), whole=not target.where)
 
 
 def _quietly_counted(volume: Volume) -> Histogram:

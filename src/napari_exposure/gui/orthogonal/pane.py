@@ -75,7 +75,7 @@ class Pane(pg.GraphicsLayoutWidget):
         """Narrow enough for a dock."""
         return QSize(320, 240)
 
-    def set_colours(self, background: str, text: str) -> None:
+    def set_colors(self, background: str, text: str) -> None:
         """Follow a theme."""
         self.setBackground(background)
         self._colour = text
