@@ -372,3 +372,18 @@ def test_tiles_in_a_unit_need_the_size_of_a_voxel(volume, recipe):
         found = Recipe(STEPS, unit).apply(volume)
         np.testing.assert_array_equal(found, by_hand(volume, (1.0, 1.0, 1.0)))
     assert Recipe((nx.Gamma(0.5),), "µm").apply(volume).shape == volume.shape
+
+
+@pytest.mark.parametrize("per", ["dataset", "volume", "plane"])
+def test_spacing_of_two_numbers_says_that_two_axes_are_space(per):
+    movie = np.random.default_rng(0).gamma(2, 200, (5, 40, 44)).astype(np.uint16)
+    steps = (core.PercentileClip(1, 99, per=per), core.AdaptiveEqualization(12.0, per=per))
+    # the same with a depth of one plane
+    deep = Recipe(steps).apply(movie[:, None], spacing=(7.0, 0.5, 0.25))[:, 0]
+    np.testing.assert_array_equal(Recipe(steps).apply(movie, spacing=[0.5, 0.25]), deep)
+    adaptive = core.equalize_adapthist(movie, 12.0, spacing=(0.5, 0.25), per=per)
+    np.testing.assert_array_equal(
+        adaptive, core.equalize_adapthist(movie[:, None], 12.0, spacing=(7, 0.5, 0.25), per=per)[:, 0]
+    )
+    with pytest.raises(ValueError, match="spacing has 1 numbers"):
+        core.equalize_adapthist(movie, 12.0, spacing=[0.5])
