@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from napari.utils import progress as napari_bar
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask, stored_chunks
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.montage import THIN, Arrangement, Gap, array_montage
 from napari_exposure.core.typing import Array
-from napari_exposure.source import check_image
+from napari_exposure.source import check_image, window_bar
 
 # beside these the placement of the axes; rotated or sheared, rows and columns would not be such
 LOOKS = ("colormap", "contrast_limits", "gamma", "blending", "rendering", "interpolation2d")
@@ -27,7 +26,7 @@ def layer_montage(
 ) -> Image:
     """`core.montage` of a layer."""
     fill_it, make = montage_job(layer, step, columns, axis=axis, gap=gap, fill=fill, rgb=rgb, level=level)
-    with progress.bar(napari_bar):
+    with progress.bar(window_bar):
         return make(fill_it())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import napari.layers
+import napari.utils
 import numpy as np
 import psutil
 
@@ -307,6 +309,22 @@ class Origin:
 
 
 _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
+
+
+class _Nowhere:
+    """A terminal that is none."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def window_bar(**options: Any) -> Any:
+    """A progress bar in napari's window; on a terminal too, where there is one, but not in a file or a pipe."""
+    there = sys.stderr is not None and sys.stderr.isatty()
+    return napari.utils.progress(file=None if there else _Nowhere(), **options)
 
 
 def check_image(layer: Any) -> None:
