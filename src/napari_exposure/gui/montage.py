@@ -14,7 +14,7 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.editors import text, warn
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.stack import place, take_away
-from napari_exposure.montage import arrangement, label_montage, montage_job
+from napari_exposure.layer_montage import arrangement, label_montage, montage_job
 
 # planes that the dialog begins with, and width to height of what they fill
 PLANES, ASPECT = 30, 1.3
@@ -62,7 +62,7 @@ class MontageDialog(widgets.Dialog):
         self._columns = widgets.SpinBox(
             name="columns", label="Columns", min=1, max=10**6, tooltip="Planes beside each other."
         )
-        self._labels = widgets.CheckBox(
+        self._written = widgets.CheckBox(
             name="labels",
             text="Write where each plane lies",
             value=True,
@@ -70,7 +70,7 @@ class MontageDialog(widgets.Dialog):
         )
         self._facts = text()
         self._facts.name, self._facts.label = "facts", ""
-        super().__init__(widgets=[self._axis, self._step, self._columns, self._labels, self._facts], parent=parent)
+        super().__init__(widgets=[self._axis, self._step, self._columns, self._written, self._facts], parent=parent)
         self.native.setWindowTitle(f"Montage of {layer.name}")
         self.native.setMinimumWidth(360)
         self._axis.changed.connect(self._suggest)
