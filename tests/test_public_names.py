@@ -22,6 +22,7 @@ PUBLIC = {
     "NoiseLevel",
     "NoiseLimit",
     "PercentileClip",
+    "Finding",
     "FittedRecipe",
     "Percentiles",
     "Recipe",
@@ -45,6 +46,8 @@ PUBLIC = {
     "read_tiff",
     "save",
     "stretch_local",
+    "suggest",
+    "Suggestion",
     "write_tiff",
 }
 
