@@ -71,6 +71,14 @@ ROWS = {
     ),
     "equalize_hist": ("uint16", core.equalize_hist, skimage.exposure.equalize_hist, 20, "skimage"),
     "clip_percentiles": ("uint16", core.clip_percentiles, peer_clip, 6, "percentile + rescale_intensity"),
+    **{
+        f"{name} {dtype}": (dtype, getattr(core, name), getattr(skimage.exposure, name), goal, "skimage")
+        for name, dtype, goal in (
+            ("adjust_log", "uint16", 10),
+            ("adjust_sigmoid", "float32", 3),
+            ("rescale_intensity", "uint16", 5),
+        )
+    },
     "adjust_gamma uint16": (
         "uint16",
         lambda v: core.adjust_gamma(v, 0.7),

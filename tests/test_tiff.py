@@ -570,7 +570,7 @@ def test_imagej_names_colors_windows_and_origin(tmp_path):
     data = np.zeros((3, 2, 4, 5), np.uint16)
     ramp = np.arange(256, dtype=np.uint8)
     luts = [np.stack([ramp, 0 * ramp, ramp]), np.stack([0 * ramp, ramp // 2, 0 * ramp])]
-    more = {"Labels": ["DAPI", "GFP"] * 3, "Ranges": [10.0, 500.0, 0.0, 99.0], "LUTs": luts, "mode": "composite"}
+    more = {"Labels": ["DAPI", "GFP"] * 3, "Ranges": (10.0, 500.0, 0.0, 99.0), "LUTs": luts, "mode": "composite"}
     place = {"xorigin": 4, "yorigin": -2, "zorigin": 1}
     metadata = {"axes": "ZCYX", "unit": "nm", "spacing": 50, **place, **more}
     tifffile.imwrite(path, data, imagej=True, resolution=(0.1, 0.1), metadata=metadata)

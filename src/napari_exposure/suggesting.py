@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from napari_exposure.core import progress
 from napari_exposure.core.adaptive import AdaptiveEqualization
-from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.adjustment import Adjustment, check_spacing
 from napari_exposure.core.clip import PercentileClip
 from napari_exposure.core.depth import DecayCorrection
 from napari_exposure.core.findings import (
@@ -33,6 +34,7 @@ from napari_exposure.core.images import opened
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.sample import Sample, take_sample
 from napari_exposure.core.stretch import LocalStretch
+from napari_exposure.core.typing import Spacing
 from napari_exposure.recipe import Recipe
 from napari_exposure.voxels import PIXEL, in_unit
 
@@ -40,6 +42,7 @@ __all__ = ["Finding", "Suggestion", "suggest"]
 
 Sure = Literal["measured", "sure", "likely"]
 
+AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
 # regions whose contrasts differ so many times are stretched; a range of which the usual region uses less is equalized
 DIFFERENT, USED = 4.0, 0.3
 # edges of tiles, in structures; the widest side of a volume has at least two tiles
@@ -112,7 +115,9 @@ class Suggestion:
         return next((each for each in self.findings if each.name == name), None)
 
 
-def suggest(image, *, spacing=None, unit: str | None = None, mask=None, rgb: bool | None = None) -> Suggestion:
+def suggest(
+    image: Any, *, spacing: Spacing = None, unit: str | None = None, mask: Any = None, rgb: bool | None = None
+) -> Suggestion:
     """Look at a sample of a volume and propose adjustments, each with its reason; nothing is changed.
 
     Parameters
@@ -154,24 +159,18 @@ def suggest(image, *, spacing=None, unit: str | None = None, mask=None, rgb: boo
     """
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume()
-    given = found.spacing is not None
-    unit = getattr(found, "unit", unit)
+    known = found.spacing is not None and found.unit != PIXEL
+    unit = (found.unit or unit) if known else None
     with found.bar():
         with progress.part(0, 0.9):
             sample = take_sample(volume)
         progress.report("looking for what is needed", 0.9)
-        return suggested(sample, _spacing(found.spacing, sample.spatial), unit if given and unit != PIXEL else None)
-
-
-def _spacing(spacing, spatial: int) -> tuple[float, ...]:
-    from napari_exposure.core.adjustment import check_spacing
-
-    return check_spacing(spacing, spatial)
+        return suggested(sample, check_spacing(found.spacing, sample.spatial), unit)
 
 
 def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> Suggestion:
     """What follows from a sample; `unit` is None where the size of voxels is not known."""
-    names = "zyx"[-sample.spatial :]
+    names = AXES[-sample.spatial :]
     words = unit or "voxels"
     bits = find_bits(sample)
     findings = [*_about_voxels(spacing, unit, names), *_about_levels(bits)]
@@ -267,7 +266,7 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
 # --- findings in words ------------------------------------------------------------------
 
 
-def _about_voxels(spacing: tuple[float, ...], unit: str | None, names: str) -> list[Finding]:
+def _about_voxels(spacing: tuple[float, ...], unit: str | None, names: Sequence[str]) -> list[Finding]:
     if unit is None:
         return [Finding("voxel size", "the size of a voxel is not known: sizes are in voxels", math.nan)]
     found = []

@@ -18,13 +18,21 @@ from napari_exposure.core import (
     Gamma,
     HistogramEqualization,
     LocalStretch,
+    Log,
     PercentileClip,
     Percentiles,
+    Rescale,
+    Sigmoid,
+    ToneCurve,
     adjust,
 )
 
 FUNCTIONS = {
     Gamma: core.adjust_gamma,
+    Log: core.adjust_log,
+    Sigmoid: core.adjust_sigmoid,
+    ToneCurve: core.adjust_curve,
+    Rescale: core.rescale_intensity,
     PercentileClip: core.clip_percentiles,
     HistogramEqualization: core.equalize_hist,
     AdaptiveEqualization: core.equalize_adapthist,

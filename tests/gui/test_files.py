@@ -287,3 +287,32 @@ def test_the_recipe_of_a_result_is_copied_saved_shown_and_applied(
     choose(widget, "Apply recipe …")
     assert "bad.json" in messages()[-1]
     assert len(viewer.layers) == 7
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (["", ""], ["magenta", "green"]),
+        (["", "", ""], ["cyan", "yellow", "magenta"]),
+        (["#ff0000", ""], ["#ff0000", "cyan"]),
+        (["#00ffff", "", "#ffff00"], ["#00ffff", "magenta", "#ffff00"]),
+        ([""] * 8, ["cyan", "yellow", "magenta", "red", "green", "blue", "cyan", "yellow"]),
+    ],
+)
+def test_channels_are_told_apart(said, shown):
+    channels = [(np.zeros((2, 2)), {"name": "a", **({"colormap": color} if color else {})}, "image") for color in said]
+    found = open_tiff.in_colors(channels)
+    assert [options["colormap"] for _, options, _ in found] == shown
+    assert {options["blending"] for _, options, _ in found} == {"additive"}
+    # one alone is gray, as napari has it
+    assert open_tiff.in_colors(channels[-1:]) == channels[-1:]
+
+
+def test_channels_of_a_file_without_colors_are_seen_at_once(qtbot, viewer, volume, files, tmp_path):
+    path = tmp_path / "two.tif"
+    tifffile.imwrite(path, np.stack([volume, volume // 2], axis=1), imagej=True, metadata={"axes": "ZCYX"})
+    files.append(path)
+    open_tiff.open_tiff()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
+    looks = [(layer.colormap.name, layer.blending) for layer in viewer.layers]
+    assert looks == [("magenta", "additive"), ("green", "additive")]

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, overload
 
 import numpy as np
 
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import check_count, check_number, check_range
+from napari_exposure.core.intensity import check_choice, check_count, check_number, check_range, dtype_range
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["cumulative_distribution", "histogram", "percentile"]
 
+SOURCE_RANGE = ("image", "dtype")
 
-def histogram(image, nbins=256, *, range=None, mask=None, ignore_zeros=False, rgb=None) -> Histogram:
+
+def histogram(
+    image: ArrayLike | Layer,
+    nbins: int = 256,
+    source_range: Literal["image", "dtype"] = "image",
+    *,
+    range: tuple[float, float] | None = None,
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    rgb: bool | None = None,
+) -> Histogram:
     """Count every voxel of a volume, exactly.
 
     Parameters
@@ -25,8 +39,11 @@ def histogram(image, nbins=256, *, range=None, mask=None, ignore_zeros=False, rg
     nbins : int
         Bins for floats and 32-bit integers; integers of up to 16 bits have one bin for every value.
         The bins of 32-bit integers are whole numbers wide.
+    source_range : "image" or "dtype"
+        Where bins begin and end, in scikit-image's words.  "image": at the exact finite minimum and maximum.
+        "dtype": at the ends of the dtype; of floats at -1 and 1.
     range : (float, float), optional
-        Where those bins begin and end.  Default: the exact finite minimum and maximum.
+        Where those bins begin and end, in numbers.  Default: as `source_range` says.
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape (without the colour axis); only voxels where it is not zero are counted.
     ignore_zeros : bool
@@ -56,14 +73,36 @@ def histogram(image, nbins=256, *, range=None, mask=None, ignore_zeros=False, rg
     """
     found = opened(image, mask=mask, rgb=rgb)
     volume = found.volume(ignore_zeros)
+    whole = check_choice(source_range, "source_range", SOURCE_RANGE) == "dtype"
     if range is not None:
+        if whole:
+            raise ValueError("Give range in numbers or source_range='dtype', but not both.")
         range = check_range(range, "range")
+    elif whole:
+        range = dtype_range(volume.dtype, negative=True)
     nbins = check_count(nbins, "nbins", low=1, high=1 << 24)
     with found.bar():
-        return replace(count_histogram(volume, nbins, range), name=found.name)
+        counted = replace(count_histogram(volume, nbins, range), name=found.name)
+    return _over(counted, *range) if whole and range is not None and counted.by_value else counted
 
 
-def cumulative_distribution(image, nbins=256, *, mask=None, ignore_zeros=False, rgb=None):
+def _over(found: Histogram, low: float, high: float) -> Histogram:
+    """The same counts with a bin for every value from `low` to `high`, also where there is no voxel."""
+    counts = np.zeros(round(high - low) + 1, np.int64)
+    if len(found.counts):
+        first = round(found.centers[0] - low)
+        counts[first : first + len(found.counts)] = found.counts
+    return replace(found, counts=counts, edges=np.arange(len(counts) + 1) + (low - 0.5))
+
+
+def cumulative_distribution(
+    image: ArrayLike | Layer,
+    nbins: int = 256,
+    *,
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    rgb: bool | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """The cumulative distribution of a volume's intensities, as scikit-image's function of that name.
 
     Parameters
@@ -95,7 +134,36 @@ def cumulative_distribution(image, nbins=256, *, mask=None, ignore_zeros=False, 
     return found.cdf, found.centers
 
 
-def percentile(image, q, *, mask=None, ignore_zeros=False, rgb=None):
+@overload
+def percentile(
+    image: ArrayLike | Layer,
+    q: float,
+    *,
+    mask: ArrayLike | Layer | None = ...,
+    ignore_zeros: bool = ...,
+    rgb: bool | None = ...,
+) -> float: ...
+
+
+@overload
+def percentile(
+    image: ArrayLike | Layer,
+    q: Sequence[float] | np.ndarray,
+    *,
+    mask: ArrayLike | Layer | None = ...,
+    ignore_zeros: bool = ...,
+    rgb: bool | None = ...,
+) -> np.ndarray: ...
+
+
+def percentile(
+    image: ArrayLike | Layer,
+    q: float | Sequence[float] | np.ndarray,
+    *,
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    rgb: bool | None = None,
+) -> float | np.ndarray:
     """Exact percentiles of a volume without sorting or copying it.
 
     Equal to ``numpy.nanpercentile(volume, q, method="linear")``; between a number and an infinity it is

@@ -87,7 +87,8 @@ def _levels(values: np.ndarray) -> np.ndarray:
     """The different ones of some integers; of 16 bits without sorting them."""
     if not values.size or np.ptp(values) > 1 << 17:
         return np.unique(values)
-    return values.min() + np.flatnonzero(np.bincount(values - values.min()))
+    least = int(values.min())
+    return np.flatnonzero(np.bincount(values - least)) + least
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,10 @@ def find_ends(sample: Sample) -> Ends | None:
     hot, voxels, limit = 0, 0, -math.inf
     for box in sample.boxes:
         alone = _alone(box, sample)
-        hot += np.count_nonzero(alone)
-        voxels += np.count_nonzero(~np.isnan(box))
+        hot += int(np.count_nonzero(alone))
+        voxels += int(np.count_nonzero(~np.isnan(box)))
         calm = box[~alone & ~np.isnan(box)]
-        limit = max(limit, calm.max()) if calm.size else limit
+        limit = max(limit, float(calm.max())) if calm.size else limit
     if not saturated and not hot:
         return None
     return Ends(float(saturated), float(hot / voxels), float(limit))
@@ -176,9 +177,9 @@ def find_background(sample: Sample) -> Background | None:
     counts = np.bincount(np.clip(np.searchsorted(edges, cells, side="right") - 1, 0, 255), minlength=256)
     # between the two classes that are farthest apart (Otsu 1979)
     middles = (edges[:-1] + edges[1:]) / 2
-    below, dark = np.cumsum(counts), np.cumsum(counts * middles)
+    below, sums = np.cumsum(counts), np.cumsum(counts * middles)
     with np.errstate(invalid="ignore", divide="ignore"):
-        apart = (dark / below - (dark[-1] - dark) / (below[-1] - below)) ** 2 * below * (below[-1] - below)
+        apart = (sums / below - (sums[-1] - sums) / (below[-1] - below)) ** 2 * below * (below[-1] - below)
     cut = int(np.argmax(np.nan_to_num(apart[:-1])))
     return Background(float(offset), float(below[cut] / cells.size))
 
@@ -528,13 +529,13 @@ def _sizes(boxes: list[np.ndarray], spatial: int, pitch: tuple[int, ...]) -> tup
     total = sum(float(np.nansum(box.clip(max=top))) for box in boxes)
     mean = total / sum(np.count_nonzero(~np.isnan(box)) for box in boxes)
     found = [each for box in boxes if (each := _correlations(box, spatial, top, mean)) is not None]
-    noise_free, white = (sum(each[number] for each in found) for number in (1, 2))
+    noise_free, white = sum(each[1] for each in found), sum(each[2] for each in found)
     if noise_free < 0.02 * white or white == 0:
         return None
     sizes = []
     for axis in range(spatial):
         lags = found[0][0][axis][0]
-        heights = sum(each[0][axis][1] for each in found) / noise_free
+        heights = np.sum([each[0][axis][1] for each in found], axis=0) / noise_free
         sizes.append(pitch[axis] * _half(lags, heights) / HALF_OF_BALL)
     return tuple(sizes)
 

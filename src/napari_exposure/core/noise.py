@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from napari_exposure.core.blocks import Block, Volume, walk
 from napari_exposure.core.images import opened
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["NoiseLevel", "noise_level"]
 
@@ -81,7 +83,13 @@ def noise_gain(limit: NoiseLimit, volume: Volume, width: float) -> float:
     return 1.0 if math.isnan(sigma) else max(limit.limit * width / sigma, 1.0)
 
 
-def noise_level(image, *, mask=None, ignore_zeros: bool = False, rgb: bool | None = None) -> NoiseLevel:
+def noise_level(
+    image: ArrayLike | Layer,
+    *,
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    rgb: bool | None = None,
+) -> NoiseLevel:
     """The standard deviation of the noise of a volume, where it is dark and where it is bright.
 
     Parameters
@@ -177,7 +185,7 @@ def find_noise(volume: Volume) -> NoiseLevel:
         # the flatter half, which leaves out edges and does not prefer any noise
         flat = slope[there] <= _at(slope[there], 50.0)
         sigmas.append(_middle(response[there][flat]) / (MEDIAN * norm))
-    return NoiseLevel(*sigmas, high - low, looked)
+    return NoiseLevel(sigmas[0], sigmas[1], high - low, looked)
 
 
 def windows(shape: tuple[int, ...], voxels: int = SAMPLE, edge: int = WINDOW) -> Iterator[Block]:
@@ -225,7 +233,7 @@ def _filtered(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     return np.stack([np.abs(response[use]), total[use] / number, squares[use]])
 
 
-def _at(values: np.ndarray, percent: float) -> np.floating:
+def _at(values: np.ndarray, percent: float) -> Any:
     """The value at a rank."""
     rank = round(percent / 100 * (values.size - 1))
     return np.partition(values, rank)[rank]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -116,7 +117,7 @@ def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
     return total / together, cell, together * along, looked
 
 
-def _taken(array, index: tuple[slice, ...]):
+def _taken(array: Any, index: tuple[slice, ...]) -> Any:
     """A part of an array with steps, as a view or lazily."""
     if array is None:
         return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,7 @@ class GainMap(BlockMap):
         return min(fit.lo for fit in fits), max(fit.upper for fit in fits)
 
     def __call__(
-        self, block: npt.ArrayLike, offset: tuple[int, ...] | None = None, out: np.ndarray | None = None
+        self, block: npt.ArrayLike, offset: Sequence[int] | None = None, out: np.ndarray | None = None
     ) -> np.ndarray:
         block = np.asarray(block)
         lo, hi = self.in_range
@@ -95,11 +95,12 @@ class GainMap(BlockMap):
         gain[result >= high] = SATURATED
         gain[~np.isfinite(gain)] = np.nan
         if out is None:
-            return gain.astype(np.float32)
+            single: np.ndarray = gain.astype(np.float32)
+            return single
         out[...] = gain
         return out
 
-    def _moved(self, block: np.ndarray, step: float, least: Callable, end: np.ndarray) -> np.ndarray:
+    def _moved(self, block: np.ndarray, step: float, least: Callable[..., np.ndarray], end: np.ndarray) -> np.ndarray:
         """The block with all values so much greater, up to an end."""
         moved = least(block.astype(np.float64) + step, end)
         if self.dtype.kind in "iu":
@@ -115,12 +116,12 @@ class GainMap(BlockMap):
         """As ``Transform.at_level``."""
         return GainMap(self.fitted.at_level(shape))
 
-    def fitting(self, volume) -> GainMap:
+    def fitting(self, volume: Any) -> GainMap:
         """As ``Transform.fitting``."""
         return GainMap(self.fitted.fitting(volume))
 
 
-def gain_map(image, fitted: BlockMap | None = None):
+def gain_map(image: Any, fitted: BlockMap | None = None) -> Any:
     """How much each voxel was amplified: noise and differences of 1 % of the input range become this many percent.
 
     Parameters

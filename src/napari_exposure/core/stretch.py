@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import parameter
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.adjustment import GivenRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import Percentiles, working_dtype
 from napari_exposure.core.jit import kernel
 from napari_exposure.core.noise import noise_gain
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["LocalStretch", "stretch_local"]
 
@@ -73,7 +76,7 @@ class LocalStretch(TiledAdjustment):
     def _fit_bytes(self) -> int:
         return 16
 
-    def _fit_tiles(self, volume, counts, **shared):
+    def _fit_tiles(self, volume: Volume, counts: np.ndarray | None, **shared: Any) -> StretchFit:
         lo, hi = shared["lo"], shared["hi"]
         gain = self.max_gain
         if isinstance(gain, NoiseLimit):
@@ -104,7 +107,7 @@ class StretchFit(TiledFit):
     width: np.ndarray
 
     @property
-    def kernel_key(self):
+    def kernel_key(self) -> tuple[Any, ...]:
         return "map_stretch", working_dtype(self.dtype), self.out_dtype
 
     def ends(self, tile: tuple[int, ...]) -> tuple[float, float]:
@@ -112,11 +115,12 @@ class StretchFit(TiledFit):
         low, width = float(self.low[three(tile, 0)]), float(self.width[three(tile, 0)])
         return low, low + width
 
-    def function(self, tile):
+    def function(self, tile: tuple[int, ...]) -> np.ndarray:
         low, high = self.ends(tile)
-        return np.clip((self.edges - low) / (high - low), 0, 1)
+        part: np.ndarray = np.clip((self.edges - low) / (high - low), 0, 1)
+        return part
 
-    def map(self, values, offset, out):
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         shape = three(values.shape, 1)
         places = self.places(offset, values.shape, np.float64)
         # of a constant volume all becomes the lowest value
@@ -149,7 +153,7 @@ def tile_percentiles(counts: np.ndarray, percentiles: tuple[float, ...]) -> np.n
     array([0.25 , 0.375, 0.75 ])
     """
     nbins = counts.shape[-1]
-    empty = ~counts.any(axis=-1)
+    empty = counts.sum(axis=-1) == 0
     everything = counts.reshape(-1, nbins).sum(axis=0)
     found = np.empty((len(percentiles), *counts.shape[:-1]))
     for place in np.ndindex(*counts.shape[:-3]):
@@ -166,22 +170,23 @@ def tile_percentiles(counts: np.ndarray, percentiles: tuple[float, ...]) -> np.n
     return found
 
 
+@verb
 def stretch_local(
-    image,
-    kernel_size=None,
-    low=1.0,
-    high=99.0,
-    max_gain=20.0,
+    image: Any,
+    kernel_size: float | Sequence[float] | None = None,
+    low: float = 1.0,
+    high: float = 99.0,
+    max_gain: float | NoiseLimit = 20.0,
     *,
-    spacing=None,
-    in_range=Percentiles(0.01, 99.99),
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    spacing: Spacing = None,
+    in_range: GivenRange = Percentiles(0.01, 99.99),
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Stretch each region of a volume between two percentiles of its own.
 
     The volume is cut into tiles of a physical size.  Each has two percentiles; between the tiles both are

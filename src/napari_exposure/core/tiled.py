@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, parameter
-from napari_exposure.core.blocks import Volume, count
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.intensity import Percentiles, check_number, result_dtype, result_range, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
@@ -22,6 +22,8 @@ from napari_exposure.core.transform import Fit
 
 # bytes; what is counted in so many tiles that each holds a few voxels is a mistake in units
 MOST_BYTES = 1 << 30
+
+Each = TypeVar("Each")
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,12 @@ class TiledAdjustment(Adjustment):
         min=0.0001,
         max=1e9,
     )
+    _: KW_ONLY
     in_range: InRange = parameter(
         Percentiles(0.01, 99.99),
         "Input range",
         "Which intensities the bins divide: two percentiles (so that one hot voxel cannot ruin the bins), the exact "
         "minimum and maximum, the range of the dtype, or fixed numbers. Values outside are clamped.",
-        kw_only=True,
     )
 
     def __post_init__(self) -> None:
@@ -74,7 +76,7 @@ class TiledAdjustment(Adjustment):
         """What a fit keeps of a tile."""
 
     @abstractmethod
-    def _fit_tiles(self, volume: Volume, counts: np.ndarray | None, **shared: object) -> TiledFit:
+    def _fit_tiles(self, volume: Volume, counts: np.ndarray | None, **shared: Any) -> TiledFit:
         """The fit of these counts of all tiles, None where all counted voxels are alike.
 
         `shared` are the attributes of every `TiledFit`.
@@ -123,7 +125,7 @@ class TiledAdjustment(Adjustment):
         )
 
 
-def three(values: Sequence, fill: object) -> tuple:
+def three(values: Sequence[Each], fill: Each) -> tuple[Each, ...]:
     """Of two or three values the three that kernels take: a plane is a volume of one plane."""
     return (fill,) * (3 - len(values)) + tuple(values)
 
@@ -158,13 +160,14 @@ class TiledFit(Fit):
     def count_tile(self, volume: Volume) -> np.ndarray:
         """Count a tile as the fit did; `volume` is what lies in its box."""
         axes = tuple(TileAxis(size, 1) for size in volume.shape[-len(self.grid.axes) :])
-        return tile_counts(volume, axes, self.lo, self.upper, self.nbins)[0, 0, 0]
+        counts: np.ndarray = tile_counts(volume, axes, self.lo, self.upper, self.nbins)[0, 0, 0]
+        return counts
 
-    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> TiledFit:
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
         axes = (TileAxis(n, axis.tiles, step) for n, axis, step in zip(shape, self.grid.axes, steps, strict=True))
         return replace(self, grid=replace(self.grid, axes=tuple(axes)))
 
-    def at_level(self, shape: tuple[int, ...]) -> TiledFit:
+    def at_level(self, shape: tuple[int, ...]) -> Self:
         axes = (replace(axis, level=n) for n, axis in zip(shape, self.grid.axes, strict=True))
         return replace(self, grid=replace(self.grid, axes=tuple(axes)))
 
@@ -185,8 +188,9 @@ def tile_counts(volume: Volume, axes: tuple[TileAxis, ...], lo: float, hi: float
     total = np.zeros((*three([axis.tiles for axis in axes], 1), nbins), np.int64)
     count_tiles = load_kernel("count_tiles", working_dtype(volume.dtype))
 
-    def visit(block, values, counted):
-        tiles, origin = [], []
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[list[int], np.ndarray]:
+        tiles: list[np.ndarray] = []
+        origin: list[int] = []
         for axis, part in zip(axes, block[-spatial:], strict=True):
             tile = axis.tile[part]
             origin.append(int(tile[0]))
@@ -201,7 +205,7 @@ def tile_counts(volume: Volume, axes: tuple[TileAxis, ...], lo: float, hi: float
             count_tiles(piece, mask, lo, hi, *tiles, counts)
         return origin, counts[..., :-1].sum(axis=3, dtype=np.int64)
 
-    def merge(result):
+    def merge(result: tuple[list[int], np.ndarray]) -> None:
         origin, counts = result
         place = tuple(slice(o, o + n) for o, n in zip(origin, counts.shape, strict=False))
         total[place] += counts

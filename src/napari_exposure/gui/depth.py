@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from typing import Any
 
 import numpy as np
 from magicgui import widgets
@@ -27,7 +28,7 @@ class DecayCorrectionWidget(AdjustmentWidget):
         # the layer and the transform that are drawn
         self._drawn: tuple[weakref.ref, core.DecayTransform] | None = None
         super().__init__(napari_viewer)
-        row = widgets.Container(name="profile", labels=False)
+        row: widgets.Container = widgets.Container(name="profile", labels=False)
         row.label = ""
         row.margins = (0, 0, 0, 0)
         row.native.layout().addWidget(self.plot)
@@ -43,7 +44,7 @@ class DecayCorrectionWidget(AdjustmentWidget):
 
     def _paint(self, event=None) -> None:
         theme = get_theme(self._viewer.theme)
-        self.plot.set_colours(theme.background.as_hex(), theme.text.as_hex())
+        self.plot.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
     def _describe(self):
         shown = self._drawn and self._drawn[0]()
@@ -64,12 +65,13 @@ class DecayCorrectionWidget(AdjustmentWidget):
 
     def _draw(self, event=None) -> None:
         layer = self._drawn and self._drawn[0]()
-        if layer is None:
+        if layer is None or self._drawn is None:
             return
         transform = self._drawn[1]
         if event is not None and transform.profile.ndim == 1:
             return
-        axis = transform.adjustment.axis
+        correction: Any = transform.adjustment
+        axis = correction.axis
         source = Source.of(layer)
         step = source.spacing[axis_from_end(axis, transform.spatial)]
         label = axis if math.isnan(step) else f"{axis} ({source.unit})"

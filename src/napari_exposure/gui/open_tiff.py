@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
 import napari
 from napari.layers import Layer
+from napari.utils.colormaps import ensure_colormap
+from napari.utils.colormaps.colormap_utils import CYMRGB, MAGENTA_GREEN
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog
 
@@ -35,7 +38,7 @@ def add_tiff(viewer, path) -> ActivityJob:
         return read_tiff(path)
 
     def done(volume, seconds):
-        for each in volume.layers():
+        for each in in_colors(volume.layers()):
             viewer.add_layer(Layer.create(*each))
         for words in untold(path.name, volume):
             show_info(words)
@@ -44,6 +47,26 @@ def add_tiff(viewer, path) -> ActivityJob:
         show_error(str(error))
 
     return ActivityJob(f"Opening {path.name}", read, done=done, failed=failed)
+
+
+def in_colors(channels: list[tuple]) -> list[tuple]:
+    """Channels as `FileVolume.layers` gives them, so that all of them are seen at once and told apart.
+
+    They have the colors that the file says; those of which it says none have others, which napari gives to channels.
+    """
+    if len(channels) < 2:
+        return channels
+
+    def rgb(color: str) -> tuple[float, ...]:
+        return tuple(ensure_colormap(color).colors[-1])
+
+    said = {rgb(options["colormap"]) for _, options, _ in channels if "colormap" in options}
+    palette = CYMRGB if said or len(channels) > 2 else MAGENTA_GREEN
+    free = cycle([name for name in palette if rgb(name) not in said] or palette)
+    return [
+        (data, {**options, "colormap": options.get("colormap") or next(free), "blending": "additive"}, kind)
+        for data, options, kind in channels
+    ]
 
 
 def untold(name: str, volume) -> list[str]:

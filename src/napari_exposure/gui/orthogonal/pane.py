@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from contextlib import contextmanager
 
 import numpy as np
@@ -66,7 +67,7 @@ class Pane(pg.GraphicsLayoutWidget):
             self._box.addItem(item, ignoreBounds=item is not self.image)
         self._box.pointed.connect(lambda at: self.moved.emit(at.y(), at.x()))
         self._extent: tuple | None = None
-        self._colour = "#ffffff"
+        self._color = "#ffffff"
         self._title = ""
         self.show_image(None)
 
@@ -74,10 +75,10 @@ class Pane(pg.GraphicsLayoutWidget):
         """Narrow enough for a dock."""
         return QSize(320, 240)
 
-    def set_colours(self, background: str, text: str) -> None:
+    def set_colors(self, background: str, text: str) -> None:
         """Follow a theme."""
         self.setBackground(background)
-        self._colour = text
+        self._color = text
         for axis in self._axes:
             axis.setPen(pg.mkPen(text, width=1))
             axis.setTextPen(text)
@@ -86,12 +87,12 @@ class Pane(pg.GraphicsLayoutWidget):
     def set_title(self, title: str) -> None:
         """The line above the picture."""
         self._title = title
-        self._heading.setText(title, color=self._colour, size="9pt")
+        self._heading.setText(html.escape(title), color=self._color, size="9pt")
 
     def set_labels(self, down: str, right: str) -> None:
         """What the two axes are."""
         for axis, label in zip(self._axes, (down, right), strict=True):
-            axis.setLabel(label)
+            axis.setLabel(html.escape(label))
 
     def show_image(self, values: np.ndarray | None, sizes: tuple[float, float] = (1, 1), shape=(1, 1)) -> None:
         """Show a picture, or none.
@@ -111,7 +112,7 @@ class Pane(pg.GraphicsLayoutWidget):
             return
         self.image.setImage(values, autoLevels=False)
         height, width = (n * size for n, size in zip(shape, sizes, strict=True))
-        # a voxel is centred on its position
+        # a voxel is centered on its position
         extent = (-0.5 * sizes[1], -0.5 * sizes[0], width, height)
         self.image.setRect(*extent)
         if extent != self._extent:
@@ -119,7 +120,7 @@ class Pane(pg.GraphicsLayoutWidget):
             self._box.autoRange(padding=0.02)
 
     def set_look(self, levels, table: np.ndarray | None) -> None:
-        """Contrast limits, and colours from black to white; no colours for RGB."""
+        """Contrast limits, and colors from black to white; no colors for RGB."""
         self.image.setLookupTable(table, update=False)
         self.image.setLevels(levels)
 
