@@ -24,6 +24,7 @@ PUBLIC = {
     "Log",
     "Mixture",
     "PercentileClip",
+    "Finding",
     "FittedRecipe",
     "Percentiles",
     "Recipe",
@@ -58,6 +59,8 @@ PUBLIC = {
     "rescale_intensity",
     "save",
     "stretch_local",
+    "suggest",
+    "Suggestion",
     "write_tiff",
 }
 

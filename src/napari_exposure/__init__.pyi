@@ -46,4 +46,7 @@ from .recipe import FittedRecipe as FittedRecipe
 from .recipe import Recipe as Recipe
 from .saving import save as save
 from .saving import write_tiff as write_tiff
+from .suggesting import Finding as Finding
+from .suggesting import Suggestion as Suggestion
+from .suggesting import suggest as suggest
 from .tiff import read_tiff as read_tiff

@@ -78,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
     info.add_argument("file", type=Path)
     _add_opening(info)
+    suggest = commands.add_parser("suggest", help="what a file needs, with reasons, and a recipe for it")
+    suggest.set_defaults(run=_suggest)
+    suggest.add_argument("file", type=Path)
+    _add_opening(suggest)
+    suggest.add_argument("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
+    suggest.add_argument("--unit", default="um", help="of --spacing (default: um)")
+    suggest.add_argument("--channel", metavar="N", type=int, default=0, help="which one is looked at (default: 0)")
+    suggest.add_argument("-o", "--output", metavar="RECIPE", type=Path, help="write the recipe, as JSON")
     histogram = commands.add_parser("histogram", help="the exact histogram of a file, as CSV or picture")
     histogram.set_defaults(run=_histogram)
     histogram.add_argument("file", type=Path)
@@ -111,21 +119,16 @@ def _positive(text: str) -> int:
 
 def _apply(options: argparse.Namespace) -> int:
     from napari_exposure import batch
-    from napari_exposure.core.intensity import check_number
     from napari_exposure.core.replacing import keep_apart
     from napari_exposure.recipe import Recipe
     from napari_exposure.report import Report
-    from napari_exposure.voxels import unit_name
 
     paths = batch.targets(batch.collect(options.inputs), options.output, options.format)
     inputs = [options.recipe, *paths, *([options.fit_on] if options.fit_on else [])]
     keep_apart(inputs, [*paths.values(), *([options.report] if options.report else [])])
     recipe = Recipe.load(options.recipe)
-    for size in options.spacing or ():
-        check_number(size, "--spacing", above=0)
-    unit = unit_name(options.unit)
-    if unit is None:
-        raise ValueError(f"--unit must be a unit of length such as um or nm, got {options.unit!r}.")
+    _sizes(options.spacing)
+    unit = _length(options.unit)
     plan = batch.Plan(recipe, options.fit_on, options.spacing, unit, _opening(options), bool(options.scheduler))
     if options.dry_run:
         for path, target in paths.items():
@@ -235,6 +238,60 @@ def _info(options: argparse.Namespace) -> int:
         words = ", ".join(f"{q:g} %: {value:g}" for q, value in zip(QUANTILES, found, strict=True))
         say(f"percentiles  {prefix}{words}")
     return 0
+
+
+def _suggest(options: argparse.Namespace) -> int:
+    from napari_exposure.batch import check_dtype, resized, split
+    from napari_exposure.core.replacing import check_place, keep_apart
+    from napari_exposure.reading import read
+    from napari_exposure.suggesting import suggest
+
+    if options.output is not None:
+        keep_apart([options.file], [options.output])
+        check_place(options.output)
+    unit = _length(options.unit)
+    volume = resized(read(options.file, **_opening(options)), _sizes(options.spacing), unit)
+    check_dtype(options.file, volume)
+    channels = list(split(volume))
+    if not 0 <= options.channel < len(channels):
+        raise ValueError(f"--channel must be 0 to {len(channels) - 1}, got {options.channel}.")
+    if len(channels) > 1:
+        say(f"{volume.channel(options.channel)}, one of {len(channels)} channels; --channel chooses another")
+    array = channels[options.channel]
+    known = volume.unit is not None and not volume.unsized
+    # A movie of single planes is a volume of one plane at each time.
+    flat = "T" in volume.axes and "Z" not in volume.axes
+    if flat:
+        array = array[:, None]
+    sizes = [volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
+    spacing = [*[max(sizes)] * flat, *sizes] if known else None
+    found = suggest(array, spacing=spacing, unit=volume.unit, rgb=volume.axes.endswith("S"))
+    say(found)
+    if options.output is None:
+        return 0
+    if found.recipe is None:
+        say(f"{options.output} is not written, because nothing is suggested.")
+    else:
+        found.recipe.save(options.output)
+        say(f"written to {options.output}")
+    return 0
+
+
+def _length(text: str) -> str:
+    """A unit of length as it is named here, or an error."""
+    from napari_exposure.voxels import unit_name
+
+    unit = unit_name(text)
+    if unit is None:
+        raise ValueError(f"--unit must be a unit of length such as um or nm, got {text!r}.")
+    return unit
+
+
+def _sizes(spacing: list[float] | None) -> list[float] | None:
+    """What --spacing says, or an error where it is no size."""
+    from napari_exposure.core.intensity import check_number
+
+    return None if spacing is None else [check_number(size, "--spacing", above=0) for size in spacing]
 
 
 def _bytes(size: float) -> str:

@@ -42,6 +42,11 @@ class OpenedLayer:
         return self.source.name
 
     @property
+    def unit(self) -> str:
+        """Of the size of a voxel."""
+        return self.source.unit
+
+    @property
     def spacing(self) -> tuple[float, ...]:
         """Size of a voxel; along an axis of another kind, such as time, planes are numbered."""
         return tuple(1.0 if math.isnan(size) else size for size in self.source.spacing)

@@ -67,6 +67,10 @@ class Opened(Protocol):
     def spacing(self) -> Spacing:
         """Size of a voxel; None where nothing is known."""
 
+    @property
+    def unit(self) -> str | None:
+        """Of the spacing; None where nobody has said."""
+
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
 
@@ -100,6 +104,11 @@ class OpenedArray:
         if level != 0:
             raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
         self.array, self.mask, self.spacing, self.rgb = image, mask, spacing, bool(rgb)
+
+    @property
+    def unit(self) -> str | None:
+        """None, as an array knows none."""
+        return None
 
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
