@@ -266,7 +266,8 @@ def _suggest(options: argparse.Namespace) -> int:
     sizes = [volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
     spacing = [*[max(sizes)] * flat, *sizes] if known else None
     found = suggest(array, spacing=spacing, unit=volume.unit, rgb=volume.axes.endswith("S"))
-    say(str(found))
+    for line in str(found).splitlines():
+        say(line)
     if options.output is None:
         return 0
     if found.recipe is None:
