@@ -120,7 +120,7 @@ def label_montage(montage: Image) -> Points:
     ]
     scale = np.asarray(montage.scale, float)[-2:]
     black = montage.rgb or montage.colormap.map(np.zeros(1))[0, :3].mean() < 0.5
-    made = Points(
+    made: Points = Points(
         corners,
         name=f"{montage.name} labels",
         scale=scale,

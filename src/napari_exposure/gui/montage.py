@@ -62,7 +62,7 @@ class MontageDialog(widgets.Dialog):
         self._columns = widgets.SpinBox(
             name="columns", label="Columns", min=1, max=10**6, tooltip="Planes beside each other."
         )
-        self._labels = widgets.CheckBox(
+        self._written = widgets.CheckBox(
             name="labels",
             text="Write where each plane lies",
             value=True,
@@ -70,7 +70,7 @@ class MontageDialog(widgets.Dialog):
         )
         self._facts = text()
         self._facts.name, self._facts.label = "facts", ""
-        super().__init__(widgets=[self._axis, self._step, self._columns, self._labels, self._facts], parent=parent)
+        super().__init__(widgets=[self._axis, self._step, self._columns, self._written, self._facts], parent=parent)
         self.native.setWindowTitle(f"Montage of {layer.name}")
         self.native.setMinimumWidth(360)
         self._axis.changed.connect(self._suggest)
