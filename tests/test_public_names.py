@@ -53,6 +53,7 @@ PUBLIC = {
     "noise_level",
     "percentile",
     "provenance",
+    "read",
     "read_tiff",
     "rescale_intensity",
     "save",

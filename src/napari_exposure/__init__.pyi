@@ -34,13 +34,14 @@ from .core import histogram as histogram
 from .core import is_low_contrast as is_low_contrast
 from .core import match_histograms as match_histograms
 from .core import mixture as mixture
+from .core import montage as montage
 from .core import noise_level as noise_level
 from .core import percentile as percentile
 from .core import rescale_intensity as rescale_intensity
 from .core import stretch_local as stretch_local
-from .montage import label_montage as label_montage
-from .montage import montage as montage
+from .layer_montage import label_montage as label_montage
 from .provenance import provenance as provenance
+from .reading import read as read
 from .recipe import FittedRecipe as FittedRecipe
 from .recipe import Recipe as Recipe
 from .saving import save as save

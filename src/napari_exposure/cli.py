@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from napari_exposure.core.words import printable
+
 if TYPE_CHECKING:
-    from napari_exposure.batch import Outcome
+    from napari_exposure.batch import Outcome, Plan
     from napari_exposure.core.progress import Step
-    from napari_exposure.recipe import Recipe
     from napari_exposure.report import Report
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
@@ -41,18 +42,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = str(error)
         if isinstance(error, OSError) and error.strerror and error.filename is not None:
             words = f"{error.filename}: {error.strerror}."
-        print(f"napari-exposure: {words}", file=sys.stderr)
+        say(f"napari-exposure: {words}", sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("napari-exposure: interrupted; run it again to go on where it stopped.", file=sys.stderr)
+        say("napari-exposure: interrupted; run it again to go on where it stopped.", sys.stderr)
         return 130
+
+
+def say(words: str, file: TextIO | None = None) -> None:
+    """Print a line; names in it may hold anything."""
+    print(printable(words), file=file, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="napari-exposure", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     apply = commands.add_parser(
-        "apply", help="apply a recipe to files", description="Apply a recipe to TIFF files and OME-Zarr stores."
+        "apply", help="apply a recipe to files", description="Apply a recipe to files: TIFF, OME-Zarr, HDF5 and others."
     )
     apply.set_defaults(run=_apply)
     apply.add_argument("recipe", metavar="RECIPE", help="JSON file, as the widgets save it")
@@ -84,12 +90,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_opening(parser: argparse.ArgumentParser) -> None:
     """Options of how a file is read."""
     parser.add_argument("--series", metavar="N", type=int, help="which image, in a file of several (default: 0)")
+    parser.add_argument("--dataset", metavar="NAME", help="which dataset of an HDF5 file, such as volumes/raw")
     parser.add_argument("--axes", metavar="LETTERS", help="such as tzyx, where the file does not say or is wrong")
     parser.add_argument("--dtype", choices=DTYPES, help="convert what is read, such as a mask of 1 bit a pixel")
 
 
 def _opening(options: argparse.Namespace) -> dict[str, Any]:
-    return {"axes": options.axes, "series": options.series, "dtype": options.dtype}
+    return {name: getattr(options, name) for name in ("axes", "series", "dataset", "dtype")}
 
 
 def _positive(text: str) -> int:
@@ -119,10 +126,12 @@ def _apply(options: argparse.Namespace) -> int:
     unit = unit_name(options.unit)
     if unit is None:
         raise ValueError(f"--unit must be a unit of length such as um or nm, got {options.unit!r}.")
+    plan = batch.Plan(recipe, options.fit_on, options.spacing, unit, _opening(options), bool(options.scheduler))
     if options.dry_run:
         for path, target in paths.items():
-            there = not options.overwrite and batch.is_done(target)
-            print(f"{path} -> {target}{' (is there, skipped)' if there else ''}")
+            there = None if options.overwrite else batch.left(target, plan.asked(path))
+            words = {None: "", "": " (is there, skipped)"}.get(there, f" ({there}; kept without --overwrite)")
+            say(f"{path} -> {target}{words}")
         return 0
     _make_folder(options.output)
     report = None if options.report is None else Report(recipe, options.report, _opening(options))
@@ -133,14 +142,7 @@ def _apply(options: argparse.Namespace) -> int:
             except ImportError:
                 raise ImportError('--scheduler needs: pip install "napari-exposure[distributed]"') from None
             stack.enter_context(Client(options.scheduler))
-        common: dict[str, Any] = {
-            "spacing": options.spacing,
-            "unit": unit,
-            "lazy": bool(options.scheduler),
-            "opening": _opening(options),
-        }
-        fitted = None if options.fit_on is None else batch.fit_on_file(recipe, options.fit_on, **common)
-        return _run(batch, recipe, paths, options, report, {**common, "fit_on": fitted})
+        return _run(batch, plan, paths, options, report)
 
 
 def _make_folder(path: Path) -> None:
@@ -152,34 +154,31 @@ def _make_folder(path: Path) -> None:
 
 
 def _run(
-    batch: ModuleType,
-    recipe: Recipe,
-    paths: dict[Path, Path],
-    options: argparse.Namespace,
-    report: Report | None,
-    common: dict[str, Any],
+    batch: ModuleType, plan: Plan, paths: dict[Path, Path], options: argparse.Namespace, report: Report | None
 ) -> int:
     from tqdm import tqdm
 
     outcomes: list[Outcome] = []
     shown: dict[Path, float] = {}
-    with tqdm(total=len(paths), unit="file", disable=None, position=0) as whole:
+    with contextlib.ExitStack() as stack:
+        if report is not None:
+            # Also where the run is interrupted: what was done is told.
+            stack.callback(lambda: report.write() if outcomes else None)
+        whole = stack.enter_context(tqdm(total=len(paths), unit="file", disable=None, position=0))
 
         def step(path: Path, each: Step) -> None:
             shown[path] = each.fraction
             running = ", ".join(f"{path.name} {fraction:.0%}" for path, fraction in list(shown.items())[:3])
-            whole.set_postfix_str(running, refresh=True)
+            whole.set_postfix_str(printable(running), refresh=True)
 
-        for outcome in batch.run(recipe, paths, jobs=options.jobs, overwrite=options.overwrite, step=step, **common):
+        for outcome in batch.run(plan, paths, jobs=options.jobs, overwrite=options.overwrite, step=step):
             shown.pop(outcome.path, None)
             outcomes.append(outcome)
             whole.update()
             if whole.disable:
-                print(_line(outcome), flush=True)
+                say(_line(outcome))
             if report is not None and outcome.status != "stopped":
                 report.add(outcome)
-    if report is not None:
-        report.write()
     return _summary(outcomes)
 
 
@@ -190,10 +189,10 @@ def _line(outcome: Outcome) -> str:
 
 def _summary(outcomes: Sequence[Outcome]) -> int:
     counts = {status: sum(each.status == status for each in outcomes) for status in ("done", "skipped", "failed")}
-    print(", ".join(f"{number} {status}" for status, number in counts.items()))
+    say(", ".join(f"{number} {status}" for status, number in counts.items()))
     for outcome in outcomes:
         if outcome.status != "skipped" and outcome.words:
-            print(f"  {outcome.path}: {outcome.words}")
+            say(f"  {outcome.path}: {outcome.words}")
     return 1 if counts["failed"] else 0
 
 
@@ -202,25 +201,28 @@ def _summary(outcomes: Sequence[Outcome]) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     from napari_exposure import core
-    from napari_exposure.batch import check_dtype, open_volume, split
+    from napari_exposure.batch import check_dtype, split
     from napari_exposure.files import UNKNOWN
+    from napari_exposure.reading import read
 
-    volume = open_volume(options.file, **_opening(options))
+    volume = read(options.file, **_opening(options))
     size = math.prod(volume.data.shape) * volume.data.dtype.itemsize
-    print(f"file         {options.file}")
+    say(f"file         {options.file}")
     for number, image in enumerate(volume.images):
-        print(f"series       {number}: {image}{', which this is about' if number == volume.series else ''}")
-    print(f"shape        {' x '.join(map(str, volume.data.shape))} ({volume.axes}), {_bytes(size)}")
+        say(f"series       {number}: {image}{', which this is about' if number == volume.series else ''}")
+    say(f"shape        {' x '.join(map(str, volume.data.shape))} ({volume.axes}), {_bytes(size)}")
     if volume.guessed:
-        print(f"             {', '.join(volume.guessed)}: a guess, as the file does not say; --axes does")
-    print(f"dtype        {volume.data.dtype.newbyteorder('=')}")
+        say(f"             {', '.join(volume.guessed)}: a guess, as the file does not say; --axes does")
+    say(f"dtype        {volume.data.dtype.newbyteorder('=')}")
     for axis, (step, unit) in volume.sizes.items():
         if axis in volume.came_from and axis != "C":
-            print(f"{axis:12} {step:g} {'without a unit' if unit == UNKNOWN else unit} ({volume.came_from[axis]})")
+            say(f"{axis:12} {step:g} {'without a unit' if unit == UNKNOWN else unit} ({volume.came_from[axis]})")
         elif axis != "C":
-            print(f"{axis:12} ? (not in the file)")
+            say(f"{axis:12} ? (not in the file)")
+    if missing := volume.missing:
+        say(f"missing      {missing} of {volume.stored.nchunks} chunks; they read as {volume.stored.fill_value}")
     if volume.translate:
-        print(f"begins at    {', '.join(f'{place:g}' for place in volume.translate)}")
+        say(f"begins at    {', '.join(f'{place:g}' for place in volume.translate)}")
     if volume.data.dtype.kind == "b":
         mask: Any = volume.data
         volume = replace(volume, data=mask.astype(np.uint8))
@@ -228,10 +230,10 @@ def _info(options: argparse.Namespace) -> int:
     for number, array in enumerate(split(volume)):
         prefix = f"{volume.channel(number)}: " if "C" in volume.axes else ""
         histogram = core.histogram(array, rgb=volume.axes.endswith("S"))
-        print(f"range        {prefix}{histogram.minimum:g} to {histogram.maximum:g}")
+        say(f"range        {prefix}{histogram.minimum:g} to {histogram.maximum:g}")
         found = core.percentile(array, QUANTILES, rgb=volume.axes.endswith("S"))
         words = ", ".join(f"{q:g} %: {value:g}" for q, value in zip(QUANTILES, found, strict=True))
-        print(f"percentiles  {prefix}{words}")
+        say(f"percentiles  {prefix}{words}")
     return 0
 
 
@@ -245,9 +247,10 @@ def _bytes(size: float) -> str:
 
 def _histogram(options: argparse.Namespace) -> int:
     from napari_exposure import core
-    from napari_exposure.batch import check_dtype, open_volume, split
+    from napari_exposure.batch import check_dtype, split
     from napari_exposure.core.histogram import cell
     from napari_exposure.core.replacing import check_place, keep_apart, replacing
+    from napari_exposure.reading import read
 
     outputs = [path for path in (options.csv, options.png) if path is not None]
     if not outputs:
@@ -255,7 +258,7 @@ def _histogram(options: argparse.Namespace) -> int:
     keep_apart([options.file], outputs)
     for path in outputs:
         check_place(path)
-    volume = open_volume(options.file, **_opening(options))
+    volume = read(options.file, **_opening(options))
     check_dtype(options.file, volume)
     found = [core.histogram(array, rgb=volume.axes.endswith("S")) for array in split(volume)]
     names = [volume.channel(number) for number in range(len(found))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import napari.layers
+import napari.utils
 import numpy as np
 import psutil
 
@@ -22,9 +24,9 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_dtype
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
-from napari_exposure.core.transform import BlockMap, Transform
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
-from napari_exposure.provenance import METADATA_KEY, NOTE, noted, origin_of, version
+from napari_exposure.provenance import METADATA_KEY, noted, record, step_record
 from napari_exposure.voxels import in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -50,10 +52,8 @@ class Source:
     contrast_limits : (float, float)
     carried : dict
         Arguments of the new layer.
-    history : list of dict
-        Steps that made this layer, if the plugin did.
-    origin : str
-        Name of the layer that the first of them was made from.
+    history : dict
+        How this layer was made, if the plugin made it.
     layer : weakref.ref
         The layer itself, as long as it lives.
     """
@@ -66,8 +66,7 @@ class Source:
     unit: str
     contrast_limits: tuple[float, float]
     carried: dict[str, Any] = field(repr=False)
-    history: list[dict[str, Any]] = field(repr=False)
-    origin: str = field(repr=False)
+    history: dict[str, Any] = field(repr=False)
     layer: weakref.ref[napari.layers.Image] = field(repr=False)
 
     @property
@@ -94,7 +93,6 @@ class Source:
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
-        record = noted(layer.metadata)
         return cls(
             name=layer.name,
             array=level_0(layer),
@@ -104,8 +102,7 @@ class Source:
             unit=unit,
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
-            history=list(record.get("steps", ())),
-            origin=origin_of(record, layer.name),
+            history=noted(layer.metadata.get(METADATA_KEY)),
             layer=weakref.ref(unwrapped(layer)),
         )
 
@@ -147,14 +144,6 @@ class Source:
             with progress.part(number / len(levels), (number + 1) / len(levels)):
                 results.append(level.apply(array))
         return results if self.levels else results[0]
-
-    def _step_record(self, transform: Transform, mask: Any) -> dict[str, Any]:
-        return {
-            **transform.adjustment.to_dict(),
-            "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
-            "unit": self.unit,
-            "mask": None if mask is None else mask.name,
-        }
 
     def at_levels(self, transform: BlockMap) -> list[BlockMap]:
         """A transform of this layer for each of its levels."""
@@ -259,14 +248,12 @@ class Source:
     def record(self, transform: BlockMap, mask: Any = None, seconds: float | None = None) -> dict[str, Any]:
         """How a result is made, as its metadata keep it; `seconds` is how long that took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
-        return {
-            "version": version(),
-            "source": self.name,
-            "origin": self.origin,
-            "steps": [*self.history, *(self._step_record(each, mask) for each in transform.transforms)],
-            **took,
-            "note": NOTE,
-        }
+        mask = None if mask is None else mask.name
+        steps = [
+            step_record(each.adjustment, self.spacing[-each.spatial :], self.unit, mask)
+            for each in transform.transforms
+        ]
+        return record(self.name, self.history, steps, **took)
 
     def result(
         self, data: Any, transform: BlockMap, *, seconds: float | None = None, mask: Any = None
@@ -322,6 +309,22 @@ class Origin:
 
 
 _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
+
+
+class _Nowhere:
+    """A terminal that is none."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def window_bar(**options: Any) -> Any:
+    """A progress bar in napari's window; on a terminal too, where there is one, but not in a file or a pipe."""
+    there = sys.stderr is not None and sys.stderr.isatty()
+    return napari.utils.progress(file=None if there else _Nowhere(), **options)
 
 
 def check_image(layer: Any) -> None:

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 import napari_exposure as nx
 from napari_exposure import core
-from napari_exposure.montage import METADATA_KEY
+from napari_exposure.layer_montage import METADATA_KEY
 
 
 @pytest.fixture
@@ -126,8 +126,10 @@ def test_a_2d_layer_is_its_own_montage():
 def test_bad_input_is_named(layer):
     with pytest.raises(TypeError, match=r"An Image layer is needed\. 'cells' is a Labels layer"):
         nx.montage(Labels(np.zeros((4, 4), int), name="cells"))
-    with pytest.raises(TypeError, match=r"for arrays use napari_exposure\.core"):
-        nx.montage(layer.data)
+    with pytest.raises(TypeError, match="rgb is for arrays; layer 'nuclei' says rgb=False of itself"):
+        nx.montage(layer, rgb=True)
+    with pytest.raises(ValueError, match="level is for multiscale layers; an array has none"):
+        nx.montage(layer.data, level=1)
     with pytest.raises(ValueError, match="step must be"):
         nx.montage(layer, 0)
 
@@ -166,3 +168,11 @@ def test_labels_of_a_movie_and_of_coarse_levels(layer):
 def test_what_is_no_montage_has_no_labels(layer):
     with pytest.raises(ValueError, match="'nuclei' is no montage"):
         nx.label_montage(layer)
+
+
+def test_one_verb_for_layers_and_arrays(layer):
+    assert nx.montage is core.montage
+    options = {"gap": 1, "fill": 7}
+    np.testing.assert_array_equal(nx.montage(layer, 3, 2, **options).data, nx.montage(layer.data, 3, 2, **options))
+    mask = np.arange(60).reshape(3, 4, 5) % 2 == 0
+    np.testing.assert_array_equal(nx.montage(Image(mask), 1, 2, gap=1).data, nx.montage(mask, 1, 2, gap=1))

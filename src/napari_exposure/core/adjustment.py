@@ -252,6 +252,7 @@ class Adjustment(ABC):
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
         spatial = spatial_axes(len(volume.shape), self.per)
         sizes = check_spacing(spacing, spatial)
+        spatial = len(sizes)
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
         self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
         return sizes
@@ -418,11 +419,15 @@ def spatial_axes(ndim: int, per: str) -> int:
 
 
 def check_spacing(spacing: Spacing, spatial: int) -> tuple[float, ...]:
-    """Return the spacing of the spatial axes; of a longer one (with time, channel) the last ones."""
+    """Return the spacing of the spatial axes, one number for each.
+
+    Of a longer one, with time and channel, these are the last ones.  One of two numbers says that two axes are space,
+    whatever the others are.
+    """
     if spacing is None:
         return (1.0,) * spatial
     values = tuple(spacing) if np.iterable(spacing) else (spacing,) * spatial
-    if len(values) < spatial:
+    if len(values) < min(2, spatial):
         raise ValueError(
             f"spacing has {len(values)} numbers but the volume has {spatial} spatial axes; give one for each, "
             "in the order of the axes."

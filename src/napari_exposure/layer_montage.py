@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Points
-from napari.utils import progress as napari_bar
 
-from napari_exposure import core
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask, stored_chunks
 from napari_exposure.core.lazy import as_dask
-from napari_exposure.core.montage import THIN, Arrangement, Gap
+from napari_exposure.core.montage import THIN, Arrangement, Gap, array_montage
 from napari_exposure.core.typing import Array
-from napari_exposure.source import check_image
+from napari_exposure.source import check_image, window_bar
 
-__all__ = ["label_montage", "montage"]
+__all__ = ["label_montage"]
 
 # beside these the placement of the axes; rotated or sheared, rows and columns would not be such
 LOOKS = ("colormap", "contrast_limits", "gamma", "blending", "rendering", "interpolation2d")
@@ -27,53 +25,12 @@ METADATA_KEY = "napari_exposure.montage"
 LABEL = 1 / 16
 
 
-def montage(layer: Image, step: int = 2, columns: int = 6, *, axis: int = -3, gap: Gap = None, level: int = 0) -> Image:
-    """Show every n-th plane of a layer in rows and columns; `core.montage` on a layer.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale.  Not changed.
-    step : int
-        Every `step`-th plane is shown, beginning with the first.
-    columns : int
-        Planes beside each other; never more than there are.
-    axis : int
-        Along which planes are taken, z by default; -2 and -1 give the planes across y and across x.
-    gap : int or (int, int), optional
-        Voxels between planes, or between rows and between columns.  Default: a thin one, equally wide in the unit of
-        the layer.  It is black: the lower contrast limit, for RGB zero.
-    level : int
-        Of a multiscale layer the level whose planes are shown.
-
-    Returns
-    -------
-    napari.layers.Image
-        A new layer, not yet in a viewer, with the voxel size, colormap and contrast limits of the old one; lazy
-        where that is a dask, zarr or h5py array.  Time and channel stay sliders.
-
-    Raises
-    ------
-    TypeError
-        If it is not an Image layer, or a parameter is not a number.
-    ValueError
-        If a parameter is out of bounds.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari.layers import Image
-    >>> import napari_exposure as nx
-    >>> nuclei = Image(np.zeros((60, 64, 64), np.uint16), name="nuclei", scale=(0.3, 0.2, 0.2))
-    >>> nx.montage(nuclei).data.shape
-    (324, 389)
-
-    See Also
-    --------
-    label_montage : Write on each plane where it lies.
-    """
-    fill_it, make = montage_job(layer, step, columns, axis=axis, gap=gap, level=level)
-    with progress.bar(napari_bar):
+def layer_montage(
+    layer: Image, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
+) -> Image:
+    """`core.montage` of a layer."""
+    fill_it, make = montage_job(layer, step, columns, axis=axis, gap=gap, fill=fill, rgb=rgb, level=level)
+    with progress.bar(window_bar):
         return make(fill_it())
 
 
@@ -174,16 +131,26 @@ def _placed(layer: Image, level: int) -> tuple[tuple[int, ...], tuple[float, ...
 
 
 def montage_job(
-    layer: Image, step: int = 2, columns: int = 6, *, axis: int = -3, gap: Gap = None, level: int = 0
+    layer: Image,
+    step: int = 2,
+    columns: int = 6,
+    *,
+    axis: int = -3,
+    gap: Gap = None,
+    fill: float | None = None,
+    rgb: bool | None = None,
+    level: int = 0,
 ) -> tuple[Callable[[], Array], Callable[[Array], Image]]:
     """What makes the array of a montage, and what makes the layer from it; bad parameters raise here."""
     check_image(layer)
+    if rgb is not None and bool(rgb) != layer.rgb:
+        raise TypeError(f"rgb is for arrays; layer {layer.name!r} says rgb={layer.rgb} of itself.")
     arranged = arrangement(layer, step, columns, axis=axis, gap=gap, level=level)
     array = layer.data[level] if layer.multiscale else layer.data
     # what is read as it is looked at gives such a montage
     array = as_dask(array) if is_dask(array) or stored_chunks(array) else array
-    fill = _black(layer)
-    fill_it = partial(core.montage, array, step, columns, axis, gap=arranged.gap, fill=fill, rgb=layer.rgb)
+    fill = _black(layer) if fill is None else fill
+    fill_it = partial(array_montage, array, step, columns, axis, gap=arranged.gap, fill=fill, rgb=layer.rgb)
     shape, scale, translate = _placed(layer, level)
     units, labels = layer.units, layer.axis_labels
     slab = None
