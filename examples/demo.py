@@ -16,6 +16,7 @@ from showing import wait_for
 
 from napari_exposure.core.tiles import tile_grid
 from napari_exposure.gui.editors import times
+from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.provenance import METADATA_KEY
 from napari_exposure.tiff import read_tiff
 
@@ -43,8 +44,8 @@ def main() -> None:
         raise SystemExit("demo: no result was made; see the message above.")
     result = viewer.layers[viewer.layers.index(source) + 1]
     # side by side: the grid shows one layer a cell
-    viewer.canvas.grid.enabled = True
-    viewer.canvas.grid.shape = (1, 2)
+    grid_of(viewer).enabled = True
+    grid_of(viewer).shape = (1, 2)
     viewer.reset_view()
 
     record = result.metadata[METADATA_KEY]

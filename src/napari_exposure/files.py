@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from napari_exposure.core.typing import Array
+from napari_exposure.core.words import printable
 from napari_exposure.voxels import LENGTH, TIME, in_unit, unit_name
 
 # the unit along axes whose size is not known
 UNKNOWN = "pixel"
+# the lowest and highest value that are shown
+Window = tuple[float, float]
 # of TIFF files: those with offsets of 64 bits, those that are written, and all that are read
 BIG_SUFFIXES = (".btf", ".tf2", ".tf8")
 WRITTEN_SUFFIXES = (".tif", ".tiff", *BIG_SUFFIXES)
 TIFF_SUFFIXES = (*WRITTEN_SUFFIXES, ".lsm", ".stk", ".svs")
-# packages that read other formats into arrays
-_PACKAGES = {
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+# Readers of bioio for other formats.
+_READERS = {
     **{f".{each}": f"bioio-{each}" for each in ("czi", "lif", "nd2", "dv")},
-    ".sld": "bioio-sldy",
-    ".ims": "imaris-ims-file-reader",
-    **dict.fromkeys((".mrc", ".mrcs", ".rec", ".map"), "mrcfile"),
-    **dict.fromkeys((".nii", ".nii.gz"), "nibabel"),
-    **dict.fromkeys((".h5", ".hdf5", ".hdf"), "h5py"),
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif"), "imageio"),
-    ".nrrd": "pynrrd",
-    **dict.fromkeys((".oib", ".oif", ".vsi", ".ics", ".dm3", ".dm4"), "bioio-bioformats"),
+    ".sldy": "bioio-sldy",
+    **dict.fromkeys(PICTURE_SUFFIXES[1:], "bioio-imageio"),
+    **dict.fromkeys(
+        (
+            *(".ims", ".mrc", ".mrcs", ".rec", ".map", ".nii", ".nii.gz", ".nrrd", ".sld", ".oib", ".oif", ".oir"),
+            *(".vsi", ".ics", ".dm3", ".dm4", ".lei", ".r3d", ".zvi"),
+        ),
+        "bioio-bioformats",
+    ),
 }
+VOLUME_SUFFIXES = (*TIFF_SUFFIXES, *HDF5_SUFFIXES, *(set(_READERS) - set(PICTURE_SUFFIXES)))
+# How much of what is free an array may take: its results and what is worked on need some too.
+MOST_MEMORY = 0.8
 
 
 class DamagedFile(ValueError):
@@ -68,22 +86,30 @@ class FileVolume:
         What all images in the file are, where it holds several.
     series : int
         Which of them this is.
+    stored : zarr.Array, optional
+        The array of a zarr store that `data` are read from.
     """
 
-    data: object
+    data: Array
     axes: str
     scale: tuple[float, ...]
     units: tuple[str, ...]
     name: str = ""
     channels: tuple[str, ...] = ()
     colors: tuple[str, ...] = ()
-    windows: tuple = ()
+    windows: tuple[Window | None, ...] = ()
     translate: tuple[float, ...] = ()
-    notes: dict = field(default_factory=dict, repr=False)
-    came_from: dict = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict, repr=False)
+    came_from: dict[str, str] = field(default_factory=dict)
     guessed: str = ""
     images: tuple[str, ...] = ()
     series: int = 0
+    stored: Any = field(default=None, repr=False)
+
+    @property
+    def missing(self) -> int:
+        """How many chunks of a zarr store are not there, and read as its fill value."""
+        return 0 if self.stored is None else int(self.stored.nchunks - self.stored.nchunks_initialized)
 
     @property
     def sizes(self) -> dict[str, tuple[float, str]]:
@@ -117,10 +143,10 @@ class FileVolume:
         """The other images in the file."""
         return [each for number, each in enumerate(self.images) if number != self.series]
 
-    def layers(self) -> list[tuple]:
+    def layers(self) -> list[tuple[Any, dict[str, Any], str]]:
         """What napari adds: an image for each channel, as (data, options, "image")."""
         axes = self.axes.rstrip("S")
-        options = {
+        options: dict[str, Any] = {
             "name": self.name,
             "scale": self.scale,
             "units": self.units,
@@ -146,9 +172,9 @@ class FileVolume:
             found.append((self.data[(slice(None),) * at + (number,)], {**options, **more}, "image"))
         return found
 
-    def _shown(self, number: int) -> dict:
+    def _shown(self, number: int) -> dict[str, Any]:
         """How the file shows a channel."""
-        shown = {}
+        shown: dict[str, Any] = {}
         if self.axes.endswith("S"):
             return shown
         if number < len(self.colors) and self.colors[number]:
@@ -162,17 +188,17 @@ class FileVolume:
 class Facts:
     """What is found in a file of its voxels; what was found first counts. Units may differ between the axes."""
 
-    sizes: dict = field(default_factory=dict)
-    units: dict = field(default_factory=dict)
-    places: dict = field(default_factory=dict)
-    came_from: dict = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str | None] = field(default_factory=dict)
+    places: dict[str, tuple[float, str | None]] = field(default_factory=dict)
+    came_from: dict[str, str] = field(default_factory=dict)
     name: str = ""
-    channels: tuple = ()
-    colors: tuple = ()
-    windows: tuple = ()
-    notes: dict = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
+    windows: tuple[Window | None, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
 
-    def size(self, axis: str, size, unit: str | None, field: str) -> None:
+    def size(self, axis: str, size: Any, unit: str | None, field: str) -> None:
         """Note the size along an axis, if it is one; the unit as the file spells it.
 
         A size of 1 without a unit is what writers put where none is known.
@@ -182,33 +208,35 @@ class Facts:
         if axis not in self.sizes and 0 < number < float("inf") and (known or number != 1):
             self.sizes[axis], self.units[axis], self.came_from[axis] = number, known, field
 
-    def place(self, axis: str, place, unit: str | None = None) -> None:
+    def place(self, axis: str, place: Any, unit: str | None = None) -> None:
         """Note where the first voxel lies along an axis, in the unit of its size if no other is given."""
         number = _number(place)
         if abs(number) < float("inf"):
             self.places[axis] = (number, unit)
 
-    def volume(self, data, axes: str, name: str, **more) -> FileVolume:
+    def volume(self, data: Array, axes: str, name: str, **more: Any) -> FileVolume:
         """A volume with these facts, its spatial axes in one unit."""
         unit = next((self.units[axis] for axis in "XYZ" if axis in axes and self.units.get(axis)), None)
-        scale, units, translate = [], [], []
+        scale: list[float] = []
+        units: list[str] = []
+        translate: list[float] = []
         for axis in axes.removesuffix("S"):
             own = self.units.get(axis)
             to = unit if axis in "ZYX" else own
             size = self.sizes.get(axis, 1.0)
-            scale.append(in_unit(size, own, to) if own else size)
-            units.append(to if own else UNKNOWN)
+            scale.append(converted(size, own, to) if own and to else size)
+            units.append(to if own and to else UNKNOWN)
             place, of = self.places.get(axis, (0.0, None))
             if of is not None and own is None:
                 # A length says nothing where a voxel has none.
                 place = 0.0
-            translate.append(in_unit(place, of or own, to) if own else place)
+            translate.append(converted(place, of or own, to) if own and to else place)
         return FileVolume(
             data,
             axes,
             tuple(scale),
             tuple(units),
-            name=self.name or name,
+            name=self.name or printable(name),
             channels=self.channels if any(self.channels) else (),
             colors=self.colors if any(self.colors) else (),
             windows=self.windows if any(self.windows) else (),
@@ -219,7 +247,14 @@ class Facts:
         )
 
 
-def _number(value) -> float:
+def converted(size: float, unit: str, other: str) -> float:
+    """A size in another unit, which is one of the same kind."""
+    found = in_unit(size, unit, other)
+    assert found is not None, f"{unit} does not convert to {other}."
+    return found
+
+
+def _number(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -241,7 +276,7 @@ def check_axes(name: str, axes: str) -> None:
         )
 
 
-def given_axes(name: str, shape, axes: str) -> str:
+def given_axes(name: str, shape: Sequence[int], axes: str) -> str:
     """The axes that a user gives a file of this shape, as letters of files."""
     letters = str(axes).upper()
     if len(letters) != len(shape) or set(letters) - set("TCZYXS") or len(set(letters)) != len(letters):
@@ -253,7 +288,7 @@ def given_axes(name: str, shape, axes: str) -> str:
     return letters
 
 
-def chosen(name: str, images, series: int | None) -> int:
+def chosen(name: str, images: Sequence[str], series: int | None) -> int:
     """The number of the image that a user asks for; the first if none is asked for."""
     if series is None:
         return 0
@@ -263,12 +298,56 @@ def chosen(name: str, images, series: int | None) -> int:
     return series
 
 
+def guessed_axes(name: str, shape: Sequence[int]) -> tuple[str, str]:
+    """The axes of an array that says nothing of them, and which of them are guesses."""
+    if not 2 <= len(shape) <= 5:
+        raise Refused(f"{name} has {len(shape)} axes and does not say which: axes=, on the command line --axes, does.")
+    letters = "TZYX" if len(shape) == 4 else "TCZYX"[-len(shape) :]
+    return letters, letters.removesuffix("YX")
+
+
+def stem(path: Path) -> str:
+    """The name of a file without the ending of its kind."""
+    ending = "|".join(map(re.escape, (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES, ".zarr", ".companion.ome")))
+    return re.sub(rf"(\.ome)?({ending})$", "", path.name, flags=re.IGNORECASE) or path.name
+
+
+def reader_of(path: Path) -> str | None:
+    """The package that reads files with such a name, if it is one of another format."""
+    return next((package for ending, package in _READERS.items() if path.name.lower().endswith(ending)), None)
+
+
+def needs(path: Path) -> str:
+    """What to do about a file of another format."""
+    package = reader_of(path) or "a reader of bioio"
+    return (
+        f"{path.name} needs bioio and its reader: pip install bioio {package}. TIFF, OME-Zarr, HDF5 and PNG are read "
+        "without; in napari, layers of any reader can be adjusted."
+    )
+
+
 def check_readable(path: Path) -> None:
-    """Raise where the name of a file is that of another format."""
-    package = next((p for end, p in _PACKAGES.items() if path.name.lower().endswith(end)), None)
-    if package is not None:
-        raise ValueError(
-            f"{path.name} is neither TIFF nor OME-Zarr, which is all that is read here. Read it in Python, such as "
-            f"with {package} (pip install {package}), and pass the array, or write it by nx.save; or open it in "
-            "napari, where layers of any reader can be adjusted."
+    """Raise where the name of a file is that of another format than TIFF."""
+    name = path.name.lower()
+    if not name.endswith(TIFF_SUFFIXES) and (reader_of(path) or name.endswith((*HDF5_SUFFIXES, ".png"))):
+        raise ValueError(f"{path.name} is no TIFF. nx.read reads it, and says which package that needs.")
+
+
+def check_memory(name: str, shape: Sequence[int], dtype: npt.DTypeLike) -> None:
+    """Raise where an array would not fit into the memory that is free, before any of it is read."""
+    needed, free = math.prod(shape) * np.dtype(dtype).itemsize, psutil.virtual_memory().available
+    if needed > MOST_MEMORY * free:
+        raise Refused(
+            f"{name} holds {needed / 2**30:.1f} GB, of which {free / 2**30:.1f} GB fit into memory now. Read it as it "
+            "is looked at (lazy=True), or on a machine with more."
+        )
+
+
+def check_chunk(name: str, chunk: Sequence[int], dtype: npt.DTypeLike) -> None:
+    """Raise where a part that can only be read whole would not fit into memory twice: as it is, and its result."""
+    needed, free = math.prod(chunk) * np.dtype(dtype).itemsize, psutil.virtual_memory().available
+    if 2 * needed > free:
+        raise Refused(
+            f"{name} is stored in parts of {' x '.join(map(str, chunk))} voxels, {needed / 2**30:.1f} GB each, which "
+            f"do not fit twice into the memory that is free ({free / 2**30:.1f} GB). Store it in smaller ones."
         )

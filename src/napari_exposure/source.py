@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+import sys
 import weakref
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import napari.layers
+import napari.utils
 import numpy as np
 import psutil
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import spatial_axes, warn_constant
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_dtype
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap
-from napari_exposure.provenance import METADATA_KEY, NOTE, version
+from napari_exposure.core.typing import Array
+from napari_exposure.provenance import METADATA_KEY, noted, record, step_record
 from napari_exposure.voxels import in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -47,37 +52,34 @@ class Source:
     contrast_limits : (float, float)
     carried : dict
         Arguments of the new layer.
-    history : list of dict
-        Steps that made this layer, if the plugin did.
-    origin : str
-        Name of the layer that the first of them was made from.
+    history : dict
+        How this layer was made, if the plugin made it.
     layer : weakref.ref
         The layer itself, as long as it lives.
     """
 
     name: str
-    array: object
-    levels: tuple
+    array: Array
+    levels: tuple[Array, ...]
     rgb: bool
     spacing: tuple[float, ...]
     unit: str
     contrast_limits: tuple[float, float]
-    carried: dict = field(repr=False)
-    history: list = field(repr=False)
-    origin: str = field(repr=False)
-    layer: weakref.ref = field(repr=False)
+    carried: dict[str, Any] = field(repr=False)
+    history: dict[str, Any] = field(repr=False)
+    layer: weakref.ref[napari.layers.Image] = field(repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Without the colour axis."""
         return tuple(self.array.shape[:-1] if self.rgb else self.array.shape)
 
-    def spatial(self, adjustment) -> int:
+    def spatial(self, adjustment: Chain) -> int:
         """How many of the last axes are space in every step of an adjustment or a recipe."""
         return min(spatial_axes(len(self.shape), each.per) for each in adjustment.steps)
 
     @classmethod
-    def of(cls, layer) -> Source:
+    def of(cls, layer: Any) -> Source:
         """Read a layer, or say why it cannot be adjusted.
 
         Raises
@@ -91,8 +93,6 @@ class Source:
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
-        record = layer.metadata.get(METADATA_KEY)
-        record = record if isinstance(record, dict) else {}
         return cls(
             name=layer.name,
             array=level_0(layer),
@@ -100,14 +100,13 @@ class Source:
             rgb=layer.rgb,
             spacing=spacing,
             unit=unit,
-            contrast_limits=tuple(map(float, layer.contrast_limits)),
+            contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
-            history=list(record.get("steps", ())),
-            origin=record.get("origin", layer.name),
+            history=noted(layer.metadata.get(METADATA_KEY)),
             layer=weakref.ref(unwrapped(layer)),
         )
 
-    def check(self, adjustment, mask=None) -> None:
+    def check(self, adjustment: Chain, mask: Any = None) -> None:
         """Raise what does not fit, before any voxel is read; `adjusted` does so too.
 
         Raises
@@ -123,7 +122,9 @@ class Source:
                 "free. Make it lazy: layer.data = napari_exposure.core.as_dask(layer.data), and save the result."
             )
 
-    def adjusted(self, adjustment, mask=None, memory: Memory | None = None, level: int = 0):
+    def adjusted(
+        self, adjustment: Chain, mask: Any = None, memory: Memory | None = None, level: int = 0
+    ) -> tuple[Array | list[Array], BlockMap]:
         """The new layer's data, an array or a list with one for each level, and the transform, fitted on `level`."""
         self.check(adjustment, mask)
         with progress.part(0, 0.4):
@@ -133,9 +134,10 @@ class Source:
         with progress.part(0.4, 1), self._naming():
             return self.mapped(transform), transform
 
-    def mapped(self, transform: BlockMap):
+    def mapped(self, transform: BlockMap) -> Array | list[Array]:
         """What a transform makes of the layer: an array, or a list with one for each level."""
-        results, levels = [], (self.array, *self.levels)
+        results: list[Array] = []
+        levels = self.array, *self.levels
         for number, (array, level) in enumerate(zip(levels, self.at_levels(transform), strict=True)):
             # what is read as it is looked at gives such a result
             array = array if in_memory(array) else as_dask(array)
@@ -143,20 +145,14 @@ class Source:
                 results.append(level.apply(array))
         return results if self.levels else results[0]
 
-    def _step_record(self, transform, mask) -> dict:
-        return {
-            **transform.adjustment.to_dict(),
-            "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
-            "unit": self.unit,
-            "mask": None if mask is None else mask.name,
-        }
-
     def at_levels(self, transform: BlockMap) -> list[BlockMap]:
         """A transform of this layer for each of its levels."""
         shapes = (level.shape[:-1] if self.rgb else level.shape for level in self.levels)
         return [transform, *(transform.at_level(tuple(shape)) for shape in shapes)]
 
-    def fit(self, adjustment, mask=None, memory: Memory | None = None, *, step: int = 1, level: int = 0) -> BlockMap:
+    def fit(
+        self, adjustment: Chain, mask: Any = None, memory: Memory | None = None, *, step: int = 1, level: int = 0
+    ) -> BlockMap:
         """The fit alone, of an adjustment or a recipe.
 
         With `step` it is made from every step-th voxel along the spatial axes, with `level` from a coarser level:
@@ -176,12 +172,12 @@ class Source:
             spacing = tuple(size * whole / n for size, whole, n in sizes)
         with self._naming():
             transforms = fit_chain(adjustment.steps, coarse, spacing)
-        transform = transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
+        transform: BlockMap = transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
         if coarse is volume:
             return transform
         return transform.at_level(volume.shape) if level else transform.onto(volume.shape)
 
-    def _level(self, level, mask, adjustment, spatial):
+    def _level(self, level: int, mask: Any, adjustment: Chain, spatial: int) -> Array:
         """The array of a coarser level to fit on, or an error that says why there is none."""
         if level not in range(len(self.levels) + 1):
             raise ValueError(
@@ -197,7 +193,7 @@ class Source:
                 raise ValueError(f"Level {level} has fewer {each.per}s than level 0; fit them on level 0.")
         return array
 
-    def _checked(self, adjustment, mask, memory) -> Volume:
+    def _checked(self, adjustment: Chain, mask: Any, memory: Memory | None) -> Volume:
         """The volume to fit; raises what does not fit."""
         counted = None if mask is None else mask_array(mask, self)
         with self._naming():
@@ -214,7 +210,7 @@ class Source:
             volume = Volume(self.array, ignore_zeros=ignore_zeros, rgb=self.rgb)
             return replace(count_histogram(volume, nbins), name=self.name)
 
-    def in_unit_of(self, recipe) -> Source:
+    def in_unit_of(self, recipe: Any) -> Source:
         """The same with its voxel size in a recipe's unit, or an error where there is no such size."""
         unit = getattr(recipe, "unit", None)
         if unit is None or unit == self.unit or not recipe.has_sizes:
@@ -238,7 +234,7 @@ class Source:
         return spacing
 
     @contextmanager
-    def _naming(self):
+    def _naming(self) -> Iterator[None]:
         """Name the layer in errors."""
         try:
             yield
@@ -249,19 +245,19 @@ class Source:
         """What a result is called."""
         return " - ".join([self.name, *(each.adjustment.short_name for each in transform.transforms)])
 
-    def record(self, transform: BlockMap, mask=None, seconds: float | None = None) -> dict:
+    def record(self, transform: BlockMap, mask: Any = None, seconds: float | None = None) -> dict[str, Any]:
         """How a result is made, as its metadata keep it; `seconds` is how long that took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
-        return {
-            "version": version(),
-            "source": self.name,
-            "origin": self.origin,
-            "steps": [*self.history, *(self._step_record(each, mask) for each in transform.transforms)],
-            **took,
-            "note": NOTE,
-        }
+        mask = None if mask is None else mask.name
+        steps = [
+            step_record(each.adjustment, self.spacing[-each.spatial :], self.unit, mask)
+            for each in transform.transforms
+        ]
+        return record(self.name, self.history, steps, **took)
 
-    def result(self, data, transform: BlockMap, *, seconds: float | None = None, mask=None) -> napari.layers.Image:
+    def result(
+        self, data: Any, transform: BlockMap, *, seconds: float | None = None, mask: Any = None
+    ) -> napari.layers.Image:
         """The new layer: placed and shown like the source, with contrast limits and a record of its own.
 
         `data` is an array, or a list with one for each level.
@@ -279,7 +275,7 @@ class Source:
         self.mark(layer, transform, mask)
         return layer
 
-    def mark(self, layer: napari.layers.Image, transform: BlockMap, mask) -> None:
+    def mark(self, layer: napari.layers.Image, transform: BlockMap, mask: Any) -> None:
         """Note how a layer was made, as long as it lives and has these data."""
         mask = None if mask is None else weakref.ref(unwrapped(mask))
         _origins[layer] = Origin(self.layer, transform, mask, weakref.ref(layer.data))
@@ -300,13 +296,13 @@ class Origin:
         The result: a layer whose data were replaced since is not this result any more.
     """
 
-    source: weakref.ref
+    source: weakref.ref[napari.layers.Image]
     transform: BlockMap
-    mask: weakref.ref | None
-    data: weakref.ref
+    mask: weakref.ref[napari.layers.Labels] | None
+    data: weakref.ref[Any]
 
     @classmethod
-    def of(cls, layer) -> Origin | None:
+    def of(cls, layer: Any) -> Origin | None:
         """How the plugin made `layer`, if it did so in this process and the data are still those."""
         origin = _origins.get(unwrapped(layer))
         return origin if origin is not None and origin.data() is layer.data else None
@@ -315,7 +311,23 @@ class Origin:
 _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
 
 
-def check_image(layer) -> None:
+class _Nowhere:
+    """A terminal that is none."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def window_bar(**options: Any) -> Any:
+    """A progress bar in napari's window; on a terminal too, where there is one, but not in a file or a pipe."""
+    there = sys.stderr is not None and sys.stderr.isatty()
+    return napari.utils.progress(file=None if there else _Nowhere(), **options)
+
+
+def check_image(layer: Any) -> None:
     """Raise what it is, if it is not an Image layer."""
     if not isinstance(layer, napari.layers.Image):
         if isinstance(layer, napari.layers.Layer):
@@ -325,32 +337,32 @@ def check_image(layer) -> None:
         raise TypeError(f"An Image layer is needed. {what}.")
 
 
-def unwrapped(layer):
+def unwrapped(layer: Any) -> Any:
     """The layer itself of the proxy that napari gives to plugins."""
     return getattr(layer, "__wrapped__", layer)
 
 
-def in_memory(array) -> bool:
+def in_memory(array: object) -> bool:
     """Whether reading costs nothing but memory bandwidth."""
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
-def result_bytes(source: Source, adjustment) -> int:
+def result_bytes(source: Source, adjustment: Chain) -> int:
     """Bytes of what an adjustment of `source` gives, all levels."""
-    voxels = sum(math.prod(array.shape) for array in (source.array, *source.levels))
+    voxels: int = sum(math.prod(array.shape) for array in (source.array, *source.levels))
     return voxels * adjustment.result_dtype(np.dtype(source.array.dtype)).itemsize
 
 
-def level_0(layer):
+def level_0(layer: Any) -> Any:
     """The layer's data; of a multiscale layer those of the highest resolution."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def mask_array(mask, source: Source):
+def mask_array(mask: Any, source: Source) -> Array:
     """The array of a Labels layer of the source's shape, or an error that names both."""
     if not isinstance(mask, napari.layers.Labels):
         raise TypeError(f"mask must be a Labels layer, got {type(mask).__name__}.")
-    array = level_0(mask)
+    array: Array = level_0(mask)
     if tuple(array.shape) != source.shape:
         raise ValueError(
             f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; "

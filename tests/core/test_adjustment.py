@@ -18,6 +18,7 @@ from napari_exposure.core import (
     Fill,
     Gamma,
     HistogramEqualization,
+    LocalStretch,
     Log,
     PercentileClip,
     Percentiles,
@@ -37,16 +38,18 @@ FUNCTIONS = {
     PercentileClip: core.clip_percentiles,
     HistogramEqualization: core.equalize_hist,
     AdaptiveEqualization: core.equalize_adapthist,
+    LocalStretch: core.stretch_local,
     DecayCorrection: core.correct_decay,
     Decay: core.degrade,
 }
-# every way of mapping: table, power, knots, steps, tiles
+# every way of mapping: table, power, knots, steps, tiles of either kind
 ADJUSTMENTS = [
     Gamma(0.45),
     PercentileClip(3, 94),
     HistogramEqualization(),
     HistogramEqualization(method="rank"),
     AdaptiveEqualization(5),
+    LocalStretch(5),
 ]
 
 
@@ -81,6 +84,7 @@ adjustments = st.one_of(
         st.integers(2, 65536),
         **_shared,
     ),
+    st.builds(LocalStretch, _edges, st.floats(0, 49), st.floats(50, 100), st.floats(1, 1e6), **_shared),
 )
 
 
@@ -170,7 +174,7 @@ def test_function_and_class_have_the_same_parameters_and_defaults(cls):
     of_function = {name: parameter.default for name, parameter in signature.items() if name in fields}
     assert of_function == fields
     others = set(signature) - set(fields)
-    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls in (AdaptiveEqualization, Fill) else set())
+    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls().needs_spacing else set())
     assert signature["mask"].default is None
     assert signature["rgb"].default is None
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 import napari_exposure as nx
@@ -33,11 +34,11 @@ def widget(viewer, open_widget, deep, qtbot):
 
 
 def points(widget):
-    return widget.plot._points.getData()
+    return widget.plot._before.getData()
 
 
 def line(widget):
-    return widget.plot._line.getData()
+    return widget.plot._model.getData()
 
 
 def test_the_plot_shows_what_the_console_gives(viewer, widget):
@@ -45,7 +46,7 @@ def test_the_plot_shows_what_the_console_gives(viewer, widget):
     positions, profile, fitted = nx.decay_profile(layer)
     np.testing.assert_allclose(points(widget), (positions, profile))
     np.testing.assert_allclose(line(widget), (positions, fitted))
-    assert "µm" in widget.plot._axes["bottom"].labelText
+    assert "µm" in widget.plot.axes["bottom"].labelText
 
 
 def test_what_the_data_do_not_support_is_said(viewer, widget, qtbot):
@@ -118,3 +119,47 @@ def test_background_is_a_number_or_automatic(widget):
     assert edit.box.enabled
     QTest.qWait(10)
     assert widget.parameters()["background"] == 12.5
+
+
+def plane_in_view(widget):
+    here = widget.plot._here
+    return here.value() if here.isVisible() else None
+
+
+def test_after_is_what_the_result_has(viewer, widget, qtbot):
+    layer = viewer.layers["nuclei"]
+    positions, after = widget.plot._after.getData()
+    result = nx.decay_profile(nx.correct_decay(layer, output="float32"))
+    np.testing.assert_allclose(positions, result[0])
+    np.testing.assert_allclose(after, result[1], rtol=0.01)
+    assert np.ptp(after) < 0.3 * np.ptp(points(widget)[1])
+    assert [entry[2] for entry in widget.plot._caption._said[0]] == ["before", "model", "after", "plane in view"]
+
+
+def test_the_plane_in_view_is_marked_and_a_click_goes_to_another(viewer, widget, qtbot):
+    viewer.dims.set_current_step(0, 4)
+    assert plane_in_view(widget) == 8
+    qtbot.wait(50)
+    for plane in (15, 0, 19):
+        position = widget.plot.point_of(2 * plane, np.mean(points(widget)[1]))
+        QTest.mouseClick(widget.plot.viewport(), Qt.MouseButton.LeftButton, pos=position)
+        assert viewer.dims.current_step[0] == plane
+        assert plane_in_view(widget) == 2 * plane
+    QTest.keyClick(widget.plot, Qt.Key.Key_Right)
+    assert viewer.dims.current_step[0] == 19
+    QTest.keyClick(widget.plot, Qt.Key.Key_Left)
+    assert viewer.dims.current_step[0] == 18
+    # in 3D there is no plane in view
+    viewer.dims.ndisplay = 3
+    assert plane_in_view(widget) is None
+
+
+def test_along_x_the_plane_in_view_is_that_of_the_slider_of_x(viewer, widget, qtbot):
+    widget["axis"].value = "x"
+    qtbot.waitUntil(lambda: len(points(widget)[0]) == 48)
+    assert plane_in_view(widget) is None
+    viewer.dims.order = (2, 0, 1)
+    viewer.dims.set_current_step(2, 10)
+    assert plane_in_view(widget) == 5
+    widget.plot.pointed.emit(30)
+    assert viewer.dims.current_step[2] == 30

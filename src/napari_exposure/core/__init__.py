@@ -24,8 +24,12 @@ from napari_exposure.core.log import Log, adjust_log
 from napari_exposure.core.match import HistogramMatching, match_histograms
 from napari_exposure.core.mixtures import Mixture, mixture
 from napari_exposure.core.montage import montage
+from napari_exposure.core.noise import NoiseLevel, noise_level
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.rescale import Rescale, rescale_intensity
 from napari_exposure.core.sigmoid import Sigmoid, adjust_sigmoid
+from napari_exposure.core.slopes import gain_map
+from napari_exposure.core.stretch import LocalStretch, stretch_local
 from napari_exposure.core.transform import Transform
 
 __all__ = [
@@ -39,6 +43,9 @@ __all__ = [
     "Histogram",
     "HistogramEqualization",
     "HistogramMatching",
+    "LocalStretch",
+    "NoiseLevel",
+    "NoiseLimit",
     "Log",
     "Mixture",
     "PercentileClip",
@@ -64,12 +71,15 @@ __all__ = [
     "equalize_hist",
     "fill",
     "from_colormap",
+    "gain_map",
     "histogram",
     "mixture",
     "montage",
     "histogram_along",
     "is_low_contrast",
     "match_histograms",
+    "noise_level",
     "percentile",
+    "stretch_local",
     "rescale_intensity",
 ]

@@ -2,205 +2,112 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, parameter
-from napari_exposure.core.blocks import Volume, count
-from napari_exposure.core.images import adjust_image
-from napari_exposure.core.intensity import (
-    Percentiles,
-    check_number,
-    result_dtype,
-    result_range,
-    working_dtype,
-)
+from napari_exposure.core.adjustment import GivenRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.images import adjust_image, verb
+from napari_exposure.core.intensity import Percentiles, working_dtype
 from napari_exposure.core.jit import kernel, load_kernel
-from napari_exposure.core.memory import remembered
-from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
-from napari_exposure.core.transform import Fit
+from napari_exposure.core.noise import noise_gain
+from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 
-# bytes; the tables of so many tiles that each holds a few voxels are a mistake in units
-TABLE_LIMIT = 1 << 30
 # bins of all tiles that take longer than some ten milliseconds to clip
 MANY_BINS = 1 << 20
+# of a result from 0 to 1, for the places of voxels in single precision; far below the 1e-5 that results are exact to
+PLACE_ERROR = 4e-6
 
 
 @dataclass(frozen=True)
-class AdaptiveEqualization(Adjustment):
+class AdaptiveEqualization(TiledAdjustment):
     """Equalize each region by its own histogram (CLAHE); see `equalize_adapthist`."""
 
     short_name: ClassVar[str] = "adaptive"
     verb: ClassVar[str] = "equalize_adapthist"
     title: ClassVar[str] = "Adaptive equalization"
-    needs_spacing: ClassVar[bool] = True
-    place_note: ClassVar[str] = "its tiles lie where they were fitted"
+    fewer_bytes: ClassVar[str] = " or fewer nbins"
 
-    kernel_size: float | tuple[float, ...] | None = parameter(
-        None,
-        "Tile edge",
-        "Edge of the tiles in the layer's unit, the same physical length on every axis. "
-        "Choose it a few times larger than the structures of interest.",
-        min=0.0001,
-        max=1e9,
-    )
-    clip_limit: float = parameter(
+    clip_limit: float | NoiseLimit = parameter(
         0.01,
         "Clip limit",
-        "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit.",
+        "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit. "
+        "Or how strong noise may become.",
         min=0.0,
         max=1.0,
         step=0.001,
         slider=(0.001, 1.0),
+        noise=True,
     )
     nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1)
-    in_range: InRange = parameter(
-        Percentiles(0.01, 99.99),
-        "Input range",
-        "Which intensities the bins divide: two percentiles (so that one hot voxel cannot ruin the bins), the exact "
-        "minimum and maximum, the range of the dtype, or fixed numbers. Values outside are clamped.",
-        kw_only=True,
-    )
 
-    def __post_init__(self):
-        super().__post_init__()
-        if np.iterable(self.kernel_size) and not isinstance(self.kernel_size, str):
-            self._set("kernel_size", tuple(check_number(edge, "kernel_size", above=0) for edge in self.kernel_size))
-        elif self.kernel_size is not None:
-            self._set("kernel_size", check_number(self.kernel_size, "kernel_size", above=0))
+    @property
+    def bins(self) -> int:
+        return self.nbins
 
-    def grid(self, shape: tuple[int, ...], spacing: tuple[float, ...]) -> TileGrid:
-        """The tiles that a volume of this spatial shape gets."""
-        return tile_grid(shape, self.kernel_size, spacing)
+    def _fit_bytes(self) -> int:
+        return 4 * (self.nbins + 1)
 
-    def _check_shape(self, shape, spacing, fits):
-        grid = self.grid(shape, spacing)
-        # of all fits the tables, of one the counts
-        needed = math.prod(grid.shape) * (self.nbins + 1) * (4 * fits + 12)
-        if needed > TABLE_LIMIT:
-            edges = " x ".join(f"{edge:.3g}" for edge in grid.voxels)
-            raise ValueError(
-                f"kernel_size={self.kernel_size} makes {math.prod(grid.shape):,} tiles of {edges} voxels in each of "
-                f"{fits} fits, whose histograms need {needed / 2**30:.1f} GB. Choose a larger kernel_size (it is in "
-                "units of spacing) or fewer nbins."
-            )
-
-    def _fit_group(self, volume, spacing):
-        with progress.part(0, 0.4):
-            lo, hi = self._find_range(volume)
-        lead = len(volume.shape) - len(spacing)
-        grid = self.grid(volume.shape[lead:], spacing)
-        out_dtype = result_dtype(volume.dtype, self.output)
-        bottom, top = result_range(volume.dtype, out_dtype, lo)
-        tables = np.zeros((*_three(grid.shape, 1), self.nbins + 1), np.float32)
-        if lo < hi:
-            with progress.part(0.4, 1):
-                counts = _tile_counts(volume, grid.axes, lo, hi, self.nbins)
-            check_counted(counts.sum(), volume)
-            if counts.size > MANY_BINS:
-                progress.report("clipping the tiles' histograms", 1.0)
-            if counts.any():
-                tables = tile_functions(counts, self.clip_limit)
-            else:
-                hi = lo
-        return TilesFit(lo, hi, bottom, top, grid, tables, volume.dtype, out_dtype)
-
-
-def _three(values, fill):
-    """Of two or three values the three that kernels take: a plane is a volume of one plane."""
-    return (fill,) * (3 - len(values)) + tuple(values)
+    def _fit_tiles(self, volume: Volume, counts: np.ndarray | None, **shared: Any) -> TilesFit:
+        limit = self.clip_limit
+        if isinstance(limit, NoiseLimit):
+            # the function of a tile is at most limit * nbins times as steep as stretching the range
+            limit = min(noise_gain(limit, volume, shared["hi"] - shared["lo"]) / self.nbins, 1.0)
+        if counts is None:
+            tables = np.zeros((*three(shared["grid"].shape, 1), self.nbins + 1), np.float32)
+            return TilesFit(**shared, clip_limit=limit, tables=tables)
+        if counts.size > MANY_BINS:
+            progress.report("clipping the tiles' histograms", 1.0)
+        return TilesFit(**shared, clip_limit=limit, tables=tile_functions(counts, limit))
 
 
 @dataclass(frozen=True, eq=False)
-class TilesFit(Fit):
+class TilesFit(TiledFit):
     """The functions of all tiles.
 
     Attributes
     ----------
-    grid : TileGrid
+    clip_limit : float
+        What histograms were clipped at, also where a limit of noise was asked for.
     tables : numpy.ndarray of float32, shape (tiles z, tiles y, tiles x, nbins + 1)
         Each tile's function at the borders of the bins, from 0 to 1.
     """
 
-    grid: TileGrid
+    clip_limit: float
     tables: np.ndarray
 
-    dtype: np.dtype
-    out_dtype: np.dtype
-
-    @property
-    def kernel_key(self):
-        return "map_tiles", working_dtype(self.dtype), self.out_dtype
-
-    def onto(self, shape, steps):
-        axes = (TileAxis(n, axis.tiles, step) for n, axis, step in zip(shape, self.grid.axes, steps, strict=True))
-        return replace(self, grid=replace(self.grid, axes=tuple(axes)))
-
-    def at_level(self, shape):
-        axes = (replace(axis, level=n) for n, axis in zip(shape, self.grid.axes, strict=True))
-        return replace(self, grid=replace(self.grid, axes=tuple(axes)))
+    @cached_property
+    def kernel_key(self) -> tuple[Any, ...]:
+        # In single precision a voxel may be placed a few times 2**-24 of the largest number of bins beside its place.
+        offset = max(abs(self.lo), abs(self.upper)) / (self.upper - self.lo)
+        steepest = self.nbins * float(np.max(self.tables[..., 1:] - self.tables[..., :-1], initial=0))
+        place = np.float32 if 2.0**-24 * (2 * offset + 3) * steepest < PLACE_ERROR else np.float64
+        # single precision tells all values of 16 bits apart, and is what the tables have
+        few = self.out_dtype.itemsize <= 2 or self.out_dtype == np.float32
+        return "map_tiles", working_dtype(self.dtype), self.out_dtype, place, np.float32 if few else np.float64
 
     def function(self, tile: tuple[int, ...]) -> np.ndarray:
-        """The function of one tile at the borders of its bins, from 0 to 1, shape (nbins + 1,)."""
-        return self.tables[_three(tile, 0)]
+        table: np.ndarray = self.tables[three(tile, 0)]
+        return table
 
-    def count_tile(self, volume: Volume) -> np.ndarray:
-        """Count a tile as the fit did; `volume` is what lies in its box."""
-        axes = tuple(TileAxis(size, 1) for size in volume.shape[-len(self.grid.axes) :])
-        counts = _tile_counts(volume, axes, self.lo, self.upper, self.tables.shape[-1] - 1)
-        return counts[0, 0, 0]
-
-    def map(self, values, offset, out):
-        shape = _three(values.shape, 1)
-        places = []
-        if len(values.shape) == 2:
-            places += [np.zeros(1, np.int32), np.zeros(1, np.float32)]
-        for axis, start, size in zip(self.grid.axes, offset, values.shape, strict=True):
-            places += [axis.left[start : start + size], axis.weight[start : start + size]]
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        shape = three(values.shape, 1)
+        places = self.places(offset, values.shape, np.float32)
         kernel(*self.kernel_key)(
             values.reshape(shape), self.lo, self.upper, self.tables, *places, self.bottom, self.span, out.reshape(shape)
         )
 
 
-@remembered(lambda counts: counts.nbytes)
-def _tile_counts(volume, axes, lo, hi, nbins):
-    """Count every voxel in its one tile: counts of shape (tiles z, y, x, nbins)."""
-    spatial = len(axes)
-    total = np.zeros((*_three([axis.tiles for axis in axes], 1), nbins), np.int64)
-    count_tiles = load_kernel("count_tiles", working_dtype(volume.dtype))
-
-    def visit(block, values, counted):
-        tiles, origin = [], []
-        for axis, part in zip(axes, block[-spatial:], strict=True):
-            tile = axis.tile[part]
-            origin.append(int(tile[0]))
-            tiles.append(tile - tile[0])
-        if spatial == 2:
-            tiles, origin = [np.zeros(1, np.int32), *tiles], [0, *origin]
-        counts = np.zeros((*(int(tile[-1]) + 1 for tile in tiles), 2, nbins + 1), np.uint32)
-        # leading axes (time, channel) share the tiles
-        pieces = values.reshape(-1, *(len(tile) for tile in tiles))
-        masks = counted.reshape(pieces.shape) if counted.size else [counted.reshape(0, 0, 0)] * len(pieces)
-        for piece, mask in zip(pieces, masks, strict=True):
-            count_tiles(piece, mask, lo, hi, *tiles, counts)
-        return origin, counts[..., :-1].sum(axis=3, dtype=np.int64)
-
-    def merge(result):
-        origin, counts = result
-        place = tuple(slice(o, o + n) for o, n in zip(origin, counts.shape, strict=False))
-        total[place] += counts
-
-    count(volume, visit, merge, "counting tiles")
-    return total
-
-
-def clip_height(total, nbins: int, clip_limit: float):
+def clip_height(total: Any, nbins: int, clip_limit: float) -> Any:
     """Voxels that a bin may hold of histograms of `total` voxels; None where there is no limit."""
     return np.maximum(clip_limit * total, total / nbins) if 0 < clip_limit < 1 else None
 
@@ -226,18 +133,12 @@ def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     >>> clip_histograms(np.array([8, 1, 1, 0]), 0.5)
     array([5., 2., 2., 1.])
     """
-    heights = np.asarray(counts, np.float64)
-    nbins = heights.shape[-1]
-    total = heights.sum(axis=-1, keepdims=True)
-    limit = clip_height(total, nbins, clip_limit)
-    if limit is None:
-        return heights
-    # were only the m lowest bins below the limit, they would rise by r[m]; the true rise is the greatest of these,
-    # for the clipped sum is the least of the sums that some choice of m gives
-    m = np.arange(1, nbins + 1)
-    lowest = np.cumsum(np.sort(heights, axis=-1), axis=-1)
-    rise = ((total - (nbins - m) * limit - lowest) / m).max(axis=-1, keepdims=True)
-    return np.minimum(heights + np.maximum(rise, 0), limit)
+    counts = np.asarray(counts, np.int64)
+    clipped = counts.astype(np.float64)
+    if 0 < clip_limit < 1:
+        rows = np.ascontiguousarray(counts.reshape(-1, counts.shape[-1]))
+        kernel("clip_rows")(rows, clip_limit, clipped.reshape(rows.shape))
+    return clipped
 
 
 def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
@@ -253,37 +154,36 @@ def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     numpy.ndarray of float32, shape (..., nbins + 1)
         Rises from 0 to 1.  An empty tile has the function of all tiles together.
     """
-    tables = np.zeros((*counts.shape[:-1], counts.shape[-1] + 1), np.float32)
-    for place in np.ndindex(*counts.shape[:-3]):
-        # one sheet of tiles at a time: their float64 copies stay small
-        tables[place][..., 1:] = _cumulative(counts[place], clip_limit)
-    empty = counts.sum(axis=-1) == 0
+    nbins = counts.shape[-1]
+    rows = np.ascontiguousarray(counts.reshape(-1, nbins))
+    tables = np.zeros((len(rows), nbins + 1), np.float32)
+    share = clip_limit if 0 < clip_limit < 1 else 0.0
+    cumulate = load_kernel("cumulate_rows")
+    cumulate(rows, share, tables)
+    empty = tables[:, -1] == 0
     if empty.any():
-        everything = counts.reshape(-1, counts.shape[-1]).sum(axis=0)
-        tables[empty, 1:] = _cumulative(everything, clip_limit)
-    return tables
+        whole = np.zeros((1, nbins + 1), np.float32)
+        cumulate(rows.sum(axis=0, keepdims=True), share, whole)
+        tables[empty] = whole
+    return tables.reshape(*counts.shape[:-1], nbins + 1)
 
 
-def _cumulative(counts, clip_limit):
-    sums = np.cumsum(clip_histograms(counts, clip_limit), axis=-1)
-    return np.minimum(sums / np.maximum(sums[..., -1:], 1), 1)
-
-
+@verb
 def equalize_adapthist(
-    image,
-    kernel_size=None,
-    clip_limit=0.01,
-    nbins=256,
+    image: Any,
+    kernel_size: float | Sequence[float] | None = None,
+    clip_limit: float | NoiseLimit = 0.01,
+    nbins: int = 256,
     *,
-    spacing=None,
-    in_range=Percentiles(0.01, 99.99),
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    spacing: Spacing = None,
+    in_range: GivenRange = Percentiles(0.01, 99.99),
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Equalize each region of a volume by its own histogram, with limited contrast (CLAHE).
 
     The volume is cut into tiles of a physical size.  Each has a histogram, whose bins are limited, and
@@ -299,9 +199,10 @@ def equalize_adapthist(
         Edge of a tile in units of `spacing`: a number is the same physical edge on every axis, a
         sequence has one for each spatial axis, None is an eighth of the largest extent.  Tiles are
         rounded so that they divide the volume evenly.
-    clip_limit : float
+    clip_limit : float or NoiseLimit
         Largest fraction of a tile's voxels in one bin; greater gives more contrast.  <= 0 or >= 1: no
-        limit.  At least 1 / nbins takes effect, where the mapping is linear.
+        limit.  At least 1 / nbins takes effect, where the mapping is linear.  ``NoiseLimit(0.02)`` lets noise
+        grow to 2 % of the result's range.
     nbins : int
         Bins of each tile's histogram, 2 to 65536.
     spacing : float or sequence of float, optional

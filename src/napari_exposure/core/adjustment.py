@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import sys
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 
@@ -27,8 +29,10 @@ from napari_exposure.core.intensity import (
     range_name,
     result_dtype,
 )
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
+from napari_exposure.core.typing import Array, ArrayLike, Spacing
 
 __all__ = ["Adjustment"]
 
@@ -37,19 +41,23 @@ PER = {"dataset": "whole dataset", "volume": "each volume", "plane": "each plane
 OUTPUT = {"dtype": "keep the data type", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
-InRange = str | tuple[float, float] | Percentiles
+Per = Literal["dataset", "volume", "plane"]
+Output = Literal["dtype", "float32"]
+InRange = Literal["data", "dtype"] | tuple[float, float] | Percentiles
+# as verbs take it
+GivenRange = Literal["data", "dtype", "contrast_limits"] | Sequence[float] | Percentiles
 
 
-def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING, **options):
+def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
     """A dataclass field with what it may be and what a widget shows of it, the one place that says so.
 
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
-    word `automatic` in place of a number.  Editors have `label`, `tooltip`, `step` and `slider`, and offer numbers
-    from `min` to `max`, which are `low` and `high` where nothing else is said.  A field without a default has an
-    `example`, in plain data.
+    word `automatic` or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`, `step` and
+    `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said.  A field
+    without a default has an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
-    return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
+    return dataclasses.field(default=default, metadata=shown)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +65,9 @@ class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
     Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `PercentileClip`, `Fill`,
-    `HistogramEqualization`, `HistogramMatching`, `AdaptiveEqualization`, `DecayCorrection` and `Decay`.  ``fit`` reads
-    a volume's statistics and gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain data.
+    `HistogramEqualization`, `HistogramMatching`, `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.
+    ``fit`` reads a volume's statistics and gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain
+    data.
 
     Attributes
     ----------
@@ -93,42 +102,44 @@ class Adjustment(ABC):
         "Which intensities are stretched: the exact minimum and maximum of the data, the range of the dtype, "
         "two percentiles, or fixed numbers. Values outside are clamped.",
     )
-    output: Literal["dtype", "float32"] = parameter(
+    output: Output = parameter(
         "dtype",
         "Output",
         "Keep the data type and use its full range (floats: 0 to 1), or make float32 from 0 to 1.",
         choices=OUTPUT,
     )
     ignore_zeros: bool = parameter(False, "Ignore zeros", "Leave voxels that are exactly 0 out of all counts.")
-    per: Literal["dataset", "volume", "plane"] = parameter(
+    per: Per = parameter(
         "dataset",
         "Fit per",
         "Which voxels share one fit: the whole dataset (time points stay comparable), each volume, or each plane.",
         choices=PER,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._set("in_range", check_in_range(self.in_range))
         for field in dataclasses.fields(self):
             self._set(field.name, _checked(getattr(self, field.name), field))
 
-    def _set(self, name, value):
+    def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data (str, float, bool, list, dict) that `from_dict` takes back."""
-        plain = {"adjustment": type(self).__name__}
+        plain: dict[str, Any] = {"adjustment": type(self).__name__}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Percentiles):
                 value = {"percentiles": [value.low, value.high]}
             if isinstance(value, Histogram):
                 value = value.to_dict()
+            if isinstance(value, NoiseLimit):
+                value = {"noise_limit": value.limit}
             plain[field.name] = _lists(value)
         return plain
 
     @staticmethod
-    def from_dict(plain: dict) -> Adjustment:
+    def from_dict(plain: dict[str, Any]) -> Adjustment:
         """Make the adjustment that ``to_dict`` described.
 
         Raises
@@ -142,7 +153,7 @@ class Adjustment(ABC):
         >>> Adjustment.from_dict(Gamma(0.5).to_dict()) == Gamma(0.5)
         True
         """
-        known = {cls.__name__: cls for cls in Adjustment.__subclasses__()}
+        known = {cls.__name__: cls for cls in _kinds(Adjustment)}  # type: ignore[type-abstract]  # it is asked for its subclasses only
         values = dict(plain)
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
@@ -156,6 +167,8 @@ class Adjustment(ABC):
             for key, value in values.items():
                 if isinstance(value, dict) and set(value) == {"percentiles"}:
                     values[key] = Percentiles(*check_pair(value["percentiles"], "percentiles"))
+                elif isinstance(value, dict) and set(value) == {"noise_limit"}:
+                    values[key] = NoiseLimit(value["noise_limit"])
                 elif isinstance(value, dict):
                     values[key] = Histogram.from_dict(value)
                 else:
@@ -165,23 +178,23 @@ class Adjustment(ABC):
             raise ValueError(f"{name}: {error}") from None
 
     @classmethod
-    def unknown(cls, names) -> str:
+    def unknown(cls, names: Iterable[str]) -> str:
         """Which of these names are no parameters, in words for an error; empty where all are."""
         fields = {field.name for field in dataclasses.fields(cls)}
         strange = sorted(set(names) - fields)
         return f"has no parameter {', '.join(strange)}; it has {', '.join(sorted(fields))}." if strange else ""
 
     @classmethod
-    def defaults(cls) -> dict:
+    def defaults(cls) -> dict[str, Any]:
         """The parameters that have a default, and what it is."""
         return {each.name: each.default for each in dataclasses.fields(cls) if each.default is not dataclasses.MISSING}
 
     @classmethod
-    def examples(cls) -> dict:
+    def examples(cls) -> dict[str, Any]:
         """Plain data for the parameters that have no default, such as a volume decides."""
         return {each.name: each.metadata["example"] for each in dataclasses.fields(cls) if "example" in each.metadata}
 
-    def changed(self) -> dict:
+    def changed(self) -> dict[str, Any]:
         """The parameters that are not the default."""
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
@@ -195,7 +208,9 @@ class Adjustment(ABC):
         """The dtype of results for volumes of `dtype`."""
         return result_dtype(dtype, self.output)
 
-    def fit(self, volume, *, mask=None, spacing=None, rgb=False) -> Transform:
+    def fit(
+        self, volume: ArrayLike, *, mask: ArrayLike | None = None, spacing: Spacing = None, rgb: bool = False
+    ) -> Transform:
         """Read the statistics of a volume.
 
         Parameters
@@ -226,26 +241,28 @@ class Adjustment(ABC):
         >>> transform(volume)[-1, -1]
         array([238, 242, 246, 251, 255], dtype=uint8)
         """
-        checked = Volume(volume, mask, self.ignore_zeros, rgb)
+        # what is no array yet becomes one there
+        checked = Volume(cast(Array, volume), cast(Array | None, mask), self.ignore_zeros, rgb)
         with progress.bar():
             transform = self.fit_volume(checked, spacing)
         warn_constant(transform)
         return transform
 
-    def check(self, volume: Volume, spacing=None) -> tuple[float, ...]:
+    def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
         spatial = spatial_axes(len(volume.shape), self.per)
-        spacing = check_spacing(spacing, spatial)
+        sizes = check_spacing(spacing, spatial)
+        spatial = len(sizes)
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
-        self._check_shape(volume.shape[-spatial:], spacing, fits=math.prod(lead))
-        return spacing
+        self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
+        return sizes
 
-    def fit_volume(self, volume: Volume, spacing=None) -> Transform:
+    def fit_volume(self, volume: Volume, spacing: Spacing = None) -> Transform:
         """`fit` without its warning, as a part of other work."""
-        spacing = self.check(volume, spacing)
-        spatial = len(spacing)
+        sizes = self.check(volume, spacing)
+        spatial = len(sizes)
         lead = len(volume.shape) - spatial
-        groups = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
+        groups: list[tuple[int, ...]] = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
         together = None
         if self.per != "dataset" and is_stack(volume, lead):
             together = self._fit_stack(volume, lead)
@@ -255,7 +272,7 @@ class Adjustment(ABC):
             fits = {}
             for number, group in enumerate(groups):
                 with progress.part(number / len(groups), (number + 1) / len(groups)):
-                    fits[group] = self._fit_group(volume.at(group), spacing)
+                    fits[group] = self._fit_group(volume.at(group), sizes)
         return self.transform_type(
             adjustment=self,
             shape=volume.shape,
@@ -275,7 +292,7 @@ class Adjustment(ABC):
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         """Fit voxels that share a fit."""
 
-    def _fit_stack(self, volume: Volume, lead: int) -> list[Fit] | None:
+    def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
         """Fit many small volumes together; their fits in order, or None where that is not possible."""
         return None
 
@@ -303,16 +320,22 @@ class Adjustment(ABC):
         return _check_width(lo, hi)
 
 
-def _lists(value):
+def _kinds(cls: type[Adjustment]) -> list[type[Adjustment]]:
+    """The adjustments that there are of a class: its subclasses that lack nothing, and theirs."""
+    found = [] if inspect.isabstract(cls) else [cls]
+    return found + [each for subclass in cls.__subclasses__() for each in _kinds(subclass)]
+
+
+def _lists(value: Any) -> Any:
     """Tuples, and those inside of them, as JSON has them."""
     return [_lists(each) for each in value] if isinstance(value, tuple) else value
 
 
-def _tuples(value):
+def _tuples(value: Any) -> Any:
     return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
 
 
-def _checked(value, field: dataclasses.Field):
+def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
     """A parameter as its field has it, or an error that says what it may be."""
     name, allowed, default = field.name, field.metadata, field.default
     bounds = {each: allowed[each] for each in ("low", "high", "above") if each in allowed}
@@ -326,6 +349,10 @@ def _checked(value, field: dataclasses.Field):
         return check_count(value, name, **bounds)
     if not isinstance(default, float):
         return value
+    if allowed.get("noise"):
+        if isinstance(value, NoiseLimit):
+            return value
+        name = f"{name} (or NoiseLimit)"
     if word := allowed.get("automatic"):
         if isinstance(value, str) and value == word:
             return value
@@ -360,7 +387,7 @@ def check_counted(total: int, volume: Volume) -> None:
     raise ValueError(f"There is no finite voxel to count{why}. Choose another mask or volume.")
 
 
-def _check_width(lo, hi):
+def _check_width(lo: float, hi: float) -> tuple[float, float]:
     if not math.isfinite(hi - lo):
         raise ValueError(
             f"The intensities {lo:g} to {hi:g} spread wider than float64 can hold; give in_range=(low, high)."
@@ -368,17 +395,19 @@ def _check_width(lo, hi):
     return lo, hi
 
 
-def check_in_range(value) -> InRange:
+def check_in_range(value: Any) -> InRange:
     """Return an input range in its one form, or say what it may be."""
     if isinstance(value, Percentiles) or (isinstance(value, str) and value in IN_RANGE):
-        return value
+        known: Any = value
+        return cast(InRange, known)
     # scikit-image's words for the same
     if isinstance(value, str) and value == "image":
         return "data"
     if name := range_name(value):
         return named_range(name)[1]
-    if not isinstance(value, str) and np.iterable(value) and len(value) == 2:
-        lo, hi = (check_number(number, "in_range") for number in value)
+    ends: Any = value if not isinstance(value, str) and np.iterable(value) else ()
+    if len(ends) == 2:
+        lo, hi = (check_number(number, "in_range") for number in ends)
         if lo < hi:
             return _check_width(lo, hi)
     raise ValueError(
@@ -392,12 +421,16 @@ def spatial_axes(ndim: int, per: str) -> int:
     return 2 if per == "plane" else min(ndim, 3)
 
 
-def check_spacing(spacing, spatial: int) -> tuple[float, ...]:
-    """Return the spacing of the spatial axes; of a longer one (with time, channel) the last ones."""
+def check_spacing(spacing: Spacing, spatial: int) -> tuple[float, ...]:
+    """Return the spacing of the spatial axes, one number for each.
+
+    Of a longer one, with time and channel, these are the last ones.  One of two numbers says that two axes are space,
+    whatever the others are.
+    """
     if spacing is None:
         return (1.0,) * spatial
     values = tuple(spacing) if np.iterable(spacing) else (spacing,) * spatial
-    if len(values) < spatial:
+    if len(values) < min(2, spatial):
         raise ValueError(
             f"spacing has {len(values)} numbers but the volume has {spatial} spatial axes; give one for each, "
             "in the order of the axes."

@@ -8,6 +8,7 @@ from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.images import opened
 from napari_exposure.core.intensity import Percentiles, check_number, dtype_range, luminance
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["is_low_contrast"]
 
@@ -26,14 +27,14 @@ def contrast_of(volume: Volume, lower: float = 1.0, upper: float = 99.0) -> floa
 
 
 def is_low_contrast(
-    image,
-    fraction_threshold=0.05,
-    lower_percentile=1.0,
-    upper_percentile=99.0,
+    image: ArrayLike | Layer,
+    fraction_threshold: float = 0.05,
+    lower_percentile: float = 1.0,
+    upper_percentile: float = 99.0,
     *,
-    mask=None,
-    ignore_zeros=False,
-    rgb=None,
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    rgb: bool | None = None,
 ) -> bool:
     """Whether the intensities of a volume span less than a fraction of what its dtype holds.
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Volume, count, is_dask
+from napari_exposure.core.blocks import Block, Volume, count, is_dask
 from napari_exposure.core.histogram import Histogram, interpolate
 from napari_exposure.core.intensity import is_lookup, working_dtype
 from napari_exposure.core.jit import load_kernel
@@ -44,39 +45,42 @@ def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
     edges = _edges(volume.dtype, *bounds, nbins)
     nothing = Histogram(np.zeros(nbins, np.int64), edges, math.nan, math.nan, moments=Moments())
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> Histogram:
         values, counted = values.reshape(-1), counted.reshape(-1)
         counts, rest = np.zeros(nbins, np.int64), np.zeros(3, np.int64)
         kernel(values, counted, edges, counts, rest)
         finite = Moments.of_values(moments, values, counted)
-        return Histogram(counts, edges, finite.minimum, finite.maximum, *map(int, rest), moments=finite)
+        below, above, nan = map(int, rest)
+        return Histogram(counts, edges, finite.minimum, finite.maximum, below, above, nan, moments=finite)
 
     with progress.part(start, 1):
         return _added(volume, visit, nothing, "counting")
 
 
-def _added(volume: Volume, visit: Callable, found: Histogram, what: str) -> Histogram:
+def _added(
+    volume: Volume, visit: Callable[[Block, np.ndarray, np.ndarray], Histogram], found: Histogram, what: str
+) -> Histogram:
     """`found` and what `visit` counts in each block; what is known so far goes along with the reports."""
-    moments = {}
+    moments: dict[tuple[int, ...], Moments | None] = {}
 
-    def placed(block, values, counted):
-        return [part.start for part in block], visit(block, values, counted)
+    def placed(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[tuple[int, ...], Histogram]:
+        return tuple(part.start for part in block), visit(block, values, counted)
 
-    def merge(result):
+    def merge(result: tuple[tuple[int, ...], Histogram]) -> None:
         nonlocal found
         place, part = result
-        moments[tuple(place)] = part.moments
+        moments[place] = part.moments
         found = found + part
 
     with progress.changed(lambda step: replace(step, partial=found if step.fraction else None)):
         count(volume, placed, merge, what)
     if is_dask(volume.array) and found.moments is not None:
         # The last digits of a sum depend on its order, and chunks of dask come in any.
-        found = replace(found, moments=sum((moments[place] for place in sorted(moments)), Moments()))
+        found = replace(found, moments=sum((moments[place] or Moments() for place in sorted(moments)), Moments()))
     return found
 
 
-def _edges(dtype, lo, hi, nbins):
+def _edges(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray:
     if not math.isfinite(hi - lo):
         raise ValueError(f"The range {lo:g} to {hi:g} is too wide to be divided into bins; rescale the data first.")
     if dtype.kind in "iu":
@@ -99,7 +103,7 @@ def _count_values(volume: Volume) -> Histogram:
     kernel = load_kernel("count_values", volume.dtype)
     nothing = Histogram(np.zeros(0, np.int64), np.full(1, np.nan), math.nan, math.nan, by_value=True)
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> Histogram:
         first, last = int(values.min()), int(values.max())
         counts = np.zeros(last - first + 1, np.int64)
         kernel(values.reshape(-1), counted.reshape(-1), first, counts)
@@ -142,7 +146,7 @@ def find_extent(volume: Volume) -> tuple[float, float]:
     kernel = load_kernel("moments", working_dtype(volume.dtype))
     ends = [math.nan, math.nan]
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
         if not counted.size:
             # NumPy's are vectorised, and show by NaN or infinity that they do not suffice
             low, high = float(values.min()), float(values.max())
@@ -151,7 +155,7 @@ def find_extent(volume: Volume) -> tuple[float, float]:
         found = Moments.of_values(kernel, values.reshape(-1), counted.reshape(-1))
         return found.minimum, found.maximum
 
-    def merge(part):
+    def merge(part: tuple[float, float]) -> None:
         ends[:] = float(np.fmin(ends[0], part[0])), float(np.fmax(ends[1], part[1]))
 
     count(volume, visit, merge, "finding the range")
@@ -180,7 +184,9 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
         wanted = sorted(set(prefixes.values())) if number else [0]
         counts = {prefix: np.zeros(1 << 16, np.int64) for prefix in wanted}
 
-        def visit(block, values, counted, wanted=wanted, shift=shift):
+        def visit(
+            block: Block, values: np.ndarray, counted: np.ndarray, wanted: list[int] = wanted, shift: int = shift
+        ) -> list[np.ndarray]:
             parts = []
             for prefix in wanted:
                 part = np.zeros(1 << 16, np.int64)
@@ -188,7 +194,7 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
                 parts.append(part)
             return parts
 
-        def merge(parts, wanted=wanted, counts=counts):
+        def merge(parts: list[np.ndarray], wanted: list[int] = wanted, counts: dict[int, np.ndarray] = counts) -> None:
             for prefix, part in zip(wanted, parts, strict=True):
                 np.add(counts[prefix], part, out=counts[prefix])
 
@@ -210,13 +216,13 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
     return [interpolate(value_at.__getitem__, q, n) for q in percentiles]
 
 
-def value_of_keys(keys, dtype: np.dtype) -> np.ndarray:
+def value_of_keys(keys: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
     """Undo the sort keys that a kernel made of the bits of values; the values as float64."""
     unsigned = np.dtype(f"u{dtype.itemsize}")
-    keys = np.asarray(keys, np.uint64).astype(unsigned)
+    bits: np.ndarray = np.asarray(keys, np.uint64).astype(unsigned)
     sign = unsigned.type(1 << (8 * dtype.itemsize - 1))
     if dtype.kind == "i":
-        keys = keys ^ sign
+        bits = bits ^ sign
     elif dtype.kind == "f":
-        keys = np.where(keys & sign, keys ^ sign, ~keys)
-    return keys.view(dtype).astype(np.float64)
+        bits = np.where(bits & sign, bits ^ sign, ~bits)
+    return bits.view(dtype).astype(np.float64)

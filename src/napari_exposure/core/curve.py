@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_exposure.core.adjustment import Adjustment, parameter
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import monotone_cubic
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import check_number, check_pair
 from napari_exposure.core.pointwise import fit_curve
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["ToneCurve", "adjust_curve"]
 
@@ -37,15 +42,15 @@ class ToneCurve(Adjustment):
         "curve is smooth and never overshoots.",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self._set("points", check_points(self.points))
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
         return fit_curve(self.curve, lo, hi, volume.dtype, self.output)
 
-    def curve(self, position: np.ndarray) -> np.ndarray:
+    def curve(self, position: npt.ArrayLike) -> np.ndarray:
         """What positions in the input range become, both in [0, 1].
 
         Examples
@@ -58,11 +63,11 @@ class ToneCurve(Adjustment):
         return monotone_cubic(position, places, values)
 
 
-def check_points(points) -> Points:
+def check_points(points: Any) -> Points:
     """Return the points of a curve as pairs of floats, or say what is wrong with them."""
     if isinstance(points, str) or not np.iterable(points):
         raise TypeError(f"points must be pairs (input, output), each in [0, 1], got {points!r}.")
-    found = tuple(check_pair(point, "each of points") for point in points)
+    found: Points = tuple(check_pair(point, "each of points") for point in points)
     for number in (number for point in found for number in point):
         check_number(number, "each number of points", low=0, high=1)
     if len(found) < 2 or any(after[0] <= before[0] for before, after in pairwise(found)):
@@ -72,18 +77,19 @@ def check_points(points) -> Points:
     return found
 
 
+@verb
 def adjust_curve(
-    image,
-    points=STRAIGHT,
+    image: Any,
+    points: Sequence[tuple[float, float]] = STRAIGHT,
     *,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Change the intensities of a volume by a smooth curve through points, and keep its intensity range.
 
     Each intensity is scaled to [0, 1] by `in_range`, becomes what the curve says, and is scaled back.

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, check_spacing, parameter, warn_constant
-from napari_exposure.core.blocks import Volume, count
+from napari_exposure.core.adjustment import (
+    Adjustment,
+    GivenRange,
+    InRange,
+    Output,
+    Per,
+    check_counted,
+    check_spacing,
+    parameter,
+    warn_constant,
+)
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.functions import exp, log, power
 from napari_exposure.core.gains import (
@@ -18,15 +28,17 @@ from napari_exposure.core.gains import (
     IN_RANGE_WORDS,
     OUTPUT,
     OUTPUT_WORDS,
+    Axis,
     GainsFit,
     axis_from_end,
     find_clamp,
     placed,
 )
-from napari_exposure.core.images import adjust_image, opened
+from napari_exposure.core.images import adjust_image, opened, verb
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import common_profile, compared
-from napari_exposure.core.transform import Transform
+from napari_exposure.core.transform import Fit, Transform
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_exponent", "decay_profile"]
 
@@ -74,11 +86,11 @@ class DecayFit(GainsFit):
     clamped: tuple[int, int, int]
 
     @property
-    def constant(self):
+    def constant(self) -> bool:
         """Whether there are no two planes to compare, so that nothing is corrected."""
-        return np.isfinite(self.profile).sum() < 2
+        return bool(np.isfinite(self.profile).sum() < 2)
 
-    def at_level(self, shape):
+    def at_level(self, shape: tuple[int, ...]) -> Self:
         profile, fitted = (self._along(values, shape) for values in (self.profile, self.fitted))
         return replace(super().at_level(shape), profile=profile, fitted=fitted)
 
@@ -115,26 +127,23 @@ class DecayTransform(Transform):
 
     @property
     def profile(self) -> np.ndarray:
-        return self._of_fits("profile")
+        found: np.ndarray = self.of_fits("profile")
+        return found
 
     @property
     def fitted(self) -> np.ndarray:
-        return self._of_fits("fitted")
+        found: np.ndarray = self.of_fits("fitted")
+        return found
 
     @property
     def gains(self) -> np.ndarray:
-        return self._of_fits("gains")
+        found: np.ndarray = self.of_fits("gains")
+        return found
 
     @property
     def support(self) -> float | np.ndarray:
-        found = self._of_fits("support")
-        return found if () in self.fits else found[..., 0]
-
-    def _of_fits(self, name):
-        if () in self.fits:
-            return getattr(self.fits[()], name)
-        lead = self.shape[: -self.spatial]
-        return np.reshape([getattr(self.fits[group], name) for group in np.ndindex(*lead)], (*lead, -1))
+        found: float | np.ndarray = self.of_fits("support")
+        return found
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ class DecayCorrection(Adjustment):
     )
     transform_type: ClassVar[type[Transform]] = DecayTransform
 
-    axis: Literal["z", "y", "x"] = parameter(
+    axis: Axis = parameter(
         "z", "Axis", "The axis along which the intensity decays: z for depth in a stack.", choices=AXES
     )
     model: Literal["exponential", "smooth", "plane"] = parameter(
@@ -223,23 +232,24 @@ class DecayCorrection(Adjustment):
         "Also where the data do not support it: where dark and bright voxels of a plane do not change alike, so that "
         "planes hold other things rather than get less light.",
     )
-    in_range: InRange = parameter("data", *IN_RANGE_WORDS, kw_only=True)
-    output: Literal["dtype", "float32"] = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT, kw_only=True)
+    _: KW_ONLY
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
+    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
-    def check(self, volume, spacing=None):
+    def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the volume has no such axis or too few planes along it."""
-        spacing = super().check(volume, spacing)
-        planes = volume.shape[axis_from_end(self.axis, len(spacing), len(volume.shape))]
-        if self.start != AUTO and self.start and self.start > planes - 2:
+        sizes = super().check(volume, spacing)
+        planes = volume.shape[axis_from_end(self.axis, len(sizes), len(volume.shape))]
+        if isinstance(self.start, float) and self.start and self.start > planes - 2:
             raise ValueError(
                 f"start is plane {self.start:g}, but there are {planes} planes along {self.axis}, and two are needed "
                 "from there on."
             )
-        return spacing
+        return sizes
 
-    def notes(self, transform):
+    def notes(self, transform: Transform) -> list[str]:
         """What the user is warned of: also a decay that is none, and voxels that exceed the dtype."""
-        fits = list(transform.fits.values())
+        fits = [cast(DecayFit, fit) for fit in transform.fits.values()]
         notes = super().notes(transform)
         weak = [fit.support for fit in fits if not (fit.constant or fit.corrected)]
         if weak:
@@ -258,11 +268,12 @@ class DecayCorrection(Adjustment):
             )
         return notes
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         with progress.part(0, 0.3):
             (lo, hi), clamp = find_clamp(self, volume)
-        background = self.background
-        if background == AUTO:
+        if isinstance(self.background, float):
+            background = self.background
+        else:
             with progress.part(0.3, 0.4):
                 found = find_percentiles(volume, (DARKEST,))
             background = float(np.clip(found[0] if found else 0.0, *clamp))
@@ -282,8 +293,8 @@ class DecayCorrection(Adjustment):
         if len(known) > MANY_PLANES:
             progress.report("fitting the profile", 1.0)
         if known.sum() > 1:
-            found, support = common_profile(self.model, levels - background, known, self.smoothness)
-            light = exp(found)
+            logs, support = common_profile(self.model, levels - background, known, self.smoothness)
+            light = exp(logs)
             # nothing was lost before the start
             light[:first] = light[first:].max()
             fitted = background + light
@@ -310,9 +321,9 @@ class DecayCorrection(Adjustment):
             clamped=clamped,
         )
 
-    def _first(self, levels, known) -> int:
+    def _first(self, levels: np.ndarray, known: np.ndarray) -> int:
         """The plane from which on light is lost."""
-        if self.start != AUTO:
+        if isinstance(self.start, float):
             return int(self.start)
         if not known.any():
             return 0
@@ -322,7 +333,9 @@ class DecayCorrection(Adjustment):
         return int(at[np.argmax(smooth)])
 
 
-def _count_clamped(volume: Volume, parts: dict, gains, background, clamp, hi) -> tuple[int, int, int]:
+def _count_clamped(
+    volume: Volume, parts: dict[str, Any], gains: np.ndarray, background: float, clamp: tuple[float, float], hi: float
+) -> tuple[int, int, int]:
     """Counted voxels at the end of their dtype, those that gains drive beyond it, and all."""
     most = float(np.iinfo(parts["out_dtype"]).max)
     if background + gains.max() * (min(hi, clamp[1]) - background) < most:
@@ -332,42 +345,44 @@ def _count_clamped(volume: Volume, parts: dict, gains, background, clamp, hi) ->
     limits = background + (most + 0.5 - background) / gains
     totals = np.zeros(3, np.int64)
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[int, int, int]:
         shape = [1] * values.ndim
         shape[along] = -1
         beyond = np.minimum(values, clamp[1]) > limits[block[along]].reshape(shape)
         at = values >= most
         beyond &= ~at
         used = counted if counted.size else np.ones((), bool)
-        return (at & used).sum(), (beyond & used).sum(), counted.sum() if counted.size else values.size
+        return int((at & used).sum()), int((beyond & used).sum()), int(counted.sum() if counted.size else values.size)
 
-    def merge(found):
+    def merge(found: tuple[int, int, int]) -> None:
         totals[:] += found
 
     count(volume, visit, merge, "counting saturated voxels")
-    return tuple(totals.tolist())
+    before, driven, total = totals.tolist()
+    return before, driven, total
 
 
+@verb
 def correct_decay(
-    image,
-    axis="z",
-    model="exponential",
-    background=0.0,
-    percentile=50.0,
-    smoothness=0.15,
-    max_gain=100.0,
-    exponent=1.0,
-    start=0.0,
-    force=False,
+    image: Any,
+    axis: Axis = "z",
+    model: Literal["exponential", "smooth", "plane"] = "exponential",
+    background: float | Literal["auto"] = 0.0,
+    percentile: float = 50.0,
+    smoothness: float = 0.15,
+    max_gain: float = 100.0,
+    exponent: float = 1.0,
+    start: float | Literal["auto"] = 0.0,
+    force: bool = False,
     *,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Divide out an intensity that decays along an axis, as with depth in tissue, or that jumps between planes.
 
     A percentile stands for each plane across the axis; a model of these is divided out, so that all planes
@@ -484,7 +499,15 @@ def correct_decay(
     )
 
 
-def decay_profile(image, axis="z", *, mask=None, spacing=None, rgb=None, **parameters):
+def decay_profile(
+    image: ArrayLike | Layer,
+    axis: Axis = "z",
+    *,
+    mask: ArrayLike | Layer | None = None,
+    spacing: Spacing = None,
+    rgb: bool | None = None,
+    **parameters: Any,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The intensity of each plane along an axis, and what `correct_decay` makes of it: for a plot.
 
     Parameters
@@ -525,13 +548,21 @@ def decay_profile(image, axis="z", *, mask=None, spacing=None, rgb=None, **param
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume(adjustment.ignore_zeros)
     with found.bar():
-        transform = adjustment.fit_volume(volume)
+        transform = cast(DecayTransform, adjustment.fit_volume(volume))
     warn_constant(transform)
     step = check_spacing(found.spacing, transform.spatial)[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted
 
 
-def decay_exponent(image, reference, axis="z", *, mask=None, rgb=None, **parameters) -> float:
+def decay_exponent(
+    image: Any,
+    reference: Any,
+    axis: Axis = "z",
+    *,
+    mask: ArrayLike | Layer | None = None,
+    rgb: bool | None = None,
+    **parameters: Any,
+) -> float:
     """The power of a reference channel's gains that suits another channel, which loses more light or less.
 
     Parameters
@@ -578,7 +609,8 @@ def decay_exponent(image, reference, axis="z", *, mask=None, rgb=None, **paramet
         found = opened(each, mask=mask, rgb=rgb)
         with found.bar():
             transform = adjustment.fit_volume(found.volume(adjustment.ignore_zeros))
-        light = np.reshape([fit.fitted - fit.background for fit in transform.fits.values()], -1)
+        fits = [cast(DecayFit, fit) for fit in transform.fits.values()]
+        light = np.reshape([fit.fitted - fit.background for fit in fits], -1)
         profiles.append(log(light) if np.isfinite(light).all() else np.zeros(1))
     of_reference, of_image = (profile - profile.mean() for profile in profiles)
     if of_reference.shape != of_image.shape or not (of_reference**2).sum() > 0:

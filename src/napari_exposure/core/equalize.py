@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, check_counted, parameter
-from napari_exposure.core.blocks import Volume, count
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import count_histogram
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.histogram import Histogram
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import (
     is_lookup,
     result_dtype,
@@ -21,6 +23,8 @@ from napari_exposure.core.intensity import (
 )
 from napari_exposure.core.pointwise import KnotsFit, StepsFit
 from napari_exposure.core.stacks import count_stack, sort_volumes
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["HistogramEqualization", "equalize_hist"]
 
@@ -56,7 +60,7 @@ class HistogramEqualization(Adjustment):
         "is mostly empty gets a bright background.",
     )
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         out_dtype = result_dtype(volume.dtype, self.output)
         with progress.part(0, 0.4):
             lo, hi = self._find_range(volume)
@@ -84,19 +88,19 @@ class HistogramEqualization(Adjustment):
             heights = self._anchored(np.cumsum(counts) / counts.sum())
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
 
-    def _anchored(self, heights):
+    def _anchored(self, heights: np.ndarray) -> np.ndarray:
         """Heights, or where it is wanted the same stretched so that the first one is 0."""
         first, last = heights[..., :1], heights[..., -1:]
         return (heights - first) / (last - first) if self.anchor else heights
 
-    def _fit_stack(self, volume, lead):
+    def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
         if not isinstance(self.in_range, str):
             return None
         dtype, out_dtype = volume.dtype, result_dtype(volume.dtype, self.output)
         # for ranges above 0 and below it
         ends = [result_range(dtype, out_dtype, lo) for lo in (0, -1)]
         flat = np.zeros(2)
-        fits = []
+        fits: list[Fit] = []
         if self.method == "rank" and not is_lookup(dtype):
             found = sort_volumes(volume, lead, self.in_range)
             for lo, hi, ordered in found:
@@ -117,13 +121,14 @@ class HistogramEqualization(Adjustment):
             else:
                 heights = self._anchored(cumulative / cumulative[:, -1:])
         columns = stack.lo, stack.constant, stack.begin, stack.end, stack.sizes
-        for knots, lo, constant, *places, size in zip(heights, *(each.tolist() for each in columns), strict=True):
-            places, knots = ((lo, lo), flat) if constant else (places, knots[:size])
-            fits.append(KnotsFit(*places, *ends[lo < 0], dtype, out_dtype, knots))
+        for knots, lo, constant, begin, end, size in zip(heights, *(each.tolist() for each in columns), strict=True):
+            bottom, top = ends[lo < 0]
+            begin, end, knots = (lo, lo, flat) if constant else (begin, end, knots[:size])
+            fits.append(KnotsFit(begin, end, bottom, top, dtype, out_dtype, knots))
         return fits
 
 
-def _ranked(ordered):
+def _ranked(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct values of an ordered array, and of each the number of values below, divided by that of the last."""
     starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])[: len(ordered)]
     return ordered[starts], starts / max(starts[-1:].sum(), 1)
@@ -137,7 +142,7 @@ def count_clamped(volume: Volume, nbins: int, lo: float, hi: float) -> tuple[np.
     return _clamped(found, low, high) if low < high else None
 
 
-def _clamped(found, low, high):
+def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
     """Counts and centres with what lies outside the range counted at its ends."""
     if not found.by_value:
         counts = found.counts.copy()
@@ -145,7 +150,7 @@ def _clamped(found, low, high):
         counts[-1] += found.above
         return counts, found.centers
     centers = found.centers
-    start, stop = np.searchsorted(centers, low), np.searchsorted(centers, high, side="right")
+    start, stop = int(np.searchsorted(centers, low)), int(np.searchsorted(centers, high, side="right"))
     if stop - start < 2:
         # a range between two neighbouring grey levels
         start, stop = max(0, start - 1), min(len(centers), stop + 1)
@@ -155,14 +160,16 @@ def _clamped(found, low, high):
     return counts, centers[start:stop]
 
 
-def _sort_voxels(volume, lo, hi):
+def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
     """All counted voxels, clamped and sorted: the one place that needs a copy of the volume."""
     dtype = working_dtype(volume.dtype)
     if dtype.kind in "iu":
-        lo, hi = math.ceil(lo), math.floor(hi)
-    parts = []
+        # NumPy 2.0 refuses a limit that the dtype does not hold
+        least, greatest = np.iinfo(dtype).min, np.iinfo(dtype).max
+        lo, hi = min(max(math.ceil(lo), least), greatest), min(max(math.floor(hi), least), greatest)
+    parts: list[np.ndarray] = []
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
         values = values[counted] if counted.size else values.reshape(-1)
         return np.sort(np.clip(values[values == values], lo, hi))
 
@@ -179,20 +186,21 @@ def _sort_voxels(volume, lo, hi):
     return parts[0]
 
 
+@verb
 def equalize_hist(
-    image,
-    nbins=256,
+    image: Any,
+    nbins: int = 256,
     *,
-    method="cdf",
-    anchor=False,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    method: Literal["cdf", "rank"] = "cdf",
+    anchor: bool = False,
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Equalize the histogram of a volume: each intensity becomes the fraction of voxels up to it.
 
     Parameters

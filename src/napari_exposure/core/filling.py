@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, parameter
-from napari_exposure.core.blocks import Volume, count
+from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, check_counted, parameter
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.gains import IN_RANGE_WORDS, OUTPUT, OUTPUT_WORDS, find_clamp
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import dtype_range, is_lookup, result_dtype
 from napari_exposure.core.pointwise import PointwiseFit
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 __all__ = ["Fill", "fill"]
 
@@ -44,20 +50,20 @@ class ReplaceFit(PointwiseFit):
     unit: float
 
     @property
-    def constant(self):
+    def constant(self) -> bool:
         """Never: voxels that are there stay what they are."""
         return False
 
     @property
-    def scale(self):
+    def scale(self) -> tuple[float, float]:
         return 0.0, self.unit
 
-    def curve(self, values):
+    def curve(self, values: np.ndarray) -> np.ndarray:
         return np.where(values == self.value, self.filling, np.clip(values, *self.clamp))
 
     _kernel_name = "map_replace"
 
-    def _kernel_parameters(self):
+    def _kernel_parameters(self) -> tuple[Any, ...]:
         return self.value, self.filling, *self.clamp
 
 
@@ -92,27 +98,27 @@ class NearestFit(ReplaceFit):
     shape: tuple[int, ...]
 
     @cached_property
-    def _tree(self):
+    def _tree(self) -> KDTree:
         from scipy.spatial import KDTree
 
         return KDTree(self.sites * np.array(self.spacing))
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {name: each for name, each in vars(self).items() if name != "_tree"}
 
-    def rows_key(self, fits):
+    def rows_key(self, fits: Sequence[Self]) -> None:
         return None
 
-    def onto(self, shape, steps):
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
         level = self.at_level(shape)
         places = zip(level.places, steps, strict=True)
         return replace(level, places=tuple((first, step * every) for (first, step), every in places))
 
-    def at_level(self, shape):
+    def at_level(self, shape: tuple[int, ...]) -> Self:
         ratios = [found / n for found, n in zip(self.shape, shape, strict=True)]
         return replace(self, places=tuple((0.5 * ratio - 0.5, ratio) for ratio in ratios))
 
-    def map(self, values, offset, out):
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         super().map(values, offset, out)
         gaps = np.argwhere(_is_gap(values, self.value))
         if not len(self.sites) or not len(gaps):
@@ -125,8 +131,10 @@ class NearestFit(ReplaceFit):
 
 
 def _is_gap(values: np.ndarray, value: float) -> np.ndarray:
-    gap = values == value
-    return gap | np.isnan(values) if values.dtype.kind == "f" else gap
+    gap: np.ndarray = values == value
+    if values.dtype.kind == "f":
+        gap |= np.isnan(values)
+    return gap
 
 
 @dataclass(frozen=True)
@@ -153,20 +161,21 @@ class Fill(Adjustment):
         max=1e9,
         step=1.0,
     )
-    in_range: InRange = parameter("data", *IN_RANGE_WORDS, kw_only=True)
-    output: Literal["dtype", "float32"] = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT, kw_only=True)
+    _: KW_ONLY
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
+    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     @property
-    def needs_spacing(self) -> bool:
+    def needs_spacing(self) -> bool:  # type: ignore[override]  # a parameter decides it here
         """Whether the size of a voxel matters: the nearest one is that in physical units."""
         return self.method == "nearest"
 
     @property
-    def place_note(self) -> str:
+    def place_note(self) -> str:  # type: ignore[override]  # as above
         """Why what was fitted on one shape does not hold for another; empty where it does."""
         return "its gaps are those that were fitted" if self.method == "nearest" else ""
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         with progress.part(0, 0.2):
             (lo, hi), clamp = find_clamp(self, volume)
         with progress.part(0.2, 0.6):
@@ -183,30 +192,29 @@ class Fill(Adjustment):
             sites, intensities = _beside_gaps(volume, self.value)
         shape = volume.shape[-len(spacing) :]
         places = ((0.0, 1.0),) * len(shape)
-        return NearestFit(
-            **vars(made), sites=sites, intensities=intensities, spacing=spacing, places=places, shape=shape
-        )
+        found: dict[str, Any] = {**vars(made), "sites": sites, "intensities": intensities}
+        return NearestFit(**found, spacing=spacing, places=places, shape=shape)
 
-    def check(self, volume, spacing=None):
+    def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the nearest voxel may be one of another volume."""
-        spacing = super().check(volume, spacing)
-        if self.method == "nearest" and self.per == "dataset" and len(volume.shape) > len(spacing):
+        sizes = super().check(volume, spacing)
+        if self.method == "nearest" and self.per == "dataset" and len(volume.shape) > len(sizes):
             raise ValueError(
                 "The nearest voxel is one of the same volume, and the image has several: use per='volume', "
                 "per='plane' or method='median'."
             )
-        return spacing
+        return sizes
 
 
 def _median_of_others(volume: Volume, value: float) -> float:
     """The median of the counted voxels that have another intensity; `value` where there is none."""
     totals = np.zeros(3, np.int64)
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[int, int, int]:
         used = values[counted] if counted.size else values
-        return (used < value).sum(), (used == value).sum(), (used > value).sum()
+        return int((used < value).sum()), int((used == value).sum()), int((used > value).sum())
 
-    def merge(found):
+    def merge(found: tuple[int, int, int]) -> None:
         totals[:] += found
 
     count(volume, visit, merge, "counting gaps")
@@ -218,7 +226,8 @@ def _median_of_others(volume: Volume, value: float) -> float:
     middle = (below + above - 1) / 2
     ranks = [rank + (gaps if rank >= below else 0) for rank in (math.floor(middle), math.ceil(middle))]
     last = max(below + gaps + above - 1, 1)
-    low, high = find_percentiles(volume, tuple(100 * rank / last for rank in ranks))
+    found = find_percentiles(volume, tuple(100 * rank / last for rank in ranks))
+    low, high = found or (value, value)
     return low + (high - low) / 2
 
 
@@ -228,17 +237,16 @@ def _beside_gaps(volume: Volume, value: float) -> tuple[np.ndarray, np.ndarray]:
     gap = np.zeros(shape, bool)
     known = np.zeros(shape, bool)
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[Block, np.ndarray, np.ndarray]:
         found = _is_gap(values, value)
         usable = ~found if not counted.size else counted & ~found
         if values.dtype.kind == "f":
             usable &= np.isfinite(values)
-        return [(part.start, part.stop) for part in block], found, usable
+        return block, found, usable
 
-    def merge(found):
-        place, gaps, usable = found
-        part = tuple(slice(*ends) for ends in place)
-        gap[part], known[part] = gaps, usable
+    def merge(found: tuple[Block, np.ndarray, np.ndarray]) -> None:
+        block, gaps, usable = found
+        gap[block], known[block] = gaps, usable
 
     with progress.part(0, 0.5):
         count(volume, visit, merge, "finding gaps")
@@ -262,12 +270,12 @@ def _beside_gaps(volume: Volume, value: float) -> tuple[np.ndarray, np.ndarray]:
     intensities = np.empty(len(sites))
     numbers = np.flatnonzero(beside)
 
-    def read(block, values, counted):
-        part = beside[tuple(slice(each.start, each.stop) for each in block)]
+    def read(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        part = beside[block]
         at = np.argwhere(part) + [each.start for each in block]
         return np.searchsorted(numbers, np.ravel_multi_index(tuple(at.T), shape)), values[part]
 
-    def keep(found):
+    def keep(found: tuple[np.ndarray, np.ndarray]) -> None:
         at, values = found
         intensities[at] = values
 
@@ -276,20 +284,21 @@ def _beside_gaps(volume: Volume, value: float) -> tuple[np.ndarray, np.ndarray]:
     return sites, intensities
 
 
+@verb
 def fill(
-    image,
-    method="nearest",
-    value=0.0,
+    image: Any,
+    method: Literal["nearest", "median"] = "nearest",
+    value: float = 0.0,
     *,
-    spacing=None,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    spacing: Spacing = None,
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Fill voxels that hold nothing, such as dead pixels and the gaps between stitched tiles.
 
     Parameters

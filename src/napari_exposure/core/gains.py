@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 
+from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.intensity import dtype_range, result_dtype, working_dtype
@@ -14,6 +16,7 @@ from napari_exposure.core.jit import kernel
 from napari_exposure.core.transform import Fit
 
 # what may be chosen, and how a widget words it; the last spatial axes in the order of arrays
+Axis = Literal["z", "y", "x"]
 AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
 OUTPUT = {"dtype": "keep the data type", "float32": "float32, not rounded"}
 # label and tooltip of what means another thing here than where intensities are stretched
@@ -89,18 +92,18 @@ class GainsFit(Fit):
     most: float
 
     @property
-    def constant(self):
+    def constant(self) -> bool:
         """Never: an intensity that stays alone is multiplied like others."""
         return False
 
     @property
-    def kernel_key(self):
+    def kernel_key(self) -> tuple[Any, ...]:
         return "map_gains", working_dtype(self.dtype), self.out_dtype
 
-    def onto(self, shape, steps):
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
         return replace(self.at_level(shape), gains=self._along(self.gains, shape)[:: steps[self.axis]])
 
-    def at_level(self, shape):
+    def at_level(self, shape: tuple[int, ...]) -> Self:
         return replace(self, gains=self._along(self.gains, shape))
 
     def _along(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -111,7 +114,7 @@ class GainsFit(Fit):
         places = (np.arange(planes) + 0.5) / planes * found - 0.5
         return interpolate(places, np.arange(found), values)
 
-    def map(self, values, offset, out):
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         before, planes, behind = split_at(values.shape, self.axis)
         start = offset[self.axis]
         gains = self.gains[start : start + planes, None]
@@ -130,7 +133,7 @@ class GainsFit(Fit):
         )
 
 
-def placed(adjustment, volume: Volume, axis: str, spatial: int) -> dict:
+def placed(adjustment: Adjustment, volume: Volume, axis: str, spatial: int) -> dict[str, Any]:
     """What a `GainsFit` of a volume has besides its gains and what was found."""
     out_dtype = result_dtype(volume.dtype, adjustment.output)
     colours = volume.rgb and out_dtype.kind == "f"
@@ -143,7 +146,7 @@ def placed(adjustment, volume: Volume, axis: str, spatial: int) -> dict:
     }
 
 
-def find_clamp(adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
+def find_clamp(adjustment: Adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
     """The range that was found, and the one to clamp to: none where the data decide, as others may be brighter."""
     found = adjustment._find_range(volume)
     return found, (-math.inf, math.inf) if adjustment.in_range == "data" else found

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, warn_constant
+from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.transform import BlockMap
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from napari_exposure.core.colormap import Uncoloured
+    from napari_exposure.core.montage import Gap
 
 __all__ = ["adjust"]
 
@@ -20,17 +30,87 @@ __all__ = ["adjust"]
 OPENERS = {"napari.layers.base.base.Layer": "napari_exposure.layers:OpenedLayer"}
 
 
+Parameters = ParamSpec("Parameters")
+LayerKind = TypeVar("LayerKind", bound=Layer)
+
+
+class Verb(Protocol[Parameters]):
+    """A verb as type checkers see it: what comes back is of the kind of the image."""
+
+    @overload
+    def __call__(self, image: LayerKind, *args: Parameters.args, **kwargs: Parameters.kwargs) -> LayerKind: ...
+
+    @overload
+    def __call__(self, image: da.Array, *args: Parameters.args, **kwargs: Parameters.kwargs) -> da.Array: ...
+
+    @overload
+    def __call__(self, image: ArrayLike, *args: Parameters.args, **kwargs: Parameters.kwargs) -> np.ndarray: ...
+
+
+class _Function(Protocol[Parameters]):
+    def __call__(self, image: Any, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Any: ...
+
+
+def verb(function: _Function[Parameters]) -> Verb[Parameters]:
+    """Declare a verb, whose first parameter is the image."""
+    return function
+
+
+class Opened(Protocol):
+    """What verbs ask of an image, of whatever kind it is."""
+
+    @property
+    def name(self) -> str:
+        """Of a layer; empty for others."""
+
+    @property
+    def spacing(self) -> Spacing:
+        """Size of a voxel; None where nothing is known."""
+
+    @property
+    def unit(self) -> str | None:
+        """Of the spacing; None where nobody has said."""
+
+    def in_range(self, value: GivenRange) -> Any:
+        """An input range as adjustments take it."""
+
+    def volume(self, ignore_zeros: bool = False) -> Volume:
+        """What is counted."""
+
+    def bar(self) -> AbstractContextManager[None]:
+        """Show the progress of the work inside."""
+
+    def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> Any:
+        """The numbers that colors stand for."""
+
+    def fit(self, adjustment: Chain) -> BlockMap:
+        """Fit an adjustment or a recipe."""
+
+    def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
+        """The result, of the kind of the image; parameters as `Recipe.apply` has them."""
+
+    def gain_map(self, fitted: BlockMap | None) -> Any:
+        """The slope of what was fitted, at every voxel."""
+
+
 class OpenedArray:
     """An array with what its caller says of it, as verbs take images; parameters as `opened` has them."""
 
     name = ""
 
-    def __init__(self, image, *, mask=None, spacing=None, rgb=None, level=0):
+    def __init__(
+        self, image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
+    ) -> None:
         if level != 0:
             raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
         self.array, self.mask, self.spacing, self.rgb = image, mask, spacing, bool(rgb)
 
-    def in_range(self, value):
+    @property
+    def unit(self) -> str | None:
+        """None, as an array knows none."""
+        return None
+
+    def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
         return value
 
@@ -44,7 +124,18 @@ class OpenedArray:
         with progress.bar():
             yield
 
-    def from_colormap(self, colormap, limits):
+    @staticmethod
+    def montage(
+        image: Any, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
+    ) -> np.ndarray | da.Array:
+        """Planes in rows and columns; parameters as `montage` has them."""
+        from napari_exposure.core.montage import array_montage
+
+        if level != 0:
+            raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
+        return array_montage(image, step, columns, axis, gap=gap, fill=0 if fill is None else fill, rgb=bool(rgb))
+
+    def from_colormap(self, colormap: npt.ArrayLike, limits: tuple[float, float]) -> Uncoloured:
         """The numbers that colors stand for."""
         from napari_exposure.core.colormap import read_colors, warn_wrong
 
@@ -53,7 +144,7 @@ class OpenedArray:
         warn_wrong(found)
         return found
 
-    def fit(self, adjustment) -> BlockMap:
+    def fit(self, adjustment: Chain) -> BlockMap:
         """Fit an adjustment or a recipe."""
         volume = self.volume()
         check_chain(adjustment.steps, volume, self.spacing)
@@ -63,21 +154,42 @@ class OpenedArray:
             warn_constant(transform)
         return transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
 
-    def adjusted(self, adjustment, fit_on=None):
+    def adjusted(self, adjustment: Chain, fit_on: Any = None) -> np.ndarray | da.Array:
         """A new array, lazy where this one is; parameters as `Recipe.apply` has them."""
         # Lists and the like become the arrays that they mean.
         array = self.volume().array
         with self.bar():
             with progress.part(0, 0.4):
-                fitted = fit_on
-                if not isinstance(fit_on, BlockMap):
-                    said = {"mask": self.mask, "spacing": self.spacing, "rgb": self.rgb}
+                if isinstance(fit_on, BlockMap):
+                    fitted = fit_on
+                else:
+                    said: Any = {"mask": self.mask, "spacing": self.spacing, "rgb": self.rgb}
                     fitted = (self if fit_on is None else OpenedArray(fit_on, **said)).fit(adjustment)
             with progress.part(0.4, 1):
                 return fitted.fitting(array).apply(array)
 
+    def gain_map(self, fitted: BlockMap | None) -> Any:
+        """The slope of what was fitted, at every voxel."""
+        from napari_exposure.core.slopes import GainMap
 
-def opened(image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0) -> Any:
+        if fitted is None:
+            raise ValueError("Of an array say what was fitted: gain_map(volume, fitted=recipe.fit(volume)).")
+        array = self.volume().array
+        with self.bar():
+            return GainMap(fitted).fitting(array).apply(array)
+
+
+def opener(image: Any) -> Any:
+    """The class that opens an image."""
+    # of a layer's proxy the class is that of the layer
+    for cls in image.__class__.__mro__:
+        if found := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
+            module, name = found.split(":")
+            return getattr(import_module(module), name)
+    return OpenedArray
+
+
+def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:
     """An image as verbs take it.
 
     Parameters
@@ -91,15 +203,19 @@ def opened(image, *, mask=None, spacing=None, rgb: bool | None = None, level: in
     level : int
         Of multiscale layers the level that is fitted.
     """
-    # of a layer's proxy the class is that of the layer
-    for cls in image.__class__.__mro__:
-        if opener := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
-            module, name = opener.split(":")
-            return getattr(import_module(module), name)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
-    return OpenedArray(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
+    made: Opened = opener(image)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
+    return made
 
 
-def adjust(adjustment, image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0):
+def adjust(
+    adjustment: Chain,
+    image: Any,
+    *,
+    mask: ArrayLike | Layer | None = None,
+    spacing: Spacing = None,
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Fit an adjustment or a recipe to an image and map all of it.
 
     Parameters
@@ -128,7 +244,17 @@ def adjust(adjustment, image, *, mask=None, spacing=None, rgb: bool | None = Non
     return opened(image, mask=mask, spacing=spacing, rgb=rgb, level=level).adjusted(adjustment)
 
 
-def adjust_image(image, kind: type[Adjustment], *, in_range, mask, rgb, level, spacing=None, **parameters):
+def adjust_image(
+    image: Any,
+    kind: type[Adjustment],
+    *,
+    in_range: GivenRange,
+    mask: Any,
+    rgb: bool | None,
+    level: int,
+    spacing: Spacing = None,
+    **parameters: Any,
+) -> Any:
     """What a verb does: make the adjustment for this image, fit it and map all of it."""
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
     return found.adjusted(kind(in_range=found.in_range(in_range), **parameters))

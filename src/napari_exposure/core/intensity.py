@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["Percentiles"]
 
@@ -36,7 +39,7 @@ class Percentiles:
     low: float
     high: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = (check_number(value, "Percentiles(low, high)") for value in (self.low, self.high))
         if not 0 <= low < high <= 100:
             raise ValueError(f"Percentiles need 0 <= low < high <= 100, got low={self.low!r}, high={self.high!r}.")
@@ -44,7 +47,7 @@ class Percentiles:
         object.__setattr__(self, "high", high)
 
 
-def check_dtype(dtype, name: str = "volume") -> np.dtype:
+def check_dtype(dtype: npt.DTypeLike, name: str = "volume") -> np.dtype:
     """Return `dtype` in native byte order, or say why it cannot be adjusted."""
     native = np.dtype(dtype).newbyteorder("=")
     if native in DTYPES:
@@ -59,7 +62,7 @@ def check_dtype(dtype, name: str = "volume") -> np.dtype:
     raise TypeError(f"The {name} has dtype {np.dtype(dtype)}; supported are {supported}. {hint}")
 
 
-def as_array(value, name: str) -> np.ndarray:
+def as_array(value: Any, name: str) -> np.ndarray:
     """An array of what is none yet, such as nested lists, or an error where it cannot become one."""
     array = np.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "OSU":
@@ -99,10 +102,10 @@ def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
 
 
 # scikit-image's names of ranges that are no dtypes
-NAMED = {"float": "float64", "uint10": 10, "uint12": 12, "uint14": 14}
+NAMED: dict[str, str | int] = {"float": "float64", "uint10": 10, "uint12": 12, "uint14": 14}
 
 
-def range_name(value) -> str | None:
+def range_name(value: Any) -> str | None:
     """The name of a dtype's range, as scikit-image takes one: np.uint8, "uint8", "uint12", float; None for others."""
     if isinstance(value, type | np.dtype):
         value = np.dtype(value).name
@@ -112,7 +115,7 @@ def range_name(value) -> str | None:
 
 def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
     """The dtype that holds a range of scikit-image's, and the range."""
-    bits = NAMED.get(name, name)
+    bits: str | int = NAMED.get(name, name)
     if isinstance(bits, int):
         return np.dtype(np.uint16), (0.0, 2.0**bits - 1)
     dtype = np.dtype(bits)
@@ -126,13 +129,18 @@ def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float
     return dtype_range(dtype, negative=lo < 0)
 
 
-def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) -> float:
+def check_number(
+    value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float | None = None
+) -> float:
     """Return `value` as a float, or say which parameter is out of which bounds."""
     bounds = f" greater than {above:g}" if above is not None else f" in [{low:g}, {high:g}]" * math.isfinite(high)
     try:
         if isinstance(value, str):
             raise TypeError
         number = float(value)
+    except OverflowError:
+        # A whole number of any length; its digits are more than anybody reads, or than Python writes.
+        raise ValueError(f"{name} must be a finite number{bounds}, got one beyond 1e308.") from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number{bounds}, got {value!r}.") from None
     inside = number > above and number <= high if above is not None else low <= number <= high
@@ -141,7 +149,7 @@ def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) 
     return number
 
 
-def check_pair(value, name: str) -> tuple[float, float]:
+def check_pair(value: Any, name: str) -> tuple[float, float]:
     """Return two numbers as floats, or say which parameter is not two."""
     values = tuple(value) if np.iterable(value) and not isinstance(value, str) else ()
     if len(values) != 2:
@@ -150,7 +158,7 @@ def check_pair(value, name: str) -> tuple[float, float]:
     return first, second
 
 
-def check_range(value, name: str) -> tuple[float, float]:
+def check_range(value: Any, name: str) -> tuple[float, float]:
     """Return two numbers in ascending order as floats, or say which parameter is not."""
     low, high = check_pair(value, name)
     if not low < high:
@@ -158,7 +166,7 @@ def check_range(value, name: str) -> tuple[float, float]:
     return low, high
 
 
-def check_count(value, name: str, *, low: int, high: int) -> int:
+def check_count(value: Any, name: str, *, low: int, high: int) -> int:
     """Return `value` as an int, or say which parameter is not a whole number in which bounds."""
     number = check_number(value, name, low=low, high=high)
     if not number.is_integer():
@@ -166,7 +174,7 @@ def check_count(value, name: str, *, low: int, high: int) -> int:
     return int(number)
 
 
-def check_choice(value, name: str, choices) -> str:
+def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`, or say what may be chosen."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
@@ -175,7 +183,8 @@ def check_choice(value, name: str, choices) -> str:
 
 def value_channel(block: np.ndarray) -> np.ndarray:
     """The value (HSV) of RGB or RGBA data: the largest of the three colours."""
-    return block[..., :3].max(axis=-1)
+    value: np.ndarray = block[..., :3].max(axis=-1)
+    return value
 
 
 # ITU-R BT.709
@@ -187,7 +196,7 @@ def luminance(block: np.ndarray) -> np.ndarray:
     # colour by colour: a product of matrices adds them in an order that depends on the layout and the processor
     with np.errstate(invalid="ignore"):
         # of opposite infinities NaN
-        found = block[..., 0] * LUMINANCE[0]
+        found: np.ndarray = block[..., 0] * LUMINANCE[0]
         for channel in (1, 2):
             found += block[..., channel] * LUMINANCE[channel]
     if block.dtype.kind in "iu":

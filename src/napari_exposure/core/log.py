@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, parameter
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp, log
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import fit_curve
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["Log", "adjust_log"]
 
@@ -38,7 +41,7 @@ class Log(Adjustment):
     )
     inv: bool = parameter(False, "Inverse", "The exponential instead, which darkens what the logarithm brightens.")
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
         # The curve needs it, where nobody wants to wait.
         load_kernel("exp" if self.inv else "log")
@@ -49,19 +52,20 @@ class Log(Adjustment):
         return np.minimum(self.gain * found, 1)
 
 
+@verb
 def adjust_log(
-    image,
-    gain=1.0,
-    inv=False,
+    image: Any,
+    gain: float = 1.0,
+    inv: bool = False,
     *,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Brighten the dim intensities of a volume by a logarithm, or darken them by its inverse, in the same range.
 
     Each intensity is scaled to [0, 1] by `in_range`, becomes gain * log2(1 + it), or with `inv`

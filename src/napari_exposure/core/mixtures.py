@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_exposure.core.blocks import Volume, count
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.functions import exp, log
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import opened
 from napari_exposure.core.intensity import check_count, check_number, dtype_range
 from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["Mixture", "mixture"]
 
@@ -26,6 +29,9 @@ LOG_2PI = 1.8378770664093453
 # the least variance of a component, as a part of that of all voxels: one of a single intensity has no width
 NARROW = 1e-9
 ROUNDS = 300
+
+# weights, means and covariances of the components
+Parameters: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +71,10 @@ class Mixture:
     @property
     def stds(self) -> np.ndarray:
         """Standard deviations, of the shape of the means."""
-        return np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2)).reshape(self.means.shape)
+        found: np.ndarray = np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2)).reshape(self.means.shape)
+        return found
 
-    def density(self, values) -> np.ndarray:
+    def density(self, values: npt.ArrayLike) -> np.ndarray:
         """The density of each component at some values; their sum is that of the mixture.
 
         Parameters
@@ -103,7 +110,15 @@ class Mixture:
         return np.reshape(found, (len(found), *(values.shape[:-1] if dims > 1 else values.shape)))
 
 
-def mixture(image, n=2, *, tol=1e-3, mask=None, ignore_zeros=False, rgb=None) -> Mixture:
+def mixture(
+    image: ArrayLike | Layer,
+    n: int = 2,
+    *,
+    tol: float = 1e-3,
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    rgb: bool | None = None,
+) -> Mixture:
     """Describe the intensities or colors of an image by a mixture of Gaussians.
 
     The voxels are counted once; the mixture is fitted to their histogram, which takes milliseconds.
@@ -166,7 +181,7 @@ def mixture(image, n=2, *, tol=1e-3, mask=None, ignore_zeros=False, rgb=None) ->
         return _fit(*_count_colors(volume), n, tol)
 
 
-def check_parameters(n, tol) -> tuple[int, float]:
+def check_parameters(n: object, tol: object) -> tuple[int, float]:
     """The number of components and the tolerance, or what is wrong with them."""
     return check_count(n, "n", low=1, high=MOST), check_number(tol, "tol", above=0)
 
@@ -182,7 +197,7 @@ def fit_histogram(found: Histogram, n: int, tol: float) -> Mixture:
     return _fit(counts, centers[:, None], inside[:, None, None], n, tol)
 
 
-def _joined(counts, centers, inside):
+def _joined(counts: np.ndarray, centers: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most `BINS` groups of neighboring bins: number, mean and variance of the voxels in each."""
     starts = np.arange(BINS) * len(counts) // BINS
     total = np.add.reduceat(counts, starts)
@@ -204,7 +219,7 @@ def _count_colors(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     volume = replace(volume, ignore_zeros=False, colour=colors_of)
     counts, sums = np.zeros(SIDE**3, np.int64), np.zeros((SIDE**3, 9), np.int64)
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         # of the voxels that are there, so that small blocks cost little
         values = values.reshape(-1, 3)
         kernel = load_kernel("count_colors", values.dtype)
@@ -213,7 +228,7 @@ def _count_colors(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         used = np.flatnonzero(found)
         return used, found[used], moments[used]
 
-    def merge(part):
+    def merge(part: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
         # whole numbers: in whichever order they are added
         used, found, moments = part
         counts[used] += found
@@ -248,7 +263,7 @@ def _fit(counts: np.ndarray, points: np.ndarray, inside: np.ndarray, n: int, tol
     n = min(n, len(counts))
     kernel = load_kernel("mixture_step")
 
-    def step(weights, means, covariances):
+    def step(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> tuple[Parameters, float]:
         """Probabilities of the components, and the parameters that these have; the log-likelihood goes along."""
         inverted = [_inverted(covariance) for covariance in covariances]
         heights = log(weights) + [height for _, height in inverted]
@@ -290,7 +305,7 @@ def _fit(counts: np.ndarray, points: np.ndarray, inside: np.ndarray, n: int, tol
     )
 
 
-def _parameters(sums: np.ndarray, about: np.ndarray, dims: int):
+def _parameters(sums: np.ndarray, about: np.ndarray, dims: int) -> Parameters:
     """Weights, means and covariances from the number of voxels and their first and second moments about a place."""
     number = np.maximum(sums[:, 0], np.finfo(float).tiny)
     away = sums[:, 1 : 1 + dims] / number[:, None]
@@ -324,11 +339,11 @@ def _clusters(counts: np.ndarray, points: np.ndarray, n: int) -> np.ndarray:
     return min(found, key=lambda each: each[1])[0]
 
 
-def _distances(points, centers):
+def _distances(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     return np.stack([((points - center) ** 2).sum(axis=1) for center in centers])
 
 
-def _lloyd(counts, points, centers):
+def _lloyd(counts: np.ndarray, points: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, float]:
     for _ in range(ROUNDS):
         distances = _distances(points, centers)
         nearest = distances.argmin(axis=0)
@@ -341,7 +356,7 @@ def _lloyd(counts, points, centers):
     return nearest, float((counts * distances.min(axis=0)).sum())
 
 
-def _apart(counts, points, n):
+def _apart(counts: np.ndarray, points: np.ndarray, n: int) -> np.ndarray:
     """Beginnings that lie far from each other: each adds most to the sum of distances."""
     centers = points[[np.argmax(counts)]]
     while len(centers) < n:
@@ -350,10 +365,13 @@ def _apart(counts, points, n):
     return centers
 
 
-def _along(counts, points, n):
+def _along(counts: np.ndarray, points: np.ndarray, n: int) -> np.ndarray:
     """Beginnings in equal parts of the voxels along the color that varies most."""
     axis = np.argmax((counts[:, None] * points**2).sum(axis=0))
     order = np.argsort(points[:, axis], kind="stable")
     below = np.cumsum(counts[order])
     places = np.searchsorted(below, (np.arange(n) + 0.5) / n * below[-1])
-    return points[order[np.unique(np.minimum(places, len(order) - 1))]] if n > 1 else points[order[places]]
+    if n > 1:
+        places = np.unique(np.minimum(places, len(order) - 1))
+    centers: np.ndarray = points[order[places]]
+    return centers

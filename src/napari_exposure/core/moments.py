@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from napari_exposure.core.jit import Kernel
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,14 @@ class Moments:
         )
 
     @classmethod
-    def of_values(cls, kernel: Callable, values: np.ndarray, counted: np.ndarray) -> Moments:
+    def of_values(cls, kernel: Kernel, values: np.ndarray, counted: np.ndarray) -> Moments:
         """Of flat values, with the kernel "moments" of their dtype; an empty `counted` means all of them."""
         out = np.array([0, 0, 0, np.inf, -np.inf, 0, 0])
         kernel(values, counted, out)
         if not out[0]:
             return cls()
-        n, *sums, at_minimum, at_maximum = out.tolist()
-        return cls(int(n), *sums, int(at_minimum), int(at_maximum))
+        n, mean, m2, minimum, maximum, at_minimum, at_maximum = out.tolist()
+        return cls(int(n), mean, m2, minimum, maximum, int(at_minimum), int(at_maximum))
 
     @classmethod
     def of_counts(cls, values: np.ndarray, counts: np.ndarray) -> Moments:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -61,7 +61,10 @@ class PointwiseFit(Fit):
 
     def at(self, values: np.ndarray) -> np.ndarray:
         """Results for integers, from the table."""
-        return self.table[np.clip(values - self.first, 0, len(self.table) - 1)]
+        table = self.table
+        assert table is not None, "The volume holds integers of up to 16 bits."
+        results: np.ndarray = table[np.clip(values - self.first, 0, len(table) - 1)]
+        return results
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -80,31 +83,33 @@ class PointwiseFit(Fit):
         return np.clip((values - self.lo) / (self.upper - self.lo), 0, 1)
 
     @property
-    def kernel_key(self):
+    def kernel_key(self) -> tuple[Any, ...]:
         if is_lookup(self.dtype):
             return "map_table", self.dtype, self.out_dtype
         return self._kernel_name, working_dtype(self.dtype), self.out_dtype
 
-    def map(self, values, offset, out):
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         run = kernel(*self.kernel_key)
         if is_lookup(self.dtype):
             run(values.reshape(-1), self.first, self.table, out.reshape(-1))
         else:
             run(values.reshape(-1), *self._kernel_parameters(), *self.scale, out.reshape(-1))
 
-    def rows_key(self, fits):
+    def rows_key(self, fits: Sequence[Self]) -> tuple[Any, ...] | None:
         names = {"map_table": "table_rows", "map_knots": "knots_rows", "map_steps": "steps_rows"}
         name, *dtypes = self.kernel_key
         alike = name in names and all(fit.kernel_key == self.kernel_key for fit in fits)
         return (names[name], *dtypes) if alike else None
 
-    def map_rows(self, fits, values, out):
-        run = kernel(*self.rows_key(fits))
+    def map_rows(self, fits: Sequence[Self], values: np.ndarray, out: np.ndarray) -> None:
+        key = self.rows_key(fits)
+        assert key is not None, "The fits have a kernel for rows."
+        run = kernel(*key)
         if is_lookup(self.dtype):
-            starts, tables = _joined([fit.table for fit in fits])
+            starts, tables = _joined([fit.table for fit in fits if fit.table is not None])
             run(values, np.array([fit.first for fit in fits]), starts, tables, out)
             return
-        parameters = []
+        parameters: list[np.ndarray] = []
         for column in zip(*(fit._kernel_parameters() for fit in fits), strict=True):
             if not isinstance(column[0], np.ndarray):
                 parameters.append(np.array(column))
@@ -116,13 +121,15 @@ class PointwiseFit(Fit):
         run(values, *parameters, bottom, span, out)
 
     # the kernel for dtypes without a table, and what it takes between values and output range
-    _kernel_name: ClassVar[str]
+    @property
+    def _kernel_name(self) -> str:
+        raise NotImplementedError
 
-    def _kernel_parameters(self) -> tuple:
+    def _kernel_parameters(self) -> tuple[Any, ...]:
         raise NotImplementedError
 
 
-def _joined(arrays) -> tuple[np.ndarray, np.ndarray]:
+def _joined(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Arrays end to end, and where each begins; behind these the end."""
     return np.cumsum([0, *map(len, arrays)]), np.concatenate(arrays)
 
@@ -142,11 +149,11 @@ class TableFit(PointwiseFit):
     results: np.ndarray
 
     @property
-    def first(self):
+    def first(self) -> int:
         return self.start
 
     @property
-    def table(self):
+    def table(self) -> np.ndarray:
         return self.results
 
 
@@ -157,14 +164,14 @@ class PowerFit(PointwiseFit):
     gamma: float
     gain: float
 
-    def curve(self, values):
+    def curve(self, values: np.ndarray) -> np.ndarray:
         return np.minimum(self.gain * power(self.position(values), self.gamma), 1)
 
     @property
-    def _kernel_name(self):
+    def _kernel_name(self) -> str:
         return "map_power_single" if self.dtype.kind == "f" else "map_power"
 
-    def _kernel_parameters(self):
+    def _kernel_parameters(self) -> tuple[Any, ...]:
         return self.lo, self.upper, self.gamma, self.gain
 
 
@@ -174,18 +181,18 @@ class KnotsFit(PointwiseFit):
 
     knots: np.ndarray
 
-    def _at_integers(self, first, last):
+    def _at_integers(self, first: int, last: int) -> np.ndarray:
         if (first, last) == (self.lo, self.hi) and last - first == len(self.knots) - 1:
             # the very knots, without the rounding of a position
             return self.knots
         return super()._at_integers(first, last)
 
-    def curve(self, values):
+    def curve(self, values: np.ndarray) -> np.ndarray:
         return interpolate(self.position(values), np.linspace(0, 1, len(self.knots)), self.knots)
 
     _kernel_name = "map_knots"
 
-    def _kernel_parameters(self):
+    def _kernel_parameters(self) -> tuple[Any, ...]:
         return self.lo, self.upper, self.knots
 
 
@@ -207,7 +214,9 @@ def sampled(curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         pieces *= 2
 
 
-def fit_curve(curve: Callable, lo: float, hi: float, dtype: np.dtype, output: str) -> KnotsFit:
+def fit_curve(
+    curve: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, dtype: np.dtype, output: str
+) -> KnotsFit:
     """The fit of a curve that keeps the intensity range.
 
     Parameters
@@ -241,10 +250,11 @@ class StepsFit(PointwiseFit):
     levels: np.ndarray
     heights: np.ndarray
 
-    def curve(self, values):
-        return self.heights[np.minimum(np.searchsorted(self.levels, values), len(self.levels) - 1)]
+    def curve(self, values: np.ndarray) -> np.ndarray:
+        results: np.ndarray = self.heights[np.minimum(np.searchsorted(self.levels, values), len(self.levels) - 1)]
+        return results
 
     _kernel_name = "map_steps"
 
-    def _kernel_parameters(self):
+    def _kernel_parameters(self) -> tuple[Any, ...]:
         return self.levels, self.heights

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, InRange, parameter
+from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_extent
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import check_pair, dtype_range, named_range, range_name, result_dtype
 from napari_exposure.core.pointwise import ResultsFit
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["Rescale", "rescale_intensity"]
 
@@ -40,19 +43,19 @@ class Rescale(Adjustment):
         "What the input range becomes: the range of the dtype, that of the image, that of another dtype, to which the "
         "result is converted, or two numbers, which make the result floating point.",
     )
+    _: KW_ONLY
     output: Literal["dtype", "float32"] = parameter(
         "dtype",
         "Output",
         "The data type that the output range asks for, or float32 of the same range, not rounded.",
-        kw_only=True,
         choices=RESCALED,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self._set("out_range", check_out_range(self.out_range))
 
-    def result_dtype(self, dtype):
+    def result_dtype(self, dtype: np.dtype) -> np.dtype:
         """The dtype of results for volumes of `dtype`."""
         if isinstance(self.out_range, tuple):
             # numbers say nothing of a dtype, so that nothing is rounded
@@ -63,22 +66,23 @@ class Rescale(Adjustment):
                 return dtype
         return result_dtype(dtype, self.output)
 
-    def _find_range(self, volume, in_range=None):
+    def _find_range(self, volume: Volume, in_range: InRange | None = None) -> tuple[float, float]:
         # scikit-image's range of a dtype, which has its negative part whether or not the data have
         if (self.in_range if in_range is None else in_range) == "dtype":
             return dtype_range(volume.dtype, negative=True)
         return super()._find_range(volume, in_range)
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
         first, last = self._find_out_range(volume, lo)
-        ends = min(first, last), max(first, last), volume.dtype, self.result_dtype(volume.dtype)
+        bottom, top = min(first, last), max(first, last)
+        dtypes = volume.dtype, self.result_dtype(volume.dtype)
         if lo == hi:
             # one intensity has no range: it stays what it is, as far as the other range has it
-            return ResultsFit(*ends[:2], *ends, np.array(ends[:2]))
-        return ResultsFit(lo, hi, *ends, np.array([first, last]))
+            return ResultsFit(bottom, top, bottom, top, *dtypes, np.array([bottom, top]))
+        return ResultsFit(lo, hi, bottom, top, *dtypes, np.array([first, last]))
 
-    def _find_out_range(self, volume, lo):
+    def _find_out_range(self, volume: Volume, lo: float) -> tuple[float, float]:
         if isinstance(self.out_range, tuple):
             return self.out_range
         if self.out_range == "image":
@@ -92,7 +96,7 @@ class Rescale(Adjustment):
 OUT_RANGE = ("dtype", "image")
 
 
-def check_out_range(value) -> OutRange:
+def check_out_range(value: Any) -> OutRange:
     """Return an output range in its one form, or say what it may be."""
     if isinstance(value, str) and value == "data":
         return "image"
@@ -109,18 +113,19 @@ def check_out_range(value) -> OutRange:
     )
 
 
+@verb
 def rescale_intensity(
-    image,
-    in_range="data",
-    out_range="dtype",
+    image: Any,
+    in_range: GivenRange = "data",
+    out_range: OutRange = "dtype",
     *,
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Stretch or shrink a range of intensities to another one, in scikit-image's words.
 
     Parameters

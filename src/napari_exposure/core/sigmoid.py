@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, parameter
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import fit_curve
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["Sigmoid", "adjust_sigmoid"]
 
@@ -45,7 +48,7 @@ class Sigmoid(Adjustment):
     )
     inv: bool = parameter(False, "Inverse", "Bright becomes dark and dark bright.")
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
         # The curve needs it, where nobody wants to wait.
         load_kernel("exp")
@@ -56,20 +59,21 @@ class Sigmoid(Adjustment):
         return 1 - found if self.inv else found
 
 
+@verb
 def adjust_sigmoid(
-    image,
-    cutoff=0.5,
-    gain=10.0,
-    inv=False,
+    image: Any,
+    cutoff: float = 0.5,
+    gain: float = 10.0,
+    inv: bool = False,
     *,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Give a volume more contrast about one intensity and less at both ends, in the same range.
 
     Each intensity is scaled to [0, 1] by `in_range`, becomes 1 / (1 + exp(gain * (cutoff - it))), and is scaled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,10 +59,10 @@ class TileAxis:
         centres = (self.edges[:-1] + self.edges[1:]) / 2
         voxels = self.voxels
         if self.tiles == 1:
-            return np.zeros(len(voxels), np.int32), np.zeros(len(voxels), np.float32)
+            return np.zeros(len(voxels), np.int32), np.zeros(len(voxels))
         left = np.clip(np.searchsorted(centres, voxels, side="right") - 1, 0, self.tiles - 2)
         weight = (voxels - centres[left]) / (centres[left + 1] - centres[left])
-        return left.astype(np.int32), np.clip(weight, 0, 1).astype(np.float32)
+        return left.astype(np.int32), np.clip(weight, 0, 1)
 
     @property
     def left(self) -> np.ndarray:
@@ -127,7 +128,9 @@ class TileGrid:
         return found
 
 
-def tile_grid(shape: tuple[int, ...], kernel_size, spacing: tuple[float, ...]) -> TileGrid:
+def tile_grid(
+    shape: tuple[int, ...], kernel_size: float | Iterable[float] | None, spacing: tuple[float, ...]
+) -> TileGrid:
     """Lay tiles of a physical size over a volume.
 
     Parameters

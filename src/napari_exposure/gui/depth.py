@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import weakref
-
-import numpy as np
 from magicgui import widgets
-from napari.utils.theme import get_theme
 
 from napari_exposure import core
 from napari_exposure.core.adjustment import spatial_axes
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.gui.adjust import AdjustmentWidget, give_room
+from napari_exposure.gui.depth_profile import DepthProfile
 from napari_exposure.gui.editors import warn
-from napari_exposure.gui.profile_plot import ProfilePlot
-from napari_exposure.source import Source
 
 
 class DecayCorrectionWidget(AdjustmentWidget):
@@ -24,34 +18,28 @@ class DecayCorrectionWidget(AdjustmentWidget):
     adjustment = core.DecayCorrection
 
     def __init__(self, napari_viewer):
-        self.plot = ProfilePlot()
-        # the layer and the transform that are drawn
-        self._drawn: tuple[weakref.ref, core.DecayTransform] | None = None
+        self.plot = DepthProfile(napari_viewer)
         super().__init__(napari_viewer)
-        row = widgets.Container(name="profile", labels=False)
+        row: widgets.Container = widgets.Container(name="profile", labels=False)
         row.label = ""
         row.margins = (0, 0, 0, 0)
         row.native.layout().addWidget(self.plot)
         self.insert(self.index(self.said), row)
         give_room(row)
-        self._paint()
 
     def _connect(self):
         super()._connect()
-        self._of_viewer.add(self._paint, self._viewer.events.theme)
-        # volumes and planes may have profiles of their own
-        self._of_viewer.add(self._draw, self._viewer.dims.events.current_step)
+        self.plot.start()
 
-    def _paint(self, event=None) -> None:
-        theme = get_theme(self._viewer.theme)
-        self.plot.set_colours(theme.background.as_hex(), theme.text.as_hex())
+    def _disconnect(self):
+        super()._disconnect()
+        self.plot.stop()
 
     def _describe(self):
-        shown = self._drawn and self._drawn[0]()
-        if self._drawn is not None and (shown is None or shown != self._layer.value or not self._live.value):
+        shown = self.plot.layer
+        if shown is None or shown != self._layer.value or not self._live.value:
             # of other data, or made with other parameters
-            self._drawn = None
-            self.plot.empty()
+            self.plot.show_fit(None, None)
         super()._describe()
 
     def _describe_parameters(self, source):
@@ -60,27 +48,5 @@ class DecayCorrectionWidget(AdjustmentWidget):
         axis_from_end(self._editors["axis"].value, spatial_axes(axes, self._editors["per"].value), axes)
 
     def _show_fit(self, layer, transform):
-        self._drawn = weakref.ref(layer), transform
         self._status.value = "<br>".join(map(warn, transform.adjustment.notes(transform)))
-        self._draw()
-
-    def _draw(self, event=None) -> None:
-        layer = self._drawn and self._drawn[0]()
-        if layer is None:
-            return
-        transform = self._drawn[1]
-        if event is not None and transform.profile.ndim == 1:
-            return
-        axis = transform.adjustment.axis
-        source = Source.of(layer)
-        step = source.spacing[axis_from_end(axis, transform.spatial)]
-        label = axis if math.isnan(step) else f"{axis} ({source.unit})"
-        group = self._group_in_view(layer, transform)
-        profile, fitted = transform.profile[group], transform.fitted[group]
-        self.plot.draw((1.0 if math.isnan(step) else step) * np.arange(len(profile)), profile, fitted, label)
-
-    def _group_in_view(self, layer, transform) -> tuple[int, ...]:
-        """Which of the fits is that of the plane in view."""
-        lead = transform.profile.ndim - 1
-        place = np.round(layer.world_to_data(self._viewer.dims.point)[:lead]).astype(int)
-        return tuple(np.clip(place, 0, np.array(transform.shape[:lead]) - 1).tolist()) if lead else ()
+        self.plot.show_fit(layer, transform)

@@ -8,13 +8,14 @@ import typing
 from collections.abc import Callable
 from dataclasses import Field
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from magicgui import widgets
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy
 
-from napari_exposure.core import Adjustment, Percentiles
+from napari_exposure.core import Adjustment, NoiseLimit, Percentiles
 from napari_exposure.core.tiles import TileGrid
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.voxels import PIXEL, in_unit
@@ -59,7 +60,7 @@ class InRangeEdit(widgets.Container):
         self._mode = widgets.ComboBox(choices=[DATA, PERCENTILES, FIXED, LIMITS, DTYPE])
         self._low, self._high = widgets.FloatSpinBox(name="low"), widgets.FloatSpinBox(name="high")
         # what the user set, or was given to begin with
-        self._kept = {PERCENTILES: (0.01, 99.99), FIXED: None}
+        self._kept: dict[str, Any] = {PERCENTILES: (0.01, 99.99), FIXED: None}
         if isinstance(value, Percentiles):
             self._kept[PERCENTILES] = value.low, value.high
         self.limits = lambda: (0.0, 1.0)
@@ -81,7 +82,8 @@ class InRangeEdit(widgets.Container):
         if mode not in self._kept:
             return
         low, high = self._kept[mode] or self.limits()
-        least, most = (0, 100) if mode == PERCENTILES else (-1e12, 1e12)
+        most = 100 if mode == PERCENTILES else max(1e12, abs(low), abs(high))
+        least = 0 if mode == PERCENTILES else -most
         step = 0.01 if mode == PERCENTILES else _nice(max(high - low, 1e-9) / 100)
         for box, number in ((self._low, low), (self._high, high)):
             with box.changed.blocked():
@@ -217,8 +219,57 @@ class AutomaticEdit(widgets.Container):
     @value.setter
     def value(self, value: float | str) -> None:
         if value != self._word:
-            self.box.value = value
+            self.box.value = float(value)
         self._automatic.value = value == self._word
+
+
+class NoiseLimitEdit(widgets.Container):
+    """A number, or the noise of the result that stands for one, in percent of its range.
+
+    Parameters
+    ----------
+    value : float or NoiseLimit
+    label : str
+        What the number is called.
+    slider, min, max, step
+        Of the number, as `SliderEdit` has them.
+    """
+
+    def __init__(self, value, slider, min, max, step, label="", tooltip="", **options):
+        self.number = SliderEdit(slider[0], slider, min=min, max=max, step=step, tooltip=tooltip)
+        self.noise = SliderEdit(
+            2.0, (0.1, 20.0), min=0.001, max=100.0, step=0.1, tooltip="Percent of the range of the result."
+        )
+        self._limited = widgets.CheckBox(
+            text="by noise, which may grow to %",
+            tooltip=f"{label} becomes what lets the noise of the result grow to so many percent of its range.",
+        )
+        # before any container hears of it: what it asks for then is right
+        self._limited.changed.connect(self._arrange)
+        super().__init__(
+            widgets=[self.number, self.noise, self._limited], labels=False, label=label, tooltip=tooltip, **options
+        )
+        self.margins = (0, 0, 0, 0)
+        self.min, self.max, self.step = min, max, step
+        self.value = value
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.number.visible, self.noise.visible = not self._limited.value, self._limited.value
+
+    @property
+    def value(self) -> float | NoiseLimit:
+        """The number, or the limit of noise."""
+        return NoiseLimit(self.noise.value / 100) if self._limited.value else self.number.value
+
+    @value.setter
+    def value(self, value: float | NoiseLimit) -> None:
+        self._limited.value = isinstance(value, NoiseLimit)
+        if isinstance(value, NoiseLimit):
+            # no more digits than were meant
+            self.noise.value = float(f"{100 * value.limit:.12g}")
+        else:
+            self.number.value = value
 
 
 AUTOMATIC, SAME, EACH = "automatic", "same on every axis", "one for each axis"
@@ -275,7 +326,7 @@ class TileEdgeEdit(widgets.Container):
         largest = max(axis.size * step for axis, step in zip(grid.axes, grid.spacing, strict=True))
         least = 2 * min(grid.spacing)
         self._edge.ends = least, max(largest, 2 * least)
-        follow = [] if mode == EACH else list(zip(boxes, grid.kernel_size, strict=True))
+        follow: list[tuple[Any, float]] = [] if mode == EACH else list(zip(boxes, grid.kernel_size, strict=True))
         if mode == AUTOMATIC:
             follow.append((self._edge, grid.kernel_size[-1]))
         for box in (self._edge.box, *boxes):
@@ -331,7 +382,7 @@ class TileEdgeEdit(widgets.Container):
         boxes = self._boxes[3 - len(value) :] if each else [self._edge.box]
         for box, edge in zip(boxes, value if each else (value,), strict=True):
             # The edge may lie outside what the layer before allowed, and have more digits than its steps.
-            digits = -Decimal(f"{edge:.12g}").as_tuple().exponent
+            digits = -int(Decimal(f"{edge:.12g}").as_tuple().exponent)
             box.native.setDecimals(max(digits, box.native.decimals()))
             box.min, box.max = min(box.min, edge), max(box.max, edge)
             box.value = edge
@@ -344,11 +395,13 @@ def _nice(number: float) -> float:
 
 def editor(field: Field, owner: type[Adjustment]):
     """A widget for one parameter of an adjustment, from what the field says of itself."""
-    limits = {"min": field.metadata.get("low"), "max": field.metadata.get("high")} | dict(field.metadata)
+    limits: dict[str, Any] = {"min": field.metadata.get("low"), "max": field.metadata.get("high")} | dict(
+        field.metadata
+    )
     for name in ("example", "low", "high", "above"):
         limits.pop(name, None)
     limits = {name: value for name, value in limits.items() if value is not None}
-    options = {"name": field.name, "label": limits.pop("label"), "tooltip": limits.pop("tooltip")}
+    options: dict[str, Any] = {"name": field.name, "label": limits.pop("label"), "tooltip": limits.pop("tooltip")}
     if field.name == "in_range":
         return InRangeEdit(field.default, **options)
     if field.name == "reference":
@@ -357,6 +410,8 @@ def editor(field: Field, owner: type[Adjustment]):
         return TileEdgeEdit(field.default, **options)
     if "automatic" in limits:
         return AutomaticEdit(field.default, **limits, **options)
+    if limits.pop("noise", False):
+        return NoiseLimitEdit(field.default, **limits, **options)
     if "slider" in limits:
         return SliderEdit(field.default, **limits, **options)
     if "choices" in limits:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from magicgui import widgets
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QSizePolicy
 
-from napari_exposure.batch import is_volume, open_volume
+from napari_exposure.batch import is_volume
+from napari_exposure.reading import read
 from napari_exposure.voxels import PIXEL, voxel_size
 
 UNITS = (PIXEL, "nm", "µm", "mm")
@@ -22,7 +24,8 @@ class VoxelSizeEdit(widgets.Container):
     """Size along z, y, x and unit; what is typed changes the layer."""
 
     def __init__(self, viewer, **options):
-        self._layer, self._viewer = None, viewer
+        self._layer: Any = None
+        self._viewer = viewer
         self._boxes = [
             widgets.LineEdit(name=axis, value="1", tooltip=f"Size of a voxel along {axis}.") for axis in "zyx"
         ]
@@ -41,7 +44,7 @@ class VoxelSizeEdit(widgets.Container):
             box.native.editingFinished.connect(partial(self._set_size, box))
         self._unit.changed.connect(self._set_unit)
 
-    def show(self, layer) -> None:
+    def show(self, layer) -> None:  # type: ignore[override]  # nobody shows it as a window
         """Show the voxel size of a layer, or nothing."""
         self._layer = layer
         self.enabled = layer is not None
@@ -134,7 +137,7 @@ def from_file(viewer, layer) -> str:
     if path is None:
         raise ValueError(f"{layer.name!r} did not come from a TIFF or OME-Zarr file that is still there.")
     # none of the data are read
-    volume = open_volume(path, lazy=True)
+    volume = read(path, lazy=True)
     sizes = [math.nan if axis in volume.unsized else volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
     wanted = min(3, layer.ndim)
     if not any(axis in volume.came_from for axis in "ZYX"):
