@@ -654,9 +654,9 @@ def test_the_numbers_are_those_of_numpy(qtbot, viewer, panel, volume):
     assert rows["above limits"] == f"{100 * (volume > 1500).mean():.3g} %"
     assert rows["gray levels"] == f"{len(np.unique(volume)):,}"
     noise = nx.noise_level(volume)
-    assert rows["noise where dark"] == f"{noise.dark:.3g}"
-    assert rows["noise where bright"] == f"{noise.bright:.3g}"
-    assert rows["signal to noise"] == f"{noise.snr:.3g}"
+    assert rows["dark noise"] == f"{noise.dark:.4g}"
+    assert rows["bright noise"] == f"{noise.bright:.4g}"
+    assert rows["signal/noise"] == f"{noise.snr:.3g}"
     qtbot.waitUntil(lambda: rows["voxels"] in panel.numbers.toPlainText())
     assert panel.numbers.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     panel.copy_statistics()
