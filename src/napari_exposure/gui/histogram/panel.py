@@ -255,15 +255,16 @@ class HistogramPanel(QWidget):
             # what the lines of this part say is the range for all of it
             adjustment = core.PercentileClip(0, 100, in_range=(low, high))
 
-        def done(new, seconds):
-            self._viewer.layers.selection.active = new
+        def done(made, seconds):
+            self._viewer.layers.selection.active = made[0]
 
         def ended():
             self._clipping = None
             self._enable()
 
         try:
-            self._clipping = apply_job(self._viewer, self.counter.shown, adjustment, mask, done=done, ended=ended)
+            chosen = [(self.counter.shown, adjustment)]
+            self._clipping = apply_job(self._viewer, chosen, mask, done=done, ended=ended)
         except (TypeError, ValueError) as error:
             show_error(str(error))
         self._enable()
