@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from napari.layers import Image
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QFont, QFontMetricsF, QGuiApplication, QImage, QMouseEvent, QPainter, QWheelEvent
@@ -21,6 +22,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget
 
 import napari_exposure as nx
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.gui.histogram import counter, survey
 from napari_exposure.gui.histogram.items import Line
@@ -1162,3 +1164,14 @@ def test_a_compact_plot_can_be_embedded(qtbot, viewer, volume):
     assert plot.model.high == pytest.approx(80, abs=2)
     plot.follow(None)
     wait(qtbot, plot, lambda: plot.model.main.name == "b")
+
+
+def test_missing_chunks_are_said(tmp_path):
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(4, 8, 8), chunks=(1, 8, 8), dtype="u1")
+    array[:3] = 1
+    for data in (array, da.from_zarr(array)):
+        (curve,) = survey.survey([survey.Target("a", None, Volume(data))], ())
+        assert curve.coverage == "exact, 256 voxels, 1 chunks missing in the store"
+    array[3] = 1
+    (curve,) = survey.survey([survey.Target("a", None, Volume(array))], ())
+    assert curve.coverage == "exact, 256 voxels"
