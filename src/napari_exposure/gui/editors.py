@@ -245,7 +245,7 @@ class NoiseLimitEdit(widgets.Container):
             2.0, (0.1, 20.0), min=0.001, max=100.0, step=0.1, tooltip="Percent of the range of the result."
         )
         self._limited = widgets.CheckBox(
-            text="by noise, which may grow to %",
+            text="by noise, in %",
             tooltip=f"{label} becomes what lets the noise of the result grow to so many percent of its range.",
         )
         # before any container hears of it: what it asks for then is right

@@ -117,15 +117,18 @@ class FitLabels(QObject):
     ----------
     dock : QWidget
         Owns this object.
+    rows : QWidget
+        In which rows come and go.
     """
 
-    def __init__(self, dock: QWidget):
+    def __init__(self, dock: QWidget, rows: QWidget):
         super().__init__(dock)
         self._dock = dock
         # in the next turn of the event loop, when new rows have the font of the theme
         self._soon = QTimer(self, singleShot=True)
         self._soon.timeout.connect(self._fit)
-        dock.installEventFilter(self)
+        for widget in (dock, rows):
+            widget.installEventFilter(self)
 
     def again(self) -> None:
         """There are other rows."""
@@ -133,7 +136,8 @@ class FitLabels(QObject):
 
     def eventFilter(self, watched, event) -> bool:
         """Qt's hook."""
-        if event.type() in (QEvent.Type.Resize, QEvent.Type.FontChange, QEvent.Type.StyleChange):
+        kinds = QEvent.Type.Resize, QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.LayoutRequest
+        if event.type() in kinds:
             self._soon.start(0)
         return False
 
@@ -144,7 +148,7 @@ class FitLabels(QObject):
         metrics = labels[0].fontMetrics()
         wide = max(metrics.horizontalAdvance(label.text()) for label in labels) + 2
         # a slider with its number needs about as much as fifteen letters
-        narrow = self._dock.width() < wide + 15 * metrics.averageCharWidth() + 60
+        narrow = self._dock.width() < wide + 15 * metrics.averageCharWidth() + 80
         policy = QFormLayout.RowWrapPolicy.WrapAllRows if narrow else QFormLayout.RowWrapPolicy.DontWrapRows
         for form in self._dock.findChildren(Form):
             form.setRowWrapPolicy(policy)

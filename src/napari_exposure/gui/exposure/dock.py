@@ -155,7 +155,7 @@ class ExposureDock(widgets.Container):
         for widget in (self.header, self.plot, self.cards, self.tools):
             layout.addWidget(widget)
         make_scrollable(self.native, below=self.bar)
-        self._fit_labels = FitLabels(self.native)
+        self._fit_labels = FitLabels(self.native, self.cards)
         self._keys = _UndoKeys(self.native, self.undo, self.redo)
         self.header.layer.changed.connect(lambda: self._choose(self.header.layer.value))
         self.header.mask.changed.connect(self._touch)
