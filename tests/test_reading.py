@@ -22,6 +22,7 @@ import zarr
 import napari_exposure as nx
 from napari_exposure import core, zarrstore
 from napari_exposure.cli import main
+from napari_exposure.core import blocks
 from napari_exposure.core.flatfile import FlatFile
 from napari_exposure.files import stem
 
@@ -349,7 +350,10 @@ def test_missing_chunks_are_fill_values_and_counted(tmp_path, capsys):
     assert volume.missing == 2
     assert (volume.data[2:].compute() == 7).all()
     assert main(["info", str(path)]) == 0
-    assert "missing      2 of 4 chunks; they read as 7" in capsys.readouterr().out
+    assert "missing      2 chunks of the store, which read as its fill value" in capsys.readouterr().out
+    for array in (zarr.open(path), da.from_zarr(path) + 1, nx.adjust_gamma(volume.data, 0.5)):
+        assert blocks.missing_chunks(array) == 2
+    assert blocks.missing_chunks(STACK) == blocks.missing_chunks(da.from_array(STACK)) == 0
     assert nx.read(store(tmp_path / "b.zarr")).missing == 0
 
 

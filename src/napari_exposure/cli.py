@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = str(error)
         if isinstance(error, OSError) and error.strerror and error.filename is not None:
             words = f"{error.filename}: {error.strerror}."
+        elif isinstance(error, OSError) and error.strerror:
+            words = f"{error.strerror}. Nothing was kept."
         say(f"napari-exposure: {words}", sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -223,7 +225,7 @@ def _info(options: argparse.Namespace) -> int:
         elif axis != "C":
             say(f"{axis:12} ? (not in the file)")
     if missing := volume.missing:
-        say(f"missing      {missing} of {volume.stored.nchunks} chunks; they read as {volume.stored.fill_value}")
+        say(f"missing      {missing} chunks of the store, which read as its fill value")
     if volume.translate:
         say(f"begins at    {', '.join(f'{place:g}' for place in volume.translate)}")
     if volume.data.dtype.kind == "b":

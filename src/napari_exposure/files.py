@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from napari_exposure.core.blocks import missing_chunks
 from napari_exposure.core.typing import Array
 from napari_exposure.core.words import printable
 from napari_exposure.voxels import LENGTH, TIME, in_unit, unit_name
@@ -86,8 +87,6 @@ class FileVolume:
         What all images in the file are, where it holds several.
     series : int
         Which of them this is.
-    stored : zarr.Array, optional
-        The array of a zarr store that `data` are read from.
     """
 
     data: Array
@@ -104,12 +103,11 @@ class FileVolume:
     guessed: str = ""
     images: tuple[str, ...] = ()
     series: int = 0
-    stored: Any = field(default=None, repr=False)
 
     @property
     def missing(self) -> int:
         """How many chunks of a zarr store are not there, and read as its fill value."""
-        return 0 if self.stored is None else int(self.stored.nchunks - self.stored.nchunks_initialized)
+        return missing_chunks(self.data)
 
     @property
     def sizes(self) -> dict[str, tuple[float, str]]:

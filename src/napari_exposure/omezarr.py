@@ -133,7 +133,6 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
         data.transpose(order),
         letters,
         stem(path),
-        stored=array,
         guessed=guessed,
         images=tuple(images) if len(images) > 1 else (),
         series=number,

@@ -22,7 +22,7 @@ from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.core.words import printable
 from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, stem
 from napari_exposure.omezarr import check_ome_version, write_zarr
-from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX, noted
+from napari_exposure.provenance import METADATA_KEY, noted
 from napari_exposure.tiff import check_tiff, write_pages
 from napari_exposure.voxels import LENGTH, TIME, unit_name
 
@@ -296,7 +296,7 @@ def _of_layer(layer: Any) -> FileVolume:
     axes = labels if len(labels) == layer.ndim and _in_order(labels) else AXES.get(layer.ndim)
     if axes is None:
         raise ValueError(f"{layer.name!r} has {layer.ndim} axes; files have 2 to 5 of the axes tczyx.")
-    facts = Facts(name=layer.name.removesuffix(PREVIEW_SUFFIX))
+    facts = Facts(name=layer.name)
     for axis, step, unit, place in zip(axes, layer.scale, layer.units, layer.translate, strict=True):
         name = unit_name(unit, TIME if axis == "T" else LENGTH)
         facts.size(axis, step, name, "layer")

@@ -47,6 +47,8 @@ AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
 DIFFERENT, USED = 4.0, 0.3
 # edges of tiles, in structures; the widest side of a volume has at least two tiles
 STRUCTURES = 2.5
+# of the extent of a volume, along the axis where it is the least
+LARGEST = 0.4
 # of the range of results, what noise may grow to
 NOISE = 0.03
 # micrometers between which the size of a voxel of a microscope lies, and how many times longer one side is at most
@@ -236,7 +238,9 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
 
     sizes = find_structures(even)
     edge = None
-    if sizes is not None:
+    # What is as large as the volume is no structure in it.
+    extents = sample.volume.shape[-sample.spatial :]
+    if sizes is not None and min(size / extent for size, extent in zip(sizes, extents, strict=True)) < LARGEST:
         physical = [size * step for size, step in zip(sizes, spacing, strict=True)]
         findings.append(
             Finding(

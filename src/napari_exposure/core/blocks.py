@@ -66,6 +66,19 @@ def stored_chunks(array: object) -> tuple[int, ...] | None:
     return chunks if isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks) else None
 
 
+def missing_chunks(array: Any) -> int:
+    """How many chunks of a zarr array, or of those that a dask array reads, are not stored; they are fill values."""
+    stored = [array]
+    if is_dask(array):
+        graph: Any = array.__dask_graph__()
+        stored = [
+            each for name, layer in graph.layers.items() if name.startswith("original-") for each in layer.values()
+        ]
+    # Asking an instance would look for the chunks.
+    stored = [each for each in stored if hasattr(type(each), "nchunks_initialized")]
+    return sum(int(each.nchunks - each.nchunks_initialized) for each in stored)
+
+
 def chunked_blocks(shape: tuple[int, ...], chunks: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Iterator[Block]:
     """Cut `shape` into blocks of whole chunks, joined along the last axes to about `voxels` voxels."""
     sizes = [min(chunk, n) for chunk, n in zip(chunks, shape, strict=True)]

@@ -153,6 +153,8 @@ class DecayCorrection(Adjustment):
     short_name: ClassVar[str] = "corrected"
     verb: ClassVar[str] = "correct_decay"
     title: ClassVar[str] = "Depth correction"
+    group: ClassVar[str] = "Correct"
+    use: ClassVar[str] = "the stack gets darker with depth"
     place_note: ClassVar[str] = "its gains are those of the planes that were fitted"
     keeps_scale: ClassVar[bool] = True
     constant_note: ClassVar[str] = (
@@ -180,6 +182,7 @@ class DecayCorrection(Adjustment):
         max=1e9,
         step=1.0,
         automatic=AUTO,
+        advanced=True,
     )
     percentile: float = parameter(
         50.0,
@@ -197,6 +200,7 @@ class DecayCorrection(Adjustment):
         low=0.01,
         high=1.0,
         step=0.01,
+        advanced=True,
     )
     max_gain: float = parameter(
         100.0,
@@ -205,6 +209,7 @@ class DecayCorrection(Adjustment):
         low=1.0,
         high=1e6,
         step=1.0,
+        advanced=True,
     )
     exponent: float = parameter(
         1.0,

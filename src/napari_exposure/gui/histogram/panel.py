@@ -255,15 +255,16 @@ class HistogramPanel(QWidget):
             # what the lines of this part say is the range for all of it
             adjustment = core.PercentileClip(0, 100, in_range=(low, high))
 
-        def done(new, seconds):
-            self._viewer.layers.selection.active = new
+        def done(made, seconds):
+            self._viewer.layers.selection.active = made[0]
 
         def ended():
             self._clipping = None
             self._enable()
 
         try:
-            self._clipping = apply_job(self._viewer, self.counter.shown, adjustment, mask, done=done, ended=ended)
+            chosen = [(self.counter.shown, adjustment)]
+            self._clipping = apply_job(self._viewer, chosen, mask, done=done, ended=ended)
         except (TypeError, ValueError) as error:
             show_error(str(error))
         self._enable()
@@ -288,12 +289,13 @@ class HistogramPanel(QWidget):
                 break
         looks = columns, self._split.orientation(), len(self.model.rows())
         if looks != self._looks:
-            # all rows without scrolling, where the plot leaves that; then it is the user's
+            # All rows without scrolling, but never more than half of the height; then it is the user's.
             self._looks = looks
             frame = self.numbers.height() - self.numbers.viewport().height()
             tall, whole = math.ceil(self.numbers.document().size().height()) + frame, sum(self._split.sizes())
             if self._split.orientation() == Qt.Orientation.Vertical:
-                self._split.setSizes([max(whole - tall, 0), tall])
+                tall = min(tall, whole // 2)
+                self._split.setSizes([whole - tall, tall])
 
     # --- export ---
 
