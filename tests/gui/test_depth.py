@@ -8,6 +8,7 @@ from qtpy.QtTest import QTest
 import napari_exposure as nx
 from gui.driving import parameters, profile_of
 from napari_exposure import core
+from napari_exposure.gui.exposure.extras import Notes
 
 # what is said in the window is not raised by the console's call beside it
 pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
@@ -50,13 +51,18 @@ def test_the_plot_shows_what_the_console_gives(viewer, widget):
     assert "µm" in profile_of(widget).axes["bottom"].labelText
 
 
+def notes(widget):
+    return next(extra for extra in widget.cards.views[0].extras if isinstance(extra, Notes))
+
+
 def test_what_the_data_do_not_support_is_said(viewer, widget, qtbot):
-    assert widget.status.value == ""
-    # along x nothing fades
+    assert notes(widget).text.value == ""
+    assert not notes(widget).widget.isVisible()
     widget["axis"].value, widget["model"].value = "x", "plane"
-    qtbot.waitUntil(lambda: "do not support a loss of light along x" in widget.status.value)
+    qtbot.waitUntil(lambda: "do not support a loss of light along x" in notes(widget).text.value)
+    assert notes(widget).widget.isVisible()
     widget["axis"].value = "z"
-    qtbot.waitUntil(lambda: widget.status.value == "")
+    qtbot.waitUntil(lambda: not notes(widget).widget.isVisible())
 
 
 def test_the_plot_follows_the_parameters(viewer, widget, qtbot):

@@ -1,4 +1,4 @@
-"""What cards have besides the editors of their parameters: the tiles as they are, and the profile along the axis."""
+"""What cards have besides the editors of their parameters: tiles, the profile along an axis, and what to beware of."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from napari_exposure.voxels import PIXEL
 def extras_of(kind: type[Adjustment]) -> list[type]:
     """What belongs to a card of this kind, by the parameters and the transform that it has."""
     found = [Tiles] if SIZE in kind.defaults() else []
-    return found + [Profile] * hasattr(kind.transform_type, "profile")
+    return [*found, *[Profile] * hasattr(kind.transform_type, "profile"), Notes]
 
 
 class Tiles:
@@ -113,3 +113,27 @@ class Profile:
         if source is not None:
             axes = len(source.shape)
             axis_from_end(card.values["axis"], spatial_axes(axes, card.values["per"]), axes)
+
+
+class Notes:
+    """What a fit warns of, such as a decay that is none; no line where there is nothing."""
+
+    def __init__(self, viewer, editors: dict, parent: QWidget):
+        self.text = text()
+        self.widget = self.text.native
+        self.widget.hide()
+
+    def start(self) -> None:
+        """Follow nothing."""
+
+    def stop(self) -> None:
+        """Hear of nothing anyway."""
+
+    def describe(self, card: Card, source: Source | None) -> None:
+        """Say nothing before there is a fit."""
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Show what the fit warns of."""
+        notes = [] if transform is None else transform.adjustment.notes(transform)
+        self.text.value = "<br>".join(map(warn, notes))
+        self.widget.setVisible(bool(notes))
