@@ -19,7 +19,7 @@ def defined():
     (text,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     namespace = {"__name__": "contributed"}
     exec(compile(text, PAGE.name, "exec"), namespace)
-    code = text.split("@dataclass")[1].split("class CompressWidget")[0]
+    code = text.split("@dataclass")[1].split("class CompressDock")[0]
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 20
     return namespace
 
@@ -40,10 +40,10 @@ def test_an_adjustment_in_20_lines(defined, qtbot, viewer, volume):
         compress(strength=-1)
 
     layer = viewer.add_image(volume, name="nuclei")
-    widget = defined["CompressWidget"](viewer)
+    widget = defined["CompressDock"](viewer)
     viewer.window.add_dock_widget(widget)
-    widget.looks.live.value = False
-    widget.strength.value = 2.0
+    widget.bar.live.setChecked(False)
+    widget["strength"].value = 2.0
     widget.apply()
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     assert [each.name for each in viewer.layers] == ["nuclei", "nuclei - compressed"]

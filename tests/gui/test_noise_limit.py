@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import napari_exposure as nx
-from napari_exposure.gui.adjust import AdjustmentWidget
+from napari_exposure.gui.exposure.dock import ExposureDock
 
 
-class StretchWidget(AdjustmentWidget):
+class StretchDock(ExposureDock):
     adjustment = nx.LocalStretch
 
 
@@ -21,16 +21,16 @@ def test_a_limit_of_noise_is_chosen_and_applied(make_napari_viewer, qtbot, volum
     viewer = make_napari_viewer()
     layer = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
     _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", "Adaptive equalization")
-    edit = widget.clip_limit
+    edit = widget["clip_limit"]
     assert edit.value == 0.01
     edit.number.value = 0.03
-    assert widget.clip_limit.value == 0.03
+    assert widget["clip_limit"].value == 0.03
     edit._limited.value = True
-    assert widget.clip_limit.value == nx.NoiseLimit(0.02)
+    assert widget["clip_limit"].value == nx.NoiseLimit(0.02)
     assert [each.native.isHidden() for each in (edit.number, edit.noise)] == [True, False]
     edit.noise.value = 3.5
-    widget.looks.live.value = False
-    widget._apply.native.click()
+    widget.bar.live.setChecked(False)
+    widget.bar.apply.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
     expected = nx.equalize_adapthist(layer, clip_limit=nx.NoiseLimit(0.035))
     np.testing.assert_array_equal(viewer.layers[1].data, expected.data)
@@ -45,9 +45,9 @@ def test_a_limit_of_noise_is_chosen_and_applied(make_napari_viewer, qtbot, volum
 def test_the_widget_of_a_stretch_falls_out_of_its_fields(make_napari_viewer, qtbot, volume):
     viewer = make_napari_viewer()
     viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
-    widget = StretchWidget(viewer)
+    widget = StretchDock(viewer)
     viewer.window.add_dock_widget(widget, name="stretch")
-    values = {name: edit.value for name, edit in widget._editors.items()}
+    values = {name: edit.value for name, edit in widget.cards.views[0].editors.items()}
     assert nx.LocalStretch(**values) == nx.LocalStretch()
 
 

@@ -10,8 +10,9 @@ from napari.utils.colormaps import ensure_colormap
 
 import napari_exposure as nx
 from napari_exposure import core
+from napari_exposure.core import progress
 from napari_exposure.provenance import as_python
-from napari_exposure.source import Origin
+from napari_exposure.source import Origin, window_bar
 
 VERBS = {
     "gamma": (nx.adjust_gamma, core.adjust_gamma),
@@ -337,3 +338,11 @@ def test_colours_become_numbers_where_they_are():
     several = nx.from_colormap(Image([volume, volume[:, ::2, ::2]], rgb=True, multiscale=True), "jet")
     assert several.multiscale
     assert several.data[1].shape == (4, 5, 5)
+
+
+def test_bars_go_to_a_terminal_only(capfd):
+    """Of work on a layer, which napari's window shows too."""
+    with progress.bar(window_bar, delay=0):
+        for number in range(5):
+            progress.report("counting", number / 4, slow=True)
+    assert capfd.readouterr().err == ""

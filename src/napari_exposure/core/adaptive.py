@@ -35,6 +35,8 @@ class AdaptiveEqualization(TiledAdjustment):
     short_name: ClassVar[str] = "adaptive"
     verb: ClassVar[str] = "equalize_adapthist"
     title: ClassVar[str] = "Adaptive equalization"
+    group: ClassVar[str] = "Local contrast"
+    use: ClassVar[str] = "structures are hidden in dim and in bright regions (CLAHE)"
     fewer_bytes: ClassVar[str] = " or fewer nbins"
 
     clip_limit: float | NoiseLimit = parameter(
@@ -48,7 +50,7 @@ class AdaptiveEqualization(TiledAdjustment):
         slider=(0.001, 1.0),
         noise=True,
     )
-    nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1)
+    nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1, advanced=True)
 
     @property
     def bins(self) -> int:

@@ -37,8 +37,8 @@ from napari_exposure.core.typing import Array, ArrayLike, Spacing
 __all__ = ["Adjustment"]
 
 # what may be chosen, and how a widget words it
-PER = {"dataset": "whole dataset", "volume": "each volume", "plane": "each plane"}
-OUTPUT = {"dtype": "keep the data type", "float32": "float32, 0 to 1"}
+PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane separately"}
+OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
 Per = Literal["dataset", "volume", "plane"]
@@ -53,8 +53,8 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
 
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
     word `automatic` or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`, `step` and
-    `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said.  A field
-    without a default has an `example`, in plain data.
+    `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said; what is
+    `advanced` is not seen at first.  A field without a default has an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown)
@@ -95,6 +95,9 @@ class Adjustment(ABC):
     transform_type: ClassVar[type[Transform]] = Transform
     # whether intensities mean after it what they did before: shown over the same range
     keeps_scale: ClassVar[bool] = False
+    # where a menu offers it, and when to use it, in a line; without one the first line of the class stands there
+    group: ClassVar[str] = "Range and curve"
+    use: ClassVar[str] = ""
 
     in_range: InRange = parameter(
         "data",
@@ -105,14 +108,15 @@ class Adjustment(ABC):
     output: Output = parameter(
         "dtype",
         "Output",
-        "Keep the data type and use its full range (floats: 0 to 1), or make float32 from 0 to 1.",
+        "Same bit depth: keep the data type and use its full range (floats: 0 to 1). Or make float32 from 0 to 1.",
         choices=OUTPUT,
     )
     ignore_zeros: bool = parameter(False, "Ignore zeros", "Leave voxels that are exactly 0 out of all counts.")
     per: Per = parameter(
         "dataset",
-        "Fit per",
-        "Which voxels share one fit: the whole dataset (time points stay comparable), each volume, or each plane.",
+        "Time points",
+        "Treated together: all volumes share one fit, and stay comparable. Separately: each time point or channel has "
+        "its own; or each plane.",
         choices=PER,
     )
 
@@ -153,7 +157,7 @@ class Adjustment(ABC):
         >>> Adjustment.from_dict(Gamma(0.5).to_dict()) == Gamma(0.5)
         True
         """
-        known = {cls.__name__: cls for cls in _kinds(Adjustment)}  # type: ignore[type-abstract]  # it is asked for its subclasses only
+        known = {cls.__name__: cls for cls in adjustments()}
         values = dict(plain)
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
@@ -198,6 +202,29 @@ class Adjustment(ABC):
         """The parameters that are not the default."""
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
+
+    def in_words(self, unit: str = "", *, all_own: bool = False) -> str:
+        """The parameters that are not the default as a user reads them, sizes in `unit`; "defaults" without any.
+
+        With `all_own` also the main ones that are, and no others.
+
+        Examples
+        --------
+        >>> from napari_exposure.core import AdaptiveEqualization
+        >>> AdaptiveEqualization(6.0, 0.02, per="plane").in_words("µm")
+        'Tile 6 µm, Clip limit 0.02, Time points each plane separately'
+        """
+        shown = {field.name for field in self.main_fields()} if all_own else self.changed()
+        fields = [field for field in dataclasses.fields(self) if field.name in shown]
+        words = [_in_words(getattr(self, field.name), field, unit) for field in fields]
+        return ", ".join(words) or "defaults"
+
+    @classmethod
+    def main_fields(cls) -> list[dataclasses.Field[Any]]:
+        """The parameters that are its own, but for those that are advanced."""
+        shared = {field.name for field in dataclasses.fields(Adjustment)}
+        fields = dataclasses.fields(cls)
+        return [field for field in fields if field.name not in shared and not field.metadata.get("advanced")]
 
     @property
     def steps(self) -> tuple[Adjustment, ...]:
@@ -252,6 +279,7 @@ class Adjustment(ABC):
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
         spatial = spatial_axes(len(volume.shape), self.per)
         sizes = check_spacing(spacing, spatial)
+        spatial = len(sizes)
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
         self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
         return sizes
@@ -313,10 +341,32 @@ class Adjustment(ABC):
         return _check_width(lo, hi)
 
 
-def _kinds(cls: type[Adjustment]) -> list[type[Adjustment]]:
-    """The adjustments that there are of a class: its subclasses that lack nothing, and theirs."""
+def _in_words(value: Any, field: dataclasses.Field[Any], unit: str) -> str:
+    """A parameter with its label, as a user reads it."""
+    label, choices = field.metadata["label"], field.metadata.get("choices", {})
+    if isinstance(value, bool):
+        return label if value else f"not {label}"
+    if isinstance(value, Percentiles):
+        return f"{label} {value.low:g} to {value.high:g} %"
+    if isinstance(value, NoiseLimit):
+        return f"{label} by noise of {100 * value.limit:g} %"
+    if isinstance(value, Histogram):
+        return f"{label} {value.name or 'a histogram'}"
+    if isinstance(value, str):
+        return f"{label} {choices.get(value, value).split(':')[0]}"
+    if value is None:
+        return f"{label} automatic"
+    size = field.name == "kernel_size"
+    numbers = value if isinstance(value, tuple) else (value,)
+    words = [f"({each[0]:g}, {each[1]:g})" if isinstance(each, tuple) else f"{each:.6g}" for each in numbers]
+    return f"{label} {(' × ' if size else ' to ').join(words)}" + f" {unit}" * (size and bool(unit))
+
+
+def adjustments(cls: Any = None) -> list[type[Adjustment]]:
+    """All adjustments that there are, or those of a class: its subclasses that lack nothing, and theirs."""
+    cls = Adjustment if cls is None else cls
     found = [] if inspect.isabstract(cls) else [cls]
-    return found + [each for subclass in cls.__subclasses__() for each in _kinds(subclass)]
+    return found + [each for subclass in cls.__subclasses__() for each in adjustments(subclass)]
 
 
 def _lists(value: Any) -> Any:
@@ -418,11 +468,15 @@ def spatial_axes(ndim: int, per: str) -> int:
 
 
 def check_spacing(spacing: Spacing, spatial: int) -> tuple[float, ...]:
-    """Return the spacing of the spatial axes; of a longer one (with time, channel) the last ones."""
+    """Return the spacing of the spatial axes, one number for each.
+
+    Of a longer one, with time and channel, these are the last ones.  One of two numbers says that two axes are space,
+    whatever the others are.
+    """
     if spacing is None:
         return (1.0,) * spatial
     values = tuple(spacing) if np.iterable(spacing) else (spacing,) * spatial
-    if len(values) < spatial:
+    if len(values) < min(2, spatial):
         raise ValueError(
             f"spacing has {len(values)} numbers but the volume has {spatial} spatial axes; give one for each, "
             "in the order of the axes."

@@ -34,6 +34,7 @@ class ToneCurve(Adjustment):
     short_name: ClassVar[str] = "curve"
     verb: ClassVar[str] = "adjust_curve"
     title: ClassVar[str] = "Tone curve"
+    use: ClassVar[str] = "you know best: drag the curve"
 
     points: Points = parameter(
         STRAIGHT,

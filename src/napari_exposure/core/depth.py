@@ -128,6 +128,8 @@ class DecayCorrection(Adjustment):
     short_name: ClassVar[str] = "corrected"
     verb: ClassVar[str] = "correct_decay"
     title: ClassVar[str] = "Depth correction"
+    group: ClassVar[str] = "Correct"
+    use: ClassVar[str] = "the stack gets darker with depth"
     place_note: ClassVar[str] = "its gains are those of the planes that were fitted"
     keeps_scale: ClassVar[bool] = True
     constant_note: ClassVar[str] = (
@@ -155,6 +157,7 @@ class DecayCorrection(Adjustment):
         max=1e9,
         step=1.0,
         automatic=AUTO,
+        advanced=True,
     )
     percentile: float = parameter(
         50.0,
@@ -172,6 +175,7 @@ class DecayCorrection(Adjustment):
         low=0.01,
         high=1.0,
         step=0.01,
+        advanced=True,
     )
     max_gain: float = parameter(
         100.0,
@@ -180,6 +184,7 @@ class DecayCorrection(Adjustment):
         low=1.0,
         high=1e6,
         step=1.0,
+        advanced=True,
     )
     _: KW_ONLY
     in_range: InRange = parameter("data", *IN_RANGE_WORDS)

@@ -38,6 +38,7 @@ class HistogramEqualization(Adjustment):
     short_name: ClassVar[str] = "equalized"
     verb: ClassVar[str] = "equalize_hist"
     title: ClassVar[str] = "Histogram equalization"
+    use: ClassVar[str] = "all intensities shall be told apart, everywhere by the same curve"
 
     nbins: int = parameter(
         256,
@@ -46,6 +47,7 @@ class HistogramEqualization(Adjustment):
         low=2,
         high=65536,
         step=1,
+        advanced=True,
     )
     method: Literal["cdf", "rank"] = parameter(
         "cdf",

@@ -18,7 +18,7 @@ from napari_exposure.core.transform import Fit
 # what may be chosen, and how a widget words it; the last spatial axes in the order of arrays
 Axis = Literal["z", "y", "x"]
 AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
-OUTPUT = {"dtype": "keep the data type", "float32": "float32, not rounded"}
+OUTPUT = {"dtype": "same bit depth", "float32": "float32, not rounded"}
 # label and tooltip of what means another thing here than where intensities are stretched
 IN_RANGE_WORDS = (
     "Input range",
@@ -27,8 +27,8 @@ IN_RANGE_WORDS = (
 )
 OUTPUT_WORDS = (
     "Output",
-    "Keep the data type and clamp what exceeds it (floats become float32), or make float32 that is neither rounded "
-    "nor clamped. The scale of the intensities stays.",
+    "Same bit depth: keep the data type and clamp what exceeds it (floats become float32). Or make float32 that is "
+    "neither rounded nor clamped. The scale of the intensities stays.",
 )
 
 

@@ -28,6 +28,7 @@ class Log(Adjustment):
     short_name: ClassVar[str] = "log"
     verb: ClassVar[str] = "adjust_log"
     title: ClassVar[str] = "Logarithm"
+    use: ClassVar[str] = "a few bright structures and much that is dim"
 
     gain: float = parameter(
         1.0,

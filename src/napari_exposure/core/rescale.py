@@ -30,6 +30,7 @@ class Rescale(Adjustment):
     short_name: ClassVar[str] = "rescaled"
     verb: ClassVar[str] = "rescale_intensity"
     title: ClassVar[str] = "Rescale intensity"
+    use: ClassVar[str] = "a range of intensities shall become another one"
 
     in_range: InRange = parameter(
         "data",

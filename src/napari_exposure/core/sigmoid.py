@@ -26,6 +26,7 @@ class Sigmoid(Adjustment):
     short_name: ClassVar[str] = "sigmoid"
     verb: ClassVar[str] = "adjust_sigmoid"
     title: ClassVar[str] = "Sigmoid"
+    use: ClassVar[str] = "more contrast about one intensity, less elsewhere"
 
     cutoff: float = parameter(
         0.5,

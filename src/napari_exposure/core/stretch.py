@@ -32,6 +32,8 @@ class LocalStretch(TiledAdjustment):
     short_name: ClassVar[str] = "stretched"
     verb: ClassVar[str] = "stretch_local"
     title: ClassVar[str] = "Local contrast stretch"
+    group: ClassVar[str] = "Local contrast"
+    use: ClassVar[str] = "regions are of different brightness, and noise shall stay low"
 
     low: float = parameter(
         1.0,
@@ -62,6 +64,7 @@ class LocalStretch(TiledAdjustment):
         step=1.0,
         slider=(1.0, 1000.0),
         noise=True,
+        advanced=True,
     )
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ class TiledAdjustment(Adjustment):
 
     kernel_size: float | tuple[float, ...] | None = parameter(
         None,
-        "Tile edge",
+        "Tile",
         "Edge of the tiles in the layer's unit, the same physical length on every axis. "
         "Choose it a few times larger than the structures of interest.",
         min=0.0001,

@@ -123,7 +123,8 @@ class TileGrid:
         filled = math.prod(self.voxels) / nbins
         if filled < 10:
             found.append(
-                f"A tile has only {filled:.2g} voxels a bin: noise is amplified. Choose a larger edge or fewer bins."
+                f"Too few voxels in a tile ({filled:.2g} for each bin): noise is amplified. Choose a larger edge or "
+                "fewer bins."
             )
         return found
 

@@ -144,9 +144,14 @@ class BlockMap(ABC):
         """The same mapping for a volume of perhaps another shape."""
 
     @property
+    def steps(self) -> tuple[Adjustment, ...]:
+        """The adjustments that were fitted."""
+        return tuple(transform.adjustment for transform in self.transforms)
+
+    @property
     def title(self) -> str:
         """What is done, in words."""
-        return ", ".join(transform.adjustment.title for transform in self.transforms)
+        return ", ".join(step.title for step in self.steps)
 
     def load_kernels(self) -> None:
         """Load the kernels that map, so that no block waits for the compiler."""

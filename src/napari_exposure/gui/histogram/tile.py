@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from napari_exposure.core.stretch import StretchFit
 from napari_exposure.core.tiled import TiledFit
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.histogram.survey import axis_names
+from napari_exposure.gui.histogram.words import digits_between, number, percent, voxels
 from napari_exposure.source import Origin, Source, mask_array
 
 # of the histogram of a tile of a local stretch
@@ -47,6 +49,42 @@ class Tile:
     clipped: np.ndarray | None = None
     limit: float | None = None
     ends: tuple[float, float] | None = None
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and numbers of the statistics."""
+        total = self.counts.sum()
+        centers = (self.edges[:-1] + self.edges[1:]) / 2
+        share = self.counts / max(total, 1)
+        mean = float(share @ centers)
+        digits = digits_between(self.edges[0], self.edges[-1])
+        # against a straight line from the least to the greatest intensity
+        steepest = np.diff(self.function).max() * len(self.counts)
+        rows = [
+            ("voxels", f"{total:,}"),
+            ("mean", f"≈ {number(mean, digits)}"),
+            ("std", f"≈ {number(math.sqrt(share @ (centers - mean) ** 2), digits)}"),
+            ("mode", f"≈ {number(centers[self.counts.argmax()], digits)}"),
+            ("bins", f"{len(self.counts):,}"),
+            ("fullest bin", voxels(int(self.counts.max()))),
+            ("steepest", f"{steepest:.3g} ×"),
+        ]
+        if self.limit is not None:
+            cut = np.maximum(self.counts - self.limit, 0).sum()
+            rows += [("clip limit", f"{self.limit:,.1f} voxels"), ("clipped", percent(cut, total))]
+        if self.ends is not None:
+            rows += [("its lowest", number(self.ends[0], digits)), ("its highest", number(self.ends[1], digits))]
+        return rows
+
+    def under(self, value: float) -> str:
+        """What stands at an intensity of the source, in words; empty beside the bins."""
+        at = int(np.searchsorted(self.edges, value, side="right")) - 1
+        if not 0 <= at < len(self.counts):
+            return ""
+        digits = digits_between(self.edges[0], self.edges[-1])
+        ends = " to ".join(number(end, digits) for end in self.edges[at : at + 2])
+        level = np.interp(value, self.edges, self.function)
+        clipped = "" if self.clipped is None else f", clipped {self.clipped[at]:,.1f}"
+        return f"{ends}: {voxels(int(self.counts[at]))}{clipped}; becomes {level:.3g}"
 
 
 def tiles_fit(origin: Origin | None, voxel: tuple[int, ...] | None = None) -> TiledFit | None:
