@@ -10,7 +10,6 @@ from typing import Any
 
 import napari.layers
 import numpy as np
-from napari.utils import progress as napari_bar
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import GivenRange
@@ -20,7 +19,8 @@ from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Spacing
-from napari_exposure.source import PLACEMENT, Origin, Source, mask_array
+from napari_exposure.layer_montage import layer_montage
+from napari_exposure.source import PLACEMENT, Origin, Source, mask_array, window_bar
 
 
 class OpenedLayer:
@@ -42,6 +42,11 @@ class OpenedLayer:
         return self.source.name
 
     @property
+    def unit(self) -> str:
+        """Of the size of a voxel."""
+        return self.source.unit
+
+    @property
     def spacing(self) -> tuple[float, ...]:
         """Size of a voxel; along an axis of another kind, such as time, planes are numbered."""
         return tuple(1.0 if math.isnan(size) else size for size in self.source.spacing)
@@ -58,7 +63,7 @@ class OpenedLayer:
     @contextmanager
     def bar(self) -> Iterator[None]:
         """Show the progress of the work inside in napari's window."""
-        with progress.bar(napari_bar):
+        with progress.bar(window_bar):
             yield
 
     def fit(self, adjustment: Chain) -> BlockMap:
@@ -79,6 +84,8 @@ class OpenedLayer:
                 with progress.part(0.5, 1):
                     data, mask = source.mapped(transform), None
         return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
+
+    montage = staticmethod(layer_montage)
 
     def gain_map(self, fitted: BlockMap | None) -> napari.layers.Image:
         """A new layer with the slope of what was fitted, or of what made this layer, at every voxel."""

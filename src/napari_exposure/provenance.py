@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from napari_exposure.core.adjustment import Adjustment
@@ -29,9 +29,34 @@ def version() -> str:
     return version("napari-exposure")
 
 
-def noted(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The record in a layer's metadata; empty where there is none, or something else, as files may hold anything."""
-    found = metadata.get(METADATA_KEY)
+def step_record(
+    adjustment: Adjustment, spacing: Iterable[float], unit: str | None, mask: str | None = None
+) -> dict[str, Any]:
+    """What is written down of a step: its parameters, and the size of a voxel in `unit`, NaN where there is none."""
+    sizes = [None if size != size else size for size in spacing]
+    return {**adjustment.to_dict(), "spacing": sizes, "unit": unit, "mask": mask}
+
+
+def record(source: str, before: Mapping[str, Any], steps: Iterable[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """What is written down of a result.
+
+    Parameters
+    ----------
+    source : str
+        The name of the layer or file that it was made from.
+    before : dict
+        The record of that, empty where it was not made by the plugin.
+    steps : list of dict
+        What was done to it; see `step_record`.
+    **more
+        What else is to be known.
+    """
+    made = {"version": version(), "source": source, "origin": origin_of(before, source)}
+    return {**made, "steps": [*before.get("steps", ()), *steps], **more, "note": NOTE}
+
+
+def noted(found: object) -> dict[str, Any]:
+    """A record out of a layer's metadata or a file; empty where it is none, as these may hold anything."""
     record: dict[str, Any] = found if isinstance(found, dict) else {}
     steps = record.get("steps")
     return record if isinstance(steps, list) and all(isinstance(step, dict) for step in steps) else {}
@@ -45,7 +70,7 @@ def origin_of(record: Mapping[str, Any], otherwise: str) -> str:
 
 def record_of(layer: Layer) -> dict[str, Any]:
     """What the plugin has noted of a layer, or an error that says that it did not make it."""
-    record = noted(layer.metadata)
+    record = noted(layer.metadata.get(METADATA_KEY))
     if not record:
         raise ValueError(
             f"{layer.name!r} was not made by napari-exposure: it has no record of adjustments. "

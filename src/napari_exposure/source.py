@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import napari.layers
+import napari.utils
 import numpy as np
 import psutil
 
@@ -24,7 +26,7 @@ from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
-from napari_exposure.provenance import METADATA_KEY, NOTE, noted, origin_of, version
+from napari_exposure.provenance import METADATA_KEY, noted, record, step_record
 from napari_exposure.voxels import in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -50,10 +52,8 @@ class Source:
     contrast_limits : (float, float)
     carried : dict
         Arguments of the new layer.
-    history : list of dict
-        Steps that made this layer, if the plugin did.
-    origin : str
-        Name of the layer that the first of them was made from.
+    history : dict
+        How this layer was made, if the plugin made it.
     layer : weakref.ref
         The layer itself, as long as it lives.
     """
@@ -66,8 +66,7 @@ class Source:
     unit: str
     contrast_limits: tuple[float, float]
     carried: dict[str, Any] = field(repr=False)
-    history: list[dict[str, Any]] = field(repr=False)
-    origin: str = field(repr=False)
+    history: dict[str, Any] = field(repr=False)
     layer: weakref.ref[napari.layers.Image] = field(repr=False)
 
     @property
@@ -94,7 +93,6 @@ class Source:
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
-        record = noted(layer.metadata)
         return cls(
             name=layer.name,
             array=level_0(layer),
@@ -104,8 +102,7 @@ class Source:
             unit=unit,
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
-            history=list(record.get("steps", ())),
-            origin=origin_of(record, layer.name),
+            history=noted(layer.metadata.get(METADATA_KEY)),
             layer=weakref.ref(unwrapped(layer)),
         )
 
@@ -147,15 +144,6 @@ class Source:
             with progress.part(number / len(levels), (number + 1) / len(levels)):
                 results.append(level.apply(array))
         return results if self.levels else results[0]
-
-    def _step_record(self, adjustment: Adjustment, mask: Any) -> dict[str, Any]:
-        spatial = spatial_axes(len(self.shape), adjustment.per)
-        return {
-            **adjustment.to_dict(),
-            "spacing": [None if size != size else size for size in self.spacing[-spatial:]],
-            "unit": self.unit,
-            "mask": None if mask is None else mask.name,
-        }
 
     def at_levels(self, transform: BlockMap) -> list[BlockMap]:
         """A transform of this layer for each of its levels."""
@@ -260,14 +248,12 @@ class Source:
     def record(self, steps: Sequence[Adjustment], mask: Any = None, seconds: float | None = None) -> dict[str, Any]:
         """How a result of these adjustments is made, as its metadata keep it; `seconds` is how long that took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
-        return {
-            "version": version(),
-            "source": self.name,
-            "origin": self.origin,
-            "steps": [*self.history, *(self._step_record(step, mask) for step in steps)],
-            **took,
-            "note": NOTE,
-        }
+        name = None if mask is None else mask.name
+        made = [
+            step_record(step, self.spacing[-spatial_axes(len(self.shape), step.per) :], self.unit, name)
+            for step in steps
+        ]
+        return record(self.name, self.history, made, **took)
 
     def result(
         self, data: Any, transform: BlockMap, *, seconds: float | None = None, mask: Any = None
@@ -340,20 +326,36 @@ class Origin:
 _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
 
 
+class _Nowhere:
+    """A terminal that is none."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def window_bar(**options: Any) -> Any:
+    """A progress bar in napari's window; on a terminal too, where there is one, but not in a file or a pipe."""
+    there = sys.stderr is not None and sys.stderr.isatty()
+    return napari.utils.progress(file=None if there else _Nowhere(), **options)
+
+
 def made_from(layer: napari.layers.Image, layers: Iterable[Any]) -> tuple[napari.layers.Image, int] | None:
     """The one of `layers` that a result was made from, and how many steps that one has; None without one.
 
     Results of this process know their source.  For others, such as one that was read from a file, it is a layer with
     the name and the shape that the source had.
     """
-    record = noted(layer.metadata)
+    record = noted(layer.metadata.get(METADATA_KEY))
     origin, steps = Origin.of(layer), record.get("steps", [])
     known = None if origin is None else origin.source()
     names = record.get("source"), record.get("origin")
     images = [each for each in layers if isinstance(each, napari.layers.Image) and each != layer]
     alike = [each for name in names for each in images if each.name == name]
     for source in [each for each in images if each == known] if known is not None else alike:
-        before = noted(source.metadata).get("steps", [])
+        before = noted(source.metadata.get(METADATA_KEY)).get("steps", [])
         shapes = [tuple(level_0(each).shape) for each in (source, layer)]
         if len(before) < len(steps) and steps[: len(before)] == before and shapes[0] == shapes[1]:
             return source, len(before)

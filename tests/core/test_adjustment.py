@@ -15,6 +15,7 @@ from napari_exposure.core import (
     Adjustment,
     Decay,
     DecayCorrection,
+    Fill,
     Gamma,
     HistogramEqualization,
     LocalStretch,
@@ -33,6 +34,7 @@ FUNCTIONS = {
     Sigmoid: core.adjust_sigmoid,
     ToneCurve: core.adjust_curve,
     Rescale: core.rescale_intensity,
+    Fill: core.fill,
     PercentileClip: core.clip_percentiles,
     HistogramEqualization: core.equalize_hist,
     AdaptiveEqualization: core.equalize_adapthist,
@@ -172,11 +174,12 @@ def test_function_and_class_have_the_same_parameters_and_defaults(cls):
     of_function = {name: parameter.default for name, parameter in signature.items() if name in fields}
     assert of_function == fields
     others = set(signature) - set(fields)
-    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls.needs_spacing else set())
+    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls().needs_spacing else set())
     assert signature["mask"].default is None
     assert signature["rgb"].default is None
 
 
+@pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
 @pytest.mark.parametrize("cls", FUNCTIONS, ids=lambda cls: cls.__name__)
 def test_function_and_class_do_the_same(cls):
     volume = reference.make_volume("uint16", (5, 20, 21))

@@ -16,6 +16,7 @@ from napari_exposure.gui.exposure import dock as module
 from napari_exposure.gui.exposure.cards import Label
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.recipe import Recipe
+from napari_exposure.samples import make_synthetic
 from napari_exposure.source import Origin
 
 SIZED = {"scale": (2, 0.5, 0.5), "units": "um"}
@@ -304,6 +305,22 @@ def test_a_preset_is_saved_and_there_the_next_day(qtbot, viewer, nuclei, monkeyp
     forget.actions()[0].trigger()
     dock.preset_menu.aboutToShow.emit()
     assert "my gamma" not in [action.text() for action in dock.preset_menu.actions()]
+
+
+def test_suggest_puts_cards_that_say_why(qtbot, viewer, dock):
+    bright = make_synthetic((32, 96, 96), spacing=(1.0, 0.5, 0.5), cells=60)
+    dim = core.degrade(bright, 3.0)
+    layer = viewer.add_image(dim, name="dim", scale=(1.0, 0.5, 0.5), units=("um",) * 3)
+    qtbot.waitUntil(lambda: dock.layer == layer)
+    click(dock.propose)
+    finish(qtbot, dock)
+    expected = nx.suggest(layer)
+    assert expected.recipe is not None
+    assert [view.kind for view in dock.cards.views] == [type(step) for step in expected.recipe.steps]
+    assert all(reason in view.title.toolTip() for view, reason in zip(dock.cards.views, expected.reasons, strict=True))
+    # one step of the history
+    click(dock.undo)
+    assert not dock.cards.views
 
 
 def test_a_recipe_file_is_opened_as_cards(qtbot, viewer, nuclei, dock, tmp_path, messages):

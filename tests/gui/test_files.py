@@ -127,8 +127,7 @@ def test_a_size_that_the_file_does_not_say_is_a_question(qtbot, viewer, open_wid
     with tifffile.TiffWriter(path, ome=True) as file:
         file.write(volume, photometric="minisblack", metadata=sizes)
         file.write(volume[:2, :9], photometric="minisblack", metadata={"axes": "ZYX", "Name": "second"})
-    files.append(path)
-    open_tiff.open_tiff()
+    open_tiff.add_tiff(viewer, path)
     qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=20_000)
     (layer,) = viewer.layers
     assert [str(unit) for unit in layer.units] == ["pixel", "micrometer", "micrometer"]
@@ -146,6 +145,28 @@ def test_a_size_that_the_file_does_not_say_is_a_question(qtbot, viewer, open_wid
     assert tuple(layer.scale) == (2, 0.5, 0.5)
     assert {str(unit) for unit in layer.units} == {"micrometer"}
     assert z.value == "2"
+
+
+@pytest.mark.parametrize(("answer", "shapes"), [(1, [(2, 9, 8)]), (2, [(2, 9, 8), (3, 7, 6)]), (None, [])])
+def test_the_menu_asks_which_image_of_a_file(answer, shapes, qtbot, viewer, files, tmp_path, monkeypatch, messages):
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for shape in ((3, 7, 6), (2, 9, 8)):
+            file.write(np.zeros(shape, np.uint8), photometric="minisblack", metadata={"axes": "ZYX"})
+    asked = []
+
+    def ask(parent, title, words, items, current, editable):
+        asked.append(words)
+        assert len(items) == 3
+        return items[answer or 0], answer is not None
+
+    monkeypatch.setattr(open_tiff.QInputDialog, "getItem", ask)
+    files.append(path)
+    open_tiff.open_tiff()
+    qtbot.waitUntil(lambda: len(asked) == 1 and len(viewer.layers) == len(shapes), timeout=20_000)
+    assert "two.ome.tif holds 2 images" in asked[0]
+    assert sorted(layer.data.shape for layer in viewer.layers) == shapes
+    assert not any("The others" in words for words in messages())
 
 
 def test_voxel_size_of_planes_time_and_mirrored_axes(viewer, open_widget, volume):

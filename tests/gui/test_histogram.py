@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from napari.layers import Image
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QPoint, QPointF, QRectF, Qt
@@ -22,6 +23,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QDockWidget, QDoubleSpinBox, QFileDialog
 
 import napari_exposure as nx
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.gui.histogram import counter, survey
 from napari_exposure.gui.histogram.items import Line
@@ -654,9 +656,9 @@ def test_the_numbers_are_those_of_numpy(qtbot, viewer, panel, volume):
     assert rows["above limits"] == f"{100 * (volume > 1500).mean():.3g} %"
     assert rows["gray levels"] == f"{len(np.unique(volume)):,}"
     noise = nx.noise_level(volume)
-    assert rows["noise where dark"] == f"{noise.dark:.3g}"
-    assert rows["noise where bright"] == f"{noise.bright:.3g}"
-    assert rows["signal to noise"] == f"{noise.snr:.3g}"
+    assert rows["dark noise"] == f"{noise.dark:.4g}"
+    assert rows["bright noise"] == f"{noise.bright:.4g}"
+    assert rows["signal/noise"] == f"{noise.snr:.3g}"
     qtbot.waitUntil(lambda: rows["voxels"] in panel.numbers.toPlainText())
     assert panel.numbers.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     panel.copy_statistics()
@@ -1386,3 +1388,14 @@ def test_every_control_says_what_it_does(panel):
             if control.isVisible() and not control.objectName().startswith("qt_"):
                 assert control.toolTip(), control
                 assert control.focusPolicy() & Qt.FocusPolicy.TabFocus
+
+
+def test_missing_chunks_are_said(tmp_path):
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(4, 8, 8), chunks=(1, 8, 8), dtype="u1")
+    array[:3] = 1
+    for data in (array, da.from_zarr(array)):
+        (curve,) = survey.survey([survey.Target("a", None, Volume(data))], ())
+        assert curve.coverage == "exact, 256 voxels, 1 chunks missing in the store"
+    array[3] = 1
+    (curve,) = survey.survey([survey.Target("a", None, Volume(array))], ())
+    assert curve.coverage == "exact, 256 voxels"

@@ -23,6 +23,10 @@ from napari_exposure.gui import preview
 from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.source import Origin, Source
 
+# the volumes here do not fade
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+
+
 NAMES = {
     "Gamma": ("gamma", 0.4, nx.adjust_gamma),
     "Percentile clipping": ("high", 80.0, nx.clip_percentiles),

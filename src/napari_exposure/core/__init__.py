@@ -12,8 +12,9 @@ from napari_exposure.core.contrast import is_low_contrast
 from napari_exposure.core.counted import cumulative_distribution, histogram, percentile
 from napari_exposure.core.curve import ToneCurve, adjust_curve
 from napari_exposure.core.decay import Decay, degrade
-from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_profile
+from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_exponent, decay_profile
 from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
+from napari_exposure.core.filling import Fill, fill
 from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust
@@ -21,7 +22,7 @@ from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.log import Log, adjust_log
 from napari_exposure.core.match import HistogramMatching, match_histograms
-from napari_exposure.core.mixture import Mixture, mixture
+from napari_exposure.core.mixtures import Mixture, mixture
 from napari_exposure.core.montage import montage
 from napari_exposure.core.noise import NoiseLevel, noise_level
 from napari_exposure.core.noise_limit import NoiseLimit
@@ -37,6 +38,7 @@ __all__ = [
     "Decay",
     "DecayCorrection",
     "DecayTransform",
+    "Fill",
     "Gamma",
     "Histogram",
     "HistogramEqualization",
@@ -62,10 +64,12 @@ __all__ = [
     "clip_percentiles",
     "correct_decay",
     "cumulative_distribution",
+    "decay_exponent",
     "decay_profile",
     "degrade",
     "equalize_adapthist",
     "equalize_hist",
+    "fill",
     "from_colormap",
     "gain_map",
     "histogram",

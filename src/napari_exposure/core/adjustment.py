@@ -279,6 +279,7 @@ class Adjustment(ABC):
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
         spatial = spatial_axes(len(volume.shape), self.per)
         sizes = check_spacing(spacing, spatial)
+        spatial = len(sizes)
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
         self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
         return sizes
@@ -307,6 +308,12 @@ class Adjustment(ABC):
             spatial=spatial,
             fits=fits,
         )
+
+    def notes(self, transform: Transform) -> list[str]:
+        """What the user is warned of after a fit, in sentences."""
+        constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
+        where = "The volume has" if groups == 1 else f"{constant} of {groups} {self.per}s have"
+        return [f"{where} {self.constant_note}"] * bool(constant)
 
     @abstractmethod
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
@@ -403,12 +410,9 @@ def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
 
 
 def warn_constant(transform: Transform) -> None:
-    """Warn where there is nothing to adjust."""
-    constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
-    if constant:
-        adjustment = transform.adjustment
-        where = "The volume has" if groups == 1 else f"{constant} of {groups} {adjustment.per}s have"
-        warn_user(f"{adjustment.title}: {where} {adjustment.constant_note}")
+    """Warn where there is nothing to adjust, or of what else a fit has found."""
+    for sentence in transform.adjustment.notes(transform):
+        warn_user(f"{transform.adjustment.title}: {sentence}")
 
 
 def warn_user(message: str) -> None:
@@ -467,11 +471,15 @@ def spatial_axes(ndim: int, per: str) -> int:
 
 
 def check_spacing(spacing: Spacing, spatial: int) -> tuple[float, ...]:
-    """Return the spacing of the spatial axes; of a longer one (with time, channel) the last ones."""
+    """Return the spacing of the spatial axes, one number for each.
+
+    Of a longer one, with time and channel, these are the last ones.  One of two numbers says that two axes are space,
+    whatever the others are.
+    """
     if spacing is None:
         return (1.0,) * spatial
     values = tuple(spacing) if np.iterable(spacing) else (spacing,) * spatial
-    if len(values) < spatial:
+    if len(values) < min(2, spatial):
         raise ValueError(
             f"spacing has {len(values)} numbers but the volume has {spatial} spatial axes; give one for each, "
             "in the order of the axes."

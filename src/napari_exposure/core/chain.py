@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, overload
@@ -149,6 +149,8 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = No
     spacing : float or sequence of float, optional
         Physical size of a voxel along the spatial axes.
     """
+    # Fits are kept under the spacing that they were made with.
+    spacing = tuple(spacing) if isinstance(spacing, Iterable) else spacing
     memory = volume.memory if volume.memory is not None or len(steps) == 1 else Memory(SHARED)
     transforms: tuple[Transform, ...] = ()
     for number, step in enumerate(steps):
@@ -158,9 +160,16 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = No
     return transforms
 
 
+def _said(step: Adjustment, spacing: Spacing) -> Spacing:
+    """What a step is told: the size of a voxel where that matters, else only how many axes are space."""
+    if step.needs_spacing:
+        return spacing
+    return (1.0,) * len(spacing) if isinstance(spacing, Sequence) and len(spacing) > 1 else None
+
+
 def _fit(step: Adjustment, volume: Volume, spacing: Spacing, last: bool) -> Transform:
     """Fit one step; one that others follow is kept, because what they count is kept under its name."""
-    spacing = spacing if step.needs_spacing else None
+    spacing = _said(step, spacing)
     if last or volume.memory is None:
         return step.fit_volume(volume, spacing)
     key = "fit", step, spacing, volume.part
@@ -177,5 +186,5 @@ def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = 
     for step in steps:
         # This array has the right shape and dtype, and only one voxel in memory.
         like = np.broadcast_to(np.zeros((), dtype), volume.array.shape)
-        step.check(replace(volume, array=like, mask=None), spacing if step.needs_spacing else None)
+        step.check(replace(volume, array=like, mask=None), _said(step, spacing))
         dtype = step.result_dtype(dtype)

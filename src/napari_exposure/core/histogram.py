@@ -21,7 +21,7 @@ from napari_exposure.core.words import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from napari_exposure.core.mixture import Mixture
+    from napari_exposure.core.mixtures import Mixture
 
 __all__ = ["Histogram"]
 
@@ -220,7 +220,7 @@ class Histogram:
         --------
         mixture : of an image, also of its colors.
         """
-        from napari_exposure.core.mixture import check_parameters, fit_histogram
+        from napari_exposure.core.mixtures import check_parameters, fit_histogram
 
         return fit_histogram(self, *check_parameters(n, tol))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from napari_exposure.core.colormap import Uncoloured
+    from napari_exposure.core.montage import Gap
 
 __all__ = ["adjust"]
 
@@ -66,6 +67,10 @@ class Opened(Protocol):
     def spacing(self) -> Spacing:
         """Size of a voxel; None where nothing is known."""
 
+    @property
+    def unit(self) -> str | None:
+        """Of the spacing; None where nobody has said."""
+
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
 
@@ -100,6 +105,11 @@ class OpenedArray:
             raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
         self.array, self.mask, self.spacing, self.rgb = image, mask, spacing, bool(rgb)
 
+    @property
+    def unit(self) -> str | None:
+        """None, as an array knows none."""
+        return None
+
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
         return value
@@ -113,6 +123,17 @@ class OpenedArray:
         """Show the progress of the work inside."""
         with progress.bar():
             yield
+
+    @staticmethod
+    def montage(
+        image: Any, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
+    ) -> np.ndarray | da.Array:
+        """Planes in rows and columns; parameters as `montage` has them."""
+        from napari_exposure.core.montage import array_montage
+
+        if level != 0:
+            raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
+        return array_montage(image, step, columns, axis, gap=gap, fill=0 if fill is None else fill, rgb=bool(rgb))
 
     def from_colormap(self, colormap: npt.ArrayLike, limits: tuple[float, float]) -> Uncoloured:
         """The numbers that colors stand for."""
@@ -158,6 +179,16 @@ class OpenedArray:
             return GainMap(fitted).fitting(array).apply(array)
 
 
+def opener(image: Any) -> Any:
+    """The class that opens an image."""
+    # of a layer's proxy the class is that of the layer
+    for cls in image.__class__.__mro__:
+        if found := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
+            module, name = found.split(":")
+            return getattr(import_module(module), name)
+    return OpenedArray
+
+
 def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:
     """An image as verbs take it.
 
@@ -172,13 +203,8 @@ def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool |
     level : int
         Of multiscale layers the level that is fitted.
     """
-    # of a layer's proxy the class is that of the layer
-    for cls in image.__class__.__mro__:
-        if opener := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
-            module, name = opener.split(":")
-            made: Opened = getattr(import_module(module), name)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
-            return made
-    return OpenedArray(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
+    made: Opened = opener(image)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
+    return made
 
 
 def adjust(

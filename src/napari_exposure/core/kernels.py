@@ -334,9 +334,10 @@ def _count_digits(
 def _count_plane_digits(
     bits: np.ndarray, counted: np.ndarray, kind: int, prefixes: np.ndarray, shift: int, counts: np.ndarray
 ) -> None:
-    """As `_count_digits`, 8 bits, and each plane along the middle axis by itself.
+    """As `_count_digits`, 8 bits, and each plane along the middle axis by itself, for several prefixes.
 
-    `prefixes` has one for each plane; counts[plane, digit].
+    `prefixes` has a row for each plane; counts[plane, prefix, digit].  The top digit is counted once, for the first
+    prefix.
     """
     masked = counted.size > 0
     size = bits.itemsize * 8
@@ -344,15 +345,23 @@ def _count_plane_digits(
     low = np.uint64(0xFF)
     top = shift + 8 >= size
     above = np.uint64(0) if top else np.uint64(shift + 8)
+    wanted = 1 if top else prefixes.shape[1]
     for i in range(bits.shape[0]):
         for j in range(bits.shape[1]):
-            prefix = prefixes[j]
+            own = prefixes[j]
+            plane = counts[j]
             for k in range(bits.shape[2]):
                 if (masked and not counted[i, j, k]) or _is_nan_pattern(bits[i, j, k], size, kind):
                     continue
                 key = _sort_key(bits[i, j, k], size, kind)
-                if top or (key >> above) == prefix:
-                    counts[np.uint64(j), (key >> down) & low] += 1
+                digit = (key >> down) & low
+                if top:
+                    plane[0, digit] += 1
+                    continue
+                prefix = key >> above
+                for q in range(wanted):
+                    if own[q] == prefix:
+                        plane[np.uint64(q), digit] += 1
 
 
 # --- many small volumes, a row each -----------------------------------------------------
@@ -591,6 +600,23 @@ def _map_knots(
         for i in range(part.size):
             j = left[i]
             result[i] = _cast(bottom + span * (knots[j] + fraction[i] * (knots[j + 1] - knots[j])), result)
+
+
+def _map_replace(
+    values: np.ndarray,
+    value: float,
+    filling: float,
+    lo: float,
+    hi: float,
+    bottom: float,
+    span: float,
+    out: np.ndarray,
+) -> None:
+    """`filling` in the place of one value and of NaN; others are clamped to lo..hi."""
+    for i in range(values.size):
+        v = np.float64(values[i])
+        v = filling if v == value or _is_nan(values[i]) else min(max(v, lo), hi)
+        out[i] = _cast(bottom + span * v, out)
 
 
 @register_jitable
@@ -1156,7 +1182,7 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     ),
     "count_plane_digits": (
         _count_plane_digits,
-        lambda t: (_read(t, 3), _read(types.boolean, 3), _i, _read(types.uint64, 1), _i, _write(_i, 2)),
+        lambda t: (_read(t, 3), _read(types.boolean, 3), _i, _read(types.uint64, 2), _i, _write(_i, 3)),
     ),
     "extents_rows": (_extents_rows, lambda t: (_read(t, 2), _read(types.boolean, 2), _write(_f, 2))),
     "values_rows": (
@@ -1178,6 +1204,7 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     "map_table": (_map_table, lambda t, o: (_read(t, 1), _i, _read(o, 1), _write(o, 1))),
     "map_power": (_map_power, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
+    "map_replace": (_map_replace, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
     "map_gains": (

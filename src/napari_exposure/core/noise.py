@@ -123,10 +123,11 @@ def noise_level(
     -----
     The planes along the last two axes are filtered with the difference of two Laplacians, 1 -2 1, -2 4 -2, 1 -2 1,
     which leaves nothing of structure that changes slowly [1]_; the median of absolute values, over 0.6745 and the norm
-    of the mask, is the standard deviation of white noise, whatever the few edges are.  The mean of the same nine
-    voxels, on which the filter does not depend, says whether a place is dark or bright.  Noise that neighbors share, as
-    after smoothing or resampling, is underestimated; so is the noise of dark voxels that a camera has cut off at 0.
-    Places where all nine are the least or all nine are the greatest value are left out.
+    of the mask, is the standard deviation of white noise, whatever the few edges are. The mean of the same nine voxels,
+    on which the filter does not depend, says whether a place is dark or bright, and of either kind the flatter half is
+    taken, so that edges do not count. Noise that neighbors share, as after smoothing or resampling, is underestimated;
+    so is the noise of dark voxels that a camera has cut off at 0. Places where all nine are the least or all nine are
+    the greatest value are left out.
 
     References
     ----------
@@ -157,32 +158,34 @@ def noise_level(
 @remembered(lambda found: 64)
 def find_noise(volume: Volume) -> NoiseLevel:
     """The noise of a volume; NaN where it cannot be told."""
-    responses, means, looked = [], [], 0
+    parts, looked = [], 0
     norm = 6.0 ** (sum(size > 2 for size in volume.shape[-2:]) / 2)
 
-    def work(block: Block) -> tuple[np.ndarray, np.ndarray, int]:
+    def work(block: Block) -> tuple[np.ndarray, int]:
         values = volume.read(block)
-        counted = volume.counted(block, values)
-        return *_differences(values, counted), values.size
+        return _filtered(values, volume.counted(block, values)), values.size
 
-    def merge(found: tuple[np.ndarray, np.ndarray, int]) -> None:
+    def merge(found: tuple[np.ndarray, int]) -> None:
         nonlocal looked
-        responses.append(found[0])
-        means.append(found[1])
-        looked += found[2]
+        parts.append(found[0])
+        looked += found[1]
 
     walk(windows(volume.shape), work, merge, "measuring noise")
-    response, mean = np.concatenate(responses), np.concatenate(means)
+    response, mean, slope = np.concatenate(parts, axis=1)
     if mean.size:
         # Dead and saturated places have no noise, which says nothing of the others.
         alive = (mean > mean.min()) & (mean < mean.max()) | (response > 0)
         if alive.any():
-            response, mean = response[alive], mean[alive]
+            response, mean, slope = response[alive], mean[alive], slope[alive]
     if norm == 1 or not mean.size:
         return NoiseLevel(math.nan, math.nan, math.nan, looked)
     low, middle, bright, high = (float(_at(mean, q)) for q in (1.0, 50.0, BRIGHT, 99.0))
-    dark = _middle(response[mean <= middle]) / (MEDIAN * norm)
-    return NoiseLevel(dark, _middle(response[mean >= bright]) / (MEDIAN * norm), high - low, looked)
+    sigmas = []
+    for there in (mean <= middle, mean >= bright):
+        # the flatter half, which leaves out edges and does not prefer any noise
+        flat = slope[there] <= _at(slope[there], 50.0)
+        sigmas.append(_middle(response[there][flat]) / (MEDIAN * norm))
+    return NoiseLevel(sigmas[0], sigmas[1], high - low, looked)
 
 
 def windows(shape: tuple[int, ...], voxels: int = SAMPLE, edge: int = WINDOW) -> Iterator[Block]:
@@ -199,27 +202,35 @@ def windows(shape: tuple[int, ...], voxels: int = SAMPLE, edge: int = WINDOW) ->
         yield lead + tuple(slice(at, at + m) for at, m in zip(corner, window, strict=True))
 
 
-def _differences(values: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the places whose neighbors all count, the absolute response of the filter and the mean of the neighbors."""
-    response, total = (values.astype(np.float64) for _ in range(2))
+def _filtered(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Of the places whose neighbors all count, three rows: absolute response, mean of the neighbors, squared slope.
+
+    The slope is that between the sums of neighbors on either side.  Its filters are odd and the other ones even, so
+    that white noise gives the three independently of each other.
+    """
+    response = total = values.astype(np.float64)
+    slopes: list[np.ndarray] = []
     use = np.isfinite(response)
     if counted.size:
         use &= counted
     number = 1
-    for axis in (-1, -2):
-        if values.shape[axis] < 3:
-            continue
-        before, here, after = (
-            tuple(part if n == values.ndim + axis else slice(None) for n in range(values.ndim))
-            for part in (slice(None, -2), slice(1, -1), slice(2, None))
-        )
-        # of infinities NaN, which is not used
-        with np.errstate(invalid="ignore"):
+    # of infinities NaN, which is not used
+    with np.errstate(invalid="ignore", over="ignore"):
+        for axis in (-1, -2):
+            if values.shape[axis] < 3:
+                continue
+            before, here, after = (
+                tuple(part if n == values.ndim + axis else slice(None) for n in range(values.ndim))
+                for part in (slice(None, -2), slice(1, -1), slice(2, None))
+            )
+            rises = total[after] - total[before]
+            slopes = [each[before] + each[here] + each[after] for each in slopes] + [rises]
             response = response[before] - 2 * response[here] + response[after]
             total = total[before] + total[here] + total[after]
-        use = use[before] & use[here] & use[after]
-        number *= 3
-    return np.abs(response[use]), total[use] / number
+            use = use[before] & use[here] & use[after]
+            number *= 3
+        squares = sum((each * each for each in slopes), np.zeros(use.shape))
+    return np.stack([np.abs(response[use]), total[use] / number, squares[use]])
 
 
 def _at(values: np.ndarray, percent: float) -> Any:

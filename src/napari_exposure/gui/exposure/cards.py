@@ -237,6 +237,10 @@ class CardView(QFrame):
         for name, widget in self.editors.items():
             widget.changed.connect(lambda _=None, name=name: self._edited(name))
 
+    def explain(self, reason: str) -> None:
+        """Say in the tooltip of the title why the card is there."""
+        self.title.setToolTip(as_tooltip(reason))
+
     def _build(self, main: list[str], fields: dict, alone: bool) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(3, 2, 3, 2)

@@ -40,6 +40,7 @@ from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY, parts_of
 from napari_exposure.recipe import Recipe
 from napari_exposure.saving import save
 from napari_exposure.source import Origin, Source, in_memory, made_from, result_bytes, unwrapped
+from napari_exposure.suggesting import suggest
 from napari_exposure.voxels import PIXEL
 
 # the order of the menu Add
@@ -147,7 +148,10 @@ class ExposureDock(widgets.Container):
         self.redo = self._tool("↷", "Redo it (Ctrl+Shift+Z).", lambda: self._edited.stack.redo())
         self.add = self._tool("+ Add", "Add an adjustment below the others.", menu=self.add_menu)
         self.presets = self._tool("Presets", "Cards for a purpose; copy cards to another layer.", menu=self.preset_menu)
-        for button in (self.add, self.presets, self.undo, self.redo):
+        self.propose = self._tool(
+            "Suggest", "Look at a sample of the layer, and propose cards; each says why.", self.suggest
+        )
+        for button in (self.add, self.presets, self.propose, self.undo, self.redo):
             flow.addWidget(button)
             button.setVisible(button in (self.undo, self.redo) or not alone)
         layout = self.native.layout()
@@ -816,6 +820,26 @@ class ExposureDock(widgets.Container):
         if chosen:
             step = partial(self.bar.step, name)
             self._begun(apply_job(self._viewer, chosen, done=done, ended=self._ended, step=step), [])
+
+    def suggest(self) -> None:
+        """What the button Suggest does: put the cards that are proposed for the layer, each with its reason."""
+        self._follow_active()
+        layer = self.layer
+        if layer is None or self._job is not None:
+            return
+
+        def done(found, seconds):
+            if self.layer != layer:
+                return
+            if found.recipe is None:
+                self._say("Nothing is suggested: the layer needs no adjustment.", str(found))
+                return
+            self._edited.stack.put([Card.of(step, found.recipe.unit) for step in found.recipe.steps])
+            for view, reason in zip(self.cards.views, found.reasons, strict=True):
+                view.explain(f"Suggested, because {reason}.")
+
+        look = partial(suggest, layer, mask=self.mask)
+        self._run(f"Looking at {layer.name}", look, done, failed=lambda error: show_error(str(error)))
 
     def cancel(self) -> None:
         """What the button Cancel does: stop the job; no layer is made."""

@@ -1,14 +1,11 @@
-"""What cards have besides the editors of their parameters: the tiles as they are, and the profile along the axis."""
+"""What cards have besides the editors of their parameters: tiles, the profile along an axis, and what to beware of."""
 
 from __future__ import annotations
 
 import math
-import weakref
 from typing import Any
 
-import numpy as np
-from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QCheckBox, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.adjustment import spatial_axes
@@ -16,10 +13,10 @@ from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.depth_profile import DepthProfile
 from napari_exposure.gui.editors import text, times, warn
 from napari_exposure.gui.exposure.model import SIZE, Card
 from napari_exposure.gui.paced import Paced
-from napari_exposure.gui.profile_plot import ProfilePlot
 from napari_exposure.gui.stack import lies_above
 from napari_exposure.gui.tile_overlay import TileOverlay
 from napari_exposure.source import Source
@@ -29,7 +26,7 @@ from napari_exposure.voxels import PIXEL
 def extras_of(kind: type[Adjustment]) -> list[type]:
     """What belongs to a card of this kind, by the parameters and the transform that it has."""
     found = [Tiles] if SIZE in kind.defaults() else []
-    return found + [Profile] * hasattr(kind.transform_type, "profile")
+    return [*found, *[Profile] * hasattr(kind.transform_type, "profile"), Notes]
 
 
 class Tiles:
@@ -106,24 +103,9 @@ class Profile:
     """The intensity of each plane and what is divided out, drawn along the axis."""
 
     def __init__(self, viewer, editors: dict, parent: QWidget):
-        self._viewer = viewer
         self._smoothness = editors["smoothness"]
-        self.widget = ProfilePlot()
-        self.widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        # the layer and the transform that are drawn
-        self._drawn: tuple[weakref.ref, Any] | None = None
-        self._of_viewer = Connections()
-        self._paint()
-
-    def start(self) -> None:
-        """Follow the viewer: volumes and planes may have profiles of their own."""
-        self._of_viewer.add(self._paint, self._viewer.events.theme)
-        self._of_viewer.add(self._draw, self._viewer.dims.events.current_step)
-
-    def stop(self) -> None:
-        """Hear of nothing."""
-        self._of_viewer.drop()
-        self.fitted(None, None)
+        self.widget = DepthProfile(viewer)
+        self.start, self.stop, self.fitted = self.widget.start, self.widget.stop, self.widget.show_fit
 
     def describe(self, card: Card, source: Source | None) -> None:
         """Enable what means something."""
@@ -132,29 +114,26 @@ class Profile:
             axes = len(source.shape)
             axis_from_end(card.values["axis"], spatial_axes(axes, card.values["per"]), axes)
 
+
+class Notes:
+    """What a fit warns of, such as a decay that is none; no line where there is nothing."""
+
+    def __init__(self, viewer, editors: dict, parent: QWidget):
+        self.text = text()
+        self.widget = self.text.native
+        self.widget.hide()
+
+    def start(self) -> None:
+        """Follow nothing."""
+
+    def stop(self) -> None:
+        """Hear of nothing anyway."""
+
+    def describe(self, card: Card, source: Source | None) -> None:
+        """Say nothing before there is a fit."""
+
     def fitted(self, layer, transform: Transform | None) -> None:
-        """Show what a fit has found, or nothing."""
-        self._drawn = None if transform is None else (weakref.ref(layer), transform)
-        if transform is None:
-            self.widget.empty()
-        else:
-            self._draw()
-
-    def _paint(self, event=None) -> None:
-        theme = get_theme(self._viewer.theme)
-        self.widget.set_colors(theme.background.as_hex(), theme.text.as_hex())
-
-    def _draw(self, event=None) -> None:
-        layer = self._drawn and self._drawn[0]()
-        if layer is None or self._drawn is None or (event is not None and self._drawn[1].profile.ndim == 1):
-            return
-        transform = self._drawn[1]
-        axis, source = transform.adjustment.axis, Source.of(layer)
-        step = source.spacing[axis_from_end(axis, transform.spatial)]
-        label = axis if math.isnan(step) else f"{axis} ({source.unit})"
-        # the fit of the plane in view
-        lead = transform.profile.ndim - 1
-        place = np.round(layer.world_to_data(self._viewer.dims.point)[:lead]).astype(int)
-        group = tuple(np.clip(place, 0, np.array(transform.shape[:lead]) - 1).tolist()) if lead else ()
-        profile, fitted = transform.profile[group], transform.fitted[group]
-        self.widget.draw((1.0 if math.isnan(step) else step) * np.arange(len(profile)), profile, fitted, label)
+        """Show what the fit warns of."""
+        notes = [] if transform is None else transform.adjustment.notes(transform)
+        self.text.value = "<br>".join(map(warn, notes))
+        self.widget.setVisible(bool(notes))

@@ -259,9 +259,9 @@ class HistogramModel:
         ]
         if (noise := curve.noise) is not None:
             rows += [
-                ("noise where dark", f"{noise.dark:.3g}"),
-                ("noise where bright", f"{noise.bright:.3g}"),
-                ("signal to noise", f"{noise.snr:.3g}"),
+                ("dark noise", f"{noise.dark:.4g}"),
+                ("bright noise", f"{noise.bright:.4g}"),
+                ("signal/noise", f"{noise.snr:.3g}"),
             ]
         return rows
 

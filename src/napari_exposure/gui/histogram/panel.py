@@ -289,12 +289,13 @@ class HistogramPanel(QWidget):
                 break
         looks = columns, self._split.orientation(), len(self.model.rows())
         if looks != self._looks:
-            # all rows without scrolling, where the plot leaves that; then it is the user's
+            # All rows without scrolling, but never more than half of the height; then it is the user's.
             self._looks = looks
             frame = self.numbers.height() - self.numbers.viewport().height()
             tall, whole = math.ceil(self.numbers.document().size().height()) + frame, sum(self._split.sizes())
             if self._split.orientation() == Qt.Orientation.Vertical:
-                self._split.setSizes([max(whole - tall, 0), tall])
+                tall = min(tall, whole // 2)
+                self._split.setSizes([whole - tall, tall])
 
     # --- export ---
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_exposure.core import Histogram, progress
-from napari_exposure.core.blocks import Block, Volume, contiguous_blocks
+from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, missing_chunks
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
 from napari_exposure.core.noise import NoiseLevel, find_noise
@@ -263,7 +263,9 @@ def _survey_target(target: Target, percentiles: tuple[float, ...]) -> Curve:
 
     with progress.changed(so_far), progress.part(0, 0.9 if volume.dtype.itemsize <= 2 else 0.6):
         found = count_histogram(volume, BINS)
-    curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels")
+    missing = missing_chunks(volume.array)
+    gaps = f", {missing:,} chunks missing in the store" if missing else ""
+    curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels{gaps}")
     with progress.part(0.6, 0.9):
         quantiles = find_quantiles(volume, curve, percentiles)
     with progress.part(0.9, 1):
