@@ -281,7 +281,9 @@ class DecayCorrection(Adjustment):
         else:
             with progress.part(0.3, 0.4):
                 found = find_percentiles(volume, (DARKEST,))
-            background = float(np.clip(found[0] if found else 0.0, *clamp))
+            darkest = found[0] if found else 0.0
+            # The least finite intensity stands for infinities, which would take all light with them.
+            background = float(np.clip(darkest if math.isfinite(darkest) else lo, *clamp))
         parts = placed(self, volume, self.axis, len(spacing))
         with progress.part(0.4, 0.9):
             planes = plane_percentiles(volume, parts["axis"], compared(self.percentile))
