@@ -220,6 +220,7 @@ class DecayCorrection(Adjustment):
         min=0.05,
         max=20.0,
         step=0.05,
+        advanced=True,
     )
     start: float | Literal["auto"] = parameter(
         0.0,
@@ -230,12 +231,14 @@ class DecayCorrection(Adjustment):
         high=1e6,
         step=1.0,
         automatic=AUTO,
+        advanced=True,
     )
     force: bool = parameter(
         False,
         "Correct anyway",
         "Also where the data do not support it: where dark and bright voxels of a plane do not change alike, so that "
         "planes hold other things rather than get less light.",
+        advanced=True,
     )
     _: KW_ONLY
     in_range: InRange = parameter("data", *IN_RANGE_WORDS)

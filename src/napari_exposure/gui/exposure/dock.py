@@ -771,6 +771,7 @@ class ExposureDock(widgets.Container):
                 self._made[unwrapped(result)] = edited
                 if self._edited is edited:
                     self._preview.remove()
+                    self._follow_plot()
                     self._show_fit(layer, Origin.of(result).transform)
             with telling():
                 remember([card for card in cards if card.on])

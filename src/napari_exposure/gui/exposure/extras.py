@@ -96,7 +96,7 @@ def _facts(grid: TileGrid, unit: str, nbins: int) -> str:
     unknown = ["No voxel size is known: the edge is in pixels. Type it in the row Voxel size."]
     warnings = (unknown if unit == PIXEL else []) + grid.warnings(nbins)
     count = f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles"
-    return "<br>".join([f"{count} of {times(real)} {unit},", f"{times(grid.voxels)} voxels", *map(warn, warnings)])
+    return "<br>".join([f"{count} of {times(real)} {unit}, {times(grid.voxels)} voxels", *map(warn, warnings)])
 
 
 class Profile:
