@@ -351,7 +351,7 @@ BAD = [
     (equalize_adapthist, "kernel_size", {"kernel_size": (5, 5, 5), "per": "plane"}),
     *[
         (equalize_adapthist, "spacing", {"spacing": value})
-        for value in (-1, 0, (1, 1), (), (1, -1, 1), (1, 0, 1), (1, math.nan, 1), "abc", (1, "a", 1))
+        for value in (-1, 0, (1,), (), (1, -1, 1), (1, 0, 1), (1, math.nan, 1), "abc", (1, "a", 1))
     ],
     *[(verb, "in_range", {"in_range": value}) for verb in VERBS for value in BAD_RANGES],
     *[(verb, "output", {"output": value}) for verb in VERBS for value in ("uint8", None, np.float32)],

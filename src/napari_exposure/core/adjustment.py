@@ -215,7 +215,10 @@ class Adjustment(ABC):
         'Tile 6 µm, Clip limit 0.02, Time points each plane separately'
         """
         shown = {field.name for field in self.main_fields()} if all_own else self.changed()
+        shared = {field.name for field in dataclasses.fields(Adjustment)}
         fields = [field for field in dataclasses.fields(self) if field.name in shown]
+        # what is its own before what all adjustments have
+        fields.sort(key=lambda field: field.name in shared)
         words = [_in_words(getattr(self, field.name), field, unit) for field in fields]
         return ", ".join(words) or "defaults"
 
