@@ -99,7 +99,7 @@ def test_what_the_console_is_told(make_napari_viewer, tmp_path, monkeypatch, cap
     names = {"viewer": viewer}
     for block in blocks:
         exec(compile(textwrap.dedent(block), "console.md", "exec"), names)
-    assert "Adaptive equalization: kernel_size=10.0, clip_limit=0.02" in capsys.readouterr().out
+    assert "Adaptive equalization: Tile 10 µm, Clip limit 0.02" in capsys.readouterr().out
     assert (tmp_path / "nuclei - adaptive.ome.tif").exists()
     assert {"nuclei - gamma", "nuclei - clip", "nuclei - adaptive", "other - adaptive"} <= {
         layer.name for layer in viewer.layers

@@ -12,14 +12,14 @@ def test_napari_finds_what_was_kept_without_its_settings(tmp_path):
     text = '{"adjustment": "Gamma", "gamma": 0.5}'
     kept = _KeptSettings(tmp_path / "napari-exposure.yaml")
     assert kept.widgets.remember
-    assert kept.widgets.gamma == ""
-    kept.widgets.gamma = text
+    assert kept.widgets.applied == ""
+    kept.widgets.applied = text
     kept.widgets.remember = False
     # the file is where napari 0.9 looks
     assert plugin_settings("napari-exposure").config_path == kept.config_path
     for settings in (_KeptSettings(kept.config_path), plugin_settings("napari-exposure")):
-        assert settings.widgets.gamma == text
-        assert settings.widgets.clip == ""
+        assert settings.widgets.applied == text
+        assert settings.widgets.presets == ""
         assert not settings.widgets.remember
 
 
@@ -28,14 +28,14 @@ def test_a_file_of_settings_that_cannot_be_read_is_replaced(tmp_path, text):
     path = tmp_path / "napari-exposure.yaml"
     path.write_text(text)
     assert _KeptSettings(path).widgets.remember
-    _KeptSettings(path).widgets.clip = "{}"
-    assert _KeptSettings(path).widgets.clip == "{}"
+    _KeptSettings(path).widgets.presets = "{}"
+    assert _KeptSettings(path).widgets.presets == "{}"
 
 
 def test_where_napari_keeps_nothing_nothing_is_written():
     settings = _KeptSettings(None)
-    settings.widgets.clip = "{}"
-    assert settings.widgets.clip == ""
+    settings.widgets.presets = "{}"
+    assert settings.widgets.presets == ""
 
 
 def test_the_parts_of_an_old_viewer_are_found():

@@ -308,10 +308,12 @@ def test_live_previews_are_cut_too(qtbot, viewer, open_widget, volume):
     source = add(viewer, volume)
     gamma = open_widget("Gamma")
     panel = open_widget(NAME)
-    qtbot.waitUntil(lambda: gamma._preview.layer is not None and panel.layer == gamma._preview.layer, timeout=10_000)
+    qtbot.waitUntil(lambda: gamma._preview.layer is not None, timeout=10_000)
+    viewer.layers.selection.active = gamma._preview.layer
+    qtbot.waitUntil(lambda: panel.layer == gamma._preview.layer, timeout=10_000)
     settled(qtbot, panel)
     for value in (0.5, 2.0):
-        gamma.gamma.value = value
+        gamma["gamma"].value = value
         expected = nx.adjust_gamma(source, value).data[:, panel.voxel[1]]
         qtbot.waitUntil(lambda expected=expected: np.array_equal(pictures(panel)[0], expected), timeout=10_000)
 

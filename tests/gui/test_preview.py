@@ -654,8 +654,8 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
     read.clear()
     viewer.dims.set_current_step(0, 10)
     viewer.dims.set_current_step(0, 11)
-    # napari keeps what it has computed
-    assert not read
+    # napari keeps what it has computed; the dock's histogram reads the plane in view
+    assert len(read) <= 2 * 6
     widget.save(tmp_path / "result.zarr")
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     assert "saved as result.zarr" in widget.bar.state.said()

@@ -237,6 +237,7 @@ def test_one_layer_on_top_that_leaves_the_active_one_active(qtbot, viewer, open_
     assert not tiles_of(widget).switch.isChecked()
     assert drawn(viewer) is None
     click(tiles_of(widget).switch)
+    qtbot.waitUntil(lambda: drawn(viewer) is not None)
     names = [layer.name for layer in viewer.layers]
     assert names == ["other", "nuclei", "last", "nuclei - tiles"]
     assert viewer.layers.selection == {source}
@@ -244,6 +245,7 @@ def test_one_layer_on_top_that_leaves_the_active_one_active(qtbot, viewer, open_
     # tiles are no image to adjust
     assert len(widget.header.layer.choices) == 3
     click(tiles_of(widget).switch)
+    qtbot.waitUntil(lambda: drawn(viewer) is None)
     assert [layer.name for layer in viewer.layers] == ["other", "nuclei", "last"]
     assert viewer.layers.selection.active == source
     # one of several
@@ -251,6 +253,7 @@ def test_one_layer_on_top_that_leaves_the_active_one_active(qtbot, viewer, open_
     viewer.layers.selection.active = source
     selected = set(viewer.layers.selection)
     click(tiles_of(widget).switch)
+    qtbot.waitUntil(lambda: drawn(viewer) is not None)
     assert viewer.layers.selection == selected
     assert viewer.layers.selection.active == source
 
@@ -679,6 +682,7 @@ def test_gone_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, quiet
     qtbot.wait(200)
     before = heard(viewer, source)
     click(tiles_of(widget).switch)
+    qtbot.waitUntil(lambda: drawn(viewer) is not None)
     during = heard(viewer, source)
     for key in [("dims", "point"), ("cursor", "position"), ("camera", "zoom"), ("layer 0", "scale")]:
         assert during[key] > before.get(key, 0)

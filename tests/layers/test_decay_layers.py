@@ -92,4 +92,4 @@ def test_an_axis_that_is_not_there_is_named():
 
 def test_provenance_says_how(volume, capsys):
     nx.provenance(nx.correct_decay(Image(volume, name="nuclei"), model="plane"))
-    assert "Depth correction: model='plane'" in capsys.readouterr().out
+    assert "Depth correction: Model plane" in capsys.readouterr().out

@@ -280,7 +280,7 @@ def test_matching_is_told_in_few_words(layer, volume, capsys):
     result = nx.clip_percentiles(nx.match_histograms(layer, other, ignore_zeros=True), 1, 99)
     nx.provenance(result)
     words = capsys.readouterr().out
-    assert "Histogram matching: ignore_zeros=True, reference=Histogram('other', 2,880 voxels" in words
+    assert "Histogram matching: Reference other, Ignore zeros" in words
     assert len(words) < 1000
     lines = as_python(result)
     assert "layer = nx.match_histograms(layer, ignore_zeros=True, reference=viewer.layers['other'])" in lines
