@@ -46,7 +46,7 @@ from napari_exposure.voxels import unit_name
 # bytes of a channel up to which it is read at once: sooner done than block by block
 WHOLE = 1 << 28
 SUFFIXES = {"tiff": ".ome.tif", "zarr": ".zarr"}
-# bytes of a name that file systems take
+# File systems refuse names of more bytes than this.
 LONGEST = 255
 
 
@@ -220,7 +220,7 @@ def left(target: Path, asked: dict[str, Any]) -> str | None:
     except (DamagedFile, FileNotFoundError):
         return None
     except Exception:
-        # The file is whole, but of a kind that is not read here.
+        # The file may be in order, but its kind cannot be read here, so nothing is known of how it was made.
         found = None
     if not isinstance(found, dict):
         return f"{target.name} is there, but is not known to be a result of this recipe and this file"
@@ -240,10 +240,11 @@ def run(
 
     Closing the generator stops what is under way; no half file stays.
     """
-    # What a killed run has left may be a whole result, so this comes before looking what is done.
+    # A run that was killed may have left a whole result under a temporary name. It is put in its place first, so
+    # that it counts as done below.
     for folder in {target.parent for target in paths.values()}:
         tidy(folder)
-    # What is wrong with the file that all are fitted on is said before work begins.
+    # The file that all are fitted on is read now, so that an error in it is told before any work begins.
     _ = plan.fitted
     stopped = threading.Event()
 
@@ -298,7 +299,7 @@ def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
             results.append(found[planes])
     steps = [step_record(each, size, plan.recipe.unit) for each in plan.recipe.steps]
     made = record(printable(path.name), noted(volume.notes), steps, asked=asked)
-    # A result is shown in its own range, not in that of its source.
+    # The display windows of the source do not suit the result, whose range is another one, so they are dropped.
     result = replace(volume, data=joined(volume, results), notes=made, windows=())
     with progress.part(0.5, 1):
         save_volume(result, target, overwrite=True, before=partial(check_same, path, asked["input"]))
@@ -377,7 +378,7 @@ def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True) -> tup
     """The voxel size along the spatial axes in the unit of a recipe, or an error that says what to do."""
     sizes = tuple(volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX")
     if "T" in volume.axes and "Z" not in volume.axes:
-        # `_in_space` has added an axis of one plane, whose size does not matter.
+        # `_in_space` adds an axis of one plane to a movie. It needs a size, but any number gives the same tiles.
         sizes = (max(sizes), *sizes)
     if unit is None or not needed:
         return sizes

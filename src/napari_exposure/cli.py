@@ -167,7 +167,7 @@ def _run(
     shown: dict[Path, float] = {}
     with contextlib.ExitStack() as stack:
         if report is not None:
-            # Also where the run is interrupted: what was done is told.
+            # The report is written even if the run is interrupted, because it tells what was done until then.
             stack.callback(lambda: report.write() if outcomes else None)
         whole = stack.enter_context(tqdm(total=len(paths), unit="file", disable=None, position=0))
 
@@ -261,7 +261,8 @@ def _suggest(options: argparse.Namespace) -> int:
         say(f"{volume.channel(options.channel)}, one of {len(channels)} channels; --channel chooses another")
     array = channels[options.channel]
     known = volume.unit is not None and not volume.unsized
-    # A movie of single planes is a volume of one plane at each time.
+    # The last three axes are taken for space, so a movie of single planes gets an axis of one plane, which keeps
+    # time out of it.
     flat = "T" in volume.axes and "Z" not in volume.axes
     if flat:
         array = array[:, None]

@@ -172,7 +172,7 @@ def _unpacked(codecs: tuple[str, ...], data: memoryview, most: int) -> int:
         if codec == "zstd":
             return _of_zstd(data)
         if codec in ("blosc", "lz4"):
-            # Both begin with how much they hold.
+            # The first bytes of either format say how large the chunk is when it is unpacked.
             at = 4 if codec == "blosc" else 0
             return int.from_bytes(data[at : at + 4], "little")
         data = data[:-4] if codec == "crc32c" else data

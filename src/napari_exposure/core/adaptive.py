@@ -24,7 +24,8 @@ __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 
 # bins of all tiles that take longer than some ten milliseconds to clip
 MANY_BINS = 1 << 20
-# of a result from 0 to 1, for the places of voxels in single precision; far below the 1e-5 that results are exact to
+# Single precision is used where it moves no result, which lies from 0 to 1, by more than this. Results are exact to
+# 1e-5, so there is room.
 PLACE_ERROR = 4e-6
 
 
@@ -62,7 +63,8 @@ class AdaptiveEqualization(TiledAdjustment):
     def _fit_tiles(self, volume: Volume, counts: np.ndarray | None, **shared: Any) -> TilesFit:
         limit = self.clip_limit
         if isinstance(limit, NoiseLimit):
-            # the function of a tile is at most limit * nbins times as steep as stretching the range
+            # A tile's function is at most clip_limit * nbins times as steep as a stretch of the range, and noise
+            # grows by the steepness, so the largest gain that noise allows gives the clip limit.
             limit = min(noise_gain(limit, volume, shared["hi"] - shared["lo"]) / self.nbins, 1.0)
         if counts is None:
             tables = np.zeros((*three(shared["grid"].shape, 1), self.nbins + 1), np.float32)
@@ -89,11 +91,12 @@ class TilesFit(TiledFit):
 
     @cached_property
     def kernel_key(self) -> tuple[Any, ...]:
-        # In single precision a voxel may be placed a few times 2**-24 of the largest number of bins beside its place.
+        # Single precision rounds the place of a voxel among the bins. The error grows with the offset of the range, and
+        # the steepest bin says how much it moves the result.
         offset = max(abs(self.lo), abs(self.upper)) / (self.upper - self.lo)
         steepest = self.nbins * float(np.max(self.tables[..., 1:] - self.tables[..., :-1], initial=0))
         place = np.float32 if 2.0**-24 * (2 * offset + 3) * steepest < PLACE_ERROR else np.float64
-        # single precision tells all values of 16 bits apart, and is what the tables have
+        # The tables are in single precision, which also tells all values of 16 bits apart, so results need no more.
         few = self.out_dtype.itemsize <= 2 or self.out_dtype == np.float32
         return "map_tiles", working_dtype(self.dtype), self.out_dtype, place, np.float32 if few else np.float64
 

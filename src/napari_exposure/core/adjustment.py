@@ -95,7 +95,8 @@ class Adjustment(ABC):
     transform_type: ClassVar[type[Transform]] = Transform
     # whether intensities mean after it what they did before: shown over the same range
     keeps_scale: ClassVar[bool] = False
-    # where a menu offers it, and when to use it, in a line; without one the first line of the class stands there
+    # A menu lists the adjustment in this group, with a line that says when to use it. Without such a line the menu
+    # shows the first line of the class.
     group: ClassVar[str] = "Range and curve"
     use: ClassVar[str] = ""
 

@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask, read_part, stored_chunks, walk
-from napari_exposure.core.images import LayerKind, opener
+from napari_exposure.core.images import opener, verb
 from napari_exposure.core.intensity import check_count, check_number
-from napari_exposure.core.typing import Array, ArrayLike, Index
+from napari_exposure.core.typing import Array, Index
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -112,48 +112,7 @@ def check_fill(fill: Any, dtype: np.dtype) -> Any:
     return dtype.type(fill)
 
 
-@overload
-def montage(
-    image: LayerKind,
-    step: int = ...,
-    columns: int = ...,
-    axis: int = ...,
-    *,
-    gap: Gap = ...,
-    fill: float | None = ...,
-    rgb: bool | None = ...,
-    level: int = ...,
-) -> LayerKind: ...
-
-
-@overload
-def montage(
-    image: da.Array,
-    step: int = ...,
-    columns: int = ...,
-    axis: int = ...,
-    *,
-    gap: Gap = ...,
-    fill: float | None = ...,
-    rgb: bool | None = ...,
-    level: int = ...,
-) -> da.Array: ...
-
-
-@overload
-def montage(
-    image: ArrayLike,
-    step: int = ...,
-    columns: int = ...,
-    axis: int = ...,
-    *,
-    gap: Gap = ...,
-    fill: float | None = ...,
-    rgb: bool | None = ...,
-    level: int = ...,
-) -> np.ndarray: ...
-
-
+@verb
 def montage(
     image: Any,
     step: int = 2,
