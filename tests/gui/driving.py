@@ -36,7 +36,7 @@ def finish(qtbot, dock):
 
 
 def no_workers():
-    """Whether no thread of the package is left."""
+    """Whether no thread of the package is left; wait for it, because cancelled work ends at its next report."""
     return not any(thread.name.startswith("napari-exposure") for thread in threading.enumerate())
 
 

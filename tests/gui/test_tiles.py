@@ -965,7 +965,7 @@ def clean(qtbot, viewer, volume):
         qtbot.waitUntil(lambda: no_workers() and list(viewer.layers) == left, timeout=20_000)
         qtbot.wait(500)
         assert list(viewer.layers) == left
-        assert no_workers()
+        qtbot.waitUntil(no_workers)
         if not removed:
             after = heard(viewer, *layers)
             assert after == before
@@ -1028,7 +1028,7 @@ def test_the_only_source_goes_with_preview_and_tiles(qtbot, viewer, open_widget,
         viewer.layers.remove(source)
         qtbot.wait(300)
         assert len(viewer.layers) == 0
-        assert no_workers()
+        qtbot.waitUntil(no_workers)
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
@@ -1044,7 +1044,7 @@ def test_source_preview_and_tiles_are_deleted_together(qtbot, viewer, open_widge
     delete_selected(first=viewer.layers[first])
     qtbot.wait(300)
     assert len(viewer.layers) == 0
-    assert no_workers()
+    qtbot.waitUntil(no_workers)
 
 
 def test_turning_to_3d_and_back_while_jobs_run(qtbot, viewer, open_widget, clean, slow):
