@@ -17,7 +17,7 @@ from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.histogram import Histogram
-from napari_exposure.core.intensity import check_dtype
+from napari_exposure.core.intensity import check_dtype, check_exposure
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap
@@ -86,7 +86,7 @@ class Source:
             If it is not an Image layer.
         """
         check_image(layer)
-        check_dtype(layer.dtype, f"layer {layer.name!r}")
+        check_dtype(layer.dtype, f"layer {layer.name!r}", "layer.data")
         spacing, unit = voxel_size(layer)
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
@@ -106,6 +106,10 @@ class Source:
             origin=record.get("origin", layer.name),
             layer=weakref.ref(unwrapped(layer)),
         )
+
+    def check_exposure(self) -> None:
+        """Raise what to do where the layer can be counted, but not adjusted."""
+        check_exposure(self.array.dtype, f"layer {self.name!r}", "layer.data")
 
     def check(self, adjustment, mask=None) -> None:
         """Raise what does not fit, before any voxel is read; `adjusted` does so too.
@@ -199,6 +203,7 @@ class Source:
 
     def _checked(self, adjustment, mask, memory) -> Volume:
         """The volume to fit; raises what does not fit."""
+        self.check_exposure()
         counted = None if mask is None else mask_array(mask, self)
         with self._naming():
             volume = Volume(self.array, counted, rgb=self.rgb, memory=memory)

@@ -7,7 +7,14 @@ import numpy as np
 
 from napari_exposure.core import Percentiles, progress
 
-DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")
+INTEGERS = tuple(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64))
+DTYPES = (*INTEGERS, "float16", "float32", "float64")
+
+
+def ends(dtype):
+    """The least and the greatest value of an integer dtype, of 64 bits up to what float64 holds."""
+    info = np.iinfo(dtype)
+    return max(info.min, -(2**53)), min(info.max, 2**53)
 
 
 def make_volume(dtype, shape=(6, 11, 13), seed=0):
@@ -17,9 +24,9 @@ def make_volume(dtype, shape=(6, 11, 13), seed=0):
     bumps = rng.normal(size=shape) + 2 * np.sin(np.arange(math.prod(shape)).reshape(shape) / 17)
     if dtype.kind == "f":
         return np.round(bumps, 2).astype(dtype)
-    info = np.iinfo(dtype)
-    middle = (info.max + info.min) / 2 if dtype.kind == "u" else 0
-    return np.clip(middle + bumps * info.max / 12, info.min, info.max).astype(dtype)
+    least, most = ends(dtype)
+    middle = (most + least) / 2 if dtype.kind == "u" else 0
+    return np.clip(middle + bumps * most / 12, least, most).astype(dtype)
 
 
 def heard(work):
@@ -74,7 +81,8 @@ def input_range(values, in_range, dtype):
         low = min(float(np.sign(finite.min())), 0)
         if np.dtype(dtype).kind == "f":
             return low, 1.0
-        return (np.iinfo(dtype).min if low else 0), np.iinfo(dtype).max
+        least, most = ends(dtype)
+        return (least if low else 0), most
     if isinstance(in_range, Percentiles):
         lo, hi = percentile(values, in_range.low), percentile(values, in_range.high)
         if np.isfinite([lo, hi]).all() and lo < hi:

@@ -112,6 +112,11 @@ class AdaptiveEqualization(Adjustment):
         return TilesFit(lo, hi, bottom, top, grid, tables, volume.dtype, out_dtype)
 
 
+def _weights(dtype: np.dtype) -> np.dtype:
+    """The dtype in which tile functions are blended for results of `dtype`."""
+    return dtype if dtype == np.float64 else np.dtype(np.float32)
+
+
 def _three(values, fill):
     """Of two or three values the three that kernels take: a plane is a volume of one plane."""
     return (fill,) * (3 - len(values)) + tuple(values)
@@ -136,7 +141,8 @@ class TilesFit(Fit):
 
     @property
     def kernel_key(self):
-        return "map_tiles", working_dtype(self.dtype), self.out_dtype
+        written = working_dtype(self.out_dtype)
+        return "map_tiles", working_dtype(self.dtype), written, _weights(written)
 
     def onto(self, shape, steps):
         axes = (TileAxis(n, axis.tiles, step) for n, axis, step in zip(shape, self.grid.axes, steps, strict=True))
@@ -159,10 +165,12 @@ class TilesFit(Fit):
     def map(self, values, offset, out):
         shape = _three(values.shape, 1)
         places = []
+        weights = _weights(out.dtype)
         if len(values.shape) == 2:
-            places += [np.zeros(1, np.int32), np.zeros(1, np.float32)]
+            places += [np.zeros(1, np.int32), np.zeros(1, weights)]
         for axis, start, size in zip(self.grid.axes, offset, values.shape, strict=True):
-            places += [axis.left[start : start + size], axis.weight[start : start + size]]
+            part = slice(start, start + size)
+            places += [axis.left[part], axis.weight[part].astype(weights, copy=False)]
         kernel(*self.kernel_key)(
             values.reshape(shape), self.lo, self.upper, self.tables, *places, self.bottom, self.span, out.reshape(shape)
         )
@@ -293,7 +301,7 @@ def equalize_adapthist(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.  The last three axes are tiled (two if `per` is "plane"); time and channel are not.
     kernel_size : float, sequence of float or None
         Edge of a tile in units of `spacing`: a number is the same physical edge on every axis, a
@@ -311,7 +319,7 @@ def equalize_adapthist(
         The intensities that the bins divide; values outside are clamped.  The default keeps one hot
         voxel from ruining the bins.  A fixed range makes volumes comparable.
     output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
         "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.

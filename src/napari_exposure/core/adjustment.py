@@ -20,6 +20,7 @@ from napari_exposure.core.intensity import (
     Percentiles,
     check_choice,
     check_count,
+    check_exposure,
     check_number,
     check_pair,
     dtype_range,
@@ -63,7 +64,7 @@ class Adjustment(ABC):
     in_range : "data", "dtype", (low, high) or Percentiles
         The input intensities that are stretched; values outside are clamped.
     output : "dtype" or "float32"
-        The input's dtype over its full range (floats: float32 in [0, 1]), or float32 in [0, 1].
+        The input's dtype over its full range (floats: 0 to 1), or float32 in [0, 1].
     ignore_zeros : bool
         Leave voxels of exactly 0 out of every count.
     per : "dataset", "volume" or "plane"
@@ -231,6 +232,8 @@ class Adjustment(ABC):
 
     def check(self, volume: Volume, spacing=None) -> tuple[float, ...]:
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
+        if not volume.through:
+            check_exposure(volume.array.dtype)
         spatial = spatial_axes(len(volume.shape), self.per)
         spacing = check_spacing(spacing, spatial)
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
@@ -253,6 +256,8 @@ class Adjustment(ABC):
             for number, group in enumerate(groups):
                 with progress.part(number / len(groups), (number + 1) / len(groups)):
                     fits[group] = self._fit_group(volume.at(group), spacing)
+        for fit in fits.values():
+            check_reach(fit.reach, self.result_dtype(volume.dtype))
         return self.transform_type(
             adjustment=self,
             shape=volume.shape,
@@ -351,6 +356,17 @@ def _check_width(lo, hi):
             f"The intensities {lo:g} to {hi:g} spread wider than float64 can hold; give in_range=(low, high)."
         )
     return lo, hi
+
+
+def check_reach(reach: tuple[float, float], dtype: np.dtype) -> None:
+    """Raise if results may be greater than floats of `dtype` can be, which would make them infinite."""
+    most = float(np.finfo(dtype).max) if dtype.kind == "f" else math.inf
+    # by its negation, because of NaN
+    if not all(abs(end) <= most for end in reach):
+        raise ValueError(
+            f"Results may reach from {reach[0]:g} to {reach[1]:g}, but {dtype} ends at {most:g}. Divide the data "
+            "first, or choose a narrower input range."
+        )
 
 
 def check_in_range(value) -> InRange:

@@ -14,13 +14,12 @@ from napari_exposure.core.blocks import (
     Volume,
     chunked_blocks,
     is_dask,
-    prepared,
     read_part,
     stored_chunks,
     walk,
 )
 from napari_exposure.core.counting import find_extent
-from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, working_dtype
+from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, prepared, working_dtype
 from napari_exposure.core.jit import load_kernel
 
 __all__ = ["histogram_along"]
@@ -37,7 +36,7 @@ def histogram_along(volume, axis=0, bins=256, range=None):
     Parameters
     ----------
     volume : array-like, 2 to 5 axes
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64.  Read block by block, each
+        bool, integers of 8 to 64 bits, float16, float32 or float64.  Read block by block, each
         block once (twice without `range`), never written.  The chunks of a dask array are computed, and
         counted in this process.
     axis : int

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.intensity import as_array, check_dtype, value_channel, working_dtype
+from napari_exposure.core.intensity import as_array, check_dtype, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
 
 if TYPE_CHECKING:
@@ -158,7 +158,11 @@ class Volume:
 
     @property
     def dtype(self) -> np.dtype:
-        return self.through[-1].out_dtype if self.through else np.dtype(self.array.dtype).newbyteorder("=")
+        """Of what is read, in native byte order; what is read of bool are the integers 0 and 1."""
+        if self.through:
+            return self.through[-1].out_dtype
+        native = np.dtype(self.array.dtype).newbyteorder("=")
+        return native if native.kind != "b" else working_dtype(native)
 
     def at(self, lead: tuple[int, ...]) -> Volume:
         """The part at one index of the leading axes."""
@@ -176,7 +180,7 @@ class Volume:
     def read(self, block: Block) -> np.ndarray:
         """One block as kernels take it: native, aligned, C-contiguous; copied only where it is not so."""
         values = self._mapped(self._place(block)) if self.through else read_part(self.array, self._place(block))
-        return prepared(values, self.dtype, self.colour if self.rgb else None)
+        return prepared(self.colour(values) if self.rgb else values, self.dtype)
 
     def _mapped(self, place: tuple) -> np.ndarray:
         """What the steps before make of a part of the array."""
@@ -245,11 +249,6 @@ def unreadable(index: tuple, error: Exception) -> OSError:
     """The error for a part of an array that cannot be read."""
     where = ", ".join(f"{at.start}:{at.stop}" if isinstance(at, slice) else str(at) for at in index)
     return OSError(f"The voxels [{where}] cannot be read: {type(error).__name__}: {error}")
-
-
-def prepared(values: np.ndarray, dtype: np.dtype, colour: Callable | None = None) -> np.ndarray:
-    """Values as kernels take them: native, aligned, C-contiguous; of colours what `colour` makes of them."""
-    return np.require(values if colour is None else colour(values), working_dtype(dtype), ["C", "A"])
 
 
 def counted(values: np.ndarray, mask, ignore_zeros: bool) -> np.ndarray:

@@ -147,7 +147,7 @@ def _fit(step: Adjustment, volume: Volume, spacing, last: bool) -> Transform:
 
 def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing=None) -> None:
     """Raise what does not fit before any voxel is read, as far as shapes and dtypes tell."""
-    dtype = volume.dtype
+    dtype = np.dtype(volume.array.dtype).newbyteorder("=")
     for step in steps:
         # This array has the right shape and dtype, and only one voxel in memory.
         like = np.broadcast_to(np.zeros((), dtype), volume.array.shape)

@@ -77,7 +77,7 @@ def clip_percentiles(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     low, high : float
         Percentiles, 0 <= low < high <= 100: voxels at or below the first become the lowest value,
@@ -85,7 +85,7 @@ def clip_percentiles(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first.
     output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
         "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Volume, count, is_dask
+from napari_exposure.core.blocks import Volume, count
 from napari_exposure.core.histogram import Histogram, interpolate
 from napari_exposure.core.intensity import is_lookup, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
-from napari_exposure.core.moments import Moments
+from napari_exposure.core.moments import Grid, Moments
 
 if TYPE_CHECKING:
     from napari_exposure.core.pointwise import PointwiseFit
@@ -34,7 +34,7 @@ def count_histogram(volume: Volume, nbins: int = 256, bounds: tuple[float, float
 def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) -> Histogram:
     dtype = working_dtype(volume.dtype)
     kernel = load_kernel("count_bins", dtype)
-    moments = load_kernel("moments", dtype)
+    moments, extents = load_kernel("moments", dtype), load_kernel("extents_rows", dtype)
     start = 0.0
     if bounds is None:
         with progress.part(0, 0.5):
@@ -42,13 +42,14 @@ def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
         bounds = (0.0, 1.0) if math.isnan(lo) else (lo, hi)
         start = 0.5
     edges = _edges(volume.dtype, *bounds, nbins)
+    grid = Grid.between(float(edges[0]), float(edges[-1]))
     nothing = Histogram(np.zeros(nbins, np.int64), edges, math.nan, math.nan, moments=Moments())
 
     def visit(block, values, counted):
         values, counted = values.reshape(-1), counted.reshape(-1)
         counts, rest = np.zeros(nbins, np.int64), np.zeros(3, np.int64)
         kernel(values, counted, edges, counts, rest)
-        finite = Moments.of_values(moments, values, counted)
+        finite = Moments.of_values(moments, values, counted, grid, _extent(extents, values, counted))
         return Histogram(counts, edges, finite.minimum, finite.maximum, *map(int, rest), moments=finite)
 
     with progress.part(start, 1):
@@ -57,37 +58,52 @@ def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
 
 def _added(volume: Volume, visit: Callable, found: Histogram, what: str) -> Histogram:
     """`found` and what `visit` counts in each block; what is known so far goes along with the reports."""
-    moments = {}
 
-    def placed(block, values, counted):
-        return [part.start for part in block], visit(block, values, counted)
-
-    def merge(result):
+    def merge(part):
         nonlocal found
-        place, part = result
-        moments[tuple(place)] = part.moments
         found = found + part
 
     with progress.changed(lambda step: replace(step, partial=found if step.fraction else None)):
-        count(volume, placed, merge, what)
-    if is_dask(volume.array) and found.moments is not None:
-        # The last digits of a sum depend on its order, and chunks of dask come in any.
-        found = replace(found, moments=sum((moments[place] for place in sorted(moments)), Moments()))
+        count(volume, visit, merge, what)
     return found
 
 
 def _edges(dtype, lo, hi, nbins):
     if not math.isfinite(hi - lo):
         raise ValueError(f"The range {lo:g} to {hi:g} is too wide to be divided into bins; rescale the data first.")
+    if lo == hi and dtype.kind == "f":
+        # half a unit as NumPy has it
+        lo, hi = lo - 0.5, hi + 0.5
+    first, width, last = (float(each) for each in place_bins(dtype, lo, hi, nbins))
+    edges = first + width * np.arange(nbins + 1, dtype=np.float64)
+    edges[-1] = last
+    return edges
+
+
+def place_bins(dtype: np.dtype, lo, hi, nbins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first edge, the width and the last edge of bins from `lo` to `hi`, which may be arrays."""
+    lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
     if dtype.kind in "iu":
         # whole-number widths: otherwise some bins hold one value more than others, a comb
-        width = math.ceil((hi - lo + 1) / nbins)
-        return lo - 0.5 + width * np.arange(nbins + 1, dtype=np.float64)
-    if lo == hi:
-        # half a unit as NumPy has it; more where float64 has no such steps
-        half = max(0.5, float(np.spacing(abs(lo))))
-        lo, hi = lo - half, hi + half
-    return np.linspace(lo, hi, nbins + 1)
+        first, width = lo - 0.5, np.ceil((hi - lo + 1) / nbins)
+        return first, width, first + width * nbins
+    # Where there are more bins than float64 has numbers, each number is an edge, and there are bins toward zero, where
+    # it has more.
+    _, exponent = np.frexp(np.maximum(np.abs(lo), np.abs(hi)))
+    step = np.maximum(np.ldexp(1.0, exponent - 53), np.finfo(np.float64).tiny)
+    positive = hi > 0
+    with np.errstate(over="ignore"):
+        first, last = np.floor(lo / step), np.ceil(hi / step)
+        narrow = (hi - lo < nbins * step) & (last - first <= nbins)
+        # The last bin holds its upper edge too, so there is one more if possible.
+        spare = last - first < nbins
+        last = np.where(positive, (last + spare) * step, (first + nbins) * step)
+        last = np.minimum(last, np.finfo(np.float64).max)
+    return (
+        np.where(narrow, last - nbins * step, lo),
+        np.where(narrow, step, (hi - lo) / nbins),
+        np.where(narrow, last, hi),
+    )
 
 
 @remembered(_bytes)
@@ -98,6 +114,9 @@ def _count_values(volume: Volume) -> Histogram:
         return _through(table, before, volume.ignore_zeros)
     kernel = load_kernel("count_values", volume.dtype)
     nothing = Histogram(np.zeros(0, np.int64), np.full(1, np.nan), math.nan, math.nan, by_value=True)
+    if np.dtype(volume.array.dtype).kind == "b":
+        # two bars, also where only one is there
+        nothing = replace(nothing, counts=np.zeros(2, np.int64), edges=np.arange(3) - 0.5)
 
     def visit(block, values, counted):
         first, last = int(values.min()), int(values.max())
@@ -139,17 +158,11 @@ def find_extent(volume: Volume) -> tuple[float, float]:
     if is_lookup(volume.dtype):
         found = _count_values(volume)
         return found.minimum, found.maximum
-    kernel = load_kernel("moments", working_dtype(volume.dtype))
+    kernel = load_kernel("extents_rows", working_dtype(volume.dtype))
     ends = [math.nan, math.nan]
 
     def visit(block, values, counted):
-        if not counted.size:
-            # NumPy's are vectorised, and show by NaN or infinity that they do not suffice
-            low, high = float(values.min()), float(values.max())
-            if math.isfinite(low) and math.isfinite(high):
-                return low, high
-        found = Moments.of_values(kernel, values.reshape(-1), counted.reshape(-1))
-        return found.minimum, found.maximum
+        return _extent(kernel, values, counted)
 
     def merge(part):
         ends[:] = float(np.fmin(ends[0], part[0])), float(np.fmax(ends[1], part[1]))
@@ -157,6 +170,19 @@ def find_extent(volume: Volume) -> tuple[float, float]:
     count(volume, visit, merge, "finding the range")
     # a zero is one of no sign, whichever came first
     return ends[0] + 0.0, ends[1] + 0.0
+
+
+def _extent(kernel: Callable, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
+    """Finite minimum and maximum of a block, with the kernel "extents_rows"; NaN where there is none."""
+    if not counted.size:
+        # NumPy's are vectorised, and show by NaN or infinity that they do not suffice
+        low, high = float(values.min()), float(values.max())
+        if math.isfinite(low) and math.isfinite(high):
+            return low, high
+    found = np.full((2, 1), math.nan)
+    kernel(values.reshape(1, -1), counted.reshape(1, -1) if counted.size else np.empty((0, 0), bool), found)
+    low, high = found[:, 0].tolist()
+    return low, high
 
 
 @remembered(lambda found: 64)

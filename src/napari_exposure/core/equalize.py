@@ -186,7 +186,7 @@ def equalize_hist(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     nbins : int
         Bins for floats and 32-bit integers, 2 to 65536.  Integers of up to 16 bits use every grey level.
@@ -198,7 +198,7 @@ def equalize_hist(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range before they are counted.
     output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
         "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.

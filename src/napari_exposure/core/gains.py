@@ -24,7 +24,7 @@ IN_RANGE_WORDS = (
 )
 OUTPUT_WORDS = (
     "Output",
-    "Keep the data type and clamp what exceeds it (floats become float32), or make float32 that is neither rounded "
+    "Keep the data type and clamp what exceeds it, or make float32 that is neither rounded "
     "nor clamped. The scale of the intensities stays.",
 )
 
@@ -94,8 +94,15 @@ class GainsFit(Fit):
         return False
 
     @property
+    def reach(self):
+        """Of the intensities that were found, each with the least and the greatest gain."""
+        gains = float(self.gains.min()), float(self.gains.max())
+        ends = [self.background + gain * (end - self.background) for gain in gains for end in (self.lo, self.hi)]
+        return self.unit * min(ends), min(self.unit * max(ends), self.most)
+
+    @property
     def kernel_key(self):
-        return "map_gains", working_dtype(self.dtype), self.out_dtype
+        return "map_gains", working_dtype(self.dtype), working_dtype(self.out_dtype)
 
     def onto(self, shape, steps):
         return replace(self.at_level(shape), gains=self._along(self.gains, shape)[:: steps[self.axis]])

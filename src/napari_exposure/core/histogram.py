@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +41,7 @@ class Histogram:
     by_value : bool
         Whether each bin is one integer value, so that everything derived is exact.
     moments : Moments
-        Where the bins are not single values: mean, variance and voxels at the extremes, exact too.
+        Where the bins are not single values: sums and voxels at the extremes, the same bits in any order.
     name : str
         Of the layer that was counted, if it was one; says nothing of equality.
 
@@ -82,26 +83,27 @@ class Histogram:
 
     @property
     def whole(self) -> bool:
-        """Whether the bins are those of integers: their borders lie between whole numbers."""
-        return self.by_value or bool((self.edges % 1 == 0.5).all())
+        """Whether the bins are those of integers: their borders lie between whole numbers, where there is a between."""
+        between = (self.edges % 1 == 0.5) | (np.abs(self.edges) >= 2.0**52)
+        return self.by_value or bool(between.all())
 
     @property
     def cdf(self) -> np.ndarray:
         """Fraction of the voxels at or below each bin, shape (nbins,); zeros where nothing was counted."""
         return (self.below + np.cumsum(self.counts)) / max(self.total, 1)
 
-    def percentile(self, q: float) -> float:
+    def percentile(self, q: float | Sequence[float]) -> float | np.ndarray:
         """The value below which `q` percent of the voxels lie, as ``numpy.nanpercentile`` has it.
 
         Parameters
         ----------
-        q : float
+        q : float or sequence of float
             In [0, 100].
 
         Returns
         -------
-        float
-            Exact where each bin is one value; otherwise interpolated inside a bin, so right to a
+        float or numpy.ndarray of float64
+            One value for each q.  Exact where each bin is one value; otherwise interpolated inside a bin, so right to a
             bin's width.  The function `percentile` is exact for every dtype.
 
         Raises
@@ -109,10 +111,11 @@ class Histogram:
         ValueError
             If q is out of bounds, or nothing was counted.
         """
-        q = check_number(q, "q", low=0, high=100)
+        wanted = [check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q)]
         if not self.total:
             raise ValueError("No voxel was counted, so there are no percentiles.")
-        return interpolate(self._order_statistic, q, self.total)
+        found = [interpolate(self._order_statistic, value, self.total) for value in wanted]
+        return found[0] if np.ndim(q) == 0 else np.array(found)
 
     def fraction(self, value: float) -> float:
         """Of all voxels the fraction at or below `value`: the CDF anywhere, the inverse of `percentile`.
@@ -158,10 +161,7 @@ class Histogram:
     @property
     def std(self) -> float:
         """Standard deviation of the finite voxels, as ``numpy.std`` has it; NaN where there are none."""
-        if not self._moments.n:
-            return math.nan
-        variance = self._moments.m2 / self._moments.n
-        return math.sqrt(variance) if variance == variance else math.inf
+        return self._moments.std
 
     @property
     def mode(self) -> float:

@@ -41,8 +41,9 @@ def _cast_overload(value, like):
     if isinstance(like.dtype, types.Float):
         return lambda value, like: value
     bits = like.dtype.bitwidth
-    low = -(2.0 ** (bits - 1)) if like.dtype.signed else 0.0
-    high = low + 2.0**bits - 1
+    # of 64 bits those that float64 holds, as `intensity.dtype_range` has it
+    high = min(2.0 ** (bits - like.dtype.signed) - 1, 2.0**53)
+    low = max(-high - 1, -(2.0**53)) if like.dtype.signed else 0.0
     return lambda value, like: min(max(np.rint(value), low), high)
 
 
@@ -191,53 +192,112 @@ def _count_values(values, counted, first, counts):
             counts[np.uint64(np.int64(values[i]) - first)] += 1
 
 
-def _moments(values, counted, out):
-    """Of the finite values: number, mean, sum of squares about it, minimum, maximum, voxels at either.
+@register_jitable
+def _add_split(sums, slots):
+    """Add sums of products of halves to slots; those of squares as the bits above 32 and those below."""
+    low = np.int64(0xFFFFFFFF)
+    slots[0] += sums[0]
+    slots[1] += sums[1]
+    for k in range(3):
+        slots[2 + 2 * k] += sums[2 + k] >> np.int64(32)
+        slots[3 + 2 * k] += sums[2 + k] & low
 
-    `out` holds those of earlier blocks.  Sums run over short pieces, about a value of the piece, and are
-    merged as Chan et al. (1983) do it: no digits are lost to a distant mean.
+
+@register_jitable
+def _halves(k):
+    """An integer of up to 53 bits as high * 2 ** 26 + low."""
+    return k >> np.int64(26), k & np.int64(0x3FFFFFF)
+
+
+@register_jitable
+def _is_near(v, center, scale):
+    """Whether the grid of multiples of 1 / scale about `center` holds a number exactly, or to 40 bits."""
+    away = v - center
+    x = scale * away
+    exact = ((x + _ANCHOR) - _ANCHOR == x) & (away + center == v)
+    return (abs(x) <= 2.0**51) & (exact | (abs(scale * v) >= 2.0**40))
+
+
+# A number to which an integer of up to 51 bits is added such that the bits of the sum tell it.
+_ANCHOR = 1.5 * 2.0**52
+
+
+def _moments(values, counted, center, scale, lowest, highest, near, far, tally):
+    """Add up the finite values as integers: as multiples of 1 / scale about `center` where these hold them, else
+    digit by digit.
+
+    near, far[exponent]: the sums of the integers' halves and of the products of these, for `moments.Moments`.
+    tally: how many are near, how many far, how many are the lowest and the highest.
     """
     masked = counted.size > 0
+    multiple = np.empty(_CHUNK, np.float64)
+    sums = np.empty(5, np.int64)
+    anchor_bits = np.float64(_ANCHOR).view(np.int64)
     for start in range(0, values.size, _CHUNK):
-        stop = min(start + _CHUNK, values.size)
-        shift = np.float64(0)
-        for i in range(start, stop):
-            if np.isfinite(values[i]) and (not masked or counted[i]):
-                shift = np.float64(values[i])
-                break
-        n = 0
-        first = second = np.float64(0)
-        lo = np.inf
-        hi = -np.inf
-        for i in range(start, stop):
-            v = np.float64(values[i])
-            if np.isfinite(v) and (not masked or counted[i]):
-                n += 1
-                first += v - shift
-                second += (v - shift) * (v - shift)
-                lo = min(lo, v)
-                hi = max(hi, v)
-        if n == 0:
+        part = values[start : start + _CHUNK]
+        n = np.int64(0)
+        finite = np.int64(0)
+        low = np.int64(0)
+        high = np.int64(0)
+        if masked:
+            for i in range(part.size):
+                v = np.float64(part[i])
+                used = _is_near(v, center, scale) & counted[start + i]
+                multiple[i] = scale * (v - center) if used else 0.0
+                n += used
+                finite += np.isfinite(v) & counted[start + i]
+                low += (v == lowest) & counted[start + i]
+                high += (v == highest) & counted[start + i]
+        else:
+            for i in range(part.size):
+                v = np.float64(part[i])
+                used = _is_near(v, center, scale)
+                multiple[i] = scale * (v - center) if used else 0.0
+                n += used
+                finite += np.isfinite(v)
+                low += v == lowest
+                high += v == highest
+        tally[0] += n
+        tally[1] += finite - n
+        tally[2] += low
+        tally[3] += high
+        a = np.int64(0)
+        b = np.int64(0)
+        aa = np.int64(0)
+        ab = np.int64(0)
+        bb = np.int64(0)
+        for i in range(part.size):
+            x = np.float64(multiple[i] + _ANCHOR)
+            top, rest = _halves(x.view(np.int64) - anchor_bits)
+            a += top
+            b += rest
+            aa += top * top
+            ab += top * rest
+            bb += rest * rest
+        sums[0] = a
+        sums[1] = b
+        sums[2] = aa
+        sums[3] = ab
+        sums[4] = bb
+        _add_split(sums, near)
+        if n == finite:
             continue
-        mean = shift + first / n
-        total = out[0] + n
-        apart = mean - out[1]
-        out[2] += max(second - first / n * first, 0.0) + apart * (out[0] / total) * apart * n
-        out[1] += apart * (n / total)
-        out[0] = total
-        if lo < out[3]:
-            out[3] = lo
-            out[5] = 0
-        if hi > out[4]:
-            out[4] = hi
-            out[6] = 0
-        # most pieces touch neither extreme
-        if lo == out[3] or hi == out[4]:
-            for i in range(start, stop):
-                if not masked or counted[i]:
-                    v = np.float64(values[i])
-                    out[5] += v == out[3]
-                    out[6] += v == out[4]
+        for i in range(part.size):
+            v = np.float64(part[i])
+            skipped = not np.isfinite(v) or (masked and not counted[start + i])
+            if skipped or _is_near(v, center, scale):
+                continue
+            bits = v.view(np.int64)
+            exponent = (bits >> np.int64(52)) & np.int64(0x7FF)
+            digits = bits & np.int64(0xFFFFFFFFFFFFF)
+            digits |= np.int64(exponent > 0) << np.int64(52)
+            top, rest = _halves(-digits if v < 0 else digits)
+            sums[0] = top
+            sums[1] = rest
+            sums[2] = top * top
+            sums[3] = top * rest
+            sums[4] = rest * rest
+            _add_split(sums, far[exponent])
 
 
 def _count_bins(values, counted, edges, counts, tally):
@@ -474,7 +534,7 @@ def _map_table(values, first, table, out):
 
 
 def _map_power(values, lo, hi, gamma, gain, bottom, span, out):
-    """In double precision, for integers of 32 bits."""
+    """In double precision, for what single precision would round."""
     position = np.empty(_CHUNK, np.float64)
     power = np.empty(_CHUNK, np.float64)
     for start in range(0, values.size, _CHUNK):
@@ -484,7 +544,8 @@ def _map_power(values, lo, hi, gamma, gain, bottom, span, out):
             position[i] = _position(part[i], lo, hi, 1.0)
         _power(position[: part.size], gamma, power)
         for i in range(part.size):
-            result[i] = _cast(bottom + span * min(gain * power[i], 1.0), result)
+            y = np.nan if _is_nan(part[i]) else min(gain * power[i], 1.0)
+            result[i] = _cast(bottom + span * y, result)
 
 
 # log2(1 + t) / t and (2 ** f - 1) / f in single precision, the constant term first: Chebyshev interpolants from
@@ -764,7 +825,7 @@ def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
 
 
 def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left, x_weight, bottom, span, out):
-    """Blend tile functions along z once a plane, along y once a row, along x per voxel."""
+    """Blend tile functions along z once a plane, along y once a row, along x per voxel, in the precision of weights."""
     nz, ny, nx, knots = tables.shape
     scale = np.float64(knots - 1)
     top = scale - 1.0
@@ -774,11 +835,11 @@ def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left
     y_stop = min(y_left[-1] + 2, ny)
     x_first = x_left[0]
     x_stop = min(x_left[-1] + 2, nx)
-    plane = np.empty((y_stop - y_first, x_stop - x_first, knots), np.float32)
-    line = np.empty((x_stop - x_first, knots), np.float32)
+    plane = np.empty((y_stop - y_first, x_stop - x_first, knots), x_weight.dtype)
+    line = np.empty((x_stop - x_first, knots), x_weight.dtype)
     bins = np.empty(width, np.uint32)
-    fractions = np.empty(width, np.float32)
-    blended = np.empty(width, np.float32)
+    fractions = np.empty(width, x_weight.dtype)
+    blended = np.empty(width, x_weight.dtype)
     runs = _runs(x_left)
     for z in range(block.shape[0]):
         near = tables[z_left[z]]
@@ -802,7 +863,7 @@ def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left
                 j = j if j < top else top
                 bins[x] = np.int32(j)
                 # NaN goes on through its fraction
-                fractions[x] = np.float32(np.nan) if _is_nan(row[x]) else np.float32(u - j)
+                fractions[x] = np.nan if _is_nan(row[x]) else u - j
             for run in range(runs.size - 1):
                 start = runs[run]
                 stop = runs[run + 1]
@@ -835,14 +896,19 @@ def _write(dtype, ndim):
 
 _i, _f = types.int64, types.float64
 _mask1 = _read(types.boolean, 1)
-_left, _weight = _read(types.int32, 1), _read(types.float32, 1)
+_left = _read(types.int32, 1)
 
 _KERNELS = {
     "power": (_power, lambda: (_read(_f, 1), _f, _write(_f, 1))),
     "log": (_log, lambda: (_read(_f, 1), _write(_f, 1))),
     "exp": (_exp, lambda: (_read(_f, 1), _write(_f, 1))),
     "count_values": (_count_values, lambda t: (_read(t, 1), _mask1, _i, _write(_i, 1))),
-    "moments": (_moments, lambda t: (_read(t, 1), _mask1, _write(_f, 1))),
+    "moments": (
+        _moments,
+        lambda t: (
+            _read(t, 1), _mask1, _f, _f, _f, _f, _write(_i, 1), _write(_i, 2), _write(_i, 1),
+        ),
+    ),
     "count_bins": (
         _count_bins,
         lambda t: (_read(t, 1), _mask1, _read(_f, 1), _write(_i, 1), _write(_i, 1)),
@@ -918,9 +984,9 @@ _KERNELS = {
     ),
     "map_tiles": (
         _map_tiles,
-        lambda t, o: (
+        lambda t, o, w: (
             _read(t, 3), _f, _f, _read(types.float32, 4),
-            _left, _weight, _left, _weight, _left, _weight, _f, _f, _write(o, 3),
+            _left, _read(w, 1), _left, _read(w, 1), _left, _read(w, 1), _f, _f, _write(o, 3),
         ),
     ),
 }  # fmt: skip

@@ -283,14 +283,15 @@ def _places(chunks) -> Iterator[tuple]:
 
 def _visit(values, mask=None, *, shared, fixed, block_info=None):
     """One task: what `shared` finds in a chunk."""
-    from napari_exposure.core.blocks import counted, prepared
+    from napari_exposure.core.blocks import counted
+    from napari_exposure.core.intensity import prepared
 
     rgb, colour, dtype, ignore_zeros = fixed
     place = block_info[0]["array-location"]
     found = np.empty((1,) * values.ndim, object)
     block = tuple(slice(start, stop) for start, stop in (place[:-1] if rgb else place))
     mask = mask[..., 0] if rgb and mask is not None else mask
-    values = prepared(values, dtype, colour if rgb else None)
+    values = prepared(colour(values) if rgb else values, dtype)
     found[(0,) * found.ndim] = shared(block, values, counted(values, mask, ignore_zeros))
     return found
 

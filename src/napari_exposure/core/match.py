@@ -73,11 +73,12 @@ class HistogramMatching(Adjustment):
         counts = self.reference.counts.copy()
         counts[0] += self.reference.below
         counts[-1] += self.reference.above
-        values = self.reference.centers[counts > 0]
+        least, most = self.reference.minimum, self.reference.maximum
         # of bins the middle, but of the reference as a whole the exact range
-        values[0] = self.reference.minimum
+        values = np.clip(self.reference.centers[counts > 0], least, most)
+        values[0] = least
         if len(values) > 1:
-            values[-1] = self.reference.maximum
+            values[-1] = most
         return values, np.cumsum(counts[counts > 0]) / counts.sum()
 
     def check(self, volume, spacing=None):
@@ -171,7 +172,7 @@ def match_histograms(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     reference : Histogram, array-like or napari.layers.Image
         An image of any shape that has one, or its histogram, which ``Histogram.save`` and
@@ -182,7 +183,7 @@ def match_histograms(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range before they are counted.
     output : "dtype" or "float32"
-        "dtype": the volume's dtype (floats become float32), integers rounded.  "float32": not rounded.
+        "dtype": the volume's dtype, integers rounded.  "float32": not rounded.
         In both the result has the intensities of the reference; nothing is stretched.
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.

@@ -80,9 +80,8 @@ class PointwiseFit(Fit):
 
     @property
     def kernel_key(self):
-        if is_lookup(self.dtype):
-            return "map_table", self.dtype, self.out_dtype
-        return self._kernel_name, working_dtype(self.dtype), self.out_dtype
+        name = "map_table" if is_lookup(self.dtype) else self._kernel_name
+        return name, working_dtype(self.dtype), working_dtype(self.out_dtype)
 
     def map(self, values, offset, out):
         run = kernel(*self.kernel_key)
@@ -161,7 +160,8 @@ class PowerFit(PointwiseFit):
 
     @property
     def _kernel_name(self):
-        return "map_power_single" if self.dtype.kind == "f" else "map_power"
+        single = self.dtype.kind == "f" and working_dtype(self.out_dtype) == np.float32
+        return "map_power_single" if single else "map_power"
 
     def _kernel_parameters(self):
         return self.lo, self.upper, self.gamma, self.gain

@@ -18,7 +18,15 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
-from napari_exposure.core.intensity import dtype_range, is_lookup, recolour, result_dtype, value_channel, working_dtype
+from napari_exposure.core.intensity import (
+    dtype_range,
+    is_lookup,
+    prepared,
+    recolour,
+    result_dtype,
+    value_channel,
+    working_dtype,
+)
 from napari_exposure.core.jit import load_kernel
 
 if TYPE_CHECKING:
@@ -57,6 +65,11 @@ class Fit:
     def span(self) -> float:
         """From what 0 becomes to what 1 becomes."""
         return self.top - self.bottom
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The lowest and the highest result that there may be."""
+        return self.bottom, self.top
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Fit:
         """The same fit for a volume of another spatial shape, of which every step-th voxel is taken."""
@@ -265,12 +278,14 @@ class Transform(BlockMap):
             )
         if not block.size:
             return out
-        values = value_channel(block) if self.rgb else block
-        values = np.require(values, working_dtype(self.dtype), ["C", "A"])
-        mapped = np.empty(shape, self.out_dtype) if self.rgb else out
+        values = prepared(value_channel(block) if self.rgb else block, self.dtype)
+        written = working_dtype(self.out_dtype)
+        mapped = out if out.dtype == written and not self.rgb else np.empty(shape, written)
         self._map(values, offset, mapped)
         if self.rgb:
             recolour(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
+        elif mapped is not out:
+            out[...] = mapped
         return out
 
     def _map(self, values, offset, out) -> None:

@@ -282,6 +282,7 @@ class AdjustmentWidget(widgets.Container):
             return
         try:
             source = Source.of(layer)
+            source.check_exposure()
             # The order of bytes is nothing to a user: uint16, not >u2.
             dtype = np.dtype(source.array.dtype).newbyteorder("=")
             self._facts.value = f"{' × '.join(map(str, source.shape))} {'RGB ' if source.rgb else ''}{dtype}"
