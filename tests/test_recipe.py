@@ -1,5 +1,6 @@
 """Recipes: to and from JSON, on arrays and layers, and what layers say of how they were made."""
 
+import ast
 import json
 
 import dask.array as da
@@ -186,7 +187,7 @@ def test_files_that_are_no_json(tmp_path):
     for text in ("", "{", "[" * 100_000):
         path = tmp_path / "bad.json"
         path.write_text(text)
-        with pytest.raises(ValueError, match=r"bad\.json is no JSON file"):
+        with pytest.raises(ValueError, match=r"bad\.json is no JSON"):
             Recipe.load(path)
     with pytest.raises(FileNotFoundError, match="There is no recipe"):
         Recipe.load(tmp_path / "missing.json")
@@ -254,3 +255,100 @@ def test_a_unit_is_nothing_that_is_computed(unit, tmp_path, volume):
 def test_a_unit_of_something_else(unit, volume):
     with pytest.raises(ValueError, match=f"tiles in {unit}, but the voxel size of layer 'nuclei' is in µm"):
         Recipe(STEPS, unit).apply(Image(volume, name="nuclei", **SIZES))
+
+
+HUGE = "1" + "0" * 400
+HOSTILE = {
+    "whole numbers of any length": ('{"adjustment": "Gamma", "gamma": HUGE}', "gamma must be a finite number"),
+    "and in a range": ('{"adjustment": "Gamma", "in_range": [0, HUGE]}', "in_range must be a finite number"),
+    "and in percentiles": ('{"adjustment": "Gamma", "in_range": {"percentiles": [0, HUGE]}}', "finite number"),
+    "and as a count": ('{"adjustment": "AdaptiveEqualization", "nbins": -HUGE}', "nbins must be a finite number"),
+    "more digits than Python reads": ('{"adjustment": "Gamma", "gamma": 1' + "0" * 5000 + "}", "is no JSON"),
+    "deep": ('{"adjustment": "Gamma", "gamma": ' + "[" * 900 + "]" * 900 + "}", "gamma must be a number"),
+    "long": ('{"adjustment": "' + "x" * 1_000_000 + '"}', "Unknown adjustment"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_whatever_a_file_holds_is_a_short_sentence(case, tmp_path):
+    step, words = HOSTILE[case]
+    path = tmp_path / "bad.json"
+    path.write_text(f'{{"{KEY}": 1, "unit": null, "steps": [{step.replace("HUGE", HUGE)}]}}')
+    with pytest.raises(ValueError, match=words) as caught:
+        Recipe.load(path)
+    assert str(caught.value).startswith("bad.json")
+    assert len(str(caught.value)) < 600
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "bad.json"
+    with path.open("wb") as file:
+        file.truncate(100 << 20)
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda self: pytest.fail("read"))
+    with pytest.raises(ValueError, match=r"bad\.json is no recipe: it has 100 MB"):
+        Recipe.load(path)
+
+
+def test_a_unit_matters_where_there_is_a_size():
+    assert Recipe((nx.Gamma(0.5),), "furlongs").unit == "furlongs"
+    with pytest.raises(ValueError, match="unit must be the name of a unit"):
+        Recipe((nx.AdaptiveEqualization(8.0),), "furlongs<b>")
+
+
+STEP = {"adjustment": "Gamma", "gamma": 0.5}
+RECORDS = {
+    "no table": "x",
+    "steps are a text": {"steps": "x"},
+    "steps are texts": {"steps": ["x"]},
+    "steps are numbers": {"steps": [1, None]},
+    "no steps": {},
+    "the mask is a table": {"steps": [{**STEP, "mask": {"a": 1}}]},
+    "the unit is a list": {"steps": [{**STEP, "unit": [1]}]},
+    "the spacing is a text": {"steps": [{"adjustment": "AdaptiveEqualization", "spacing": "abc", "unit": "um"}]},
+    "the spacing is nothing": {"steps": [{"adjustment": "AdaptiveEqualization", "spacing": None, "unit": "um"}]},
+    "a number without end": {"steps": [{"adjustment": "Gamma", "gamma": 10**400}]},
+    "of a later version": {"steps": [{"adjustment": "Dream"}]},
+}
+
+
+@pytest.mark.parametrize("case", RECORDS)
+def test_records_of_layers_may_be_anything(case, volume, tmp_path):
+    layer = Image(volume, name="nuclei", metadata={"napari_exposure": RECORDS[case]})
+    for ask in (nx.provenance, as_python, Recipe.of):
+        with pytest.raises(ValueError, match="'nuclei'"):
+            ask(layer)
+    result = nx.adjust_gamma(layer, 0.5)
+    assert result.metadata["napari_exposure"]["steps"][-1]["gamma"] == 0.5
+    assert nx.read_tiff(nx.save(result, tmp_path / "r.ome.tif")).notes["steps"][-1]["gamma"] == 0.5
+
+
+def test_what_a_record_says_besides_is_not_needed(volume, capsys):
+    record = {"steps": [STEP], "origin": {"a": 1}, "seconds": "long", "version": None}
+    layer = Image(volume, name="nuclei\x1b[2J", metadata={"napari_exposure": record})
+    nx.provenance(layer)
+    assert "1. Gamma: gamma=0.5" in capsys.readouterr().out
+    assert Recipe.of(layer).steps == (nx.Gamma(0.5),)
+
+
+NAMES = [
+    "a'];__import__('os').abort()#",
+    'a"""\n__import__("os").abort()\n',
+    "\\'",
+    "Percentiles(1, 2)",
+    "\u202e",
+    "x\r\nimport os",
+    "\x00",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_what_is_copied_as_python_keeps_names_and_runs_only_our_calls(name, volume, capsys):
+    image, mask = Image(volume, name=name), Labels((volume > 20).astype(np.uint8), name=f"mask Percentiles({name}")
+    result = nx.adjust_gamma(nx.clip_percentiles(image, 1, 99, mask=mask), 0.5, in_range=nx.Percentiles(0, 99))
+    tree = ast.parse(as_python(result))
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert {image.name, mask.name} <= texts
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert calls == {"nx.clip_percentiles", "nx.adjust_gamma", "nx.Percentiles", "viewer.add_layer"}
+    nx.provenance(result)
+    assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))

@@ -7,25 +7,27 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import as_dask
-from napari_exposure.core.replacing import check_place, is_zarr, keep_apart, tidy
-from napari_exposure.files import TIFF_SUFFIXES, UNKNOWN, DamagedFile, FileVolume
+from napari_exposure.core.replacing import PathLike, check_place, is_zarr, keep_apart, tidy
+from napari_exposure.core.typing import Array
+from napari_exposure.files import TIFF_SUFFIXES, UNKNOWN, DamagedFile, FileVolume, converted
 from napari_exposure.omezarr import read_zarr
 from napari_exposure.provenance import NOTE, version
 from napari_exposure.recipe import FittedRecipe, Recipe
 from napari_exposure.saving import save
 from napari_exposure.tiff import goes_on_in, read_tiff
-from napari_exposure.voxels import in_unit, unit_name
+from napari_exposure.voxels import unit_name
 
 # bytes of a channel up to which it is read at once: sooner done than block by block
 WHOLE = 1 << 28
@@ -43,7 +45,7 @@ class Outcome:
     words: str = ""
 
 
-def collect(inputs) -> list[Path]:
+def collect(inputs: Iterable[PathLike]) -> list[Path]:
     """The volumes that names, folders and patterns mean, each once, also where it lies in several files.
 
     Raises
@@ -99,16 +101,27 @@ def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Pat
     return {path: target for target, path in found.items()}
 
 
-def open_volume(path: Path, lazy: bool | None = None, *, axes=None, series=None, dtype=None) -> FileVolume:
+def open_volume(
+    path: Path,
+    lazy: bool | None = None,
+    *,
+    axes: str | None = None,
+    series: int | None = None,
+    dtype: str | None = None,
+) -> FileVolume:
     """Read a TIFF file or an OME-Zarr store; large ones as they are looked at.
 
     With `dtype` they are converted, complex numbers to their magnitudes; no value may be lost.
     """
-    options = {"axes": axes, "series": series}
-    volume = read_zarr(path, **options) if path.is_dir() else read_tiff(path, lazy=lazy, **options)
+    if path.is_dir():
+        volume = read_zarr(path, axes=axes, series=series)
+    else:
+        volume = read_tiff(path, lazy=lazy, axes=axes, series=series)
     if dtype is None:
         return volume
-    data = abs(volume.data) if volume.data.dtype.kind == "c" else volume.data
+    # numpy and dask have these methods, and nothing else comes from files
+    data: Any = volume.data
+    data = abs(data) if data.dtype.kind == "c" else data
     if not np.can_cast(data.dtype, dtype, "safe"):
         raise TypeError(f"{path.name} holds {data.dtype} values, of which {dtype} would lose some. Leave out --dtype.")
     return replace(volume, data=data.astype(dtype))
@@ -145,11 +158,11 @@ def run(
     jobs: int,
     overwrite: bool = False,
     fit_on: FittedRecipe | None = None,
-    spacing=None,
+    spacing: Sequence[float] | None = None,
     unit: str | None = None,
     lazy: bool = False,
-    opening: dict | None = None,
-    step: Callable = lambda path, step: None,
+    opening: dict[str, Any] | None = None,
+    step: Callable[[Path, progress.Step], None] = lambda path, step: None,
 ) -> Iterator[Outcome]:
     """Apply a recipe to files, some at once; what becomes of each is told as it is done.
 
@@ -161,12 +174,12 @@ def run(
         tidy(folder)
     stopped = threading.Event()
 
-    def hear(path, each):
+    def hear(path: Path, each: progress.Step) -> None:
         step(path, each)
         if stopped.is_set():
             raise progress.Cancelled
 
-    def work(path, target):
+    def work(path: Path, target: Path) -> Outcome:
         start = time.perf_counter()
         if not overwrite and is_done(target):
             return Outcome(path, target, "skipped", words="its result is there")
@@ -193,7 +206,15 @@ def run(
 
 
 def apply_to_file(
-    recipe: Recipe, path: Path, target: Path, *, fit_on=None, spacing=None, unit=None, lazy=False, opening=None
+    recipe: Recipe,
+    path: Path,
+    target: Path,
+    *,
+    fit_on: FittedRecipe | None = None,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+    lazy: bool = False,
+    opening: dict[str, Any] | None = None,
 ) -> str:
     """Apply a recipe to one file, and say what of it was left out."""
     check_place(target, folder=target.suffix == ".zarr")
@@ -204,9 +225,7 @@ def apply_to_file(
     channels = list(split(volume))
     for number, array in enumerate(channels):
         with progress.part(0.5 * number / len(channels), 0.5 * (number + 1) / len(channels)):
-            array, planes = _in_space(array, volume.axes)
-            found = _apply_to_channel(recipe, array, size, volume.axes.endswith("S"), fit_on, lazy)
-            results.append(found[planes])
+            results.append(_apply_to_channel(recipe, array, size, volume.axes.endswith("S"), fit_on, lazy))
     # A result is shown in its own range, not in that of its source.
     result = replace(volume, data=joined(volume, results), notes=notes(recipe, path, size), windows=())
     with progress.part(0.5, 1):
@@ -216,23 +235,15 @@ def apply_to_file(
     return f"image {volume.series} of {len(volume.images)}; left out: {', '.join(volume.others)} (--series)"
 
 
-def _in_space(array, axes: str) -> tuple:
-    """A channel with all three axes of space where it has time, and the index that takes the added one away again.
-
-    The last three axes are taken for space, but the time points of a movie of planes are not.
-    """
-    if "T" not in axes or "Z" in axes:
-        return array, ...
-    return array[:, np.newaxis], (slice(None), 0)
-
-
-def _apply_to_channel(recipe, array, spacing, rgb, fit_on, lazy):
+def _apply_to_channel(
+    recipe: Recipe, array: Array, spacing: tuple[float, ...], rgb: bool, fit_on: FittedRecipe | None, lazy: bool
+) -> Array:
     small = math.prod(array.shape) * array.dtype.itemsize <= WHOLE
     array = np.asarray(array) if small and not lazy else as_dask(array)
     return recipe.apply(array, spacing=spacing, rgb=rgb, fit_on=fit_on)
 
 
-def split(volume: FileVolume) -> Iterator:
+def split(volume: FileVolume) -> Iterator[Array]:
     """The data of each channel: as layers in napari, channels have fits of their own."""
     at = volume.axes.find("C")
     if at < 0:
@@ -242,19 +253,21 @@ def split(volume: FileVolume) -> Iterator:
         yield volume.data[(slice(None),) * at + (number,)]
 
 
-def joined(volume: FileVolume, results: list):
+def joined(volume: FileVolume, results: Sequence[Any]) -> Array:
     """The channels again as one array."""
     at = volume.axes.find("C")
     if at < 0:
-        return results[0]
+        only: Array = results[0]
+        return only
     if is_dask(results[0]):
         import dask.array as da
 
-        return da.stack(results, at)
+        stacked: da.Array = da.stack(results, at)
+        return stacked
     return np.stack(results, at)
 
 
-def resized(volume: FileVolume, spacing=None, unit: str | None = None) -> FileVolume:
+def resized(volume: FileVolume, spacing: Sequence[float] | None = None, unit: str | None = None) -> FileVolume:
     """A volume with another voxel size along its spatial axes."""
     if spacing is None:
         return volume
@@ -270,12 +283,9 @@ def resized(volume: FileVolume, spacing=None, unit: str | None = None) -> FileVo
     return replace(volume, scale=scale, units=units)
 
 
-def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True):
+def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True) -> tuple[float, ...]:
     """The voxel size along the spatial axes in the unit of a recipe, or an error that says what to do."""
     sizes = tuple(volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX")
-    if "T" in volume.axes and "Z" not in volume.axes:
-        # `_in_space` has added an axis of one plane, whose size does not matter.
-        sizes = (max(sizes), *sizes)
     if unit is None or not needed:
         return sizes
     name, known = unit_name(unit), volume.unit
@@ -290,20 +300,30 @@ def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True):
             f"The recipe has tiles in {name}, but the file has no voxel size{which}. Give it: --spacing 1 0.3 0.3 "
             "--unit um."
         )
-    return sizes if name == known else tuple(in_unit(size, known, name) for size in sizes)
+    if name is None or known is None:
+        return sizes
+    return tuple(converted(size, known, name) for size in sizes)
 
 
-def notes(recipe: Recipe, path: Path, spacing) -> dict:
+def notes(recipe: Recipe, path: Path, spacing: tuple[float, ...]) -> dict[str, Any]:
     """What is written down in the result, as in a layer's metadata."""
     steps = [{**each.to_dict(), "spacing": list(spacing), "unit": recipe.unit, "mask": None} for each in recipe.steps]
     return {"version": version(), "source": path.name, "origin": path.name, "steps": steps, "note": NOTE}
 
 
-def fit_on_file(recipe: Recipe, path: Path, *, spacing=None, unit=None, lazy=False, opening=None) -> FittedRecipe:
+def fit_on_file(
+    recipe: Recipe,
+    path: Path,
+    *,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+    lazy: bool = False,
+    opening: dict[str, Any] | None = None,
+) -> FittedRecipe:
     """Fit a recipe on a file of one channel, to apply the same mapping to others."""
     volume = resized(open_volume(path, **(opening or {})), spacing, unit)
     check_dtype(path, volume)
     if "C" in volume.axes:
         raise ValueError(f"{path} has channels; fit on a file of one, so that it is clear on which.")
     size = spacing_in(recipe.unit, volume, recipe.has_sizes)
-    return recipe.fit(_in_space(volume.data, volume.axes)[0], spacing=size, rgb=volume.axes.endswith("S"))
+    return recipe.fit(volume.data, spacing=size, rgb=volume.axes.endswith("S"))

@@ -8,20 +8,29 @@ import csv
 import math
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from napari_exposure.batch import Outcome
+    from napari_exposure.core.progress import Step
+    from napari_exposure.recipe import Recipe
+    from napari_exposure.report import Report
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 QUANTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 
 
-def main(arguments=None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 where a file failed, 2 where the command is wrong."""
     options = _parser().parse_args(arguments)
     try:
-        status = options.run(options)
+        status: int = options.run(options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -29,7 +38,7 @@ def main(arguments=None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (OSError, TypeError, ValueError, ImportError) as error:
-        words = error
+        words = str(error)
         if isinstance(error, OSError) and error.strerror and error.filename is not None:
             words = f"{error.filename}: {error.strerror}."
         print(f"napari-exposure: {words}", file=sys.stderr)
@@ -72,14 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_opening(parser) -> None:
+def _add_opening(parser: argparse.ArgumentParser) -> None:
     """Options of how a file is read."""
     parser.add_argument("--series", metavar="N", type=int, help="which image, in a file of several (default: 0)")
     parser.add_argument("--axes", metavar="LETTERS", help="such as tzyx, where the file does not say or is wrong")
     parser.add_argument("--dtype", choices=DTYPES, help="convert what is read, such as a mask of 1 bit a pixel")
 
 
-def _opening(options) -> dict:
+def _opening(options: argparse.Namespace) -> dict[str, Any]:
     return {"axes": options.axes, "series": options.series, "dtype": options.dtype}
 
 
@@ -93,7 +102,7 @@ def _positive(text: str) -> int:
 # --- apply ---
 
 
-def _apply(options) -> int:
+def _apply(options: argparse.Namespace) -> int:
     from napari_exposure import batch
     from napari_exposure.core.intensity import check_number
     from napari_exposure.core.replacing import keep_apart
@@ -124,7 +133,7 @@ def _apply(options) -> int:
             except ImportError:
                 raise ImportError('--scheduler needs: pip install "napari-exposure[distributed]"') from None
             stack.enter_context(Client(options.scheduler))
-        common = {
+        common: dict[str, Any] = {
             "spacing": options.spacing,
             "unit": unit,
             "lazy": bool(options.scheduler),
@@ -142,13 +151,21 @@ def _make_folder(path: Path) -> None:
         raise ValueError(f"The folder {path} cannot be made: {why}. Give another one with --output.") from None
 
 
-def _run(batch, recipe, paths, options, report, common) -> int:
+def _run(
+    batch: ModuleType,
+    recipe: Recipe,
+    paths: dict[Path, Path],
+    options: argparse.Namespace,
+    report: Report | None,
+    common: dict[str, Any],
+) -> int:
     from tqdm import tqdm
 
-    outcomes, shown = [], {}
+    outcomes: list[Outcome] = []
+    shown: dict[Path, float] = {}
     with tqdm(total=len(paths), unit="file", disable=None, position=0) as whole:
 
-        def step(path, each):
+        def step(path: Path, each: Step) -> None:
             shown[path] = each.fraction
             running = ", ".join(f"{path.name} {fraction:.0%}" for path, fraction in list(shown.items())[:3])
             whole.set_postfix_str(running, refresh=True)
@@ -166,12 +183,12 @@ def _run(batch, recipe, paths, options, report, common) -> int:
     return _summary(outcomes)
 
 
-def _line(outcome) -> str:
+def _line(outcome: Outcome) -> str:
     why = f": {outcome.words}" if outcome.words else ""
     return f"{outcome.status:8} {outcome.seconds:7.2f} s  {outcome.path}{why}"
 
 
-def _summary(outcomes) -> int:
+def _summary(outcomes: Sequence[Outcome]) -> int:
     counts = {status: sum(each.status == status for each in outcomes) for status in ("done", "skipped", "failed")}
     print(", ".join(f"{number} {status}" for status, number in counts.items()))
     for outcome in outcomes:
@@ -183,7 +200,7 @@ def _summary(outcomes) -> int:
 # --- info and histogram ---
 
 
-def _info(options) -> int:
+def _info(options: argparse.Namespace) -> int:
     from napari_exposure import core
     from napari_exposure.batch import check_dtype, open_volume, split
     from napari_exposure.files import UNKNOWN
@@ -205,7 +222,8 @@ def _info(options) -> int:
     if volume.translate:
         print(f"begins at    {', '.join(f'{place:g}' for place in volume.translate)}")
     if volume.data.dtype.kind == "b":
-        volume = replace(volume, data=volume.data.astype(np.uint8))
+        mask: Any = volume.data
+        volume = replace(volume, data=mask.astype(np.uint8))
     check_dtype(options.file, volume)
     for number, array in enumerate(split(volume)):
         prefix = f"{volume.channel(number)}: " if "C" in volume.axes else ""
@@ -217,7 +235,7 @@ def _info(options) -> int:
     return 0
 
 
-def _bytes(size: int) -> str:
+def _bytes(size: float) -> str:
     for unit in ("bytes", "kB", "MB"):
         if size < 1024:
             return f"{size:.3g} {unit}"
@@ -225,9 +243,10 @@ def _bytes(size: int) -> str:
     return f"{size:.3g} GB"
 
 
-def _histogram(options) -> int:
+def _histogram(options: argparse.Namespace) -> int:
     from napari_exposure import core
     from napari_exposure.batch import check_dtype, open_volume, split
+    from napari_exposure.core.histogram import cell
     from napari_exposure.core.replacing import check_place, keep_apart, replacing
 
     outputs = [path for path in (options.csv, options.png) if path is not None]
@@ -246,7 +265,7 @@ def _histogram(options) -> int:
             writer.writerow(["channel", "low", "high", "count", "cdf"])
             for name, each in zip(names, found, strict=True):
                 for low, high, count, cdf in zip(each.edges[:-1], each.edges[1:], each.counts, each.cdf, strict=True):
-                    writer.writerow([name, low, high, int(count), float(np.round(cdf, 9))])
+                    writer.writerow([cell(name), low, high, int(count), float(np.round(cdf, 9))])
     if options.png is not None:
         from napari_exposure.report import histogram_picture
 

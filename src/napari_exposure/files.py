@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from napari_exposure.core.typing import Array
 from napari_exposure.voxels import LENGTH, TIME, in_unit, unit_name
 
 # the unit along axes whose size is not known
 UNKNOWN = "pixel"
+# the lowest and highest value that are shown
+Window = tuple[float, float]
 # of TIFF files: those with offsets of 64 bits, those that are written, and all that are read
 BIG_SUFFIXES = (".btf", ".tf2", ".tf8")
 WRITTEN_SUFFIXES = (".tif", ".tiff", *BIG_SUFFIXES)
@@ -70,17 +75,17 @@ class FileVolume:
         Which of them this is.
     """
 
-    data: object
+    data: Array
     axes: str
     scale: tuple[float, ...]
     units: tuple[str, ...]
     name: str = ""
     channels: tuple[str, ...] = ()
     colors: tuple[str, ...] = ()
-    windows: tuple = ()
+    windows: tuple[Window | None, ...] = ()
     translate: tuple[float, ...] = ()
-    notes: dict = field(default_factory=dict, repr=False)
-    came_from: dict = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict, repr=False)
+    came_from: dict[str, str] = field(default_factory=dict)
     guessed: str = ""
     images: tuple[str, ...] = ()
     series: int = 0
@@ -117,10 +122,10 @@ class FileVolume:
         """The other images in the file."""
         return [each for number, each in enumerate(self.images) if number != self.series]
 
-    def layers(self) -> list[tuple]:
+    def layers(self) -> list[tuple[Any, dict[str, Any], str]]:
         """What napari adds: an image for each channel, as (data, options, "image")."""
         axes = self.axes.rstrip("S")
-        options = {
+        options: dict[str, Any] = {
             "name": self.name,
             "scale": self.scale,
             "units": self.units,
@@ -146,9 +151,9 @@ class FileVolume:
             found.append((self.data[(slice(None),) * at + (number,)], {**options, **more}, "image"))
         return found
 
-    def _shown(self, number: int) -> dict:
+    def _shown(self, number: int) -> dict[str, Any]:
         """How the file shows a channel."""
-        shown = {}
+        shown: dict[str, Any] = {}
         if self.axes.endswith("S"):
             return shown
         if number < len(self.colors) and self.colors[number]:
@@ -162,17 +167,17 @@ class FileVolume:
 class Facts:
     """What is found in a file of its voxels; what was found first counts. Units may differ between the axes."""
 
-    sizes: dict = field(default_factory=dict)
-    units: dict = field(default_factory=dict)
-    places: dict = field(default_factory=dict)
-    came_from: dict = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str | None] = field(default_factory=dict)
+    places: dict[str, tuple[float, str | None]] = field(default_factory=dict)
+    came_from: dict[str, str] = field(default_factory=dict)
     name: str = ""
-    channels: tuple = ()
-    colors: tuple = ()
-    windows: tuple = ()
-    notes: dict = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
+    windows: tuple[Window | None, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
 
-    def size(self, axis: str, size, unit: str | None, field: str) -> None:
+    def size(self, axis: str, size: Any, unit: str | None, field: str) -> None:
         """Note the size along an axis, if it is one; the unit as the file spells it.
 
         A size of 1 without a unit is what writers put where none is known.
@@ -182,27 +187,29 @@ class Facts:
         if axis not in self.sizes and 0 < number < float("inf") and (known or number != 1):
             self.sizes[axis], self.units[axis], self.came_from[axis] = number, known, field
 
-    def place(self, axis: str, place, unit: str | None = None) -> None:
+    def place(self, axis: str, place: Any, unit: str | None = None) -> None:
         """Note where the first voxel lies along an axis, in the unit of its size if no other is given."""
         number = _number(place)
         if abs(number) < float("inf"):
             self.places[axis] = (number, unit)
 
-    def volume(self, data, axes: str, name: str, **more) -> FileVolume:
+    def volume(self, data: Array, axes: str, name: str, **more: Any) -> FileVolume:
         """A volume with these facts, its spatial axes in one unit."""
         unit = next((self.units[axis] for axis in "XYZ" if axis in axes and self.units.get(axis)), None)
-        scale, units, translate = [], [], []
+        scale: list[float] = []
+        units: list[str] = []
+        translate: list[float] = []
         for axis in axes.removesuffix("S"):
             own = self.units.get(axis)
             to = unit if axis in "ZYX" else own
             size = self.sizes.get(axis, 1.0)
-            scale.append(in_unit(size, own, to) if own else size)
-            units.append(to if own else UNKNOWN)
+            scale.append(converted(size, own, to) if own and to else size)
+            units.append(to if own and to else UNKNOWN)
             place, of = self.places.get(axis, (0.0, None))
             if of is not None and own is None:
                 # A length says nothing where a voxel has none.
                 place = 0.0
-            translate.append(in_unit(place, of or own, to) if own else place)
+            translate.append(converted(place, of or own, to) if own and to else place)
         return FileVolume(
             data,
             axes,
@@ -219,7 +226,14 @@ class Facts:
         )
 
 
-def _number(value) -> float:
+def converted(size: float, unit: str, other: str) -> float:
+    """A size in another unit, which is one of the same kind."""
+    found = in_unit(size, unit, other)
+    assert found is not None, f"{unit} does not convert to {other}."
+    return found
+
+
+def _number(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -241,7 +255,7 @@ def check_axes(name: str, axes: str) -> None:
         )
 
 
-def given_axes(name: str, shape, axes: str) -> str:
+def given_axes(name: str, shape: Sequence[int], axes: str) -> str:
     """The axes that a user gives a file of this shape, as letters of files."""
     letters = str(axes).upper()
     if len(letters) != len(shape) or set(letters) - set("TCZYXS") or len(set(letters)) != len(letters):
@@ -253,7 +267,7 @@ def given_axes(name: str, shape, axes: str) -> str:
     return letters
 
 
-def chosen(name: str, images, series: int | None) -> int:
+def chosen(name: str, images: Sequence[str], series: int | None) -> int:
     """The number of the image that a user asks for; the first if none is asked for."""
     if series is None:
         return 0

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import napari.layers
 import numpy as np
 from napari.utils import progress as napari_bar
 
 from napari_exposure.core import progress
+from napari_exposure.core.adjustment import GivenRange
 from napari_exposure.core.blocks import Volume
+from napari_exposure.core.chain import Chain
 from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
 from napari_exposure.core.transform import BlockMap
+from napari_exposure.core.typing import Spacing
 from napari_exposure.source import PLACEMENT, Source, mask_array
 
 
 class OpenedLayer:
     """An Image layer, which knows its voxel size and its colors; parameters as `core.images.opened` has them."""
 
-    def __init__(self, layer, *, mask=None, spacing=None, rgb=None, level=0):
+    def __init__(
+        self, layer: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
+    ) -> None:
         self.source, self.mask, self.level = Source.of(layer), mask, level
         if spacing is not None:
             raise TypeError(
@@ -36,10 +41,10 @@ class OpenedLayer:
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Size of a voxel; along an axis of another kind, such as time, planes are numbered."""
-        return tuple(1.0 if math.isnan(size) else size for size in self.source.spacing)
+        """Size of a voxel along the axes of space."""
+        return self.source.sizes
 
-    def in_range(self, value):
+    def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
         return self.source.contrast_limits if isinstance(value, str) and value == "contrast_limits" else value
 
@@ -54,12 +59,12 @@ class OpenedLayer:
         with progress.bar(napari_bar):
             yield
 
-    def fit(self, adjustment) -> BlockMap:
+    def fit(self, adjustment: Chain) -> BlockMap:
         """Fit an adjustment or a recipe."""
         with self.bar():
             return self.source.in_unit_of(adjustment).fit(adjustment, self.mask, level=self.level)
 
-    def adjusted(self, adjustment, fit_on=None) -> napari.layers.Image:
+    def adjusted(self, adjustment: Chain, fit_on: Any = None) -> napari.layers.Image:
         """A new layer; parameters as `Recipe.apply` has them."""
         source, mask, start = self.source.in_unit_of(adjustment), self.mask, time.perf_counter()
         with self.bar():
@@ -73,7 +78,7 @@ class OpenedLayer:
                     data, mask = source.mapped(transform), None
         return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
 
-    def from_colormap(self, colormap, limits) -> napari.layers.Image:
+    def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> napari.layers.Image:
         """A new layer with the numbers that the colors stand for."""
         source = self.source
         if not source.rgb:
@@ -97,13 +102,13 @@ class OpenedLayer:
             data if source.levels else data[0],
             name=f"{source.name} - values",
             colormap=shown,
-            contrast_limits=sorted(map(float, limits)),
+            contrast_limits=(float(min(limits)), float(max(limits))),
             multiscale=bool(source.levels),
             **placed,
         )
 
 
-def _fitted(adjustment, fit_on, mask) -> BlockMap:
+def _fitted(adjustment: Chain, fit_on: Any, mask: Any) -> BlockMap:
     """What was fitted, or is fitted now on another layer."""
     if isinstance(fit_on, BlockMap):
         return fit_on
@@ -112,7 +117,7 @@ def _fitted(adjustment, fit_on, mask) -> BlockMap:
     return OpenedLayer(fit_on, mask=mask).fit(adjustment)
 
 
-def _colours(colormap):
+def _colours(colormap: Any) -> tuple[Any, np.ndarray]:
     """A napari colormap and its colours in even steps."""
     from napari.utils import Colormap
     from napari.utils.colormaps import ensure_colormap

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-import napari.layers
 import numpy as np
+from napari.layers import Image
 from napari.utils import progress as napari_bar
 
 from napari_exposure import core
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask, stored_chunks
 from napari_exposure.core.lazy import as_dask
-from napari_exposure.core.montage import THIN, Arrangement
+from napari_exposure.core.montage import THIN, Arrangement, Gap
+from napari_exposure.core.typing import Array
 from napari_exposure.source import check_image
 
 __all__ = ["montage"]
@@ -23,7 +25,7 @@ LOOKS = ("colormap", "contrast_limits", "gamma", "blending", "rendering", "inter
 METADATA_KEY = "napari_exposure.montage"
 
 
-def montage(layer, step=2, columns=6, *, axis=-3, gap=None, level=0):
+def montage(layer: Image, step: int = 2, columns: int = 6, *, axis: int = -3, gap: Gap = None, level: int = 0) -> Image:
     """Show every n-th plane of a layer in rows and columns; `core.montage` on a layer.
 
     Parameters
@@ -69,7 +71,9 @@ def montage(layer, step=2, columns=6, *, axis=-3, gap=None, level=0):
         return make(fill_it())
 
 
-def arrangement(layer, step=2, columns=6, *, axis=-3, gap=None, level=0) -> Arrangement:
+def arrangement(
+    layer: Image, step: int = 2, columns: int = 6, *, axis: int = -3, gap: Gap = None, level: int = 0
+) -> Arrangement:
     """Which planes of a layer are shown, and where; see `montage`."""
     shape, scale, _ = _placed(layer, level)
     arranged = Arrangement.of(shape, step, columns, axis, gap)
@@ -80,7 +84,7 @@ def arrangement(layer, step=2, columns=6, *, axis=-3, gap=None, level=0) -> Arra
     return Arrangement.of(shape, step, columns, axis, [max(1, round(width / size)) for size in sizes])
 
 
-def _placed(layer, level: int) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+def _placed(layer: Image, level: int) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
     """Shape of a level without its colour axis, scale and translation of its voxels."""
     levels = layer.data if layer.multiscale else [layer.data]
     if level not in range(len(levels)):
@@ -96,8 +100,8 @@ def _placed(layer, level: int) -> tuple[tuple[int, ...], tuple[float, ...], tupl
 
 
 def montage_job(
-    layer, step=2, columns=6, *, axis=-3, gap=None, level=0
-) -> tuple[Callable[[], np.ndarray], Callable[[object], napari.layers.Image]]:
+    layer: Image, step: int = 2, columns: int = 6, *, axis: int = -3, gap: Gap = None, level: int = 0
+) -> tuple[Callable[[], Array], Callable[[Array], Image]]:
     """What makes the array of a montage, and what makes the layer from it; bad parameters raise here."""
     check_image(layer)
     arranged = arrangement(layer, step, columns, axis=axis, gap=gap, level=level)
@@ -136,19 +140,19 @@ def montage_job(
     return fill_it, make
 
 
-def _layer(data, *, slab, limits, **options) -> napari.layers.Image:
+def _layer(data: Any, *, slab: int | None, limits: tuple[float, ...], **options: Any) -> Image:
     data = data if slab is None else data[(slice(None),) * slab + (None,)]
-    made = napari.layers.Image(data, multiscale=False, **options)
+    made = Image(data, multiscale=False, **options)
     if not made.rgb:
         made.contrast_limits_range = limits
     return made
 
 
-def _replaced(values: tuple, at: int, value) -> tuple:
+def _replaced(values: tuple[float, ...], at: int, value: float) -> tuple[float, ...]:
     return (*values[:at], value, *values[at + 1 :])
 
 
-def _black(layer):
+def _black(layer: Image) -> float:
     """The value of gaps: the lower contrast limit as the layer's dtype has it."""
     dtype = np.dtype(layer.dtype)
     if layer.rgb or dtype.kind == "b":
@@ -157,7 +161,7 @@ def _black(layer):
     return round(np.clip(low, np.iinfo(dtype).min, np.iinfo(dtype).max)) if dtype.kind in "iu" else low
 
 
-def _record(layer, arranged: Arrangement, labels) -> dict:
+def _record(layer: Image, arranged: Arrangement, labels: tuple[str, ...]) -> dict[str, Any]:
     axis = labels[arranged.axis] if layer.ndim > 2 else None
     return {
         "source": layer.name,

@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import math
 import re
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import (
+    Block,
     chunked_blocks,
     is_dask,
     read_part,
@@ -20,6 +24,7 @@ from napari_exposure.core.blocks import (
     walk,
 )
 from napari_exposure.core.replacing import is_zarr
+from napari_exposure.core.typing import Array
 from napari_exposure.files import (
     UNKNOWN,
     DamagedFile,
@@ -39,9 +44,10 @@ __all__ = ["read_zarr"]
 CHUNK_VOXELS = 1 << 21
 # the coarsest level of a pyramid is no larger along any axis
 COARSEST = 256
+Value = TypeVar("Value")
 
 
-def read_zarr(path, *, axes=None, series=None) -> FileVolume:
+def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int | None = None) -> FileVolume:
     """Open the finest level of an OME-Zarr image, or a bare zarr array, as a dask array.
 
     Parameters
@@ -70,7 +76,10 @@ def read_zarr(path, *, axes=None, series=None) -> FileVolume:
     import dask.array as da
     import zarr
 
-    name, facts, images, number = path.name.split(".")[0], Facts(), [], 0
+    name, facts, number = path.name.split(".")[0], Facts(), 0
+    images: list[str] = []
+    steps: list[dict[str, Any]] = []
+    named: list[dict[str, Any]] | None
     try:
         found = zarr.open(path, mode="r")
         if isinstance(found, zarr.Array):
@@ -98,7 +107,7 @@ def read_zarr(path, *, axes=None, series=None) -> FileVolume:
                 _note(facts, group.attrs.asdict(), ome, image)
         letters, guessed = _letters(path.name, data.shape, named, axes)
         if images:
-            units = [axis.get("unit") for axis in named]
+            units = [axis.get("unit") for axis in named or ()]
             _place(facts, letters, units, _flat(steps))
     except Refused:
         raise
@@ -116,12 +125,13 @@ def read_zarr(path, *, axes=None, series=None) -> FileVolume:
     )
 
 
-def _ome(group) -> dict:
-    attributes = group.attrs.asdict()
-    return attributes.get("ome", attributes)
+def _ome(group: Any) -> dict[str, Any]:
+    attributes: dict[str, Any] = group.attrs.asdict()
+    ome: dict[str, Any] = attributes.get("ome", attributes)
+    return ome
 
 
-def _images(group, path: str = "") -> list[tuple[str, int]]:
+def _images(group: Any, path: str = "") -> list[tuple[str, int]]:
     """The images in a group: the path of each and which of its multiscales it is; wells and series in their order."""
     ome, before = _ome(group), f"{path}/" if path else ""
     if "multiscales" in ome:
@@ -140,7 +150,7 @@ def _images(group, path: str = "") -> list[tuple[str, int]]:
     return found
 
 
-def _system(image: dict, level: dict) -> list | None:
+def _system(image: dict[str, Any], level: dict[str, Any]) -> list[Any] | None:
     """The axes that the voxels of a level are placed in."""
     systems = {each.get("name"): each["axes"] for each in image.get("coordinateSystems", ())}
     outputs = [step.get("output") for step in level.get("coordinateTransformations", ())]
@@ -148,7 +158,9 @@ def _system(image: dict, level: dict) -> list | None:
     return next((systems[each] for each in names if each in systems), next(iter(systems.values()), None))
 
 
-def _letters(name: str, shape, named: list | None, axes: str | None) -> tuple[str, str]:
+def _letters(
+    name: str, shape: tuple[int, ...], named: list[dict[str, Any]] | None, axes: str | None
+) -> tuple[str, str]:
     """The axes of an array, and which of them are guesses."""
     if axes is not None:
         return given_axes(name, shape, axes), ""
@@ -162,24 +174,24 @@ def _letters(name: str, shape, named: list | None, axes: str | None) -> tuple[st
     return "".join(map(_letter, named)), ""
 
 
-def _letter(axis: dict) -> str:
+def _letter(axis: dict[str, Any]) -> str:
     """The letter of an axis by its name, or its type."""
     name, kind = str(axis.get("name", "")).lower(), axis.get("type")
     words = {"time": "T", "channel": "C", "channels": "C", "depth": "Z", "height": "Y", "width": "X"}
     if len(name) == 1 and name in "tczyx":
         return name.upper()
-    return words.get(name) or words.get(kind, "?")
+    return words.get(name) or words.get(str(kind), "?")
 
 
-def _flat(steps) -> list[dict]:
+def _flat(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Transformations one after the other, without the sequences that hold them."""
-    found = []
+    found: list[dict[str, Any]] = []
     for step in steps:
         found += _flat(step["transformations"]) if step.get("type") == "sequence" else [step]
     return found
 
 
-def _place(facts: Facts, axes: str, units: list, steps: list[dict]) -> None:
+def _place(facts: Facts, axes: str, units: list[str | None], steps: list[dict[str, Any]]) -> None:
     """Note how large voxels are and where the first lies."""
     scale, shift, sized = [1.0] * len(axes), [0.0] * len(axes), False
     for step in steps:
@@ -197,7 +209,7 @@ def _place(facts: Facts, axes: str, units: list, steps: list[dict]) -> None:
             facts.place(axis, place)
 
 
-def _note(facts: Facts, attributes: dict, ome: dict, image: dict) -> None:
+def _note(facts: Facts, attributes: dict[str, Any], ome: dict[str, Any], image: dict[str, Any]) -> None:
     """Note names, how channels are shown, and how the image was made."""
     notes = attributes.get("napari_exposure")
     facts.notes = notes if isinstance(notes, dict) else {}
@@ -214,7 +226,7 @@ def _color(text: str) -> str:
     return f"#{found[1].lower()}" if found else ""
 
 
-def _window(window: dict) -> tuple[float, float] | None:
+def _window(window: dict[str, Any]) -> tuple[float, float] | None:
     low, high = window.get("start"), window.get("end")
     return None if low is None or high is None or not low < high else (float(low), float(high))
 
@@ -222,7 +234,7 @@ def _window(window: dict) -> tuple[float, float] | None:
 # --- written ---
 
 
-def check_ome_version(version) -> None:
+def check_ome_version(version: object) -> None:
     """Raise if such an OME-Zarr cannot be written."""
     if version not in ("0.4", "0.5"):
         raise ValueError(f"ome_version must be '0.4' or '0.5', got {version!r}.")
@@ -247,7 +259,9 @@ def write_zarr(volume: FileVolume, path: Path, ome_version: str) -> None:
 async def _settled() -> None:
     """Wait for what zarr is writing: where one chunk of a block fails, it goes on with the others in its own loop."""
     # Two threads that wait here do not wait for each other.
-    asyncio.current_task().set_name(__name__)
+    own = asyncio.current_task()
+    assert own is not None, "This runs in a loop."
+    own.set_name(__name__)
     others = [task for task in asyncio.all_tasks() if task.get_name() != __name__]
     if others:
         await asyncio.wait(others)
@@ -272,7 +286,7 @@ def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
             chunks=tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
             dtype=np.dtype(array.dtype).newbyteorder("="),
             chunk_key_encoding={"name": "default" if ome_version == "0.5" else "v2", "separator": "/"},
-            **({"dimension_names": list(letters)} if ome_version == "0.5" else {}),
+            dimension_names=list(letters) if ome_version == "0.5" else None,
         )
         part = math.prod(shape) / total
         with progress.part(done, done + part):
@@ -295,17 +309,17 @@ def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
             axis["unit"] = long_name(unit)
     write_multiscales_metadata(group, datasets, fmt=fmt, axes=axes, name=volume.name)
     if channels := _omero(volume):
-        shown = {"omero": {"channels": channels}}
-        group.attrs.update({"ome": {**group.attrs["ome"], **shown}} if ome_version == "0.5" else shown)
+        shown: dict[str, Any] = {"omero": {"channels": channels}}
+        group.attrs.update({"ome": {**_ome(group), **shown}} if ome_version == "0.5" else shown)
     if volume.notes:
         group.attrs["napari_exposure"] = volume.notes
 
 
-def _omero(volume: FileVolume) -> list[dict]:
+def _omero(volume: FileVolume) -> list[dict[str, Any]]:
     """How channels are called and shown, as far as it is known."""
     found = []
     for number in range(max(map(len, (volume.channels, volume.colors, volume.windows)))):
-        channel = {"active": True}
+        channel: dict[str, Any] = {"active": True}
         if name := _at(volume.channels, number):
             channel["label"] = name
         if color := _at(volume.colors, number):
@@ -319,11 +333,11 @@ def _omero(volume: FileVolume) -> list[dict]:
     return found
 
 
-def _at(values, number: int):
+def _at(values: Sequence[Value], number: int) -> Value | None:
     return values[number] if number < len(values) else None
 
 
-def _regular(array, axes: str):
+def _regular(array: Array, axes: str) -> tuple[Array, tuple[int, ...]]:
     """The array, a dask array in chunks of one size, and chunks for the disk that each lie within one of those."""
     if is_dask(array):
         sizes = [max(each) for each in array.chunks]
@@ -331,7 +345,7 @@ def _regular(array, axes: str):
         array = array if regular else array.rechunk(tuple(sizes))
     else:
         space = 128 if "z" in axes else 1024
-        sizes = stored_chunks(array) or [space if axis in "zyx" else 1 for axis in axes]
+        sizes = list(stored_chunks(array) or [space if axis in "zyx" else 1 for axis in axes])
     sizes = [min(size, n) for size, n in zip(sizes, array.shape, strict=True)]
     single = [size == n for size, n in zip(sizes, array.shape, strict=True)]
     while math.prod(sizes) > CHUNK_VOXELS:
@@ -346,9 +360,12 @@ def _regular(array, axes: str):
     return array, tuple(sizes)
 
 
-def _pyramid(shape, axes, spacing) -> tuple[list, list]:
+def _pyramid(
+    shape: tuple[int, ...], axes: str, spacing: Sequence[float]
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """Shapes of all levels, and how many voxels of the first each of theirs spans."""
-    shapes, factors = [shape], [(1,) * len(shape)]
+    shapes = [shape]
+    factors: list[tuple[int, ...]] = [(1,) * len(shape)]
     space = [number for number, axis in enumerate(axes) if axis in "zyx"]
     while max(shapes[-1][axis] for axis in space) > COARSEST:
         sizes = [size * factor for size, factor in zip(spacing, factors[-1], strict=True)]
@@ -360,11 +377,11 @@ def _pyramid(shape, axes, spacing) -> tuple[list, list]:
     return shapes, factors
 
 
-def _write_coarser(fine, coarse) -> None:
+def _write_coarser(fine: Array, coarse: Any) -> None:
     """Write means of neighbouring voxels, two along each axis that is shorter in `coarse`."""
     factors = [2 if n < m else 1 for n, m in zip(coarse.shape, fine.shape, strict=True)]
 
-    def work(block):
+    def work(block: Block) -> None:
         region = tuple(slice(part.start * f, part.stop * f) for part, f in zip(block, factors, strict=True))
         coarse[block] = halved(read_part(fine, region), factors)
 
@@ -372,9 +389,9 @@ def _write_coarser(fine, coarse) -> None:
     walk(blocks, work, lambda _: None, "writing coarser levels")
 
 
-def halved(values: np.ndarray, factors) -> np.ndarray:
+def halved(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     """Means over `factors` (1 or 2) voxels along each axis; of an odd length the last voxel alone."""
-    sums = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
+    sums: np.ndarray = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
     for axis, factor in enumerate(factors):
         if factor == 2:
             if sums.shape[axis] % 2:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.chain import FittedRecipe
-from napari_exposure.core.images import opened
+from napari_exposure.core.images import LayerKind, opened
 from napari_exposure.core.jsonfile import read_json, write_json
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 from napari_exposure.voxels import check_unit
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 __all__ = ["FittedRecipe", "Recipe"]
 
@@ -47,7 +53,7 @@ class Recipe:
     steps: tuple[Adjustment, ...]
     unit: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         steps = (self.steps,) if isinstance(self.steps, Adjustment) else tuple(self.steps)
         object.__setattr__(self, "steps", steps)
         if not steps:
@@ -57,18 +63,19 @@ class Recipe:
                 raise TypeError(f"The steps of a recipe are adjustments such as Gamma(0.5), got {step!r}.")
         if self.unit is not None and not isinstance(self.unit, str):
             raise TypeError(f"unit must be a name such as 'µm', got {self.unit!r}.")
-        if self.unit is not None:
+        # A unit without a size is never used, so it may be any word.
+        if self.unit is not None and self.has_sizes:
             check_unit(self.unit)
 
     @property
     def has_sizes(self) -> bool:
         """Whether a step has a size in `unit`."""
-        return any(step.needs_spacing and step.kernel_size is not None for step in self.steps)
+        return any(step.needs_spacing and getattr(step, "kernel_size", None) is not None for step in self.steps)
 
     # --- to and from layers and files ---
 
     @classmethod
-    def of(cls, layer) -> Recipe:
+    def of(cls, layer: Layer) -> Recipe:
         """The recipe of a layer that the plugin has made, all of its steps.
 
         Parameters
@@ -99,7 +106,8 @@ class Recipe:
         steps = steps_of(layer)
         units = {unit for adjustment, unit in steps if adjustment.needs_spacing}
         if len(units) > 1:
-            raise ValueError(f"{layer.name!r} has steps in {' and '.join(sorted(units))}; a recipe has one unit.")
+            said = " and ".join(sorted(unit or "no unit" for unit in units))
+            raise ValueError(f"{layer.name!r} has steps in {said}; a recipe has one unit.")
         return cls(tuple(adjustment for adjustment, _ in steps), *units)
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
@@ -113,12 +121,12 @@ class Recipe:
         """What is done, in words."""
         return ", ".join(step.title for step in self.steps)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` takes back."""
         return {KEY: SCHEMA, "unit": self.unit, "steps": [step.to_dict() for step in self.steps]}
 
     @classmethod
-    def from_dict(cls, plain: dict) -> Recipe:
+    def from_dict(cls, plain: dict[str, Any]) -> Recipe:
         """Make the recipe that ``to_dict`` described.
 
         Raises
@@ -135,7 +143,7 @@ class Recipe:
         if strange := sorted(set(map(str, plain)) - {KEY, "unit", "steps"}):
             raise ValueError(f"A recipe has no {', '.join(strange)}; it has unit and steps.")
         if not isinstance(plain.get("steps"), list):
-            raise ValueError(f"steps must be a list of adjustments, got {plain.get('steps')!r}.")
+            raise ValueError(f"steps must be a list of adjustments, got {type(plain.get('steps')).__name__}.")
         steps = []
         for number, step in enumerate(plain["steps"], 1):
             try:
@@ -149,12 +157,12 @@ class Recipe:
         except TypeError as error:
             raise ValueError(str(error)) from None
 
-    def save(self, path) -> Path:
+    def save(self, path: str | PathLike[str]) -> Path:
         """Write the recipe to a JSON file; all of it or nothing."""
         return write_json(path, self.to_dict())
 
     @classmethod
-    def load(cls, path) -> Recipe:
+    def load(cls, path: str | PathLike[str]) -> Recipe:
         """Read a recipe from a JSON file; every name and value is checked, nothing in it is executed.
 
         Raises
@@ -168,7 +176,48 @@ class Recipe:
 
     # --- arrays and layers ---
 
-    def apply(self, image, *, spacing=None, mask=None, rgb=None, fit_on=None):
+    @overload
+    def apply(
+        self,
+        image: LayerKind,
+        *,
+        spacing: Spacing = ...,
+        mask: Layer | None = ...,
+        rgb: bool | None = ...,
+        fit_on: Layer | FittedRecipe | None = ...,
+    ) -> LayerKind: ...
+
+    @overload
+    def apply(
+        self,
+        image: da.Array,
+        *,
+        spacing: Spacing = ...,
+        mask: ArrayLike | None = ...,
+        rgb: bool | None = ...,
+        fit_on: ArrayLike | FittedRecipe | None = ...,
+    ) -> da.Array: ...
+
+    @overload
+    def apply(
+        self,
+        image: ArrayLike,
+        *,
+        spacing: Spacing = ...,
+        mask: ArrayLike | None = ...,
+        rgb: bool | None = ...,
+        fit_on: ArrayLike | FittedRecipe | None = ...,
+    ) -> np.ndarray: ...
+
+    def apply(
+        self,
+        image: Any,
+        *,
+        spacing: Spacing = None,
+        mask: Any = None,
+        rgb: bool | None = None,
+        fit_on: Any = None,
+    ) -> Any:
         """Adjust a layer or an array.
 
         Parameters
@@ -196,7 +245,14 @@ class Recipe:
         """
         return opened(image, mask=mask, spacing=spacing, rgb=rgb).adjusted(self, fit_on)
 
-    def fit(self, image, *, spacing=None, mask=None, rgb=None) -> FittedRecipe:
+    def fit(
+        self,
+        image: ArrayLike | Layer,
+        *,
+        spacing: Spacing = None,
+        mask: ArrayLike | Layer | None = None,
+        rgb: bool | None = None,
+    ) -> FittedRecipe:
         """Fit all steps on one image, to apply the same mapping to others; parameters as in `apply`.
 
         Examples

@@ -6,14 +6,21 @@ import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_exposure import core
 from napari_exposure.batch import Outcome, open_volume, split
 from napari_exposure.core.replacing import check_place, replacing
+from napari_exposure.core.typing import Array
+from napari_exposure.files import FileVolume
 from napari_exposure.recipe import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # pixels of a plane along its longer side, about
 PLANE = 360
@@ -41,7 +48,7 @@ class Report:
         If matplotlib is not installed.
     """
 
-    def __init__(self, recipe: Recipe, path: Path, opening: dict | None = None):
+    def __init__(self, recipe: Recipe, path: Path, opening: dict[str, Any] | None = None) -> None:
         try:
             import matplotlib  # noqa: F401
         except ImportError:
@@ -85,13 +92,14 @@ Adjusted intensities are for looking and segmenting, not for measuring intensity
             unfinished.write_text(page, encoding="utf-8")
 
 
-def _channels(after, colours: bool):
+def _channels(after: FileVolume, colours: bool) -> list[Array]:
     """The channels of a result; where the file has no colours but channels of them, as colours."""
     apart = colours and not after.axes.endswith("S")
-    return [np.moveaxis(after.data, after.axes.index("C"), -1)] if apart else split(after)
+    data: Any = after.data
+    return [np.moveaxis(data, after.axes.index("C"), -1)] if apart else list(split(after))
 
 
-def _middle(array, colours: bool) -> np.ndarray:
+def _middle(array: Array, colours: bool) -> np.ndarray:
     """The middle plane, of large ones every n-th pixel."""
     planes = array.shape[: -3 if colours else -2]
     plane = np.asarray(array[tuple(n // 2 for n in planes)])
@@ -99,11 +107,12 @@ def _middle(array, colours: bool) -> np.ndarray:
     return plane[::step, ::step]
 
 
-def _pictures(before, after, histograms, colours: bool) -> bytes:
+def _pictures(before: Array, after: Array, histograms: Sequence[core.Histogram], colours: bool) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 6.4), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+    upper, lower = parts
     limits = [(each.minimum, each.percentile(99.9)) for each in histograms]
     same = min(low for low, _ in limits), max(high for _, high in limits)
     # over the range of the result a dim volume is black: that of its own shows what there was to see
@@ -134,7 +143,7 @@ def histogram_picture(histograms: dict[str, core.Histogram], title: str) -> byte
     return _png(figure)
 
 
-def _png(figure) -> bytes:
+def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return file.getvalue()
@@ -145,7 +154,7 @@ def _image(png: bytes) -> str:
     return f'<img alt="planes and histograms, before and after" src="data:image/png;base64,{data}">'
 
 
-def _figures(histograms) -> str:
+def _figures(histograms: Sequence[core.Histogram]) -> str:
     rows = [
         ("", "before", "after"),
         ("minimum", *(f"{each.minimum:g}" for each in histograms)),

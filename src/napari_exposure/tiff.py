@@ -12,7 +12,10 @@ import re
 import shutil
 import threading
 import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -28,11 +31,15 @@ from napari_exposure.files import (
     check_axes,
     check_readable,
     chosen,
+    converted,
     given_axes,
     in_order,
 )
 from napari_exposure.tiff_facts import ANNOTATION, DISPLAY, children, find_facts, scanimage_axes
-from napari_exposure.voxels import in_unit, unit_name
+from napari_exposure.voxels import unit_name
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPageSeries
 
 __all__ = ["read_tiff"]
 
@@ -45,7 +52,9 @@ TIFF_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32",
 _MISSING = re.compile("invalid (page|value) offset")
 
 
-def read_tiff(path, *, lazy=None, axes=None, series=None) -> FileVolume:
+def read_tiff(
+    path: str | PathLike[str], *, lazy: bool | None = None, axes: str | None = None, series: int | None = None
+) -> FileVolume:
     """Read an image of a TIFF file with what the file says of it: voxel size, axes, channels, place.
 
     Sizes come from what OME, ImageJ, LSM, MetaMorph, Micro-Manager, ScanImage, SVS and electron microscopes write,
@@ -124,18 +133,17 @@ def read_tiff(path, *, lazy=None, axes=None, series=None) -> FileVolume:
     check_axes(path.name, letters)
     # ImageJ keeps the channels inside the planes; what is not space comes first here
     letters, order = in_order(letters)
-    images = tuple(images) if len(images) > 1 else ()
     return facts.volume(
         data.reshape(shape).transpose(order),
         letters,
         path.name.split(".")[0],
         guessed=guessed,
-        images=images,
+        images=tuple(images) if len(images) > 1 else (),
         series=number,
     )
 
 
-def _shape(series) -> str:
+def _shape(series: TiffPageSeries) -> str:
     return f"{' x '.join(map(str, series.shape))} {series.axes}"
 
 
@@ -159,7 +167,7 @@ _OTHER_COLORS = {5: "CMYK", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 
 _JPEG = (6, 7, 33003, 33004, 33005, 34712, 34892)
 
 
-def _samples(path: Path, page) -> str:
+def _samples(path: Path, page: Any) -> str:
     """What the samples of a pixel are: S, color, or C, channels."""
     photometric = int(page.photometric)
     kind = _OTHER_COLORS.get(photometric)
@@ -173,7 +181,7 @@ def _samples(path: Path, page) -> str:
     return "S" if photometric in (2, 6) and page.samplesperpixel in (3, 4) else "C"
 
 
-def _upright(data, page):
+def _upright(data: Any, page: Any) -> Any:
     """Values that grow with brightness: in some files 0 is white, and viewers show it so."""
     if int(page.photometric) != 0 or data.dtype.kind not in "bu":
         return data
@@ -187,12 +195,13 @@ def _upright(data, page):
 
 
 @contextlib.contextmanager
-def _whole():
+def _whole() -> Iterator[None]:
     """Raise where tifffile goes on with what is left of a file, and only logs what it has not found."""
-    missing, reader = [], threading.get_ident()
+    missing: list[logging.LogRecord] = []
+    reader = threading.get_ident()
 
     class Missing(logging.Handler):
-        def emit(self, record):
+        def emit(self, record: logging.LogRecord) -> None:
             # Each handler hears what tifffile says in all threads, but other threads are at other files.
             if record.thread == reader and _MISSING.search(record.getMessage()):
                 missing.append(record)
@@ -209,7 +218,7 @@ def _whole():
 
 
 @contextlib.contextmanager
-def _opened(path: Path):
+def _opened(path: Path) -> Iterator[tuple[TiffFile, str | None]]:
     """A TIFF file that reads no files but those in its own folder, and its OME-XML as it is written, or None.
 
     OME-TIFF and the files of Micro-Manager may go on in others, which the file names, and which tifffile opens
@@ -229,9 +238,9 @@ def _opened(path: Path):
         yield file, xml
 
 
-def _ome_xml(path: Path, file) -> str:
+def _ome_xml(path: Path, file: TiffFile) -> str:
     """The OME-XML of a file, or what it says that stands in another one, which has that of all files."""
-    own = file.ome_metadata
+    own: str = file.ome_metadata or ""
     try:
         root = ElementTree.fromstring(own)
     except ElementTree.ParseError:
@@ -250,7 +259,7 @@ def _ome_xml(path: Path, file) -> str:
         text = other.read_text(encoding="utf-8")
     else:
         with tifffile.TiffFile(other) as master:
-            text = master.ome_metadata
+            text = master.ome_metadata or ""
     found = ElementTree.fromstring(text)
     # tifffile takes the file with the identity of the XML for the one that it has open.
     found.set("UUID", root.get("UUID", ""))
@@ -265,7 +274,7 @@ def _with_planes(path: Path) -> Path:
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
     except (ElementTree.ParseError, UnicodeDecodeError) as error:
         raise DamagedFile(f"{path.name} cannot be read as OME-XML: {error}") from None
-    names = [each.get("FileName") for each in root.iter() if each.get("FileName") is not None]
+    names = _file_names(root)
     found = next((_beside(path, name) for name in names if _beside(path, name)), None)
     if found is None:
         raise ValueError(f"{path.name} names planes in {', '.join(names) or 'no file'}, which are not in its folder.")
@@ -279,13 +288,18 @@ def goes_on_in(path: Path) -> set[Path]:
     try:
         path = _with_planes(path)
         with tifffile.TiffFile(path) as file:
-            root = ElementTree.fromstring(_ome_xml(path, file)) if file.is_ome else ()
+            root = ElementTree.fromstring(_ome_xml(path, file)) if file.is_ome else None
             indexed = _indexed(path) if file.is_ndtiff else set()
     except Exception:
         # Whatever is wrong is said when it is read.
         return set()
-    given = {each.get("FileName") for each in root.iter()} - {None} if len(root) else indexed
+    given = set(_file_names(root)) if root is not None and len(root) else indexed
     return {path.parent / name for name in (_beside(path, each) for each in given) if name}
+
+
+def _file_names(root: ElementTree.Element) -> list[str]:
+    """The names of files in OME-XML, in its order."""
+    return [name for each in root.iter() if (name := each.get("FileName")) is not None]
 
 
 def _local_names(path: Path, metadata: str) -> str | None:
@@ -340,23 +354,21 @@ def _check_micromanager(path: Path) -> None:
         raise ValueError(f"it goes on in {', '.join(strange)}, which is no file in its folder")
 
 
-def _check_planes(path: Path, file, series, xml: str | None) -> None:
+def _check_planes(path: Path, file: TiffFile, series: TiffPageSeries, xml: str | None) -> None:
     """Raise where planes are not there: tifffile gives zeros for them, or what is left."""
     if file.is_imagej and series.kind in ("generic", "uniform", "shaped"):
-        raise ValueError(
-            f"ImageJ says that it holds {file.imagej_metadata.get('images', 'more')} images, but not all of them are "
-            "there: it is cut off"
-        )
+        count = (file.imagej_metadata or {}).get("images", "more")
+        raise ValueError(f"ImageJ says that it holds {count} images, but not all of them are there: it is cut off")
     if series.kind != "ome" or all(page is not None for page in series):
         return
-    names = {element.get("FileName") for element in ElementTree.fromstring(xml).iter()} - {None}
-    missing = sorted(name for name in names if not _beside(path, name))
+    names = _file_names(ElementTree.fromstring(xml or ""))
+    missing = sorted({name for name in names if not _beside(path, name)})
     if missing:
         raise ValueError(f"planes of it lie in other files, which are not in its folder: {', '.join(missing)}")
     raise ValueError("planes that it names are not there")
 
 
-def _data(path: Path, file, number: int, lazy):
+def _data(path: Path, file: TiffFile, number: int, lazy: bool | None) -> Any:
     series = file.series[number]
     bytes_ = math.prod(series.shape) * series.dtype.itemsize
     lazy = bytes_ > LAZY_BYTES if lazy is None else lazy
@@ -388,9 +400,9 @@ def _data(path: Path, file, number: int, lazy):
     return da.from_zarr(found)
 
 
-def _check_segments(series) -> None:
+def _check_segments(series: TiffPageSeries) -> None:
     """Raise where strips or tiles are missing, or so large that only a damaged file says so."""
-    page = series.keyframe
+    page: Any = series.keyframe
     if len(page.dataoffsets) < math.prod(page.chunked):
         raise ValueError(f"it holds {len(page.dataoffsets)} of {math.prod(page.chunked)} strips or tiles")
     size = math.prod(page.chunks) * series.dtype.itemsize
@@ -432,7 +444,9 @@ def write_pages(volume: FileVolume, path: Path, imagej: bool) -> None:
     if imagej:
         # channels inside the planes
         order.sort(key=lambda axis: "TZCYXS".find(axes[axis]))
-    options = _imagej_options(volume, sizes) if imagej else {"ome": True, "metadata": _ome_metadata(volume, sizes)}
+    options: dict[str, Any] = (
+        _imagej_options(volume, sizes) if imagej else {"ome": True, "metadata": _ome_metadata(volume, sizes)}
+    )
     options["metadata"]["axes"] = "".join(axes[axis] for axis in order)
     written = tifffile.memmap(
         path,
@@ -467,11 +481,11 @@ def _in_ome(size: float, unit: str) -> tuple[float, str]:
     if unit in _SYMBOLS or unit in _OTHERS:
         return size, _SYMBOLS.get(unit, unit)
     base = "m" if unit_name(unit) else "s"
-    return in_unit(size, unit, base), base
+    return converted(size, unit, base), base
 
 
-def _ome_metadata(volume: FileVolume, sizes: dict) -> dict:
-    metadata = {"Name": volume.name}
+def _ome_metadata(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"Name": volume.name}
     # Sizes without a unit are said too, but not that a size is 1 where it is only not known.
     for axis, key in (("Z", "PhysicalSizeZ"), ("Y", "PhysicalSizeY"), ("X", "PhysicalSizeX"), ("T", "TimeIncrement")):
         size, unit = sizes.get(axis, (1.0, UNKNOWN))
@@ -479,7 +493,7 @@ def _ome_metadata(volume: FileVolume, sizes: dict) -> dict:
             size, unit = _in_ome(size, unit)
         if unit != UNKNOWN or (axis != "T" and size != 1):
             metadata |= {key: size, f"{key}Unit": unit}
-    channels = {}
+    channels: dict[str, list[Any]] = {}
     count = volume.data.shape[volume.axes.index("C")] if "C" in volume.axes else 1
     if volume.channels:
         channels["Name"] = _padded(volume.channels, count)
@@ -506,12 +520,12 @@ def _ome_metadata(volume: FileVolume, sizes: dict) -> dict:
     return metadata
 
 
-def _padded(values, count: int) -> list:
+def _padded(values: Sequence[str], count: int) -> list[str]:
     return [*values, *[""] * count][:count]
 
 
-def _imagej_options(volume: FileVolume, sizes: dict) -> dict:
-    metadata = {}
+def _imagej_options(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
     units = {axis: unit for axis, (_, unit) in sizes.items()}
     if units["X"] != UNKNOWN:
         metadata["unit"] = units["X"]
@@ -533,17 +547,18 @@ def _imagej_options(volume: FileVolume, sizes: dict) -> dict:
     return {"imagej": True, "resolution": (1 / sizes["X"][0], 1 / sizes["Y"][0]), "metadata": metadata}
 
 
-def _imagej_display(volume: FileVolume) -> dict:
+def _imagej_display(volume: FileVolume) -> dict[str, Any]:
     """Names, colors and display windows of channels, as ImageJ has them: only for all channels together."""
     shape = dict(zip(volume.axes, volume.data.shape, strict=True))
-    count, shown = shape.get("C", 1), {}
+    count = shape.get("C", 1)
+    shown: dict[str, Any] = {}
     if any(volume.channels):
         names = _padded(volume.channels, count)
         shown["Labels"] = names * (shape.get("T", 1) * shape.get("Z", 1))
     if "S" in volume.axes:
         return shown
     if len(volume.windows) >= count and all(volume.windows):
-        shown["Ranges"] = [limit for window in volume.windows[:count] for limit in window]
+        shown["Ranges"] = [limit for window in volume.windows[:count] for limit in window or ()]
     if len(volume.colors) >= count and all(volume.colors):
         ends = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in volume.colors[:count]]
         shown["LUTs"] = [np.rint(np.outer(end, np.linspace(0, 1, 256))).astype(np.uint8) for end in ends]

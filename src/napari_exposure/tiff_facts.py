@@ -6,12 +6,18 @@ import contextlib
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.files import UNKNOWN, Facts
 from napari_exposure.voxels import in_unit, unit_name
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPageSeries
 
 # what `save` writes into OME-TIFF: how a result was made, and how it was shown
 ANNOTATION, DISPLAY = "napari-exposure", "napari-exposure/display"
@@ -21,7 +27,7 @@ PLAUSIBLE = (1e-4, 20.0)
 MOST_DPI = 9600
 
 
-def find_facts(file, number: int, axes: str, facts: Facts) -> None:
+def find_facts(file: Any, number: int, axes: str, facts: Facts) -> None:
     """Note what a file says of its image of this number; the more specific word counts."""
     for kind, read in _READERS.items():
         if getattr(file, f"is_{kind}"):
@@ -37,12 +43,12 @@ def find_facts(file, number: int, axes: str, facts: Facts) -> None:
 # --- OME ---
 
 
-def children(element, tag: str) -> list:
+def children(element: ElementTree.Element, tag: str) -> list[ElementTree.Element]:
     """The elements in an element of OME-XML that have a name, in whatever namespace."""
     return [each for each in element if each.tag.rpartition("}")[2] == tag]
 
 
-def _ome(file, number: int, axes: str, facts: Facts) -> None:
+def _ome(file: Any, number: int, axes: str, facts: Facts) -> None:
     root = ElementTree.fromstring(file.ome_metadata)
     image = children(root, "Image")[number]
     pixels = children(image, "Pixels")[0]
@@ -70,7 +76,8 @@ def _ome(file, number: int, axes: str, facts: Facts) -> None:
             _comment(annotation, facts)
 
 
-def _ome_size(pixels, facts: Facts, axis: str, key: str, default: str) -> None:
+def _ome_size(pixels: ElementTree.Element, facts: Facts, axis: str, key: str, default: str) -> None:
+    size: str | float | None
     unit, size = pixels.get(f"{key}Unit", default), pixels.get(key)
     if unit == "li" and size is not None:
         # a line, the twelfth of an inch, which pint does not know
@@ -83,20 +90,25 @@ def _rgb(color: str | None) -> str:
     return "" if color is None else f"#{(int(color) >> 8) & 0xFFFFFF:06x}"
 
 
-def _comment(annotation, facts: Facts) -> None:
+def _comment(annotation: ElementTree.Element, facts: Facts) -> None:
     if annotation.get("Namespace") not in (ANNOTATION, DISPLAY):
         return
-    value = json.loads(children(annotation, "Value")[0].text)
+    value = json.loads(children(annotation, "Value")[0].text or "")
     if annotation.get("Namespace") == ANNOTATION:
         facts.notes = value if isinstance(value, dict) else {}
     else:
-        facts.windows = tuple(None if each is None else tuple(map(float, each)) for each in value["windows"])
+        facts.windows = tuple(None if each is None else _window(each) for each in value["windows"])
+
+
+def _window(ends: Any) -> tuple[float, float]:
+    low, high = map(float, ends)
+    return low, high
 
 
 # --- ImageJ, and the metadata that Python programs give tifffile ---
 
 
-def _imagej(file, number: int, axes: str, facts: Facts) -> None:
+def _imagej(file: Any, number: int, axes: str, facts: Facts) -> None:
     metadata = file.imagej_metadata
     _spacing(file.pages.first, metadata, facts, "ImageJ ")
     count = metadata.get("channels", 1)
@@ -104,7 +116,7 @@ def _imagej(file, number: int, axes: str, facts: Facts) -> None:
     if ranges is None and "min" in metadata and "max" in metadata and count == 1:
         ranges = (metadata["min"], metadata["max"])
     if ranges is not None:
-        pairs = [tuple(map(float, ranges[at : at + 2])) for at in range(0, len(ranges) - 1, 2)]
+        pairs = [_window(ranges[at : at + 2]) for at in range(0, len(ranges) - 1, 2)]
         facts.windows = tuple(pair if pair[0] < pair[1] else None for pair in pairs)
     if not any(facts.colors):
         facts.colors = tuple(_of_table(each) for each in metadata.get("LUTs", ()))
@@ -117,11 +129,11 @@ def _imagej(file, number: int, axes: str, facts: Facts) -> None:
             facts.channels = tuple(one[0] for one in each)
 
 
-def _shaped(file, number: int, axes: str, facts: Facts) -> None:
+def _shaped(file: Any, number: int, axes: str, facts: Facts) -> None:
     _spacing(file.pages.first, file.shaped_metadata[number], facts, "")
 
 
-def _spacing(page, metadata: dict, facts: Facts, writer: str) -> None:
+def _spacing(page: Any, metadata: Mapping[str, Any], facts: Facts, writer: str) -> None:
     unit, sizes = str(metadata.get("unit", "")), _resolution(page)
     known = unit_name(unit)
     # ImageJ takes over the dots an inch of the files that it opens.
@@ -143,7 +155,7 @@ def _spacing(page, metadata: dict, facts: Facts, writer: str) -> None:
             facts.place(axis, -_float(origin) * facts.sizes.get(axis, 1.0))
 
 
-def _of_table(table) -> str:
+def _of_table(table: npt.ArrayLike) -> str:
     """The color of a lookup table that goes from black to it in a line, else ""."""
     table = np.asarray(table)
     steps = np.linspace(0, 1, table.shape[1])
@@ -155,26 +167,28 @@ def _of_table(table) -> str:
 # --- resolution tags ---
 
 
-def _tags(page, facts: Facts) -> None:
+def _tags(page: Any, facts: Facts) -> None:
     unit = {2: "inch", 3: "cm"}.get(int(page.tags.valueof("ResolutionUnit", 0)))
     if unit is None:
         return
     # inches and centimeters are how TIFF counts, not how microscopists do
     sizes = {axis: in_unit(size, unit, "um") for axis, size in _resolution(page).items()}
-    if all(PLAUSIBLE[0] <= size <= PLAUSIBLE[1] and not _is_printers(size) for size in sizes.values()):
+    if all(size and PLAUSIBLE[0] <= size <= PLAUSIBLE[1] and not _is_printers(size) for size in sizes.values()):
         for axis, size in sizes.items():
             facts.size(axis, size, "um", f"{axis}Resolution")
             facts.came_from["unit"] = "ResolutionUnit"
 
 
-def _is_printers(size: float) -> bool:
+def _is_printers(size: float | None) -> bool:
     """Whether a voxel of that many micrometers is a dot of a printer, a screen or a scanner, such as 300 an inch."""
+    if not size:
+        return False
     dots = 25400 / size
     whole = round(dots)
     return dots < MOST_DPI + 1 and abs(dots - whole) < 0.02 and (whole <= 1 or whole % 12 == 0 or whole % 50 == 0)
 
 
-def _resolution(page) -> dict[str, float]:
+def _resolution(page: Any) -> dict[str, float]:
     """Sizes in the unit of the file."""
     found = {}
     for axis in "YX":
@@ -187,7 +201,7 @@ def _resolution(page) -> dict[str, float]:
 # --- microscopes ---
 
 
-def _lsm(file, number: int, axes: str, facts: Facts) -> None:
+def _lsm(file: Any, number: int, axes: str, facts: Facts) -> None:
     metadata = file.lsm_metadata
     for axis in "ZYX":
         _in(facts, axis, metadata.get(f"VoxelSize{axis}"), "m", "um", f"LSM VoxelSize{axis}")
@@ -197,7 +211,7 @@ def _lsm(file, number: int, axes: str, facts: Facts) -> None:
     facts.colors = tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b, *_ in colors.get("Colors", ()))
 
 
-def _stk(file, number: int, axes: str, facts: Facts) -> None:
+def _stk(file: Any, number: int, axes: str, facts: Facts) -> None:
     metadata = file.stk_metadata
     unit = str(metadata.get("CalibrationUnits", ""))
     if unit_name(unit):
@@ -213,7 +227,7 @@ def _stk(file, number: int, axes: str, facts: Facts) -> None:
         facts.size("T", between, "s", "STK DatetimeCreated")
 
 
-def _metaseries(file, number: int, axes: str, facts: Facts) -> None:
+def _metaseries(file: Any, number: int, axes: str, facts: Facts) -> None:
     plane = file.metaseries_metadata["PlaneInfo"]
     unit = str(plane.get("spatial-calibration-units", ""))
     if unit_name(unit):
@@ -222,21 +236,21 @@ def _metaseries(file, number: int, axes: str, facts: Facts) -> None:
             facts.size(axis, plane.get(key), unit, f"MetaSeries {key}")
 
 
-def _fei(file, number: int, axes: str, facts: Facts) -> None:
+def _fei(file: Any, number: int, axes: str, facts: Facts) -> None:
     metadata = file.fei_metadata
     for section in ("Scan", "EScan", "IScan"):
         for axis, key in (("X", "PixelWidth"), ("Y", "PixelHeight")):
             _in(facts, axis, metadata.get(section, {}).get(key), "m", "nm", f"FEI {key}")
 
 
-def _sem(file, number: int, axes: str, facts: Facts) -> None:
+def _sem(file: Any, number: int, axes: str, facts: Facts) -> None:
     for key in ("ap_image_pixel_size", "ap_pixel_size"):
         name, size, *unit = file.sem_metadata.get(key, ("", None))
         for axis in "YX":
             facts.size(axis, size, str(unit[0]) if unit else None, f"Zeiss {name}")
 
 
-def _fluoview(file, number: int, axes: str, facts: Facts) -> None:
+def _fluoview(file: Any, number: int, axes: str, facts: Facts) -> None:
     letters = {"X": "X", "Y": "Y", "Z": "Z", "T": "T", "TIME": "T"}
     for name, _, _, step, unit in file.fluoview_metadata["Dimensions"]:
         axis = letters.get(str(name).upper())
@@ -244,7 +258,7 @@ def _fluoview(file, number: int, axes: str, facts: Facts) -> None:
             facts.size(axis, step, str(unit), f"FluoView {name}")
 
 
-def _svs(file, number: int, axes: str, facts: Facts) -> None:
+def _svs(file: Any, number: int, axes: str, facts: Facts) -> None:
     import tifffile
 
     # The label and the picture of the whole slide have voxels of their own, of which nothing is said.
@@ -254,7 +268,7 @@ def _svs(file, number: int, axes: str, facts: Facts) -> None:
             facts.size(axis, metadata.get("MPP"), "um", "SVS MPP")
 
 
-def _micromanager(file, number: int, axes: str, facts: Facts) -> None:
+def _micromanager(file: Any, number: int, axes: str, facts: Facts) -> None:
     summary = (file.micromanager_metadata or {}).get("Summary", {})
     plane = file.pages.first.tags.valueof(51123) or {}
     for axis in "YX":
@@ -271,7 +285,7 @@ def _micromanager(file, number: int, axes: str, facts: Facts) -> None:
         facts.colors = tuple(f"#{int(each) & 0xFFFFFF:06x}" for each in colors)
 
 
-def _scanimage(file, number: int, axes: str, facts: Facts) -> None:
+def _scanimage(file: Any, number: int, axes: str, facts: Facts) -> None:
     frames = _scanimage_settings(file)
     corners = np.asarray(frames.get("SI.hRoiManager.imagingFovUm", ()), float)
     page = file.series[number].keyframe
@@ -287,7 +301,7 @@ def _scanimage(file, number: int, axes: str, facts: Facts) -> None:
         facts.size("T", frames.get("SI.hRoiManager.scanFramePeriod"), "s", "ScanImage scanFramePeriod")
 
 
-def _scanimage_settings(file) -> dict:
+def _scanimage_settings(file: TiffFile) -> dict[str, Any]:
     import tifffile
 
     found = (file.scanimage_metadata or {}).get("FrameData")
@@ -298,7 +312,7 @@ def _scanimage_settings(file) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def scanimage_axes(file, series) -> tuple[tuple[int, ...], str] | None:
+def scanimage_axes(file: TiffFile, series: TiffPageSeries) -> tuple[tuple[int, ...], str] | None:
     """Shape and axes of a file of ScanImage, which writes channels, frames, slices and volumes one after the other.
 
     A stack that was not asked for is a movie.
@@ -326,26 +340,26 @@ def scanimage_axes(file, series) -> tuple[tuple[int, ...], str] | None:
     return tuple(shape[at] for at in kept), "".join(axes[at] for at in kept)
 
 
-def _whole(value) -> int:
+def _whole(value: Any) -> int:
     number = _float(value)
     return int(number) if 1 <= number < 1e9 else 1
 
 
-def _float(value) -> float:
+def _float(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
         return 0.0
 
 
-def _in(facts: Facts, axis: str, size, unit: str, other: str, field: str) -> None:
+def _in(facts: Facts, axis: str, size: Any, unit: str, other: str, field: str) -> None:
     """Note a size in the unit that people use for such voxels."""
     if size is not None:
         facts.size(axis, in_unit(float(size), unit, other), other, field)
 
 
 # in the order in which they are believed
-_READERS = {
+_READERS: dict[str, Callable[[Any, int, str, Facts], None]] = {
     "ome": _ome,
     "lsm": _lsm,
     "stk": _stk,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
 
 # the unit of layers whose voxel size nobody has set
 PIXEL = "px"
@@ -87,7 +92,7 @@ def in_unit(size: float, unit: str, other: str) -> float | None:
         return None
 
 
-def voxel_size(layer) -> tuple[tuple[float, ...], str]:
+def voxel_size(layer: Layer) -> tuple[tuple[float, ...], str]:
     """The layer's scale in the unit of its last axis; NaN along axes whose unit does not convert to it."""
     scale = np.abs(np.asarray(layer.scale, float))
     unit = layer.units[-1]

@@ -84,8 +84,12 @@ def input_range(values, in_range, dtype):
         least, most = ends(dtype)
         return (least if low else 0), most
     if isinstance(in_range, Percentiles):
-        lo, hi = percentile(values, in_range.low), percentile(values, in_range.high)
-        if np.isfinite([lo, hi]).all() and lo < hi:
+        # a voxel at either end that is cut is left out, however few there are
+        places = [in_range.low / 100 * (finite.size - 1), in_range.high / 100 * (finite.size - 1)]
+        inner = [max(places[0], in_range.low > 0), min(places[1], finite.size - 1 - (in_range.high < 100))]
+        places = inner if inner[0] < inner[1] else places
+        lo, hi = np.interp(places, np.arange(finite.size), np.sort(finite, axis=None).astype(np.float64))
+        if lo < hi:
             return lo, hi
     return finite.min(), finite.max()
 
@@ -145,7 +149,7 @@ def adaptive(
     nbins=256,
     *,
     spacing=None,
-    in_range=Percentiles(0.01, 99.99),
+    in_range=Percentiles(0.05, 99.95),
     mask=None,
     ignore_zeros=False,
     per="dataset",

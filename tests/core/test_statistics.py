@@ -700,6 +700,15 @@ def test_a_small_table():
     )
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-2+3", "@SUM(1)", "\t=1", " =1", "\r@a", "a=1", "#1", "é-1"])
+def test_no_name_is_a_formula(name):
+    cells = histogram(np.array([[1, 2]], np.int8))
+    above, rows = written({name: cells}, {"layer": name, "a\nname,low\n=evil": "b\n=c"})
+    assert [line[0] for line in above] == ["#", "#"]
+    shown = {row["name"] for row in rows}
+    assert shown == {name if name.lstrip()[0] not in "=+-@" else f"'{name}"}
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "int8", "uint32", "float32"])
 def test_a_table_holds_every_digit(dtype):
     volume = reference.make_volume(dtype)

@@ -2,6 +2,7 @@
 
 import gc
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from npe2 import PluginManifest
 from vispy.gloo.glir import GlirProgram
 
 from napari_exposure.core import blocks
+from napari_exposure.gui import napari_versions
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -25,8 +27,13 @@ def manifests_are_read_once():
 @pytest.fixture(autouse=True)
 def plugin_settings(tmp_path, monkeypatch):
     """Settings of plugins in a folder of their own, for each test: widgets begin with their defaults."""
+    own = tmp_path / "settings.yaml"
+    if not hasattr(settings, "get_plugin_settings"):
+        monkeypatch.setattr(napari_versions, "get_settings", lambda: SimpleNamespace(config_path=own))
+        yield
+        return
     # as napari's fixture of this name does, but with the installed plugins
-    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "settings.yaml"))
+    monkeypatch.setattr(settings, "_CFG_PATH", str(own))
     settings._clear_plugin_settings_cache()
     yield
     settings._clear_plugin_settings_cache()

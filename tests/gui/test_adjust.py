@@ -7,13 +7,13 @@ import weakref
 
 import numpy as np
 import pytest
-from napari.settings import get_plugin_settings
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget
 
 import napari_exposure as nx
 from napari_exposure import core
+from napari_exposure.gui.napari_versions import plugin_settings
 
 WIDGETS = {
     "Gamma": (core.Gamma, nx.adjust_gamma),
@@ -466,7 +466,7 @@ def test_what_was_applied_last_is_remembered_for_the_next_volume(qtbot, viewer, 
     assert widget.parameters() == {**first, **chosen}
     # each widget for itself
     assert open_widget("Gamma").gamma.value == 1
-    kept = get_plugin_settings("napari-exposure")
+    kept = plugin_settings("napari-exposure")
     assert '"nbins": 64' in kept.config_path.read_text().replace("\n    ", " ")
     click(widget.buttons[2])
     assert widget.parameters() == first
@@ -512,7 +512,7 @@ def test_a_tile_with_a_size_is_not_taken_for_pixels(qtbot, viewer, open_widget, 
 
 def test_a_tile_that_was_kept_without_its_unit_is_forgotten(open_widget):
     text = '{"adjustment": "AdaptiveEqualization", "kernel_size": 4.19, "clip_limit": 0.07}'
-    get_plugin_settings("napari-exposure").widgets.adaptive = text
+    plugin_settings("napari-exposure").widgets.adaptive = text
     widget = open_widget("Adaptive equalization")
     assert (widget.kernel_size.value, widget.clip_limit.value) == (None, 0.07)
 
@@ -521,7 +521,7 @@ def test_a_tile_that_was_kept_without_its_unit_is_forgotten(open_widget):
     "text", ["no JSON", "[]", '{"adjustment": "Gamma"}', '{"adjustment": "PercentileClip", "low": 400}']
 )
 def test_remembered_nonsense_is_said_and_not_used(open_widget, messages, text):
-    get_plugin_settings("napari-exposure").widgets.clip = text
+    plugin_settings("napari-exposure").widgets.clip = text
     widget = open_widget("Percentile clipping")
     assert widget.low.value == 0.5
     assert "remembered parameters of Percentile clipping cannot be read" in messages()[-1]

@@ -24,6 +24,7 @@ import napari_exposure as nx
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.gui.histogram import counter, survey
 from napari_exposure.gui.histogram.tile import count_tile_at
+from napari_exposure.gui.napari_versions import camera_of
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 
@@ -600,7 +601,7 @@ def test_the_tile_in_3d_is_that_of_the_brightest_voxel_in_sight(qtbot, viewer, p
     layer = viewer.add_image(data, name="nuclei")
     viewer.add_layer(nx.equalize_adapthist(layer, 8.0))
     viewer.dims.ndisplay = 3
-    viewer.scene.camera.angles = (0, 0, 0)
+    camera_of(viewer).angles = (0, 0, 0)
     wait(qtbot, panel, lambda: panel.tile.isEnabled())
     panel.tile.setChecked(True)
     viewer.cursor.position = (0, 4, 11)
@@ -1105,3 +1106,33 @@ def test_a_panel_that_is_closed_while_it_counts_is_collected(qtbot, viewer, open
     assert not panel.counter.running
     qtbot.wait(200)
     gc.collect()
+
+
+def test_a_compact_plot_can_be_embedded(qtbot, viewer, volume):
+    from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+    from napari_exposure.gui.histogram.plot import HistogramPlot
+
+    a, b = (viewer.add_image(volume // n, name=name) for n, name in ((1, "a"), (2, "b")))
+    around = QWidget()
+    layout = QVBoxLayout(around)
+    plot = HistogramPlot(viewer, compact=True)
+    layout.addWidget(plot)
+    layout.addStretch()
+    viewer.window.add_dock_widget(around, name="around", area="right")
+    wait(qtbot, plot, lambda: exact(plot) and plot.model.main.name == "b")
+    assert plot.height() == 140
+    plot.follow([a, b])
+    wait(qtbot, plot, lambda: exact(plot) and [curve.name for curve in plot.model.content.curves] == ["a", "b"])
+    # whichever is active
+    viewer.layers.selection = {b}
+    wait(qtbot, plot)
+    assert plot.model.main.name == "a"
+    a.contrast_limits = 0, 3000
+    drag(qtbot, plot.view, (3000, 0.3), (2000, 0.3))
+    assert a.contrast_limits == pytest.approx([0, 2000], rel=0.05)
+    start = np.percentile(volume, 99.5)
+    drag(qtbot, plot.view, (start, 0.4), (np.percentile(volume, 80), 0.4))
+    assert plot.model.high == pytest.approx(80, abs=2)
+    plot.follow(None)
+    wait(qtbot, plot, lambda: plot.model.main.name == "b")

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QApplication
 import napari_exposure as nx
 from napari_exposure.core import progress
 from napari_exposure.gui import preview
+from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.source import Origin, Source
 
 NAMES = {
@@ -355,7 +356,7 @@ def test_source_and_result_side_by_side_and_back(qtbot, viewer, open_widget, vol
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
     beside = widget.comparison.beside
-    grid = viewer.canvas.grid
+    grid = grid_of(viewer)
     before = grid.enabled, grid.shape, grid.stride
 
     def visible():

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QSlider
 
 import napari_exposure as nx
 from napari_exposure.gui import preview
+from napari_exposure.gui.napari_versions import camera_of, grid_of
 
 NAME = "Adaptive equalization"
 
@@ -86,8 +87,8 @@ def heard(viewer, *layers):
     groups = {
         "dims": viewer.dims,
         "cursor": viewer.cursor,
-        "camera": viewer.scene.camera,
-        "grid": viewer.canvas.grid,
+        "camera": camera_of(viewer),
+        "grid": grid_of(viewer),
         "layers": viewer.layers,
         "selection": viewer.layers.selection,
         **{f"layer {number}": layer for number, layer in enumerate(layers)},
@@ -304,11 +305,11 @@ def test_lines_are_where_they_must_be_on_the_canvas(qtbot, viewer, open_widget, 
     with_tiles(qtbot, viewer, open_widget, 20.0)
     # in the corner, so that no thick line lies elsewhere
     viewer.cursor.position = (5, 9)
-    viewer.scene.camera.zoom = 2
+    camera_of(viewer).zoom = 2
     qtbot.wait(300)
     picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
     middle = np.array(picture.shape[:2]) / 2
-    centre = np.array(viewer.scene.camera.center[-2:])
+    centre = np.array(camera_of(viewer).center[-2:])
 
     def red(y, x):
         row, column = np.round((np.array([y, x]) - centre) * 2 + middle).astype(int)
@@ -448,9 +449,9 @@ def test_in_3d_the_tile_of_the_brightest_voxel(qtbot, viewer, open_widget, quiet
     viewer.add_image(data, name="nuclei", scale=(2, 0.5, 0.5))
     with_tiles(qtbot, viewer, open_widget, 5.0)
     viewer.dims.ndisplay = 3
-    viewer.scene.camera.set_view_direction((1, 0, 0), (0, -1, 0))
+    camera_of(viewer).set_view_direction((1, 0, 0), (0, -1, 0))
     every = [borders(n, step, 5.0) for n, step in zip(data.shape, (2, 0.5, 0.5), strict=True)]
-    look = np.round(viewer.scene.camera.view_direction)
+    look = np.round(camera_of(viewer).view_direction)
     assert np.abs(look).tolist() == [1, 0, 0]
     for voxel in [(1, 5, 5), (10, 5, 5), (10, 35, 44)]:
         data[:] = 0
@@ -576,7 +577,7 @@ def test_lines_are_equally_thick_at_every_zoom(qtbot, viewer, open_widget, quiet
     with_tiles(qtbot, viewer, open_widget, 5.0)
 
     def pixels():
-        layer, camera = drawn(viewer), viewer.scene.camera
+        layer, camera = drawn(viewer), camera_of(viewer)
         seen = {float(layer.scale[axis]) for axis in viewer.dims.displayed}
         assert len(seen) == 1
         return layer.edge_width * camera.zoom * seen.pop()
@@ -584,7 +585,7 @@ def test_lines_are_equally_thick_at_every_zoom(qtbot, viewer, open_widget, quiet
     first = pixels()
     assert 1 <= first <= 3
     for zoom in (0.3, 7, 100):
-        viewer.scene.camera.zoom = zoom
+        camera_of(viewer).zoom = zoom
         assert pixels() == pytest.approx(first)
     viewer.dims.order = (2, 0, 1)
     assert pixels() == pytest.approx(first)
@@ -643,7 +644,7 @@ def test_an_image_seen_from_its_edge_can_be_zoomed(qtbot, viewer, open_widget, q
     viewer.add_image(np.zeros((40, 48), np.uint8), name="plane")
     with_tiles(qtbot, viewer, open_widget, 10.0)
     viewer.dims.order = (2, 3, 0, 1)
-    viewer.scene.camera.zoom *= 2
+    camera_of(viewer).zoom *= 2
     viewer.dims.order = (0, 1, 2, 3)
     assert_in_slice(viewer, drawn(viewer))
 
@@ -868,7 +869,7 @@ def test_integers_and_floats_have_no_contrast_in_common(qtbot, viewer, open_widg
     assert not linked.enabled
     assert linked.value
     assert_two_contrasts(source, result_of(widget), (0, 1))
-    assert viewer.canvas.grid.enabled
+    assert grid_of(viewer).enabled
     # as soon as it means something again
     widget.output.value = "dtype"
     previewed(qtbot, widget, lambda: result_of(widget).data.dtype == np.uint16)
@@ -920,7 +921,7 @@ def test_one_contrast_ends_with_the_comparison(qtbot, viewer, open_widget, volum
     assert not layer_is_linked(source)
     assert not layer_is_linked(other)
     assert tuple(source.contrast_limits) == (50, 900)
-    assert not viewer.canvas.grid.enabled
+    assert not grid_of(viewer).enabled
     assert [source.visible, other.visible] == [True, True]
     qtbot.waitUntil(lambda: gc.collect() is None or result() is None, timeout=3000)
     if way == "closed":
@@ -936,7 +937,7 @@ def test_a_result_removed_by_the_user_ends_the_comparison(qtbot, viewer, open_wi
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     viewer.layers.remove("nuclei - adaptive")
     qtbot.wait(300)
-    assert not viewer.canvas.grid.enabled
+    assert not grid_of(viewer).enabled
     assert [source.visible, other.visible] == [True, True]
     assert not widget.comparison.beside.enabled
 

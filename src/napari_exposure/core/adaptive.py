@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, parameter
-from napari_exposure.core.blocks import Volume, count
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, check_counted, parameter
+from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import (
     Percentiles,
     check_number,
@@ -23,6 +25,7 @@ from napari_exposure.core.jit import kernel, load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
 from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 
@@ -30,6 +33,8 @@ __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 TABLE_LIMIT = 1 << 30
 # bins of all tiles that take longer than some ten milliseconds to clip
 MANY_BINS = 1 << 20
+# of a result from 0 to 1, for the places of voxels in single precision; far below the 1e-5 that results are exact to
+PLACE_ERROR = 4e-6
 
 
 @dataclass(frozen=True)
@@ -60,15 +65,15 @@ class AdaptiveEqualization(Adjustment):
         slider=(0.001, 1.0),
     )
     nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1)
+    _: KW_ONLY
     in_range: InRange = parameter(
-        Percentiles(0.01, 99.99),
+        Percentiles(0.05, 99.95),
         "Input range",
         "Which intensities the bins divide: two percentiles (so that one hot voxel cannot ruin the bins), the exact "
         "minimum and maximum, the range of the dtype, or fixed numbers. Values outside are clamped.",
-        kw_only=True,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if np.iterable(self.kernel_size) and not isinstance(self.kernel_size, str):
             self._set("kernel_size", tuple(check_number(edge, "kernel_size", above=0) for edge in self.kernel_size))
@@ -79,7 +84,7 @@ class AdaptiveEqualization(Adjustment):
         """The tiles that a volume of this spatial shape gets."""
         return tile_grid(shape, self.kernel_size, spacing)
 
-    def _check_shape(self, shape, spacing, fits):
+    def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:
         grid = self.grid(shape, spacing)
         # of all fits the tables, of one the counts
         needed = math.prod(grid.shape) * (self.nbins + 1) * (4 * fits + 12)
@@ -91,7 +96,7 @@ class AdaptiveEqualization(Adjustment):
                 "units of spacing) or fewer nbins."
             )
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         with progress.part(0, 0.4):
             lo, hi = self._find_range(volume)
         lead = len(volume.shape) - len(spacing)
@@ -112,12 +117,10 @@ class AdaptiveEqualization(Adjustment):
         return TilesFit(lo, hi, bottom, top, grid, tables, volume.dtype, out_dtype)
 
 
-def _weights(dtype: np.dtype) -> np.dtype:
-    """The dtype in which tile functions are blended for results of `dtype`."""
-    return dtype if dtype == np.float64 else np.dtype(np.float32)
+Each = TypeVar("Each")
 
 
-def _three(values, fill):
+def _three(values: Sequence[Each], fill: Each) -> tuple[Each, ...]:
     """Of two or three values the three that kernels take: a plane is a volume of one plane."""
     return (fill,) * (3 - len(values)) + tuple(values)
 
@@ -139,52 +142,60 @@ class TilesFit(Fit):
     dtype: np.dtype
     out_dtype: np.dtype
 
-    @property
-    def kernel_key(self):
+    @cached_property
+    def kernel_key(self) -> tuple[Any, ...]:
+        # In single precision a voxel may be placed a few times 2**-24 of the largest number of bins beside its place.
+        offset = max(abs(self.lo), abs(self.upper)) / (self.upper - self.lo)
+        bins = self.tables.shape[-1] - 1
+        steepest = bins * float(np.max(self.tables[..., 1:] - self.tables[..., :-1], initial=0))
+        place = np.float32 if 2.0**-24 * (2 * offset + 3) * steepest < PLACE_ERROR else np.float64
+        # single precision tells all values of 16 bits apart, and is what the tables have
         written = working_dtype(self.out_dtype)
-        return "map_tiles", working_dtype(self.dtype), written, _weights(written)
+        few = written.itemsize <= 2 or written == np.float32
+        return "map_tiles", working_dtype(self.dtype), written, place, np.float32 if few else np.float64
 
-    def onto(self, shape, steps):
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
         axes = (TileAxis(n, axis.tiles, step) for n, axis, step in zip(shape, self.grid.axes, steps, strict=True))
         return replace(self, grid=replace(self.grid, axes=tuple(axes)))
 
-    def at_level(self, shape):
+    def at_level(self, shape: tuple[int, ...]) -> Self:
         axes = (replace(axis, level=n) for n, axis in zip(shape, self.grid.axes, strict=True))
         return replace(self, grid=replace(self.grid, axes=tuple(axes)))
 
     def function(self, tile: tuple[int, ...]) -> np.ndarray:
         """The function of one tile at the borders of its bins, from 0 to 1, shape (nbins + 1,)."""
-        return self.tables[_three(tile, 0)]
+        table: np.ndarray = self.tables[_three(tile, 0)]
+        return table
 
     def count_tile(self, volume: Volume) -> np.ndarray:
         """Count a tile as the fit did; `volume` is what lies in its box."""
         axes = tuple(TileAxis(size, 1) for size in volume.shape[-len(self.grid.axes) :])
         counts = _tile_counts(volume, axes, self.lo, self.upper, self.tables.shape[-1] - 1)
-        return counts[0, 0, 0]
+        only: np.ndarray = counts[0, 0, 0]
+        return only
 
-    def map(self, values, offset, out):
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         shape = _three(values.shape, 1)
-        places = []
-        weights = _weights(out.dtype)
+        places: list[np.ndarray] = []
         if len(values.shape) == 2:
-            places += [np.zeros(1, np.int32), np.zeros(1, weights)]
+            places += [np.zeros(1, np.int32), np.zeros(1, np.float32)]
         for axis, start, size in zip(self.grid.axes, offset, values.shape, strict=True):
-            part = slice(start, start + size)
-            places += [axis.left[part], axis.weight[part].astype(weights, copy=False)]
+            places += [axis.left[start : start + size], axis.weight[start : start + size]]
         kernel(*self.kernel_key)(
             values.reshape(shape), self.lo, self.upper, self.tables, *places, self.bottom, self.span, out.reshape(shape)
         )
 
 
 @remembered(lambda counts: counts.nbytes)
-def _tile_counts(volume, axes, lo, hi, nbins):
+def _tile_counts(volume: Volume, axes: tuple[TileAxis, ...], lo: float, hi: float, nbins: int) -> np.ndarray:
     """Count every voxel in its one tile: counts of shape (tiles z, y, x, nbins)."""
     spatial = len(axes)
     total = np.zeros((*_three([axis.tiles for axis in axes], 1), nbins), np.int64)
     count_tiles = load_kernel("count_tiles", working_dtype(volume.dtype))
 
-    def visit(block, values, counted):
-        tiles, origin = [], []
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[list[int], np.ndarray]:
+        tiles: list[np.ndarray] = []
+        origin: list[int] = []
         for axis, part in zip(axes, block[-spatial:], strict=True):
             tile = axis.tile[part]
             origin.append(int(tile[0]))
@@ -199,7 +210,7 @@ def _tile_counts(volume, axes, lo, hi, nbins):
             count_tiles(piece, mask, lo, hi, *tiles, counts)
         return origin, counts[..., :-1].sum(axis=3, dtype=np.int64)
 
-    def merge(result):
+    def merge(result: tuple[list[int], np.ndarray]) -> None:
         origin, counts = result
         place = tuple(slice(o, o + n) for o, n in zip(origin, counts.shape, strict=False))
         total[place] += counts
@@ -208,7 +219,7 @@ def _tile_counts(volume, axes, lo, hi, nbins):
     return total
 
 
-def clip_height(total, nbins: int, clip_limit: float):
+def clip_height(total: Any, nbins: int, clip_limit: float) -> Any:
     """Voxels that a bin may hold of histograms of `total` voxels; None where there is no limit."""
     return np.maximum(clip_limit * total, total / nbins) if 0 < clip_limit < 1 else None
 
@@ -234,18 +245,12 @@ def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     >>> clip_histograms(np.array([8, 1, 1, 0]), 0.5)
     array([5., 2., 2., 1.])
     """
-    heights = np.asarray(counts, np.float64)
-    nbins = heights.shape[-1]
-    total = heights.sum(axis=-1, keepdims=True)
-    limit = clip_height(total, nbins, clip_limit)
-    if limit is None:
-        return heights
-    # were only the m lowest bins below the limit, they would rise by r[m]; the true rise is the greatest of these,
-    # for the clipped sum is the least of the sums that some choice of m gives
-    m = np.arange(1, nbins + 1)
-    lowest = np.cumsum(np.sort(heights, axis=-1), axis=-1)
-    rise = ((total - (nbins - m) * limit - lowest) / m).max(axis=-1, keepdims=True)
-    return np.minimum(heights + np.maximum(rise, 0), limit)
+    counts = np.asarray(counts, np.int64)
+    clipped = counts.astype(np.float64)
+    if 0 < clip_limit < 1:
+        rows = np.ascontiguousarray(counts.reshape(-1, counts.shape[-1]))
+        kernel("clip_rows")(rows, clip_limit, clipped.reshape(rows.shape))
+    return clipped
 
 
 def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
@@ -261,37 +266,36 @@ def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     numpy.ndarray of float32, shape (..., nbins + 1)
         Rises from 0 to 1.  An empty tile has the function of all tiles together.
     """
-    tables = np.zeros((*counts.shape[:-1], counts.shape[-1] + 1), np.float32)
-    for place in np.ndindex(*counts.shape[:-3]):
-        # one sheet of tiles at a time: their float64 copies stay small
-        tables[place][..., 1:] = _cumulative(counts[place], clip_limit)
-    empty = counts.sum(axis=-1) == 0
+    nbins = counts.shape[-1]
+    rows = np.ascontiguousarray(counts.reshape(-1, nbins))
+    tables = np.zeros((len(rows), nbins + 1), np.float32)
+    share = clip_limit if 0 < clip_limit < 1 else 0.0
+    cumulate = load_kernel("cumulate_rows")
+    cumulate(rows, share, tables)
+    empty = tables[:, -1] == 0
     if empty.any():
-        everything = counts.reshape(-1, counts.shape[-1]).sum(axis=0)
-        tables[empty, 1:] = _cumulative(everything, clip_limit)
-    return tables
+        whole = np.zeros((1, nbins + 1), np.float32)
+        cumulate(rows.sum(axis=0, keepdims=True), share, whole)
+        tables[empty] = whole
+    return tables.reshape(*counts.shape[:-1], nbins + 1)
 
 
-def _cumulative(counts, clip_limit):
-    sums = np.cumsum(clip_histograms(counts, clip_limit), axis=-1)
-    return np.minimum(sums / np.maximum(sums[..., -1:], 1), 1)
-
-
+@verb
 def equalize_adapthist(
-    image,
-    kernel_size=None,
-    clip_limit=0.01,
-    nbins=256,
+    image: Any,
+    kernel_size: float | Sequence[float] | None = None,
+    clip_limit: float = 0.01,
+    nbins: int = 256,
     *,
-    spacing=None,
-    in_range=Percentiles(0.01, 99.99),
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    spacing: Spacing = None,
+    in_range: GivenRange = Percentiles(0.05, 99.95),
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Equalize each region of a volume by its own histogram, with limited contrast (CLAHE).
 
     The volume is cut into tiles of a physical size.  Each has a histogram, whose bins are limited, and

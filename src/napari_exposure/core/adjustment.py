@@ -7,14 +7,16 @@ import math
 import sys
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.counting import find_extent, find_percentiles
+from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import (
     Percentiles,
@@ -28,6 +30,7 @@ from napari_exposure.core.intensity import (
 )
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
+from napari_exposure.core.typing import ArrayLike, Spacing
 
 __all__ = ["Adjustment"]
 
@@ -36,19 +39,23 @@ PER = {"dataset": "whole dataset", "volume": "each volume", "plane": "each plane
 OUTPUT = {"dtype": "keep the data type", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
-InRange = str | tuple[float, float] | Percentiles
+Per = Literal["dataset", "volume", "plane"]
+Output = Literal["dtype", "float32"]
+InRange = Literal["data", "dtype"] | tuple[float, float] | Percentiles
+# as verbs take it
+GivenRange = Literal["data", "dtype", "contrast_limits"] | Sequence[float] | Percentiles
 
 
-def parameter(default, label: str, tooltip: str, *, kw_only=dataclasses.MISSING, **options):
+def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
     """A dataclass field with what it may be and what a widget shows of it, the one place that says so.
 
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
-    word `automatic` in place of a number.  Editors have `label`, `tooltip`, `step` and `slider`, and offer numbers
-    from `min` to `max`, which are `low` and `high` where nothing else is said.  A field without a default has an
-    `example`, in plain data.
+    word `automatic`, or None, in place of a number.  Editors have `label`, `tooltip`, `step` and `slider`, and offer
+    numbers from `min` to `max`, which are `low` and `high` where nothing else is said.  A field without a default has
+    an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
-    return dataclasses.field(default=default, metadata=shown, kw_only=kw_only)
+    return dataclasses.field(default=default, metadata=shown)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,31 +98,31 @@ class Adjustment(ABC):
         "Which intensities are stretched: the exact minimum and maximum of the data, the range of the dtype, "
         "two percentiles, or fixed numbers. Values outside are clamped.",
     )
-    output: Literal["dtype", "float32"] = parameter(
+    output: Output = parameter(
         "dtype",
         "Output",
         "Keep the data type and use its full range (floats: 0 to 1), or make float32 from 0 to 1.",
         choices=OUTPUT,
     )
     ignore_zeros: bool = parameter(False, "Ignore zeros", "Leave voxels that are exactly 0 out of all counts.")
-    per: Literal["dataset", "volume", "plane"] = parameter(
+    per: Per = parameter(
         "dataset",
         "Fit per",
         "Which voxels share one fit: the whole dataset (time points stay comparable), each volume, or each plane.",
         choices=PER,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._set("in_range", check_in_range(self.in_range))
         for field in dataclasses.fields(self):
             self._set(field.name, _checked(getattr(self, field.name), field))
 
-    def _set(self, name, value):
+    def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data (str, float, bool, list, dict) that `from_dict` takes back."""
-        plain = {"adjustment": type(self).__name__}
+        plain: dict[str, Any] = {"adjustment": type(self).__name__}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Percentiles):
@@ -126,7 +133,7 @@ class Adjustment(ABC):
         return plain
 
     @staticmethod
-    def from_dict(plain: dict) -> Adjustment:
+    def from_dict(plain: dict[str, Any]) -> Adjustment:
         """Make the adjustment that ``to_dict`` described.
 
         Raises
@@ -163,26 +170,31 @@ class Adjustment(ABC):
             raise ValueError(f"{name}: {error}") from None
 
     @classmethod
-    def unknown(cls, names) -> str:
+    def unknown(cls, names: Iterable[str]) -> str:
         """Which of these names are no parameters, in words for an error; empty where all are."""
         fields = {field.name for field in dataclasses.fields(cls)}
         strange = sorted(set(names) - fields)
         return f"has no parameter {', '.join(strange)}; it has {', '.join(sorted(fields))}." if strange else ""
 
     @classmethod
-    def defaults(cls) -> dict:
+    def defaults(cls) -> dict[str, Any]:
         """The parameters that have a default, and what it is."""
         return {each.name: each.default for each in dataclasses.fields(cls) if each.default is not dataclasses.MISSING}
 
     @classmethod
-    def examples(cls) -> dict:
+    def examples(cls) -> dict[str, Any]:
         """Plain data for the parameters that have no default, such as a volume decides."""
         return {each.name: each.metadata["example"] for each in dataclasses.fields(cls) if "example" in each.metadata}
 
-    def changed(self) -> dict:
+    def changed(self) -> dict[str, Any]:
         """The parameters that are not the default."""
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
+
+    @property
+    def in_space(self) -> bool:
+        """Whether it matters which axes are space."""
+        return self.needs_spacing or self.per != "dataset" or hasattr(self, "axis")
 
     @property
     def steps(self) -> tuple[Adjustment, ...]:
@@ -193,7 +205,9 @@ class Adjustment(ABC):
         """The dtype of results for volumes of `dtype`."""
         return result_dtype(dtype, self.output)
 
-    def fit(self, volume, *, mask=None, spacing=None, rgb=False) -> Transform:
+    def fit(
+        self, volume: ArrayLike, *, mask: ArrayLike | None = None, spacing: Spacing = None, rgb: bool = False
+    ) -> Transform:
         """Read the statistics of a volume.
 
         Parameters
@@ -202,7 +216,7 @@ class Adjustment(ABC):
         mask : array-like, optional
             Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
         spacing : float or sequence of float, optional
-            Physical size of a voxel along the spatial axes.
+            Physical size of a voxel along the spatial axes; as many numbers as the last axes that are space.
         rgb : bool
             The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
 
@@ -224,28 +238,26 @@ class Adjustment(ABC):
         >>> transform(volume)[-1, -1]
         array([238, 242, 246, 251, 255], dtype=uint8)
         """
-        checked = Volume(volume, mask, self.ignore_zeros, rgb)
-        with progress.bar():
-            transform = self.fit_volume(checked, spacing)
-        warn_constant(transform)
-        return transform
+        from napari_exposure.core.images import opened
 
-    def check(self, volume: Volume, spacing=None) -> tuple[float, ...]:
+        return cast(Transform, opened(volume, mask=mask, spacing=spacing, rgb=rgb).fit(self))
+
+    def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
         if not volume.through:
             check_exposure(volume.array.dtype)
-        spatial = spatial_axes(len(volume.shape), self.per)
-        spacing = check_spacing(spacing, spatial)
+        sizes = check_spacing(spacing, len(volume.shape), self.per)
+        spatial = len(sizes)
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
-        self._check_shape(volume.shape[-spatial:], spacing, fits=math.prod(lead))
-        return spacing
+        self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
+        return sizes
 
-    def fit_volume(self, volume: Volume, spacing=None) -> Transform:
+    def fit_volume(self, volume: Volume, spacing: Spacing = None) -> Transform:
         """`fit` without its warning, as a part of other work."""
-        spacing = self.check(volume, spacing)
-        spatial = len(spacing)
+        sizes = self.check(volume, spacing)
+        spatial = len(sizes)
         lead = len(volume.shape) - spatial
-        groups = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
+        groups: list[tuple[int, ...]] = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
         together = None
         if self.per != "dataset" and is_stack(volume, lead):
             together = self._fit_stack(volume, lead)
@@ -255,7 +267,7 @@ class Adjustment(ABC):
             fits = {}
             for number, group in enumerate(groups):
                 with progress.part(number / len(groups), (number + 1) / len(groups)):
-                    fits[group] = self._fit_group(volume.at(group), spacing)
+                    fits[group] = self._fit_group(volume.at(group), sizes)
         for fit in fits.values():
             check_reach(fit.reach, self.result_dtype(volume.dtype))
         return self.transform_type(
@@ -271,7 +283,7 @@ class Adjustment(ABC):
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         """Fit voxels that share a fit."""
 
-    def _fit_stack(self, volume: Volume, lead: int) -> list[Fit] | None:
+    def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
         """Fit many small volumes together; their fits in order, or None where that is not possible."""
         return None
 
@@ -286,10 +298,7 @@ class Adjustment(ABC):
         if in_range == "dtype" and volume.dtype.kind == "u":
             return dtype_range(volume.dtype, negative=False)
         if isinstance(in_range, Percentiles):
-            found = find_percentiles(volume, (in_range.low, in_range.high))
-            if found and math.isfinite(found[0]) and math.isfinite(found[1]) and found[0] < found[1]:
-                return _check_width(*found)
-        # also where the percentiles coincide (nearly all voxels alike) or are infinite
+            return self._find_cut(volume, in_range.low, in_range.high)
         lo, hi = find_extent(volume)
         if math.isnan(lo):
             check_counted(0, volume)
@@ -298,8 +307,13 @@ class Adjustment(ABC):
             return dtype_range(volume.dtype, negative=lo < 0)
         return _check_width(lo, hi)
 
+    def _find_cut(self, volume: Volume, low: float, high: float, apart: int = 1) -> tuple[float, float]:
+        """A range between two percentiles, as `find_cuts` has it; all where they coincide: nearly all voxels alike."""
+        found = find_cuts(volume, low, high, apart)
+        return _check_width(found[0], found[1]) if found and found[0] < found[1] else self._find_range(volume, "data")
 
-def _checked(value, field: dataclasses.Field):
+
+def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
     """A parameter as its field has it, or an error that says what it may be."""
     name, allowed, default = field.name, field.metadata, field.default
     bounds = {each: allowed[each] for each in ("low", "high", "above") if each in allowed}
@@ -309,15 +323,14 @@ def _checked(value, field: dataclasses.Field):
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}.")
         return bool(value)
-    if isinstance(default, int):
-        return check_count(value, name, **bounds)
-    if not isinstance(default, float):
-        return value
-    if word := allowed.get("automatic"):
-        if isinstance(value, str) and value == word:
+    if "automatic" in allowed:
+        word = allowed["automatic"]
+        if type(value) is type(word) and value == word:
             return value
         name = f"{name} (or {word!r})"
-    return check_number(value, name, **bounds)
+    if isinstance(default, int) or (default is None and isinstance(allowed.get("low"), int)):
+        return check_count(value, name, **bounds)
+    return check_number(value, name, **bounds) if isinstance(default, float) else value
 
 
 def warn_constant(transform: Transform) -> None:
@@ -350,7 +363,7 @@ def check_counted(total: int, volume: Volume) -> None:
     raise ValueError(f"There is no finite voxel to count{why}. Choose another mask or volume.")
 
 
-def _check_width(lo, hi):
+def _check_width(lo: float, hi: float) -> tuple[float, float]:
     if not math.isfinite(hi - lo):
         raise ValueError(
             f"The intensities {lo:g} to {hi:g} spread wider than float64 can hold; give in_range=(low, high)."
@@ -369,32 +382,16 @@ def check_reach(reach: tuple[float, float], dtype: np.dtype) -> None:
         )
 
 
-def check_in_range(value) -> InRange:
+def check_in_range(value: Any) -> InRange:
     """Return an input range in its one form, or say what it may be."""
     if isinstance(value, Percentiles) or (isinstance(value, str) and value in IN_RANGE):
-        return value
-    if not isinstance(value, str) and np.iterable(value) and len(value) == 2:
-        lo, hi = (check_number(number, "in_range") for number in value)
+        known: Any = value
+        return cast(InRange, known)
+    ends: Any = value if not isinstance(value, str) and np.iterable(value) else ()
+    if len(ends) == 2:
+        lo, hi = (check_number(number, "in_range") for number in ends)
         if lo < hi:
             return _check_width(lo, hi)
     raise ValueError(
         f"in_range must be 'data', 'dtype', (low, high) with low < high, or Percentiles(low, high), got {value!r}."
     )
-
-
-def spatial_axes(ndim: int, per: str) -> int:
-    """How many of the last axes are space."""
-    return 2 if per == "plane" else min(ndim, 3)
-
-
-def check_spacing(spacing, spatial: int) -> tuple[float, ...]:
-    """Return the spacing of the spatial axes; of a longer one (with time, channel) the last ones."""
-    if spacing is None:
-        return (1.0,) * spatial
-    values = tuple(spacing) if np.iterable(spacing) else (spacing,) * spatial
-    if len(values) < spatial:
-        raise ValueError(
-            f"spacing has {len(values)} numbers but the volume has {spatial} spatial axes; give one for each, "
-            "in the order of the axes."
-        )
-    return tuple(check_number(value, "spacing", above=0) for value in values[-spatial:])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import threading
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import (
     BLOCK_VOXELS,
+    Block,
     Volume,
     chunked_blocks,
     is_dask,
@@ -21,6 +24,7 @@ from napari_exposure.core.blocks import (
 from napari_exposure.core.counting import find_extent
 from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, prepared, working_dtype
 from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.typing import Array, ArrayLike
 
 __all__ = ["histogram_along"]
 
@@ -28,7 +32,12 @@ __all__ = ["histogram_along"]
 _TOGETHER = 128
 
 
-def histogram_along(volume, axis=0, bins=256, range=None):
+def histogram_along(
+    volume: ArrayLike,
+    axis: int = 0,
+    bins: int | Sequence[float] | np.ndarray = 256,
+    range: tuple[float, float] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Count along an axis: of a stack of images the histogram of every pixel.
 
     The counts are those of ``np.histogram(volume[:, y, x], bins, range)`` for each pixel.
@@ -73,10 +82,13 @@ def histogram_along(volume, axis=0, bins=256, range=None):
     >>> edges
     array([ 0.,  5., 10.])
     """
-    checked = Volume(volume)
+    # what is no array yet becomes one there
+    checked = Volume(cast(Array, volume))
+    if checked.mask is not None:
+        raise TypeError("Histograms along an axis count all voxels; of a masked array pass the data, e.g. array.data.")
     dims = len(checked.shape)
     at = check_count(axis, "axis", low=-dims, high=dims - 1)
-    if np.ndim(bins):
+    if not isinstance(bins, int) and np.ndim(bins):
         edges = np.array([check_number(edge, "bins") for edge in bins])
         if range is not None:
             raise ValueError("Give the edges of bins, or their number and a range, but not edges and a range.")
@@ -110,17 +122,16 @@ def _count_along(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) ->
     counts = np.zeros((pixels.size, len(edges) - 1), np.uint16 if shape[axis] < 1 << 16 else np.uint32)
     if is_lookup(dtype):
         kernel = load_kernel("along_table", dtype, counts.dtype)
-        first, table = _table(dtype, edges)
-        how = first, table
+        how: tuple[Any, ...] = _table(dtype, edges)
     else:
         kernel = load_kernel("along_bins", dtype, counts.dtype)
         how = edges, uniform
     array, blocks = _blocks(volume.array, shape, axis)
     # blocks above each other count into the same pixels
-    locks = defaultdict(threading.Lock)
+    locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
     places = [(block, locks[str(block[:axis] + block[axis + 1 :])]) for block in blocks]
 
-    def work(place):
+    def work(place: tuple[Block, threading.Lock]) -> None:
         block, lock = place
         values = prepared(read_part(array, block), volume.dtype)
         rows = pixels[block[:axis] + block[axis + 1 :]]
@@ -148,7 +159,7 @@ def _table(dtype: np.dtype, edges: np.ndarray) -> tuple[int, np.ndarray]:
     return limits.min, table.astype(np.int32)
 
 
-def _blocks(array, shape: tuple[int, ...], axis: int):
+def _blocks(array: Array, shape: tuple[int, ...], axis: int) -> tuple[Array, Iterable[Block]]:
     """An array and blocks that cover it, each of which is read once."""
     if is_dask(array):
         from napari_exposure.core import lazy

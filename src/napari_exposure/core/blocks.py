@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.intensity import as_array, check_dtype, prepared, value_channel, working_dtype
+from napari_exposure.core.arrays import both, held
+from napari_exposure.core.intensity import check_dtype, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.typing import Array, Index, WritableArray
 
 if TYPE_CHECKING:
+    import dask.array as da
+
     from napari_exposure.core.transform import Transform
 
 # voxels: some ten milliseconds of work, short enough to cancel promptly, long enough to hide Python's part
 BLOCK_VOXELS = 1 << 21
 
 Block = tuple[slice, ...]
+Part = TypeVar("Part")
+Found = TypeVar("Found")
 _NOTHING_MASKED = np.empty(0, bool)
 
 
@@ -53,7 +61,7 @@ def contiguous_blocks(shape: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Ite
             yield (*lead, slice(start, min(start + step, shape[split])), *whole)
 
 
-def stored_chunks(array) -> tuple[int, ...] | None:
+def stored_chunks(array: object) -> tuple[int, ...] | None:
     """What a zarr array or an h5py dataset reads at once; None for others."""
     chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
     return chunks if isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks) else None
@@ -97,8 +105,8 @@ class Volume:
         that a step of a recipe is fitted without the results of the steps before it being anywhere.
     """
 
-    array: object
-    mask: object = None
+    array: Array
+    mask: Array | None = None
     ignore_zeros: bool = False
     rgb: bool = False
     lead: tuple[int, ...] = ()
@@ -107,9 +115,11 @@ class Volume:
     memory: Memory | None = field(default=None, repr=False)
     through: tuple[Transform, ...] = ()
 
-    def __post_init__(self):
-        if not (hasattr(self.array, "shape") and hasattr(self.array, "dtype")):
-            object.__setattr__(self, "array", as_array(self.array, "volume"))
+    def __post_init__(self) -> None:
+        array, own = held(self.array)
+        mask, masked = (None, None) if self.mask is None else held(self.mask, "mask")
+        object.__setattr__(self, "array", array)
+        object.__setattr__(self, "mask", both(mask, masked))
         dtype = check_dtype(self.array.dtype)
         for array in (self.array, self.mask):
             if is_dask(array):
@@ -129,13 +139,14 @@ class Volume:
             )
         if 0 in full:
             raise ValueError(f"The volume is empty: its shape is {full}.")
-        if self.mask is not None:
-            if not hasattr(self.mask, "shape"):
-                object.__setattr__(self, "mask", as_array(self.mask, "mask"))
-            if tuple(self.mask.shape) != full:
-                raise ValueError(
-                    f"The mask has shape {tuple(self.mask.shape)} but the volume has {full}; they must be the same."
-                )
+        if self.mask is not None and tuple(self.mask.shape) != full:
+            raise ValueError(
+                f"The mask has shape {tuple(self.mask.shape)} but the volume has {full}; they must be the same."
+            )
+        if own is not None:
+            # of colors a voxel counts where all of them do
+            kept = np.asarray(own).all(axis=-1) if self.rgb else own
+            object.__setattr__(self, "mask", both(self.mask, kept))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -146,7 +157,7 @@ class Volume:
         return shape[len(self.lead) : -1 if self.rgb else None]
 
     @property
-    def part(self) -> tuple:
+    def part(self) -> tuple[Any, ...]:
         """Tells apart which voxels of the array and the mask count; hashable."""
         box = tuple((part.start, part.stop) for part in self.box)
         how = self.mask is None, self.ignore_zeros, self.rgb, self.colour
@@ -182,18 +193,19 @@ class Volume:
         values = self._mapped(self._place(block)) if self.through else read_part(self.array, self._place(block))
         return prepared(self.colour(values) if self.rgb else values, self.dtype)
 
-    def _mapped(self, place: tuple) -> np.ndarray:
+    def _mapped(self, place: Index) -> np.ndarray:
         """What the steps before make of a part of the array."""
         # The steps take blocks with all axes, so the leading ones are dropped at the end.
         whole = tuple(slice(at, at + 1) if isinstance(at, int) else at for at in place)
         values, offset = read_part(self.array, whole), tuple(at.start for at in whole)
         for transform in self.through:
             values = transform(values, offset)
-        return values[tuple(0 for at in place if isinstance(at, int))]
+        found: np.ndarray = values[tuple(0 for at in place if isinstance(at, int))]
+        return found
 
-    def _place(self, block: Block) -> tuple:
+    def _place(self, block: Block) -> Index:
         """Where in the array a block lies."""
-        index = self.lead + block
+        index: Index = self.lead + block
         if not self.box:
             return index
         return tuple(
@@ -212,7 +224,7 @@ class ClusterError(RuntimeError):
     """A cluster cannot go on, whatever the data are."""
 
 
-def read_part(array, index: tuple) -> np.ndarray:
+def read_part(array: Array, index: Index) -> np.ndarray:
     """A part of an array; where it cannot be read, the error says which part that is."""
     if isinstance(array, np.ndarray):
         return np.asarray(array[index])
@@ -228,15 +240,16 @@ def read_part(array, index: tuple) -> np.ndarray:
         raise unreadable(_bad_chunk(array, index), error) from error
 
 
-def _bad_chunk(array, index: tuple) -> tuple:
+def _bad_chunk(array: Array, index: Index) -> Index:
     """The chunk within `index` that cannot be read, or `index` where that is not known."""
     chunks = stored_chunks(array)
-    if chunks is None or not all(isinstance(part, slice) for part in index):
+    parts = [part for part in index if isinstance(part, slice)]
+    if chunks is None or len(parts) < len(index):
         return index
-    shape = tuple(part.stop - part.start for part in index)
+    shape = tuple(part.stop - part.start for part in parts)
     for block in chunked_blocks(shape, chunks[: len(shape)], 1):
         place = tuple(
-            slice(whole.start + part.start, whole.start + part.stop) for whole, part in zip(index, block, strict=True)
+            slice(whole.start + part.start, whole.start + part.stop) for whole, part in zip(parts, block, strict=True)
         )
         try:
             array[place]
@@ -245,13 +258,13 @@ def _bad_chunk(array, index: tuple) -> tuple:
     return index
 
 
-def unreadable(index: tuple, error: Exception) -> OSError:
+def unreadable(index: Index, error: Exception) -> OSError:
     """The error for a part of an array that cannot be read."""
     where = ", ".join(f"{at.start}:{at.stop}" if isinstance(at, slice) else str(at) for at in index)
     return OSError(f"The voxels [{where}] cannot be read: {type(error).__name__}: {error}")
 
 
-def counted(values: np.ndarray, mask, ignore_zeros: bool) -> np.ndarray:
+def counted(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) -> np.ndarray:
     """Which of some values count, as booleans; an empty array means all of them."""
     if mask is None and not ignore_zeros:
         return _NOTHING_MASKED
@@ -262,12 +275,13 @@ def counted(values: np.ndarray, mask, ignore_zeros: bool) -> np.ndarray:
     return found
 
 
-def is_dask(array) -> bool:
+def is_dask(array: object) -> TypeGuard[da.Array]:
     """Whether it is a dask array, without importing dask."""
-    return hasattr(array, "__dask_graph__")
+    core = sys.modules.get("dask.array.core")
+    return core is not None and isinstance(array, core.Array)
 
 
-def walk(blocks, work: Callable, merge: Callable, what: str) -> None:
+def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[[Found], object], what: str) -> None:
     """Run ``work(block)`` over blocks on a pool of threads, ``merge(result)`` in order on this one.
 
     Progress is reported after each block.  Where the listener stops the work, what has not begun is dropped and the
@@ -282,7 +296,7 @@ def walk(blocks, work: Callable, merge: Callable, what: str) -> None:
     threads = thread_count()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="napari-exposure")
     try:
-        waiting = deque()
+        waiting: deque[Future[Found]] = deque()
         ahead = iter(blocks)
         done = 0
         while done < len(blocks):
@@ -296,7 +310,12 @@ def walk(blocks, work: Callable, merge: Callable, what: str) -> None:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> None:
+def count(
+    volume: Volume,
+    visit: Callable[[Block, np.ndarray, np.ndarray], Found],
+    merge: Callable[[Found], object],
+    what: str,
+) -> None:
     """Walk a volume for a fit: ``visit(block, values, counted)``, merged in the order of the blocks."""
     if is_dask(volume.array):
         from napari_exposure.core import lazy
@@ -304,14 +323,14 @@ def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> None:
         lazy.count(volume, visit, merge, what)
         return
 
-    def work(block):
+    def work(block: Block) -> Found:
         values = volume.read(block)
         return visit(block, values, volume.counted(block, values))
 
     walk(volume.blocks(), work, merge, what)
 
 
-def store(array, target, what: str) -> None:
+def store(array: Array, target: WritableArray, what: str) -> None:
     """Write an array to another of its shape, such as one on disk, block by block.
 
     Blocks are whole chunks of the target; chunks of a dask array must consist of such.
@@ -322,7 +341,7 @@ def store(array, target, what: str) -> None:
         lazy.store(array, target, what)
         return
 
-    def work(block):
+    def work(block: Block) -> None:
         target[block] = read_part(array, block)
 
     chunks = stored_chunks(target)

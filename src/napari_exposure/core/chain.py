@@ -5,20 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.pointwise import TableFit
 from napari_exposure.core.transform import BlockMap, Transform
+from napari_exposure.core.typing import Array, Spacing
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 __all__ = ["FittedRecipe"]
 
 # The steps of one fit share what they counted, such as histograms of grey levels, up to so many bytes.
 SHARED = 8 << 20
+
+
+class Chain(Protocol):
+    """Adjustments in a row: a recipe, or an adjustment alone."""
+
+    @property
+    def steps(self) -> tuple[Adjustment, ...]:
+        """Each is fitted on what the ones before it give."""
+
+    def result_dtype(self, dtype: np.dtype) -> np.dtype:
+        """The dtype of results for volumes of `dtype`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,31 +54,31 @@ class FittedRecipe(BlockMap):
     transforms: tuple[Transform, ...]
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Of the volume that was fitted, without its color axis."""
         return self.transforms[0].shape
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         """Of the volume that was fitted, in native byte order."""
         return self.transforms[0].dtype
 
     @property
-    def rgb(self):
+    def rgb(self) -> bool:
         """Whether blocks have RGB or RGBA along their last axis."""
         return self.transforms[0].rgb
 
     @property
-    def spatial(self):
+    def spatial(self) -> int:
         """How many of the last axes are space in every step, 2 or 3."""
         return min(transform.spatial for transform in self.transforms)
 
     @property
-    def out_dtype(self):
+    def out_dtype(self) -> np.dtype:
         return self.transforms[-1].out_dtype
 
     @property
-    def out_range(self):
+    def out_range(self) -> tuple[float, float]:
         return self.transforms[-1].out_range
 
     @cached_property
@@ -70,7 +88,7 @@ class FittedRecipe(BlockMap):
         for transform in self.transforms:
             before = found[-1].table_fit if found and not self.rgb else None
             table = transform.table_fit
-            if before is None or table is None:
+            if before is None or table is None or before.table is None:
                 found.append(transform)
                 continue
             results = table.at(before.table.astype(np.int64))
@@ -79,7 +97,9 @@ class FittedRecipe(BlockMap):
             found[-1] = replace(transform, dtype=found[-1].dtype, fits={(): joined})
         return tuple(found)
 
-    def __call__(self, block, offset=None, out=None) -> np.ndarray:
+    def __call__(
+        self, block: npt.ArrayLike, offset: Sequence[int] | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Map a block of the volume; parameters and errors as ``Transform.__call__`` has them."""
         *first, last = self._joined
         for transform in first:
@@ -94,13 +114,20 @@ class FittedRecipe(BlockMap):
         """As ``Transform.at_level``, for all steps."""
         return FittedRecipe(tuple(transform.at_level(shape) for transform in self.transforms))
 
-    def fitting(self, volume) -> FittedRecipe:
+    def fitting(self, volume: Array) -> FittedRecipe:
         """The same mapping for a volume of perhaps another shape; errors as ``Transform.fitting`` has them."""
         first, *rest = self.transforms
         first = first.fitting(volume)
         return FittedRecipe((first, *(transform.fitting_shape(first.shape) for transform in rest)))
 
-    def apply(self, volume):
+    # dask.array.Array is an array too, but gives its own kind
+    @overload
+    def apply(self, volume: da.Array) -> da.Array: ...
+
+    @overload
+    def apply(self, volume: Array) -> np.ndarray: ...
+
+    def apply(self, volume: Array) -> np.ndarray | da.Array:
         """Map a volume of the fitted dtype; where tiles were fitted also of the fitted shape.
 
         Raises
@@ -112,7 +139,7 @@ class FittedRecipe(BlockMap):
         return super().apply(volume) if fitted.shape == self.shape else fitted.apply(volume)
 
 
-def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing=None) -> tuple[Transform, ...]:
+def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = None) -> tuple[Transform, ...]:
     """Fit adjustments in a row, each on what the ones before it make of the volume.
 
     Parameters
@@ -132,24 +159,30 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing=None) -> tupl
     return transforms
 
 
-def _fit(step: Adjustment, volume: Volume, spacing, last: bool) -> Transform:
+def _fit(step: Adjustment, volume: Volume, spacing: Spacing, last: bool) -> Transform:
     """Fit one step; one that others follow is kept, because what they count is kept under its name."""
-    spacing = spacing if step.needs_spacing else None
+    spacing = _seen(step, volume, spacing)
     if last or volume.memory is None:
         return step.fit_volume(volume, spacing)
     key = "fit", step, spacing, volume.part
-    found = volume.memory.get(key)
+    found: Transform | None = volume.memory.get(key)
     if found is None:
         found = step.fit_volume(volume, spacing)
         volume.memory.put(key, found, found.nbytes)
     return found
 
 
-def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing=None) -> None:
+def _seen(step: Adjustment, volume: Volume, spacing: Spacing) -> tuple[float, ...]:
+    """What a step is to know of the size of a voxel: for most only how many axes are space."""
+    sizes = check_spacing(spacing, len(volume.shape))
+    return sizes if step.needs_spacing else (1.0,) * len(sizes)
+
+
+def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = None) -> None:
     """Raise what does not fit before any voxel is read, as far as shapes and dtypes tell."""
     dtype = np.dtype(volume.array.dtype).newbyteorder("=")
     for step in steps:
         # This array has the right shape and dtype, and only one voxel in memory.
         like = np.broadcast_to(np.zeros((), dtype), volume.array.shape)
-        step.check(replace(volume, array=like, mask=None), spacing if step.needs_spacing else None)
+        step.check(replace(volume, array=like, mask=None), _seen(step, volume, spacing))
         dtype = step.result_dtype(dtype)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, parameter
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import Percentiles, result_dtype, result_range
 from napari_exposure.core.pointwise import KnotsFit
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["PercentileClip", "clip_percentiles"]
 
@@ -43,13 +46,13 @@ class PercentileClip(Adjustment):
         top=100.0,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         # Percentiles raises where the two are not in order.
         Percentiles(self.low, self.high)
 
-    def _fit_group(self, volume, spacing):
-        lo, hi = self._find_range(volume, Percentiles(self.low, self.high))
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
+        lo, hi = self._find_cut(volume, self.low, self.high, apart=0)
         if self.in_range != "data":
             # percentiles of clamped data are the clamped percentiles
             lo, hi = np.clip((lo, hi), *self._find_range(volume)).tolist()
@@ -59,19 +62,20 @@ class PercentileClip(Adjustment):
         return KnotsFit(lo, hi, bottom, top, volume.dtype, out_dtype, knots)
 
 
+@verb
 def clip_percentiles(
-    image,
-    low=0.5,
-    high=99.5,
+    image: Any,
+    low: float = 0.5,
+    high: float = 99.5,
     *,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Clip the darkest and the brightest voxels and stretch the rest over the full range.
 
     Parameters

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, overload
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_exposure.core.blocks import Volume, is_dask, read_part, walk
-from napari_exposure.core.images import opened
+from napari_exposure.core.blocks import Block, Volume, is_dask, read_part, walk
+from napari_exposure.core.images import LayerKind, opened
 from napari_exposure.core.intensity import check_pair
 from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.typing import ArrayLike
 
 __all__ = ["Uncoloured", "from_colormap"]
 
@@ -36,7 +39,15 @@ class Uncoloured(NamedTuple):
     maximum: float
 
 
-def from_colormap(image, colormap, limits=(0.0, 1.0)):
+@overload
+def from_colormap(image: LayerKind, colormap: Any, limits: tuple[float, float] = ...) -> LayerKind: ...
+
+
+@overload
+def from_colormap(image: ArrayLike, colormap: npt.ArrayLike, limits: tuple[float, float] = ...) -> Uncoloured: ...
+
+
+def from_colormap(image: Any, colormap: Any, limits: tuple[float, float] = (0.0, 1.0)) -> Any:
     """Give the numbers back to a volume that was turned into colours.
 
     Each voxel takes the place in the colormap of the colour that is nearest to its own, exactly the nearest
@@ -89,30 +100,31 @@ def warn_wrong(found: Uncoloured) -> None:
         )
 
 
-def read_colors(volume: Volume, colormap, limits=(0.0, 1.0)) -> Uncoloured:
+def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, float] = (0.0, 1.0)) -> Uncoloured:
     """`from_colormap` without its bar and its warning, as a part of other work."""
     colours, places = colour_table(colormap)
     low, high = check_pair(limits, "limits")
     if low == high:
         raise ValueError(f"limits must be two different numbers, got {limits!r}.")
     values = (low + (high - low) * places).astype(np.float32)
-    array, blocks = volume.array, volume.blocks()
+    array = volume.array
+    blocks: Iterable[Block] = volume.blocks()
     if is_dask(array):
         from napari_exposure.core import lazy
 
-        array, blocks = lazy.blocks_of(array.rechunk({-1: -1}))
-        blocks = [block[:-1] for block in blocks]
+        array, chunks = lazy.blocks_of(array.rechunk({-1: -1}))
+        blocks = [block[:-1] for block in chunks]
     if volume.dtype == np.uint8:
         kernel = load_kernel("nearest_bytes")
         # of every colour the nearest in the map, as soon as it occurs
-        known = (np.full(1 << 24, -1, np.int16),)
+        known: tuple[np.ndarray, ...] = (np.full(1 << 24, -1, np.int16),)
     else:
         kernel, known = load_kernel("nearest"), ()
     unit = np.iinfo(volume.dtype).max if volume.dtype.kind == "u" else 1
     out = np.empty(volume.shape, np.float32)
     total = np.zeros(3)
 
-    def work(block):
+    def work(block: Block) -> np.ndarray:
         part = read_part(array, block)[..., :3]
         if not known:
             part = part / np.float64(unit)
@@ -122,7 +134,7 @@ def read_colors(volume: Volume, colormap, limits=(0.0, 1.0)) -> Uncoloured:
         out[block] = result
         return tally
 
-    def merge(tally):
+    def merge(tally: np.ndarray) -> None:
         total[:2] += tally[:2]
         total[2] = max(total[2], tally[2])
 
@@ -131,7 +143,7 @@ def read_colors(volume: Volume, colormap, limits=(0.0, 1.0)) -> Uncoloured:
     return Uncoloured(out, distances / count if count else math.nan, maximum if count else math.nan)
 
 
-def colour_table(colormap) -> tuple[np.ndarray, np.ndarray]:
+def colour_table(colormap: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The different colours of a colormap, float64 from 0 to 1, and their places from 0 to 1."""
     colours = np.asarray(colormap)
     if colours.ndim != 2 or colours.shape[1] not in (3, 4) or not 2 <= len(colours) < 1 << 15:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import overload
 
 import numpy as np
 
@@ -10,11 +12,20 @@ from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import opened
 from napari_exposure.core.intensity import check_count, check_number, check_range
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["cumulative_distribution", "histogram", "percentile"]
 
 
-def histogram(image, nbins=256, *, range=None, mask=None, ignore_zeros=False, rgb=None) -> Histogram:
+def histogram(
+    image: ArrayLike | Layer,
+    nbins: int = 256,
+    *,
+    range: tuple[float, float] | None = None,
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    rgb: bool | None = None,
+) -> Histogram:
     """Count every voxel of a volume, exactly.
 
     Parameters
@@ -63,7 +74,14 @@ def histogram(image, nbins=256, *, range=None, mask=None, ignore_zeros=False, rg
         return replace(count_histogram(volume, nbins, range), name=found.name)
 
 
-def cumulative_distribution(image, nbins=256, *, mask=None, ignore_zeros=False, rgb=None):
+def cumulative_distribution(
+    image: ArrayLike | Layer,
+    nbins: int = 256,
+    *,
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    rgb: bool | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """The cumulative distribution of a volume's intensities, as scikit-image's function of that name.
 
     Parameters
@@ -95,7 +113,36 @@ def cumulative_distribution(image, nbins=256, *, mask=None, ignore_zeros=False, 
     return found.cdf, found.centers
 
 
-def percentile(image, q, *, mask=None, ignore_zeros=False, rgb=None):
+@overload
+def percentile(
+    image: ArrayLike | Layer,
+    q: float,
+    *,
+    mask: ArrayLike | Layer | None = ...,
+    ignore_zeros: bool = ...,
+    rgb: bool | None = ...,
+) -> float: ...
+
+
+@overload
+def percentile(
+    image: ArrayLike | Layer,
+    q: Sequence[float] | np.ndarray,
+    *,
+    mask: ArrayLike | Layer | None = ...,
+    ignore_zeros: bool = ...,
+    rgb: bool | None = ...,
+) -> np.ndarray: ...
+
+
+def percentile(
+    image: ArrayLike | Layer,
+    q: float | Sequence[float] | np.ndarray,
+    *,
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    rgb: bool | None = None,
+) -> float | np.ndarray:
     """Exact percentiles of a volume without sorting or copying it.
 
     Equal to ``numpy.nanpercentile(volume, q, method="linear")``; between a number and an infinity it is

@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Volume, count
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.histogram import Histogram, interpolate
 from napari_exposure.core.intensity import is_lookup, working_dtype
-from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.jit import Kernel, load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.moments import Grid, Moments
 
@@ -45,21 +46,24 @@ def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
     grid = Grid.between(float(edges[0]), float(edges[-1]))
     nothing = Histogram(np.zeros(nbins, np.int64), edges, math.nan, math.nan, moments=Moments())
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> Histogram:
         values, counted = values.reshape(-1), counted.reshape(-1)
         counts, rest = np.zeros(nbins, np.int64), np.zeros(3, np.int64)
         kernel(values, counted, edges, counts, rest)
         finite = Moments.of_values(moments, values, counted, grid, _extent(extents, values, counted))
-        return Histogram(counts, edges, finite.minimum, finite.maximum, *map(int, rest), moments=finite)
+        below, above, nan = map(int, rest)
+        return Histogram(counts, edges, finite.minimum, finite.maximum, below, above, nan, moments=finite)
 
     with progress.part(start, 1):
         return _added(volume, visit, nothing, "counting")
 
 
-def _added(volume: Volume, visit: Callable, found: Histogram, what: str) -> Histogram:
+def _added(
+    volume: Volume, visit: Callable[[Block, np.ndarray, np.ndarray], Histogram], found: Histogram, what: str
+) -> Histogram:
     """`found` and what `visit` counts in each block; what is known so far goes along with the reports."""
 
-    def merge(part):
+    def merge(part: Histogram) -> None:
         nonlocal found
         found = found + part
 
@@ -68,7 +72,7 @@ def _added(volume: Volume, visit: Callable, found: Histogram, what: str) -> Hist
     return found
 
 
-def _edges(dtype, lo, hi, nbins):
+def _edges(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray:
     if not math.isfinite(hi - lo):
         raise ValueError(f"The range {lo:g} to {hi:g} is too wide to be divided into bins; rescale the data first.")
     if lo == hi and dtype.kind == "f":
@@ -80,7 +84,9 @@ def _edges(dtype, lo, hi, nbins):
     return edges
 
 
-def place_bins(dtype: np.dtype, lo, hi, nbins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def place_bins(
+    dtype: np.dtype, lo: npt.ArrayLike, hi: npt.ArrayLike, nbins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The first edge, the width and the last edge of bins from `lo` to `hi`, which may be arrays."""
     lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
     if dtype.kind in "iu":
@@ -118,7 +124,7 @@ def _count_values(volume: Volume) -> Histogram:
         # two bars, also where only one is there
         nothing = replace(nothing, counts=np.zeros(2, np.int64), edges=np.arange(3) - 0.5)
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> Histogram:
         first, last = int(values.min()), int(values.max())
         counts = np.zeros(last - first + 1, np.int64)
         kernel(values.reshape(-1), counted.reshape(-1), first, counts)
@@ -161,10 +167,10 @@ def find_extent(volume: Volume) -> tuple[float, float]:
     kernel = load_kernel("extents_rows", working_dtype(volume.dtype))
     ends = [math.nan, math.nan]
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
         return _extent(kernel, values, counted)
 
-    def merge(part):
+    def merge(part: tuple[float, float]) -> None:
         ends[:] = float(np.fmin(ends[0], part[0])), float(np.fmax(ends[1], part[1]))
 
     count(volume, visit, merge, "finding the range")
@@ -172,7 +178,7 @@ def find_extent(volume: Volume) -> tuple[float, float]:
     return ends[0] + 0.0, ends[1] + 0.0
 
 
-def _extent(kernel: Callable, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
+def _extent(kernel: Kernel, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
     """Finite minimum and maximum of a block, with the kernel "extents_rows"; NaN where there is none."""
     if not counted.size:
         # NumPy's are vectorised, and show by NaN or infinity that they do not suffice
@@ -187,18 +193,46 @@ def _extent(kernel: Callable, values: np.ndarray, counted: np.ndarray) -> tuple[
 
 @remembered(lambda found: 64)
 def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[float] | None:
-    """Exact percentiles of any dtype; None if nothing is counted.
+    """Exact percentiles of any dtype; None if nothing is counted."""
+    return _select(volume, lambda n: [q / 100 * (n - 1) for q in percentiles], finite=False)
+
+
+@remembered(lambda found: 64)
+def find_cuts(volume: Volume, low: float, high: float, apart: int = 1) -> list[float] | None:
+    """Two percentiles of the finite voxels, between which a range lies; None if nothing finite is counted.
+
+    At each end where something is to be cut, so that `low` is above 0 or `high` below 100, at least `apart` voxels lie
+    outside, if there are enough: in few voxels a hot one would otherwise be the end of the range.
+    """
+
+    def places(n: int) -> list[float]:
+        first, last = low / 100 * (n - 1), high / 100 * (n - 1)
+        inner = max(first, apart * (low > 0)), min(last, n - 1 - apart * (high < 100))
+        return list(inner) if inner[0] < inner[1] else [first, last]
+
+    return _select(volume, places, finite=True)
+
+
+def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) -> list[float] | None:
+    """What lies at places in the sorted voxels, perhaps between two; None if nothing is counted.
 
     Integers of up to 16 bits: one pass.  Others: a radix selection of the order statistics, 16 bits
     a pass (32-bit values two passes, 64-bit ones four), whatever the distribution.
+
+    Parameters
+    ----------
+    places : callable
+        From the number of voxels to places.
+    finite : bool
+        Whether infinities are left out.
     """
     if is_lookup(volume.dtype):
         found = _count_values(volume)
-        return [found.percentile(q) for q in percentiles] if found.total else None
+        return [interpolate(found.order_statistic, at) for at in places(found.total)] if found.total else None
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
     kernel = load_kernel("count_digits", unsigned)
-    kind = "uif".index(dtype.kind)
+    kind = "uif".index(dtype.kind) + (dtype.kind == "f" and finite)
     passes = dtype.itemsize // 2
     prefixes: dict[int, int] = {}
     for number in range(passes):
@@ -206,7 +240,9 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
         wanted = sorted(set(prefixes.values())) if number else [0]
         counts = {prefix: np.zeros(1 << 16, np.int64) for prefix in wanted}
 
-        def visit(block, values, counted, wanted=wanted, shift=shift):
+        def visit(
+            block: Block, values: np.ndarray, counted: np.ndarray, wanted: list[int] = wanted, shift: int = shift
+        ) -> list[np.ndarray]:
             parts = []
             for prefix in wanted:
                 part = np.zeros(1 << 16, np.int64)
@@ -214,7 +250,7 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
                 parts.append(part)
             return parts
 
-        def merge(parts, wanted=wanted, counts=counts):
+        def merge(parts: list[np.ndarray], wanted: list[int] = wanted, counts: dict[int, np.ndarray] = counts) -> None:
             for prefix, part in zip(wanted, parts, strict=True):
                 np.add(counts[prefix], part, out=counts[prefix])
 
@@ -224,7 +260,7 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
             n = int(counts[0].sum())
             if not n:
                 return None
-            positions = [q / 100 * (n - 1) for q in percentiles]
+            positions = places(n)
             left = {r: r for p in positions for r in {math.floor(p), math.ceil(p)}}
             prefixes = dict.fromkeys(left, 0)
         for rank, prefix in prefixes.items():
@@ -233,16 +269,30 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
             left[rank] -= int(cumulative[digit] - counts[prefix][digit])
             prefixes[rank] = prefix << 16 | digit
     value_at = dict(zip(prefixes, value_of_keys(list(prefixes.values()), dtype).tolist(), strict=True))
-    return [interpolate(value_at.__getitem__, q, n) for q in percentiles]
+    return [interpolate(value_at.__getitem__, at) for at in positions]
 
 
-def value_of_keys(keys, dtype: np.dtype) -> np.ndarray:
+def key_of_values(ends: tuple[float, float], dtype: np.dtype) -> tuple[int, int]:
+    """The sort keys of the ends of a range: of integers those of the whole numbers at or beyond them."""
+    lo, hi = ends
+    size = 8 * dtype.itemsize
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        least, most = (min(max(end, int(info.min)), int(info.max)) for end in (math.floor(lo), math.ceil(hi)))
+        return least - int(info.min), most - int(info.min)
+    sign = 1 << (size - 1)
+    bits = np.array([lo, hi], dtype).view(f"u{dtype.itemsize}").tolist()
+    least, most = (each ^ (2 * sign - 1) if each & sign else each | sign for each in bits)
+    return least, most
+
+
+def value_of_keys(keys: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
     """Undo the sort keys that a kernel made of the bits of values; the values as float64."""
     unsigned = np.dtype(f"u{dtype.itemsize}")
-    keys = np.asarray(keys, np.uint64).astype(unsigned)
+    bits: np.ndarray = np.asarray(keys, np.uint64).astype(unsigned)
     sign = unsigned.type(1 << (8 * dtype.itemsize - 1))
     if dtype.kind == "i":
-        keys = keys ^ sign
+        bits = bits ^ sign
     elif dtype.kind == "f":
-        keys = np.where(keys & sign, keys ^ sign, ~keys)
-    return keys.view(dtype).astype(np.float64)
+        bits = np.where(bits & sign, bits ^ sign, ~bits)
+    return bits.view(dtype).astype(np.float64)

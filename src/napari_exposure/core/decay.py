@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, InRange, parameter
+from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp
 from napari_exposure.core.gains import (
     AXES,
     IN_RANGE_WORDS,
     OUTPUT,
     OUTPUT_WORDS,
+    Axis,
     GainsFit,
     axis_from_end,
     find_clamp,
     placed,
 )
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.images import adjust_image, verb
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["Decay", "degrade"]
 
@@ -42,17 +46,18 @@ class Decay(Adjustment):
         high=20.0,
         step=0.1,
     )
-    axis: Literal["z", "y", "x"] = parameter("z", "Axis", "The axis along which the intensity decays.", choices=AXES)
-    in_range: InRange = parameter("data", *IN_RANGE_WORDS, kw_only=True)
-    output: Literal["dtype", "float32"] = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT, kw_only=True)
+    axis: Axis = parameter("z", "Axis", "The axis along which the intensity decays.", choices=AXES)
+    _: KW_ONLY
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
+    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
-    def check(self, volume, spacing=None):
+    def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the volume has no such axis."""
-        spacing = super().check(volume, spacing)
-        axis_from_end(self.axis, len(spacing), len(volume.shape))
-        return spacing
+        sizes = super().check(volume, spacing)
+        axis_from_end(self.axis, len(sizes), len(volume.shape))
+        return sizes
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         (lo, hi), clamp = find_clamp(self, volume)
         parts = placed(self, volume, self.axis, len(spacing))
         gains = exp(-self.rate * np.linspace(0, 1, volume.shape[parts["axis"]]))
@@ -61,19 +66,20 @@ class Decay(Adjustment):
         return GainsFit(lo, hi, bottom, top, gains=gains, background=0.0, clamp=clamp, **parts)
 
 
+@verb
 def degrade(
-    image,
-    rate=3.0,
-    axis="z",
+    image: Any,
+    rate: float = 3.0,
+    axis: Axis = "z",
     *,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Let the intensity of a volume decay exponentially along an axis: a known decay to try corrections on.
 
     Every voxel is multiplied by exp(-rate * x), where x goes from 0 at the first to 1 at the last plane

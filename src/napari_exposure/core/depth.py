@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, check_spacing, parameter, warn_constant
-from napari_exposure.core.counting import find_percentiles
+from napari_exposure.core.adjustment import (
+    Adjustment,
+    GivenRange,
+    InRange,
+    Output,
+    Per,
+    check_counted,
+    parameter,
+    warn_constant,
+)
+from napari_exposure.core.axes import check_spacing
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.counting import find_cuts
 from napari_exposure.core.gains import (
     AXES,
     IN_RANGE_WORDS,
     OUTPUT,
     OUTPUT_WORDS,
+    Axis,
     GainsFit,
     axis_from_end,
     find_clamp,
     placed,
 )
-from napari_exposure.core.images import adjust_image, opened
+from napari_exposure.core.images import adjust_image, opened, verb
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import modelled
-from napari_exposure.core.transform import Transform
+from napari_exposure.core.transform import Fit, Transform
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_profile"]
 
@@ -56,11 +69,11 @@ class DecayFit(GainsFit):
     fitted: np.ndarray
 
     @property
-    def constant(self):
+    def constant(self) -> bool:
         """Whether there are no two planes to compare, so that nothing is corrected."""
-        return np.isfinite(self.profile).sum() < 2
+        return bool(np.isfinite(self.profile).sum() < 2)
 
-    def at_level(self, shape):
+    def at_level(self, shape: tuple[int, ...]) -> Self:
         profile, fitted = (self._along(values, shape) for values in (self.profile, self.fitted))
         return replace(super().at_level(shape), profile=profile, fitted=fitted)
 
@@ -104,9 +117,10 @@ class DecayTransform(Transform):
     def gains(self) -> np.ndarray:
         return self._of_fits("gains")
 
-    def _of_fits(self, name):
+    def _of_fits(self, name: str) -> np.ndarray:
         if () in self.fits:
-            return getattr(self.fits[()], name)
+            shared: np.ndarray = getattr(self.fits[()], name)
+            return shared
         lead = self.shape[: -self.spatial]
         return np.reshape([getattr(self.fits[group], name) for group in np.ndindex(*lead)], (*lead, -1))
 
@@ -126,7 +140,7 @@ class DecayCorrection(Adjustment):
     )
     transform_type: ClassVar[type[Transform]] = DecayTransform
 
-    axis: Literal["z", "y", "x"] = parameter(
+    axis: Axis = parameter(
         "z", "Axis", "The axis along which the intensity decays: z for depth in a stack.", choices=AXES
     )
     model: Literal["exponential", "smooth", "plane"] = parameter(
@@ -171,22 +185,24 @@ class DecayCorrection(Adjustment):
         high=1e6,
         step=1.0,
     )
-    in_range: InRange = parameter("data", *IN_RANGE_WORDS, kw_only=True)
-    output: Literal["dtype", "float32"] = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT, kw_only=True)
+    _: KW_ONLY
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
+    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
-    def check(self, volume, spacing=None):
+    def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the volume has no such axis."""
-        spacing = super().check(volume, spacing)
-        axis_from_end(self.axis, len(spacing), len(volume.shape))
-        return spacing
+        sizes = super().check(volume, spacing)
+        axis_from_end(self.axis, len(sizes), len(volume.shape))
+        return sizes
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         with progress.part(0, 0.3):
             (lo, hi), clamp = find_clamp(self, volume)
-        background = self.background
-        if background == AUTO:
+        if isinstance(self.background, float):
+            background = self.background
+        else:
             with progress.part(0.3, 0.5):
-                found = find_percentiles(volume, (DARKEST,))
+                found = find_cuts(volume, DARKEST, 100.0)
             background = float(np.clip(found[0] if found else 0.0, *clamp))
         parts = placed(self, volume, self.axis, len(spacing))
         with progress.part(0.5, 1):
@@ -217,23 +233,24 @@ class DecayCorrection(Adjustment):
         )
 
 
+@verb
 def correct_decay(
-    image,
-    axis="z",
-    model="exponential",
-    background=0.0,
-    percentile=50.0,
-    smoothness=0.15,
-    max_gain=100.0,
+    image: Any,
+    axis: Axis = "z",
+    model: Literal["exponential", "smooth", "plane"] = "exponential",
+    background: float | Literal["auto"] = 0.0,
+    percentile: float = 50.0,
+    smoothness: float = 0.15,
+    max_gain: float = 100.0,
     *,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Divide out an intensity that decays along an axis, as with depth in tissue, or that jumps between planes.
 
     A percentile stands for each plane across the axis; a model of these is divided out, so that all planes
@@ -252,7 +269,7 @@ def correct_decay(
         its own, for stacks whose brightness jumps, as between sections.
     background : float or "auto"
         Black level, in intensities of the volume: light that is added to it decays, the level does not.
-        Best taken from a picture without light.  "auto": the first percentile of all counted voxels.
+        Best taken from a picture without light.  "auto": the first percentile of all finite counted voxels.
     percentile : float
         Of each plane, in [0, 100].  The median suits tissue, and nuclei in haze; a few bright objects on
         black need more, such as 99.
@@ -334,7 +351,15 @@ def correct_decay(
     )
 
 
-def decay_profile(image, axis="z", *, mask=None, spacing=None, rgb=None, **parameters):
+def decay_profile(
+    image: ArrayLike | Layer,
+    axis: Axis = "z",
+    *,
+    mask: ArrayLike | Layer | None = None,
+    spacing: Spacing = None,
+    rgb: bool | None = None,
+    **parameters: Any,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The intensity of each plane along an axis, and what `correct_decay` makes of it: for a plot.
 
     Parameters
@@ -375,7 +400,8 @@ def decay_profile(image, axis="z", *, mask=None, spacing=None, rgb=None, **param
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume(adjustment.ignore_zeros)
     with found.bar():
-        transform = adjustment.fit_volume(volume)
+        transform = cast(DecayTransform, adjustment.fit_volume(volume))
     warn_constant(transform)
-    step = check_spacing(found.spacing, transform.spatial)[axis_from_end(axis, transform.spatial)]
+    sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
+    step = sizes[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, check_counted, parameter
-from napari_exposure.core.blocks import Volume, count
-from napari_exposure.core.counting import count_histogram
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
+from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.counting import count_histogram, find_extent
+from napari_exposure.core.histogram import Histogram
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import (
     is_lookup,
     result_dtype,
     result_range,
     working_dtype,
 )
-from napari_exposure.core.pointwise import KnotsFit, StepsFit
-from napari_exposure.core.stacks import count_stack, sort_volumes
+from napari_exposure.core.pointwise import CurveFit, KnotsFit, StepsFit
+from napari_exposure.core.quantiles import find_knots, knots_of_sorted
+from napari_exposure.core.stacks import SMALL, count_stack, sort_volumes
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["HistogramEqualization", "equalize_hist"]
+
+# where bins of equal width are wanted and no number of them
+BINS = 256
+# what 0 and 1 become, and the dtypes of the volume and of the result
+Fixed = tuple[float, float, np.dtype, np.dtype]
 
 METHODS = {"cdf": "cumulative distribution", "rank": "exact rank"}
 
@@ -35,13 +45,16 @@ class HistogramEqualization(Adjustment):
     verb: ClassVar[str] = "equalize_hist"
     title: ClassVar[str] = "Histogram equalization"
 
-    nbins: int = parameter(
-        256,
+    nbins: int | None = parameter(
+        None,
         "Bins",
-        "Bins for floats and 32-bit integers; other integers use every grey level.",
+        "Bins of equal width, for floats and integers of more than 16 bits; automatic: exact quantiles, which a few "
+        "voxels far off do not move. Other integers use every grey level.",
         low=2,
         high=65536,
         step=1,
+        automatic=None,
+        start=256,
     )
     method: Literal["cdf", "rank"] = parameter(
         "cdf",
@@ -50,7 +63,7 @@ class HistogramEqualization(Adjustment):
         choices=METHODS,
     )
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         out_dtype = result_dtype(volume.dtype, self.output)
         with progress.part(0, 0.4):
             lo, hi = self._find_range(volume)
@@ -59,15 +72,21 @@ class HistogramEqualization(Adjustment):
         constant = KnotsFit(lo, lo, *fixed, np.zeros(2))
         if lo == hi:
             return constant
-        if self.method == "rank" and not is_lookup(volume.dtype):
+        if self._sorted(volume):
             with progress.part(0.4, 1):
                 ordered = _sort_voxels(volume, lo, hi)
             check_counted(len(ordered), volume)
-            levels, heights = _ranked(ordered)
+            fit = self._fit_sorted(ordered, lo, hi, fixed)
             progress.report("ranking", 1.0)
-            return StepsFit(lo, hi, *fixed, levels, heights) if len(levels) > 1 else constant
+            return fit
+        if self.nbins is None and not is_lookup(volume.dtype):
+            with progress.part(0.4, 1):
+                knots = find_knots(volume, lo, hi)
+            if knots is None:
+                check_counted(not math.isnan(find_extent(volume)[0]), volume)
+            return CurveFit(lo, hi, *fixed, *knots) if knots else constant
         with progress.part(0.4, 1):
-            found = count_clamped(volume, self.nbins, lo, hi)
+            found = count_clamped(volume, self.nbins or BINS, lo, hi)
         if found is None:
             return constant
         counts, centers = found
@@ -78,23 +97,33 @@ class HistogramEqualization(Adjustment):
             heights = np.cumsum(counts) / counts.sum()
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
 
-    def _fit_stack(self, volume, lead):
+    def _sorted(self, volume: Volume, lead: int = 0) -> bool:
+        """Whether voxels are sorted: for their ranks, and for quantiles where that is soon done."""
+        if is_lookup(volume.dtype):
+            return False
+        return self.method == "rank" or (self.nbins is None and math.prod(volume.shape[lead:]) <= SMALL)
+
+    def _fit_sorted(self, ordered: np.ndarray, lo: float, hi: float, fixed: Fixed) -> Fit:
+        if self.method == "rank":
+            levels, heights = _ranked(ordered)
+            if len(levels) > 1:
+                return StepsFit(lo, hi, *fixed, levels, heights)
+        elif len(ordered) and (knots := knots_of_sorted(ordered)):
+            return CurveFit(lo, hi, *fixed, *knots)
+        return KnotsFit(lo, lo, *fixed, np.zeros(2))
+
+    def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
         if not isinstance(self.in_range, str):
             return None
         dtype, out_dtype = volume.dtype, result_dtype(volume.dtype, self.output)
         # for ranges above 0 and below it
         ends = [result_range(dtype, out_dtype, lo) for lo in (0, -1)]
         flat = np.zeros(2)
-        fits = []
-        if self.method == "rank" and not is_lookup(dtype):
+        fits: list[Fit] = []
+        if self._sorted(volume, lead):
             found = sort_volumes(volume, lead, self.in_range)
-            for lo, hi, ordered in found:
-                fixed = *ends[lo < 0], dtype, out_dtype
-                levels, heights = _ranked(ordered)
-                several = len(levels) > 1
-                fits.append(StepsFit(lo, hi, *fixed, levels, heights) if several else KnotsFit(lo, lo, *fixed, flat))
-            return fits
-        stack = count_stack(volume, lead, self.in_range, self.nbins)
+            return [self._fit_sorted(each, lo, hi, (*ends[lo < 0], dtype, out_dtype)) for lo, hi, each in found]
+        stack = count_stack(volume, lead, self.in_range, self.nbins or BINS)
         if stack is None:
             return None
         cumulative = np.cumsum(stack.counts, axis=1)
@@ -106,13 +135,14 @@ class HistogramEqualization(Adjustment):
             else:
                 heights = cumulative / cumulative[:, -1:]
         columns = stack.lo, stack.constant, stack.begin, stack.end, stack.sizes
-        for knots, lo, constant, *places, size in zip(heights, *(each.tolist() for each in columns), strict=True):
-            places, knots = ((lo, lo), flat) if constant else (places, knots[:size])
-            fits.append(KnotsFit(*places, *ends[lo < 0], dtype, out_dtype, knots))
+        for knots, lo, constant, begin, end, size in zip(heights, *(each.tolist() for each in columns), strict=True):
+            bottom, top = ends[lo < 0]
+            begin, end, knots = (lo, lo, flat) if constant else (begin, end, knots[:size])
+            fits.append(KnotsFit(begin, end, bottom, top, dtype, out_dtype, knots))
         return fits
 
 
-def _ranked(ordered):
+def _ranked(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct values of an ordered array, and of each the number of values below, divided by that of the last."""
     starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])[: len(ordered)]
     return ordered[starts], starts / max(starts[-1:].sum(), 1)
@@ -126,7 +156,7 @@ def count_clamped(volume: Volume, nbins: int, lo: float, hi: float) -> tuple[np.
     return _clamped(found, low, high) if low < high else None
 
 
-def _clamped(found, low, high):
+def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
     """Counts and centres with what lies outside the range counted at its ends."""
     if not found.by_value:
         counts = found.counts.copy()
@@ -134,7 +164,7 @@ def _clamped(found, low, high):
         counts[-1] += found.above
         return counts, found.centers
     centers = found.centers
-    start, stop = np.searchsorted(centers, low), np.searchsorted(centers, high, side="right")
+    start, stop = int(np.searchsorted(centers, low)), int(np.searchsorted(centers, high, side="right"))
     if stop - start < 2:
         # a range between two neighbouring grey levels
         start, stop = max(0, start - 1), min(len(centers), stop + 1)
@@ -144,14 +174,16 @@ def _clamped(found, low, high):
     return counts, centers[start:stop]
 
 
-def _sort_voxels(volume, lo, hi):
+def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
     """All counted voxels, clamped and sorted: the one place that needs a copy of the volume."""
     dtype = working_dtype(volume.dtype)
     if dtype.kind in "iu":
-        lo, hi = math.ceil(lo), math.floor(hi)
-    parts = []
+        # What lies beyond an end is all alike, so it may as well be the next whole number there.
+        info = np.iinfo(dtype)
+        lo, hi = max(math.floor(lo), int(info.min)), min(math.ceil(hi), int(info.max))
+    parts: list[np.ndarray] = []
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
         values = values[counted] if counted.size else values.reshape(-1)
         return np.sort(np.clip(values[values == values], lo, hi))
 
@@ -168,19 +200,20 @@ def _sort_voxels(volume, lo, hi):
     return parts[0]
 
 
+@verb
 def equalize_hist(
-    image,
-    nbins=256,
+    image: Any,
+    nbins: int | None = None,
     *,
-    method="cdf",
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    method: Literal["cdf", "rank"] = "cdf",
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Equalize the histogram of a volume: each intensity becomes the fraction of voxels up to it.
 
     Parameters
@@ -189,10 +222,12 @@ def equalize_hist(
         Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     nbins : int
-        Bins for floats and 32-bit integers, 2 to 65536.  Integers of up to 16 bits use every grey level.
+        Bins of equal width for floats and larger integers, 2 to 65536.  Default: exact quantiles, so that a few
+        voxels far off do not take all bins for themselves.  Integers of up to 16 bits use every grey level.
     method : "cdf" or "rank"
-        "cdf": the cumulative distribution, interpolated between bin centres; equals
-        ``skimage.exposure.equalize_hist``.  "rank": the number of voxels below, divided by that of the
+        "cdf": the cumulative distribution, exact for integers of up to 16 bits and at the quantiles of others,
+        between which no more than 1/512 of the voxels lie; with `nbins` interpolated between bin centers, as
+        ``skimage.exposure.equalize_hist`` has it.  "rank": the number of voxels below, divided by that of the
         brightest voxel; exact on every dtype, from 0 to 1, ties share a rank.  On floats and 32-bit
         integers it sorts a copy of the counted voxels, and the transform holds every distinct value.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 
+from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.intensity import dtype_range, result_dtype, working_dtype
@@ -14,6 +16,7 @@ from napari_exposure.core.jit import kernel
 from napari_exposure.core.transform import Fit
 
 # what may be chosen, and how a widget words it; the last spatial axes in the order of arrays
+Axis = Literal["z", "y", "x"]
 AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
 OUTPUT = {"dtype": "keep the data type", "float32": "float32, not rounded"}
 # label and tooltip of what means another thing here than where intensities are stretched
@@ -45,8 +48,9 @@ def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
         raise ValueError(f"There is no axis {axis!r}: the image has only the axes y and x. Choose one of these.")
     if -index > spatial:
         raise ValueError(
-            f"There is no axis {axis!r}: what shares a fit is a plane, whose axes are y and x. Choose one of these, "
-            "or, for a volume of planes, per='volume' or per='dataset'."
+            f"There is no axis {axis!r}: what shares a fit has only the axes y and x, as planes have, and movies of "
+            "planes, whose other axis is time. Choose one of these, or, for a volume of planes, per='volume' or "
+            "per='dataset'."
         )
     return index
 
@@ -89,25 +93,25 @@ class GainsFit(Fit):
     most: float
 
     @property
-    def constant(self):
+    def constant(self) -> bool:
         """Never: an intensity that stays alone is multiplied like others."""
         return False
 
     @property
-    def reach(self):
+    def reach(self) -> tuple[float, float]:
         """Of the intensities that were found, each with the least and the greatest gain."""
         gains = float(self.gains.min()), float(self.gains.max())
         ends = [self.background + gain * (end - self.background) for gain in gains for end in (self.lo, self.hi)]
         return self.unit * min(ends), min(self.unit * max(ends), self.most)
 
     @property
-    def kernel_key(self):
+    def kernel_key(self) -> tuple[Any, ...]:
         return "map_gains", working_dtype(self.dtype), working_dtype(self.out_dtype)
 
-    def onto(self, shape, steps):
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
         return replace(self.at_level(shape), gains=self._along(self.gains, shape)[:: steps[self.axis]])
 
-    def at_level(self, shape):
+    def at_level(self, shape: tuple[int, ...]) -> Self:
         return replace(self, gains=self._along(self.gains, shape))
 
     def _along(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -118,7 +122,7 @@ class GainsFit(Fit):
         places = (np.arange(planes) + 0.5) / planes * found - 0.5
         return interpolate(places, np.arange(found), values)
 
-    def map(self, values, offset, out):
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         before, planes, behind = split_at(values.shape, self.axis)
         start = offset[self.axis]
         gains = self.gains[start : start + planes, None]
@@ -137,7 +141,7 @@ class GainsFit(Fit):
         )
 
 
-def placed(adjustment, volume: Volume, axis: str, spatial: int) -> dict:
+def placed(adjustment: Adjustment, volume: Volume, axis: str, spatial: int) -> dict[str, Any]:
     """What a `GainsFit` of a volume has besides its gains and what was found."""
     out_dtype = result_dtype(volume.dtype, adjustment.output)
     colours = volume.rgb and out_dtype.kind == "f"
@@ -150,7 +154,7 @@ def placed(adjustment, volume: Volume, axis: str, spatial: int) -> dict:
     }
 
 
-def find_clamp(adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
+def find_clamp(adjustment: Adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
     """The range that was found, and the one to clamp to: none where the data decide, as others may be brighter."""
     found = adjustment._find_range(volume)
     return found, (-math.inf, math.inf) if adjustment.in_range == "data" else found

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from napari_exposure.core.adjustment import Adjustment, parameter
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import result_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import PowerFit
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["Gamma", "adjust_gamma"]
 
@@ -43,7 +46,7 @@ class Gamma(Adjustment):
         slider=(0.1, 10.0),
     )
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
         # The curve needs it, where nobody wants to wait.
         load_kernel("power")
@@ -52,19 +55,20 @@ class Gamma(Adjustment):
         return PowerFit(lo, hi, bottom, top, volume.dtype, out_dtype, self.gamma, self.gain)
 
 
+@verb
 def adjust_gamma(
-    image,
-    gamma=1.0,
-    gain=1.0,
+    image: Any,
+    gamma: float = 1.0,
+    gain: float = 1.0,
     *,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Correct the gamma of a volume and keep its intensity range.
 
     Each intensity is scaled to [0, 1] by `in_range`, raised to the power of `gamma`, multiplied by

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, overload
 
 import numpy as np
 
 from napari_exposure.core.intensity import check_count, check_number
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.moments import Moments
+from napari_exposure.core.words import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Histogram"]
 
@@ -74,7 +80,8 @@ class Histogram:
     @property
     def centers(self) -> np.ndarray:
         """Middle of each bin; for integers of up to 16 bits the value itself."""
-        return (self.edges[:-1] + self.edges[1:]) / 2
+        centers: np.ndarray = (self.edges[:-1] + self.edges[1:]) / 2
+        return centers
 
     @property
     def total(self) -> int:
@@ -92,7 +99,13 @@ class Histogram:
         """Fraction of the voxels at or below each bin, shape (nbins,); zeros where nothing was counted."""
         return (self.below + np.cumsum(self.counts)) / max(self.total, 1)
 
-    def percentile(self, q: float | Sequence[float]) -> float | np.ndarray:
+    @overload
+    def percentile(self, q: float) -> float: ...
+
+    @overload
+    def percentile(self, q: Sequence[float] | np.ndarray) -> np.ndarray: ...
+
+    def percentile(self, q: float | Sequence[float] | np.ndarray) -> float | np.ndarray:
         """The value below which `q` percent of the voxels lie, as ``numpy.nanpercentile`` has it.
 
         Parameters
@@ -114,7 +127,7 @@ class Histogram:
         wanted = [check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q)]
         if not self.total:
             raise ValueError("No voxel was counted, so there are no percentiles.")
-        found = [interpolate(self._order_statistic, value, self.total) for value in wanted]
+        found = [interpolate(self.order_statistic, value / 100 * (self.total - 1)) for value in wanted]
         return found[0] if np.ndim(q) == 0 else np.array(found)
 
     def fraction(self, value: float) -> float:
@@ -246,7 +259,7 @@ class Histogram:
         gap = float(used[-1] - used[0]) / float(np.maximum(np.round(apart / usual), 1).sum())
         return used[0] - gap / 2, gap
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data (str, float, bool, list, dict) that `from_dict` takes back, exact in every bit.
 
         Examples
@@ -261,7 +274,7 @@ class Histogram:
         return plain_of(self)
 
     @staticmethod
-    def from_dict(plain: dict) -> Histogram:
+    def from_dict(plain: dict[str, Any]) -> Histogram:
         """Make the histogram that ``to_dict`` described.
 
         Raises
@@ -273,12 +286,12 @@ class Histogram:
 
         return histogram_of(plain)
 
-    def save(self, path) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the histogram to a JSON file; all of it or nothing."""
         return write_json(path, self.to_dict())
 
     @classmethod
-    def load(cls, path) -> Histogram:
+    def load(cls, path: str | os.PathLike[str]) -> Histogram:
         """Read a histogram from a JSON file; every name and value is checked, nothing in it is executed.
 
         Raises
@@ -290,7 +303,7 @@ class Histogram:
         """
         return read_json(path, "histogram", cls.from_dict)
 
-    def plot(self, ax=None, *, log: bool = True, nbins: int = 512, **options):
+    def plot(self, ax: Axes | None = None, *, log: bool = True, nbins: int = 512, **options: Any) -> Axes:
         """Draw bars and the CDF with matplotlib (``pip install matplotlib``).
 
         Parameters
@@ -330,7 +343,8 @@ class Histogram:
         fraction.set(ylabel="fraction of voxels (CDF)", ylim=(0, 1.02))
         return ax
 
-    def _order_statistic(self, rank: int) -> float:
+    def order_statistic(self, rank: int) -> float:
+        """The voxel with so many others below it; in a wide bin where it would lie among the voxels of this bin."""
         if rank < self.below:
             return self.minimum if self.minimum < self.edges[0] else -math.inf
         cumulative = self.below + np.cumsum(self.counts)
@@ -374,7 +388,7 @@ class Histogram:
         return hash((self.total, len(self.counts), self.by_value))
 
     @property
-    def _key(self) -> tuple:
+    def _key(self) -> tuple[bytes, bytes, str]:
         """What two equal histograms share: all but the name."""
         # as text, so that NaN is itself
         numbers = repr((self.minimum, self.maximum, self.below, self.above, self.nan, self.by_value, self.moments))
@@ -390,7 +404,7 @@ def _share(value: float, low: float, high: float) -> float:
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
-def _add_values(a: Histogram, b: Histogram):
+def _add_values(a: Histogram, b: Histogram) -> tuple[np.ndarray, np.ndarray]:
     if not len(a.counts) or not len(b.counts):
         full = a if len(a.counts) else b
         return full.counts, full.edges
@@ -403,9 +417,8 @@ def _add_values(a: Histogram, b: Histogram):
     return counts, np.arange(len(counts) + 1) + first
 
 
-def interpolate(order_statistic, q: float, n: int) -> float:
-    """Percentile `q` from two order statistics, with NumPy's linear rule."""
-    position = q / 100 * (n - 1)
+def interpolate(order_statistic: Callable[[int], float], position: float) -> float:
+    """What lies at a place in the sorted voxels, perhaps between two, with NumPy's linear rule."""
     below = math.floor(position)
     t = position - below
     a = order_statistic(below)
@@ -417,7 +430,12 @@ def interpolate(order_statistic, q: float, n: int) -> float:
     return float(a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t))
 
 
-def write_csv(file, histograms: dict[str, Histogram], about: dict[str, object]) -> None:
+def cell(name: str) -> str:
+    """A name as a cell of a table, in which spreadsheets see no formula."""
+    return f"'{name}" if name.lstrip()[:1] in tuple("=+-@") else name
+
+
+def write_csv(file: TextIO, histograms: Mapping[str, Histogram], about: Mapping[str, object]) -> None:
     """Write counts and CDFs as a table with a row for each bin.
 
     Parameters
@@ -430,11 +448,11 @@ def write_csv(file, histograms: dict[str, Histogram], about: dict[str, object]) 
         Written above the table, one ``# key: value`` a line.
     """
     for key, value in about.items():
-        file.write(f"# {key}: {' '.join(str(value).split())}\n")
+        file.write(f"# {printable(key)}: {printable(value)}\n")
     # names in quotes: one that begins with # is no comment
     table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     file.write("name,low,high,count,cdf\n")
     for name, found in histograms.items():
         lows, highs = (found.centers, found.centers) if found.by_value else (found.edges[:-1], found.edges[1:])
         columns = (lows, highs, found.counts, found.cdf)
-        table.writerows([name, *row] for row in zip(*(column.tolist() for column in columns), strict=True))
+        table.writerows([cell(name), *row] for row in zip(*(column.tolist() for column in columns), strict=True))

@@ -3,21 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, warn_constant
+from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
+from napari_exposure.core.arrays import DATA_ARRAY, like
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.transform import BlockMap
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from napari_exposure.core.colormap import Uncoloured
 
 __all__ = ["adjust"]
 
 # Classes of other packages, and what opens their instances.  It is imported when the first one is met, so that core
 # needs none of these packages.
-OPENERS = {"napari.layers.base.base.Layer": "napari_exposure.layers:OpenedLayer"}
+OPENERS = {
+    "napari.layers.base.base.Layer": "napari_exposure.layers:OpenedLayer",
+    DATA_ARRAY: "napari_exposure.core.xarrays:OpenedDataArray",
+}
+
+
+Parameters = ParamSpec("Parameters")
+LayerKind = TypeVar("LayerKind", bound=Layer)
+
+
+class Verb(Protocol[Parameters]):
+    """A verb as type checkers see it: what comes back is of the kind of the image."""
+
+    @overload
+    def __call__(self, image: LayerKind, *args: Parameters.args, **kwargs: Parameters.kwargs) -> LayerKind: ...
+
+    @overload
+    def __call__(self, image: da.Array, *args: Parameters.args, **kwargs: Parameters.kwargs) -> da.Array: ...
+
+    @overload
+    def __call__(self, image: ArrayLike, *args: Parameters.args, **kwargs: Parameters.kwargs) -> np.ndarray: ...
+
+
+class _Function(Protocol[Parameters]):
+    def __call__(self, image: Any, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Any: ...
+
+
+def verb(function: _Function[Parameters]) -> Verb[Parameters]:
+    """Declare a verb, whose first parameter is the image."""
+    return function
+
+
+class Opened(Protocol):
+    """What verbs ask of an image, of whatever kind it is."""
+
+    @property
+    def name(self) -> str:
+        """Of a layer; empty for others."""
+
+    @property
+    def spacing(self) -> Spacing:
+        """Size of a voxel; None where nothing is known."""
+
+    def in_range(self, value: GivenRange) -> Any:
+        """An input range as adjustments take it."""
+
+    def volume(self, ignore_zeros: bool = False) -> Volume:
+        """What is counted."""
+
+    def bar(self) -> AbstractContextManager[None]:
+        """Show the progress of the work inside."""
+
+    def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> Any:
+        """The numbers that colors stand for."""
+
+    def fit(self, adjustment: Chain) -> BlockMap:
+        """Fit an adjustment or a recipe."""
+
+    def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
+        """The result, of the kind of the image; parameters as `Recipe.apply` has them."""
 
 
 class OpenedArray:
@@ -25,12 +94,14 @@ class OpenedArray:
 
     name = ""
 
-    def __init__(self, image, *, mask=None, spacing=None, rgb=None, level=0):
+    def __init__(
+        self, image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
+    ) -> None:
         if level != 0:
             raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
         self.array, self.mask, self.spacing, self.rgb = image, mask, spacing, bool(rgb)
 
-    def in_range(self, value):
+    def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
         return value
 
@@ -44,7 +115,7 @@ class OpenedArray:
         with progress.bar():
             yield
 
-    def from_colormap(self, colormap, limits):
+    def from_colormap(self, colormap: npt.ArrayLike, limits: tuple[float, float]) -> Uncoloured:
         """The numbers that colors stand for."""
         from napari_exposure.core.colormap import read_colors, warn_wrong
 
@@ -53,7 +124,7 @@ class OpenedArray:
         warn_wrong(found)
         return found
 
-    def fit(self, adjustment) -> BlockMap:
+    def fit(self, adjustment: Chain) -> BlockMap:
         """Fit an adjustment or a recipe."""
         volume = self.volume()
         check_chain(adjustment.steps, volume, self.spacing)
@@ -63,21 +134,22 @@ class OpenedArray:
             warn_constant(transform)
         return transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
 
-    def adjusted(self, adjustment, fit_on=None):
+    def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
         """A new array, lazy where this one is; parameters as `Recipe.apply` has them."""
-        # Lists and the like become the arrays that they mean.
+        # Lists and the like become the arrays that they mean, others are those that they hold.
         array = self.volume().array
         with self.bar():
             with progress.part(0, 0.4):
-                fitted = fit_on
-                if not isinstance(fit_on, BlockMap):
-                    said = {"mask": self.mask, "spacing": self.spacing, "rgb": self.rgb}
-                    fitted = (self if fit_on is None else OpenedArray(fit_on, **said)).fit(adjustment)
+                if isinstance(fit_on, BlockMap):
+                    fitted = fit_on
+                else:
+                    said: Any = {"mask": self.mask, "spacing": self.spacing, "rgb": self.rgb}
+                    fitted = (self if fit_on is None else opened(fit_on, **said)).fit(adjustment)
             with progress.part(0.4, 1):
-                return fitted.fitting(array).apply(array)
+                return like(self.array, fitted.fitting(array).apply(array))
 
 
-def opened(image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0) -> Any:
+def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:
     """An image as verbs take it.
 
     Parameters
@@ -95,11 +167,20 @@ def opened(image, *, mask=None, spacing=None, rgb: bool | None = None, level: in
     for cls in image.__class__.__mro__:
         if opener := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
             module, name = opener.split(":")
-            return getattr(import_module(module), name)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
+            made: Opened = getattr(import_module(module), name)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
+            return made
     return OpenedArray(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
 
 
-def adjust(adjustment, image, *, mask=None, spacing=None, rgb: bool | None = None, level: int = 0):
+def adjust(
+    adjustment: Chain,
+    image: Any,
+    *,
+    mask: ArrayLike | Layer | None = None,
+    spacing: Spacing = None,
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Fit an adjustment or a recipe to an image and map all of it.
 
     Parameters
@@ -110,7 +191,7 @@ def adjust(adjustment, image, *, mask=None, spacing=None, rgb: bool | None = Non
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
+    numpy.ndarray, dask.array.Array, xarray.DataArray or napari.layers.Image
         As the image is; the source is not changed.
 
     Raises
@@ -128,7 +209,17 @@ def adjust(adjustment, image, *, mask=None, spacing=None, rgb: bool | None = Non
     return opened(image, mask=mask, spacing=spacing, rgb=rgb, level=level).adjusted(adjustment)
 
 
-def adjust_image(image, kind: type[Adjustment], *, in_range, mask, rgb, level, spacing=None, **parameters):
+def adjust_image(
+    image: Any,
+    kind: type[Adjustment],
+    *,
+    in_range: GivenRange,
+    mask: Any,
+    rgb: bool | None,
+    level: int,
+    spacing: Spacing = None,
+    **parameters: Any,
+) -> Any:
     """What a verb does: make the adjustment for this image, fit it and map all of it."""
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
     return found.adjusted(kind(in_range=found.in_range(in_range), **parameters))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["Percentiles"]
 
@@ -40,7 +43,7 @@ class Percentiles:
     low: float
     high: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = (check_number(value, "Percentiles(low, high)") for value in (self.low, self.high))
         if not 0 <= low < high <= 100:
             raise ValueError(f"Percentiles need 0 <= low < high <= 100, got low={self.low!r}, high={self.high!r}.")
@@ -48,7 +51,7 @@ class Percentiles:
         object.__setattr__(self, "high", high)
 
 
-def check_dtype(dtype, name: str = "volume", data: str = "array") -> np.dtype:
+def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> np.dtype:
     """Return `dtype` in native byte order, or say why it cannot be counted.
 
     Parameters
@@ -68,7 +71,7 @@ def check_dtype(dtype, name: str = "volume", data: str = "array") -> np.dtype:
     raise TypeError(f"The {name} has dtype {np.dtype(dtype)}; supported are {supported}. {hint}")
 
 
-def check_exposure(dtype, name: str = "volume", data: str = "array") -> None:
+def check_exposure(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> None:
     """Raise what to do where data can be counted but not adjusted; parameters as `check_dtype` has them."""
     if np.dtype(dtype).kind == "b":
         raise TypeError(
@@ -77,7 +80,7 @@ def check_exposure(dtype, name: str = "volume", data: str = "array") -> None:
         )
 
 
-def as_array(value, name: str) -> np.ndarray:
+def as_array(value: Any, name: str) -> np.ndarray:
     """An array of what is none yet, such as nested lists, or an error where it cannot become one."""
     array = np.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "OSU":
@@ -93,7 +96,9 @@ def is_lookup(dtype: np.dtype) -> bool:
 
 def working_dtype(dtype: np.dtype) -> np.dtype:
     """The dtype that kernels see: the native one, but float32 for float16 and uint8 for bool."""
-    return {"float16": np.dtype(np.float32), "bool": np.dtype(np.uint8)}.get(dtype.name, dtype)
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
 
 
 def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -144,13 +149,18 @@ def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float
     return dtype_range(dtype, negative=lo < 0)
 
 
-def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) -> float:
+def check_number(
+    value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float | None = None
+) -> float:
     """Return `value` as a float, or say which parameter is out of which bounds."""
     bounds = f" greater than {above:g}" if above is not None else f" in [{low:g}, {high:g}]" * math.isfinite(high)
     try:
         if isinstance(value, str):
             raise TypeError
         number = float(value)
+    except OverflowError:
+        # A whole number of any length; its digits are more than anybody reads, or than Python writes.
+        raise ValueError(f"{name} must be a finite number{bounds}, got one beyond 1e308.") from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number{bounds}, got {value!r}.") from None
     inside = number > above and number <= high if above is not None else low <= number <= high
@@ -159,7 +169,7 @@ def check_number(value, name: str, *, low=-math.inf, high=math.inf, above=None) 
     return number
 
 
-def check_pair(value, name: str) -> tuple[float, float]:
+def check_pair(value: Any, name: str) -> tuple[float, float]:
     """Return two numbers as floats, or say which parameter is not two."""
     values = tuple(value) if np.iterable(value) and not isinstance(value, str) else ()
     if len(values) != 2:
@@ -168,7 +178,7 @@ def check_pair(value, name: str) -> tuple[float, float]:
     return first, second
 
 
-def check_range(value, name: str) -> tuple[float, float]:
+def check_range(value: Any, name: str) -> tuple[float, float]:
     """Return two numbers in ascending order as floats, or say which parameter is not."""
     low, high = check_pair(value, name)
     if not low < high:
@@ -176,7 +186,7 @@ def check_range(value, name: str) -> tuple[float, float]:
     return low, high
 
 
-def check_count(value, name: str, *, low: int, high: int) -> int:
+def check_count(value: Any, name: str, *, low: int, high: int) -> int:
     """Return `value` as an int, or say which parameter is not a whole number in which bounds."""
     number = check_number(value, name, low=low, high=high)
     if not number.is_integer():
@@ -184,7 +194,7 @@ def check_count(value, name: str, *, low: int, high: int) -> int:
     return int(number)
 
 
-def check_choice(value, name: str, choices) -> str:
+def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`, or say what may be chosen."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
@@ -193,7 +203,8 @@ def check_choice(value, name: str, choices) -> str:
 
 def value_channel(block: np.ndarray) -> np.ndarray:
     """The value (HSV) of RGB or RGBA data: the largest of the three colours."""
-    return block[..., :3].max(axis=-1)
+    value: np.ndarray = block[..., :3].max(axis=-1)
+    return value
 
 
 # ITU-R BT.709
@@ -205,7 +216,7 @@ def luminance(block: np.ndarray) -> np.ndarray:
     # colour by colour: a product of matrices adds them in an order that depends on the layout and the processor
     with np.errstate(invalid="ignore"):
         # of opposite infinities NaN
-        found = block[..., 0] * LUMINANCE[0]
+        found: np.ndarray = block[..., 0] * LUMINANCE[0]
         for channel in (1, 2):
             found += block[..., channel] * LUMINANCE[channel]
     if block.dtype.kind in "iu":

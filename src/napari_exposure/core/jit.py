@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.core import progress
 
 _lock = threading.RLock()
-_compiled: dict = {}
+# by name and dtypes
+_compiled: dict[tuple[Any, ...], Kernel] = {}
 
 
 class Kernel:
     """A compiled function that is pickled by its name, so that a worker of a cluster makes its own."""
 
-    def __init__(self, key: tuple, run):
+    def __init__(self, key: tuple[Any, ...], run: Callable[..., None]) -> None:
         self._key, self._run = key, run
 
-    def __call__(self, *arguments):
-        return self._run(*arguments)
+    def __call__(self, *arguments: Any) -> None:
+        self._run(*arguments)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Kernel], tuple[Any, ...]]:
         return kernel, self._key
 
 
-def kernel(name: str, *dtypes) -> Kernel:
+def kernel(name: str, *dtypes: npt.DTypeLike) -> Kernel:
     """Return the kernel `name` for `dtypes` (those that its signature leaves open).
 
     It comes from numba's cache on disk, or is compiled, a second or so, and cached there.
     """
-    key = (name, *map(np.dtype, dtypes))
+    key: tuple[Any, ...] = (name, *(np.dtype(each) for each in dtypes))
     # one that is there needs no lock: another thread may be compiling for seconds
     if key not in _compiled:
         with _lock:
@@ -41,8 +45,8 @@ def kernel(name: str, *dtypes) -> Kernel:
     return _compiled[key]
 
 
-def load_kernel(name: str, *dtypes) -> Kernel:
+def load_kernel(name: str, *dtypes: npt.DTypeLike) -> Kernel:
     """`kernel` as a part of longer work, which reports where it may take a while."""
-    if (name, *map(np.dtype, dtypes)) not in _compiled:
+    if (name, *(np.dtype(each) for each in dtypes)) not in _compiled:
         progress.report("loading kernels (compiled on first use)", 0.0, slow=True)
     return kernel(name, *dtypes)

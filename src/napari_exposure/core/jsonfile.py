@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from napari_exposure.core.replacing import replacing
+from napari_exposure.core.words import shortened
+
+# A recipe that holds the histogram of a volume of 16 bits has less than one of these millions of bytes.
+MOST_BYTES = 1 << 26
+
+Made = TypeVar("Made")
 
 
-def write_json(path, plain) -> Path:
+def write_json(path: str | os.PathLike[str], plain: object) -> Path:
     """Write plain data to a file; all of it or nothing."""
     path = Path(path)
     with replacing(path) as unfinished:
@@ -16,7 +25,7 @@ def write_json(path, plain) -> Path:
     return path
 
 
-def read_json(path, what: str, make):
+def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Made]) -> Made:
     """What `make` makes of the plain data in a file.
 
     Parameters
@@ -32,16 +41,29 @@ def read_json(path, what: str, make):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no JSON, or `make` says so; the message names the file.
+        If it is no JSON, is too large to be read, or `make` says so; the message names the file.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no {what} {path}.")
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise ValueError(f"{path.name} is no {what}: it has {size / 2**20:.0f} MB.")
+    return parsed(path.read_bytes(), path.name, make)
+
+
+def parsed(text: str | bytes, name: str, make: Callable[[Any], Made]) -> Made:
+    """What `make` makes of the plain data in a text that somebody may have edited.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or `make` says so; the message begins with `name`, and is short whatever the text holds.
+    """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is no JSON file: {error}.") from None
+        raise ValueError(f"{name} is no JSON: {shortened(error)}.") from None
     try:
         return make(plain)
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: {shortened(error)}") from None

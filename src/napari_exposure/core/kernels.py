@@ -10,7 +10,9 @@ the end, which costs a third of the time.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numba import from_dtype, njit, types
@@ -19,48 +21,63 @@ from numba.extending import overload, register_jitable
 from napari_exposure.core.kernel_cache import KernelCache
 
 
-def build(name: str, *dtypes: np.dtype):
+def build(name: str, *dtypes: np.dtype) -> Callable[..., None]:
     """Compile a kernel for one signature, or load it from numba's cache."""
     function, signature = _KERNELS[name]
-    compiled = njit(nogil=True, error_model="numpy")(function)
+    # its stubs know neither the cache nor the signatures of a dispatcher
+    compiled: Any = njit(nogil=True, error_model="numpy")(function)
     # without a folder that numba may write to there is no cache
     with suppress(OSError, RuntimeError):
         compiled._cache = KernelCache(function)
     compiled.compile(signature(*map(from_dtype, dtypes)))
     compiled.disable_compile()
-    return compiled
+    found: Callable[..., None] = compiled
+    return found
 
 
-def _cast(value, like):
+def _cast(value: float, like: np.ndarray) -> float:
     """Round and clamp `value` where `like` holds integers; resolved when a kernel is compiled."""
     raise NotImplementedError("only inside a kernel")
 
 
 @overload(_cast, inline="always")
-def _cast_overload(value, like):
+# numba compares the signatures of an overload and of what it gives, with their annotations
+def _cast_overload(value, like):  # type: ignore[no-untyped-def]
     if isinstance(like.dtype, types.Float):
         return lambda value, like: value
     bits = like.dtype.bitwidth
+    kind = types.unliteral(value)
     # of 64 bits those that float64 holds, as `intensity.dtype_range` has it
     high = min(2.0 ** (bits - like.dtype.signed) - 1, 2.0**53)
     low = max(-high - 1, -(2.0**53)) if like.dtype.signed else 0.0
-    return lambda value, like: min(max(np.rint(value), low), high)
+    return lambda value, like: min(max(np.rint(value), kind(low)), kind(high))
 
 
-def _is_nan(value):
+def _is_nan(value: float) -> bool:
     """Whether `value` is NaN: for integers False when a kernel is compiled, so that loops vectorise."""
     raise NotImplementedError("only inside a kernel")
 
 
 @overload(_is_nan, inline="always")
-def _is_nan_overload(value):
+def _is_nan_overload(value):  # type: ignore[no-untyped-def]  # as above
     if isinstance(value, types.Float):
         return lambda value: value != value
     return lambda value: False
 
 
+def _as(value: float, like: float) -> float:
+    """`value` in the type of `like`; resolved when a kernel is compiled."""
+    raise NotImplementedError("only inside a kernel")
+
+
+@overload(_as, inline="always")
+def _as_overload(value, like):  # type: ignore[no-untyped-def]  # as above
+    kind = types.unliteral(like)
+    return lambda value, like: kind(value)
+
+
 @register_jitable
-def _position(value, lo, hi, scale):
+def _position(value: float, lo: float, hi: float, scale: float) -> float:
     """Where `value` lies between `lo` and `hi`, in [0, scale]; NaN gives 0."""
     u = scale * ((np.float64(value) - lo) / (hi - lo))
     u = u if u > 0.0 else 0.0
@@ -78,7 +95,7 @@ _CHUNK = 1024
 
 
 @register_jitable
-def _horner(coefficients, x):
+def _horner(coefficients: tuple[float, ...], x: float) -> float:
     y = coefficients[len(coefficients) - 1]
     for power in range(len(coefficients) - 1):
         y = y * x + coefficients[len(coefficients) - 2 - power]
@@ -86,7 +103,7 @@ def _horner(coefficients, x):
 
 
 @register_jitable
-def _product(a, b):
+def _product(a: float, b: float) -> tuple[float, float]:
     """The product as the sum of two numbers, exactly (Dekker 1971)."""
     product = a * b
     t = 134217729.0 * a
@@ -107,7 +124,7 @@ _EXP = tuple(1 / math.factorial(n) for n in range(2, 16))
 
 
 @register_jitable
-def _log2_parts(x):
+def _log2_parts(x: float) -> tuple[float, float]:
     """The binary logarithm of a finite number above 0 as the sum of two numbers, right to 2**-58."""
     tiny = x < 2.2250738585072014e-308
     bits = np.float64(x * 2.0**54 if tiny else x).view(np.int64)
@@ -129,7 +146,7 @@ def _log2_parts(x):
 
 
 @register_jitable
-def _exp2_sum(high, low):
+def _exp2_sum(high: float, low: float) -> float:
     """2 ** (high + low), where `low` is small."""
     # far beyond what a float64 holds
     high = min(max(high, -1200.0), 1200.0)
@@ -148,7 +165,7 @@ def _exp2_sum(high, low):
 
 
 @register_jitable
-def _power(values, exponent, out):
+def _power(values: np.ndarray, exponent: float, out: np.ndarray) -> None:
     """values ** exponent for values from 0 on, right to 0.6 of the last digit."""
     high = np.empty(_CHUNK, np.float64)
     low = np.empty(_CHUNK, np.float64)
@@ -166,14 +183,14 @@ def _power(values, exponent, out):
             result[i] = power if part[i] > 0.0 else part[i]
 
 
-def _log(values, out):
+def _log(values: np.ndarray, out: np.ndarray) -> None:
     for i in range(values.size):
         high, low = _log2_parts(values[i])
         product, product_low = _product(high, _LN2[0])
         out[i] = product + (product_low + high * _LN2[1] + low * _LN2[0])
 
 
-def _exp(values, out):
+def _exp(values: np.ndarray, out: np.ndarray) -> None:
     for i in range(values.size):
         high, low = _product(values[i], 0.5 * _PER_LN2[0])
         out[i] = _exp2_sum(high, low + values[i] * (0.5 * _PER_LN2[1]))
@@ -182,7 +199,7 @@ def _exp(values, out):
 # --- counting ---------------------------------------------------------------------------
 
 
-def _count_values(values, counted, first, counts):
+def _count_values(values: np.ndarray, counted: np.ndarray, first: int, counts: np.ndarray) -> None:
     if counted.size:
         for i in range(values.size):
             if counted[i]:
@@ -193,7 +210,7 @@ def _count_values(values, counted, first, counts):
 
 
 @register_jitable
-def _add_split(sums, slots):
+def _add_split(sums: np.ndarray, slots: np.ndarray) -> None:
     """Add sums of products of halves to slots; those of squares as the bits above 32 and those below."""
     low = np.int64(0xFFFFFFFF)
     slots[0] += sums[0]
@@ -204,13 +221,13 @@ def _add_split(sums, slots):
 
 
 @register_jitable
-def _halves(k):
+def _halves(k: int) -> tuple[int, int]:
     """An integer of up to 53 bits as high * 2 ** 26 + low."""
     return k >> np.int64(26), k & np.int64(0x3FFFFFF)
 
 
 @register_jitable
-def _is_near(v, center, scale):
+def _is_near(v: float, center: float, scale: float) -> bool:
     """Whether the grid of multiples of 1 / scale about `center` holds a number exactly, or to 40 bits."""
     away = v - center
     x = scale * away
@@ -222,7 +239,17 @@ def _is_near(v, center, scale):
 _ANCHOR = 1.5 * 2.0**52
 
 
-def _moments(values, counted, center, scale, lowest, highest, near, far, tally):
+def _moments(
+    values: np.ndarray,
+    counted: np.ndarray,
+    center: float,
+    scale: float,
+    lowest: float,
+    highest: float,
+    near: np.ndarray,
+    far: np.ndarray,
+    tally: np.ndarray,
+) -> None:
     """Add up the finite values as integers: as multiples of 1 / scale about `center` where these hold them, else
     digit by digit.
 
@@ -300,7 +327,9 @@ def _moments(values, counted, center, scale, lowest, highest, near, far, tally):
             _add_split(sums, far[exponent])
 
 
-def _count_bins(values, counted, edges, counts, tally):
+def _count_bins(
+    values: np.ndarray, counted: np.ndarray, edges: np.ndarray, counts: np.ndarray, tally: np.ndarray
+) -> None:
     """counts: bin j holds edges[j] <= v < edges[j + 1], the last one its upper edge too.
 
     tally: below the first edge, above the last, NaN.
@@ -330,28 +359,30 @@ def _count_bins(values, counted, edges, counts, tally):
 
 
 @register_jitable
-def _sort_key(bits, size, kind):
+def _sort_key(bits: int, size: int, kind: int) -> np.uint64:
     """The pattern of a value of `size` bits, changed so that keys order as unsigned integers the way values order.
 
-    kind: 0 unsigned, 1 signed, 2 IEEE float.
+    kind: 0 unsigned, 1 signed, 2 IEEE float, 3 the same where only finite ones count.
     """
     # all in uint64: numba makes a float of uint64 next to int64
     sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
     key = np.uint64(bits)
-    if kind == 2:
+    if kind >= 2:
         return key ^ (sign | (sign - np.uint64(1))) if key & sign else key | sign
     return key ^ sign if kind == 1 else key
 
 
 @register_jitable
-def _is_nan_pattern(bits, size, kind):
-    """Whether the pattern of a value of `size` bits is that of NaN."""
+def _is_left_out(bits: int, size: int, kind: int) -> bool:
+    """Whether the pattern of a value of `size` bits is that of NaN, or of infinity where only finite ones count."""
     sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
     infinity = np.uint64(0x7F800000) if size == 32 else np.uint64(0x7FF0000000000000)
-    return kind == 2 and (np.uint64(bits) & ~sign) > infinity
+    return (kind >= 2 and (np.uint64(bits) & ~sign) > infinity) or (kind == 3 and (np.uint64(bits) & ~sign) == infinity)
 
 
-def _count_digits(bits, counted, kind, prefix, shift, counts):
+def _count_digits(
+    bits: np.ndarray, counted: np.ndarray, kind: int, prefix: int, shift: int, counts: np.ndarray
+) -> None:
     """Count 16 bits of each value's sort key, for the keys that begin with `prefix`.
 
     `prefix` is compared with the bits above the counted ones; `shift` of the top digit ignores it.
@@ -363,14 +394,58 @@ def _count_digits(bits, counted, kind, prefix, shift, counts):
     top = shift + 16 >= size
     above = np.uint64(0) if top else np.uint64(shift + 16)
     for i in range(bits.size):
-        if (masked and not counted[i]) or _is_nan_pattern(bits[i], size, kind):
+        if (masked and not counted[i]) or _is_left_out(bits[i], size, kind):
             continue
         key = _sort_key(bits[i], size, kind)
         if top or (key >> above) == prefix:
             counts[(key >> down) & low] += 1
 
 
-def _count_plane_digits(bits, counted, kind, prefixes, shift, counts):
+def _count_keys(
+    bits: np.ndarray,
+    counted: np.ndarray,
+    kind: int,
+    least: int,
+    most: int,
+    starts: np.ndarray,
+    prefixes: np.ndarray,
+    above: int,
+    shift: int,
+    counts: np.ndarray,
+) -> None:
+    """Count the bits from `shift` to `above` of each value's sort key, for the keys that begin with one of `prefixes`.
+
+    Keys below `least` count as it, those above `most` too.  counts[prefix, digit]; the prefixes with the same upper 16
+    bits begin at starts[these bits].  Without prefixes all keys count.
+    """
+    masked = counted.size > 0
+    size = bits.itemsize * 8
+    up = np.uint64(size - 16)
+    down = np.uint64(shift)
+    low = np.uint64(counts.shape[1] - 1)
+    for i in range(bits.size):
+        if (masked and not counted[i]) or _is_left_out(bits[i], size, kind):
+            continue
+        key = min(max(_sort_key(bits[i], size, kind), least), most)
+        k = np.int64(0)
+        if prefixes.size:
+            k = np.int64(starts[key >> up])
+            stop = np.int64(starts[(key >> up) + np.uint64(1)])
+            prefix = key >> np.uint64(above)
+            while k < stop:
+                middle = (k + stop) >> 1
+                if prefixes[np.uint64(middle)] < prefix:
+                    k = middle + 1
+                else:
+                    stop = middle
+            if k == prefixes.size or prefixes[np.uint64(k)] != prefix:
+                continue
+        counts[np.uint64(k), (key >> down) & low] += 1
+
+
+def _count_plane_digits(
+    bits: np.ndarray, counted: np.ndarray, kind: int, prefixes: np.ndarray, shift: int, counts: np.ndarray
+) -> None:
     """As `_count_digits`, 8 bits, and each plane along the middle axis by itself.
 
     `prefixes` has one for each plane; counts[plane, digit].
@@ -385,7 +460,7 @@ def _count_plane_digits(bits, counted, kind, prefixes, shift, counts):
         for j in range(bits.shape[1]):
             prefix = prefixes[j]
             for k in range(bits.shape[2]):
-                if (masked and not counted[i, j, k]) or _is_nan_pattern(bits[i, j, k], size, kind):
+                if (masked and not counted[i, j, k]) or _is_left_out(bits[i, j, k], size, kind):
                     continue
                 key = _sort_key(bits[i, j, k], size, kind)
                 if top or (key >> above) == prefix:
@@ -395,7 +470,7 @@ def _count_plane_digits(bits, counted, kind, prefixes, shift, counts):
 # --- many small volumes, a row each -----------------------------------------------------
 
 
-def _extents_rows(values, counted, out):
+def _extents_rows(values: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
     """out[0, r] and out[1, r]: the finite minimum and maximum of a row; left alone where there is none."""
     masked = counted.size > 0
     for r in range(values.shape[0]):
@@ -419,7 +494,7 @@ def _extents_rows(values, counted, out):
             out[1, r] = hi
 
 
-def _values_rows(values, counted, first, counts):
+def _values_rows(values: np.ndarray, counted: np.ndarray, first: np.ndarray, counts: np.ndarray) -> None:
     masked = counted.size > 0
     for r in range(values.shape[0]):
         row = values[r]
@@ -430,7 +505,9 @@ def _values_rows(values, counted, first, counts):
                 own[np.uint64(np.int64(row[i]) - start)] += 1
 
 
-def _bins_rows(values, counted, first, width, last, counts):
+def _bins_rows(
+    values: np.ndarray, counted: np.ndarray, first: np.ndarray, width: np.ndarray, last: np.ndarray, counts: np.ndarray
+) -> None:
     """As `_count_bins` with edges first + j * width, but what lies outside is counted at the ends."""
     masked = counted.size > 0
     nbins = counts.shape[1]
@@ -475,12 +552,12 @@ def _bins_rows(values, counted, first, width, last, counts):
 
 
 @register_jitable
-def _tile(counts):
+def _tile(counts: np.ndarray) -> int:
     """Pixels whose counts stay in the cache together."""
     return max(1, (1 << 18) // (counts.shape[1] * counts.itemsize))
 
 
-def _along_table(values, rows, first, table, counts):
+def _along_table(values: np.ndarray, rows: np.ndarray, first: int, table: np.ndarray, counts: np.ndarray) -> None:
     """counts[rows[o, p], table[v - first]] for the values v in values[o, :, p]; -1 in the table is no bin."""
     tile = _tile(counts)
     for o in range(values.shape[0]):
@@ -494,7 +571,7 @@ def _along_table(values, rows, first, table, counts):
                         counts[np.uint64(row[p]), np.uint64(j)] += 1
 
 
-def _along_bins(values, rows, edges, uniform, counts):
+def _along_bins(values: np.ndarray, rows: np.ndarray, edges: np.ndarray, uniform: bool, counts: np.ndarray) -> None:
     """As `_along_table`, with edges: bin j holds edges[j] <= v < edges[j + 1], the last one its upper edge too."""
     tile = _tile(counts)
     nbins = counts.shape[1]
@@ -527,13 +604,15 @@ def _along_bins(values, rows, edges, uniform, counts):
 
 
 @register_jitable
-def _map_table(values, first, table, out):
+def _map_table(values: np.ndarray, first: int, table: np.ndarray, out: np.ndarray) -> None:
     last = table.size - 1
     for i in range(values.size):
         out[i] = table[np.uint64(min(max(np.int64(values[i]) - first, 0), last))]
 
 
-def _map_power(values, lo, hi, gamma, gain, bottom, span, out):
+def _map_power(
+    values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
+) -> None:
     """In double precision, for what single precision would round."""
     position = np.empty(_CHUNK, np.float64)
     power = np.empty(_CHUNK, np.float64)
@@ -560,7 +639,9 @@ _EXP2_SINGLE = (0.6931472, 0.2402265, 0.05550411, 0.00961813, 0.0013333479, 0.00
 _EXP2_SINGLE = tuple(map(np.float32, _EXP2_SINGLE))
 
 
-def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
+def _map_power_single(
+    values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
+) -> None:
     """In single precision, for floats; written so that it vectorises, several times as fast as the C library's."""
     position = np.empty(_CHUNK, np.float32)
     exponent = np.empty(_CHUNK, np.float32)
@@ -603,7 +684,9 @@ def _map_power_single(values, lo, hi, gamma, gain, bottom, span, out):
 
 
 @register_jitable
-def _map_knots(values, lo, hi, knots, bottom, span, out):
+def _map_knots(
+    values: np.ndarray, lo: float, hi: float, knots: np.ndarray, bottom: float, span: float, out: np.ndarray
+) -> None:
     """Piecewise linear through `knots`, evenly spaced from `lo` to `hi`."""
     last = knots.size - 1
     left = np.empty(_CHUNK, np.uint32)
@@ -624,14 +707,16 @@ def _map_knots(values, lo, hi, knots, bottom, span, out):
 
 
 @register_jitable
-def _bucket(value, lo, scale, last):
+def _bucket(value: float, lo: float, scale: float, last: int) -> int:
     u = scale * (np.float64(value) - lo)
     u = u if u > 0.0 else 0.0
     return np.int64(u if u < last else last)
 
 
 @register_jitable
-def _map_steps(values, levels, heights, bottom, span, out):
+def _map_steps(
+    values: np.ndarray, levels: np.ndarray, heights: np.ndarray, bottom: float, span: float, out: np.ndarray
+) -> None:
     """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
     last = levels.size - 1
     lo = np.float64(levels[0])
@@ -666,17 +751,71 @@ def _map_steps(values, levels, heights, bottom, span, out):
         out[i] = _cast(bottom + span * heights[k], out)
 
 
-def _table_rows(values, first, starts, tables, out):
+def _map_curve(
+    values: np.ndarray,
+    places: np.ndarray,
+    heights: np.ndarray,
+    starts: np.ndarray,
+    lo: float,
+    scale: float,
+    bottom: float,
+    span: float,
+    out: np.ndarray,
+) -> None:
+    """Piecewise linear through (places, heights); starts[j] is the last knot in the buckets before j, or the first."""
+    last = places.size - 1
+    buckets = starts.size - 1
+    for i in range(values.size):
+        v = np.float64(values[i])
+        if _is_nan(values[i]):
+            out[i] = _cast(np.float64(np.nan), out)
+            continue
+        # what is rounded may lie in the bucket beside
+        j = _bucket(v, lo, scale, buckets - 1)
+        k = starts[np.uint64(max(j - 1, 0))]
+        stop = starts[np.uint64(min(j + 2, buckets))]
+        while k < stop:
+            middle = (k + stop + 1) >> 1
+            if places[np.uint64(middle)] <= v:
+                k = middle
+            else:
+                stop = middle - 1
+        k = min(k, last - 1)
+        left = places[np.uint64(k)]
+        part = (v - left) / (places[np.uint64(k + 1)] - left)
+        part = min(max(part, 0.0), 1.0)
+        low = heights[np.uint64(k)]
+        out[i] = _cast(bottom + span * (low + part * (heights[np.uint64(k + 1)] - low)), out)
+
+
+def _table_rows(values: np.ndarray, first: np.ndarray, starts: np.ndarray, tables: np.ndarray, out: np.ndarray) -> None:
     for r in range(values.shape[0]):
         _map_table(values[r], first[r], tables[starts[r] : starts[r + 1]], out[r])
 
 
-def _knots_rows(values, lo, hi, starts, knots, bottom, span, out):
+def _knots_rows(
+    values: np.ndarray,
+    lo: np.ndarray,
+    hi: np.ndarray,
+    starts: np.ndarray,
+    knots: np.ndarray,
+    bottom: np.ndarray,
+    span: np.ndarray,
+    out: np.ndarray,
+) -> None:
     for r in range(values.shape[0]):
         _map_knots(values[r], lo[r], hi[r], knots[starts[r] : starts[r + 1]], bottom[r], span[r], out[r])
 
 
-def _steps_rows(values, starts, levels, heights, bottom, span, out):
+def _steps_rows(
+    values: np.ndarray,
+    starts: np.ndarray,
+    levels: np.ndarray,
+    heights: np.ndarray,
+    bottom: np.ndarray,
+    span: np.ndarray,
+    out: np.ndarray,
+) -> None:
     for r in range(values.shape[0]):
         own = slice(starts[r], starts[r + 1])
         _map_steps(values[r], levels[own], heights[own], bottom[r], span[r], out[r])
@@ -686,13 +825,13 @@ def _steps_rows(values, starts, levels, heights, bottom, span, out):
 
 
 @register_jitable
-def _distance(red, green, blue, colour):
+def _distance(red: float, green: float, blue: float, colour: np.ndarray) -> float:
     """Squared."""
     return (red - colour[0]) ** 2 + (green - colour[1]) ** 2 + (blue - colour[2]) ** 2
 
 
 @register_jitable
-def _closest(red, green, blue, colours):
+def _closest(red: float, green: float, blue: float, colours: np.ndarray) -> int:
     found = 0
     least = np.inf
     for k in range(colours.shape[0]):
@@ -703,7 +842,7 @@ def _closest(red, green, blue, colours):
     return found
 
 
-def _nearest(pixels, colours, values, out, tally):
+def _nearest(pixels: np.ndarray, colours: np.ndarray, values: np.ndarray, out: np.ndarray, tally: np.ndarray) -> None:
     """values[k] of the colour k that is nearest; tally: voxels that are not NaN, sum and maximum of distances."""
     k = 0
     for i in range(pixels.shape[0]):
@@ -723,7 +862,9 @@ def _nearest(pixels, colours, values, out, tally):
         tally[2] = max(tally[2], distance)
 
 
-def _nearest_bytes(pixels, colours, values, known, out, tally):
+def _nearest_bytes(
+    pixels: np.ndarray, colours: np.ndarray, values: np.ndarray, known: np.ndarray, out: np.ndarray, tally: np.ndarray
+) -> None:
     """As `_nearest`; `known` has the nearest colour of each of 2**24, -1 if nobody has looked.
 
     Threads write the same into it.
@@ -748,12 +889,21 @@ def _nearest_bytes(pixels, colours, values, known, out, tally):
 
 
 @register_jitable
-def _gained(value, gain, lo, hi, background, unit, most):
+def _gained(value: float, gain: float, lo: float, hi: float, background: float, unit: float, most: float) -> float:
     v = min(max(np.float64(value), lo), hi)
     return np.nan if _is_nan(value) else min(unit * (background + gain * (v - background)), most)
 
 
-def _map_gains(values, gains, lo, hi, background, unit, most, out):
+def _map_gains(
+    values: np.ndarray,
+    gains: np.ndarray,
+    lo: float,
+    hi: float,
+    background: float,
+    unit: float,
+    most: float,
+    out: np.ndarray,
+) -> None:
     """unit * (background + gain * (value - background)), at most `most`; values are clamped to lo..hi before.
 
     values[before, row, behind]; gains[row] has one gain for the row, or one for each of its values.
@@ -776,7 +926,7 @@ def _map_gains(values, gains, lo, hi, background, unit, most, out):
 
 
 @register_jitable
-def _runs(index):
+def _runs(index: np.ndarray) -> np.ndarray:
     """Where runs of the same tile begin along an axis, and behind them its end."""
     starts = np.empty(index.size + 1, np.int64)
     found = 0
@@ -788,7 +938,16 @@ def _runs(index):
     return starts[: found + 1]
 
 
-def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
+def _count_tiles(
+    block: np.ndarray,
+    counted: np.ndarray,
+    lo: float,
+    hi: float,
+    z_tile: np.ndarray,
+    y_tile: np.ndarray,
+    x_tile: np.ndarray,
+    counts: np.ndarray,
+) -> None:
     """counts[z, y, x, 0 or 1, bin]: two half histograms a tile hide the store latency.
 
     The bin behind the last takes what is not counted.
@@ -796,8 +955,9 @@ def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
     masked = counted.size > 0
     nx = block.shape[2]
     nbins = counts.shape[4] - 1
-    scale = np.float64(nbins)
-    top = scale - 1.0
+    scale = nbins / (hi - lo)
+    last = np.float64(nbins)
+    top = np.int32(nbins - 1)
     bins = np.empty(nx, np.uint32)
     one = np.uint32(1)
     runs = _runs(x_tile)
@@ -805,8 +965,11 @@ def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
         for y in range(block.shape[1]):
             row = block[z, y]
             for x in range(nx):
-                j = np.floor(_position(row[x], lo, hi, scale))
-                bins[x] = nbins if _is_nan(row[x]) else np.int32(j if j < top else top)
+                # A value on the border of two bins belongs to the upper one, however its product is rounded.
+                u = (np.float64(row[x]) - lo) * scale + 1e-9
+                u = u if u > 0.0 else 0.0
+                u = u if u < last else last
+                bins[x] = nbins if _is_nan(row[x]) else min(np.int32(u), top)
             if masked:
                 for x in range(nx):
                     if not counted[z, y, x]:
@@ -824,81 +987,153 @@ def _count_tiles(block, counted, lo, hi, z_tile, y_tile, x_tile, counts):
                     even[part[part.size - 1]] += one
 
 
-def _map_tiles(block, lo, hi, tables, z_left, z_weight, y_left, y_weight, x_left, x_weight, bottom, span, out):
-    """Blend tile functions along z once a plane, along y once a row, along x per voxel, in the precision of weights."""
+@register_jitable
+def _clip(heights: np.ndarray, limit: float, out: np.ndarray) -> None:
+    """Clip a histogram and raise all bins together, until its sum is what it was: water that fills up to `limit`."""
+    total = heights.sum()
+    rise = 0.0
+    while True:
+        rest = np.float64(total)
+        free = 0
+        for j in range(heights.size):
+            below = heights[j] + rise < limit
+            rest -= heights[j] if below else limit
+            free += below
+        # Each turn fills at least one bin more, or is the last.
+        if free == 0 or rest / free <= rise:
+            break
+        rise = rest / free
+    for j in range(heights.size):
+        out[j] = min(heights[j] + rise, limit)
+
+
+def _clip_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
+    """Clip each histogram at a share of its sum, at least at the mean of its bins."""
+    for row in range(counts.shape[0]):
+        total = np.float64(counts[row].sum())
+        _clip(counts[row], max(share * total, total / counts.shape[1]), out[row])
+
+
+def _cumulate_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
+    """The cumulative sums of histograms, from 0 to 1; a share of 0 clips nothing, an empty histogram stays 0."""
+    nbins = counts.shape[1]
+    sums = np.empty(nbins, np.float64)
+    for row in range(counts.shape[0]):
+        total = np.float64(counts[row].sum())
+        if share > 0.0:
+            _clip(counts[row], max(share * total, total / nbins), sums)
+        else:
+            sums[:] = counts[row]
+        for j in range(1, nbins):
+            sums[j] += sums[j - 1]
+        for j in range(nbins):
+            out[row, j + 1] = min(sums[j] / max(sums[nbins - 1], 1.0), 1.0)
+
+
+def _map_tiles(
+    block: np.ndarray,
+    lo: float,
+    hi: float,
+    tables: np.ndarray,
+    z_left: np.ndarray,
+    z_weight: np.ndarray,
+    y_left: np.ndarray,
+    y_weight: np.ndarray,
+    x_left: np.ndarray,
+    x_weight: np.ndarray,
+    bottom: float,
+    span: float,
+    out: np.ndarray,
+) -> None:
+    """Blend tile functions along z once a plane, along y once a run of voxels between two tiles, along x per voxel.
+
+    The functions of two neighbors along x lie interleaved, so that a voxel reads both with one access at either
+    border of its bin. Along y only the bins are blended that the run holds. Positions and results are computed in
+    the type of `lo` and of `bottom`.
+    """
     nz, ny, nx, knots = tables.shape
-    scale = np.float64(knots - 1)
-    top = scale - 1.0
+    scale = _as((knots - 1) / (hi - lo), lo)
+    last = _as(knots - 1, lo)
+    top = np.int32(knots - 2)
     width = block.shape[2]
     # only the tiles that this block touches
     y_first = y_left[0]
     y_stop = min(y_left[-1] + 2, ny)
     x_first = x_left[0]
-    x_stop = min(x_left[-1] + 2, nx)
-    plane = np.empty((y_stop - y_first, x_stop - x_first, knots), x_weight.dtype)
-    line = np.empty((x_stop - x_first, knots), x_weight.dtype)
+    pairs = x_left[-1] + 1 - x_first
+    plane = np.empty((y_stop - y_first, pairs, 2 * knots), np.float32)
+    line = np.empty(2 * knots, np.float32)
+    near_pair = np.empty(width, np.float64)
+    far_pair = np.empty(width, np.float64)
+    line_pairs, near, far = line.view(np.float64), near_pair.view(np.float32), far_pair.view(np.float32)
     bins = np.empty(width, np.uint32)
-    fractions = np.empty(width, x_weight.dtype)
-    blended = np.empty(width, x_weight.dtype)
+    fractions = np.empty(width, np.float32)
     runs = _runs(x_left)
     for z in range(block.shape[0]):
-        near = tables[z_left[z]]
-        far = tables[min(z_left[z] + 1, nz - 1)]
+        front = tables[z_left[z]]
+        back = tables[min(z_left[z] + 1, nz - 1)]
         w = z_weight[z]
         for p in range(y_first, y_stop):
-            for q in range(x_first, x_stop):
-                for j in range(knots):
-                    plane[p - y_first, q - x_first, j] = near[p, q, j] + w * (far[p, q, j] - near[p, q, j])
+            for q in range(pairs):
+                for side in range(2):
+                    one = front[p, min(q + x_first + side, nx - 1)]
+                    other = back[p, min(q + x_first + side, nx - 1)]
+                    for j in range(knots):
+                        plane[p - y_first, q, 2 * j + side] = one[j] + w * (other[j] - one[j])
         for y in range(block.shape[1]):
             upper = plane[y_left[y] - y_first]
             lower = plane[min(y_left[y] + 1, ny - 1) - y_first]
             w = y_weight[y]
-            for q in range(line.shape[0]):
-                for j in range(knots):
-                    line[q, j] = upper[q, j] + w * (lower[q, j] - upper[q, j])
             row = block[z, y]
             for x in range(width):
-                u = _position(row[x], lo, hi, scale)
-                j = np.floor(u)
-                j = j if j < top else top
-                bins[x] = np.int32(j)
+                u = (_as(row[x], lo) - lo) * scale
+                u = u if u > 0 else _as(0, lo)
+                u = u if u < last else last
+                j = min(np.int32(u), top)
+                bins[x] = j
                 # NaN goes on through its fraction
-                fractions[x] = np.nan if _is_nan(row[x]) else u - j
+                fractions[x] = np.float32(np.nan) if _is_nan(row[x]) else np.float32(u - _as(j, lo))
             for run in range(runs.size - 1):
                 start = runs[run]
                 stop = runs[run + 1]
-                tile = x_left[start]
-                a = line[tile - x_first]
-                b = line[min(tile + 1, nx - 1) - x_first]
                 # views that begin at 0: their indices need no check for counting from the end
                 part = bins[start:stop]
-                part_fractions = fractions[start:stop]
-                part_weight = x_weight[start:stop]
-                part_blended = blended[start:stop]
+                least = part[0]
+                most = part[0]
+                for i in range(part.size):
+                    least = min(least, part[i])
+                    most = max(most, part[i])
+                one = upper[x_left[start] - x_first]
+                other = lower[x_left[start] - x_first]
+                for j in range(2 * least, 2 * most + 4):
+                    line[j] = one[j] + w * (other[j] - one[j])
+                part_near = near_pair[start:stop]
+                part_far = far_pair[start:stop]
                 for i in range(part.size):
                     j = part[i]
-                    f = part_fractions[i]
-                    left = a[j] + f * (a[j + 1] - a[j])
-                    right = b[j] + f * (b[j + 1] - b[j])
-                    part_blended[i] = left + part_weight[i] * (right - left)
+                    part_near[i] = line_pairs[j]
+                    part_far[i] = line_pairs[j + 1]
             result = out[z, y]
             for x in range(width):
-                result[x] = _cast(bottom + span * blended[x], result)
+                f = fractions[x]
+                left = near[2 * x] + f * (far[2 * x] - near[2 * x])
+                right = near[2 * x + 1] + f * (far[2 * x + 1] - near[2 * x + 1])
+                result[x] = _cast(bottom + span * (left + x_weight[x] * (right - left)), result)
 
 
-def _read(dtype, ndim):
+def _read(dtype: types.Type, ndim: int) -> types.Array:
     return types.Array(dtype, ndim, "C", readonly=True)
 
 
-def _write(dtype, ndim):
+def _write(dtype: types.Type, ndim: int) -> types.Array:
     return types.Array(dtype, ndim, "C")
 
 
 _i, _f = types.int64, types.float64
 _mask1 = _read(types.boolean, 1)
-_left = _read(types.int32, 1)
+_left, _weight = _read(types.int32, 1), _read(types.float32, 1)
 
-_KERNELS = {
+_KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, ...]]]] = {
     "power": (_power, lambda: (_read(_f, 1), _f, _write(_f, 1))),
     "log": (_log, lambda: (_read(_f, 1), _write(_f, 1))),
     "exp": (_exp, lambda: (_read(_f, 1), _write(_f, 1))),
@@ -916,6 +1151,12 @@ _KERNELS = {
     "count_digits": (
         _count_digits,
         lambda t: (_read(t, 1), _mask1, _i, types.uint64, _i, _write(_i, 1)),
+    ),
+    "count_keys": (
+        _count_keys,
+        lambda t: (
+            _read(t, 1), _mask1, _i, types.uint64, types.uint64, _left, _read(types.uint64, 1), _i, _i, _write(_i, 2),
+        ),
     ),
     "count_plane_digits": (
         _count_plane_digits,
@@ -943,6 +1184,10 @@ _KERNELS = {
     "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
+    "map_curve": (
+        _map_curve,
+        lambda t, o: (_read(t, 1), _read(_f, 1), _read(_f, 1), _read(_i, 1), _f, _f, _f, _f, _write(o, 1)),
+    ),
     "map_gains": (
         _map_gains,
         lambda t, o: (_read(t, 3), _read(_f, 2), _f, _f, _f, _f, _f, _write(o, 3)),
@@ -982,11 +1227,13 @@ _KERNELS = {
             _left, _left, _left, _write(types.uint32, 5),
         ),
     ),
+    "clip_rows": (_clip_rows, lambda: (_read(_i, 2), _f, _write(_f, 2))),
+    "cumulate_rows": (_cumulate_rows, lambda: (_read(_i, 2), _f, _write(types.float32, 2))),
     "map_tiles": (
         _map_tiles,
-        lambda t, o, w: (
-            _read(t, 3), _f, _f, _read(types.float32, 4),
-            _left, _read(w, 1), _left, _read(w, 1), _left, _read(w, 1), _f, _f, _write(o, 3),
+        lambda t, o, p, r: (
+            _read(t, 3), p, p, _read(types.float32, 4),
+            _left, _weight, _left, _weight, _left, _weight, r, r, _write(o, 3),
         ),
     ),
 }  # fmt: skip

@@ -6,23 +6,38 @@ import math
 import mmap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise, product
 from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import held
 from napari_exposure.core.blocks import (
     BLOCK_VOXELS,
+    Block,
     ClusterError,
     Volume,
     is_dask,
     stored_chunks,
     unreadable,
 )
+from napari_exposure.core.typing import Array, Index, WritableArray
+
+if TYPE_CHECKING:
+    import dask.array as da
+    from distributed import Client
+
+    from napari_exposure.core.transform import BlockMap
+
+# where a chunk lies: (start, stop) along each axis
+Place = tuple[tuple[int, int], ...]
+Chunks = tuple[tuple[int, ...], ...]
+Found = TypeVar("Found")
 
 # of a chunk of what is stored in no chunks
 CHUNK_BYTES = 1 << 26
@@ -31,14 +46,14 @@ PATIENCE = 25.0
 LOOK = 1.0
 
 
-def known(array):
+def known(array: da.Array) -> da.Array:
     """A dask array whose shape is known, or an error that says what to do."""
     if any(map(math.isnan, array.shape)):
         raise ValueError("The dask array has chunks of unknown size. Call array.compute_chunk_sizes() first.")
     return array
 
 
-def checked(array):
+def checked(array: da.Array) -> da.Array:
     """A dask array whose chunks can be worked on, or an error that says what to do.
 
     Raises
@@ -62,23 +77,24 @@ def checked(array):
 class _Stored:
     """An array that dask reads where it is: its ``from_array`` makes a copy of what has a method copy."""
 
-    def __init__(self, array):
+    def __init__(self, array: Array) -> None:
         self._array = array
         self.shape, self.dtype, self.ndim = array.shape, array.dtype, len(array.shape)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Index) -> Any:
         return self._array[index]
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., _Stored], tuple[Any, ...]]:
         # the workers of a cluster open the file of a memory map themselves
-        return (_Stored, (self._array,)) if _file(self._array) is None else (_reopened, _file(self._array))
+        file = _file(self._array)
+        return (_Stored, (self._array,)) if file is None else (_reopened, file)
 
 
-def _file(array) -> tuple | None:
+def _file(array: Array) -> tuple[Any, ...] | None:
     """File and layout of a memory map or a view of one; None for other arrays."""
     if not isinstance(array, np.memmap) or array.filename is None:
         return None
-    base = array
+    base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
     if not isinstance(base, mmap.mmap):
@@ -91,18 +107,27 @@ def _file(array) -> tuple | None:
     return str(array.filename), start + low - first, high - low, inside, array.shape, array.strides, array.dtype
 
 
-def _reopened(path, offset, size, inside, shape, strides, dtype) -> _Stored:
+def _reopened(
+    path: str,
+    offset: int,
+    size: int,
+    inside: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    dtype: np.dtype,
+) -> _Stored:
     buffer = np.memmap(path, np.uint8, "r", offset, (size,))
     return _Stored(np.ndarray(shape, dtype, buffer, inside, strides))
 
 
-def as_dask(array):
+def as_dask(array: Array) -> da.Array:
     """A dask array of one that is stored, without reading or copying it.
 
     Parameters
     ----------
     array : array-like
-        numpy, a memory map, zarr, h5py or dask; whoever writes to it later changes what the dask array gives.
+        numpy, a memory map, zarr, h5py, xarray, TensorStore or dask; whoever writes to it later changes what the dask
+        array gives.
 
     Returns
     -------
@@ -116,6 +141,7 @@ def as_dask(array):
     >>> core.as_dask(np.zeros((600, 512, 512), np.uint16)).chunksize
     (128, 512, 512)
     """
+    array, _ = held(array)
     if is_dask(array):
         return array
     import dask.array as da
@@ -127,10 +153,11 @@ def as_dask(array):
         whole = planes if math.prod(planes) * array.dtype.itemsize <= CHUNK_BYTES else ("auto", "auto")[: len(planes)]
         chunks = ("auto",) * (len(array.shape) - len(planes)) + tuple(whole)
         chunks = normalize_chunks(chunks, array.shape, CHUNK_BYTES, array.dtype)
-    return da.from_array(_Stored(array), chunks=chunks, name=False)
+    made: da.Array = da.from_array(_Stored(array), chunks=chunks, name=False)
+    return made
 
 
-def mapped(transform, array):
+def mapped(transform: BlockMap, array: da.Array) -> da.Array:
     """What a transform makes of a dask array, as a dask array of the same chunks; nothing is computed."""
     import dask
     import dask.array as da
@@ -140,27 +167,33 @@ def mapped(transform, array):
     # one object that all tasks depend on, sent to each worker once
     shared = dask.delayed(transform, traverse=False)
     nothing = np.empty((0,) * array.ndim, transform.out_dtype)
-    return da.map_blocks(_map, array, transform=shared, dtype=transform.out_dtype, meta=nothing)
+    made: da.Array = da.map_blocks(_map, array, transform=shared, dtype=transform.out_dtype, meta=nothing)
+    return made
 
 
-def _map(chunk, transform, block_info=None):
+def _map(chunk: np.ndarray, transform: BlockMap, block_info: dict[int | None, Any] | None = None) -> np.ndarray:
     place = block_info[0]["array-location"] if block_info else [(0, n) for n in chunk.shape]
     return transform(chunk, [start for start, _ in place][: len(transform.shape)])
 
 
-def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> None:
+def count(
+    volume: Volume,
+    visit: Callable[[Block, np.ndarray, np.ndarray], Found],
+    merge: Callable[[Found], object],
+    what: str,
+) -> None:
     """As `blocks.count`, with the tasks on dask's scheduler: its threads, or the cluster of a distributed client."""
     import dask
     import dask.array as da
 
-    array = checked(volume.array)
+    array = checked(as_dask(volume.array))
     for transform in volume.through:
         array = mapped(transform, array)
     array = _grouped(_part(volume, array.rechunk({-1: -1}) if volume.rgb else array))
     spatial = array.chunks[:-1] if volume.rgb else array.chunks
     arrays = [array]
     if volume.mask is not None:
-        mask = _masked(volume, spatial)
+        mask = _masked(volume, volume.mask, spatial)
         arrays.append(mask[..., None] if volume.rgb else mask)
     # one task reads a chunk and counts it: its result is the only voxel of a chunk of objects
     found = da.map_blocks(
@@ -180,7 +213,7 @@ def count(volume: Volume, visit: Callable, merge: Callable, what: str) -> None:
     _run(tasks, lambda result: merge(result.item()), what, _client(), chunks, places)
 
 
-def store(array, target, what: str) -> None:
+def store(array: da.Array, target: WritableArray, what: str) -> None:
     """Write a dask array to another array, each chunk by the task that has made it."""
     import dask
 
@@ -194,26 +227,34 @@ def store(array, target, what: str) -> None:
     _run(tasks, lambda _: None, what, client, chunks, places)
 
 
-def _store(values, target, place) -> None:
+def _store(values: np.ndarray, target: WritableArray, place: Place) -> None:
     target[tuple(slice(start, stop) for start, stop in place)] = values
 
 
-def _client():
+def _client() -> Client | None:
     """The client of a cluster, if there is one and dask was told nothing else."""
     from dask.base import get_scheduler
 
     return getattr(get_scheduler(), "__self__", None)
 
 
-def read(array) -> np.ndarray:
+def read(array: da.Array) -> np.ndarray:
     """The values of a dask array, small ones, from the cluster if there is one."""
     client = _client()
     if client is not None:
-        ((_, array),) = _on_cluster([array], client)
+        ((_, found),) = _on_cluster([array], client)
+        return np.asarray(found)
     return np.asarray(array)
 
 
-def _run(tasks: list, merge: Callable, what: str, client, chunks, places: list) -> None:
+def _run(
+    tasks: Sequence[Any],
+    merge: Callable[[Any], object],
+    what: str,
+    client: Client | None,
+    chunks: Sequence[Any],
+    places: Sequence[Place],
+) -> None:
     """Run tasks and merge their results as they come, which none of them waits for; each has a chunk and its place."""
     progress.report(what, 0.0)
     results = _on_threads(tasks) if client is None else _on_cluster(tasks, client)
@@ -232,7 +273,7 @@ def _run(tasks: list, merge: Callable, what: str, client, chunks, places: list) 
         results.close()
 
 
-def _name_chunk(error: Exception, chunks) -> None:
+def _name_chunk(error: Exception, chunks: Iterable[tuple[Any, Place]]) -> None:
     """Say which chunk cannot be read, if that is the reason: dask does not know it."""
     for chunk, place in chunks:
         try:
@@ -243,21 +284,21 @@ def _name_chunk(error: Exception, chunks) -> None:
             return
 
 
-def blocks_of(array) -> tuple:
+def blocks_of(array: da.Array) -> tuple[da.Array, list[Block]]:
     """A dask array with small chunks joined, and its chunks as blocks."""
     array = _grouped(checked(array))
     places = (tuple(slice(start, stop) for start, stop in place) for place in _places(array.chunks))
     return array, [block for block in places if all(part.start < part.stop for part in block)]
 
 
-def _part(volume: Volume, array):
+def _part(volume: Volume, array: da.Array) -> da.Array:
     """What a volume restricts itself to."""
     # the leading axes of a box are fixed as in `Volume`: indices count from its corner
     array = array[volume.box] if volume.box else array
     return array[volume.lead] if volume.lead else array
 
 
-def _grouped(array):
+def _grouped(array: da.Array) -> da.Array:
     """Small chunks joined along an axis, so that a task is worth its cost; no chunk is read twice."""
     voxels = math.prod(max(sizes) for sizes in array.chunks)
     axis = max(0, array.ndim - 3)
@@ -266,22 +307,29 @@ def _grouped(array):
     together = BLOCK_VOXELS // voxels
     sizes = array.chunks[axis]
     joined = tuple(sum(sizes[at : at + together]) for at in range(0, len(sizes), together))
-    return array.rechunk({axis: joined})
+    grouped: da.Array = array.rechunk({axis: joined})
+    return grouped
 
 
-def _masked(volume: Volume, chunks):
+def _masked(volume: Volume, mask: Array, chunks: Chunks) -> da.Array:
+    masked: da.Array = _part(volume, as_dask(mask)).rechunk(chunks)
+    return masked
 
-    mask = as_dask(volume.mask)
-    return _part(volume, mask).rechunk(chunks)
 
-
-def _places(chunks) -> Iterator[tuple]:
+def _places(chunks: Chunks) -> Iterator[Place]:
     """Where the chunks lie, as (start, stop) along each axis, in C order."""
     ends = [np.cumsum((0, *sizes)).tolist() for sizes in chunks]
     yield from product(*(list(pairwise(axis)) for axis in ends))
 
 
-def _visit(values, mask=None, *, shared, fixed, block_info=None):
+def _visit(
+    values: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    shared: Callable[[Block, np.ndarray, np.ndarray], object],
+    fixed: tuple[bool, Callable[[np.ndarray], np.ndarray], np.dtype, bool],
+    block_info: Any = None,
+) -> np.ndarray:
     """One task: what `shared` finds in a chunk."""
     from napari_exposure.core.blocks import counted
     from napari_exposure.core.intensity import prepared
@@ -296,7 +344,7 @@ def _visit(values, mask=None, *, shared, fixed, block_info=None):
     return found
 
 
-def _on_cluster(tasks, client) -> Iterator:
+def _on_cluster(tasks: Sequence[Any], client: Client) -> Generator[tuple[int, Any]]:
     """Number and result of each task that is done; a worker that is lost is made up for by the scheduler."""
     from distributed import CancelledError, KilledWorker, as_completed
 
@@ -326,7 +374,7 @@ def _on_cluster(tasks, client) -> Iterator:
             _wait(client, {future.key for future in left})
 
 
-def _while_there_are_workers(client, ready: Callable, left) -> None:
+def _while_there_are_workers(client: Client, ready: Callable[[], bool], left: Collection[object]) -> None:
     """Wait until something is `ready`, or raise what to do where no worker comes for some time."""
     seen = looked = time.monotonic()
     while not ready():
@@ -340,38 +388,40 @@ def _while_there_are_workers(client, ready: Callable, left) -> None:
             if client.status != "running" or client.nthreads():
                 seen = now
         if now - seen >= PATIENCE:
+            scheduler: Any = client.scheduler
             raise ClusterError(
-                f"The cluster at {client.scheduler.address} has 0 workers, and none came within {PATIENCE:g} s; "
+                f"The cluster at {scheduler.address} has 0 workers, and none came within {PATIENCE:g} s; "
                 f"{len(left)} parts of the work are left. Start workers, wait for them with "
                 "client.wait_for_workers(1), and run this again; or close the client to work in this process."
             )
 
 
-def _wait(client, keys: set) -> None:
+def _wait(client: Client, keys: set[Hashable]) -> None:
     """Until no worker is at one of the tasks `keys`: those that have begun are not stopped, and may still write."""
 
-    def busy(dask_worker):
+    def busy(dask_worker: Any) -> set[Hashable]:
         return set(dask_worker.active_threads.values())
 
     while any(keys & at for at in client.run(busy, on_error="ignore").values()):
         time.sleep(0.05)
 
 
-def _on_threads(tasks) -> Iterator:
+def _on_threads(tasks: Sequence[Any]) -> Generator[tuple[int, Any]]:
     """Number and result of each task that is done, from dask's threads; closing stops what has not begun."""
     import dask
     from dask.system import CPU_COUNT
 
-    found, stopped = SimpleQueue(), threading.Event()
+    found: SimpleQueue[tuple[int, Any] | BaseException] = SimpleQueue()
+    stopped = threading.Event()
 
     class Stopped(Exception):
         pass
 
-    def before(key, graph, state):
+    def before(key: object, graph: object, state: object) -> None:
         if stopped.is_set():
             raise Stopped
 
-    def noted(number, result):
+    def noted(number: int, result: object) -> None:
         found.put((number, result))
 
     note = dask.delayed(noted, pure=False)
@@ -379,23 +429,23 @@ def _on_threads(tasks) -> Iterator:
 
     threads = dask.config.get("num_workers", None) or CPU_COUNT
 
-    def run():
+    def run() -> None:
         # a pool of its own, which ends with the last task that has begun: nothing is written later
         with ThreadPoolExecutor(threads) as pool:
             try:
                 dask.compute(*noting, scheduler="threads", pool=pool, callbacks=[(None, None, before, None, None)])
             except BaseException as error:
                 stopped.set()
-                found.put((None, error))
+                found.put(error)
 
     thread = threading.Thread(target=run, name="napari-exposure-dask")
     thread.start()
     try:
         for _ in tasks:
-            number, result = found.get()
-            if number is None:
-                raise result
-            yield number, result
+            each = found.get()
+            if isinstance(each, BaseException):
+                raise each
+            yield each
     finally:
         stopped.set()
         thread.join()

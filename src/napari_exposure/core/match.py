@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, parameter
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counted import histogram
 from napari_exposure.core.equalize import count_clamped
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.histogram import Histogram
-from napari_exposure.core.images import adjust_image
+from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import check_count, dtype_range, is_lookup, result_dtype
 from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.stacks import count_stack
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
@@ -48,15 +52,15 @@ class HistogramMatching(Adjustment):
         high=1 << 20,
         step=1,
     )
-    output: Literal["dtype", "float32"] = parameter(
+    _: KW_ONLY
+    output: Output = parameter(
         "dtype",
         "Output",
         "Keep the data type, or make float32, which needs no rounding. Both have the intensities of the reference.",
-        kw_only=True,
         choices=MATCHED,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.reference, Histogram):
             raise TypeError(
@@ -81,13 +85,13 @@ class HistogramMatching(Adjustment):
             values[-1] = most
         return values, np.cumsum(counts[counts > 0]) / counts.sum()
 
-    def check(self, volume, spacing=None):
+    def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the result could not hold the reference's intensities."""
-        spacing = super().check(volume, spacing)
+        sizes = super().check(volume, spacing)
         dtype = result_dtype(volume.dtype, self.output)
         low, high = self._quantiles[0][[0, -1]]
         if dtype.kind == "f" and not volume.rgb:
-            return spacing
+            return sizes
         least, most = dtype_range(dtype, negative=dtype.kind == "i")
         hint = "Convert the volume or the reference first" if volume.rgb else 'Use output="float32"'
         if low < least or high > most:
@@ -99,9 +103,9 @@ class HistogramMatching(Adjustment):
             raise ValueError(
                 f"The reference has floating-point intensities, {low:g} to {high:g}, which {dtype} would round. {hint}."
             )
-        return spacing
+        return sizes
 
-    def _fit_group(self, volume, spacing):
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         low, high = self._quantiles[0][[0, -1]].tolist()
         ends = low, high, volume.dtype, result_dtype(volume.dtype, self.output)
         with progress.part(0, 0.4):
@@ -116,7 +120,7 @@ class HistogramMatching(Adjustment):
         results = self._results(counts, volume.dtype)
         return ResultsFit(float(centers[0]), float(centers[-1]), *ends, results)
 
-    def _results(self, counts, dtype):
+    def _results(self, counts: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """What the intensities in the middles of bins become."""
         values, quantiles = self._quantiles
         results = interpolate(np.cumsum(counts) / counts.sum(), quantiles, values)
@@ -124,9 +128,10 @@ class HistogramMatching(Adjustment):
             return results
         # between bins that hold any the nearest: values at a distance, such as integers made floats, are not blended
         used = np.flatnonzero(counts)
-        return results[used[np.searchsorted((used[1:] + used[:-1]) / 2, np.arange(len(counts)))]]
+        nearest: np.ndarray = results[used[np.searchsorted((used[1:] + used[:-1]) / 2, np.arange(len(counts)))]]
+        return nearest
 
-    def _fit_stack(self, volume, lead):
+    def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
         if not isinstance(self.in_range, str):
             return None
         stack = count_stack(volume, lead, self.in_range, self.nbins)
@@ -136,15 +141,17 @@ class HistogramMatching(Adjustment):
         dtype = volume.dtype
         fixed = low, high, dtype, result_dtype(dtype, self.output)
         flat = np.full(2, low)
-        fits = []
+        fits: list[Fit] = []
         columns = stack.lo, stack.constant, stack.begin, stack.end, stack.sizes
-        for counts, lo, constant, *places, size in zip(stack.counts, *(c.tolist() for c in columns), strict=True):
-            places, results = ((lo, lo), flat) if constant else (places, self._results(counts[:size], dtype))
-            fits.append(ResultsFit(*places, *fixed, results))
+        for counts, lo, constant, begin, end, size in zip(stack.counts, *(c.tolist() for c in columns), strict=True):
+            if constant:
+                fits.append(ResultsFit(lo, lo, *fixed, flat))
+            else:
+                fits.append(ResultsFit(begin, end, *fixed, self._results(counts[:size], dtype)))
         return fits
 
 
-def check_no_path(reference) -> None:
+def check_no_path(reference: object) -> None:
     """Raise what to do, if a reference is the name of a file."""
     if isinstance(reference, str | os.PathLike):
         raise TypeError(
@@ -152,19 +159,20 @@ def check_no_path(reference) -> None:
         )
 
 
+@verb
 def match_histograms(
-    image,
-    reference,
-    nbins=65536,
+    image: Any,
+    reference: Histogram | ArrayLike | Layer,
+    nbins: int = 65536,
     *,
-    in_range="data",
-    output="dtype",
-    mask=None,
-    ignore_zeros=False,
-    per="dataset",
-    rgb=None,
-    level=0,
-):
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
     """Give a volume the histogram of another one, so that both can be compared by eye or by threshold.
 
     Each intensity becomes the one below which as large a part of the reference lies.

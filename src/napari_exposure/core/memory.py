@@ -5,13 +5,29 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 # what one volume may cost: the tile histograms of several kernel sizes
 LIMIT = 256 << 20
 
 Result = TypeVar("Result")
+Rest = TypeVarTuple("Rest")
+
+
+class Remembering(Protocol):
+    """A volume as this module sees it."""
+
+    @property
+    def memory(self) -> Memory | None:
+        """Where its results are kept."""
+
+    @property
+    def part(self) -> Hashable:
+        """What tells it apart from other parts of the same volume."""
+
+
+Seen = TypeVar("Seen", bound=Remembering)
 
 
 class Memory:
@@ -34,13 +50,13 @@ class Memory:
     (None, 2, 60)
     """
 
-    def __init__(self, limit: int = LIMIT):
+    def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        self._found: OrderedDict = OrderedDict()
+        self._found: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
         self.size = 0
 
-    def get(self, key):
+    def get(self, key: Hashable) -> Any:
         """What is remembered under `key`, or None."""
         with self._lock:
             if key not in self._found:
@@ -48,7 +64,7 @@ class Memory:
             self._found.move_to_end(key)
             return self._found[key][0]
 
-    def put(self, key, value, size: int) -> None:
+    def put(self, key: Hashable, value: object, size: int) -> None:
         """Remember `value`, of `size` bytes; one that is larger than the limit is not kept."""
         with self._lock:
             if key in self._found or size > self._limit:
@@ -60,7 +76,9 @@ class Memory:
                 self.size -= oldest
 
 
-def remembered(size: Callable[[object], int]):
+def remembered(
+    size: Callable[[Any], int],
+) -> Callable[[Callable[[Seen, *Rest], Result]], Callable[[Seen, *Rest], Result]]:
     """Let a pass ``find(volume, *arguments)`` keep its result in the volume's memory, if it has one.
 
     Parameters
@@ -69,14 +87,14 @@ def remembered(size: Callable[[object], int]):
         Bytes of a result.
     """
 
-    def decorate(find: Callable[..., Result]) -> Callable[..., Result]:
+    def decorate(find: Callable[[Seen, *Rest], Result]) -> Callable[[Seen, *Rest], Result]:
         @functools.wraps(find)
-        def remembering(volume, *arguments):
+        def remembering(volume: Seen, *arguments: *Rest) -> Result:
             memory = volume.memory
             if memory is None:
                 return find(volume, *arguments)
             key = find.__name__, volume.part, *arguments
-            found = memory.get(key)
+            found: Result | None = memory.get(key)
             if found is None:
                 found = find(volume, *arguments)
                 if found is not None:

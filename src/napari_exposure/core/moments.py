@@ -7,11 +7,12 @@ voxels are rounded to a grid that the edges of the bins decide, and the others a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+
+from napari_exposure.core.jit import Kernel
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class Moments:
         )
 
     @classmethod
-    def of_values(cls, kernel: Callable, values: np.ndarray, counted: np.ndarray, grid: Grid, extent) -> Moments:
+    def of_values(
+        cls, kernel: Kernel, values: np.ndarray, counted: np.ndarray, grid: Grid, extent: tuple[float, float]
+    ) -> Moments:
         """Of flat values, with the kernel "moments" of their dtype; an empty `counted` means all of them.
 
         `extent` has their finite minimum and maximum.

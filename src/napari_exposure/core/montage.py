@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import held
 from napari_exposure.core.blocks import is_dask, read_part, stored_chunks, walk
 from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.typing import Array, ArrayLike, Index
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 __all__ = ["montage"]
 
 # a gap is this part of the longer edge of a plane
 THIN = 1 / 64
+Gap = int | Sequence[int] | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,9 @@ class Arrangement:
     lead: tuple[int, ...]
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], step=2, columns=6, axis=-3, gap=None) -> Arrangement:
+    def of(
+        cls, shape: tuple[int, ...], step: int = 2, columns: int = 6, axis: int = -3, gap: Gap = None
+    ) -> Arrangement:
         """Arrange the planes of a volume of this shape, without its colour axis; see `montage`."""
         ndim = len(shape)
         if not 2 <= ndim <= 5:
@@ -62,14 +71,14 @@ class Arrangement:
         step = check_count(step, "step", low=1, high=2**31)
         columns = check_count(columns, "columns", low=1, high=2**31)
         planes = range(0, shape[at], step)
-        *lead, height, width = (n for number, n in enumerate(shape) if number != at)
+        *lead, height, width = [n for number, n in enumerate(shape) if number != at]
         if gap is None:
             gap = max(1, round(THIN * max(height, width)))
         gaps = tuple(gap) if np.iterable(gap) else (gap, gap)
         if len(gaps) != 2:
             raise ValueError(f"gap must be a number of voxels, or one for rows and one for columns, got {gap!r}.")
-        gaps = tuple(check_count(each, "gap", low=0, high=2**31) for each in gaps)
-        return cls(at, planes, min(columns, len(planes)), (height, width), gaps, tuple(lead))
+        between_rows, between_columns = (check_count(each, "gap", low=0, high=2**31) for each in gaps)
+        return cls(at, planes, min(columns, len(planes)), (height, width), (between_rows, between_columns), tuple(lead))
 
     @property
     def rows(self) -> int:
@@ -79,13 +88,15 @@ class Arrangement:
     def shape(self) -> tuple[int, int]:
         """Height and width of the montage in voxels."""
         counts = self.rows, self.columns
-        return tuple(n * (size + gap) - gap for n, size, gap in zip(counts, self.plane, self.gap, strict=True))
+        height, width = (n * (size + gap) - gap for n, size, gap in zip(counts, self.plane, self.gap, strict=True))
+        return height, width
 
     def place(self, number: int) -> tuple[slice, slice]:
         """Where the plane with this place in the sequence lies in the montage."""
         cell = divmod(number, self.columns)
         sizes = zip(cell, self.plane, self.gap, strict=True)
-        return tuple(slice(at * (size + gap), at * (size + gap) + size) for at, size, gap in sizes)
+        rows, columns = (slice(at * (size + gap), at * (size + gap) + size) for at, size, gap in sizes)
+        return rows, columns
 
     def runs(self, chunk: int = 1) -> Iterator[list[int]]:
         """Places in the sequence, those together whose planes lie in one chunk."""
@@ -93,7 +104,7 @@ class Arrangement:
             yield list(run)
 
 
-def check_fill(fill, dtype: np.dtype):
+def check_fill(fill: Any, dtype: np.dtype) -> Any:
     """What gaps hold, or an error if the dtype has no such value."""
     value = check_number(fill, "fill")
     if dtype.kind in "iu" and not (value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max):
@@ -101,7 +112,35 @@ def check_fill(fill, dtype: np.dtype):
     return dtype.type(fill)
 
 
-def montage(volume, step=2, columns=6, axis=-3, *, gap=None, fill=0, rgb=False):
+@overload
+def montage(
+    volume: da.Array,
+    step: int = ...,
+    columns: int = ...,
+    axis: int = ...,
+    *,
+    gap: Gap = ...,
+    fill: float = ...,
+    rgb: bool = ...,
+) -> da.Array: ...
+
+
+@overload
+def montage(
+    volume: ArrayLike,
+    step: int = ...,
+    columns: int = ...,
+    axis: int = ...,
+    *,
+    gap: Gap = ...,
+    fill: float = ...,
+    rgb: bool = ...,
+) -> np.ndarray: ...
+
+
+def montage(
+    volume: Any, step: int = 2, columns: int = 6, axis: int = -3, *, gap: Gap = None, fill: float = 0, rgb: bool = False
+) -> np.ndarray | da.Array:
     """Show every n-th plane of a volume in rows and columns.
 
     Parameters
@@ -145,8 +184,7 @@ def montage(volume, step=2, columns=6, axis=-3, *, gap=None, fill=0, rgb=False):
            [0, 0, 0, 0, 0],
            [5, 5, 0, 0, 0]])
     """
-    if not (hasattr(volume, "shape") and hasattr(volume, "dtype")):
-        volume = np.asarray(volume)
+    volume, _ = held(volume)
     shape = tuple(volume.shape)
     if rgb:
         if len(shape) < 3 or shape[-1] not in (3, 4):
@@ -165,7 +203,7 @@ def montage(volume, step=2, columns=6, axis=-3, *, gap=None, fill=0, rgb=False):
         return _filled(volume, arranged, fill, colours)
 
 
-def _filled(volume, arranged: Arrangement, fill, colours) -> np.ndarray:
+def _filled(volume: Array, arranged: Arrangement, fill: Any, colours: tuple[int, ...]) -> np.ndarray:
     # of a single plane the axis that planes are taken along is not there
     single = len(volume.shape) - len(colours) == 2
     out = np.full((*arranged.lead, *arranged.shape, *colours), fill, np.dtype(volume.dtype).newbyteorder("="))
@@ -173,23 +211,24 @@ def _filled(volume, arranged: Arrangement, fill, colours) -> np.ndarray:
     runs = arranged.runs(1 if chunks is None or single else chunks[arranged.axis])
     everything = (slice(None),) * (2 + len(colours))
 
-    def work(block):
+    def work(block: tuple[tuple[int, ...], list[int]]) -> None:
         lead, run = block
         first, last = arranged.planes[run[0]], arranged.planes[run[-1]]
-        index = [*lead, *everything]
+        index: list[int | slice] = [*lead, *everything]
         if single:
             found = read_part(volume, tuple(index))[None]
         else:
             index.insert(arranged.axis, slice(first, last + 1, arranged.planes.step))
             found = np.moveaxis(read_part(volume, tuple(index)), max(0, arranged.axis - len(lead)), 0)
         for number, plane in zip(run, found, strict=True):
-            out[(*lead, *arranged.place(number))] = plane
+            place: Index = (*lead, *arranged.place(number))
+            out[place] = plane
 
     walk(product(np.ndindex(*arranged.lead), runs), work, lambda _: None, "montage")
     return out
 
 
-def _lazy(volume, arranged: Arrangement, fill, colours: int):
+def _lazy(volume: da.Array, arranged: Arrangement, fill: Any, colours: int) -> da.Array:
     """The montage as a dask array, of which each plane is a chunk or several; nothing is computed."""
     import dask.array as da
 
@@ -198,9 +237,10 @@ def _lazy(volume, arranged: Arrangement, fill, colours: int):
         volume = volume[None]
     before = (slice(None),) * arranged.axis
 
-    def cell(number):
+    def cell(number: int) -> da.Array:
         if number >= len(arranged.planes):
-            return da.full_like(cell(0), fill)
+            empty: da.Array = da.full_like(cell(0), fill)
+            return empty
         plane = volume[(*before, arranged.planes[number])]
         widths, chunks = [(0, 0)] * plane.ndim, list(plane.chunks)
         for axis, gap in enumerate(arranged.gap, plane.ndim - colours - 2):
@@ -208,7 +248,8 @@ def _lazy(volume, arranged: Arrangement, fill, colours: int):
             # the gap in the last chunk, not in one of its own
             *most, last = chunks[axis]
             chunks[axis] = *most, last + gap
-        return da.pad(plane, widths, constant_values=fill).rechunk(tuple(chunks))
+        padded: da.Array = da.pad(plane, widths, constant_values=fill).rechunk(tuple(chunks))
+        return padded
 
     height, width = -2 - colours, -1 - colours
     rows = [
@@ -216,4 +257,5 @@ def _lazy(volume, arranged: Arrangement, fill, colours: int):
         for row in range(arranged.rows)
     ]
     inside = tuple(slice(0, n) for n in arranged.shape) + (slice(None),) * colours
-    return da.concatenate(rows, axis=height)[(Ellipsis, *inside)]
+    whole: da.Array = da.concatenate(rows, axis=height)[(Ellipsis, *inside)]
+    return whole

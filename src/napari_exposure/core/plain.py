@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +24,11 @@ _FRACTION = re.compile(r"-?\d{1,700}(/[1-9]\d{0,700})?")
 _MOST_BINS, _MOST_VOXELS = 1 << 24, 1 << 53
 
 
-def plain_of(histogram: Histogram) -> dict:
+def plain_of(histogram: Histogram) -> dict[str, Any]:
     """Plain data (str, float, int, bool, list, dict) that `histogram_of` takes back, in every bit."""
     edges = histogram.edges
     low, high, bins = float(edges[0]), float(edges[-1]), len(histogram.counts)
-    plain = {
+    plain: dict[str, Any] = {
         KEY: SCHEMA,
         "name": histogram.name,
         "by_value": histogram.by_value,
@@ -49,7 +50,7 @@ def plain_of(histogram: Histogram) -> dict:
     return plain
 
 
-def histogram_of(plain: dict) -> Histogram:
+def histogram_of(plain: dict[str, Any]) -> Histogram:
     """Make the histogram that `plain_of` described.
 
     Raises
@@ -73,7 +74,8 @@ def histogram_of(plain: dict) -> Histogram:
         counts = _counts(plain["counts"], bins)
         edges = _edges(plain["edges"], bins)
         minimum, maximum = (_read(plain[name], name) for name in ("minimum", "maximum"))
-        rest = [check_count(plain[name], name, low=0, high=_MOST_VOXELS) for name in ("below", "above", "nan")]
+        outside = (check_count(plain[name], name, low=0, high=_MOST_VOXELS) for name in ("below", "above", "nan"))
+        below, above, nan = outside
         moments = None if plain["moments"] is None else _moments(plain["moments"])
     except TypeError as error:
         raise ValueError(str(error)) from None
@@ -81,7 +83,7 @@ def histogram_of(plain: dict) -> Histogram:
         raise ValueError(f"minimum and maximum must be finite and in order, got {minimum} and {maximum}.")
     if plain["by_value"] and bins and not np.array_equal(edges, np.rint(edges[0] + 0.5) - 0.5 + np.arange(bins + 1)):
         raise ValueError("With by_value the edges must lie around whole numbers.")
-    return Histogram(counts, edges, minimum, maximum, *rest, plain["by_value"], moments, plain["name"])
+    return Histogram(counts, edges, minimum, maximum, below, above, nan, plain["by_value"], moments, plain["name"])
 
 
 def _runs(counts: np.ndarray) -> str:
@@ -93,15 +95,16 @@ def _runs(counts: np.ndarray) -> str:
     )
 
 
-def _counts(text, bins: int) -> np.ndarray:
-    if not isinstance(text, str) or not _RUNS.fullmatch(text):
+def _counts(text: Any, bins: int) -> np.ndarray:
+    # A run takes a few characters more than its counts, of which each has up to 16 digits.
+    if not isinstance(text, str) or len(text) > 40 * (bins + 1) or not _RUNS.fullmatch(text):
         raise ValueError('counts must be a text of runs of bins such as "0:5 3 1;12:1".')
     counts = np.zeros(bins, np.int64)
     stop = 0
     for run in filter(None, text.split(";")):
-        start, numbers = run.split(":")
-        numbers = [int(number) for number in numbers.split()]
-        start, after = int(start), int(start) + len(numbers)
+        first, _, rest = run.partition(":")
+        numbers = [int(number) for number in rest.split()]
+        start, after = int(first), int(first) + len(numbers)
         if not stop <= start < after <= bins or max(numbers) > _MOST_VOXELS:
             raise ValueError(f"The run of counts from bin {start} on does not fit into {bins} bins in order.")
         counts[start:after] = numbers
@@ -109,46 +112,44 @@ def _counts(text, bins: int) -> np.ndarray:
     return counts
 
 
-def _edges(plain, bins: int) -> np.ndarray:
+def _edges(plain: Any, bins: int) -> np.ndarray:
     if not isinstance(plain, list) or len(plain) not in (2, bins + 1):
         raise ValueError(f"edges must be a list of the first and the last one, or of all {bins + 1}.")
     if not bins:
         return np.full(1, np.nan)
     numbers = [check_number(edge, "edges") for edge in plain]
-    edges = np.array(numbers) if len(plain) == bins + 1 else np.linspace(*numbers, bins + 1)
+    edges = np.array(numbers) if len(plain) == bins + 1 else np.linspace(numbers[0], numbers[1], bins + 1)
     if not (np.diff(edges) > 0).all():
         raise ValueError("edges must increase.")
     return edges
 
 
-def _moments(plain) -> Moments:
+def _moments(plain: Any) -> Moments:
     names = [field.name for field in dataclasses.fields(Moments)]
     if not isinstance(plain, dict) or set(plain) != set(names):
         raise ValueError(f"moments must have exactly {', '.join(names)}.")
     whole = [name for name in names if name == "n" or name.startswith("at_")]
     counts = {name: check_count(plain[name], name, low=0, high=_MOST_VOXELS) for name in whole}
-    found = Moments(
-        **counts,
-        **{name: _fraction(plain[name], name) for name in ("first", "second")},
-        **{name: _read(plain[name], name) for name in ("minimum", "maximum")},
-    )
+    values: dict[str, Any] = {name: _read(plain[name], name) for name in ("minimum", "maximum")}
+    values |= {name: _fraction(plain[name], name) for name in ("first", "second")}
+    found = Moments(**counts, **values)
     if found.n and found.n * found.second < found.first**2:
         raise ValueError("The sum of the voxels' squares, second, is too small for their sum.")
     return found
 
 
-def _fraction(text, name: str) -> Fraction:
+def _fraction(text: Any, name: str) -> Fraction:
     if not isinstance(text, str) or not _FRACTION.fullmatch(text):
         raise ValueError(f'{name} must be a fraction such as "17/4".')
     return Fraction(text)
 
 
-def _written(number: float):
+def _written(number: float) -> float | str | None:
     """JSON knows neither NaN nor infinity."""
     return number if math.isfinite(number) else None if math.isnan(number) else str(number)
 
 
-def _read(plain, name: str) -> float:
+def _read(plain: Any, name: str) -> float:
     if plain is None:
         return math.nan
     return float(plain) if plain in ("inf", "-inf") else check_number(plain, name)

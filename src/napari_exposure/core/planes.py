@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Volume, count
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import value_of_keys
 from napari_exposure.core.gains import split_at
 from napari_exposure.core.intensity import working_dtype
@@ -57,7 +57,13 @@ def plane_percentiles(volume: Volume, axis: int, percentile: float) -> PlanePerc
         shift = BITS * (passes - 1 - number)
         counts = np.zeros((planes, 1 << BITS), np.int64)
 
-        def visit(block, values, counted, prefixes=prefixes, shift=shift):
+        def visit(
+            block: Block,
+            values: np.ndarray,
+            counted: np.ndarray,
+            prefixes: np.ndarray = prefixes,
+            shift: int = shift,
+        ) -> tuple[slice, np.ndarray]:
             part = block[along]
             shape = split_at(values.shape, axis)
             found = np.zeros((shape[1], 1 << BITS), np.int64)
@@ -65,7 +71,7 @@ def plane_percentiles(volume: Volume, axis: int, percentile: float) -> PlanePerc
             kernel(values.view(unsigned).reshape(shape), counted, kind, prefixes[part].copy(), shift, found)
             return part, found
 
-        def merge(result, counts=counts):
+        def merge(result: tuple[slice, np.ndarray], counts: np.ndarray = counts) -> None:
             part, found = result
             counts[part] += found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -60,7 +61,10 @@ class PointwiseFit(Fit):
 
     def at(self, values: np.ndarray) -> np.ndarray:
         """Results for integers, from the table."""
-        return self.table[np.clip(values - self.first, 0, len(self.table) - 1)]
+        table = self.table
+        assert table is not None, "The volume holds integers of up to 16 bits."
+        results: np.ndarray = table[np.clip(values - self.first, 0, len(table) - 1)]
+        return results
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -79,30 +83,32 @@ class PointwiseFit(Fit):
         return np.clip((values - self.lo) / (self.upper - self.lo), 0, 1)
 
     @property
-    def kernel_key(self):
+    def kernel_key(self) -> tuple[Any, ...]:
         name = "map_table" if is_lookup(self.dtype) else self._kernel_name
         return name, working_dtype(self.dtype), working_dtype(self.out_dtype)
 
-    def map(self, values, offset, out):
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         run = kernel(*self.kernel_key)
         if is_lookup(self.dtype):
             run(values.reshape(-1), self.first, self.table, out.reshape(-1))
         else:
             run(values.reshape(-1), *self._kernel_parameters(), *self.scale, out.reshape(-1))
 
-    def rows_key(self, fits):
+    def rows_key(self, fits: Sequence[Self]) -> tuple[Any, ...] | None:
         names = {"map_table": "table_rows", "map_knots": "knots_rows", "map_steps": "steps_rows"}
         name, *dtypes = self.kernel_key
         alike = name in names and all(fit.kernel_key == self.kernel_key for fit in fits)
         return (names[name], *dtypes) if alike else None
 
-    def map_rows(self, fits, values, out):
-        run = kernel(*self.rows_key(fits))
+    def map_rows(self, fits: Sequence[Self], values: np.ndarray, out: np.ndarray) -> None:
+        key = self.rows_key(fits)
+        assert key is not None, "The fits have a kernel for rows."
+        run = kernel(*key)
         if is_lookup(self.dtype):
-            starts, tables = _joined([fit.table for fit in fits])
+            starts, tables = _joined([fit.table for fit in fits if fit.table is not None])
             run(values, np.array([fit.first for fit in fits]), starts, tables, out)
             return
-        parameters = []
+        parameters: list[np.ndarray] = []
         for column in zip(*(fit._kernel_parameters() for fit in fits), strict=True):
             if not isinstance(column[0], np.ndarray):
                 parameters.append(np.array(column))
@@ -114,13 +120,15 @@ class PointwiseFit(Fit):
         run(values, *parameters, bottom, span, out)
 
     # the kernel for dtypes without a table, and what it takes between values and output range
-    _kernel_name: ClassVar[str]
+    @property
+    def _kernel_name(self) -> str:
+        raise NotImplementedError
 
-    def _kernel_parameters(self) -> tuple:
+    def _kernel_parameters(self) -> tuple[Any, ...]:
         raise NotImplementedError
 
 
-def _joined(arrays) -> tuple[np.ndarray, np.ndarray]:
+def _joined(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Arrays end to end, and where each begins; behind these the end."""
     return np.cumsum([0, *map(len, arrays)]), np.concatenate(arrays)
 
@@ -140,11 +148,11 @@ class TableFit(PointwiseFit):
     results: np.ndarray
 
     @property
-    def first(self):
+    def first(self) -> int:
         return self.start
 
     @property
-    def table(self):
+    def table(self) -> np.ndarray:
         return self.results
 
 
@@ -155,15 +163,15 @@ class PowerFit(PointwiseFit):
     gamma: float
     gain: float
 
-    def curve(self, values):
+    def curve(self, values: np.ndarray) -> np.ndarray:
         return np.minimum(self.gain * power(self.position(values), self.gamma), 1)
 
     @property
-    def _kernel_name(self):
+    def _kernel_name(self) -> str:
         single = self.dtype.kind == "f" and working_dtype(self.out_dtype) == np.float32
         return "map_power_single" if single else "map_power"
 
-    def _kernel_parameters(self):
+    def _kernel_parameters(self) -> tuple[Any, ...]:
         return self.lo, self.upper, self.gamma, self.gain
 
 
@@ -173,18 +181,18 @@ class KnotsFit(PointwiseFit):
 
     knots: np.ndarray
 
-    def _at_integers(self, first, last):
+    def _at_integers(self, first: int, last: int) -> np.ndarray:
         if (first, last) == (self.lo, self.hi) and last - first == len(self.knots) - 1:
             # the very knots, without the rounding of a position
             return self.knots
         return super()._at_integers(first, last)
 
-    def curve(self, values):
+    def curve(self, values: np.ndarray) -> np.ndarray:
         return interpolate(self.position(values), np.linspace(0, 1, len(self.knots)), self.knots)
 
     _kernel_name = "map_knots"
 
-    def _kernel_parameters(self):
+    def _kernel_parameters(self) -> tuple[Any, ...]:
         return self.lo, self.upper, self.knots
 
 
@@ -193,6 +201,42 @@ class ResultsFit(KnotsFit):
     """Knots that are results already, and are not scaled."""
 
     scale = (0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class CurveFit(PointwiseFit):
+    """Piecewise linear through knots that lie anywhere.
+
+    Attributes
+    ----------
+    places, heights : numpy.ndarray of float64
+        Intensities in ascending order, at least two, and what they become.
+    """
+
+    places: np.ndarray
+    heights: np.ndarray
+
+    _kernel_name = "map_curve"
+
+    def curve(self, values: np.ndarray) -> np.ndarray:
+        return interpolate(values, self.places, self.heights)
+
+    @cached_property
+    def _buckets(self) -> tuple[np.ndarray, float, float]:
+        """An index of the knots: where nearly all values lie is divided evenly; each part has the knot before it."""
+        first, last = np.searchsorted(self.heights, (0.01, 0.99)).tolist()
+        lo, hi = float(self.places[first]), float(self.places[last])
+        buckets = 4 * len(self.places)
+        scale = buckets / (hi - lo) if hi > lo else 0.0
+        if not 0 < scale < math.inf:
+            return np.array([0, len(self.places) - 1]), lo, 0.0
+        borders = lo + np.arange(buckets + 1) / scale
+        starts = np.maximum(np.searchsorted(self.places, borders, side="right") - 1, 0)
+        starts[0], starts[-1] = 0, len(self.places) - 1
+        return starts, lo, scale
+
+    def _kernel_parameters(self) -> tuple[Any, ...]:
+        return self.places, self.heights, *self._buckets
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,10 +249,11 @@ class StepsFit(PointwiseFit):
     levels: np.ndarray
     heights: np.ndarray
 
-    def curve(self, values):
-        return self.heights[np.minimum(np.searchsorted(self.levels, values), len(self.levels) - 1)]
+    def curve(self, values: np.ndarray) -> np.ndarray:
+        results: np.ndarray = self.heights[np.minimum(np.searchsorted(self.levels, values), len(self.levels) - 1)]
+        return results
 
     _kernel_name = "map_steps"
 
-    def _kernel_parameters(self):
+    def _kernel_parameters(self) -> tuple[Any, ...]:
         return self.levels, self.heights

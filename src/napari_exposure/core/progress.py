@@ -15,7 +15,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Listener = Callable[["Step"], None]
 Result = TypeVar("Result")
@@ -113,8 +113,9 @@ def undisturbed(work: Callable[[], Result]) -> Result:
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    events: SimpleQueue = SimpleQueue()
-    heard: SimpleQueue = SimpleQueue()
+    events: SimpleQueue[Step | BaseException | None] = SimpleQueue()
+    heard: SimpleQueue[bool] = SimpleQueue()
+    results: list[Result] = []
     stopped = threading.Event()
 
     def hear(step: Step) -> None:
@@ -127,9 +128,10 @@ def undisturbed(work: Callable[[], Result]) -> Result:
     def run() -> None:
         try:
             with listening(hear):
-                events.put((work(), None))
+                results.append(work())
+            events.put(None)
         except BaseException as error:
-            events.put((None, error))
+            events.put(error)
 
     thread = threading.Thread(target=copy_context().run, args=(run,), name="napari-exposure-work")
     thread.start()
@@ -146,14 +148,13 @@ def undisturbed(work: Callable[[], Result]) -> Result:
                 thread.join()
         raise
     thread.join()
-    result, error = event
-    if error is not None:
-        raise error
-    return result
+    if event is not None:
+        raise event
+    return results[0]
 
 
 @contextmanager
-def bar(make: Callable | None = None, delay: float = 0.5) -> Iterator[None]:
+def bar(make: Callable[..., Any] | None = None, delay: float = 0.5) -> Iterator[None]:
     """Show the progress of the work inside as a bar, unless somebody listens to it already.
 
     Parameters
@@ -167,7 +168,8 @@ def bar(make: Callable | None = None, delay: float = 0.5) -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
-        start, at, shown = time.perf_counter(), 0, None
+        start, at = time.perf_counter(), 0
+        shown: Any = None
 
         def show(step: Step) -> None:
             nonlocal at, shown
@@ -183,7 +185,7 @@ def bar(make: Callable | None = None, delay: float = 0.5) -> Iterator[None]:
             yield
 
 
-def _terminal_bar() -> Callable:
+def _terminal_bar() -> Callable[..., Any]:
     from tqdm import tqdm
 
     return partial(tqdm, disable=None, bar_format="{desc}: {percentage:3.0f}% {bar}")

@@ -16,6 +16,7 @@ import errno
 import os
 import platform
 import shutil
+import sys
 import time
 import uuid
 import zlib
@@ -23,7 +24,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
+PathLike: TypeAlias = str | os.PathLike[str]
 PREFIX = ".napari-exposure-"
 MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 # Some network drives keep locks to one machine. What another machine has left is taken for dead after these seconds.
@@ -34,7 +37,7 @@ _ours: set[str] = set()
 
 
 @contextmanager
-def replacing(path, *, overwrite: bool = True) -> Iterator[Path]:
+def replacing(path: PathLike, *, overwrite: bool = True) -> Iterator[Path]:
     """A place to write a file or a folder, which becomes `path` when all of it is on the disk.
 
     If anything fails, `path` is what it was.  A file that is replaced hands on its mode; of a link the link is
@@ -80,7 +83,7 @@ def _is_device(path: Path) -> bool:
     return folder == "/dev" or folder.startswith("/proc/") or (path.exists() and not (path.is_file() or path.is_dir()))
 
 
-def check_place(path, *, folder: bool = False, overwrite: bool = True) -> None:
+def check_place(path: PathLike, *, folder: bool = False, overwrite: bool = True) -> None:
     """Raise where a file cannot be put, or a `folder`, which is a zarr store.
 
     Raises
@@ -105,7 +108,7 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
-def keep_apart(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+def keep_apart(inputs: Iterable[PathLike], outputs: Iterable[PathLike]) -> None:
     """Raise where an output would replace an input or another output, also through links, or lies within one.
 
     Raises
@@ -113,8 +116,8 @@ def keep_apart(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     ValueError
         If so; nothing was opened.
     """
-    read: dict = {}
-    written: dict = {}
+    read: dict[_Name, Path] = {}
+    written: dict[_Name, Path] = {}
     for path in map(Path, inputs):
         read |= dict.fromkeys(_names(path), path)
     for path in map(Path, outputs):
@@ -133,7 +136,11 @@ def keep_apart(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
 _REPLACES = "{} is read, and {} would replace it or a part of it. Choose another place for that."
 
 
-def _names(path: Path) -> Iterator:
+# a path, or the device and number of a file
+_Name: TypeAlias = str | tuple[int, int]
+
+
+def _names(path: Path) -> Iterator[_Name]:
     """What two paths have in common that lead to one place."""
     yield os.path.realpath(path)
     with suppress(OSError):
@@ -146,7 +153,7 @@ def _folders(path: Path) -> Iterator[str]:
     return (str(folder) for folder in Path(os.path.realpath(path)).parents if not folder.is_file())
 
 
-def tidy(folder) -> None:
+def tidy(folder: PathLike) -> None:
     """Remove what processes that have died have left in a folder, and end what they had begun to replace."""
     for place in Path(folder).glob(f"{PREFIX}*"):
         # What cannot be locked or removed is left to the next run, or to its owner.
@@ -237,7 +244,7 @@ def _lockable(lock: int) -> bool:
 def _locked(lock: int) -> bool:
     """Lock an open file until it is closed or this process ends; False where another process holds it."""
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
             msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
@@ -287,12 +294,12 @@ def _sync(path: Path) -> None:
             list(each)
 
 
-def _sync_file(path) -> None:
+def _sync_file(path: PathLike) -> None:
     with open(path, "r+b") as file:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path) -> None:
+def _sync_folder(path: PathLike) -> None:
     if os.name == "nt":
         return
     folder = os.open(path, os.O_RDONLY)

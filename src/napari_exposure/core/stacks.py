@@ -122,13 +122,13 @@ def find_extents(volume: Volume, lead: int) -> tuple[np.ndarray, np.ndarray]:
     shape = volume.shape[:lead]
     ends = np.full((2, *shape), np.nan)
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[Block, np.ndarray]:
         place, shape = _placed(lead, block)
         found = np.full((2, math.prod(shape)), np.nan)
         kernel(rows_of(values, lead), _rows_counted(counted, lead), found)
         return place, found.reshape(2, *shape)
 
-    def merge(part):
+    def merge(part: tuple[Block, np.ndarray]) -> None:
         place, (low, high) = part
         for end, extreme, found in zip(ends, (np.fmin, np.fmax), (low, high), strict=True):
             end[place] = extreme(end[place], found)
@@ -157,17 +157,17 @@ def count_bins(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray, n
     dtype = working_dtype(volume.dtype)
     kernel = load_kernel("values_rows" if is_lookup(dtype) else "bins_rows", dtype)
     counts = np.zeros((*volume.shape[:lead], nbins), np.int64)
-    edges = tuple(each.reshape(volume.shape[:lead]) for each in edges)
+    placed = [each.reshape(volume.shape[:lead]) for each in edges]
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[Block, np.ndarray]:
         place, shape = _placed(lead, block)
         found = np.zeros((math.prod(shape), nbins), np.int64)
-        first, width, last = (np.ascontiguousarray(each[place]).reshape(-1) for each in edges)
+        first, width, last = (np.ascontiguousarray(each[place]).reshape(-1) for each in placed)
         how = (np.ceil(first).astype(np.int64),) if is_lookup(dtype) else (first, width, last)
         kernel(rows_of(values, lead), _rows_counted(counted, lead), *how, found)
         return place, found.reshape(*shape, nbins)
 
-    def merge(part):
+    def merge(part: tuple[Block, np.ndarray]) -> None:
         place, found = part
         counts[place] += found
 
@@ -181,9 +181,9 @@ def sort_volumes(volume: Volume, lead: int, in_range: str) -> list[tuple[float, 
         low, high = find_extents(volume, lead)
     lo, hi = ranges(volume.dtype, low, high, in_range)
     shape = volume.shape[:lead]
-    parts = {group: [] for group in np.ndindex(*shape)}
+    parts: dict[tuple[int, ...], list[np.ndarray]] = {group: [] for group in np.ndindex(*shape)}
 
-    def visit(block, values, counted):
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:
         place, there = _placed(lead, block)
         rows, used = rows_of(values, lead), _rows_counted(counted, lead)
         found = {}
@@ -195,7 +195,7 @@ def sort_volumes(volume: Volume, lead: int, in_range: str) -> list[tuple[float, 
             row.sort()
         return found
 
-    def merge(found):
+    def merge(found: dict[tuple[int, ...], np.ndarray]) -> None:
         for group, row in found.items():
             parts[group].append(row)
 

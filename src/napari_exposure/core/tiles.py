@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -127,7 +128,9 @@ class TileGrid:
         return found
 
 
-def tile_grid(shape: tuple[int, ...], kernel_size, spacing: tuple[float, ...]) -> TileGrid:
+def tile_grid(
+    shape: tuple[int, ...], kernel_size: float | Iterable[float] | None, spacing: tuple[float, ...]
+) -> TileGrid:
     """Lay tiles of a physical size over a volume.
 
     Parameters

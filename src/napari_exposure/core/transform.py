@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import held, like
 from napari_exposure.core.blocks import (
     BLOCK_VOXELS,
+    Block,
     chunked_blocks,
     contiguous_blocks,
     is_dask,
@@ -28,9 +32,13 @@ from napari_exposure.core.intensity import (
     working_dtype,
 )
 from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.typing import Array
 
 if TYPE_CHECKING:
+    import dask.array as da
+
     from napari_exposure.core.adjustment import Adjustment
+    from napari_exposure.core.pointwise import PointwiseFit
 
 __all__ = ["Transform"]
 
@@ -71,24 +79,24 @@ class Fit:
         """The lowest and the highest result that there may be."""
         return self.bottom, self.top
 
-    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Fit:
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
         """The same fit for a volume of another spatial shape, of which every step-th voxel is taken."""
         return self
 
-    def at_level(self, shape: tuple[int, ...]) -> Fit:
+    def at_level(self, shape: tuple[int, ...]) -> Self:
         """The same fit for a volume of fewer and larger voxels."""
         return self
 
     @property
-    def kernel_key(self) -> tuple:
+    def kernel_key(self) -> tuple[Any, ...]:
         """Name and dtypes of the kernel that maps."""
         raise NotImplementedError
 
-    def rows_key(self, fits: list[Fit]) -> tuple | None:
+    def rows_key(self, fits: Sequence[Self]) -> tuple[Any, ...] | None:
         """Name and dtypes of a kernel that maps the volumes of several fits in one call; None if there is none."""
         return None
 
-    def map_rows(self, fits: list[Fit], values: np.ndarray, out: np.ndarray) -> None:
+    def map_rows(self, fits: Sequence[Self], values: np.ndarray, out: np.ndarray) -> None:
         """`map` for several fits, each of whose volumes is a row of `values`."""
         raise NotImplementedError
 
@@ -100,12 +108,23 @@ class Fit:
 class BlockMap(ABC):
     """What maps any block of a volume, and so the whole volume: a `Transform`, or several in a row."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    rgb: bool
-    spatial: int
-    # the steps, each of which maps what the one before gives
-    transforms: tuple[Transform, ...]
+    if TYPE_CHECKING:
+        # One kind has these as fields and the other makes them, which both are properties that are read.
+        @property
+        def shape(self) -> tuple[int, ...]: ...
+
+        @property
+        def dtype(self) -> np.dtype: ...
+
+        @property
+        def rgb(self) -> bool: ...
+
+        @property
+        def spatial(self) -> int: ...
+
+        # the steps, each of which maps what the one before gives
+        @property
+        def transforms(self) -> tuple[Transform, ...]: ...
 
     @property
     @abstractmethod
@@ -118,8 +137,22 @@ class BlockMap(ABC):
         """What results are to be shown over: the lowest and highest that there can be, or that are not noise."""
 
     @abstractmethod
-    def __call__(self, block, offset=None, out=None) -> np.ndarray:
+    def __call__(
+        self, block: npt.ArrayLike, offset: Sequence[int] | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Map a block whose first voxel is at `offset`."""
+
+    @abstractmethod
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> BlockMap:
+        """The same mapping for a volume of another shape."""
+
+    @abstractmethod
+    def at_level(self, shape: tuple[int, ...]) -> BlockMap:
+        """The same mapping for another level of the pyramid."""
+
+    @abstractmethod
+    def fitting(self, volume: Array) -> BlockMap:
+        """The same mapping for a volume of perhaps another shape."""
 
     @property
     def title(self) -> str:
@@ -132,7 +165,14 @@ class BlockMap(ABC):
             fit = next(iter(transform.fits.values()))
             load_kernel(*((len(transform.fits) > 1 and fit.rows_key([fit])) or fit.kernel_key))
 
-    def apply(self, volume) -> np.ndarray:
+    # dask.array.Array is an array too, but gives its own kind
+    @overload
+    def apply(self, volume: da.Array) -> da.Array: ...
+
+    @overload
+    def apply(self, volume: Array) -> np.ndarray: ...
+
+    def apply(self, volume: Array) -> np.ndarray | da.Array:
         """Map a whole volume, block by block on a pool of threads.
 
         Parameters
@@ -142,9 +182,13 @@ class BlockMap(ABC):
 
         Returns
         -------
-        numpy.ndarray
-            The source is not changed.
+        numpy.ndarray, or dask.array.Array for a dask array
+            A DataArray for one of xarray.  The source is not changed.
         """
+        kept: np.ndarray | da.Array = like(volume, self._mapped(held(volume)[0]))
+        return kept
+
+    def _mapped(self, volume: Array) -> np.ndarray | da.Array:
         colours = volume.shape[-1:] if self.rgb else ()
         if tuple(volume.shape) != self.shape + tuple(colours):
             raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
@@ -154,7 +198,7 @@ class BlockMap(ABC):
             return lazy.mapped(self, lazy.checked(volume))
         out = np.empty(volume.shape, self.out_dtype)
 
-        def work(block):
+        def work(block: Block) -> None:
             offset = tuple(part.start for part in block)
             piece = out[block]
             whole = piece if piece.flags.c_contiguous else None
@@ -176,7 +220,7 @@ class BlockMap(ABC):
     def _block_voxels(self) -> tuple[int, ...]:
         """Fewer than usual where a map is slow, or where results of several steps are in memory at the same time."""
         wanted = [next(iter(transform.fits.values())).block_voxels for transform in self.transforms]
-        several = [(BLOCK_VOXELS // 2,)] if len(self.transforms) > 1 else []
+        several: list[tuple[int, ...]] = [(BLOCK_VOXELS // 2,)] if len(self.transforms) > 1 else []
         return min(filter(None, wanted + several), default=())
 
 
@@ -220,10 +264,12 @@ class Transform(BlockMap):
         return sum(getattr(each, "nbytes", 8) for fit in self.fits.values() for each in vars(fit).values())
 
     @property
-    def table_fit(self) -> Fit | None:
+    def table_fit(self) -> PointwiseFit | None:
         """The fit whose table all voxels go through, wherever they lie; None where there is no such table."""
         shared = self.fits.get(())
-        return shared if shared is not None and shared.pointwise and is_lookup(self.dtype) else None
+        if shared is None or not shared.pointwise or not is_lookup(self.dtype):
+            return None
+        return cast("PointwiseFit", shared)
 
     @property
     def out_dtype(self) -> np.dtype:
@@ -240,7 +286,9 @@ class Transform(BlockMap):
         limits = np.iinfo(self.out_dtype)
         return max(low, float(limits.min)), min(high, float(limits.max))
 
-    def __call__(self, block, offset=None, out=None) -> np.ndarray:
+    def __call__(
+        self, block: npt.ArrayLike, offset: Sequence[int] | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Map a block of the volume.
 
         Parameters
@@ -288,7 +336,7 @@ class Transform(BlockMap):
             out[...] = mapped
         return out
 
-    def _map(self, values, offset, out) -> None:
+    def _map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         lead = values.ndim - self.spatial
         shared = self.fits.get(())
         if shared is not None and shared.pointwise:
@@ -303,7 +351,7 @@ class Transform(BlockMap):
         for index, fit in zip(indices, fits, strict=True):
             fit.map(values[index], offset[lead:], out[index])
 
-    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> Transform:
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> Self:
         """The same transform for a volume of another shape: a fit of a coarse volume for the full one, or back.
 
         Parameters
@@ -333,7 +381,7 @@ class Transform(BlockMap):
         fits = {group: fit.onto(shape[lead:], steps[lead:]) for group, fit in self.fits.items()}
         return replace(self, shape=tuple(-(-n // step) for n, step in zip(shape, steps, strict=True)), fits=fits)
 
-    def at_level(self, shape: tuple[int, ...]) -> Transform:
+    def at_level(self, shape: tuple[int, ...]) -> Self:
         """The same transform for another level of the pyramid that the fitted volume belongs to.
 
         Parameters
@@ -364,7 +412,7 @@ class Transform(BlockMap):
             fits = {at: fits[tuple(int((i + 0.5) * r) for i, r in zip(at, ratios, strict=True))] for at in places}
         return replace(self, shape=tuple(shape), fits=fits)
 
-    def fitting(self, volume) -> Transform:
+    def fitting(self, volume: Array) -> Self:
         """This transform for a volume of perhaps another shape.
 
         Raises
@@ -372,12 +420,13 @@ class Transform(BlockMap):
         TypeError, ValueError
             If there is none for such a volume; the message says why.
         """
+        volume, _ = held(volume)
         shape = tuple(volume.shape[:-1] if self.rgb else volume.shape)
         if volume.dtype.newbyteorder("=") != self.dtype:
             raise TypeError(f"The recipe was fitted on {self.dtype}, this volume is {volume.dtype}.")
         return self.fitting_shape(shape)
 
-    def fitting_shape(self, shape: tuple[int, ...]) -> Transform:
+    def fitting_shape(self, shape: tuple[int, ...]) -> Self:
         adjustment = self.adjustment
         if shape == self.shape:
             return self

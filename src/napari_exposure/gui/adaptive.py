@@ -5,7 +5,7 @@ from __future__ import annotations
 from magicgui import widgets
 
 from napari_exposure import core
-from napari_exposure.core.adjustment import spatial_axes
+from napari_exposure.core.axes import spatial_axes
 from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.gui.adjust import AdjustmentWidget
 from napari_exposure.gui.paced import Paced
@@ -41,7 +41,7 @@ class AdaptiveEqualizationWidget(AdjustmentWidget):
 
     def _describe_parameters(self, source):
         edge = self._editors["kernel_size"]
-        spatial = spatial_axes(len(source.shape), self._editors["per"].value)
+        spatial = spatial_axes(len(source.sizes), self._editors["per"].value)
         edge.set_axes(spatial)
         edge.turn_to(source.unit)
         self._grid = tile_grid(source.shape[-spatial:], edge.value, source.spacing_along(spatial))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import weakref
+from typing import Any
 
 import napari.layers
 import numpy as np
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from superqt.utils import qdebounced
 
 from napari_exposure import core
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.compare import KEY, SideBySide
 from napari_exposure.gui.connections import Connections
@@ -230,7 +232,10 @@ class AdjustmentWidget(widgets.Container):
         return [layer for layer in images if not is_preview(layer)]
 
     def _contrast_limits(self) -> tuple[float, float]:
-        return (0.0, 1.0) if self._layer.value is None else tuple(map(float, self._layer.value.contrast_limits))
+        if self._layer.value is None:
+            return 0.0, 1.0
+        low, high = map(float, self._layer.value.contrast_limits)
+        return low, high
 
     def _label_layers(self) -> list:
         return [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Labels)]
@@ -298,7 +303,7 @@ class AdjustmentWidget(widgets.Container):
     def _describe_parameters(self, source: Source) -> None:
         """Show what follows from the parameters on this layer."""
 
-    def _show_fit(self, layer, transform: core.Transform) -> None:
+    def _show_fit(self, layer, transform: BlockMap) -> None:
         """Show what was found in a layer, by the preview or by Apply."""
 
     def _take_voxel_size(self) -> None:
@@ -333,7 +338,7 @@ class AdjustmentWidget(widgets.Container):
     def _compare(self) -> None:
         """Show source and preview or result side by side, if that is wanted and there are two."""
         layers = self._viewer.layers
-        result = self._preview.layer or (self._result and self._result())
+        result: Any = self._preview.layer or (self._result and self._result())
         source = self._layer.value
         origin = None if result is None or result not in layers else Origin.of(result)
         there = not self._closed and origin is not None and origin.source() == source
@@ -343,9 +348,9 @@ class AdjustmentWidget(widgets.Container):
         alike = there and not source.rgb and np.dtype(source.dtype).newbyteorder("=") == result.dtype
         self._linked.enabled = alike
         if there and self._beside.value:
-            self._compared.show(source, result, linked=alike and self._linked.value)
+            self._compared.start(source, result, linked=alike and self._linked.value)
         else:
-            self._compared.end()
+            self._compared.stop()
 
     def _write(self, sentence: str) -> None:
         self._said.value = self._said.tooltip = sentence

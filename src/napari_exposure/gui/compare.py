@@ -1,7 +1,14 @@
-"""Looking at source and result: side by side, or one for the other while a key is held."""
+"""Looking at source and result: one for the other, or side by side."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+
+from napari.layers import Image
+
+from napari_exposure.gui.napari_versions import camera_of, grid_of, name_overlay_of
 from napari_exposure.gui.stack import family
 from napari_exposure.source import unwrapped
 
@@ -9,28 +16,10 @@ from napari_exposure.source import unwrapped
 KEY = "b"
 
 
-def show_source_on_key(viewer, layer, source) -> None:
-    """Let `KEY`, held, hide what was made from `source`, so that the source shows.
+class Comparison(ABC):
+    """A way to see a source and its result, begun and ended as often as one likes.
 
-    It works on the result and on the source, because after Apply either of them may be the selected layer.
-    """
-
-    def before(_):
-        # from the top, because hiding a result may show what it covers
-        hidden = [each for each in reversed(family(viewer, source)) if each != source and each.visible]
-        for each in hidden:
-            each.visible = False
-        yield
-        for each in reversed(hidden):
-            if each in viewer.layers:
-                each.visible = True
-
-    for each in (layer, source):
-        each.bind_key(KEY, before, overwrite=True)
-
-
-class SideBySide:
-    """Shows two layers beside each other in napari's grid, and later what was shown before.
+    What it changes in the viewer it notes, and takes back in reverse order.
 
     Parameters
     ----------
@@ -39,72 +28,111 @@ class SideBySide:
 
     def __init__(self, viewer):
         self._viewer = viewer
-        # how it was before, None while nothing is compared
-        self._grid: dict | None = None
-        # which layers were visible before
-        self._visible: dict = {}
-        self._result = None
-        # two layers of which one contrast holds for both, and what that of the result was
-        self._linked: tuple | None = None
-        self._limits: tuple[float, float] | None = None
+        self._pair: tuple[Image, Image, bool] | None = None
+        self._undo: list[Callable[[], object]] = []
 
     @property
     def on(self) -> bool:
         """Whether two layers are being compared."""
-        return self._grid is not None
+        return self._pair is not None
 
-    def show(self, source, result, linked: bool = False) -> None:
-        """Source on the left, result on the right, nothing else; asked again, the others stay hidden.
+    def start(self, source: Image, result: Image, *, linked: bool = False) -> None:
+        """Show two layers, or others than before; asked again for the same, it hides what has come in between.
 
         With `linked` both have the contrast limits of the source, and keep those of each other.
         """
-        grid = self._viewer.canvas.grid
-        if not self.on:
-            self._grid = {name: getattr(grid, name) for name in ("enabled", "shape", "stride")}
-        self._result = result
+        camera = camera_of(self._viewer)
+        seen = camera.center, camera.zoom
+        wanted = source, result, linked
+        turned = self.on and self._pair != wanted
+        if turned:
+            self.stop()
+        began, self._pair = not self.on, wanted
+        self._show(source, result)
+        if turned:
+            # the user has moved there
+            camera.center, camera.zoom = seen
+        if began and linked:
+            self._link(source, result)
+
+    def stop(self) -> None:
+        """Leave everything as it was before."""
+        pair, self._pair = self._pair, None
+        while self._undo:
+            self._undo.pop()()
+        layers = self._viewer.layers
+        if pair is not None and pair[1] not in layers and pair[0] in layers:
+            # without its result nothing else is there to see
+            pair[0].visible = True
+
+    @abstractmethod
+    def _show(self, source: Image, result: Image) -> None:
+        """Show both in this way; it may have been done before."""
+
+    def _set(self, owner, **values) -> None:
+        """Set attributes, and note what they were."""
+        for name, value in values.items():
+            before = getattr(owner, name)
+            if before != value:
+                self._undo.append(partial(setattr, owner, name, before))
+                setattr(owner, name, value)
+
+    def _name(self, layer: Image, **looks) -> None:
+        """Let napari write the name of a layer on the canvas."""
+        overlay = name_overlay_of(layer)
+        if overlay is not None:
+            self._set(overlay, **looks)
+
+    def _link(self, source: Image, result: Image) -> None:
+        layers, pair, limits = self._viewer.layers, [unwrapped(source), unwrapped(result)], ("contrast_limits",)
+        self._set(result, contrast_limits=source.contrast_limits)
+        layers.link_layers(pair, limits)
+        self._undo.append(lambda: layers.unlink_layers(pair, limits))
+
+
+class SourceAlone(Comparison):
+    """Shows the source in the place of all that was made from it."""
+
+    def _show(self, source: Image, result: Image) -> None:
+        # from the top, because hiding a result may show what it covers
+        for layer in reversed(family(self._viewer, source)):
+            if layer != source:
+                self._set(layer, visible=False)
+        self._set(source, visible=True)
+
+
+class SideBySide(Comparison):
+    """Shows source and result beside each other in napari's grid, with their names, and nothing else."""
+
+    def _show(self, source: Image, result: Image) -> None:
+        grid = grid_of(self._viewer)
         for layer in self._viewer.layers:
-            self._visible.setdefault(layer, layer.visible)
             if layer not in (source, result):
-                layer.visible = False
+                self._set(layer, visible=False)
         # in this order: a result that appears hides its source
-        result.visible = True
-        source.visible = True
-        # the lower one is placed first
-        grid.stride, grid.shape = 1, (1, 2)
+        for layer in (result, source):
+            self._set(layer, visible=True)
+            self._name(layer, visible=True)
         if not grid.enabled:
-            grid.enabled = True
+            self._undo.append(self._viewer.reset_view)
+        # the lower one is placed first
+        self._set(grid, stride=1, shape=(1, 2))
+        if not grid.enabled:
+            self._set(grid, enabled=True)
             self._viewer.reset_view()
-        self._link((source, result) if linked else None)
 
-    def _link(self, pair: tuple | None) -> None:
-        """Link the contrast limits of two layers, or of none."""
-        if pair == self._linked:
-            return
-        layers, limits = self._viewer.layers, ("contrast_limits",)
-        if self._linked is not None:
-            layers.unlink_layers(map(unwrapped, self._linked), limits)
-            self._linked[1].contrast_limits = self._limits
-        self._linked = pair
-        if pair is not None:
-            source, result = pair
-            self._limits = result.contrast_limits
-            result.contrast_limits = source.contrast_limits
-            layers.link_layers([unwrapped(layer) for layer in pair], limits)
 
-    def end(self) -> None:
-        """As it was before."""
-        if not self.on:
-            return
-        self._link(None)
-        grid, looks, self._grid = self._viewer.canvas.grid, self._grid, None
-        grid.stride, grid.shape = looks["stride"], looks["shape"]
-        if not looks["enabled"]:
-            # here a result may hide its source by itself, and then knows of it
-            grid.enabled = False
-            self._viewer.reset_view()
-        there = self._result in self._viewer.layers
-        visible, self._visible, self._result = self._visible, {}, None
-        for layer, before in visible.items():
-            # without its result the source stays
-            if before or there:
-                layer.visible = before
+def show_source_on_key(viewer, layer: Image, source: Image) -> None:
+    """Let `KEY`, held, hide what was made from `source`, so that the source shows.
+
+    It works on the result and on the source, because after Apply either of them may be the selected layer.
+    """
+
+    def before(_):
+        alone = SourceAlone(viewer)
+        alone.start(source, layer)
+        yield
+        alone.stop()
+
+    for each in (layer, source):
+        each.bind_key(KEY, before, overwrite=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_exposure.gui.napari_versions import camera_of, units_of
 from napari_exposure.source import in_memory, level_0
 
 
@@ -12,22 +13,23 @@ def place_in(layer, position, dims) -> np.ndarray:
     position = np.asarray(position, float)
     # while layers go the viewer may have fewer axes than one of them
     position = np.concatenate([np.zeros(max(0, layer.ndim - len(position))), position])
-    if dims.units is not None:
-        position = position[-layer.ndim :] * _factors(layer, dims)
+    units = units_of(dims)
+    if units is not None:
+        position = position[-layer.ndim :] * _factors(layer, units)
     return np.asarray(layer.world_to_data(position))
 
 
 def point_of(layer, place, dims) -> np.ndarray:
     """Coordinates of a layer's data as a position in the viewer, along the layer's axes: the way back."""
-    position = np.array(layer.data_to_world(place))
-    return position if dims.units is None else position / _factors(layer, dims)
+    position, units = np.array(layer.data_to_world(place)), units_of(dims)
+    return position if units is None else position / _factors(layer, units)
 
 
-def _factors(layer, dims) -> np.ndarray:
+def _factors(layer, units) -> np.ndarray:
     """The units of the viewer in those of a layer, along the layer's axes."""
     factors = np.ones(layer.ndim)
     # the last axes are the same; while a layer is added or goes, the viewer has other axes before it has their units
-    for back, (ours, its) in enumerate(zip(dims.units[::-1], layer.units[::-1], strict=False), 1):
+    for back, (ours, its) in enumerate(zip(units[::-1], layer.units[::-1], strict=False), 1):
         if ours.is_compatible_with(its):
             factors[-back] = (1 * ours).to(its).magnitude
     return factors
@@ -42,7 +44,7 @@ def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:
     else:
         displayed = list(viewer.dims.displayed)
         start, end = layer.get_ray_intersections(
-            position, viewer.scene.camera.calculate_nd_view_direction(viewer.dims.ndim, displayed), displayed
+            position, camera_of(viewer).calculate_nd_view_direction(viewer.dims.ndim, displayed), displayed
         )
         if start is None or end is None:
             return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import weakref
+from typing import Any
 
 import numpy as np
 from magicgui import widgets
 from napari.utils.theme import get_theme
 
 from napari_exposure import core
-from napari_exposure.core.adjustment import spatial_axes
+from napari_exposure.core.axes import spatial_axes
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.gui.adjust import AdjustmentWidget, give_room
 from napari_exposure.gui.profile_plot import ProfilePlot
@@ -27,7 +28,7 @@ class DecayCorrectionWidget(AdjustmentWidget):
         # the layer and the transform that are drawn
         self._drawn: tuple[weakref.ref, core.DecayTransform] | None = None
         super().__init__(napari_viewer)
-        row = widgets.Container(name="profile", labels=False)
+        row: widgets.Container = widgets.Container(name="profile", labels=False)
         row.label = ""
         row.margins = (0, 0, 0, 0)
         row.native.layout().addWidget(self.plot)
@@ -43,7 +44,7 @@ class DecayCorrectionWidget(AdjustmentWidget):
 
     def _paint(self, event=None) -> None:
         theme = get_theme(self._viewer.theme)
-        self.plot.set_colours(theme.background.as_hex(), theme.text.as_hex())
+        self.plot.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
     def _describe(self):
         shown = self._drawn and self._drawn[0]()
@@ -56,7 +57,7 @@ class DecayCorrectionWidget(AdjustmentWidget):
     def _describe_parameters(self, source):
         self._editors["smoothness"].enabled = self._editors["model"].value == "smooth"
         axes = len(source.shape)
-        axis_from_end(self._editors["axis"].value, spatial_axes(axes, self._editors["per"].value), axes)
+        axis_from_end(self._editors["axis"].value, spatial_axes(len(source.sizes), self._editors["per"].value), axes)
 
     def _show_fit(self, layer, transform):
         self._drawn = weakref.ref(layer), transform
@@ -64,12 +65,13 @@ class DecayCorrectionWidget(AdjustmentWidget):
 
     def _draw(self, event=None) -> None:
         layer = self._drawn and self._drawn[0]()
-        if layer is None:
+        if layer is None or self._drawn is None:
             return
         transform = self._drawn[1]
         if event is not None and transform.profile.ndim == 1:
             return
-        axis = transform.adjustment.axis
+        correction: Any = transform.adjustment
+        axis = correction.axis
         source = Source.of(layer)
         step = source.spacing[axis_from_end(axis, transform.spatial)]
         label = axis if math.isnan(step) else f"{axis} ({source.unit})"

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import Field
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from magicgui import widgets
@@ -59,7 +60,7 @@ class InRangeEdit(widgets.Container):
         self._mode = widgets.ComboBox(choices=[DATA, PERCENTILES, FIXED, LIMITS, DTYPE])
         self._low, self._high = widgets.FloatSpinBox(name="low"), widgets.FloatSpinBox(name="high")
         # what the user set, or was given to begin with
-        self._kept = {PERCENTILES: (0.01, 99.99), FIXED: None}
+        self._kept: dict[str, Any] = {PERCENTILES: (0.05, 99.95), FIXED: None}
         if isinstance(value, Percentiles):
             self._kept[PERCENTILES] = value.low, value.high
         self.limits = lambda: (0.0, 1.0)
@@ -81,7 +82,8 @@ class InRangeEdit(widgets.Container):
         if mode not in self._kept:
             return
         low, high = self._kept[mode] or self.limits()
-        least, most = (0, 100) if mode == PERCENTILES else (-1e12, 1e12)
+        most = 100 if mode == PERCENTILES else max(1e12, abs(low), abs(high))
+        least = 0 if mode == PERCENTILES else -most
         step = 0.01 if mode == PERCENTILES else _nice(max(high - low, 1e-9) / 100)
         for box, number in ((self._low, low), (self._high, high)):
             with box.changed.blocked():
@@ -186,17 +188,20 @@ class AutomaticEdit(widgets.Container):
 
     Parameters
     ----------
-    value : float or str
-    automatic : str
+    value : float, str or None
+    automatic : str or None
         The word.
     min, max, step : float
-        Of the number.
+        Of the number, which is whole where `min` is an int.
+    start : float, optional
+        What the number is at first.
     """
 
-    def __init__(self, value, automatic, min, max, step, tooltip="", **options):
+    def __init__(self, value, automatic, min, max, step, start=None, tooltip="", **options):
         self._word = automatic
         self._automatic = widgets.CheckBox(text="automatic", tooltip=tooltip)
-        self.box = widgets.FloatSpinBox(min=min, max=max, step=step, tooltip=tooltip)
+        number = widgets.SpinBox if isinstance(min, int) else widgets.FloatSpinBox
+        self.box = number(value=min if start is None else start, min=min, max=max, step=step, tooltip=tooltip)
         # before any container hears of it: what it asks for then is right
         self._automatic.changed.connect(self._arrange)
         super().__init__(
@@ -210,12 +215,12 @@ class AutomaticEdit(widgets.Container):
         self.box.enabled = not self._automatic.value
 
     @property
-    def value(self) -> float | str:
+    def value(self) -> float | str | None:
         """The number or the word."""
         return self._word if self._automatic.value else self.box.value
 
     @value.setter
-    def value(self, value: float | str) -> None:
+    def value(self, value: float | str | None) -> None:
         if value != self._word:
             self.box.value = value
         self._automatic.value = value == self._word
@@ -275,7 +280,7 @@ class TileEdgeEdit(widgets.Container):
         largest = max(axis.size * step for axis, step in zip(grid.axes, grid.spacing, strict=True))
         least = 2 * min(grid.spacing)
         self._edge.ends = least, max(largest, 2 * least)
-        follow = [] if mode == EACH else list(zip(boxes, grid.kernel_size, strict=True))
+        follow: list[tuple[Any, float]] = [] if mode == EACH else list(zip(boxes, grid.kernel_size, strict=True))
         if mode == AUTOMATIC:
             follow.append((self._edge, grid.kernel_size[-1]))
         for box in (self._edge.box, *boxes):
@@ -331,7 +336,7 @@ class TileEdgeEdit(widgets.Container):
         boxes = self._boxes[3 - len(value) :] if each else [self._edge.box]
         for box, edge in zip(boxes, value if each else (value,), strict=True):
             # The edge may lie outside what the layer before allowed, and have more digits than its steps.
-            digits = -Decimal(f"{edge:.12g}").as_tuple().exponent
+            digits = -int(Decimal(f"{edge:.12g}").as_tuple().exponent)
             box.native.setDecimals(max(digits, box.native.decimals()))
             box.min, box.max = min(box.min, edge), max(box.max, edge)
             box.value = edge
@@ -344,11 +349,13 @@ def _nice(number: float) -> float:
 
 def editor(field: Field, owner: type[Adjustment]):
     """A widget for one parameter of an adjustment, from what the field says of itself."""
-    limits = {"min": field.metadata.get("low"), "max": field.metadata.get("high")} | dict(field.metadata)
+    limits: dict[str, Any] = {"min": field.metadata.get("low"), "max": field.metadata.get("high")} | dict(
+        field.metadata
+    )
     for name in ("example", "low", "high", "above"):
         limits.pop(name, None)
-    limits = {name: value for name, value in limits.items() if value is not None}
-    options = {"name": field.name, "label": limits.pop("label"), "tooltip": limits.pop("tooltip")}
+    limits = {name: value for name, value in limits.items() if value is not None or name == "automatic"}
+    options: dict[str, Any] = {"name": field.name, "label": limits.pop("label"), "tooltip": limits.pop("tooltip")}
     if field.name == "in_range":
         return InRangeEdit(field.default, **options)
     if field.name == "reference":

@@ -30,9 +30,9 @@ class Edits:
     def watch(self, *layers) -> None:
         """Hear of these layers, and of no others; None is left out."""
         self._connections.drop()
-        layers = [layer for layer in layers if layer is not None]
-        self._sliced = dict.fromkeys(layers, (self._place(), 0.0))
-        for layer in layers:
+        there = [layer for layer in layers if layer is not None]
+        self._sliced = dict.fromkeys(there, (self._place(), 0.0))
+        for layer in there:
             self._connections.add(self._replaced, layer.events.data)
             self._connections.add(self._on_set_data, layer.events.set_data)
             if "labels_update" in layer.events.emitters:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.utils import cancelable_progress
@@ -60,14 +61,21 @@ class Job:
         step: Callable = lambda step: None,
         failed: Callable | None = None,
     ):
-        self._work = work
-        self._done, self._ended, self._step, self._failed = done, ended, step, failed
+        # None when it is over
+        self._work: Any = work
+        self._done: Any = done
+        self._ended: Any = ended
+        self._step: Any = step
+        self._failed: Any = failed
         self._cancelled = False
         self._over = False
-        self._result = self._error = None
+        self._result: tuple[object] | None = None
+        self._error: Exception | None = None
         self._seconds = 0.0
         self._reports = _Reports(self._show)
-        self._worker = create_worker(self._run, _start_thread=False)
+        # napari declares functions and not methods, and that something comes with the end
+        create: Any = create_worker
+        self._worker = create(self._run, _start_thread=False)
         self._worker.finished.connect(self._finish)
         self._worker.warned.connect(lambda warning: notification_manager.receive_warning(*warning))
         self._worker.start()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from napari.layers import Vectors
 from qtpy.QtCore import QObject, QTimer
 
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.napari_versions import camera_of, units_events
 from napari_exposure.gui.stack import take_away
 
 # pixels of the canvas
@@ -66,7 +68,7 @@ class LineOverlay(QObject):
         super().__init__(parent)
         self._viewer, self._gone = viewer, gone
         self.layer: Vectors | None = None
-        self._image = None
+        self._image: Any = None
         self._connections = Connections()
         # where the sliders stood before they had other steps: position, and number of the step
         self._stood: tuple[tuple, tuple] = ((), ())
@@ -85,10 +87,10 @@ class LineOverlay(QObject):
         self._image = image
         viewer, add, events = self._viewer, self._connections.add, image.events
         dims = viewer.dims.events
-        add(self._draw, dims.point, dims.order, dims.ndisplay, dims.units)
+        add(self._draw, dims.point, dims.order, dims.ndisplay, *units_events(viewer.dims))
         add(self._draw, events.scale, events.translate, events.rotate, events.shear, events.affine)
         add(self._draw, events.units)
-        add(self._thicken, viewer.scene.camera.events.zoom)
+        add(self._thicken, camera_of(viewer).events.zoom)
         add(self._on_removed, viewer.layers.events.removed)
         return True
 
@@ -142,7 +144,7 @@ class LineOverlay(QObject):
         # also where the image is rotated against the plane: all in the plane
         world[..., hidden] = (here @ steps + corner)[hidden]
         # where axes are hidden, planes must lie as in the image; where they are seen, lines are of one thickness
-        scale = np.abs(np.asarray(image.scale, float))
+        scale = np.abs(np.asarray(image.scale, np.float64))
         scale[displayed] = scale[displayed].min()
         ends = world / scale
         vectors = np.stack([ends[:, 0], ends[:, 1] - ends[:, 0]], axis=1)
@@ -198,6 +200,6 @@ class LineOverlay(QObject):
         """Lines of the same number of pixels at every zoom."""
         if self.layer is not None and self.layer.ndim == self._image.ndim and len(self._displayed) >= 2:
             scale = float(np.min(np.asarray(self.layer.scale)[self._displayed]))
-            width = THICKNESS / (self._viewer.scene.camera.zoom * scale)
+            width = THICKNESS / (camera_of(self._viewer).zoom * scale)
             if width != self.layer.edge_width:
                 self.layer.edge_width = width

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import psutil
@@ -113,7 +114,8 @@ class PreviewData:
             result = self.transform(self._part(parts), offset)
         self.read = time.perf_counter()
         self.seconds = self.read - start
-        return result[rest]
+        inside: Any = rest
+        return result[inside]
 
     def _part(self, parts) -> np.ndarray:
         """A part of the source; what comes from a disk is kept until another is wanted."""
@@ -244,7 +246,7 @@ class Preview(QObject):
     def __init__(
         self,
         viewer,
-        said: Callable[[str], None],
+        said: Callable[[str], object],
         edited: Callable,
         gone: Callable,
         shown: Callable,
@@ -254,11 +256,12 @@ class Preview(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._said, self._edited, self._gone, self._shown, self._fitted = said, edited, gone, shown, fitted
-        self.layer = None
+        self.layer: Any = None
         # what the layer shows: one, or one for each level
         self._data: list[PreviewData] = []
         self.memory = Memory()
-        self._source = self._mask = None
+        self._source: Source | None = None
+        self._mask: Any = None
         self._fit: Job | None = None
         self._volume: Job | None = None
         self._edits = Edits(viewer, self._forget, self._forget)

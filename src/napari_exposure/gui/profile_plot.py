@@ -56,7 +56,7 @@ class ProfilePlot(pg.GraphicsLayoutWidget):
         nothing = np.empty(0)
         self.draw(nothing, nothing, nothing, "")
 
-    def set_colours(self, background: str, text: str) -> None:
+    def set_colors(self, background: str, text: str) -> None:
         """Follow a theme."""
         self.setBackground(background)
         for axis in self._axes.values():

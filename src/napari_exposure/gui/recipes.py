@@ -9,11 +9,11 @@ from pathlib import Path
 
 import napari.layers
 from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
 
 from napari_exposure.core import progress
 from napari_exposure.gui.compare import show_source_on_key
-from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.stack import place
 from napari_exposure.provenance import as_python, provenance
@@ -32,11 +32,13 @@ class RecipeButton(QPushButton):
     result : callable
         The layer in question, or None.
     begun : callable
-        Called with a job that makes layers, which the widget shows.
+        Called with work that makes layers, what it is called, and what is done with them.
     parent : QWidget, optional
     """
 
-    def __init__(self, viewer, result: Callable, begun: Callable[[ActivityJob], None], parent: QWidget | None = None):
+    def __init__(
+        self, viewer, result: Callable, begun: Callable[[Callable, str, Callable], None], parent: QWidget | None = None
+    ):
         super().__init__(parent)
         self._viewer, self._result, self._begun = viewer, result, begun
         self.setText("Recipe")
@@ -75,6 +77,8 @@ class RecipeButton(QPushButton):
             with contextlib.redirect_stdout(words):
                 provenance(self._result())
             box = QMessageBox(QMessageBox.Icon.NoIcon, "History", words.getvalue(), parent=self)
+            # Names are text, whatever they look like.
+            box.setTextFormat(Qt.TextFormat.PlainText)
             box.open()
 
     def _choose_target(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import weakref
 from collections.abc import Callable
@@ -118,7 +119,7 @@ class ReferenceEdit(widgets.Container):
 
         def failed(error):
             if self._job is job:
-                self._facts.value = str(error)
+                self._facts.value = html.escape(str(error))
 
         def ended():
             if self._job is job:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from weakref import WeakSet
+
 from qtpy.QtCore import QTimer
 
 from napari_exposure.gui.connections import Connections
-from napari_exposure.source import Origin
+from napari_exposure.gui.napari_versions import grid_of
+from napari_exposure.source import Origin, unwrapped
 
 # a layer that is blended like this hides what lies below it
 OPAQUE = ("opaque", "translucent", "translucent_no_depth")
+# results that are seen beside their sources: they hide nothing
+uncovered: WeakSet = WeakSet()
 
 
 def family(viewer, source) -> list:
@@ -71,14 +76,15 @@ def place(viewer, layer, source) -> None:
 
     def look(event=None):
         mixed = viewer.dims.ndisplay == 3 or layer.blending not in OPAQUE or layer.opacity < 1
-        (cover if mixed and layer.visible and not grid.enabled else uncover)()
+        apart = grid.enabled or unwrapped(layer) in uncovered
+        (cover if mixed and layer.visible and not apart else uncover)()
 
     def on_removed(event):
         if event.value == layer:
             connections.drop()
             uncover()
 
-    grid, events = viewer.canvas.grid, layer.events
+    grid, events = grid_of(viewer), layer.events
     connections.add(look, events.visible, events.blending, events.opacity, viewer.dims.events.ndisplay)
     connections.add(look, grid.events.enabled)
     connections.add(on_removed, layers.events.removed)

@@ -22,7 +22,7 @@ class TileOverlay(LineOverlay):
         super().__init__(viewer, gone, parent)
         self._grid: TileGrid | None = None
         # the voxel that was pointed at last
-        self._voxel: tuple[int, ...] | None = None
+        self._voxel: tuple[int, ...] = ()
         self._look = Paced(self._find_voxel, self)
 
     def show(self, image, grid: TileGrid) -> None:

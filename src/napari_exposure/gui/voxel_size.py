@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from magicgui import widgets
 from napari.utils.notifications import show_error
@@ -22,7 +23,8 @@ class VoxelSizeEdit(widgets.Container):
     """Size along z, y, x and unit; what is typed changes the layer."""
 
     def __init__(self, viewer, **options):
-        self._layer, self._viewer = None, viewer
+        self._layer: Any = None
+        self._viewer = viewer
         self._boxes = [
             widgets.LineEdit(name=axis, value="1", tooltip=f"Size of a voxel along {axis}.") for axis in "zyx"
         ]
@@ -41,7 +43,7 @@ class VoxelSizeEdit(widgets.Container):
             box.native.editingFinished.connect(partial(self._set_size, box))
         self._unit.changed.connect(self._set_unit)
 
-    def show(self, layer) -> None:
+    def show(self, layer) -> None:  # type: ignore[override]  # nobody shows it as a window
         """Show the voxel size of a layer, or nothing."""
         self._layer = layer
         self.enabled = layer is not None

@@ -1,38 +1,63 @@
-"""The lines above the plot: what its colours mean, and what was counted."""
+"""The lines above the plot: what its colors mean, and what was counted."""
 
 from __future__ import annotations
 
 import html
 
 import pyqtgraph as pg
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QFont, QFontMetricsF
 from qtpy.QtWidgets import QGraphicsTextItem
 
-from napari_exposure.gui.histogram.survey import short
+GAP = "&nbsp;&nbsp;"
 
 
 class Caption(pg.GraphicsWidget):
-    """Some lines of text that wrap, as high as they need; however long, they do not widen the plot."""
+    """Some lines of text, as high as they need; however long, they do not widen the plot.
 
-    def __init__(self):
+    Parameters
+    ----------
+    single : bool
+        One line, in which names are cut in their middle until all of them fit; else lines wrap.
+    """
+
+    def __init__(self, *, single: bool = False):
         super().__init__()
+        self._single = single
+        self._said: tuple[list[tuple[str, str, str]], str, str] = ([], "", "#000000")
         self._item = QGraphicsTextItem(self)
         self._item.document().setDocumentMargin(2)
         self.setMinimumWidth(0)
 
-    def say(self, legend: list[tuple[str, str, str]], line: str, colour: str) -> None:
-        """Show the colour, mark and name of each entry of a legend, and below it a line in `colour`."""
-        names = "&nbsp;&nbsp;".join(_span(shade, f"{mark} {short(name)}") for shade, mark, name in legend)
-        self._item.setHtml("<br>".join(filter(None, (names, _span(colour, line) if line else ""))) or " ")
-        self._fit()
+    def say(self, legend: list[tuple[str, str, str]], line: str, color: str) -> None:
+        """Show the color, mark and name of each entry of a legend, and below or behind it a line in `color`."""
+        self._said = legend, line, color
+        self._write()
+
+    def set_font(self, font: QFont) -> None:
+        """Write as large as the text of the window is."""
+        self._item.setFont(font)
+        self._write()
 
     def resizeEvent(self, event):
         super().resizeEvent(event)
-        self._fit()
+        self._write()
 
-    def _fit(self):
-        self._item.setTextWidth(max(50, self.size().width()))
+    def _write(self) -> None:
+        legend, line, color = self._said
+        metrics, width = QFontMetricsF(self._item.font()), max(50.0, self.size().width() - 4)
+        # of one line, what the marks and the other words leave for the names
+        taken = metrics.horizontalAdvance("".join(f"{mark}    " for _, mark, _ in legend) + line)
+        room = (width - taken) / max(1, len(legend)) if self._single else width
+        names = [
+            (shade, f"{mark} {metrics.elidedText(' '.join(name.split()), Qt.TextElideMode.ElideMiddle, max(40, room))}")
+            for shade, mark, name in legend
+        ]
+        parts = GAP.join(_span(*each) for each in names), _span(color, line) if line else ""
+        self._item.setHtml((GAP if self._single else "<br>").join(filter(None, parts)) or " ")
+        self._item.setTextWidth(-1 if self._single else width)
         self.setFixedHeight(self._item.boundingRect().height())
 
 
-def _span(colour: str, text: str) -> str:
-    return f"<span style='color:{colour}'>{html.escape(text)}</span>"
+def _span(color: str, text: str) -> str:
+    return f"<span style='color:{color}'>{html.escape(text)}</span>"

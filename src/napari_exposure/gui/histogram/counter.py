@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -43,6 +43,8 @@ class Counter(QObject):
         self._model = model
         self._of_viewer, self._of_layers, self._of_tile = Connections(), Connections(), Connections()
         self.layers: list[napari.layers.Image] = []
+        # those that are shown whichever is active, where somebody has asked for that
+        self._asked: list[napari.layers.Image] | None = None
         # the layer that is drawn: for a moment not yet the one that is followed
         self.shown: napari.layers.Image | None = None
         self._targets: list[survey.Target] = []
@@ -93,6 +95,11 @@ class Counter(QObject):
 
     # --- which layers ---
 
+    def follow(self, layers: Sequence[napari.layers.Image] | None) -> None:
+        """Turn to these layers whichever is active; None: to those that are selected."""
+        self._asked = None if layers is None else list(layers)
+        self._follow_layers()
+
     def _follow_layers(self, again: bool = False) -> None:
         """Turn to the active layer, with the other images that are selected."""
         if not self.started:
@@ -102,7 +109,9 @@ class Counter(QObject):
         selection = self._viewer.layers.selection
         chosen = [layer for layer in images if layer in selection]
         chosen.sort(key=lambda layer: layer != selection.active)
-        if (self._model.locked and kept) or not chosen:
+        if self._asked is not None:
+            chosen = [layer for layer in self._asked if layer in images]
+        elif (self._model.locked and kept) or not chosen:
             # a labels layer that is painted on does not turn the panel away from the image
             chosen = kept or images[-1:]
         if chosen != self.layers or not chosen or again:
@@ -213,7 +222,7 @@ class Counter(QObject):
         compared = source is not None and model.compare
         shown = Content(
             unit=f"{'grey level' if main.dtype.kind in 'iu' else 'intensity'}, {main.dtype}",
-            transform=origin.transform if compared else None,
+            transform=origin.transform if compared and origin else None,
             has_source=source is not None,
             has_tiles=source is not None and tiles_fit(origin) is not None,
         )
@@ -276,8 +285,12 @@ class Counter(QObject):
         """Exact percentiles of floats need the voxels again."""
         model = self._model
         main, wanted = model.main, (model.low, 50.0, model.high)
-        known = main is None or all(map(main.knows, wanted))
-        if known or self.counting or not (self._targets and model.content.complete):
+        if (
+            main is None
+            or all(map(main.knows, wanted))
+            or self.counting
+            or not (self._targets and model.content.complete)
+        ):
             return
 
         def done(quantiles):
@@ -307,9 +320,9 @@ class Counter(QObject):
         origin = Origin.of(layer)
         source = self._source_of(origin)
         voxel = None
-        if source is not None and not layer.rgb and tiles_fit(origin) is not None:
+        if origin is not None and source is not None and not layer.rgb and tiles_fit(origin) is not None:
             voxel = voxel_under(layer, self._viewer, source)
-        if voxel is None:
+        if origin is None or voxel is None:
             self._show_no_tile()
             return
         at = layer, group_of(origin, voxel), tiles_fit(origin, voxel).grid.at(voxel[-origin.transform.spatial :])

@@ -11,12 +11,14 @@ import numpy as np
 from psygnal import SignalGroupDescriptor
 
 from napari_exposure.core.pointwise import PointwiseFit
-from napari_exposure.core.transform import Transform
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.gui.histogram.survey import Curve
 from napari_exposure.gui.histogram.tile import Tile
 
 # napari's own slider has these limits
 GAMMA_RANGE = (0.2, 2.0)
+# between the two percentiles
+LEAST_PERCENT = 0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class Display:
         """Read a layer; RGB layers have no such thing."""
         if layer.rgb:
             return None
-        limits = tuple(map(float, layer.contrast_limits))
+        limits = float(layer.contrast_limits[0]), float(layer.contrast_limits[1])
         table = np.round(255 * layer.colormap.map(np.linspace(0, 1, 256))).astype(np.uint8)
         return cls(limits, float(layer.gamma), table)
 
@@ -50,7 +52,7 @@ class Display:
         least = max(1e-6 * wide, 4 * float(np.spacing(max(abs(low), abs(high)))))
         if high - low < least:
             limits[which] = limits[1 - which] + (least if which else -least)
-        return tuple(limits)
+        return limits[0], limits[1]
 
     @property
     def handle(self) -> tuple[float, float]:
@@ -75,7 +77,7 @@ class Content:
         The first is that of the layer that the numbers, the lines and the buttons mean.
     before : Curve or None
         Of the layer that the first was made from.
-    transform : Transform or None
+    transform : Transform, FittedRecipe or None
         What made it.
     unit : str
         Of the intensity axis.
@@ -89,7 +91,7 @@ class Content:
 
     curves: tuple[Curve, ...] = ()
     before: Curve | None = None
-    transform: Transform | None = field(default=None, repr=False)
+    transform: BlockMap | None = field(default=None, repr=False)
     unit: str = "intensity"
     message: str = ""
     complete: bool = True
@@ -201,6 +203,13 @@ class HistogramModel:
         if self.main is None:
             return math.nan, math.nan
         return self.main.percentile(self.low), self.main.percentile(self.high)
+
+    def set_percent(self, which: int, percent: float) -> None:
+        """Choose the lower (0) or the upper (1) percentile: they never meet."""
+        if which == 0:
+            self.low = min(max(percent, 0.0), self.high - LEAST_PERCENT)
+        else:
+            self.high = max(min(percent, 100.0), self.low + LEAST_PERCENT)
 
     def percent_at(self, value: float) -> float:
         """The percentile that a line dragged to `value` stands for."""

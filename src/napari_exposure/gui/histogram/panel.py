@@ -6,7 +6,6 @@ from pathlib import Path
 
 import napari.layers
 from napari.utils.notifications import show_error, show_info
-from napari.utils.theme import get_theme
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
@@ -32,12 +31,9 @@ from napari_exposure.core.replacing import replacing
 from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
-from napari_exposure.gui.histogram.counter import Counter
-from napari_exposure.gui.histogram.model import HistogramModel
+from napari_exposure.gui.histogram.plot import HistogramPlot
 from napari_exposure.gui.histogram.survey import short
-from napari_exposure.gui.histogram.view import HistogramView
 from napari_exposure.gui.jobs import Job
-from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.scrolled import make_scrollable
 
 SAME = "The two percentiles have the same intensity. Choose others, or count less (ignore zeros)."
@@ -55,9 +51,8 @@ class HistogramPanel(QWidget):
     def __init__(self, napari_viewer):
         super().__init__()
         self._viewer = napari_viewer
-        self.model = HistogramModel()
-        self.view = HistogramView(self.model)
-        self.counter = Counter(napari_viewer, self.model, self)
+        self.plot = HistogramPlot(napari_viewer)
+        self.model, self.view, self.counter = self.plot.model, self.plot.view, self.plot.counter
         self._of_viewer, self._of_masks = Connections(), Connections()
         self._clipping: Job | None = None
         self._write_numbers = qdebounced(self._show_numbers, timeout=60)
@@ -67,10 +62,8 @@ class HistogramPanel(QWidget):
         events.progress.connect(self._enable)
         for signal in (events.content, events.display, events.low, events.high):
             signal.connect(self._write_numbers)
-        # the line follows the mouse at once, napari's canvas and the numbers as fast as they can be drawn
-        self.view.limit_dragged.connect(Paced(self._drag_limit, self))
-        self.view.gamma_dragged.connect(Paced(self._drag_gamma, self))
-        self.view.percentile_dragged.connect(Paced(self._drag_percentile, self))
+        for signal in (events.low, events.high):
+            signal.connect(self._show_percents)
         self._enable()
 
     @property
@@ -122,7 +115,7 @@ class HistogramPanel(QWidget):
         self.numbers.setMinimumSize(120, 40)
         self.numbers.setLineWrapMode(QTextBrowser.LineWrapMode.NoWrap)
         self._split = QSplitter(Qt.Orientation.Vertical)
-        self._split.addWidget(self.view)
+        self._split.addWidget(self.plot)
         self._split.addWidget(self.numbers)
         self._split.setStretchFactor(0, 2)
         self._split.setStretchFactor(1, 1)
@@ -155,6 +148,11 @@ class HistogramPanel(QWidget):
         box.valueChanged.connect(lambda value: self._set_percent(which, value))
         return box
 
+    def _set_percent(self, which: int, value: float) -> None:
+        self.model.set_percent(which, value)
+        # what was typed may have been too much
+        self._show_percents()
+
     def resizeEvent(self, event):
         """Numbers beside the plot where there is room, else below."""
         super().resizeEvent(event)
@@ -171,10 +169,7 @@ class HistogramPanel(QWidget):
             return
         layers = self._viewer.layers
         self._of_viewer.add(self._list_masks, layers.events.inserted, layers.events.removed)
-        self._of_viewer.add(self._paint, self._viewer.events.theme)
-        self._paint()
         self._list_masks()
-        self.counter.start()
 
     def hideEvent(self, event):
         """Do nothing until shown again."""
@@ -182,11 +177,6 @@ class HistogramPanel(QWidget):
         self._of_viewer.drop()
         self._of_masks.drop()
         self._write_numbers.cancel()
-        self.counter.stop()
-
-    def _paint(self) -> None:
-        theme = get_theme(self._viewer.theme)
-        self.view.set_colours(theme.background.as_hex(), theme.text.as_hex())
 
     def _list_masks(self) -> None:
         self._of_masks.drop()
@@ -210,28 +200,10 @@ class HistogramPanel(QWidget):
         self.tile.setEnabled(content.has_tiles)
         self.again.setText("Recount" if self.model.progress is None else "Cancel")
 
-    # --- what the mouse does in the plot ---
-
-    def _drag_limit(self, which: int, value: float) -> None:
-        if self.counter.shown is not None and self.model.display is not None:
-            self.counter.shown.contrast_limits = self.model.display.moved(which, value)
-
-    def _drag_gamma(self, gamma: float) -> None:
-        if self.counter.shown is not None:
-            self.counter.shown.gamma = gamma
-
-    def _drag_percentile(self, which: int, value: float) -> None:
-        if self.model.main is not None:
-            (self.low, self.high)[which].setValue(self.model.percent_at(value))
-
-    def _set_percent(self, which: int, value: float) -> None:
-        least = 10 ** -self.low.decimals()
-        if which == 0:
-            self.model.low = value
-            self.high.setMinimum(value + least)
-        else:
-            self.model.high = value
-            self.low.setMaximum(value - least)
+    def _show_percents(self) -> None:
+        for box, percent in zip((self.low, self.high), (self.model.low, self.model.high), strict=True):
+            with QSignalBlocker(box):
+                box.setValue(percent)
 
     # --- buttons ---
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ BINS = 1 << 16
 SAMPLE_VOXELS = 1 << 18
 SAMPLE_SECONDS = 0.2
 
-RGB = {
+RGB: dict[str, tuple[tuple[int, int, int] | None, Any]] = {
     "red": ((230, 70, 70), itemgetter((..., 0))),
     "green": ((70, 190, 70), itemgetter((..., 1))),
     "blue": ((80, 120, 255), itemgetter((..., 2))),
@@ -46,6 +47,8 @@ class Curve:
         What was counted, in words.
     quantiles : dict
         Exact percentiles where the histogram's own are not; under the percent.
+    whole : bool
+        Whether every voxel of the layer was counted.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Curve:
     histogram: Histogram
     coverage: str
     quantiles: dict[float, float] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def drawable(self) -> bool:
@@ -246,6 +250,7 @@ def _survey_target(target: Target, percentiles: tuple[float, ...]) -> Curve:
     with progress.changed(so_far), progress.part(0, 1 if volume.dtype.itemsize <= 2 else 0.6):
         found = count_histogram(volume, BINS)
     curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels")
+    curve = replace(curve, whole=not target.where)
     with progress.part(0.6, 1):
         return replace(curve, quantiles=find_quantiles(volume, curve, percentiles))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,8 @@ def count_tile_at(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Tile:
     volume = Volume(source.array, counted, ignored, source.rgb, box=box + inside, through=before)
     counts = fit.count_tile(volume)
     nbins = len(counts)
-    limit = transform.adjustment.clip_limit
+    adaptive: Any = transform.adjustment
+    limit = adaptive.clip_limit
     n = counts.sum()
     step = source.spacing[lead:]
     names = axis_names(source_layer, len(voxel))[lead:]

@@ -20,6 +20,8 @@ AFTER, BEFORE, TILE, MAPPING, PERCENTILE = "#e69f00", "#56b4e9", "#dc143c", "#00
 TOP = 1.06
 MOST_BARS = 256
 STRIP = 256
+# pixels of height
+COMPACT = 140
 
 
 class HistogramView(pg.GraphicsLayoutWidget):
@@ -29,6 +31,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
     ----------
     model : HistogramModel
         Read, and listened to; never written.
+    compact : bool
+        Of a fixed height, without the axes of counts and fractions.
     """
 
     # 0 or 1, and the intensity
@@ -36,17 +40,21 @@ class HistogramView(pg.GraphicsLayoutWidget):
     percentile_dragged = Signal(int, float)
     gamma_dragged = Signal(float)
 
-    def __init__(self, model: HistogramModel):
+    def __init__(self, model: HistogramModel, *, compact: bool = False):
         super().__init__()
+        self._compact = compact
         self._model = model
         self._text, self._background = "#ffffff", "#000000"
         self._setting = False
         self._extent: tuple[float, float] | None = None
         # what is drawn, and the view when all of it is shown
-        self._subject = self._all = None
+        self._subject: tuple[bool, object] | None = None
+        self._all: list[float] | None = None
         self._items: list = []
         # with two lines of text and two axes above each other there is still a plot
-        self.setMinimumSize(220, 260)
+        self.setMinimumSize(220, COMPACT if compact else 260)
+        if compact:
+            self.setMaximumHeight(COMPACT)
         self._build()
         events = model.events
         for signal in (events.content, events.log, events.tile):
@@ -59,7 +67,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
     def sizeHint(self):
         """Narrow enough for a dock."""
-        return QSize(380, 300)
+        return QSize(300, COMPACT) if self._compact else QSize(380, 300)
 
     # --- parts that are always there ---
 
@@ -67,7 +75,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         layout = self.ci
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(0)
-        self._title = Caption()
+        self._title = Caption(single=self._compact)
         layout.addItem(self._title, 0, 0, 1, 3)
         self._axes = {side: pg.AxisItem(side) for side in ("top", "left", "right", "bottom")}
         for axis in self._axes.values():
@@ -76,7 +84,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         self._box.setMouseEnabled(x=True, y=False)
         self._box.setYRange(0, TOP, padding=0)
         self._strip_box = pg.ViewBox(enableMenu=False, enableMouse=False)
-        self._strip_box.setFixedHeight(10)
+        self._strip_box.setFixedHeight(6 if self._compact else 10)
         self._strip_box.setYRange(0, 1, padding=0)
         self._strip_box.setXLink(self._box)
         layout.addItem(self._axes["top"], 1, 1)
@@ -88,11 +96,11 @@ class HistogramView(pg.GraphicsLayoutWidget):
         layout.layout.setRowStretchFactor(2, 1)
         layout.layout.setColumnStretchFactor(1, 1)
         # widths that do not follow the numbers: otherwise the plot jumps while it is dragged
-        self._axes["left"].setWidth(58)
-        self._axes["left"].setLabel("voxels")
-        self._axes["right"].setWidth(44)
         self._axes["right"].setRange(0, TOP)
-        self._axes["right"].setLabel("CDF")
+        for side, width, label in (("left", 58, "voxels"), ("right", 44, "CDF")):
+            self._axes[side].setVisible(not self._compact)
+            self._axes[side].setWidth(0 if self._compact else width)
+            self._axes[side].setLabel(label)
 
         self._strip = pg.ImageItem()
         self._strip_box.addItem(self._strip)
@@ -130,7 +138,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
         finally:
             self._setting = before
 
-    def set_colours(self, background: str, text: str) -> None:
+    def set_colors(self, background: str, text: str) -> None:
         """Follow a theme."""
         self._background, self._text = background, text
         self.setBackground(background)
@@ -164,7 +172,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
         two_axes = tile is None and model.compared
         self._axes["top"].setVisible(two_axes)
         self._axes["top"].setHeight(None if two_axes else 0)
-        self._axes["bottom"].setLabel(model.content.unit)
+        if not self._compact:
+            self._axes["bottom"].setLabel(model.content.unit)
         extent = (tile.edges[0], tile.edges[-1]) if tile is not None else model.extent()
         with self._quiet():
             subject = tile is None, model.main and model.main.name
@@ -188,7 +197,7 @@ class HistogramView(pg.GraphicsLayoutWidget):
 
     def _ends(self) -> tuple[float, float, float]:
         """The least and greatest intensity, and room beside them."""
-        low, high = self._extent
+        low, high = self._extent or (0.0, 0.0)
         if not low < high:
             low, high = low - 0.5, high + 0.5
         return low, high, 0.02 * (high - low)
@@ -222,7 +231,8 @@ class HistogramView(pg.GraphicsLayoutWidget):
             brush.setAlphaF(0.55 if filled else 0.25)
             pen = None if filled else pg.mkPen(colour, width=1)
             self._draw_steps(edges, scale(found.counts), brush, pen)
-            self._draw_line(*cdf, pg.mkPen(colour, width=2))
+            x, y = cdf
+            self._draw_line(x, y, pg.mkPen(colour, width=2))
             legend.append((colour, "■", curve.name))
             if curve is model.main:
                 outside = found.below, found.above
@@ -232,10 +242,13 @@ class HistogramView(pg.GraphicsLayoutWidget):
             self._draw_line(offset + factor * values, level, pg.mkPen(MAPPING, width=2, style=Qt.PenStyle.DashLine))
             legend.append((MAPPING, "┅", "input to output"))
         main = model.main
-        several = len(legend) > 1
         # the numbers, lines and buttons are those of the first
-        counted = "" if main is None else f"{short(main.name)}: {main.coverage}" if several else main.coverage
-        self._title.say(legend if several else [], counted, self._text)
+        counted = "" if main is None else f"{short(main.name)}: {main.coverage}" if len(legend) > 1 else main.coverage
+        if self._compact:
+            self.setToolTip(counted)
+            legend = [entry for entry in legend if entry[1] == "■"]
+            counted = "" if main is None or main.whole else main.coverage
+        self._title.say(legend, counted, self._text)
         self._say_outside(*outside)
 
     def _look(self, curve):

@@ -38,7 +38,7 @@ class CrossHair(LineOverlay):
         at = [self.voxel[axis] for axis in displayed]
         ends = [np.array([-0.5, shape[axis] - 0.5]) for axis in displayed]
         if len(displayed) == 2:
-            lines = [[(ends[0][0], at[1]), (ends[0][1], at[1])], [(at[0], ends[1][0]), (at[0], ends[1][1])]]
+            lines = np.array([[(ends[0][0], at[1]), (ends[0][1], at[1])], [(at[0], ends[1][0]), (at[0], ends[1][1])]])
             box = np.empty((0, 2, 2))
         else:
             lines = np.concatenate([_frame(at, ends, axis) for axis in range(3)])

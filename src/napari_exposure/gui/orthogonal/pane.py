@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from contextlib import contextmanager
 
 import numpy as np
@@ -74,7 +75,7 @@ class Pane(pg.GraphicsLayoutWidget):
         """Narrow enough for a dock."""
         return QSize(320, 240)
 
-    def set_colours(self, background: str, text: str) -> None:
+    def set_colors(self, background: str, text: str) -> None:
         """Follow a theme."""
         self.setBackground(background)
         self._colour = text
@@ -86,12 +87,13 @@ class Pane(pg.GraphicsLayoutWidget):
     def set_title(self, title: str) -> None:
         """The line above the picture."""
         self._title = title
-        self._heading.setText(title, color=self._colour, size="9pt")
+        # Labels of axes are names that a file or a user gives; pyqtgraph takes them for HTML.
+        self._heading.setText(html.escape(title), color=self._colour, size="9pt")
 
     def set_labels(self, down: str, right: str) -> None:
         """What the two axes are."""
         for axis, label in zip(self._axes, (down, right), strict=True):
-            axis.setLabel(label)
+            axis.setLabel(html.escape(label))
 
     def show_image(self, values: np.ndarray | None, sizes: tuple[float, float] = (1, 1), shape=(1, 1)) -> None:
         """Show a picture, or none.

@@ -12,6 +12,7 @@ from superqt.utils import qdebounced
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.cursor import place_in, point_of
 from napari_exposure.gui.edits import Edits
+from napari_exposure.gui.napari_versions import units_events
 from napari_exposure.gui.orthogonal.crosshair import CrossHair
 from napari_exposure.gui.orthogonal.cuts import Axes, Cut, drawable, look_up_table, shape_of, sizes_of, where
 from napari_exposure.gui.orthogonal.pane import Pane
@@ -71,6 +72,7 @@ class OrthogonalPanel(QWidget):
         self.cross.setToolTip("In 2D the lines where the row and the column lie; in 3D the three planes.")
         self.cross.toggled.connect(lambda _: self._draw_crosshair())
         self.facts = QLabel()
+        self.facts.setTextFormat(Qt.TextFormat.PlainText)
         self.facts.setWordWrap(True)
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._split = QSplitter(Qt.Orientation.Vertical)
@@ -108,7 +110,7 @@ class OrthogonalPanel(QWidget):
         add(lambda event: self._before_removal(self._viewer.layers[event.index]), layers.events.removing)
         add(self._on_point, dims.events.point, dims.events.ndim)
         add(self._on_turned, dims.events.order, dims.events.ndisplay)
-        add(self._update, dims.events.units)
+        add(self._update, *units_events(dims))
         add(self._paint, viewer.events.theme)
         viewer.mouse_drag_callbacks.append(self._on_press)
         self._paint()
@@ -128,7 +130,7 @@ class OrthogonalPanel(QWidget):
     def _paint(self, event=None) -> None:
         theme = get_theme(self._viewer.theme)
         for pane in self._panes:
-            pane.set_colours(theme.background.as_hex(), theme.text.as_hex())
+            pane.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
     # --- which layer ---
 
@@ -338,7 +340,8 @@ class OrthogonalPanel(QWidget):
         words = [layer.name, *(where(layer, axis, self.voxel) for axis in (axes.plane, axes.row, axes.column))]
         values, cut = self._values[0], self._cuts[0]
         if values is not None and cut is not None and cut.level == 0 and not self._readers[0].running:
-            words.append(f"intensity {values[self.voxel[axes.plane], self.voxel[axes.column]]}")
+            row, column = self.voxel[axes.plane], self.voxel[axes.column]
+            words.append(f"intensity {values[row, column]}")
         self.facts.setText(",  ".join(words))
 
     def _draw_crosshair(self) -> None:

@@ -35,6 +35,8 @@ class Reader:
             self._job.cancel()
 
     def _begin(self) -> None:
+        if self._next is None:
+            return
         (read, done), self._next = self._next, None
 
         def finish(result, seconds):
