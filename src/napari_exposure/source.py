@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import warn_constant
+from napari_exposure.core.adjustment import warn_fitted
 from napari_exposure.core.arrays import held
 from napari_exposure.core.axes import check_space, count_space, is_space, spatial_axes
 from napari_exposure.core.blocks import Volume
@@ -26,7 +26,7 @@ from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap, Transform
 from napari_exposure.core.typing import Array
-from napari_exposure.provenance import METADATA_KEY, NOTE, noted, origin_of, version
+from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, NOTE, noted, origin_of, version
 from napari_exposure.voxels import TIME, in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -148,7 +148,7 @@ class Source:
         with progress.part(0, 0.4):
             transform = self.fit(adjustment, mask, memory, level=level)
         for each in transform.transforms:
-            warn_constant(each)
+            warn_fitted(each)
         with progress.part(0.4, 1), self._naming():
             return self.mapped(transform), transform
 
@@ -168,7 +168,7 @@ class Source:
             **transform.adjustment.to_dict(),
             "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
             "unit": self.unit,
-            "mask": None if mask is None else mask.name,
+            "mask": None if mask is None else getattr(mask, "name", None) or MASK_ARRAY,
         }
 
     def at_levels(self, transform: BlockMap) -> list[BlockMap]:
@@ -306,8 +306,9 @@ class Source:
 
     def mark(self, layer: napari.layers.Image, transform: BlockMap, mask: Any) -> None:
         """Note how a layer was made, as long as it lives and has these data."""
-        mask = None if mask is None else weakref.ref(unwrapped(mask))
-        _origins[layer] = Origin(self.layer, transform, mask, weakref.ref(layer.data))
+        # Nobody else may keep an array, which no layer shows.
+        found = weakref.ref(unwrapped(mask)) if isinstance(mask, napari.layers.Layer) else lambda: mask
+        _origins[layer] = Origin(self.layer, transform, None if mask is None else found, weakref.ref(layer.data))
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,15 +320,15 @@ class Origin:
     source : weakref.ref
         The layer that was adjusted.
     transform : Transform or FittedRecipe
-    mask : weakref.ref or None
-        The labels layer inside which voxels were counted.
+    mask : callable or None
+        Gives the labels layer or the array inside which voxels were counted, as long as it lives.
     data : weakref.ref
         The result: a layer whose data were replaced since is not this result any more.
     """
 
     source: weakref.ref[napari.layers.Image]
     transform: BlockMap
-    mask: weakref.ref[napari.layers.Labels] | None
+    mask: Callable[[], Any] | None
     data: weakref.ref[Any]
 
     @classmethod
@@ -340,9 +341,9 @@ class Origin:
 _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
 
 
-def _read(data: Any) -> Array:
-    """What is read of a layer's data; one of which not all voxels count stays what it is."""
-    array, counted = held(data)
+def _read(data: Any, name: str = "volume") -> Array:
+    """What is read of an array; one of which not all voxels count stays what it is."""
+    array, counted = held(data, name)
     return array if counted is None else data
 
 
@@ -384,13 +385,15 @@ def level_0(layer: Any) -> Any:
 
 
 def mask_array(mask: Any, source: Source) -> Array:
-    """The array of a Labels layer of the source's shape, or an error that names both."""
-    if not isinstance(mask, napari.layers.Labels):
-        raise TypeError(f"mask must be a Labels layer, got {type(mask).__name__}.")
-    array: Array = level_0(mask)
+    """The array of a mask of the source's shape, a Labels layer or an array, or an error that names both."""
+    if isinstance(mask, napari.layers.Layer) and not isinstance(mask, napari.layers.Labels):
+        raise TypeError(f"mask must be a Labels layer or an array, got {type(mask).__name__}.")
+    named = isinstance(mask, napari.layers.Labels)
+    array: Array = level_0(mask) if named else _read(mask, "mask")
     if tuple(array.shape) != source.shape:
+        name = f"mask {mask.name!r}" if named else "mask"
         raise ValueError(
-            f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; "
+            f"The {name} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; "
             "they must be the same. Make a Labels layer from the image (New labels layer) and draw there."
         )
     return array

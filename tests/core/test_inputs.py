@@ -405,7 +405,7 @@ BAD = [
     *[(clip_percentiles, "high", {"high": value}) for value in (-1, 101, math.nan, "a")],
     (clip_percentiles, "low", {"low": 60, "high": 40}),
     (clip_percentiles, "low", {"low": 50, "high": 50}),
-    *[(verb, "nbins", {"nbins": value}) for verb in VERBS[2:] for value in (1, 0, -5, 65537, math.nan, "a", None)],
+    *[(verb, "nbins", {"nbins": value}) for verb in VERBS[2:] for value in (1, 0, -5, 65537, math.nan, "a", 2.5)],
     *[(equalize_hist, "method", {"method": value}) for value in ("exact", None, 3)],
     *[(equalize_adapthist, "clip_limit", {"clip_limit": value}) for value in (math.nan, "a", None)],
     *[
@@ -415,7 +415,7 @@ BAD = [
     (equalize_adapthist, "kernel_size", {"kernel_size": (5, 5, 5), "per": "plane"}),
     *[
         (equalize_adapthist, "spacing", {"spacing": value})
-        for value in (-1, 0, (1, 1), (), (1, -1, 1), (1, 0, 1), (1, math.nan, 1), "abc", (1, "a", 1))
+        for value in (-1, 0, (1,), (1, 1, 1, 1), (), (1, -1, 1), (1, 0, 1), (1, math.nan, 1), "abc", (1, "a", 1))
     ],
     *[(verb, "in_range", {"in_range": value}) for verb in VERBS for value in BAD_RANGES],
     *[(verb, "output", {"output": value}) for verb in VERBS for value in ("uint8", None, np.float32)],

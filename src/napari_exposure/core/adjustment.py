@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from napari_exposure.core.intensity import (
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Spacing
+from napari_exposure.core.words import warn_user
 
 __all__ = ["Adjustment"]
 
@@ -41,6 +40,9 @@ IN_RANGE = ("data", "dtype")
 
 Per = Literal["dataset", "volume", "plane"]
 Output = Literal["dtype", "float32"]
+# from which part of the voxels on it is told that they are cut off
+SATURATED = 0.001
+
 InRange = Literal["data", "dtype"] | tuple[float, float] | Percentiles
 # as verbs take it
 GivenRange = Literal["data", "dtype", "contrast_limits"] | Sequence[float] | Percentiles
@@ -298,19 +300,17 @@ class Adjustment(ABC):
         if in_range == "dtype" and volume.dtype.kind == "u":
             return dtype_range(volume.dtype, negative=False)
         if isinstance(in_range, Percentiles):
-            return self._find_cut(volume, in_range.low, in_range.high)
+            found = find_cuts(volume, in_range.low, in_range.high)
+            if found and found[0] < found[1]:
+                return check_width(found[0], found[1])
+        # also where the percentiles coincide, because nearly all voxels are alike
         lo, hi = find_extent(volume)
         if math.isnan(lo):
             check_counted(0, volume)
             return 0.0, 0.0
         if in_range == "dtype":
             return dtype_range(volume.dtype, negative=lo < 0)
-        return _check_width(lo, hi)
-
-    def _find_cut(self, volume: Volume, low: float, high: float, apart: int = 1) -> tuple[float, float]:
-        """A range between two percentiles, as `find_cuts` has it; all where they coincide: nearly all voxels alike."""
-        found = find_cuts(volume, low, high, apart)
-        return _check_width(found[0], found[1]) if found and found[0] < found[1] else self._find_range(volume, "data")
+        return check_width(lo, hi)
 
 
 def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
@@ -333,21 +333,19 @@ def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
     return check_number(value, name, **bounds) if isinstance(default, float) else value
 
 
-def warn_constant(transform: Transform) -> None:
-    """Warn where there is nothing to adjust."""
-    constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
+def warn_fitted(transform: Transform) -> None:
+    """Warn where there is nothing to adjust, and where much becomes brighter than results can be."""
+    adjustment, groups = transform.adjustment, len(transform.fits)
+    constant = sum(fit.constant for fit in transform.fits.values())
     if constant:
-        adjustment = transform.adjustment
         where = "The volume has" if groups == 1 else f"{constant} of {groups} {adjustment.per}s have"
         warn_user(f"{adjustment.title}: {where} {adjustment.constant_note}")
-
-
-def warn_user(message: str) -> None:
-    """Warn at the line that called this package, so that another line of the user's warns again."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("napari_exposure."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    saturated = sum(fit.saturated for fit in transform.fits.values()) / groups
+    if saturated >= SATURATED:
+        warn_user(
+            f"{adjustment.title}: {100 * saturated:.2g} % of the voxels or more would be brighter than "
+            f"{transform.out_dtype} can show and are cut off. A smaller max_gain cuts off less."
+        )
 
 
 def check_counted(total: int, volume: Volume) -> None:
@@ -363,7 +361,7 @@ def check_counted(total: int, volume: Volume) -> None:
     raise ValueError(f"There is no finite voxel to count{why}. Choose another mask or volume.")
 
 
-def _check_width(lo: float, hi: float) -> tuple[float, float]:
+def check_width(lo: float, hi: float) -> tuple[float, float]:
     if not math.isfinite(hi - lo):
         raise ValueError(
             f"The intensities {lo:g} to {hi:g} spread wider than float64 can hold; give in_range=(low, high)."
@@ -391,7 +389,7 @@ def check_in_range(value: Any) -> InRange:
     if len(ends) == 2:
         lo, hi = (check_number(number, "in_range") for number in ends)
         if lo < hi:
-            return _check_width(lo, hi)
+            return check_width(lo, hi)
     raise ValueError(
         f"in_range must be 'data', 'dtype', (low, high) with low < high, or Percentiles(low, high), got {value!r}."
     )

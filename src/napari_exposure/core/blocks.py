@@ -121,11 +121,11 @@ class Volume:
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "mask", both(mask, masked))
         dtype = check_dtype(self.array.dtype)
-        for array in (self.array, self.mask):
-            if is_dask(array):
+        for each in (self.array, self.mask):
+            if is_dask(each):
                 from napari_exposure.core import lazy
 
-                lazy.known(array)
+                lazy.known(each)
         full = tuple(map(int, self.array.shape))
         if self.rgb:
             if len(full) < 3 or full[-1] not in (3, 4):

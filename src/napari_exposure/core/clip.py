@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, parameter
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_width, parameter
 from napari_exposure.core.blocks import Volume
+from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import Percentiles, result_dtype, result_range
 from napari_exposure.core.pointwise import KnotsFit
@@ -52,7 +54,12 @@ class PercentileClip(Adjustment):
         Percentiles(self.low, self.high)
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
-        lo, hi = self._find_cut(volume, self.low, self.high, apart=0)
+        lo, hi = find_percentiles(volume, (self.low, self.high)) or (0.0, 0.0)
+        if not (lo < hi and math.isfinite(hi - lo)):
+            # Nearly all voxels are alike, or a percentile is infinite.
+            least, most = self._find_range(volume, "data")
+            inner = max(lo, least), min(hi, most)
+            lo, hi = check_width(*(inner if inner[0] < inner[1] else (least, most)))
         if self.in_range != "data":
             # percentiles of clamped data are the clamped percentiles
             lo, hi = np.clip((lo, hi), *self._find_range(volume)).tolist()

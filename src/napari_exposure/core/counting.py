@@ -198,16 +198,16 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
 
 
 @remembered(lambda found: 64)
-def find_cuts(volume: Volume, low: float, high: float, apart: int = 1) -> list[float] | None:
+def find_cuts(volume: Volume, low: float, high: float) -> list[float] | None:
     """Two percentiles of the finite voxels, between which a range lies; None if nothing finite is counted.
 
-    At each end where something is to be cut, so that `low` is above 0 or `high` below 100, at least `apart` voxels lie
+    At each end where something is to be cut, because `low` is above 0 or `high` below 100, at least one voxel lies
     outside, if there are enough: in few voxels a hot one would otherwise be the end of the range.
     """
 
     def places(n: int) -> list[float]:
         first, last = low / 100 * (n - 1), high / 100 * (n - 1)
-        inner = max(first, apart * (low > 0)), min(last, n - 1 - apart * (high < 100))
+        inner = max(first, float(low > 0)), min(last, float(n - 1 - (high < 100)))
         return list(inner) if inner[0] < inner[1] else [first, last]
 
     return _select(volume, places, finite=True)

@@ -17,7 +17,7 @@ from napari_exposure.core.adjustment import (
     Per,
     check_counted,
     parameter,
-    warn_constant,
+    warn_fitted,
 )
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Volume
@@ -32,6 +32,7 @@ from napari_exposure.core.gains import (
     axis_from_end,
     find_clamp,
     placed,
+    placed_top,
 )
 from napari_exposure.core.images import adjust_image, opened, verb
 from napari_exposure.core.planes import plane_percentiles
@@ -63,10 +64,17 @@ class DecayFit(GainsFit):
         The percentile of each plane, in intensities of the volume; NaN where a plane has none above the background.
     fitted : numpy.ndarray of float64
         What the model makes of it, in intensities of the volume.
+    cut_off : float
+        Which part of the counted voxels becomes brighter than results can be, at least.
     """
 
     profile: np.ndarray
     fitted: np.ndarray
+    cut_off: float
+
+    @property
+    def saturated(self) -> float:
+        return self.cut_off
 
     @property
     def constant(self) -> bool:
@@ -219,6 +227,9 @@ class DecayCorrection(Adjustment):
             light = modelled(self.model, np.where(known, levels - background, 0), known, self.smoothness)
             fitted = background + light
             gains = np.minimum(light.max() / light, self.max_gain)
+        top = placed_top(parts)
+        limits = background + (top - background) / gains
+        limits = np.where(limits < clamp[1], limits, math.inf)
         return DecayFit(
             lo,
             hi,
@@ -230,6 +241,7 @@ class DecayCorrection(Adjustment):
             **parts,
             profile=np.where(known, levels, math.nan),
             fitted=fitted,
+            cut_off=planes.above(limits) / int(planes.counted.sum() or 1),
         )
 
 
@@ -401,7 +413,7 @@ def decay_profile(
     volume = found.volume(adjustment.ignore_zeros)
     with found.bar():
         transform = cast(DecayTransform, adjustment.fit_volume(volume))
-    warn_constant(transform)
+    warn_fitted(transform)
     sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
     step = sizes[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted

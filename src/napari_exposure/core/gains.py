@@ -154,6 +154,13 @@ def placed(adjustment: Adjustment, volume: Volume, axis: str, spatial: int) -> d
     }
 
 
+def placed_top(parts: dict[str, Any]) -> float:
+    """The greatest intensity that results can hold, in those of the volume; infinite for floats that are no colors."""
+    out_dtype = parts["out_dtype"]
+    top = float(parts["most"]) if out_dtype.kind == "f" else dtype_range(out_dtype, negative=False)[1]
+    return top / float(parts["unit"])
+
+
 def find_clamp(adjustment: Adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
     """The range that was found, and the one to clamp to: none where the data decide, as others may be brighter."""
     found = adjustment._find_range(volume)

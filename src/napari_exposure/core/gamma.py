@@ -85,8 +85,8 @@ def adjust_gamma(
     gain : float
         Greater than 0; results beyond the range are clamped.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        The intensities that stay fixed; values outside are clamped.  With "dtype" the result equals
-        ``skimage.exposure.adjust_gamma``.
+        The intensities that stay fixed; values outside are clamped.  With "dtype" the curve is that of
+        ``skimage.exposure.adjust_gamma``, rounded where that cuts fractions of 16 bits off.
     output : "dtype" or "float32"
         "dtype" keeps dtype and range; "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional

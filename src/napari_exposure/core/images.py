@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
+from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_fitted
 from napari_exposure.core.arrays import DATA_ARRAY, like
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
@@ -131,7 +131,7 @@ class OpenedArray:
         with self.bar():
             transforms = fit_chain(adjustment.steps, volume, self.spacing)
         for transform in transforms:
-            warn_constant(transform)
+            warn_fitted(transform)
         return transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
 
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_exposure.core.words import warn_user
+
 __all__ = ["Percentiles"]
 
 DTYPES = tuple(np.dtype(f"{kind}{8 * size}") for kind in ("uint", "int") for size in (1, 2, 4, 8)) + tuple(
@@ -47,6 +49,11 @@ class Percentiles:
         low, high = (check_number(value, "Percentiles(low, high)") for value in (self.low, self.high))
         if not 0 <= low < high <= 100:
             raise ValueError(f"Percentiles need 0 <= low < high <= 100, got low={self.low!r}, high={self.high!r}.")
+        if high <= 1:
+            warn_user(
+                f"Percentiles are in percent: {low:g} to {high:g} leaves out 99 % of the voxels or more. If fractions "
+                f"are meant, give {100 * low:g} and {100 * high:g}."
+            )
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
 

@@ -10,11 +10,12 @@ the end, which costs a third of the time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+from numba import config as numba_config
 from numba import from_dtype, njit, types
 from numba.extending import overload, register_jitable
 
@@ -24,15 +25,31 @@ from napari_exposure.core.kernel_cache import KernelCache
 def build(name: str, *dtypes: np.dtype) -> Callable[..., None]:
     """Compile a kernel for one signature, or load it from numba's cache."""
     function, signature = _KERNELS[name]
-    # its stubs know neither the cache nor the signatures of a dispatcher
-    compiled: Any = njit(nogil=True, error_model="numpy")(function)
-    # without a folder that numba may write to there is no cache
-    with suppress(OSError, RuntimeError):
-        compiled._cache = KernelCache(function)
-    compiled.compile(signature(*map(from_dtype, dtypes)))
-    compiled.disable_compile()
+    with _compiling():
+        # its stubs know neither the cache nor the signatures of a dispatcher
+        compiled: Any = njit(nogil=True, error_model="numpy")(function)
+        # without a folder that numba may write to there is no cache
+        with suppress(OSError, RuntimeError):
+            compiled._cache = KernelCache(function)
+        compiled.compile(signature(*map(from_dtype, dtypes)))
+        compiled.disable_compile()
     found: Callable[..., None] = compiled
     return found
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """Have numba compile, also where NUMBA_DISABLE_JIT asks it not to: uncompiled, kernels would be other programs.
+
+    Python's integers do not wrap around and its floats are double, so neither speed nor bits would be the same.
+    """
+    # its stubs do not know the settings
+    settings: Any = numba_config
+    asked, settings.DISABLE_JIT = settings.DISABLE_JIT, 0
+    try:
+        yield
+    finally:
+        settings.DISABLE_JIT = asked
 
 
 def _cast(value: float, like: np.ndarray) -> float:
@@ -440,7 +457,8 @@ def _count_keys(
                     stop = middle
             if k == prefixes.size or prefixes[np.uint64(k)] != prefix:
                 continue
-        counts[np.uint64(k), (key >> down) & low] += 1
+        row = counts[np.uint64(k)]
+        row[(key >> down) & low] += 1
 
 
 def _count_plane_digits(

@@ -222,7 +222,7 @@ def match_histograms(
     -----
     The definition is that of ``skimage.exposure.match_histograms`` [1]_: quantiles of both, linear between
     those of the reference.  For integers of up to 16 bits (volume and reference) the result is the same
-    number; for 32-bit ones whose range is below `nbins` too, but for ties of the rounding.  Of floats a
+    number, rounded; for larger ones whose range is below `nbins` too, but for ties of the rounding.  Of floats a
     quantile is right to the fraction of voxels in a bin (exact for values three bins apart, such as
     integers made floats), and a result to the width of a bin of the reference.  NaN stays NaN and is not
     counted.  A constant volume or plane becomes the lowest intensity of the reference, with a warning,
@@ -245,7 +245,10 @@ def match_histograms(
     if not isinstance(reference, Histogram):
         check_no_path(reference)
         nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
-        reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
+        try:
+            reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"reference must be an image or its Histogram: {error}") from None
     return adjust_image(
         image,
         HistogramMatching,

@@ -130,9 +130,10 @@ def _moments(plain: Any) -> Moments:
         raise ValueError(f"moments must have exactly {', '.join(names)}.")
     whole = [name for name in names if name == "n" or name.startswith("at_")]
     counts = {name: check_count(plain[name], name, low=0, high=_MOST_VOXELS) for name in whole}
-    values: dict[str, Any] = {name: _read(plain[name], name) for name in ("minimum", "maximum")}
+    values: dict[str, Any] = dict(counts)
+    values |= {name: _read(plain[name], name) for name in ("minimum", "maximum")}
     values |= {name: _fraction(plain[name], name) for name in ("first", "second")}
-    found = Moments(**counts, **values)
+    found = Moments(**values)
     if found.n and found.n * found.second < found.first**2:
         raise ValueError("The sum of the voxels' squares, second, is too small for their sum.")
     return found

@@ -31,14 +31,22 @@ class PlanePercentiles:
     levels : numpy.ndarray of float64, shape (planes,)
         The same without steps: of integers, each stands for all intensities that round to it, so that a plane whose
         voxels are 0, 1 and 2 has a level in between.
+    counts, lows : numpy.ndarray, shape (planes, 256), (256,)
+        Voxels in coarse bins, exact for 8 bits, and the least value of each bin.
     """
 
     counted: np.ndarray
     values: np.ndarray
     levels: np.ndarray
+    counts: np.ndarray
+    lows: np.ndarray
+
+    def above(self, limits: np.ndarray) -> int:
+        """Voxels above a limit of each plane, at least: those of bins that lie above it."""
+        return int(self.counts[self.lows > limits[:, None]].sum())
 
 
-@remembered(lambda found: 24 * len(found.counted))
+@remembered(lambda found: found.counts.nbytes + 24 * len(found.counted))
 def plane_percentiles(volume: Volume, axis: int, percentile: float) -> PlanePercentiles:
     """A percentile of each plane across `axis` (from the end).
 
@@ -79,7 +87,7 @@ def plane_percentiles(volume: Volume, axis: int, percentile: float) -> PlanePerc
             count(volume, visit, merge, "measuring planes")
         cumulative = np.cumsum(counts, axis=1)
         if number == 0:
-            totals = cumulative[:, -1]
+            totals, coarse = cumulative[:, -1], counts
             # where in the sorted plane, and from here on among the keys with the same prefix
             places = percentile / 100 * np.maximum(totals - 1, 0)
         digits = (cumulative <= np.floor(places)[:, None]).sum(axis=1).clip(max=(1 << BITS) - 1)
@@ -90,4 +98,5 @@ def plane_percentiles(volume: Volume, axis: int, percentile: float) -> PlanePerc
     levels = values
     if dtype.kind in "iu":
         levels = values - 0.5 + np.minimum((places + 0.5) / np.maximum(here, 1), 1)
-    return PlanePercentiles(totals, values, levels)
+    firsts = np.arange(1 << BITS, dtype=np.uint64) << np.uint64(8 * dtype.itemsize - BITS)
+    return PlanePercentiles(totals, values, levels, coarse, value_of_keys(firsts, dtype))

@@ -75,6 +75,11 @@ class Fit:
         return self.top - self.bottom
 
     @property
+    def saturated(self) -> float:
+        """Which part of the voxels is cut off because results cannot be so bright, as far as the fit knows."""
+        return 0.0
+
+    @property
     def reach(self) -> tuple[float, float]:
         """The lowest and the highest result that there may be."""
         return self.bottom, self.top

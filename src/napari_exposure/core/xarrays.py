@@ -37,8 +37,8 @@ class OpenedDataArray(OpenedArray):
 
     def _sizes(self, image: Any, dims: tuple[Hashable, ...]) -> tuple[float, ...]:
         """The step of each coordinate; 1 for all where none is known."""
-        known = {dim: step_of(image.coords[dim].values) for dim in dims if dim in image.coords}
-        known = {dim: step for dim, step in known.items() if step is not None}
+        steps = ((dim, step_of(image.coords[dim].values)) for dim in dims if dim in image.coords)
+        known = {dim: step for dim, step in steps if step is not None}
         units = {dim: image.coords[dim].attrs.get("units") for dim in known}
         if len(set(units.values())) > 1:
             said = ", ".join(f"{dim} in {unit}" for dim, unit in units.items())

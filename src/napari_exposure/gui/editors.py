@@ -222,7 +222,8 @@ class AutomaticEdit(widgets.Container):
     @value.setter
     def value(self, value: float | str | None) -> None:
         if value != self._word:
-            self.box.value = value
+            number: Any = value
+            self.box.value = number
         self._automatic.value = value == self._word
 
 
