@@ -163,6 +163,9 @@ def test_magnitude_does_not_matter(scale):
 @pytest.mark.parametrize("per", ["dataset", "volume"])
 def test_many_blocks_give_the_same(dtype, per, small_blocks):
     volume = reference.make_volume(dtype, (2, 6, 11, 13))
+    if dtype == "float64":
+        # Floats that lie on the very borders of bins may be rounded into either.
+        volume += np.random.default_rng(1).random(volume.shape) / 100
     mask = np.random.default_rng(3).random(volume.shape) < 0.5
     assert_like_reference(volume, 5, per=per)
     assert_like_reference(volume, 5, per=per, mask=mask)

@@ -412,7 +412,7 @@ def decay_profile(
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume(adjustment.ignore_zeros)
     with found.bar():
-        transform = cast(DecayTransform, adjustment.fit_volume(volume))
+        transform = cast(DecayTransform, adjustment.fit_volume(volume, found.spacing))
     warn_fitted(transform)
     sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
     step = sizes[axis_from_end(axis, transform.spatial)]

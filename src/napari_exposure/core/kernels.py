@@ -394,7 +394,7 @@ def _is_left_out(bits: int, size: int, kind: int) -> bool:
     """Whether the pattern of a value of `size` bits is that of NaN, or of infinity where only finite ones count."""
     sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
     infinity = np.uint64(0x7F800000) if size == 32 else np.uint64(0x7FF0000000000000)
-    return (kind >= 2 and (np.uint64(bits) & ~sign) > infinity) or (kind == 3 and (np.uint64(bits) & ~sign) == infinity)
+    return kind >= 2 and (np.uint64(bits) & ~sign) > infinity - np.uint64(kind == 3)
 
 
 def _count_digits(
@@ -430,32 +430,29 @@ def _count_keys(
     shift: int,
     counts: np.ndarray,
 ) -> None:
-    """Count the bits from `shift` to `above` of each value's sort key, for the keys that begin with one of `prefixes`.
+    """Count the bits from `shift` on of each value's sort key, for the keys that begin with one of `prefixes`.
 
-    Keys below `least` count as it, those above `most` too.  counts[prefix, digit]; the prefixes with the same upper 16
-    bits begin at starts[these bits].  Without prefixes all keys count.
+    Keys below `least` count as it, those above `most` too.  counts[prefix, digit], and behind the last prefix what has
+    none.  The prefixes whose lower 16 bits are t are those from starts[t] to starts[t + 1]; without prefixes, starts[t]
+    is where keys count that have these bits from `above` on.
     """
     masked = counted.size > 0
     size = bits.itemsize * 8
-    up = np.uint64(size - 16)
+    up = np.uint64(above)
     down = np.uint64(shift)
     low = np.uint64(counts.shape[1] - 1)
     for i in range(bits.size):
         if (masked and not counted[i]) or _is_left_out(bits[i], size, kind):
             continue
         key = min(max(_sort_key(bits[i], size, kind), least), most)
-        k = np.int64(0)
+        prefix = key >> up
+        place = prefix & np.uint64(0xFFFF)
+        k = np.int64(starts[place])
         if prefixes.size:
-            k = np.int64(starts[key >> up])
-            stop = np.int64(starts[(key >> up) + np.uint64(1)])
-            prefix = key >> np.uint64(above)
-            while k < stop:
-                middle = (k + stop) >> 1
-                if prefixes[np.uint64(middle)] < prefix:
-                    k = middle + 1
-                else:
-                    stop = middle
-            if k == prefixes.size or prefixes[np.uint64(k)] != prefix:
+            stop = np.int64(starts[place + np.uint64(1)])
+            while k < stop and prefixes[np.uint64(k)] != prefix:
+                k += 1
+            if k == stop:
                 continue
         row = counts[np.uint64(k)]
         row[(key >> down) & low] += 1
@@ -788,11 +785,12 @@ def _map_curve(
         if _is_nan(values[i]):
             out[i] = _cast(np.float64(np.nan), out)
             continue
-        # what is rounded may lie in the bucket beside
-        j = _bucket(v, lo, scale, buckets - 1)
-        k = starts[np.uint64(max(j - 1, 0))]
-        stop = starts[np.uint64(min(j + 2, buckets))]
-        while k < stop:
+        j = np.uint64(_bucket(v, lo, scale, buckets - 1))
+        k = np.int64(starts[j])
+        stop = np.int64(starts[j + np.uint64(1)])
+        # Most buckets have a knot or none, which takes no branch.
+        k += np.int64((k < stop) & (places[np.uint64(min(k + 1, last))] <= v))
+        while k < stop and places[np.uint64(k + 1)] <= v:
             middle = (k + stop + 1) >> 1
             if places[np.uint64(middle)] <= v:
                 k = middle
@@ -1204,7 +1202,7 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
     "map_curve": (
         _map_curve,
-        lambda t, o: (_read(t, 1), _read(_f, 1), _read(_f, 1), _read(_i, 1), _f, _f, _f, _f, _write(o, 1)),
+        lambda t, o: (_read(t, 1), _read(_f, 1), _read(_f, 1), _left, _f, _f, _f, _f, _write(o, 1)),
     ),
     "map_gains": (
         _map_gains,

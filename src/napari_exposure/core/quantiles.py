@@ -16,9 +16,10 @@ from napari_exposure.core.memory import remembered
 # Between two knots lies no more than this part of all voxels, unless they are all alike.
 PARTS = 512
 # so much finer are those that are found anyway
-FINER = 8
-# bits of a digit, and with how many prefixes the counts of longer ones would not stay in the cache
-DIGIT, LONG_DIGIT, FEW = 8, 16, 8
+FINER = 2
+# bits of the first digit of keys, and of all that is counted at once later, so that the counts stay in the cache
+DIGIT, CACHED = 16, 14
+LOWER = np.uint64((1 << DIGIT) - 1)
 
 Knots = tuple[np.ndarray, np.ndarray]
 
@@ -58,6 +59,18 @@ def _strict(places: np.ndarray, heights: np.ndarray) -> Knots:
     return places[last], heights[last]
 
 
+def _index(prefixes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the prefixes with each lower 16 bits begin, and those that are longer than that, in this order.
+
+    Of prefixes of 16 bits each key belongs to its own or to none, which is told by where the keys are counted.
+    """
+    if bits > DIGIT:
+        return np.searchsorted(prefixes & LOWER, np.arange((1 << DIGIT) + 1)).astype(np.int32), prefixes
+    own = np.full((1 << DIGIT) + 1, len(prefixes), np.int32)
+    own[prefixes.astype(np.int64)] = np.arange(len(prefixes))
+    return own, prefixes[:0]
+
+
 @remembered(lambda knots: 16 * len(knots[0]))
 def find_knots(volume: Volume, lo: float, hi: float) -> Knots | None:
     """The curve of a volume, whose voxels are clamped to a range; None where all are alike, or none is counted.
@@ -70,26 +83,25 @@ def find_knots(volume: Volume, lo: float, hi: float) -> Knots | None:
     kernel = load_kernel("count_keys", unsigned)
     kind, size = "uif".index(dtype.kind), 8 * dtype.itemsize
     least, most = key_of_values((lo, hi), dtype)
-    prefixes, above, bits, total = np.zeros(0, np.uint64), size, LONG_DIGIT, 0
+    prefixes, above, bits, total = np.zeros(0, np.uint64), size, DIGIT, 0
     parts, rest = [], 1.0
     while True:
         shift = above - bits
-        tops = prefixes >> np.uint64(max(size - above - LONG_DIGIT, 0))
-        starts = np.searchsorted(tops, np.arange((1 << LONG_DIGIT) + 1)).astype(np.int32)
-        found = np.zeros((max(len(prefixes), 1), 1 << bits), np.int64)
+        starts, longer = _index(prefixes, size - above)
+        found = np.zeros((len(prefixes) + 1, 1 << bits), np.int64)
 
         def visit(
             block: Block,
             values: np.ndarray,
             counted: np.ndarray,
             starts: np.ndarray = starts,
-            prefixes: np.ndarray = prefixes,
-            place: tuple[int, int] = (above, shift),
+            longer: np.ndarray = longer,
+            place: tuple[int, int] = (min(above, size - DIGIT), shift),
             shape: tuple[int, ...] = found.shape,
         ) -> np.ndarray:
             part = np.zeros(shape, np.int64)
             keys = values.reshape(-1).view(unsigned)
-            kernel(keys, counted.reshape(-1), kind, least, most, starts, prefixes, *place, part)
+            kernel(keys, counted.reshape(-1), kind, least, most, starts, longer, *place, part)
             return part
 
         def merge(part: np.ndarray, found: np.ndarray = found) -> None:
@@ -101,6 +113,7 @@ def find_knots(volume: Volume, lo: float, hi: float) -> Knots | None:
         total = total or int(found.sum())
         if not total:
             return None
+        found = found[: max(len(prefixes), 1)]
         begun = prefixes if len(prefixes) else np.zeros(1, np.uint64)
         bins = begun[:, None] << np.uint64(bits) | np.arange(1 << bits, dtype=np.uint64)
         heavy = found * PARTS > total
@@ -111,7 +124,8 @@ def find_knots(volume: Volume, lo: float, hi: float) -> Knots | None:
         if not heavy.any():
             break
         prefixes, above = bins[heavy], shift
-        bits = min(shift, LONG_DIGIT if len(prefixes) <= FEW else DIGIT)
+        prefixes = prefixes[np.argsort(prefixes & LOWER)]
+        bits = min(shift, CACHED - (len(prefixes) - 1).bit_length())
     firsts, lasts, counts = (np.concatenate(each) for each in zip(*parts, strict=True))
     if len(counts) == 1:
         return None
