@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_exposure import core, read_tiff, samples
+from napari_exposure.core.depth import SUPPORT
 
 RATE = 3.0
 DTYPES = ("float32", "uint16", "uint8")
@@ -95,6 +96,48 @@ def saw_teeth_go(path: Path) -> None:
     print(f"  {jumps(before) / jumps(after):.0f} times less, peak to peak {np.ptp(before) / np.ptp(after):.0f} times")
 
 
+def against_diplib(strengths=(3.0, 4.5)) -> None:
+    """The attenuation that DIPlib simulates, and both corrections of it: correlation with the truth."""
+    import diplib
+
+    truth = samples.load_nuclei()[:, :240, :240].reshape(60, 48, 5, 48, 5).mean(axis=(2, 4))
+    truth /= np.percentile(truth, 99.9)
+    print("DIPlib's simulated attenuation, 60 x 48 x 48: correlation with the truth")
+    print(f"{'strength':>8} {'before':>8} {'defaults':>9} {'DIPlib mean':>12} {'DIPlib p90':>11} {'best gains':>11}")
+    for strength in strengths:
+        simulated = diplib.SimulatedAttenuation(diplib.Image(truth.astype(np.float32)), strength, strength, 0.3)
+        degraded = np.asarray(simulated)
+        # some voxels of the last plane are met by no ray
+        degraded = np.where(np.isfinite(degraded), degraded, np.nanmedian(degraded, axis=(1, 2), keepdims=True))
+        image = diplib.Image(degraded.astype(np.float32))
+        best = (degraded * truth).sum(axis=(1, 2)) / (degraded**2).sum(axis=(1, 2))
+        shown = [
+            alike(each, truth)
+            for each in (
+                degraded,
+                core.correct_decay(degraded),
+                np.asarray(diplib.ExponentialFitCorrection(image)),
+                np.asarray(diplib.ExponentialFitCorrection(image, percentile=90.0)),
+                degraded * best[:, None, None],
+            )
+        ]
+        print(f"{strength:8} {shown[0]:8.4f} {shown[1]:9.4f} {shown[2]:12.4f} {shown[3]:11.4f} {shown[4]:11.4f}")
+
+
+def undegraded() -> None:
+    """What each model finds in nuclei that lost no light, and what it would do to them."""
+    nuclei = samples.load_nuclei()
+    print("undegraded nuclei: support of the model (needed), and correlation with themselves if corrected anyway")
+    for axis in "zyx":
+        for model, needed in SUPPORT.items():
+            shown = []
+            for percentile in (50, 75, 90, 99):
+                adjustment = core.DecayCorrection(axis, model, percentile=percentile, force=True)
+                transform = adjustment.fit(nuclei)
+                shown.append(f"{transform.support:6.2f} {alike(transform.apply(nuclei), nuclei):.3f}")
+            print(f"{axis:>4} {model:>12} ({needed}) " + "  ".join(shown))
+
+
 def speed() -> None:
     rng = np.random.default_rng(0)
     print("seconds for 64 x 512 x 512")
@@ -113,6 +156,8 @@ def main() -> None:
     options = parser.parse_args()
     decay_comes_back()
     dithered()
+    undegraded()
+    against_diplib()
     for path in options.stacks:
         saw_teeth_go(path)
     speed()

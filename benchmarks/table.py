@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.exposure
+from scipy import ndimage
 
 from napari_exposure import core
 from napari_exposure.recipe import Recipe
@@ -32,6 +33,15 @@ KERNEL = (16, 64, 64)
 def peer_clip(volume):
     lo, hi = np.percentile(volume, (0.5, 99.5))
     return skimage.exposure.rescale_intensity(volume, in_range=(lo, hi), out_range=str(volume.dtype))
+
+
+def peer_stretch(volume, low=1, high=99, max_gain=20):
+    """The percentiles of blocks with NumPy, blended by SciPy's zoom."""
+    blocks = volume.reshape([n for size, edge in zip(volume.shape, KERNEL, strict=True) for n in (size // edge, edge)])
+    lows, highs = np.percentile(blocks, (low, high), axis=(1, 3, 5)).astype(np.float32)
+    widths = np.maximum(highs - lows, np.ptp(np.percentile(volume, (0.01, 99.99))) / max_gain)
+    lows, widths = (ndimage.zoom(field, KERNEL, order=1, mode="nearest", grid_mode=True) for field in (lows, widths))
+    return np.rint(65535 * np.clip((volume - lows) / widths, 0, 1)).astype(np.uint16)
 
 
 STEPS = (core.DecayCorrection(), core.PercentileClip(), core.AdaptiveEqualization(KERNEL))
@@ -52,8 +62,23 @@ ROWS = {
         120,
         "skimage",
     ),
+    "stretch_local": (
+        "uint16",
+        lambda v: core.stretch_local(v, KERNEL),
+        peer_stretch,
+        50,
+        "NumPy + SciPy's zoom (tapenade 1.0.2: 360 to 830 ns)",
+    ),
     "equalize_hist": ("uint16", core.equalize_hist, skimage.exposure.equalize_hist, 20, "skimage"),
     "clip_percentiles": ("uint16", core.clip_percentiles, peer_clip, 6, "percentile + rescale_intensity"),
+    **{
+        f"{name} {dtype}": (dtype, getattr(core, name), getattr(skimage.exposure, name), goal, "skimage")
+        for name, dtype, goal in (
+            ("adjust_log", "uint16", 10),
+            ("adjust_sigmoid", "float32", 3),
+            ("rescale_intensity", "uint16", 5),
+        )
+    },
     "adjust_gamma uint16": (
         "uint16",
         lambda v: core.adjust_gamma(v, 0.7),

@@ -23,7 +23,7 @@ NAMES = ("Gamma", "Percentile clipping", "Histogram equalization", "Adaptive equ
 
 
 def click(button):
-    QTest.mouseClick(button.native, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 viewer = napari.Viewer()
@@ -62,9 +62,9 @@ print(f"{'':26}{'job':>10}{'adjusting':>13}{'worst':>12}{'adding':>13}")
 for name in NAMES:
     _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", name)
     # what Apply costs by itself
-    widget.looks.live.value = False
+    widget.bar.live.setChecked(False)
     settle()
-    show(name, lambda w=widget: click(w.buttons[0]), lambda w=widget: w.running)
+    show(name, lambda w=widget: click(w.bar.apply), lambda w=widget: w.running)
 show(
     "napari, the same array",
     lambda: viewer.layers.insert(1, napari.layers.Image(source.data, contrast_limits=(0, 4095))),
@@ -80,12 +80,12 @@ for _ in range(9):
     def press(pressed=pressed, begun=begun):
         if not pressed and widget.running and time.perf_counter() - begun > 0.08:
             pressed.append(time.perf_counter())
-            click(widget.buttons[1])
+            click(widget.bar.cancel)
 
     timer = QTimer()
     timer.timeout.connect(press)
     timer.start(1)
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     let_work(lambda: not widget.running)
     timer.stop()
     if pressed:  # else it was quicker than 80 ms

@@ -1,4 +1,4 @@
-"""The documentation site: ``./scripts/docs`` makes it."""
+"""The documentation site: ``sphinx-build docs site`` makes it."""
 
 import importlib.metadata
 
@@ -7,10 +7,15 @@ author = "The napari-exposure developers"
 release = importlib.metadata.version("napari-exposure")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
 # headings can be linked to
 myst_heading_anchors = 3
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"show_prev_next": False, "show_toc_level": 2, "icon_links": []}
+# Without the version: with it the title is wider than a telephone.
+html_title = project
+# All pages stand in the column on the left, so that the bar at the top needs none.
+html_theme_options = {"show_prev_next": False, "show_toc_level": 2, "icon_links": [], "navbar_center": []}
+html_sidebars = {"**": ["pages.html"]}
 html_show_sourcelink = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

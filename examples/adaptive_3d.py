@@ -86,10 +86,11 @@ def main() -> None:
     # the tiles, drawn by the widget; in 3D the one that is pointed at
     viewer.add_layer(original)
     dock, widget = window.add_plugin_dock_widget("napari-exposure", "Adaptive equalization")
-    widget.looks.live.value = False
-    widget.kernel_size.value = tuple(kernel_size)
-    widget.clip_limit.value = CLIP_LIMIT
-    widget.looks.tiles.value = True
+    widget.bar.live.setChecked(False)
+    widget["kernel_size"].value = tuple(kernel_size)
+    widget["clip_limit"].value = CLIP_LIMIT
+    tiles = widget.cards.views[0].extras[0].switch
+    tiles.setChecked(True)
     wait_for(lambda: len(viewer.layers) == 2)
     show.all()
     show.picture("adaptive_tiles.png")
@@ -97,7 +98,7 @@ def main() -> None:
     show.all(ANGLES)
     show.picture("adaptive_tiles_3d.png")
     viewer.dims.ndisplay = 2
-    widget.looks.tiles.value = False
+    tiles.setChecked(False)
     dock.hide()
 
     # two rows of three: the volumes, equalized globally, equalized adaptively

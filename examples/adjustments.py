@@ -27,9 +27,9 @@ def main() -> None:
         _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", title)
         for parameter, value in parameters.items():
             widget[parameter].value = viewer.layers[value] if parameter == "reference" else value
-        wait_for(lambda widget=widget: "exact" in widget.said.value)
+        wait_for(lambda widget=widget: widget.up_to_date)
         # source on the left, preview on the right
-        widget.comparison.beside.value = True
+        widget.bar.ways["Side by side"].setChecked(True)
         show.all()
         show.picture(name)
         if pictures:

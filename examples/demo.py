@@ -1,4 +1,4 @@
-"""Opens a 3D stack in napari with its adaptive equalization beside it and the widget docked.
+"""Opens a 3D stack in napari with the Exposure dock, and its adaptive equalization beside it.
 
 python examples/demo.py                      the real nuclei of scikit-image's cells3d
 python examples/demo.py FILE.tif             a stack of yours
@@ -14,6 +14,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QTimer
 from showing import wait_for
 
+from napari_exposure import AdaptiveEqualization
 from napari_exposure.core.tiles import tile_grid
 from napari_exposure.gui.editors import times
 from napari_exposure.provenance import METADATA_KEY
@@ -36,16 +37,14 @@ def main() -> None:
     else:
         layers = viewer.open_sample("napari-exposure", "nuclei")
     source = viewer.layers.selection.active = layers[0]
-    _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", "Adaptive equalization")
-    widget.apply()
-    wait_for(lambda: not widget.running)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-exposure", "Exposure")
+    dock.add_card(AdaptiveEqualization)
+    dock.apply()
+    wait_for(lambda: not dock.running)
     if len(viewer.layers) == len(layers):
         raise SystemExit("demo: no result was made; see the message above.")
     result = viewer.layers[viewer.layers.index(source) + 1]
-    # side by side: the grid shows one layer a cell
-    viewer.canvas.grid.enabled = True
-    viewer.canvas.grid.shape = (1, 2)
-    viewer.reset_view()
+    dock.bar.ways["Side by side"].setChecked(True)
 
     record = result.metadata[METADATA_KEY]
     print(f"volume      {source.name}: {' x '.join(map(str, source.data.shape))} {source.data.dtype}")

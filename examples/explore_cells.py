@@ -46,8 +46,10 @@ def main() -> None:
     def show_montage(layer, name):
         """Every other plane; taken away again, as it lies over the cells."""
         montage = viewer.add_layer(nx.montage(layer, step=2, columns=6))
+        labels = viewer.add_layer(nx.label_montage(montage))
         show.all()
         show.picture(name)
+        viewer.layers.remove(labels)
         viewer.layers.remove(montage)
         show.all()
 
@@ -57,7 +59,9 @@ def main() -> None:
     _, panel = window.add_plugin_dock_widget("napari-exposure", "Histogram & CDF")
 
     def counted():
-        return not panel.counter.running and panel.numbers.toPlainText()
+        # the numbers are written a moment after they are known
+        known = [value for _, value in panel.model.rows()]
+        return known and not panel.counter.running and all(value in panel.numbers.toPlainText() for value in known)
 
     viewer.layers.selection.active = cells
     wait_for(counted)

@@ -1,4 +1,4 @@
-"""Opens the adaptive equalization with its live preview: turn the sliders and watch.
+"""Opens the Exposure dock with two cards and its live layer: turn the sliders and watch.
 
 python examples/live.py                     opens napari
 python examples/live.py --pictures FOLDER   saves the pictures of docs/live.md there, and ends
@@ -6,27 +6,28 @@ python examples/live.py --pictures FOLDER   saves the pictures of docs/live.md t
 
 from showing import Show, ask, wait_for
 
+from napari_exposure import AdaptiveEqualization, PercentileClip
+
 
 def main() -> None:
     show = Show("napari-exposure: live preview", ask(__doc__).pictures)
     viewer = show.viewer
     viewer.open_sample("napari-exposure", "nuclei")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", "Adaptive equalization")
-
-    def exact():
-        return "exact" in widget.said.value
-
-    wait_for(exact)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-exposure", "Exposure")
+    for kind in (PercentileClip, AdaptiveEqualization):
+        dock.add_card(kind)
+    clip, adaptive = dock.cards.views
+    clip.fold(True)
     # the tile under the cursor, and the borders of all
-    widget.looks.tiles.value = True
+    adaptive.extras[0].switch.setChecked(True)
     viewer.cursor.position = (8.4, 22.0, 30.0)
-    widget.said.value = ""  # so that it is of this edge that "exact" is said next
-    widget.kernel_size.value = 10.0
-    show.picture("live.png", exact)
+    adaptive.editors["kernel_size"].value = 10.0
+    wait_for(lambda: dock.up_to_date)
+    show.picture("live.png", lambda: dock.up_to_date)
     # the same in 3D
     viewer.dims.ndisplay = 3
     viewer.scene.camera.angles = (15, 30, 60)
-    show.picture("live3d.png", lambda: exact() and "volume" in widget.said.value)
+    show.picture("live3d.png", lambda: dock.up_to_date)
     show.end()
 
 

@@ -15,7 +15,6 @@ import tifffile
 
 import napari_exposure as nx
 from napari_exposure import core
-from napari_exposure.batch import open_volume
 from napari_exposure.cli import main
 from napari_exposure.recipe import Recipe
 
@@ -63,7 +62,7 @@ def test_a_folder(folder, capsys):
     assert both.channels == ("DAPI", "GFP")
     for channel, seed in zip(both.data, (8, 9), strict=True):
         np.testing.assert_array_equal(channel, expected(stack(seed)))
-    zarr = open_volume(folder / "out" / "z.zarr")
+    zarr = nx.read(folder / "out" / "z.zarr")
     np.testing.assert_array_equal(zarr.data.compute(), expected(stack(5)))
     assert (zarr.scale, zarr.unit, zarr.axes) == (SPACING, "um", "ZYX")
     # a layer made of it knows its recipe
@@ -111,7 +110,7 @@ def test_a_voxel_size_of_the_command_line(folder, capsys):
     assert (found.scale, found.unit) == ((2000, 500, 500), "nm")
     # instead of a wrong one
     assert run(folder, "apply", "r.json", "in/s1.tif", "-o", "out", "--format", "zarr", "--spacing", "4", "1", "1") == 0
-    found = open_volume(folder / "out" / "s1.zarr")
+    found = nx.read(folder / "out" / "s1.zarr")
     assert (found.scale, found.unit) == ((4, 1, 1), "um")
 
 
@@ -148,9 +147,7 @@ def test_large_files_are_read_in_blocks(folder, monkeypatch):
     sizes = ("--spacing", "2", "0.5", "0.5")
     assert run(folder, "apply", "r.json", "in/packed.tif", "in/s0.tif", "-o", "out", "--format", "zarr", *sizes) == 0
     for name, seed in (("packed", 3), ("s0", 0)):
-        np.testing.assert_array_equal(
-            open_volume(folder / "out" / f"{name}.zarr").data.compute(), expected(stack(seed))
-        )
+        np.testing.assert_array_equal(nx.read(folder / "out" / f"{name}.zarr").data.compute(), expected(stack(seed)))
 
 
 @pytest.mark.parametrize(
@@ -279,7 +276,7 @@ def test_a_report_on_colours_in_zarr(tmp_path):
     Recipe((nx.Gamma(0.5),)).save(tmp_path / "r.json")
     options = ("--format", "zarr", "--report", str(tmp_path / "out.html"))
     assert run(tmp_path, "apply", "r.json", "in", "-o", "out", *options) == 0
-    found = open_volume(tmp_path / "out" / "rgb.zarr")
+    found = nx.read(tmp_path / "out" / "rgb.zarr")
     assert found.axes == "CZYX"
     expected = Recipe((nx.Gamma(0.5),)).apply(data, rgb=True)
     np.testing.assert_array_equal(found.data.compute(), np.moveaxis(expected, -1, 0))
@@ -294,7 +291,7 @@ def test_on_a_cluster(folder, local_cluster):
     address = local_cluster.scheduler_address
     assert run(folder, "apply", "r.json", "in/s1.tif", "in/z.zarr", "-o", "out", "--scheduler", address) == 0
     np.testing.assert_array_equal(nx.read_tiff(folder / "out" / "s1.ome.tif").data, expected(stack(1)))
-    np.testing.assert_array_equal(open_volume(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
+    np.testing.assert_array_equal(nx.read(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
 
 
 def test_it_knows_no_qt(folder):
@@ -418,7 +415,7 @@ def test_what_is_damaged_is_not_done(folder, capsys):
             assert capsys.readouterr().out.count("is there, skipped") == 1
             assert run(folder, *call) == 0
             assert "1 done, 1 skipped, 0 failed" in capsys.readouterr().out
-            np.testing.assert_array_equal(np.asarray(open_volume(path).data), expected(stack(seed)))
+            np.testing.assert_array_equal(np.asarray(nx.read(path).data), expected(stack(seed)))
     assert sorted(os.listdir(folder / "out")) == ["s0.ome.tif", "z.zarr"]
 
 
@@ -431,8 +428,9 @@ def test_what_is_no_result_is_kept(folder, capsys):
     before = (folder / "out" / "s0.ome.tif").read_bytes()
     assert run(folder, "apply", "r.json", "in/s0.tif", "in/z.zarr", "-o", "out") == 1
     said = capsys.readouterr().out
-    assert "0 done, 1 skipped, 1 failed" in said
-    assert "z.zarr is a folder, but no zarr store" in said
+    assert "0 done, 0 skipped, 2 failed" in said
+    for name in ("s0.ome.tif", "z.zarr"):
+        assert f"{name} is there, but is not known to be a result of this recipe and this file" in said
     assert (folder / "out" / "s0.ome.tif").read_bytes() == before
     assert run(folder, "apply", "r.json", "in/z.zarr", "-o", "out", "--overwrite") == 1
     assert (folder / "out" / "z.zarr" / "thesis.odt").read_text() == "mine"
@@ -458,7 +456,7 @@ def test_two_runs_on_one_folder(folder):
         assert "5 done, 0 skipped, 0 failed" in job.communicate()[0]
     for number in range(3):
         np.testing.assert_array_equal(nx.read_tiff(folder / "out" / f"s{number}.ome.tif").data, expected(stack(number)))
-    np.testing.assert_array_equal(open_volume(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
+    np.testing.assert_array_equal(nx.read(folder / "out" / "z.zarr").data.compute(), expected(stack(5)))
     assert len(os.listdir(folder / "out")) == 5
 
 
@@ -603,8 +601,217 @@ def test_channels_and_places_are_kept(here):
     assert source.translate == (0, 7, 8)
     for form, end in (("tiff", ".ome.tif"), ("zarr", ".zarr")):
         assert run(here, "apply", "r.json", "a.ome.tif", "-o", "out", "--format", form) == 0
-        found = open_volume(here / "out" / f"a{end}")
+        found = nx.read(here / "out" / f"a{end}")
         for name in ("axes", "scale", "units", "channels", "colors", "translate"):
             assert getattr(found, name) == getattr(source, name), name
         # A result has its own range.
         assert found.windows == ()
+
+
+# --- what a result is of ----------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two small stacks and two recipes."""
+    for number in range(2):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        nx.write_tiff(stack(number), tmp_path / "in" / f"s{number}.tif", spacing=SPACING, unit="um")
+    Recipe((nx.Gamma(0.5),)).save(tmp_path / "r.json")
+    Recipe((nx.Gamma(0.7),)).save(tmp_path / "r2.json")
+    assert run(tmp_path, "apply", "r.json", "in", "-o", "out") == 0
+    return tmp_path
+
+
+OTHERS = {
+    "recipe": lambda here: ("apply", str(here / "r2.json"), "in", "-o", "out"),
+    "options": lambda here: ("apply", "r.json", "in", "-o", "out", "--spacing", "1", "1", "1"),
+    "fit-on": lambda here: ("apply", "r.json", "in", "-o", "out", "--fit-on", str(here / "in" / "s0.tif")),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_result_of_something_else_is_no_result(what, pair, capsys):
+    call = OTHERS[what](pair)
+    before = {path.name: path.read_bytes() for path in (pair / "out").iterdir()}
+    capsys.readouterr()
+    assert run(pair, *call) == 1
+    said = capsys.readouterr().out
+    assert "0 done, 0 skipped, 2 failed" in said
+    assert f"s0.ome.tif is there, but was made with another {what}. It is kept: give another folder, or" in said
+    assert {path.name: path.read_bytes() for path in (pair / "out").iterdir()} == before
+    assert run(pair, *call, "--dry-run") == 0
+    assert f"but was made with another {what}; kept without --overwrite" in capsys.readouterr().out
+    assert run(pair, *call, "--overwrite") == 0
+    assert "2 done" in capsys.readouterr().out
+    assert run(pair, *call) == 0
+    assert "2 skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["tiff", "zarr"])
+def test_a_result_of_an_input_that_has_changed_is_no_result(form, pair, capsys):
+    call = ("apply", "r.json", "in", "-o", "other", "--format", form)
+    call = tuple(str(pair / "other") if each == "other" else each for each in call)
+    assert run(pair, *call) == 0
+    nx.write_tiff(stack(7), pair / "in" / "s1.tif", spacing=SPACING, unit="um", overwrite=True)
+    capsys.readouterr()
+    assert run(pair, *call) == 1
+    said = capsys.readouterr().out
+    assert "0 done, 1 skipped, 1 failed" in said
+    assert "was made with another input" in said
+    assert run(pair, *call, "--overwrite") == 0
+
+
+def test_a_store_is_another_input_when_a_chunk_is(tmp_path, capsys):
+    nx.save(stack(5), tmp_path / "in.zarr", spacing=SPACING, unit="um")
+    Recipe((nx.Gamma(0.5),)).save(tmp_path / "r.json")
+    call = ["apply", str(tmp_path / "r.json"), str(tmp_path / "in.zarr"), "-o", str(tmp_path / "out")]
+    assert main(call) == 0
+    assert main(call) == 0
+    assert "1 skipped" in capsys.readouterr().out
+    chunk = next(path for path in (tmp_path / "in.zarr" / "0").rglob("*") if path.is_file() and "json" not in path.name)
+    os.utime(chunk, ns=(time.time_ns() + 10**9,) * 2)
+    assert main(call) == 1
+
+
+def test_what_was_done_before_stays_in_the_record(pair):
+    out = [str(pair / name) for name in ("out", "twice")]
+    assert main(["apply", str(pair / "r2.json"), out[0], "-o", out[1]]) == 0
+    notes = nx.read(pair / "twice" / "s0.ome.tif").notes
+    assert [step["gamma"] for step in notes["steps"]] == [0.5, 0.7]
+    assert (notes["origin"], notes["source"]) == ("s0.tif", "s0.ome.tif")
+
+
+@pytest.mark.parametrize("what", ["changed", "removed"])
+def test_a_source_that_changes_while_it_is_read_is_an_error(what, pair, monkeypatch, capsys):
+    import napari_exposure.batch as batch
+
+    def change(*arguments):
+        path = pair / "in" / "s0.tif"
+        path.unlink() if what == "removed" else nx.write_tiff(stack(3), path, overwrite=True)
+        return split(*arguments)
+
+    split = batch.split
+    monkeypatch.setattr(batch, "split", change)
+    assert run(pair, "apply", "r.json", "in/s0.tif", "-o", "out", "--overwrite") == 1
+    assert "s0.tif was changed, replaced or removed while it was read" in capsys.readouterr().out
+    # the old result stays
+    np.testing.assert_array_equal(nx.read(pair / "out" / "s0.ome.tif").data, core.adjust_gamma(stack(0), 0.5))
+
+
+# --- names and reports ------------------------------------------------------------------
+
+
+STRANGE = [
+    os.fsdecode(b"not utf-8 \xff\xe9"),
+    "escape \x1b[2J\x07",
+    "two\nlines",
+    r"math $\frac{$",
+    "n" * 251,
+    "核" * 80 + "nnn",
+    "<script>alert(1)</script>".replace("/", ""),
+    "=1+1",
+    "\u202egnp",
+]
+
+
+def test_names_of_any_kind(tmp_path, capfd):
+    for number, name in enumerate(STRANGE):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        nx.write_tiff(stack(number, (2, 8, 9)), tmp_path / "plain.tif", overwrite=True)
+        os.replace(tmp_path / "plain.tif", tmp_path / "in" / f"{name}.tif")
+    Recipe((nx.Gamma(0.5),)).save(tmp_path / "r.json")
+    for form in ("tiff", "zarr"):
+        out, page = tmp_path / f"out {form}", tmp_path / f"{form}.html"
+        call = ["apply", str(tmp_path / "r.json"), str(tmp_path / "in"), "-o", str(out), "--format", form]
+        assert main([*call, "--report", str(page)]) == 0
+        said = capfd.readouterr().out
+        assert f"{len(STRANGE)} done" in said
+        assert all(line.isprintable() for line in said.split("\n"))
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<img") == len(STRANGE)
+        assert "<script" not in text
+        assert "\x1b" not in text
+        assert main(call) == 0
+        assert f"{len(STRANGE)} skipped" in capfd.readouterr().out
+    for name in STRANGE:
+        path = tmp_path / "in" / f"{name}.tif"
+        assert main(["info", str(path)]) == 0
+        assert main(["histogram", str(path), "--png", str(tmp_path / "h.png"), "--csv", str(tmp_path / "h.csv")]) == 0
+        said = capfd.readouterr()
+        assert all(line.isprintable() for line in said.out.split("\n"))
+
+
+def test_channels_of_any_name(tmp_path, capfd):
+    names = ("a\x00\x1b[2J", "=cmd|'/c calc'!A0")
+    for ending, imagej in ((".ome.tif", False), (".tif", True), (".zarr", None)):
+        path, data = tmp_path / f"a{ending}", np.stack([stack(0), stack(1)])
+        if imagej is None:
+            nx.save(nx.read(tmp_path / "a.ome.tif"), path)
+        else:
+            nx.write_tiff(data, path, axes="czyx", channels=names, imagej=imagej)
+        found = nx.read(path)
+        np.testing.assert_array_equal(np.asarray(found.data), data)
+        assert found.channels[1] == names[1]
+        assert main(["histogram", str(path), "--csv", str(tmp_path / "h.csv")]) == 0
+        with open(tmp_path / "h.csv", newline="") as file:
+            cells = {row["channel"] for row in csv.DictReader(file)}
+        assert not [cell for cell in cells if cell.lstrip()[:1] in "=+-@"]
+    capfd.readouterr()
+
+
+def test_a_file_never_costs_the_report(pair, capsys):
+    """Of one the result is damaged meanwhile, of another the values are near the end of float64."""
+    tifffile.imwrite(pair / "in" / "huge.tif", np.linspace(-8e307, 8e307, 600).reshape(6, 10, 10))
+    page = pair / "r.html"
+
+    import napari_exposure.report as report
+
+    def moved(path, **options):
+        if path.name == "s1.tif":
+            raise FileNotFoundError("moved")
+        return read(path, **options)
+
+    read = report.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "read", moved)
+        assert run(pair, "apply", "r.json", "in", "-o", "out", "--report", str(page)) == 0
+    text = page.read_text()
+    assert "It cannot be shown: FileNotFoundError: moved" in text
+    assert "huge.tif</h2>" in text
+    assert "<img" in text
+    assert "1 done, 2 skipped" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_tells_what_was_done(pair, monkeypatch, capsys):
+    import napari_exposure.batch as batch
+
+    def interrupted(*arguments, **options):
+        for outcome in carried_out(*arguments, **options):
+            yield outcome
+            raise KeyboardInterrupt
+
+    carried_out = batch.run
+    monkeypatch.setattr(batch, "run", interrupted)
+    assert run(pair, "apply", "r.json", "in", "-o", "out", "--report", str(pair / "r.html")) == 130
+    assert (pair / "r.html").read_text().count("<h2>") == 2
+
+
+def test_a_report_is_small(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 1 << 16, (3, 700, 900), dtype=np.uint16)
+    nx.write_tiff(noise, tmp_path / "a.tif")
+    Recipe((nx.Gamma(0.5),)).save(tmp_path / "r.json")
+    out, page = str(tmp_path / "out"), tmp_path / "r.html"
+    assert main(["apply", str(tmp_path / "r.json"), str(tmp_path / "a.tif"), "-o", out, "--report", str(page)]) == 0
+    assert page.stat().st_size < 160_000
+
+
+@pytest.mark.parametrize(("shape", "axes", "words"), [((20, 30), "yx", "0.3 0.3"), ((3, 20, 30), "zyx", "1 0.3 0.3")])
+def test_the_hint_has_a_number_for_each_axis(shape, axes, words, tmp_path, capsys):
+    nx.write_tiff(stack(0, shape), tmp_path / "a.tif", axes=axes)
+    Recipe((nx.AdaptiveEqualization(4.0),), "um").save(tmp_path / "r.json")
+    out = str(tmp_path / "out")
+    assert main(["apply", str(tmp_path / "r.json"), str(tmp_path / "a.tif"), "-o", out]) == 1
+    assert f"Give it: --spacing {words} --unit um." in capsys.readouterr().out
+    call = ["apply", str(tmp_path / "r.json"), str(tmp_path / "a.tif"), "-o", out, "--spacing", *words.split()]
+    assert main(call) == 0

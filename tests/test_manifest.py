@@ -7,6 +7,7 @@ from npe2 import PluginManifest
 from npe2.manifest.utils import import_python_name
 
 TITLES = [
+    "Exposure",
     "Gamma",
     "Percentile clipping",
     "Histogram equalization",

@@ -264,7 +264,10 @@ HOSTILE = {
     "and in percentiles": ('{"adjustment": "Gamma", "in_range": {"percentiles": [0, HUGE]}}', "finite number"),
     "and as a count": ('{"adjustment": "AdaptiveEqualization", "nbins": -HUGE}', "nbins must be a finite number"),
     "more digits than Python reads": ('{"adjustment": "Gamma", "gamma": 1' + "0" * 5000 + "}", "is no JSON"),
-    "deep": ('{"adjustment": "Gamma", "gamma": ' + "[" * 900 + "]" * 900 + "}", "gamma must be a number"),
+    "deep": (
+        '{"adjustment": "Gamma", "gamma": ' + "[" * 900 + "]" * 900 + "}",
+        "gamma must be a number|lists in lists",
+    ),
     "long": ('{"adjustment": "' + "x" * 1_000_000 + '"}', "Unknown adjustment"),
 }
 
@@ -352,3 +355,35 @@ def test_what_is_copied_as_python_keeps_names_and_runs_only_our_calls(name, volu
     assert calls == {"nx.clip_percentiles", "nx.adjust_gamma", "nx.Percentiles", "viewer.add_layer"}
     nx.provenance(result)
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+def test_tiles_in_a_unit_need_the_size_of_a_voxel(volume, recipe):
+    for ask in (recipe.apply, recipe.fit):
+        with pytest.raises(ValueError, match=r"tiles in µm, but an array does not say how large a voxel is.*spacing="):
+            ask(volume)
+        with pytest.raises(TypeError, match="unit is that of spacing"):
+            ask(volume, unit="nm")
+        with pytest.raises(ValueError, match="tiles in µm, to which spacing in s does not convert"):
+            ask(volume, spacing=(2, 1, 1), unit="s")
+    np.testing.assert_array_equal(recipe.apply(volume, spacing=(2000, 500, 500), unit="nm"), by_hand(volume))
+    np.testing.assert_array_equal(recipe.fit(volume, spacing=(2, 0.5, 0.5)).apply(volume), by_hand(volume))
+    # tiles in voxels, or in whatever spacing is in
+    for unit in (None, "px"):
+        found = Recipe(STEPS, unit).apply(volume)
+        np.testing.assert_array_equal(found, by_hand(volume, (1.0, 1.0, 1.0)))
+    assert Recipe((nx.Gamma(0.5),), "µm").apply(volume).shape == volume.shape
+
+
+@pytest.mark.parametrize("per", ["dataset", "volume", "plane"])
+def test_spacing_of_two_numbers_says_that_two_axes_are_space(per):
+    movie = np.random.default_rng(0).gamma(2, 200, (5, 40, 44)).astype(np.uint16)
+    steps = (core.PercentileClip(1, 99, per=per), core.AdaptiveEqualization(12.0, per=per))
+    # the same with a depth of one plane
+    deep = Recipe(steps).apply(movie[:, None], spacing=(7.0, 0.5, 0.25))[:, 0]
+    np.testing.assert_array_equal(Recipe(steps).apply(movie, spacing=[0.5, 0.25]), deep)
+    adaptive = core.equalize_adapthist(movie, 12.0, spacing=(0.5, 0.25), per=per)
+    np.testing.assert_array_equal(
+        adaptive, core.equalize_adapthist(movie[:, None], 12.0, spacing=(7, 0.5, 0.25), per=per)[:, 0]
+    )
+    with pytest.raises(ValueError, match="spacing has 1 numbers"):
+        core.equalize_adapthist(movie, 12.0, spacing=[0.5])

@@ -3,46 +3,132 @@
 from __future__ import annotations
 
 import glob
+import hashlib
+import json
 import math
-import re
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import is_dask
+from napari_exposure.core.blocks import is_dask, read_part
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.replacing import PathLike, check_place, is_zarr, keep_apart, tidy
 from napari_exposure.core.typing import Array
-from napari_exposure.files import TIFF_SUFFIXES, UNKNOWN, DamagedFile, FileVolume, converted
-from napari_exposure.omezarr import read_zarr
-from napari_exposure.provenance import NOTE, version
+from napari_exposure.core.words import printable
+from napari_exposure.files import (
+    PICTURE_SUFFIXES,
+    UNKNOWN,
+    VOLUME_SUFFIXES,
+    DamagedFile,
+    FileVolume,
+    Refused,
+    converted,
+    stem,
+)
+from napari_exposure.provenance import noted, record, step_record
+from napari_exposure.reading import read
 from napari_exposure.recipe import FittedRecipe, Recipe
-from napari_exposure.saving import save
-from napari_exposure.tiff import goes_on_in, read_tiff
+from napari_exposure.saving import save_volume
+from napari_exposure.tiff import goes_on_in
 from napari_exposure.voxels import unit_name
 
 # bytes of a channel up to which it is read at once: sooner done than block by block
 WHOLE = 1 << 28
 SUFFIXES = {"tiff": ".ome.tif", "zarr": ".zarr"}
+# bytes of a name that file systems take
+LONGEST = 255
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a file: "done", "skipped" or "failed", and why."""
+    """What came of a file: "done", "skipped", "failed" or "stopped", and why."""
 
     path: Path
     target: Path
     status: str
     seconds: float = 0.0
     words: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done to each file.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    fit_on : Path, optional
+        The file whose mapping is applied to all.  Default: each file has its own.
+    spacing : sequence of float, optional
+        Voxel size along the spatial axes, in place of that of the files.
+    unit : str, optional
+        Of `spacing`.
+    opening : dict
+        Options of `read`.
+    lazy : bool
+        Work on dask arrays also where files are small, as a cluster does.
+    """
+
+    recipe: Recipe
+    fit_on: Path | None = None
+    spacing: Sequence[float] | None = None
+    unit: str | None = None
+    opening: dict[str, Any] = field(default_factory=dict)
+    lazy: bool = False
+
+    @cached_property
+    def fitted(self) -> FittedRecipe | None:
+        """The recipe as it was fitted on one file."""
+        if self.fit_on is None:
+            return None
+        volume, size = self.open(self.fit_on)
+        if "C" in volume.axes:
+            raise ValueError(f"{self.fit_on} has channels; fit on a file of one, so that it is clear on which.")
+        return self.recipe.fit(volume.data, spacing=size, rgb=volume.axes.endswith("S"))
+
+    def open(self, path: Path) -> tuple[FileVolume, tuple[float, ...]]:
+        """A file as it is adjusted, and its voxel size in the unit of the recipe."""
+        volume = resized(read(path, **self.opening), self.spacing, self.unit)
+        check_dtype(path, volume)
+        return volume, spacing_in(self.recipe.unit, volume, self.recipe.has_sizes)
+
+    def asked(self, path: Path) -> dict[str, Any]:
+        """What tells the result of a file from others: by it a later run knows what is done."""
+        recipe = json.dumps(self.recipe.to_dict(), sort_keys=True).encode()
+        options = {name: value for name, value in self.opening.items() if value is not None}
+        if self.spacing is not None:
+            options |= {"spacing": list(map(float, self.spacing)), "unit": self.unit}
+        return {
+            "recipe": hashlib.sha256(recipe).hexdigest(),
+            "input": identity(path),
+            "options": options,
+            "fit_on": None if self.fit_on is None else identity(self.fit_on),
+        }
+
+
+def identity(path: Path) -> dict[str, Any]:
+    """What a file is now: its name, its bytes and when it was changed; of a store all of its files, of a set too."""
+    if path.is_dir():
+        stats = [each.stat() for folder, _, names in os.walk(path) for each in map(Path(folder).joinpath, names)]
+    else:
+        stats = [each.stat() for each in {path, *goes_on_in(path)}]
+    changed = max((each.st_mtime for each in stats), default=0.0)
+    return {
+        "name": printable(path.name),
+        "files": len(stats),
+        "bytes": sum(each.st_size for each in stats),
+        "changed": datetime.fromtimestamp(changed, UTC).isoformat(),
+    }
 
 
 def collect(inputs: Iterable[PathLike]) -> list[Path]:
@@ -61,9 +147,12 @@ def collect(inputs: Iterable[PathLike]) -> list[Path]:
         elif path.is_dir():
             matches = sorted(child for child in path.iterdir() if is_volume(child))
         else:
-            matches = sorted(match for match in map(Path, glob.glob(each, recursive=True)) if is_volume(match))
+            named = map(Path, glob.glob(each, recursive=True))
+            matches = sorted(match for match in named if is_volume(match, (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)))
         if not matches:
-            raise FileNotFoundError(f"There is no TIFF file and no zarr store at {each}.")
+            raise FileNotFoundError(
+                f"There is no TIFF file and no zarr store at {each}, and no other volume that can be read."
+            )
         found |= dict.fromkeys(matches)
     parts: set[Path] = set()
     for path in found:
@@ -72,11 +161,11 @@ def collect(inputs: Iterable[PathLike]) -> list[Path]:
     return [path for path in found if path not in parts]
 
 
-def is_volume(path: Path) -> bool:
+def is_volume(path: Path, endings: tuple[str, ...] = VOLUME_SUFFIXES) -> bool:
     """Whether a file or folder is one that can be read; what begins with a dot is somebody's unfinished work."""
     if path.name.startswith("."):
         return False
-    return is_zarr(path) or (path.is_file() and path.suffix.lower() in TIFF_SUFFIXES)
+    return is_zarr(path) or (path.is_file() and path.name.lower().endswith(endings))
 
 
 def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Path]:
@@ -88,10 +177,8 @@ def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Pat
         If two of them would go to one place, or a result would replace one of them.
     """
     found: dict[Path, Path] = {}
-    endings = "|".join(map(re.escape, (*TIFF_SUFFIXES, ".zarr")))
     for path in paths:
-        stem = re.sub(rf"(\.ome)?({endings})$", "", path.name, flags=re.IGNORECASE)
-        target = folder / (stem + SUFFIXES[form or ("zarr" if path.is_dir() else "tiff")])
+        target = folder / _fitting(stem(path), SUFFIXES[form or ("zarr" if path.is_dir() else "tiff")])
         if target in found:
             raise ValueError(
                 f"{found[target]} and {path} would both become {target}. Run them into folders of their own."
@@ -101,30 +188,11 @@ def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Pat
     return {path: target for target, path in found.items()}
 
 
-def open_volume(
-    path: Path,
-    lazy: bool | None = None,
-    *,
-    axes: str | None = None,
-    series: int | None = None,
-    dtype: str | None = None,
-) -> FileVolume:
-    """Read a TIFF file or an OME-Zarr store; large ones as they are looked at.
-
-    With `dtype` they are converted, complex numbers to their magnitudes; no value may be lost.
-    """
-    if path.is_dir():
-        volume = read_zarr(path, axes=axes, series=series)
-    else:
-        volume = read_tiff(path, lazy=lazy, axes=axes, series=series)
-    if dtype is None:
-        return volume
-    # numpy and dask have these methods, and nothing else comes from files
-    data: Any = volume.data
-    data = abs(data) if data.dtype.kind == "c" else data
-    if not np.can_cast(data.dtype, dtype, "safe"):
-        raise TypeError(f"{path.name} holds {data.dtype} values, of which {dtype} would lose some. Leave out --dtype.")
-    return replace(volume, data=data.astype(dtype))
+def _fitting(name: str, ending: str) -> str:
+    """A name with another ending, cut off where a file system would not take it."""
+    while len(os.fsencode(name + ending)) > LONGEST:
+        name = name[:-1]
+    return name + ending
 
 
 def check_dtype(path: Path, volume: FileVolume) -> None:
@@ -139,61 +207,71 @@ def check_dtype(path: Path, volume: FileVolume) -> None:
     raise TypeError(f"{path.name} holds {holds} no exposure to adjust. Convert it: --dtype {way}.")
 
 
-def is_done(target: Path) -> bool:
-    """Whether a result is there; what is empty or damaged is none."""
+def left(target: Path, asked: dict[str, Any]) -> str | None:
+    """What is at the place of a result: "" the very result, words that say what else, or None for nothing.
+
+    What is empty or damaged is nothing.
+    """
     try:
-        open_volume(target, lazy=True)
+        found = read(target, lazy=True).notes.get("asked")
+    except Refused:
+        found = None
     except (DamagedFile, FileNotFoundError):
-        return False
+        return None
     except Exception:
-        # The file is whole, but of a kind that this program does not read, so it is replaced only with --overwrite.
-        return True
-    return True
+        # The file is whole, but of a kind that is not read here.
+        found = None
+    if not isinstance(found, dict):
+        return f"{target.name} is there, but is not known to be a result of this recipe and this file"
+    others = [name.replace("_", "-") for name, value in asked.items() if found.get(name) != value]
+    return f"{target.name} is there, but was made with another {' and another '.join(others)}" if others else ""
 
 
 def run(
-    recipe: Recipe,
+    plan: Plan,
     paths: dict[Path, Path],
     *,
     jobs: int,
     overwrite: bool = False,
-    fit_on: FittedRecipe | None = None,
-    spacing: Sequence[float] | None = None,
-    unit: str | None = None,
-    lazy: bool = False,
-    opening: dict[str, Any] | None = None,
     step: Callable[[Path, progress.Step], None] = lambda path, step: None,
 ) -> Iterator[Outcome]:
-    """Apply a recipe to files, some at once; what becomes of each is told as it is done.
+    """Carry out a plan on files, some at once; what becomes of each is told as it is done.
 
-    `opening` holds the options of `open_volume`.
     Closing the generator stops what is under way; no half file stays.
     """
     # What a killed run has left may be a whole result, so this comes before looking what is done.
     for folder in {target.parent for target in paths.values()}:
         tidy(folder)
+    # What is wrong with the file that all are fitted on is said before work begins.
+    _ = plan.fitted
     stopped = threading.Event()
 
-    def hear(path: Path, each: progress.Step) -> None:
-        step(path, each)
+    def stop() -> None:
         if stopped.is_set():
             raise progress.Cancelled
 
+    def hear(path: Path, each: progress.Step) -> None:
+        step(path, each)
+        stop()
+
     def work(path: Path, target: Path) -> Outcome:
         start = time.perf_counter()
-        if not overwrite and is_done(target):
-            return Outcome(path, target, "skipped", words="its result is there")
+
+        def outcome(status: str, words: str = "") -> Outcome:
+            return Outcome(path, target, status, time.perf_counter() - start, words)
+
         try:
-            with progress.listening(partial(hear, path)):
-                words = apply_to_file(
-                    recipe, path, target, fit_on=fit_on, spacing=spacing, unit=unit, lazy=lazy, opening=opening
-                )
+            there = None if overwrite else left(target, plan.asked(path))
+            if there == "":
+                return outcome("skipped", "its result is there")
+            if there is not None:
+                return outcome("failed", f"{there}. It is kept: give another folder, or --overwrite.")
+            with progress.listening(partial(hear, path), stop):
+                return outcome("done", apply_to_file(plan, path, target))
         except progress.Cancelled:
-            return Outcome(path, target, "stopped")
+            return outcome("stopped")
         except Exception as error:
-            words = str(error) or type(error).__name__
-            return Outcome(path, target, "failed", time.perf_counter() - start, words)
-        return Outcome(path, target, "done", time.perf_counter() - start, words)
+            return outcome("failed", str(error) or type(error).__name__)
 
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(work, path, target) for path, target in paths.items()]
@@ -205,42 +283,41 @@ def run(
             pool.shutdown(cancel_futures=True)
 
 
-def apply_to_file(
-    recipe: Recipe,
-    path: Path,
-    target: Path,
-    *,
-    fit_on: FittedRecipe | None = None,
-    spacing: Sequence[float] | None = None,
-    unit: str | None = None,
-    lazy: bool = False,
-    opening: dict[str, Any] | None = None,
-) -> str:
-    """Apply a recipe to one file, and say what of it was left out."""
+def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
+    """Carry out a plan on one file, and say what of it was left out."""
     check_place(target, folder=target.suffix == ".zarr")
-    volume = resized(open_volume(path, **(opening or {})), spacing, unit)
-    check_dtype(path, volume)
-    size = spacing_in(recipe.unit, volume, recipe.has_sizes)
+    asked = plan.asked(path)
+    volume, size = plan.open(path)
     results = []
     channels = list(split(volume))
     for number, array in enumerate(channels):
         with progress.part(0.5 * number / len(channels), 0.5 * (number + 1) / len(channels)):
-            results.append(_apply_to_channel(recipe, array, size, volume.axes.endswith("S"), fit_on, lazy))
+            results.append(_apply_to_channel(plan, array, size, volume.axes.endswith("S")))
+    steps = [step_record(each, size, plan.recipe.unit) for each in plan.recipe.steps]
+    made = record(printable(path.name), noted(volume.notes), steps, asked=asked)
     # A result is shown in its own range, not in that of its source.
-    result = replace(volume, data=joined(volume, results), notes=notes(recipe, path, size), windows=())
+    result = replace(volume, data=joined(volume, results), notes=made, windows=())
     with progress.part(0.5, 1):
-        save(result, target, overwrite=True)
+        save_volume(result, target, overwrite=True, before=partial(check_same, path, asked["input"]))
     if not volume.others:
         return ""
     return f"image {volume.series} of {len(volume.images)}; left out: {', '.join(volume.others)} (--series)"
 
 
-def _apply_to_channel(
-    recipe: Recipe, array: Array, spacing: tuple[float, ...], rgb: bool, fit_on: FittedRecipe | None, lazy: bool
-) -> Array:
-    small = math.prod(array.shape) * array.dtype.itemsize <= WHOLE
-    array = np.asarray(array) if small and not lazy else as_dask(array)
-    return recipe.apply(array, spacing=spacing, rgb=rgb, fit_on=fit_on)
+def check_same(path: Path, before: dict[str, Any]) -> None:
+    """Raise where a file is not what it was: what was read of it may be half of the one and half of the other."""
+    try:
+        same = identity(path) == before
+    except OSError:
+        same = False
+    if not same:
+        raise OSError(f"{path.name} was changed, replaced or removed while it was read. Run it again.")
+
+
+def _apply_to_channel(plan: Plan, array: Array, spacing: tuple[float, ...], rgb: bool) -> Array:
+    small = math.prod(array.shape) * array.dtype.itemsize <= WHOLE and not plan.lazy
+    array = read_part(array, tuple(slice(0, n) for n in array.shape)) if small else as_dask(array)
+    return plan.recipe.apply(array, spacing=spacing, rgb=rgb, fit_on=plan.fitted)
 
 
 def split(volume: FileVolume) -> Iterator[Array]:
@@ -297,33 +374,9 @@ def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True) -> tup
     if name is not None and (known is None or volume.unsized):
         which = "" if known is None else f" along {', '.join(volume.unsized.lower())}"
         raise ValueError(
-            f"The recipe has tiles in {name}, but the file has no voxel size{which}. Give it: --spacing 1 0.3 0.3 "
-            "--unit um."
+            f"The recipe has tiles in {name}, but the file has no voxel size{which}. Give it: --spacing "
+            f"{' '.join('1' if axis == 'Z' else '0.3' for axis in volume.axes if axis in 'ZYX')} --unit um."
         )
     if name is None or known is None:
         return sizes
     return tuple(converted(size, known, name) for size in sizes)
-
-
-def notes(recipe: Recipe, path: Path, spacing: tuple[float, ...]) -> dict[str, Any]:
-    """What is written down in the result, as in a layer's metadata."""
-    steps = [{**each.to_dict(), "spacing": list(spacing), "unit": recipe.unit, "mask": None} for each in recipe.steps]
-    return {"version": version(), "source": path.name, "origin": path.name, "steps": steps, "note": NOTE}
-
-
-def fit_on_file(
-    recipe: Recipe,
-    path: Path,
-    *,
-    spacing: Sequence[float] | None = None,
-    unit: str | None = None,
-    lazy: bool = False,
-    opening: dict[str, Any] | None = None,
-) -> FittedRecipe:
-    """Fit a recipe on a file of one channel, to apply the same mapping to others."""
-    volume = resized(open_volume(path, **(opening or {})), spacing, unit)
-    check_dtype(path, volume)
-    if "C" in volume.axes:
-        raise ValueError(f"{path} has channels; fit on a file of one, so that it is clear on which.")
-    size = spacing_in(recipe.unit, volume, recipe.has_sizes)
-    return recipe.fit(volume.data, spacing=size, rgb=volume.axes.endswith("S"))

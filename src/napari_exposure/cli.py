@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from napari_exposure.core.words import printable
+
 if TYPE_CHECKING:
-    from napari_exposure.batch import Outcome
+    from napari_exposure.batch import Outcome, Plan
     from napari_exposure.core.progress import Step
-    from napari_exposure.recipe import Recipe
     from napari_exposure.report import Report
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
@@ -41,18 +42,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = str(error)
         if isinstance(error, OSError) and error.strerror and error.filename is not None:
             words = f"{error.filename}: {error.strerror}."
-        print(f"napari-exposure: {words}", file=sys.stderr)
+        elif isinstance(error, OSError) and error.strerror:
+            words = f"{error.strerror}. Nothing was kept."
+        say(f"napari-exposure: {words}", sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("napari-exposure: interrupted; run it again to go on where it stopped.", file=sys.stderr)
+        say("napari-exposure: interrupted; run it again to go on where it stopped.", sys.stderr)
         return 130
+
+
+def say(words: str, file: TextIO | None = None) -> None:
+    """Print a line; names in it may hold anything."""
+    print(printable(words), file=file, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="napari-exposure", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     apply = commands.add_parser(
-        "apply", help="apply a recipe to files", description="Apply a recipe to TIFF files and OME-Zarr stores."
+        "apply", help="apply a recipe to files", description="Apply a recipe to files: TIFF, OME-Zarr, HDF5 and others."
     )
     apply.set_defaults(run=_apply)
     apply.add_argument("recipe", metavar="RECIPE", help="JSON file, as the widgets save it")
@@ -72,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
     info.add_argument("file", type=Path)
     _add_opening(info)
+    suggest = commands.add_parser("suggest", help="what a file needs, with reasons, and a recipe for it")
+    suggest.set_defaults(run=_suggest)
+    suggest.add_argument("file", type=Path)
+    _add_opening(suggest)
+    suggest.add_argument("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
+    suggest.add_argument("--unit", default="um", help="of --spacing (default: um)")
+    suggest.add_argument("--channel", metavar="N", type=int, default=0, help="which one is looked at (default: 0)")
+    suggest.add_argument("-o", "--output", metavar="RECIPE", type=Path, help="write the recipe, as JSON")
     histogram = commands.add_parser("histogram", help="the exact histogram of a file, as CSV or picture")
     histogram.set_defaults(run=_histogram)
     histogram.add_argument("file", type=Path)
@@ -84,12 +100,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_opening(parser: argparse.ArgumentParser) -> None:
     """Options of how a file is read."""
     parser.add_argument("--series", metavar="N", type=int, help="which image, in a file of several (default: 0)")
+    parser.add_argument("--dataset", metavar="NAME", help="which dataset of an HDF5 file, such as volumes/raw")
     parser.add_argument("--axes", metavar="LETTERS", help="such as tzyx, where the file does not say or is wrong")
     parser.add_argument("--dtype", choices=DTYPES, help="convert what is read, such as a mask of 1 bit a pixel")
 
 
 def _opening(options: argparse.Namespace) -> dict[str, Any]:
-    return {"axes": options.axes, "series": options.series, "dtype": options.dtype}
+    return {name: getattr(options, name) for name in ("axes", "series", "dataset", "dtype")}
 
 
 def _positive(text: str) -> int:
@@ -104,25 +121,22 @@ def _positive(text: str) -> int:
 
 def _apply(options: argparse.Namespace) -> int:
     from napari_exposure import batch
-    from napari_exposure.core.intensity import check_number
     from napari_exposure.core.replacing import keep_apart
     from napari_exposure.recipe import Recipe
     from napari_exposure.report import Report
-    from napari_exposure.voxels import unit_name
 
     paths = batch.targets(batch.collect(options.inputs), options.output, options.format)
     inputs = [options.recipe, *paths, *([options.fit_on] if options.fit_on else [])]
     keep_apart(inputs, [*paths.values(), *([options.report] if options.report else [])])
     recipe = Recipe.load(options.recipe)
-    for size in options.spacing or ():
-        check_number(size, "--spacing", above=0)
-    unit = unit_name(options.unit)
-    if unit is None:
-        raise ValueError(f"--unit must be a unit of length such as um or nm, got {options.unit!r}.")
+    _sizes(options.spacing)
+    unit = _length(options.unit)
+    plan = batch.Plan(recipe, options.fit_on, options.spacing, unit, _opening(options), bool(options.scheduler))
     if options.dry_run:
         for path, target in paths.items():
-            there = not options.overwrite and batch.is_done(target)
-            print(f"{path} -> {target}{' (is there, skipped)' if there else ''}")
+            there = None if options.overwrite else batch.left(target, plan.asked(path))
+            words = {None: "", "": " (is there, skipped)"}.get(there, f" ({there}; kept without --overwrite)")
+            say(f"{path} -> {target}{words}")
         return 0
     _make_folder(options.output)
     report = None if options.report is None else Report(recipe, options.report, _opening(options))
@@ -133,14 +147,7 @@ def _apply(options: argparse.Namespace) -> int:
             except ImportError:
                 raise ImportError('--scheduler needs: pip install "napari-exposure[distributed]"') from None
             stack.enter_context(Client(options.scheduler))
-        common: dict[str, Any] = {
-            "spacing": options.spacing,
-            "unit": unit,
-            "lazy": bool(options.scheduler),
-            "opening": _opening(options),
-        }
-        fitted = None if options.fit_on is None else batch.fit_on_file(recipe, options.fit_on, **common)
-        return _run(batch, recipe, paths, options, report, {**common, "fit_on": fitted})
+        return _run(batch, plan, paths, options, report)
 
 
 def _make_folder(path: Path) -> None:
@@ -152,34 +159,31 @@ def _make_folder(path: Path) -> None:
 
 
 def _run(
-    batch: ModuleType,
-    recipe: Recipe,
-    paths: dict[Path, Path],
-    options: argparse.Namespace,
-    report: Report | None,
-    common: dict[str, Any],
+    batch: ModuleType, plan: Plan, paths: dict[Path, Path], options: argparse.Namespace, report: Report | None
 ) -> int:
     from tqdm import tqdm
 
     outcomes: list[Outcome] = []
     shown: dict[Path, float] = {}
-    with tqdm(total=len(paths), unit="file", disable=None, position=0) as whole:
+    with contextlib.ExitStack() as stack:
+        if report is not None:
+            # Also where the run is interrupted: what was done is told.
+            stack.callback(lambda: report.write() if outcomes else None)
+        whole = stack.enter_context(tqdm(total=len(paths), unit="file", disable=None, position=0))
 
         def step(path: Path, each: Step) -> None:
             shown[path] = each.fraction
             running = ", ".join(f"{path.name} {fraction:.0%}" for path, fraction in list(shown.items())[:3])
-            whole.set_postfix_str(running, refresh=True)
+            whole.set_postfix_str(printable(running), refresh=True)
 
-        for outcome in batch.run(recipe, paths, jobs=options.jobs, overwrite=options.overwrite, step=step, **common):
+        for outcome in batch.run(plan, paths, jobs=options.jobs, overwrite=options.overwrite, step=step):
             shown.pop(outcome.path, None)
             outcomes.append(outcome)
             whole.update()
             if whole.disable:
-                print(_line(outcome), flush=True)
+                say(_line(outcome))
             if report is not None and outcome.status != "stopped":
                 report.add(outcome)
-    if report is not None:
-        report.write()
     return _summary(outcomes)
 
 
@@ -190,10 +194,10 @@ def _line(outcome: Outcome) -> str:
 
 def _summary(outcomes: Sequence[Outcome]) -> int:
     counts = {status: sum(each.status == status for each in outcomes) for status in ("done", "skipped", "failed")}
-    print(", ".join(f"{number} {status}" for status, number in counts.items()))
+    say(", ".join(f"{number} {status}" for status, number in counts.items()))
     for outcome in outcomes:
         if outcome.status != "skipped" and outcome.words:
-            print(f"  {outcome.path}: {outcome.words}")
+            say(f"  {outcome.path}: {outcome.words}")
     return 1 if counts["failed"] else 0
 
 
@@ -202,25 +206,28 @@ def _summary(outcomes: Sequence[Outcome]) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     from napari_exposure import core
-    from napari_exposure.batch import check_dtype, open_volume, split
+    from napari_exposure.batch import check_dtype, split
     from napari_exposure.files import UNKNOWN
+    from napari_exposure.reading import read
 
-    volume = open_volume(options.file, **_opening(options))
+    volume = read(options.file, **_opening(options))
     size = math.prod(volume.data.shape) * volume.data.dtype.itemsize
-    print(f"file         {options.file}")
+    say(f"file         {options.file}")
     for number, image in enumerate(volume.images):
-        print(f"series       {number}: {image}{', which this is about' if number == volume.series else ''}")
-    print(f"shape        {' x '.join(map(str, volume.data.shape))} ({volume.axes}), {_bytes(size)}")
+        say(f"series       {number}: {image}{', which this is about' if number == volume.series else ''}")
+    say(f"shape        {' x '.join(map(str, volume.data.shape))} ({volume.axes}), {_bytes(size)}")
     if volume.guessed:
-        print(f"             {', '.join(volume.guessed)}: a guess, as the file does not say; --axes does")
-    print(f"dtype        {volume.data.dtype.newbyteorder('=')}")
+        say(f"             {', '.join(volume.guessed)}: a guess, as the file does not say; --axes does")
+    say(f"dtype        {volume.data.dtype.newbyteorder('=')}")
     for axis, (step, unit) in volume.sizes.items():
         if axis in volume.came_from and axis != "C":
-            print(f"{axis:12} {step:g} {'without a unit' if unit == UNKNOWN else unit} ({volume.came_from[axis]})")
+            say(f"{axis:12} {step:g} {'without a unit' if unit == UNKNOWN else unit} ({volume.came_from[axis]})")
         elif axis != "C":
-            print(f"{axis:12} ? (not in the file)")
+            say(f"{axis:12} ? (not in the file)")
+    if missing := volume.missing:
+        say(f"missing      {missing} chunks of the store, which read as its fill value")
     if volume.translate:
-        print(f"begins at    {', '.join(f'{place:g}' for place in volume.translate)}")
+        say(f"begins at    {', '.join(f'{place:g}' for place in volume.translate)}")
     if volume.data.dtype.kind == "b":
         mask: Any = volume.data
         volume = replace(volume, data=mask.astype(np.uint8))
@@ -228,11 +235,66 @@ def _info(options: argparse.Namespace) -> int:
     for number, array in enumerate(split(volume)):
         prefix = f"{volume.channel(number)}: " if "C" in volume.axes else ""
         histogram = core.histogram(array, rgb=volume.axes.endswith("S"))
-        print(f"range        {prefix}{histogram.minimum:g} to {histogram.maximum:g}")
+        say(f"range        {prefix}{histogram.minimum:g} to {histogram.maximum:g}")
         found = core.percentile(array, QUANTILES, rgb=volume.axes.endswith("S"))
         words = ", ".join(f"{q:g} %: {value:g}" for q, value in zip(QUANTILES, found, strict=True))
-        print(f"percentiles  {prefix}{words}")
+        say(f"percentiles  {prefix}{words}")
     return 0
+
+
+def _suggest(options: argparse.Namespace) -> int:
+    from napari_exposure.batch import check_dtype, resized, split
+    from napari_exposure.core.replacing import check_place, keep_apart
+    from napari_exposure.reading import read
+    from napari_exposure.suggesting import suggest
+
+    if options.output is not None:
+        keep_apart([options.file], [options.output])
+        check_place(options.output)
+    unit = _length(options.unit)
+    volume = resized(read(options.file, **_opening(options)), _sizes(options.spacing), unit)
+    check_dtype(options.file, volume)
+    channels = list(split(volume))
+    if not 0 <= options.channel < len(channels):
+        raise ValueError(f"--channel must be 0 to {len(channels) - 1}, got {options.channel}.")
+    if len(channels) > 1:
+        say(f"{volume.channel(options.channel)}, one of {len(channels)} channels; --channel chooses another")
+    array = channels[options.channel]
+    known = volume.unit is not None and not volume.unsized
+    # A movie of single planes is a volume of one plane at each time.
+    flat = "T" in volume.axes and "Z" not in volume.axes
+    if flat:
+        array = array[:, None]
+    sizes = [volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
+    spacing = [*[max(sizes)] * flat, *sizes] if known else None
+    found = suggest(array, spacing=spacing, unit=volume.unit, rgb=volume.axes.endswith("S"))
+    for line in str(found).splitlines():
+        say(line)
+    if options.output is None:
+        return 0
+    if found.recipe is None:
+        say(f"{options.output} is not written, because nothing is suggested.")
+    else:
+        found.recipe.save(options.output)
+        say(f"written to {options.output}")
+    return 0
+
+
+def _length(text: str) -> str:
+    """A unit of length as it is named here, or an error."""
+    from napari_exposure.voxels import unit_name
+
+    unit = unit_name(text)
+    if unit is None:
+        raise ValueError(f"--unit must be a unit of length such as um or nm, got {text!r}.")
+    return unit
+
+
+def _sizes(spacing: list[float] | None) -> list[float] | None:
+    """What --spacing says, or an error where it is no size."""
+    from napari_exposure.core.intensity import check_number
+
+    return None if spacing is None else [check_number(size, "--spacing", above=0) for size in spacing]
 
 
 def _bytes(size: float) -> str:
@@ -245,9 +307,10 @@ def _bytes(size: float) -> str:
 
 def _histogram(options: argparse.Namespace) -> int:
     from napari_exposure import core
-    from napari_exposure.batch import check_dtype, open_volume, split
+    from napari_exposure.batch import check_dtype, split
     from napari_exposure.core.histogram import cell
     from napari_exposure.core.replacing import check_place, keep_apart, replacing
+    from napari_exposure.reading import read
 
     outputs = [path for path in (options.csv, options.png) if path is not None]
     if not outputs:
@@ -255,7 +318,7 @@ def _histogram(options: argparse.Namespace) -> int:
     keep_apart([options.file], outputs)
     for path in outputs:
         check_place(path)
-    volume = open_volume(options.file, **_opening(options))
+    volume = read(options.file, **_opening(options))
     check_dtype(options.file, volume)
     found = [core.histogram(array, rgb=volume.axes.endswith("S")) for array in split(volume)]
     names = [volume.channel(number) for number in range(len(found))]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from napari_exposure.core.blocks import missing_chunks
 from napari_exposure.core.typing import Array
+from napari_exposure.core.words import printable
 from napari_exposure.voxels import LENGTH, TIME, in_unit, unit_name
 
 # the unit along axes whose size is not known
@@ -18,18 +26,24 @@ Window = tuple[float, float]
 BIG_SUFFIXES = (".btf", ".tf2", ".tf8")
 WRITTEN_SUFFIXES = (".tif", ".tiff", *BIG_SUFFIXES)
 TIFF_SUFFIXES = (*WRITTEN_SUFFIXES, ".lsm", ".stk", ".svs")
-# packages that read other formats into arrays
-_PACKAGES = {
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+# Readers of bioio for other formats.
+_READERS = {
     **{f".{each}": f"bioio-{each}" for each in ("czi", "lif", "nd2", "dv")},
-    ".sld": "bioio-sldy",
-    ".ims": "imaris-ims-file-reader",
-    **dict.fromkeys((".mrc", ".mrcs", ".rec", ".map"), "mrcfile"),
-    **dict.fromkeys((".nii", ".nii.gz"), "nibabel"),
-    **dict.fromkeys((".h5", ".hdf5", ".hdf"), "h5py"),
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif"), "imageio"),
-    ".nrrd": "pynrrd",
-    **dict.fromkeys((".oib", ".oif", ".vsi", ".ics", ".dm3", ".dm4"), "bioio-bioformats"),
+    ".sldy": "bioio-sldy",
+    **dict.fromkeys(PICTURE_SUFFIXES[1:], "bioio-imageio"),
+    **dict.fromkeys(
+        (
+            *(".ims", ".mrc", ".mrcs", ".rec", ".map", ".nii", ".nii.gz", ".nrrd", ".sld", ".oib", ".oif", ".oir"),
+            *(".vsi", ".ics", ".dm3", ".dm4", ".lei", ".r3d", ".zvi"),
+        ),
+        "bioio-bioformats",
+    ),
 }
+VOLUME_SUFFIXES = (*TIFF_SUFFIXES, *HDF5_SUFFIXES, *(set(_READERS) - set(PICTURE_SUFFIXES)))
+# How much of what is free an array may take: its results and what is worked on need some too.
+MOST_MEMORY = 0.8
 
 
 class DamagedFile(ValueError):
@@ -89,6 +103,11 @@ class FileVolume:
     guessed: str = ""
     images: tuple[str, ...] = ()
     series: int = 0
+
+    @property
+    def missing(self) -> int:
+        """How many chunks of a zarr store are not there, and read as its fill value."""
+        return missing_chunks(self.data)
 
     @property
     def sizes(self) -> dict[str, tuple[float, str]]:
@@ -215,7 +234,7 @@ class Facts:
             axes,
             tuple(scale),
             tuple(units),
-            name=self.name or name,
+            name=self.name or printable(name),
             channels=self.channels if any(self.channels) else (),
             colors=self.colors if any(self.colors) else (),
             windows=self.windows if any(self.windows) else (),
@@ -277,12 +296,56 @@ def chosen(name: str, images: Sequence[str], series: int | None) -> int:
     return series
 
 
+def guessed_axes(name: str, shape: Sequence[int]) -> tuple[str, str]:
+    """The axes of an array that says nothing of them, and which of them are guesses."""
+    if not 2 <= len(shape) <= 5:
+        raise Refused(f"{name} has {len(shape)} axes and does not say which: axes=, on the command line --axes, does.")
+    letters = "TZYX" if len(shape) == 4 else "TCZYX"[-len(shape) :]
+    return letters, letters.removesuffix("YX")
+
+
+def stem(path: Path) -> str:
+    """The name of a file without the ending of its kind."""
+    ending = "|".join(map(re.escape, (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES, ".zarr", ".companion.ome")))
+    return re.sub(rf"(\.ome)?({ending})$", "", path.name, flags=re.IGNORECASE) or path.name
+
+
+def reader_of(path: Path) -> str | None:
+    """The package that reads files with such a name, if it is one of another format."""
+    return next((package for ending, package in _READERS.items() if path.name.lower().endswith(ending)), None)
+
+
+def needs(path: Path) -> str:
+    """What to do about a file of another format."""
+    package = reader_of(path) or "a reader of bioio"
+    return (
+        f"{path.name} needs bioio and its reader: pip install bioio {package}. TIFF, OME-Zarr, HDF5 and PNG are read "
+        "without; in napari, layers of any reader can be adjusted."
+    )
+
+
 def check_readable(path: Path) -> None:
-    """Raise where the name of a file is that of another format."""
-    package = next((p for end, p in _PACKAGES.items() if path.name.lower().endswith(end)), None)
-    if package is not None:
-        raise ValueError(
-            f"{path.name} is neither TIFF nor OME-Zarr, which is all that is read here. Read it in Python, such as "
-            f"with {package} (pip install {package}), and pass the array, or write it by nx.save; or open it in "
-            "napari, where layers of any reader can be adjusted."
+    """Raise where the name of a file is that of another format than TIFF."""
+    name = path.name.lower()
+    if not name.endswith(TIFF_SUFFIXES) and (reader_of(path) or name.endswith((*HDF5_SUFFIXES, ".png"))):
+        raise ValueError(f"{path.name} is no TIFF. nx.read reads it, and says which package that needs.")
+
+
+def check_memory(name: str, shape: Sequence[int], dtype: npt.DTypeLike) -> None:
+    """Raise where an array would not fit into the memory that is free, before any of it is read."""
+    needed, free = math.prod(shape) * np.dtype(dtype).itemsize, psutil.virtual_memory().available
+    if needed > MOST_MEMORY * free:
+        raise Refused(
+            f"{name} holds {needed / 2**30:.1f} GB, of which {free / 2**30:.1f} GB fit into memory now. Read it as it "
+            "is looked at (lazy=True), or on a machine with more."
+        )
+
+
+def check_chunk(name: str, chunk: Sequence[int], dtype: npt.DTypeLike) -> None:
+    """Raise where a part that can only be read whole would not fit into memory twice: as it is, and its result."""
+    needed, free = math.prod(chunk) * np.dtype(dtype).itemsize, psutil.virtual_memory().available
+    if 2 * needed > free:
+        raise Refused(
+            f"{name} is stored in parts of {' x '.join(map(str, chunk))} voxels, {needed / 2**30:.1f} GB each, which "
+            f"do not fit twice into the memory that is free ({free / 2**30:.1f} GB). Store it in smaller ones."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +10,17 @@ from typing import Any
 
 import napari.layers
 import numpy as np
-from napari.utils import progress as napari_bar
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import GivenRange
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
+from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Spacing
-from napari_exposure.source import PLACEMENT, Source, mask_array
+from napari_exposure.layer_montage import layer_montage
+from napari_exposure.source import PLACEMENT, Origin, Source, mask_array, window_bar
 
 
 class OpenedLayer:
@@ -40,6 +42,11 @@ class OpenedLayer:
         return self.source.name
 
     @property
+    def unit(self) -> str:
+        """Of the size of a voxel."""
+        return self.source.unit
+
+    @property
     def spacing(self) -> tuple[float, ...]:
         """Size of a voxel along the axes of space."""
         return self.source.sizes
@@ -56,7 +63,7 @@ class OpenedLayer:
     @contextmanager
     def bar(self) -> Iterator[None]:
         """Show the progress of the work inside in napari's window."""
-        with progress.bar(napari_bar):
+        with progress.bar(window_bar):
             yield
 
     def fit(self, adjustment: Chain) -> BlockMap:
@@ -77,6 +84,36 @@ class OpenedLayer:
                 with progress.part(0.5, 1):
                     data, mask = source.mapped(transform), None
         return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
+
+    montage = staticmethod(layer_montage)
+
+    def gain_map(self, fitted: BlockMap | None) -> napari.layers.Image:
+        """A new layer with the slope of what was fitted, or of what made this layer, at every voxel."""
+        source, name = self.source, self.source.name
+        if fitted is None:
+            origin = Origin.of(source.layer())
+            made_from = None if origin is None else origin.source()
+            if origin is None or made_from is None:
+                raise ValueError(
+                    f"Layer {name!r} was not made by this plugin in this session, or its source is gone. Give the "
+                    "source and what was fitted on it: gain_map(source, fitted)."
+                )
+            source, fitted = Source.of(made_from), origin.transform
+        with self.bar():
+            data: Any = source.mapped(GainMap(fitted).fitting(source.array))
+        placed = {each: source.carried[each] for each in (*PLACEMENT, "metadata")}
+        first = data[0] if source.levels else data
+        gains = first[first > 0] if isinstance(first, np.ndarray) else np.empty(0)
+        # what is shown ends above nearly all of them, so that a few steep voxels do not darken the others
+        top = max(2.0, math.ceil(np.percentile(gains, 99))) if gains.size else 10.0
+        return napari.layers.Image(
+            data,
+            name=f"{name} - gain",
+            colormap=_gain_colors(top),
+            contrast_limits=(SATURATED - 0.5, top),
+            multiscale=bool(source.levels),
+            **placed,
+        )
 
     def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> napari.layers.Image:
         """A new layer with the numbers that the colors stand for."""
@@ -115,6 +152,19 @@ def _fitted(adjustment: Chain, fit_on: Any, mask: Any) -> BlockMap:
     if not isinstance(fit_on, napari.layers.Layer):
         raise TypeError(f"fit_on must be an Image layer or a FittedRecipe, got {type(fit_on).__name__}.")
     return OpenedLayer(fit_on, mask=mask).fit(adjustment)
+
+
+def _gain_colors(top: float) -> Any:
+    """Saturated voxels are red, crushed ones blue, and gains go from black over yellow to white."""
+    from napari.utils import Colormap
+
+    ends = np.array([SATURATED - 0.5, (SATURATED + CRUSHED) / 2, CRUSHED / 2, 1.0, top])
+    places = (ends - ends[0]) / (top - ends[0])
+    red, blue, black, grey, yellow, white = "#dc143c", "#0072b2", "#000000", "#707070", "#f0e442", "#ffffff"
+    before = np.nextafter(places, 0, dtype=np.float32)
+    controls = [places[0], before[1], places[1], before[2], places[2], places[3], (places[3] + 1) / 2, places[4]]
+    colors = [red, red, blue, blue, black, grey, yellow, white]
+    return Colormap(colors, controls=controls, name="gain")
 
 
 def _colours(colormap: Any) -> tuple[Any, np.ndarray]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -34,9 +34,16 @@ from napari_exposure.files import (
     check_axes,
     chosen,
     given_axes,
+    guessed_axes,
     in_order,
+    stem,
 )
 from napari_exposure.voxels import long_name
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from napari_exposure.zarrstore import CarefulStore
 
 __all__ = ["read_zarr"]
 
@@ -73,17 +80,20 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
     path = Path(path)
     if not is_zarr(path):
         raise FileNotFoundError(f"There is no zarr store {path}.")
-    import dask.array as da
     import zarr
 
-    name, facts, number = path.name.split(".")[0], Facts(), 0
+    from napari_exposure.zarrstore import CarefulStore
+
+    facts, number = Facts(), 0
     images: list[str] = []
     steps: list[dict[str, Any]] = []
     named: list[dict[str, Any]] | None
+    array: Any
     try:
-        found = zarr.open(path, mode="r")
+        store = CarefulStore(path)
+        found = zarr.open(store, mode="r")
         if isinstance(found, zarr.Array):
-            data = da.from_zarr(found)
+            array = found
             said = getattr(found.metadata, "dimension_names", None)
             named = None if said is None else [{"name": each or ""} for each in said]
         else:
@@ -95,34 +105,50 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
             ome = _ome(group)
             image = ome["multiscales"][at]
             level = image["datasets"][0]
-            data = da.from_zarr(group[level["path"]])
+            array = group[level["path"]]
             # Before 0.4 axes were names, before 0.3 there were none, and from 0.6 on they are those of a system.
             named = [
                 axis if isinstance(axis, dict) else {"name": axis}
-                for axis in image.get("axes") or _system(image, level) or "tczyx"[-data.ndim :]
+                for axis in image.get("axes") or _system(image, level) or "tczyx"[-array.ndim :]
             ]
             steps = [*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
             # What cannot be understood has not been said.
             with contextlib.suppress(AttributeError, TypeError, ValueError):
                 _note(facts, group.attrs.asdict(), ome, image)
+        data = _lazy(path.name, store, array)
         letters, guessed = _letters(path.name, data.shape, named, axes)
         if images:
             units = [axis.get("unit") for axis in named or ()]
             _place(facts, letters, units, _flat(steps))
     except Refused:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
+    except DamagedFile:
+        raise
+    except Exception as error:
+        # Metadata that are wrong raise whatever the place that is wrong leads to.
         raise DamagedFile(f"{path.name} cannot be read as OME-Zarr: {type(error).__name__}: {error}") from error
     check_axes(path.name, letters)
     letters, order = in_order(letters)
     return facts.volume(
         data.transpose(order),
         letters,
-        name,
+        stem(path),
         guessed=guessed,
         images=tuple(images) if len(images) > 1 else (),
         series=number,
     )
+
+
+def _lazy(name: str, store: CarefulStore, array: Any) -> da.Array:
+    """A zarr array as a dask array, or an error that says why it can be none."""
+    import dask.array as da
+
+    from napari_exposure.zarrstore import check_array
+
+    check_array(name, array)
+    store.expect(array)
+    found: da.Array = da.from_zarr(array)
+    return found
 
 
 def _ome(group: Any) -> dict[str, Any]:
@@ -165,10 +191,7 @@ def _letters(
     if axes is not None:
         return given_axes(name, shape, axes), ""
     if named is None or not any(each.get("name") for each in named):
-        if not 2 <= len(shape) <= 5:
-            raise Refused(f"{name} has {len(shape)} axes; only arrays of 2 to 5 can be read.")
-        letters = "TZYX" if len(shape) == 4 else "TCZYX"[-len(shape) :]
-        return letters, letters.removesuffix("YX")
+        return guessed_axes(name, shape)
     if len(named) != len(shape):
         raise Refused(f"{name} names {len(named)} axes, but its array has {len(shape)}. Say which they are: axes=.")
     return "".join(map(_letter, named)), ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import Layer
 from napari_exposure.core.words import printable, shortened
 from napari_exposure.voxels import PIXEL
@@ -16,10 +17,10 @@ from napari_exposure.voxels import PIXEL
 __all__ = ["provenance"]
 
 METADATA_KEY = "napari_exposure"
-# what a live preview has behind the name that the result will have
-PREVIEW_SUFFIX = " (preview)"
 # the name of a mask that was an array, and no layer
 MASK_ARRAY = "(an array)"
+# what the live layer has behind the name of its source
+LIVE_SUFFIX = " - exposure"
 NOTE = "Adjusted intensities are for looking and segmenting, not for measuring intensity."
 
 
@@ -30,9 +31,34 @@ def version() -> str:
     return version("napari-exposure")
 
 
-def noted(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The record in a layer's metadata; empty where there is none, or something else, as files may hold anything."""
-    found = metadata.get(METADATA_KEY)
+def step_record(
+    adjustment: Adjustment, spacing: Iterable[float], unit: str | None, mask: str | None = None
+) -> dict[str, Any]:
+    """What is written down of a step: its parameters, and the size of a voxel in `unit`, NaN where there is none."""
+    sizes = [None if size != size else size for size in spacing]
+    return {**adjustment.to_dict(), "spacing": sizes, "unit": unit, "mask": mask}
+
+
+def record(source: str, before: Mapping[str, Any], steps: Iterable[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """What is written down of a result.
+
+    Parameters
+    ----------
+    source : str
+        The name of the layer or file that it was made from.
+    before : dict
+        The record of that, empty where it was not made by the plugin.
+    steps : list of dict
+        What was done to it; see `step_record`.
+    **more
+        What else is to be known.
+    """
+    made = {"version": version(), "source": source, "origin": origin_of(before, source)}
+    return {**made, "steps": [*before.get("steps", ()), *steps], **more, "note": NOTE}
+
+
+def noted(found: object) -> dict[str, Any]:
+    """A record out of a layer's metadata or a file; empty where it is none, as these may hold anything."""
     record: dict[str, Any] = found if isinstance(found, dict) else {}
     steps = record.get("steps")
     return record if isinstance(steps, list) and all(isinstance(step, dict) for step in steps) else {}
@@ -46,7 +72,7 @@ def origin_of(record: Mapping[str, Any], otherwise: str) -> str:
 
 def record_of(layer: Layer) -> dict[str, Any]:
     """What the plugin has noted of a layer, or an error that says that it did not make it."""
-    record = noted(layer.metadata)
+    record = noted(layer.metadata.get(METADATA_KEY))
     if not record:
         raise ValueError(
             f"{layer.name!r} was not made by napari-exposure: it has no record of adjustments. "
@@ -59,7 +85,7 @@ def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
     """The adjustments that made a layer, and the unit of their tiles; masks are told of in a warning."""
     found: list[tuple[Adjustment, str | None]] = []
     masks: set[str] = set()
-    for adjustment, unit, mask, _ in _parts(layer):
+    for adjustment, unit, mask, _ in parts_of(layer):
         found.append((adjustment, unit))
         masks |= set() if mask is None else {mask}
     if masks:
@@ -71,7 +97,7 @@ def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
     return found
 
 
-def _parts(layer: Layer) -> Iterator[tuple[Adjustment, str | None, str | None, list[float | None]]]:
+def parts_of(layer: Layer) -> Iterator[tuple[Adjustment, str | None, str | None, list[float | None]]]:
     """Of each step the adjustment, the unit of its tiles, the name of its mask, and the size of a voxel."""
     for number, step in enumerate(record_of(layer)["steps"], 1):
         plain = {name: value for name, value in step.items() if name not in ("spacing", "unit", "mask")}
@@ -110,20 +136,20 @@ def provenance(layer: Layer) -> None:
     >>> nx.provenance(nx.clip_percentiles(nx.adjust_gamma(nuclei, 0.5), 1, 99))  # doctest: +ELLIPSIS
     nuclei - gamma - clip
     from: nuclei
-    1. Gamma: gamma=0.5
-    2. Percentile clipping: low=1.0, high=99.0
+    1. Gamma: Gamma 0.5
+    2. Percentile clipping: Low % 1, High % 99
     by: napari-exposure ...
     Adjusted intensities are for looking and segmenting, not for measuring intensity.
     """
     record, lines = record_of(layer), []
-    for number, (adjustment, unit, mask, spacing) in enumerate(_parts(layer), 1):
-        words = [f"{name}={value!r}" for name, value in adjustment.changed().items()]
+    for number, (adjustment, unit, mask, spacing) in enumerate(parts_of(layer), 1):
+        words = [adjustment.in_words(unit or PIXEL)]
         if adjustment.needs_spacing:
-            sizes = ", ".join("?" if size is None else f"{size:g}" for size in spacing)
-            words.append(f"voxel size ({sizes}) {unit or PIXEL}")
+            sizes = " × ".join("?" if size is None else f"{size:g}" for size in spacing)
+            words.append(f"voxel size {sizes} {unit or PIXEL}")
         if mask is not None:
-            words.append(f"counted inside {mask!r}")
-        lines.append(f"{number}. {adjustment.title}: {', '.join(words) or 'defaults'}")
+            words.append(f"measured inside {mask!r}")
+        lines.append(f"{number}. {adjustment.title}: {', '.join(words)}")
     seconds = record.get("seconds")
     took = f", {seconds:g} s" if isinstance(seconds, int | float) else ""
     lines.append(f"by: napari-exposure {record.get('version', '?')}{took}")
@@ -131,9 +157,19 @@ def provenance(layer: Layer) -> None:
         print(printable(line))
 
 
+def methods(layer: Layer) -> str:
+    """One sentence on how a layer was made, for the methods of a paper."""
+    words = [
+        f"{adjustment.title.lower()} ({adjustment.in_words(unit or '', all_own=True)})"
+        for adjustment, unit, _, _ in parts_of(layer)
+    ]
+    made_by = f"napari-exposure {record_of(layer).get('version', '?')}"
+    return printable(f"Intensities were adjusted with {made_by}: {', then '.join(words)}.")
+
+
 def _call_word(value: object, layer: Layer, step: int) -> str:
     """A parameter as Python; of a histogram where it is to be had, not its numbers."""
-    if isinstance(value, Percentiles):
+    if isinstance(value, Percentiles | NoiseLimit):
         return f"nx.{value!r}"
     if not isinstance(value, Histogram):
         return repr(value)
@@ -146,7 +182,7 @@ def as_python(layer: Layer) -> str:
     """The lines that make the layer again in napari's console."""
     lines = ["import napari_exposure as nx", ""]
     lines.append(f"layer = viewer.layers[{origin_of(record_of(layer), '?')!r}]")
-    for number, (adjustment, _, mask, _) in enumerate(_parts(layer)):
+    for number, (adjustment, _, mask, _) in enumerate(parts_of(layer)):
         words = [f"{name}={_call_word(value, layer, number)}" for name, value in adjustment.changed().items()]
         if mask == MASK_ARRAY:
             lines.insert(1, "# mask: the array of the layer's shape inside which voxels were counted")

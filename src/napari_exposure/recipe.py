@@ -14,7 +14,7 @@ from napari_exposure.core.chain import FittedRecipe
 from napari_exposure.core.images import LayerKind, opened
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
-from napari_exposure.voxels import check_unit
+from napari_exposure.voxels import check_unit, in_unit, unit_name
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -70,7 +70,7 @@ class Recipe:
     @property
     def has_sizes(self) -> bool:
         """Whether a step has a size in `unit`."""
-        return any(step.needs_spacing and getattr(step, "kernel_size", None) is not None for step in self.steps)
+        return any(getattr(step, "kernel_size", None) is not None for step in self.steps)
 
     # --- to and from layers and files ---
 
@@ -182,6 +182,7 @@ class Recipe:
         image: LayerKind,
         *,
         spacing: Spacing = ...,
+        unit: str | None = ...,
         mask: Layer | None = ...,
         rgb: bool | None = ...,
         fit_on: Layer | FittedRecipe | None = ...,
@@ -193,6 +194,7 @@ class Recipe:
         image: da.Array,
         *,
         spacing: Spacing = ...,
+        unit: str | None = ...,
         mask: ArrayLike | None = ...,
         rgb: bool | None = ...,
         fit_on: ArrayLike | FittedRecipe | None = ...,
@@ -204,6 +206,7 @@ class Recipe:
         image: ArrayLike,
         *,
         spacing: Spacing = ...,
+        unit: str | None = ...,
         mask: ArrayLike | None = ...,
         rgb: bool | None = ...,
         fit_on: ArrayLike | FittedRecipe | None = ...,
@@ -214,6 +217,7 @@ class Recipe:
         image: Any,
         *,
         spacing: Spacing = None,
+        unit: str | None = None,
         mask: Any = None,
         rgb: bool | None = None,
         fit_on: Any = None,
@@ -225,7 +229,9 @@ class Recipe:
         image : napari.layers.Image or array-like
             Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.
         spacing : float or sequence of float, optional
-            Of arrays: the size of a voxel along the spatial axes, in the recipe's unit.
+            Of arrays: the size of a voxel along the spatial axes.  A recipe with tiles in a unit needs it.
+        unit : str, optional
+            Of `spacing`, such as "nm".  Default: the recipe's.
         mask : napari.layers.Labels or array-like, optional
             Of the image's shape; only voxels where it is not zero are counted, in every step.
         rgb : bool, optional
@@ -243,13 +249,14 @@ class Recipe:
         TypeError, ValueError
             As the adjustments do; also if the recipe has tiles in a unit that the layer's does not convert to.
         """
-        return opened(image, mask=mask, spacing=spacing, rgb=rgb).adjusted(self, fit_on)
+        return self._opened(image, mask, spacing, unit, rgb).adjusted(self, fit_on)
 
     def fit(
         self,
         image: ArrayLike | Layer,
         *,
         spacing: Spacing = None,
+        unit: str | None = None,
         mask: ArrayLike | Layer | None = None,
         rgb: bool | None = None,
     ) -> FittedRecipe:
@@ -263,4 +270,23 @@ class Recipe:
         >>> Recipe((Gamma(2.0),)).fit(first).apply(second)
         array([[ 0,  2, 10]], dtype=uint8)
         """
-        return FittedRecipe(opened(image, mask=mask, spacing=spacing, rgb=rgb).fit(self).transforms)
+        return FittedRecipe(self._opened(image, mask, spacing, unit, rgb).fit(self).transforms)
+
+    def _opened(self, image: Any, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
+        """The image with its voxel size in the unit of the recipe, or an error where there is none."""
+        if unit is not None and spacing is None:
+            raise TypeError("unit is that of spacing: give spacing too, or leave unit out.")
+        if unit is not None and self.unit is not None and self.has_sizes:
+            check_unit(unit)
+            factor = in_unit(1.0, unit, self.unit)
+            if factor is None:
+                raise ValueError(f"The recipe has tiles in {self.unit}, to which spacing in {unit} does not convert.")
+            sizes: Any = spacing
+            spacing = [factor * size for size in sizes] if np.iterable(sizes) else factor * sizes
+        found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
+        if found.spacing is None and self.has_sizes and self.unit is not None and unit_name(self.unit) is not None:
+            raise ValueError(
+                f"The recipe has tiles in {self.unit}, but an array does not say how large a voxel is. Give it: "
+                f"spacing=(z, y, x) in {self.unit}, or in another unit with unit=."
+            )
+        return found

@@ -19,9 +19,10 @@ from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
-from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume
+from napari_exposure.core.words import printable
+from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, stem
 from napari_exposure.omezarr import check_ome_version, write_zarr
-from napari_exposure.provenance import PREVIEW_SUFFIX, noted
+from napari_exposure.provenance import METADATA_KEY, noted
 from napari_exposure.tiff import check_tiff, write_pages
 from napari_exposure.voxels import LENGTH, TIME, unit_name
 
@@ -91,7 +92,20 @@ def save(
     (2.0, 0.5, 0.5)
     """
     path = Path(path)
-    volume = _volume_of(result, path, spacing, unit, axes)
+    return save_volume(_volume_of(result, path, spacing, unit, axes), path, overwrite, ome_version)
+
+
+def save_volume(
+    volume: FileVolume,
+    path: Path,
+    overwrite: bool = False,
+    ome_version: str = "0.5",
+    before: Callable[[], None] = lambda: None,
+) -> Path:
+    """Write what came from a file; as `save`, which says more.
+
+    `before` is called when all is written, before it takes its place; what it raises leaves `path` as it was.
+    """
     name = path.name.lower()
     if name.endswith(".zarr"):
         check_ome_version(ome_version)
@@ -102,7 +116,7 @@ def save(
         write = partial(write_pages, imagej=False)
     else:
         raise ValueError(f"{path.name} must end in .zarr (OME-Zarr) or .ome.tif (OME-TIFF).")
-    return _write(path, volume, write, overwrite, folder=name.endswith(".zarr"))
+    return _write(path, volume, write, overwrite, name.endswith(".zarr"), before)
 
 
 def write_tiff(
@@ -171,6 +185,7 @@ def _write(
     write: Callable[[FileVolume, Path], None],
     overwrite: bool,
     folder: bool = False,
+    before: Callable[[], None] = lambda: None,
 ) -> Path:
     if is_dask(volume.data):
         checked(volume.data)
@@ -180,13 +195,20 @@ def _write(
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path} is neither a file nor a folder. Choose another name.")
     with progress.bar():
-        return progress.undisturbed(partial(_written, path, volume, write, overwrite))
+        return progress.undisturbed(partial(_written, path, volume, write, overwrite, before))
 
 
-def _written(path: Path, volume: FileVolume, write: Callable[[FileVolume, Path], None], overwrite: bool) -> Path:
+def _written(
+    path: Path,
+    volume: FileVolume,
+    write: Callable[[FileVolume, Path], None],
+    overwrite: bool,
+    before: Callable[[], None],
+) -> Path:
     try:
         with replacing(path, overwrite=overwrite) as unfinished:
             write(volume, unfinished)
+            before()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -238,7 +260,7 @@ def _volume_of(
     # What has no size given has none, also no unit.
     units = [known if known and axis in "ZYX" and at >= lead else UNKNOWN for at, axis in enumerate(letters[:sized])]
     return FileVolume(
-        array, letters, (1.0,) * lead + spacing, tuple(units), name=path.name.split(".")[0], channels=channels
+        array, letters, (1.0,) * lead + spacing, tuple(units), name=printable(stem(path)), channels=channels
     )
 
 
@@ -274,12 +296,12 @@ def _of_layer(layer: Any) -> FileVolume:
     axes = labels if len(labels) == layer.ndim and _in_order(labels) else AXES.get(layer.ndim)
     if axes is None:
         raise ValueError(f"{layer.name!r} has {layer.ndim} axes; files have 2 to 5 of the axes tczyx.")
-    facts = Facts(name=layer.name.removesuffix(PREVIEW_SUFFIX))
+    facts = Facts(name=layer.name)
     for axis, step, unit, place in zip(axes, layer.scale, layer.units, layer.translate, strict=True):
         name = unit_name(unit, TIME if axis == "T" else LENGTH)
         facts.size(axis, step, name, "layer")
         facts.place(axis, place)
-    facts.notes = noted(layer.metadata)
+    facts.notes = noted(layer.metadata.get(METADATA_KEY))
     if not layer.rgb:
         facts.windows = ((float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),)
         facts.colors = (_color(layer),)

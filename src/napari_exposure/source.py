@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import napari.layers
+import napari.utils
 import numpy as np
 import psutil
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import warn_fitted
+from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.arrays import held
 from napari_exposure.core.axes import check_space, count_space, is_space, spatial_axes
 from napari_exposure.core.blocks import Volume
@@ -24,9 +26,9 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_dtype, check_exposure
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
-from napari_exposure.core.transform import BlockMap, Transform
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
-from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, NOTE, noted, origin_of, version
+from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record
 from napari_exposure.voxels import TIME, in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -54,10 +56,8 @@ class Source:
     contrast_limits : (float, float)
     carried : dict
         Arguments of the new layer.
-    history : list of dict
-        Steps that made this layer, if the plugin did.
-    origin : str
-        Name of the layer that the first of them was made from.
+    history : dict
+        How this layer was made, if the plugin made it.
     layer : weakref.ref
         The layer itself, as long as it lives.
     """
@@ -71,8 +71,7 @@ class Source:
     unit: str
     contrast_limits: tuple[float, float]
     carried: dict[str, Any] = field(repr=False)
-    history: list[dict[str, Any]] = field(repr=False)
-    origin: str = field(repr=False)
+    history: dict[str, Any] = field(repr=False)
     layer: weakref.ref[napari.layers.Image] = field(repr=False)
 
     @property
@@ -104,7 +103,6 @@ class Source:
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
-        record = noted(layer.metadata)
         return cls(
             name=layer.name,
             array=_read(level_0(layer)),
@@ -115,8 +113,7 @@ class Source:
             unit=unit,
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
-            history=list(record.get("steps", ())),
-            origin=origin_of(record, layer.name),
+            history=noted(layer.metadata.get(METADATA_KEY)),
             layer=weakref.ref(unwrapped(layer)),
         )
 
@@ -148,7 +145,7 @@ class Source:
         with progress.part(0, 0.4):
             transform = self.fit(adjustment, mask, memory, level=level)
         for each in transform.transforms:
-            warn_fitted(each)
+            warn_constant(each)
         with progress.part(0.4, 1), self._naming():
             return self.mapped(transform), transform
 
@@ -162,14 +159,6 @@ class Source:
             with progress.part(number / len(levels), (number + 1) / len(levels)):
                 results.append(level.apply(array))
         return results if self.levels else results[0]
-
-    def _step_record(self, transform: Transform, mask: Any) -> dict[str, Any]:
-        return {
-            **transform.adjustment.to_dict(),
-            "spacing": [None if size != size else size for size in self.spacing[-transform.spatial :]],
-            "unit": self.unit,
-            "mask": None if mask is None else getattr(mask, "name", None) or MASK_ARRAY,
-        }
 
     def at_levels(self, transform: BlockMap) -> list[BlockMap]:
         """A transform of this layer for each of its levels."""
@@ -268,21 +257,19 @@ class Source:
         except (TypeError, ValueError) as error:
             raise type(error)(f"Layer {self.name!r}: {error}") from None
 
-    def name_of(self, transform: BlockMap) -> str:
-        """What a result is called."""
-        return " - ".join([self.name, *(each.adjustment.short_name for each in transform.transforms)])
+    def name_of(self, steps: Sequence[Adjustment]) -> str:
+        """What a result of these adjustments is called."""
+        return " - ".join([self.name, *(step.short_name for step in steps)])
 
-    def record(self, transform: BlockMap, mask: Any = None, seconds: float | None = None) -> dict[str, Any]:
-        """How a result is made, as its metadata keep it; `seconds` is how long that took."""
+    def record(self, steps: Sequence[Adjustment], mask: Any = None, seconds: float | None = None) -> dict[str, Any]:
+        """How a result of these adjustments is made, as its metadata keep it; `seconds` is how long that took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
-        return {
-            "version": version(),
-            "source": self.name,
-            "origin": self.origin,
-            "steps": [*self.history, *(self._step_record(each, mask) for each in transform.transforms)],
-            **took,
-            "note": NOTE,
-        }
+        name = None if mask is None else getattr(mask, "name", None) or MASK_ARRAY
+        made = [
+            step_record(step, self.spacing[-spatial_axes(len(self.sizes), step.per) :], self.unit, name)
+            for step in steps
+        ]
+        return record(self.name, self.history, made, **took)
 
     def result(
         self, data: Any, transform: BlockMap, *, seconds: float | None = None, mask: Any = None
@@ -292,17 +279,32 @@ class Source:
         `data` is an array, or a list with one for each level.
         """
         carried = dict(self.carried)
-        carried["metadata"][METADATA_KEY] = self.record(transform, mask, seconds)
+        carried["metadata"][METADATA_KEY] = self.record(transform.steps, mask, seconds)
         low, high = self.contrast_limits
         for each in transform.transforms:
             # a step that keeps the scale of intensities is shown over the same range as what it was made from
             low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
         if not self.rgb:
             carried["contrast_limits"] = (low, high if high > low else low + 1)
-        name = self.name_of(transform)
+        name = self.name_of(transform.steps)
         layer = napari.layers.Image(data, name=name, rgb=self.rgb, multiscale=isinstance(data, list), **carried)
         self.mark(layer, transform, mask)
         return layer
+
+    def put_into(self, layer: napari.layers.Image, data: Any, transform: BlockMap, seconds: float, mask: Any) -> None:
+        """Give a result that was made before other data; it stays where and how it is shown."""
+        before = Origin.of(layer)
+        if before is None or (before.transform.out_range, layer.dtype) != (transform.out_range, transform.out_dtype):
+            made = self.result(data, transform, seconds=seconds, mask=mask)
+            layer.data = data
+            if not self.rgb:
+                layer.contrast_limits_range, layer.contrast_limits = made.contrast_limits_range, made.contrast_limits
+        else:
+            layer.data = data
+        if before is not None and layer.name == self.name_of(before.transform.steps):
+            layer.name = self.name_of(transform.steps)
+        layer.metadata[METADATA_KEY] = self.record(transform.steps, mask, seconds)
+        self.mark(layer, transform, mask)
 
     def mark(self, layer: napari.layers.Image, transform: BlockMap, mask: Any) -> None:
         """Note how a layer was made, as long as it lives and has these data."""
@@ -351,6 +353,42 @@ def axes_in_space(layer: Any) -> int:
     """How many of the last axes of a layer are space; up to three where neither labels nor units say otherwise."""
     timed = (unit.dimensionality == {TIME: 1} for unit in layer.units)
     return count_space(is_space(label) and not t for label, t in zip(layer.axis_labels, timed, strict=True))
+
+
+class _Nowhere:
+    """A terminal that is none."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def window_bar(**options: Any) -> Any:
+    """A progress bar in napari's window; on a terminal too, where there is one, but not in a file or a pipe."""
+    there = sys.stderr is not None and sys.stderr.isatty()
+    return napari.utils.progress(file=None if there else _Nowhere(), **options)
+
+
+def made_from(layer: napari.layers.Image, layers: Iterable[Any]) -> tuple[napari.layers.Image, int] | None:
+    """The one of `layers` that a result was made from, and how many steps that one has; None without one.
+
+    Results of this process know their source.  For others, such as one that was read from a file, it is a layer with
+    the name and the shape that the source had.
+    """
+    record = noted(layer.metadata.get(METADATA_KEY))
+    origin, steps = Origin.of(layer), record.get("steps", [])
+    known = None if origin is None else origin.source()
+    names = record.get("source"), record.get("origin")
+    images = [each for each in layers if isinstance(each, napari.layers.Image) and each != layer]
+    alike = [each for name in names for each in images if each.name == name]
+    for source in [each for each in images if each == known] if known is not None else alike:
+        before = noted(source.metadata.get(METADATA_KEY)).get("steps", [])
+        shapes = [tuple(level_0(each).shape) for each in (source, layer)]
+        if len(before) < len(steps) and steps[: len(before)] == before and shapes[0] == shapes[1]:
+            return source, len(before)
+    return None
 
 
 def check_image(layer: Any) -> None:

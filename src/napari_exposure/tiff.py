@@ -21,6 +21,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from napari_exposure.core.blocks import store
+from napari_exposure.core.flatfile import FlatFile
+from napari_exposure.core.lazy import as_dask
 from napari_exposure.files import (
     BIG_SUFFIXES,
     UNKNOWN,
@@ -29,11 +31,14 @@ from napari_exposure.files import (
     FileVolume,
     Refused,
     check_axes,
+    check_chunk,
+    check_memory,
     check_readable,
     chosen,
     converted,
     given_axes,
     in_order,
+    stem,
 )
 from napari_exposure.tiff_facts import ANNOTATION, DISPLAY, children, find_facts, scanimage_axes
 from napari_exposure.voxels import unit_name
@@ -64,8 +69,7 @@ def read_tiff(
     ----------
     path : str or pathlib.Path
     lazy : bool, optional
-        Whether data are read as they are looked at: as a memory map, or, where the file is compressed, a dask
-        array.  Default: of more than 1 GB.
+        Whether data are read as they are looked at, as a dask array.  Default: of more than 1 GB.
     axes : str, optional
         A letter of "tczyxs" for each axis of the data, in the order of the file, where the file does not say or says
         something else; s is color.
@@ -136,7 +140,7 @@ def read_tiff(
     return facts.volume(
         data.reshape(shape).transpose(order),
         letters,
-        path.name.split(".")[0],
+        stem(path),
         guessed=guessed,
         images=tuple(images) if len(images) > 1 else (),
         series=number,
@@ -185,10 +189,6 @@ def _upright(data: Any, page: Any) -> Any:
     """Values that grow with brightness: in some files 0 is white, and viewers show it so."""
     if int(page.photometric) != 0 or data.dtype.kind not in "bu":
         return data
-    if isinstance(data, np.memmap):
-        import dask.array as da
-
-        data = da.from_array(data)
     if data.dtype.kind == "b":
         return ~data
     return data.dtype.type(2**page.bitspersample - 1) - data
@@ -240,7 +240,7 @@ def _opened(path: Path) -> Iterator[tuple[TiffFile, str | None]]:
 
 def _ome_xml(path: Path, file: TiffFile) -> str:
     """The OME-XML of a file, or what it says that stands in another one, which has that of all files."""
-    own: str = file.ome_metadata or ""
+    own = in_xml(_REFERENCE.sub(_checked_reference, file.ome_metadata or ""))
     try:
         root = ElementTree.fromstring(own)
     except ElementTree.ParseError:
@@ -264,6 +264,21 @@ def _ome_xml(path: Path, file: TiffFile) -> str:
     # tifffile takes the file with the identity of the XML for the one that it has open.
     found.set("UUID", root.get("UUID", ""))
     return ElementTree.tostring(found, encoding="unicode")
+
+
+# What XML cannot hold, and other ways to write it.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFERENCE = re.compile("&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
+
+
+def in_xml(text: str) -> str:
+    """A text with a replacement for each character that XML cannot hold, such as control characters in a name."""
+    return _NO_XML.sub("\ufffd", text)
+
+
+def _checked_reference(found: re.Match[str]) -> str:
+    number = int(found[1], 16) if found[1] else int(found[2])
+    return "\ufffd" if number > 0x10FFFF or _NO_XML.fullmatch(chr(number)) else found[0]
 
 
 def _with_planes(path: Path) -> Path:
@@ -377,14 +392,15 @@ def _data(path: Path, file: TiffFile, number: int, lazy: bool | None) -> Any:
         raise ValueError(f"it ends before its data do: {path.stat().st_size} bytes instead of {contiguous + bytes_}")
     if contiguous is None:
         _check_segments(series)
+        check_chunk(path.name, series.keyframe.chunks, series.dtype)
     if not lazy:
+        check_memory(path.name, series.shape, series.dtype)
         data = series.asarray()
         if data.shape != tuple(series.shape):
             raise ValueError(f"it holds data of shape {data.shape} instead of {tuple(series.shape)}")
         return data
     if contiguous is not None:
-        byteorder = series.dtype.newbyteorder(file.byteorder)
-        return np.memmap(path, byteorder, "r", contiguous, tuple(series.shape))
+        return as_dask(FlatFile(path, series.dtype.newbyteorder(file.byteorder), contiguous, tuple(series.shape)))
     try:
         import dask.array as da
         import zarr
@@ -485,7 +501,7 @@ def _in_ome(size: float, unit: str) -> tuple[float, str]:
 
 
 def _ome_metadata(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"Name": volume.name}
+    metadata: dict[str, Any] = {"Name": in_xml(volume.name)}
     # Sizes without a unit are said too, but not that a size is 1 where it is only not known.
     for axis, key in (("Z", "PhysicalSizeZ"), ("Y", "PhysicalSizeY"), ("X", "PhysicalSizeX"), ("T", "TimeIncrement")):
         size, unit = sizes.get(axis, (1.0, UNKNOWN))
@@ -496,7 +512,7 @@ def _ome_metadata(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) ->
     channels: dict[str, list[Any]] = {}
     count = volume.data.shape[volume.axes.index("C")] if "C" in volume.axes else 1
     if volume.channels:
-        channels["Name"] = _padded(volume.channels, count)
+        channels["Name"] = _padded([in_xml(name) for name in volume.channels], count)
     if volume.colors:
         # red, green, blue and alpha in a signed integer
         numbers = [(int(color[1:], 16) << 8) | 0xFF if color else None for color in _padded(volume.colors, count)]
@@ -558,7 +574,8 @@ def _imagej_display(volume: FileVolume) -> dict[str, Any]:
     if "S" in volume.axes:
         return shown
     if len(volume.windows) >= count and all(volume.windows):
-        shown["Ranges"] = [limit for window in volume.windows[:count] for limit in window or ()]
+        # of numbers in a list tifffile makes a tag each, before its version of August 2025
+        shown["Ranges"] = tuple(limit for window in volume.windows[:count] for limit in window or ())
     if len(volume.colors) >= count and all(volume.colors):
         ends = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in volume.colors[:count]]
         shown["LUTs"] = [np.rint(np.outer(end, np.linspace(0, 1, 256))).astype(np.uint8) for end in ends]

@@ -155,6 +155,19 @@ def adaptive(
     per="dataset",
 ):
     """CLAHE in [0, 1]: the sum over all tiles of (hat function of the place) x (tile function of the intensity)."""
+
+    def fitted(values, counted, kernel, lo, hi):
+        u = nbins * np.clip((values - lo) / (hi - lo), 0, 1)
+        result = np.zeros(values.shape)
+        for heights, weight in zip(*tiles_of(values, counted, kernel, lo, hi, nbins), strict=True):
+            result += weight * np.interp(u, np.arange(nbins + 1), knots(heights, clip_limit))
+        return result
+
+    return by_tiles(fitted, volume, kernel_size, spacing, in_range, mask, ignore_zeros, per)
+
+
+def by_tiles(fitted, volume, kernel_size, spacing, in_range, mask, ignore_zeros, per):
+    """What `fitted(values, counted, tile in voxels, lo, hi)` makes of whatever shares a fit."""
     spatial = 2 if per == "plane" else min(volume.ndim, 3)
     own_fit = volume.shape[: volume.ndim - spatial] if per != "dataset" else ()
     spacing = (1,) * spatial if spacing is None else tuple(np.broadcast_to(spacing, spatial))
@@ -166,29 +179,30 @@ def adaptive(
     result = np.empty(volume.shape)
     for index in np.ndindex(*own_fit):
         lo, hi = input_range(values[index][counted[index]], in_range, volume.dtype)
-        result[index] = _adaptive(values[index], counted[index], kernel, clip_limit, nbins, lo, hi)
+        result[index] = fitted(values[index], counted[index], kernel, lo, hi)
     return result
 
 
-def _adaptive(values, counted, kernel, clip_limit, nbins, lo, hi):
+def tiles_of(values, counted, kernel, lo, hi, nbins):
+    """The histogram of each tile, of all together where it has none, and its share in every voxel."""
     u = nbins * np.clip((values - lo) / (hi - lo), 0, 1)
     bins = np.minimum(np.floor(np.where(counted, u, 0)), nbins - 1).astype(int)
     shape = values.shape[-len(kernel) :]
     tiles = [min(size, max(1, round(size / edge))) for size, edge in zip(shape, kernel, strict=True)]
     edges = [tile_edges(size, n) for size, n in zip(shape, tiles, strict=True)]
     everything = np.bincount(bins[counted], minlength=nbins)
-    result = np.zeros(values.shape)
+    found, weights = [], []
     for place in itertools.product(*map(range, tiles)):
         tile = (..., *(slice(e[i], e[i + 1]) for e, i in zip(edges, place, strict=True)))
         heights = np.bincount(bins[tile][counted[tile]], minlength=nbins)
-        function = knots(heights if heights.sum() else everything, clip_limit)
+        found.append(heights if heights.sum() else everything)
         weight = np.ones(())
         for e, i, size in zip(edges, place, shape, strict=True):
             centres = (np.array(e[:-1]) + np.array(e[1:])) / 2
             hat = np.interp(np.arange(size) + 0.5, centres, np.arange(len(centres)) == i)
             weight = np.multiply.outer(weight, hat)
-        result += weight * np.interp(u, np.arange(nbins + 1), function)
-    return result
+        weights.append(weight)
+    return found, weights
 
 
 def rank(volume, counted):
@@ -196,3 +210,43 @@ def rank(volume, counted):
     ordered = np.sort(volume[counted])
     below_brightest = np.searchsorted(ordered, ordered[-1], side="left")
     return np.minimum(np.searchsorted(ordered, volume, side="left") / below_brightest, 1)
+
+
+def histogram_percentile(heights, q):
+    """Where q percent of a histogram are reached, in bins: those of a bin lie evenly in it."""
+    wanted = q / 100 * heights.sum()
+    below = 0
+    for j, height in enumerate(heights):
+        if height and below + height >= wanted:
+            return j + (wanted - below) / height
+        below += height
+    raise AssertionError("nothing was counted")
+
+
+def stretch(
+    volume,
+    kernel_size=None,
+    low=1,
+    high=99,
+    max_gain=20,
+    *,
+    spacing=None,
+    in_range=Percentiles(0.01, 99.99),
+    mask=None,
+    ignore_zeros=False,
+    per="dataset",
+    nbins=4096,
+):
+    """A local stretch in [0, 1]: (v - L) / W, both the sums over all tiles of (hat of the place) x (the tile's)."""
+
+    def fitted(values, counted, kernel, lo, hi):
+        heights, weights = tiles_of(values, counted, kernel, lo, hi, nbins)
+        starts = np.zeros(values.shape)
+        widths = np.zeros(values.shape)
+        for each, weight in zip(heights, weights, strict=True):
+            first, last = (lo + (hi - lo) * histogram_percentile(each, q) / nbins for q in (low, high))
+            starts += weight * first
+            widths += weight * max(last - first, (hi - lo) / max_gain)
+        return np.clip((values - starts) / widths, 0, 1)
+
+    return by_tiles(fitted, volume, kernel_size, spacing, in_range, mask, ignore_zeros, per)

@@ -72,6 +72,8 @@ CASES = {
     "adaptive uint16": (noise("u2"), lambda v: core.equalize_adapthist(v, 11.0, 0.02, output="float32")),
     "adaptive float32": (noise("f4"), lambda v: core.equalize_adapthist(v, (3, 9, 10), mask=np.asarray(v) > 0.1)),
     "adaptive rgba": (noise("f4", (*COLOURS[:3], 4)), lambda v: core.equalize_adapthist(v, 12.0, rgb=True)),
+    "stretch uint16": (noise("u2"), lambda v: core.stretch_local(v, 11.0, 2, 97, output="float32")),
+    "stretch float32": (noise("f4"), lambda v: core.stretch_local(v, (3, 9, 10), mask=np.asarray(v) > 0.1)),
     "match uint16": (noise("u2"), lambda v: core.match_histograms(v, noise("u1", seed=1), output="float32")),
     "match float32": (noise("f4"), lambda v: core.match_histograms(v, noise("f4", seed=1), 512)),
     "decay": (noise("u2"), lambda v: core.degrade(v, 2.3, "x", output="float32")),

@@ -15,28 +15,41 @@ from napari_exposure.core import (
     Adjustment,
     Decay,
     DecayCorrection,
+    Fill,
     Gamma,
     HistogramEqualization,
+    LocalStretch,
+    Log,
     PercentileClip,
     Percentiles,
+    Rescale,
+    Sigmoid,
+    ToneCurve,
     adjust,
 )
 
 FUNCTIONS = {
     Gamma: core.adjust_gamma,
+    Log: core.adjust_log,
+    Sigmoid: core.adjust_sigmoid,
+    ToneCurve: core.adjust_curve,
+    Rescale: core.rescale_intensity,
+    Fill: core.fill,
     PercentileClip: core.clip_percentiles,
     HistogramEqualization: core.equalize_hist,
     AdaptiveEqualization: core.equalize_adapthist,
+    LocalStretch: core.stretch_local,
     DecayCorrection: core.correct_decay,
     Decay: core.degrade,
 }
-# every way of mapping: table, power, knots, steps, tiles
+# every way of mapping: table, power, knots, steps, tiles of either kind
 ADJUSTMENTS = [
     Gamma(0.45),
     PercentileClip(3, 94),
     HistogramEqualization(),
     HistogramEqualization(method="rank"),
     AdaptiveEqualization(5),
+    LocalStretch(5),
 ]
 
 
@@ -71,6 +84,7 @@ adjustments = st.one_of(
         st.integers(2, 65536),
         **_shared,
     ),
+    st.builds(LocalStretch, _edges, st.floats(0, 49), st.floats(50, 100), st.floats(1, 1e6), **_shared),
 )
 
 
@@ -160,11 +174,12 @@ def test_function_and_class_have_the_same_parameters_and_defaults(cls):
     of_function = {name: parameter.default for name, parameter in signature.items() if name in fields}
     assert of_function == fields
     others = set(signature) - set(fields)
-    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls is AdaptiveEqualization else set())
+    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls().needs_spacing else set())
     assert signature["mask"].default is None
     assert signature["rgb"].default is None
 
 
+@pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
 @pytest.mark.parametrize("cls", FUNCTIONS, ids=lambda cls: cls.__name__)
 def test_function_and_class_do_the_same(cls):
     volume = reference.make_volume("uint16", (5, 20, 21))

@@ -19,6 +19,7 @@ from napari_exposure.core import (
     Gamma,
     HistogramEqualization,
     HistogramMatching,
+    LocalStretch,
     PercentileClip,
     Percentiles,
     adjust,
@@ -41,6 +42,7 @@ KINDS = {
     "rank": lambda **o: HistogramEqualization(method="rank", **o),
     "adaptive": lambda **o: AdaptiveEqualization(3.0, 0.1, 32, **o),
     "adaptive of a range": lambda **o: AdaptiveEqualization(2.5, in_range=Percentiles(1, 99), **o),
+    "stretch": lambda **o: LocalStretch(3.0, 2, 95, **o),
     "depth": lambda **o: DecayCorrection("y", "plane", **o),
     "match": lambda **o: HistogramMatching(OTHER, output="float32", **{k: v for k, v in o.items() if k != "output"}),
 }

@@ -3,8 +3,10 @@
 import dataclasses
 import math
 import pickle
+import warnings
 
 import dask.array as da
+import diplib
 import numpy as np
 import pytest
 import zarr
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import reference
+from napari_exposure import Recipe
 from napari_exposure.core import (
     Adjustment,
     Decay,
@@ -19,6 +22,7 @@ from napari_exposure.core import (
     Percentiles,
     adjust,
     correct_decay,
+    decay_exponent,
     decay_profile,
     degrade,
 )
@@ -96,8 +100,8 @@ def test_degraded_range():
 
 
 def percentile_of_each_plane(volume, axis, q, **options):
-    found = plane_percentiles(Volume(volume, **options), axis, q)
-    return found.values, found.levels, found.counted
+    found = plane_percentiles(Volume(volume, **options), axis, (q,))
+    return found.values[0], found.levels[0], found.counted
 
 
 @settings(max_examples=60)
@@ -142,12 +146,12 @@ def test_levels_of_integers_have_no_steps():
 
 def test_plane_percentiles_are_remembered():
     volume = Volume(reference.make_volume("float32"), memory=Memory())
-    steps, found = reference.heard(lambda: plane_percentiles(volume, -3, 50.0))
+    steps, found = reference.heard(lambda: plane_percentiles(volume, -3, (50.0,)))
     assert len(steps) >= 4
-    again, same = reference.heard(lambda: plane_percentiles(volume, -3, 50.0))
+    again, same = reference.heard(lambda: plane_percentiles(volume, -3, (50.0,)))
     assert not again
     assert same is found
-    assert plane_percentiles(volume, -2, 50.0) is not found
+    assert plane_percentiles(volume, -2, (50.0,)) is not found
 
 
 # --- models -------------------------------------------------------------------------------
@@ -209,7 +213,7 @@ def test_single_planes_get_equal_percentiles(axis, dtype):
     """The whole of model="plane", in NumPy."""
     volume = tissue((6, 9, 10), top=100).astype(dtype) * along([1, 0.3, 0.9, 0.7, 0.5, 0.8], "z").astype(dtype)
     volume = np.maximum(volume, np.asarray(1, dtype))
-    result = correct_decay(volume, axis, "plane", percentile=70, output="float32")
+    result = correct_decay(volume, axis, "plane", percentile=70, force=True, output="float32")
     floats = volume.dtype.kind == "f"
     levels = []
     for plane in planes_of(volume.astype(np.float64), axis):
@@ -225,7 +229,7 @@ def test_single_planes_get_equal_percentiles(axis, dtype):
     np.testing.assert_allclose(result, expected, rtol=1e-6)
     if not floats:
         rounded = np.clip(np.rint(expected), *dataclasses.astuple(_Limits(dtype)))
-        np.testing.assert_allclose(correct_decay(volume, axis, "plane", percentile=70), rounded, atol=1)
+        np.testing.assert_allclose(correct_decay(volume, axis, "plane", percentile=70, force=True), rounded, atol=1)
 
 
 @dataclasses.dataclass
@@ -282,7 +286,9 @@ def test_a_higher_percentile_finds_few_bright_objects():
     volume = (degrade(objects, 2.0) + noise).astype(np.float32)
     found = DecayCorrection(background=100, percentile=99).fit(volume).gains[-1]
     assert found == pytest.approx(math.exp(2), rel=0.1)
-    assert DecayCorrection(background=100).fit(volume).gains[-1] < 4
+    # most voxels are noise about the background, which does not decay
+    with pytest.warns(UserWarning, match="the data do not support a loss of light along z"):
+        assert DecayCorrection(background=100).fit(volume).gains[-1] == 1
 
 
 def test_planes_without_light_take_no_part():
@@ -319,6 +325,130 @@ def test_only_counted_voxels_decide():
     padded = volume.copy()
     padded[:, :30] = 0
     assert DecayCorrection(ignore_zeros=True).fit(padded).gains[-1] == pytest.approx(math.exp(2), rel=0.1)
+
+
+# --- whether light was lost ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("model", MODELS)
+def test_an_undegraded_volume_stays(nuclei, model, axis):
+    for percentile in (50, 75, 90, 99):
+        for volume in (nuclei, nuclei[:, :240:5, :240:5]):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Depth correction: the data do not support")
+                found = correct_decay(volume, axis, model, percentile=percentile)
+            assert np.corrcoef(found.ravel(), volume.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_a_decay_of_real_nuclei_is_supported(nuclei, axis):
+    degraded = degrade(nuclei, 3.0, axis)
+    transform = DecayCorrection(axis).fit(degraded)
+    assert transform.support > 0.98
+    assert np.corrcoef(transform.apply(degraded).ravel(), nuclei.ravel())[0, 1] > 0.9998
+
+
+def test_fewer_objects_are_no_decay():
+    # dark and bright voxels are the same in all planes, but the bright ones become fewer
+    rng = np.random.default_rng(0)
+    share = np.linspace(0.6, 0.05, 40)[:, None, None]
+    volume = np.where(rng.random((40, 60, 60)) < share, rng.normal(1000, 50, (40, 60, 60)), 100)
+    volume = (volume + rng.normal(0, 5, volume.shape)).astype(np.float32)
+    for model in MODELS:
+        with pytest.warns(UserWarning, match=rf"along z \(model {model}\): \d+% .* and \d+% are needed\. Nothing"):
+            transform = DecayCorrection(model=model, percentile=80).fit(volume)
+        assert transform.support < 0.8
+        np.testing.assert_array_equal(transform.gains, 1)
+        # what was found is still shown, and can be had
+        assert np.ptp(transform.fitted) > 100
+        forced = DecayCorrection(model=model, percentile=80, force=True).fit(volume)
+        assert forced.gains.max() > 1.2
+        assert forced.support == transform.support
+
+
+def test_how_many_volumes_have_no_decay():
+    faded, even = degrade(tissue(), 2.0), np.array(tissue(seed=1))
+    # more and more voxels of even planes are dark
+    rng = np.random.default_rng(0)
+    even[rng.random(even.shape) < np.linspace(0, 0.7, 24)[:, None, None]] = 1
+    with pytest.warns(UserWarning, match="in 1 of 2 volumes"):
+        transform = DecayCorrection(per="volume").fit(np.stack([faded, even]))
+    assert transform.support.shape == (2,)
+    np.testing.assert_array_equal(transform.gains[1], 1)
+    np.testing.assert_array_equal(transform.gains[0], DecayCorrection().fit(faded).gains)
+
+
+def attenuated(truth, strength):
+    """A volume as DIPlib's simulation of light that is absorbed on its way has it."""
+    image = diplib.Image(np.ascontiguousarray(truth, np.float32))
+    found = np.asarray(diplib.SimulatedAttenuation(image, strength, strength, 0.3))
+    # the last plane has some voxels that no ray has met
+    return np.where(np.isfinite(found), found, np.nanmedian(found, axis=(1, 2), keepdims=True))
+
+
+def test_the_simulated_attenuation_of_diplib(nuclei):
+    truth = nuclei[:, :240, :240].reshape(60, 16, 15, 16, 15).mean(axis=(2, 4))
+    truth /= np.percentile(truth, 99.9)
+    degraded = attenuated(truth, 4.0)
+    alike = [np.corrcoef(each.ravel(), truth.ravel())[0, 1] for each in (degraded, correct_decay(degraded))]
+    # the best that one gain a plane can do, for each plane by least squares
+    gains = (degraded * truth).sum(axis=(1, 2)) / (degraded**2).sum(axis=(1, 2))
+    best = np.corrcoef((degraded * gains[:, None, None]).ravel(), truth.ravel())[0, 1]
+    theirs = np.asarray(diplib.ExponentialFitCorrection(diplib.Image(degraded.astype(np.float32)), percentile=90.0))
+    of_theirs = np.corrcoef(theirs.ravel(), truth.ravel())[0, 1]
+    assert alike[0] < 0.9
+    assert alike[1] > best - 0.01
+    assert alike[1] > of_theirs
+
+
+# --- a start, a reference channel, saturation ---------------------------------------------
+
+
+def test_planes_before_the_start_take_no_part():
+    light = np.concatenate([[0.05, 0.1, 0.3, 0.6], np.exp(-2 * np.linspace(0, 1, 20))])
+    volume = (tissue() * light[:, None, None]).astype(np.float32)
+    transform = DecayCorrection(start=4).fit(volume)
+    np.testing.assert_array_equal(transform.gains[:4], 1)
+    np.testing.assert_allclose(transform.gains[4:], np.exp(2 * np.linspace(0, 1, 20)), rtol=0.05)
+    automatic = DecayCorrection(start="auto").fit(volume)
+    assert (automatic.gains == 1).sum() <= 7
+    np.testing.assert_allclose(automatic.gains[8:], transform.gains[8:], rtol=0.2)
+    assert np.isfinite(transform.profile).all()
+    with pytest.raises(ValueError, match="start is plane 23, but there are 24 planes along z"):
+        correct_decay(volume, start=23)
+
+
+def test_a_reference_channel_and_its_exponent():
+    dapi, gfp = tissue((24, 90, 90), seed=1), tissue((24, 90, 90), seed=2) ** 1.2
+    ratio = 1.7
+    faded, other = degrade(dapi, 1.5), degrade(gfp, 1.5 * ratio)
+    exponent = decay_exponent(other, faded)
+    assert exponent == pytest.approx(ratio, rel=0.01)
+    assert decay_exponent(other, faded, model="smooth") == pytest.approx(ratio, rel=0.01)
+    corrected = Recipe(DecayCorrection(exponent=exponent)).apply(other, fit_on=faded)
+    assert np.corrcoef(corrected.ravel(), gfp.ravel())[0, 1] > 0.9999
+    assert DecayCorrection(exponent=exponent, max_gain=3).fit(faded).gains.max() == 3
+    with pytest.raises(ValueError, match="Choose another reference"):
+        decay_exponent(other, np.full(other.shape, 7.0))
+    with pytest.raises(TypeError, match="decay_exponent has no parameter modell"):
+        decay_exponent(other, faded, modell="smooth")
+
+
+def test_saturation_is_announced(nuclei):
+    volume = (degrade(tissue(top=1000), 2.0) / 4).clip(0, 255).astype(np.uint8)
+    volume[:, :4] = np.minimum(volume[:, :4].astype(int) * 4, 255)
+    transform = DecayCorrection().fit_volume(Volume(volume))
+    floats = correct_decay(volume, output="float32")
+    before, beyond = (volume == 255).mean(), ((floats > 255.5) & (volume < 255)).mean()
+    assert beyond > 0.001
+    message = rf"{before + beyond:.2%} of the voxels exceed uint8 and are clamped, {before:.2%} are at its end before"
+    with pytest.warns(UserWarning, match=message):
+        found = correct_decay(volume)
+    np.testing.assert_array_equal(found, np.clip(np.rint(floats), 0, 255))
+    assert transform.fits[()].clamped == ((volume == 255).sum(), round(beyond * volume.size), volume.size)
+    with pytest.warns(UserWarning, match="exceed uint8"):
+        np.testing.assert_array_equal(correct_decay(da.from_array(volume, chunks=9)).compute(), found)
 
 
 # --- nothing to correct -------------------------------------------------------------------
@@ -370,8 +500,8 @@ def test_who_shares_a_fit():
     assert together.profile.shape == (24,)
     _, expected, _ = percentile_of_each_plane(volume, -3, 50.0)
     np.testing.assert_array_equal(together.profile, expected)
-    planes = correct_decay(volume, "y", "plane", per="plane")
-    np.testing.assert_array_equal(planes[1, 3], correct_decay(volume[1, 3], "y", "plane"))
+    planes = correct_decay(volume, "y", "plane", force=True, per="plane")
+    np.testing.assert_array_equal(planes[1, 3], correct_decay(volume[1, 3], "y", "plane", force=True))
 
 
 def test_in_range_clamps_first():
@@ -398,7 +528,8 @@ def test_float_output_is_of_the_same_scale():
     assert result.dtype == np.float32
     np.testing.assert_allclose(np.median(result, axis=(1, 2)), 200, rtol=1e-3)
     assert result[3, 0, 0] == pytest.approx(2000, rel=1e-3)
-    assert correct_decay(volume)[3, 0, 0] == 255
+    with pytest.warns(UserWarning, match="exceed uint8"):
+        assert correct_decay(volume)[3, 0, 0] == 255
 
 
 @pytest.mark.parametrize("output", ["dtype", "float32"])
@@ -413,7 +544,9 @@ def test_colours_keep_their_hue(dtype, output):
     np.testing.assert_allclose(result, expected, atol=scale * 5)
     bright = volume.astype(dtype).copy()
     bright[3, 0, 0] = volume[0, 0, 0]
-    assert correct_decay(bright, rgb=True, output=output).max() == 255 * scale
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Depth correction: .* exceed uint8")
+        assert correct_decay(bright, rgb=True, output=output).max() == 255 * scale
 
 
 # --- parameters ---------------------------------------------------------------------------
@@ -430,6 +563,10 @@ def test_colours_keep_their_hue(dtype, output):
         (lambda: DecayCorrection(percentile=101), "percentile"),
         (lambda: DecayCorrection(smoothness=0), "smoothness"),
         (lambda: DecayCorrection(max_gain=0.5), "max_gain"),
+        (lambda: DecayCorrection(exponent=0), "exponent must be a finite number greater than 0"),
+        (lambda: DecayCorrection(start=-1), r"start \(or 'auto'\) must be a finite number in \[0, 1e\+06\]"),
+        (lambda: DecayCorrection(start="first"), "start"),
+        (lambda: DecayCorrection(force=1), "force must be True or False"),
         (lambda: Decay(rate=30), "rate"),
         (lambda: Decay(axis="w"), "axis"),
     ],
@@ -460,6 +597,9 @@ def test_an_axis_that_is_not_there(verb):
         st.floats(0, 100),
         st.floats(0.01, 1),
         st.floats(1, 1e6),
+        st.floats(0.1, 5),
+        st.one_of(st.just("auto"), st.integers(0, 99)),
+        st.booleans(),
         ignore_zeros=st.booleans(),
     )
     | st.builds(Decay, st.floats(-20, 20), st.sampled_from(AXES), output=st.sampled_from(["dtype", "float32"]))
@@ -474,9 +614,9 @@ def test_to_plain_data_and_back(adjustment):
 @pytest.mark.parametrize(
     "adjustment",
     [
-        DecayCorrection(background="auto"),
-        DecayCorrection("y", "smooth", per="volume"),
-        DecayCorrection("x", "plane"),
+        DecayCorrection(background="auto", force=True),
+        DecayCorrection("y", "smooth", per="volume", force=True),
+        DecayCorrection("x", "plane", exponent=0.7, start=3, force=True),
         Decay(2.0, "x"),
     ],
     ids=str,
@@ -504,9 +644,10 @@ def test_lazy_and_stored_arrays_give_the_same_bits(adjustment, dtype, tmp_path):
 @settings(max_examples=40)
 @given(st.data())
 def test_a_block_gives_the_values_of_the_whole(data):
-    volume = reference.make_volume("uint16", SHAPE)
+    # nothing exceeds the dtype
+    volume = reference.make_volume("uint16", SHAPE) // 4
     adjustment = data.draw(
-        st.builds(DecayCorrection, st.sampled_from(AXES), st.sampled_from(MODELS))
+        st.builds(DecayCorrection, st.sampled_from(AXES), st.sampled_from(MODELS), force=st.just(True))
         | st.builds(Decay, st.floats(0, 5), st.sampled_from(AXES))
     )
     transform = pickle.loads(pickle.dumps(adjustment.fit(volume)))
@@ -520,7 +661,9 @@ def test_a_block_gives_the_values_of_the_whole(data):
 
 
 @pytest.mark.parametrize("axis", AXES)
-@pytest.mark.parametrize("adjustment", [Decay(2.0), DecayCorrection(), DecayCorrection(model="plane")], ids=str)
+@pytest.mark.parametrize(
+    "adjustment", [Decay(2.0), DecayCorrection(force=True), DecayCorrection(model="plane", force=True)], ids=str
+)
 def test_every_step_th_voxel(adjustment, axis):
     adjustment = dataclasses.replace(adjustment, axis=axis)
     volume = degrade(tissue((13, 20, 21)), 2.0)
@@ -551,5 +694,5 @@ def test_decay_profile():
     np.testing.assert_array_equal(profile, transform.profile)
     np.testing.assert_array_equal(fitted, transform.fitted)
     assert np.log(fitted[0] / fitted[-1]) == pytest.approx(2, abs=0.1)
-    _, smooth, _ = decay_profile(volume, "x", model="smooth", percentile=90)
+    _, smooth, _ = decay_profile(volume, "x", model="smooth", percentile=90, force=True)
     assert smooth.shape == (44,)

@@ -7,6 +7,7 @@ from napari_exposure.core import (
     AdaptiveEqualization,
     Gamma,
     HistogramEqualization,
+    LocalStretch,
     PercentileClip,
     Percentiles,
     adjust,
@@ -24,6 +25,7 @@ ADJUSTMENTS = [
     HistogramEqualization(method="rank", per="plane"),
     AdaptiveEqualization(5, per="volume"),
     AdaptiveEqualization((4, 5), per="plane"),
+    LocalStretch(5),
     Gamma(0.6, output="float32"),
     AdaptiveEqualization(5, output="float32"),
 ]

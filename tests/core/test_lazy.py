@@ -25,6 +25,7 @@ from napari_exposure.core import (
     AdaptiveEqualization,
     Gamma,
     HistogramEqualization,
+    LocalStretch,
     PercentileClip,
     adjust,
     adjust_gamma,
@@ -37,6 +38,7 @@ from napari_exposure.core import (
     lazy,
     percentile,
     progress,
+    stretch_local,
 )
 from napari_exposure.core.blocks import Volume, store
 from napari_exposure.core.counting import count_histogram, find_percentiles
@@ -48,8 +50,9 @@ ACTIVE = {
     clip_percentiles: {"low": 2, "high": 95},
     equalize_hist: {},
     equalize_adapthist: {"kernel_size": 5},
+    stretch_local: {"kernel_size": 5},
 }
-ADJUSTMENTS = (Gamma(0.5), PercentileClip(2, 95), HistogramEqualization(), AdaptiveEqualization(5))
+ADJUSTMENTS = (Gamma(0.5), PercentileClip(2, 95), HistogramEqualization(), AdaptiveEqualization(5), LocalStretch(5))
 SHAPE, CHUNKS = (6, 11, 13), ((1, 3, 2), (4, 7), (6, 1, 6))
 
 every_verb = pytest.mark.parametrize("verb", ACTIVE, ids=lambda verb: verb.__name__)
@@ -417,6 +420,7 @@ PASSES = {
     "clip": {"uint16": 1, "float32": 2, "float64": 4},
     "equalized": {"float32": 2, "uint32": 2},
     "adaptive": {"uint16": 2, "float32": 3},
+    "stretched": {"uint16": 2, "float32": 3},
 }
 
 
@@ -608,7 +612,7 @@ def test_masks_of_unknown_size():
 @pytest.mark.parametrize("job", [*ACTIVE, histogram, cumulative_distribution], ids=lambda job: job.__name__)
 def test_chunks_too_large_for_memory(job, monkeypatch):
     # one chunk of many is, 1.5 GB twice, and nothing is made
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=2 << 30, available=1 << 30))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=9 << 30, available=2 << 30))
     array = da.zeros((1025, 1024, 1024), chunks=((1, 768, 256), 1024, 1024), dtype=np.uint16)
     array = array.map_blocks(lambda chunk: chunk // 0, dtype=np.uint16, meta=np.empty((0, 0, 0), np.uint16))
     with pytest.raises(ValueError, match=r"chunk of shape \(768, 1024, 1024\) takes 1\.5 GB.*\(2\.0 GB\).*rechunk"):
@@ -617,9 +621,9 @@ def test_chunks_too_large_for_memory(job, monkeypatch):
 
 def test_chunks_that_just_fit(monkeypatch):
     volume = np.zeros((4, 8, 8), np.uint16)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=1024))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1024))
     lazy.checked(da.from_array(volume))
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=1023))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1023))
     with pytest.raises(ValueError, match="Use smaller chunks"):
         lazy.checked(da.from_array(volume))
     # not only a fit refuses
@@ -777,7 +781,7 @@ def test_arrays_are_written(kind, chunked, tmp_path, small_tasks):
 
 def test_what_cannot_be_written_is_checked_first(monkeypatch):
     array, reads = watched(reference.make_volume("uint16", SHAPE), CHUNKS)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=10))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10))
     with pytest.raises(ValueError, match="Use smaller chunks"):
         store(array, np.zeros(SHAPE, np.uint16), "writing")
     assert not reads

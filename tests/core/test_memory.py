@@ -14,6 +14,7 @@ ADJUSTMENTS = [
     core.PercentileClip(1, 99),
     core.HistogramEqualization(),
     core.AdaptiveEqualization(6.0),
+    core.LocalStretch(6.0),
     core.AdaptiveEqualization(6.0, per="plane", in_range="data"),
     core.AdaptiveEqualization(6.0, per="volume", ignore_zeros=True),
 ]

@@ -6,11 +6,14 @@ import threading
 import time
 from dataclasses import replace
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 
 from core import reference
-from napari_exposure.core import progress
+from napari_exposure import core
+from napari_exposure.core import blocks, progress
 
 
 def job(log=None):
@@ -206,3 +209,44 @@ def test_undisturbed_work_is_heard_and_stopped_as_other_work():
 
     with pytest.raises(ValueError, match="torn"):
         progress.undisturbed(failing)
+
+
+@pytest.mark.parametrize("kind", ["array", "dask"])
+def test_work_that_waits_for_a_slow_source_is_stopped(kind, monkeypatch):
+    """All chunks of the dask array are read by one task, which reports when it is done; an array has blocks."""
+    monkeypatch.setattr(blocks, "thread_count", lambda: 2)
+    released, begun, reads = threading.Event(), threading.Event(), []
+
+    def read(values, wait=True):
+        reads.append(1)
+        begun.set()
+        if wait and len(reads) > 1:
+            released.wait(60)
+        return values
+
+    def stop():
+        if begun.is_set():
+            released.set()
+            raise progress.Cancelled
+
+    if kind == "dask":
+        nothing = np.empty((0, 0, 0), np.uint8)
+        volume = da.zeros((64, 8, 8), np.uint8, chunks=(1, 8, 8)).map_blocks(read, dtype=np.uint8, meta=nothing)
+    else:
+        volume = Slow(read)
+    listening = progress.listening(lambda step: None, stop)
+    with dask.config.set(num_workers=2), listening, pytest.raises(progress.Cancelled):
+        core.histogram(volume)
+    assert len(reads) < (64 if kind == "dask" else 8)
+
+
+class Slow:
+    """An array whose parts come slowly."""
+
+    shape, dtype, chunks = (64, 512, 512), np.dtype(np.uint8), (1, 512, 512)
+
+    def __init__(self, read):
+        self._read = read
+
+    def __getitem__(self, index):
+        return self._read(np.zeros([part.stop - part.start for part in index], np.uint8))

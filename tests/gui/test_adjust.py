@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import threading
 import weakref
 
 import numpy as np
@@ -12,7 +11,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget
 
 import napari_exposure as nx
+from gui.driving import choose, click, finish, no_workers, parameters, tiles_of, type_into
 from napari_exposure import core
+from napari_exposure.gui.exposure.cards import Label
 from napari_exposure.gui.napari_versions import plugin_settings
 
 WIDGETS = {
@@ -25,28 +26,6 @@ WIDGETS = {
 }
 
 
-def click(button):
-    assert button.native.isEnabled()
-    QTest.mouseClick(button.native, Qt.MouseButton.LeftButton)
-
-
-def type_into(box, text):
-    """Replace the text of a spin box with real keys."""
-    box = getattr(box, "box", box)
-    edit = box.native.lineEdit() if hasattr(box.native, "lineEdit") else box.native
-    edit.selectAll()
-    QTest.keyClicks(edit, text)
-    QTest.keyClick(edit, Qt.Key.Key_Return)
-
-
-def finish(qtbot, widget):
-    qtbot.waitUntil(lambda: not widget.running, timeout=30_000)
-
-
-def no_workers():
-    return not any(thread.name.startswith("napari-exposure") for thread in threading.enumerate())
-
-
 @pytest.mark.parametrize("name", WIDGETS)
 def test_apply_makes_the_layer_that_the_console_makes(qtbot, viewer, open_widget, volume, name):
     source = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units=("um",) * 3)
@@ -54,7 +33,7 @@ def test_apply_makes_the_layer_that_the_console_makes(qtbot, viewer, open_widget
     viewer.layers.selection.active = source
     widget = open_widget(name)
     before = volume.copy()
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     assert widget.running
     finish(qtbot, widget)
     _, verb = WIDGETS[name]
@@ -68,8 +47,8 @@ def test_apply_makes_the_layer_that_the_console_makes(qtbot, viewer, open_widget
     assert result.contrast_limits == expected.contrast_limits
     assert result.metadata["napari_exposure"]["steps"] == expected.metadata["napari_exposure"]["steps"]
     # the source stays the input: Apply can be pressed again
-    assert widget.layer.value == source
-    assert expected.name in widget.status.value
+    assert widget.layer == source
+    assert expected.name in widget.bar.state.said()
     assert no_workers()
 
 
@@ -77,12 +56,11 @@ def test_apply_makes_the_layer_that_the_console_makes(qtbot, viewer, open_widget
 def test_every_parameter_has_an_editor_with_its_default(open_widget, name):
     widget = open_widget(name)
     fields = {field.name: field for field in dataclasses.fields(WIDGETS[name][0])}
-    assert widget.parameters() == {key: field.default for key, field in fields.items()}
+    assert parameters(widget) == {key: field.default for key, field in fields.items()}
     for key, field in fields.items():
         editor = widget[key]
-        assert field.metadata["label"] in (editor.label, getattr(editor, "text", "")) or editor.label.startswith(
-            field.metadata["label"]
-        )
+        (label,) = (each for each in widget.native.findChildren(Label) if each.buddy() is editor.native)
+        assert label.text() == field.metadata["label"]
         assert editor.tooltip == field.metadata["tooltip"]
         for limit in ("min", "max", "step"):
             if limit in field.metadata and hasattr(editor, limit):
@@ -92,9 +70,9 @@ def test_every_parameter_has_an_editor_with_its_default(open_widget, name):
 def test_typed_parameters_are_used(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Percentile clipping")
-    type_into(widget.low, "5")
-    type_into(widget.high, "90")
-    click(widget.buttons[0])
+    type_into(widget["low"], "5")
+    type_into(widget["high"], "90")
+    click(widget.bar.apply)
     finish(qtbot, widget)
     np.testing.assert_array_equal(viewer.layers[1].data, nx.clip_percentiles(source, 5, 90).data)
 
@@ -102,9 +80,9 @@ def test_typed_parameters_are_used(qtbot, viewer, open_widget, volume):
 def test_parameters_out_of_order_are_said_in_a_sentence(viewer, open_widget, volume, messages):
     viewer.add_image(volume, name="nuclei")
     widget = open_widget("Percentile clipping")
-    type_into(widget.low, "95")
-    type_into(widget.high, "5")
-    click(widget.buttons[0])
+    type_into(widget["low"], "95")
+    type_into(widget["high"], "5")
+    click(widget.bar.apply)
     assert not widget.running
     assert len(viewer.layers) == 1
     assert any("low < high" in text or "low <" in text for text in messages())
@@ -119,7 +97,7 @@ def test_menu_entries_open_the_widgets(viewer, qtbot):
     # Qt shows && as &
     texts = {action: action.text().split(" (")[0].replace("&&", "&") for action in exposure.actions()}
     entries = {text: action for action, text in texts.items() if text}
-    assert set(entries) == {*WIDGETS, "Histogram matching", "Histogram & CDF"}
+    assert set(entries) == {"Exposure", *WIDGETS, "Histogram matching", "Histogram & CDF"}
     for name, action in entries.items():
         action.trigger()
         docks = window.findChildren(QDockWidget)
@@ -129,66 +107,66 @@ def test_menu_entries_open_the_widgets(viewer, qtbot):
 def test_input_follows_the_active_layer(qtbot, viewer, open_widget, volume):
     first = viewer.add_image(volume, name="first")
     widget = open_widget("Gamma")
-    assert widget.layer.value == first
+    assert widget.layer == first
     second = viewer.add_image(volume, name="second")
-    qtbot.waitUntil(lambda: widget.layer.value == second)
+    qtbot.waitUntil(lambda: widget.layer == second)
     viewer.layers.selection.active = first
-    qtbot.waitUntil(lambda: widget.layer.value == first)
+    qtbot.waitUntil(lambda: widget.layer == first)
     # what is not an image does not take the input away
     viewer.add_labels(np.zeros(volume.shape, int), name="cells")
     QTest.qWait(120)
-    assert widget.layer.value == first
+    assert widget.layer == first
     first.name = "renamed"
-    assert "renamed" in [widget.layer.native.itemText(i) for i in range(2)]
+    assert "renamed" in [widget.header.layer.native.itemText(i) for i in range(2)]
     viewer.layers.remove(first)
-    qtbot.waitUntil(lambda: widget.layer.value == second)
+    qtbot.waitUntil(lambda: widget.layer == second)
 
 
 def test_without_an_image_it_says_what_to_do(viewer, open_widget):
     widget = open_widget("Adaptive equalization")
-    assert not widget.buttons[0].enabled
-    assert "Open Sample" in widget.facts.value
+    assert not widget.bar.apply.isEnabled()
+    assert "Open Sample" in widget.bar.state.said()
 
 
 def test_tiles_are_shown_in_the_unit_in_voxels_and_as_a_grid(viewer, open_widget, volume):
     viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
     widget = open_widget("Adaptive equalization")
-    edge = widget.kernel_size
-    assert edge.label == "Tile (µm)"
+    edge = widget["kernel_size"]
+    assert edge.edge.box.native.suffix() == " µm"
     # automatic: an eighth of the largest extent, of 12 x 2, 40 / 2 and 48 / 2 um
     assert edge.value is None
     assert edge.edge.box.value == pytest.approx(3)
-    assert "1.5 × 5.714 × 6 voxels a tile" in edge[3].value
-    assert "8 × 7 × 8 = 448 tiles" in edge[3].value
-    assert "1.5 planes deep" in edge[3].value
-    assert "voxels a bin" in edge[3].value
-    assert [box.value for box in widget.voxel] == ["2", "0.5", "0.5", "µm"]
+    assert "1.5 × 5.714 × 6 voxels" in tiles_of(widget).facts.value
+    assert "8 × 7 × 8 = 448 tiles of 3 × 2.857 × 3 µm" in tiles_of(widget).facts.value
+    assert "1.5 planes deep" in tiles_of(widget).facts.value
+    assert "Too few voxels in a tile" in tiles_of(widget).facts.value
+    assert [box.value for box in widget.header.voxel] == ["2", "0.5", "0.5", "µm"]
     type_into(edge.edge.box, "12")
     assert edge.value == pytest.approx(12)
-    assert "2 × 2 × 2 = 8 tiles" in edge[3].value
-    assert "planes deep" not in edge[3].value
+    assert "2 × 2 × 2 = 8 tiles" in tiles_of(widget).facts.value
+    assert "planes deep" not in tiles_of(widget).facts.value
 
 
 def test_voxel_size_set_later_is_seen(viewer, open_widget, volume):
     layer = viewer.add_image(volume)
     widget = open_widget("Adaptive equalization")
-    assert widget.kernel_size.label == "Tile (px)"
+    assert widget["kernel_size"].edge.box.native.suffix() == " px"
     layer.scale = (2, 0.5, 0.5)
     layer.units = "um"
-    assert widget.kernel_size.label == "Tile (µm)"
-    assert [box.value for box in widget.voxel] == ["2", "0.5", "0.5", "µm"]
+    assert widget["kernel_size"].edge.box.native.suffix() == " µm"
+    assert [box.value for box in widget.header.voxel] == ["2", "0.5", "0.5", "µm"]
     layer.data = volume[:6]
-    assert "6 × 40 × 48" in widget.facts.value
+    assert "6 × 40 × 48" in widget.header.layer.tooltip
 
 
 def test_one_tile_edge_for_each_axis(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
     widget = open_widget("Adaptive equalization")
-    widget.kernel_size[0].value = "one for each axis"
-    for box, text in zip(widget.kernel_size[2], ("24", "10", "6"), strict=True):
+    widget["kernel_size"][0].value = "one for each axis"
+    for box, text in zip(widget["kernel_size"][2], ("24", "10", "6"), strict=True):
         type_into(box, text)
-    assert widget.kernel_size.value == pytest.approx((24, 10, 6))
-    click(widget.buttons[0])
+    assert widget["kernel_size"].value == pytest.approx((24, 10, 6))
+    click(widget.bar.apply)
     finish(qtbot, widget)
     np.testing.assert_array_equal(viewer.layers[1].data, nx.equalize_adapthist(source, (24, 10, 6)).data)
 
@@ -196,8 +174,8 @@ def test_one_tile_edge_for_each_axis(qtbot, viewer, open_widget, volume):
 def test_unknown_voxel_size_is_a_warning(viewer, open_widget, volume):
     viewer.add_image(volume)
     widget = open_widget("Adaptive equalization")
-    assert "No voxel size is known" in widget.kernel_size[3].value
-    assert widget.kernel_size.label == "Tile (px)"
+    assert "No voxel size is known" in tiles_of(widget).facts.value
+    assert widget["kernel_size"].edge.box.native.suffix() == " px"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +191,7 @@ def test_other_shapes(qtbot, viewer, open_widget, shape):
             expected = nx.equalize_adapthist(source)
     else:
         expected = nx.equalize_adapthist(source)
-        click(widget.buttons[0])
+        click(widget.bar.apply)
         finish(qtbot, widget)
         np.testing.assert_array_equal(viewer.layers[1].data, expected.data)
         assert viewer.layers[1].rgb == rgb
@@ -222,7 +200,7 @@ def test_other_shapes(qtbot, viewer, open_widget, shape):
 def test_input_range_choices(viewer, open_widget, volume):
     viewer.add_image(volume, contrast_limits=(100, 900))
     widget = open_widget("Gamma")
-    edit = widget.in_range
+    edit = widget["in_range"]
     mode, (low, high) = edit[0], edit[1]
     assert edit.value == "data"
     mode.value = "percentiles"
@@ -240,8 +218,8 @@ def test_input_range_choices(viewer, open_widget, volume):
 def test_contrast_limits_as_input_range(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, contrast_limits=(100, 900))
     widget = open_widget("Histogram equalization")
-    widget.in_range[0].value = "contrast limits"
-    click(widget.buttons[0])
+    widget["in_range"][0].value = "contrast limits"
+    click(widget.bar.apply)
     finish(qtbot, widget)
     expected = nx.equalize_hist(source, in_range=(100, 900))
     np.testing.assert_array_equal(viewer.layers[1].data, expected.data)
@@ -252,13 +230,13 @@ def test_mask(qtbot, viewer, open_widget, volume, messages):
     mask = viewer.add_labels((volume > 500).astype(np.uint8), name="cells")
     small = viewer.add_labels(np.zeros((3, 4), int), name="small")
     widget = open_widget("Histogram equalization")
-    widget.layer.value = source
-    widget.mask.value = small
-    click(widget.buttons[0])
+    widget.header.layer.value = source
+    widget.header.mask.value = small
+    click(widget.bar.apply)
     assert not widget.running
     assert any("'small' has shape (3, 4)" in text for text in messages())
-    widget.mask.value = mask
-    click(widget.buttons[0])
+    widget.header.mask.value = mask
+    click(widget.bar.apply)
     finish(qtbot, widget)
     np.testing.assert_array_equal(viewer.layers[1].data, nx.equalize_hist(source, mask=mask).data)
 
@@ -266,14 +244,14 @@ def test_mask(qtbot, viewer, open_widget, volume, messages):
 def test_progress_stands_in_the_widget_and_in_the_activity_dock(qtbot, viewer, open_widget, volume, slow):
     viewer.add_image(np.tile(volume, (5, 1, 1)), name="nuclei")
     widget = open_widget("Adaptive equalization")
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     bars = []
     percents = []
     dialog = viewer.window._qt_window._activity_dialog
 
     def look():
         bars.extend(bar.progress.desc for bar in dialog.findChildren(type_of_bar))
-        percents.append(widget.bar.value)
+        percents.append(widget.bar.progress.value())
         return not widget.running
 
     from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar as type_of_bar
@@ -289,10 +267,10 @@ def test_progress_stands_in_the_widget_and_in_the_activity_dock(qtbot, viewer, o
 def test_cancel_leaves_no_layer_and_no_thread(qtbot, viewer, open_widget, volume, slow, where):
     viewer.add_image(volume, name="nuclei")
     widget = open_widget("Adaptive equalization")
-    click(widget.buttons[0])
-    qtbot.waitUntil(lambda: widget.bar.value > 5, timeout=30_000)
+    click(widget.bar.apply)
+    qtbot.waitUntil(lambda: widget.bar.progress.value() > 5, timeout=30_000)
     if where == "widget":
-        click(widget.buttons[1])
+        click(widget.bar.cancel)
     else:
         from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
 
@@ -300,8 +278,8 @@ def test_cancel_leaves_no_layer_and_no_thread(qtbot, viewer, open_widget, volume
         QTest.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
     finish(qtbot, widget)
     assert len(viewer.layers) == 1
-    assert "nothing was made" in widget.status.value
-    assert widget.buttons[0].enabled
+    assert "nothing was made" in widget.bar.state.said()
+    assert widget.bar.apply.isEnabled()
     assert no_workers()
 
 
@@ -310,8 +288,8 @@ def test_removing_the_source_while_it_runs_leaves_no_layer(qtbot, viewer, open_w
     other = viewer.add_image(volume, name="other")
     viewer.layers.selection.active = source
     widget = open_widget("Adaptive equalization")
-    click(widget.buttons[0])
-    qtbot.waitUntil(lambda: widget.bar.value > 5, timeout=30_000)
+    click(widget.bar.apply)
+    qtbot.waitUntil(lambda: widget.bar.progress.value() > 5, timeout=30_000)
     viewer.layers.remove(source)
     finish(qtbot, widget)
     assert list(viewer.layers) == [other]
@@ -322,8 +300,8 @@ def test_closing_the_viewer_while_it_runs(qtbot, make_napari_viewer, volume, slo
     viewer = make_napari_viewer(show=False)
     viewer.add_image(volume, name="nuclei")
     widget = viewer.window.add_plugin_dock_widget("napari-exposure", "Adaptive equalization")[1]
-    click(widget.buttons[0])
-    qtbot.waitUntil(lambda: widget.bar.value > 5, timeout=30_000)
+    click(widget.bar.apply)
+    qtbot.waitUntil(lambda: widget.bar.progress.value() > 5, timeout=30_000)
     viewer.close()
     qtbot.waitUntil(no_workers, timeout=10_000)
 
@@ -331,18 +309,18 @@ def test_closing_the_viewer_while_it_runs(qtbot, make_napari_viewer, volume, slo
 def test_error_in_the_worker_is_a_notification(qtbot, viewer, open_widget, messages):
     viewer.add_image(np.full((3, 4, 5), np.nan, np.float32), name="empty", contrast_limits=(0, 1))
     widget = open_widget("Histogram equalization")
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     finish(qtbot, widget)
     assert any("no finite voxel" in text for text in messages())
     assert len(viewer.layers) == 1
-    assert widget.buttons[0].enabled
+    assert widget.bar.apply.isEnabled()
 
 
 @pytest.mark.filterwarnings("default:Histogram equalization")
 def test_warning_in_the_worker_is_a_notification(qtbot, viewer, open_widget, messages):
     viewer.add_image(np.full((3, 4, 5), 7, np.uint8), name="flat", contrast_limits=(0, 255))
     widget = open_widget("Histogram equalization")
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     finish(qtbot, widget)
     assert [text for text in messages() if "only one intensity" in text]
     assert len(viewer.layers) == 2
@@ -370,25 +348,25 @@ def test_closed_widget_listens_no_more(viewer, open_widget, volume):
 def test_decimals_can_be_typed(viewer, open_widget, volume, text):
     viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
     widget = open_widget("Adaptive equalization")
-    type_into(widget.kernel_size.edge.box, text)
-    assert widget.kernel_size.value == pytest.approx(float(text))
+    type_into(widget["kernel_size"].edge.box, text)
+    assert widget["kernel_size"].value == pytest.approx(float(text))
 
 
 def test_one_edge_for_each_axis_follows_their_number(viewer, open_widget, volume):
     viewer.add_image(volume, scale=(2, 0.5, 0.5), units=("um",) * 3)
     widget = open_widget("Adaptive equalization")
-    widget.kernel_size[0].value = "one for each axis"
-    widget.per.value = "plane"
-    assert len(widget.kernel_size.value) == 2
-    widget.per.value = "dataset"
-    assert len(widget.kernel_size.value) == 3
-    assert "tiles" in widget.kernel_size[3].value
+    widget["kernel_size"][0].value = "one for each axis"
+    widget["per"].value = "plane"
+    assert len(widget["kernel_size"].value) == 2
+    widget["per"].value = "dataset"
+    assert len(widget["kernel_size"].value) == 3
+    assert "tiles" in tiles_of(widget).facts.value
 
 
 def test_ranges_keep_what_was_typed(viewer, open_widget, volume):
     layer = viewer.add_image(volume / 1e6, contrast_limits=(0.0001, 0.0009))
     widget = open_widget("Gamma")
-    edit = widget.in_range
+    edit = widget["in_range"]
     mode, (low, high) = edit[0], edit[1]
     layer.contrast_limits = (0.0002, 0.0008)
     mode.value = "fixed numbers"
@@ -406,9 +384,9 @@ def test_what_the_user_selected_stays_selected(qtbot, viewer, open_widget, volum
     source = viewer.add_image(volume, name="nuclei")
     labels = viewer.add_labels(np.zeros(volume.shape, int), name="cells")
     widget = open_widget("Gamma")
-    widget.layer.value = source
+    widget.header.layer.value = source
     viewer.layers.selection.active = labels
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     finish(qtbot, widget)
     assert viewer.layers.selection.active == labels
     assert list(viewer.layers.selection) == [labels]
@@ -417,7 +395,7 @@ def test_what_the_user_selected_stays_selected(qtbot, viewer, open_widget, volum
 def test_a_deleted_result_is_freed(qtbot, viewer, open_widget, volume):
     viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     finish(qtbot, widget)
     result = weakref.ref(viewer.layers[1].data)
     viewer.layers.remove(viewer.layers[1])
@@ -428,7 +406,7 @@ def test_undo_is_removing_the_result(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, name="nuclei")
     limits = list(source.contrast_limits)
     widget = open_widget("Gamma")
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     finish(qtbot, widget)
     viewer.layers.remove(viewer.layers[1])
     assert list(viewer.layers) == [source]
@@ -439,7 +417,7 @@ def test_undo_is_removing_the_result(qtbot, viewer, open_widget, volume):
 def test_what_was_applied_last_is_remembered_for_the_next_volume(qtbot, viewer, open_widget, volume):
     viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5))
     widget = open_widget("Adaptive equalization")
-    first = widget.parameters()
+    first = parameters(widget)
     chosen = {
         "kernel_size": (4.0, 6.5, 8.0),
         "clip_limit": 0.07,
@@ -457,21 +435,21 @@ def test_what_was_applied_last_is_remembered_for_the_next_volume(qtbot, viewer, 
 
     # only what was applied
     widget = opened_again()
-    assert widget.parameters() == first
+    assert parameters(widget) == first
     for name, value in chosen.items():
         widget[name].value = value
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     finish(qtbot, widget)
     widget = opened_again()
-    assert widget.parameters() == {**first, **chosen}
+    assert parameters(widget) == {**first, **chosen}
     # each widget for itself
-    assert open_widget("Gamma").gamma.value == 1
+    assert open_widget("Gamma")["gamma"].value == 1
     kept = plugin_settings("napari-exposure")
     assert '"nbins": 64' in kept.config_path.read_text().replace("\n    ", " ")
-    click(widget.buttons[2])
-    assert widget.parameters() == first
+    choose(widget.cards.views[0].menu.menu(), "Defaults")
+    assert parameters(widget) == first
     kept.widgets.remember = False
-    assert opened_again().parameters() == first
+    assert parameters(opened_again()) == first
 
 
 @pytest.mark.parametrize(
@@ -480,48 +458,56 @@ def test_what_was_applied_last_is_remembered_for_the_next_volume(qtbot, viewer, 
 def test_a_remembered_tile_is_as_long_in_another_unit(qtbot, viewer, open_widget, volume, unit, edge):
     first = viewer.add_image(volume, name="first", scale=(2, 0.5, 0.5), units="um")
     widget = open_widget("Adaptive equalization")
-    widget.kernel_size.value = 4.19
-    click(widget.buttons[0])
+    widget["kernel_size"].value = 4.19
+    click(widget.bar.apply)
     finish(qtbot, widget)
-    tiles = widget._grid.shape
+    tiles = tiles_of(widget).grid.shape
     viewer.layers.clear()
     scale = np.array([2, 0.5, 0.5]) * edge / 4.19
     viewer.add_image(volume, name="second", scale=scale, units=(unit,) * 3)
     # in the widget that is open, and in one that is opened later
-    qtbot.waitUntil(lambda: widget.layer.value is not None and widget.layer.value.name == "second")
-    assert widget.kernel_size.value == pytest.approx(edge, rel=1e-5)
-    assert widget._grid.shape == tiles
+    qtbot.waitUntil(lambda: widget.layer is not None and widget.layer.name == "second")
+    assert widget["kernel_size"].value == pytest.approx(edge, rel=1e-5)
+    assert tiles_of(widget).grid.shape == tiles
     viewer.window.remove_dock_widget("all")
     widget = open_widget("Adaptive equalization")
-    assert widget.kernel_size.value == pytest.approx(edge, rel=1e-5)
-    assert widget._grid.shape == tiles
+    assert widget["kernel_size"].value == pytest.approx(edge, rel=1e-5)
+    assert tiles_of(widget).grid.shape == tiles
     viewer.layers.clear()
     viewer.layers.append(first)
-    qtbot.waitUntil(lambda: widget.layer.value == first)
-    assert widget.kernel_size.value == pytest.approx(4.19, rel=1e-5)
+    qtbot.waitUntil(lambda: widget.layer == first)
+    assert widget["kernel_size"].value == pytest.approx(4.19, rel=1e-5)
 
 
 def test_a_tile_with_a_size_is_not_taken_for_pixels(qtbot, viewer, open_widget, volume):
     viewer.add_image(volume, name="sized", scale=(2, 0.5, 0.5), units="um")
     widget = open_widget("Adaptive equalization")
-    widget.kernel_size.value = (4.0, 6.0, 8.0)
+    widget["kernel_size"].value = (4.0, 6.0, 8.0)
     bare = viewer.add_image(volume, name="bare")
-    qtbot.waitUntil(lambda: widget.layer.value == bare)
-    assert widget.kernel_size.value is None
+    qtbot.waitUntil(lambda: widget.layer == bare)
+    assert widget["kernel_size"].value is None
 
 
 def test_a_tile_that_was_kept_without_its_unit_is_forgotten(open_widget):
-    text = '{"adjustment": "AdaptiveEqualization", "kernel_size": 4.19, "clip_limit": 0.07}'
-    plugin_settings("napari-exposure").widgets.adaptive = text
+    text = '{"AdaptiveEqualization": {"adjustment": "AdaptiveEqualization", "kernel_size": 4.19, "clip_limit": 0.07}}'
+    plugin_settings("napari-exposure").widgets.applied = text
     widget = open_widget("Adaptive equalization")
-    assert (widget.kernel_size.value, widget.clip_limit.value) == (None, 0.07)
+    assert (widget["kernel_size"].value, widget["clip_limit"].value) == (None, 0.07)
 
 
 @pytest.mark.parametrize(
-    "text", ["no JSON", "[]", '{"adjustment": "Gamma"}', '{"adjustment": "PercentileClip", "low": 400}']
+    "text", ['"no JSON"', "[]", '{"adjustment": "Gamma"}', '{"adjustment": "PercentileClip", "low": 400}', "5"]
 )
 def test_remembered_nonsense_is_said_and_not_used(open_widget, messages, text):
-    plugin_settings("napari-exposure").widgets.clip = text
+    plugin_settings("napari-exposure").widgets.applied = f'{{"PercentileClip": {text}}}'
     widget = open_widget("Percentile clipping")
-    assert widget.low.value == 0.5
+    assert widget["low"].value == 0.5
     assert "remembered parameters of Percentile clipping cannot be read" in messages()[-1]
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]"])
+def test_a_setting_that_holds_something_else_is_said(open_widget, messages, text):
+    plugin_settings("napari-exposure").widgets.applied = text
+    widget = open_widget("Percentile clipping")
+    assert widget["low"].value == 0.5
+    assert "The setting applied cannot be read" in messages()[-1]

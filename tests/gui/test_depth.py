@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 import napari_exposure as nx
+from gui.driving import parameters, profile_of
 from napari_exposure import core
+from napari_exposure.gui.exposure.extras import Notes
+
+# what is said in the window is not raised by the console's call beside it
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
 
 
 @pytest.fixture
@@ -30,11 +36,11 @@ def widget(viewer, open_widget, deep, qtbot):
 
 
 def points(widget):
-    return widget.plot._points.getData()
+    return profile_of(widget)._before.getData()
 
 
 def line(widget):
-    return widget.plot._line.getData()
+    return profile_of(widget)._model.getData()
 
 
 def test_the_plot_shows_what_the_console_gives(viewer, widget):
@@ -42,7 +48,21 @@ def test_the_plot_shows_what_the_console_gives(viewer, widget):
     positions, profile, fitted = nx.decay_profile(layer)
     np.testing.assert_allclose(points(widget), (positions, profile))
     np.testing.assert_allclose(line(widget), (positions, fitted))
-    assert "µm" in widget.plot._axes["bottom"].labelText
+    assert "µm" in profile_of(widget).axes["bottom"].labelText
+
+
+def notes(widget):
+    return next(extra for extra in widget.cards.views[0].extras if isinstance(extra, Notes))
+
+
+def test_what_the_data_do_not_support_is_said(viewer, widget, qtbot):
+    assert notes(widget).text.value == ""
+    assert not notes(widget).widget.isVisible()
+    widget["axis"].value, widget["model"].value = "x", "plane"
+    qtbot.waitUntil(lambda: "do not support a loss of light along x" in notes(widget).text.value)
+    assert notes(widget).widget.isVisible()
+    widget["axis"].value = "z"
+    qtbot.waitUntil(lambda: not notes(widget).widget.isVisible())
 
 
 def test_the_plot_follows_the_parameters(viewer, widget, qtbot):
@@ -58,14 +78,14 @@ def test_the_plot_follows_the_parameters(viewer, widget, qtbot):
     expected = nx.decay_profile(layer, "x", model="smooth", background="auto")[2]
     qtbot.waitUntil(lambda: np.allclose(line(widget)[1], expected))
     # without a preview nothing is fitted, and what is drawn would be of other parameters
-    widget.looks.live.value = False
+    widget.bar.live.setChecked(False)
     widget["percentile"].value = 60
     assert len(points(widget)[0]) == 0
 
 
 def test_apply_draws_what_it_found(viewer, widget, qtbot):
     layer = viewer.layers["nuclei"]
-    widget.looks.live.value = False
+    widget.bar.live.setChecked(False)
     widget["percentile"].value = 60
     widget.apply()
     qtbot.waitUntil(lambda: not widget.running, timeout=30_000)
@@ -87,12 +107,12 @@ def test_the_plot_is_that_of_the_volume_in_view(viewer, open_widget, deep, qtbot
 
 def test_another_layer_empties_the_plot_and_a_missing_axis_is_said(viewer, widget, deep, qtbot):
     viewer.add_image(deep[0], name="plane")
-    qtbot.waitUntil(lambda: widget.layer.value.name == "plane")
+    qtbot.waitUntil(lambda: widget.layer.name == "plane")
     assert len(points(widget)[0]) == 0
-    assert "There is no axis" in widget.facts.value
+    assert "There is no axis" in widget.bar.state.said()
     widget["axis"].value = "y"
     qtbot.waitUntil(lambda: len(points(widget)[0]) == 40)
-    assert "There is no axis" not in widget.facts.value
+    assert "There is no axis" not in widget.bar.state.said()
 
 
 def test_background_is_a_number_or_automatic(widget):
@@ -105,4 +125,48 @@ def test_background_is_a_number_or_automatic(widget):
     assert edit.value == 12.5
     assert edit.box.enabled
     QTest.qWait(10)
-    assert widget.parameters()["background"] == 12.5
+    assert parameters(widget)["background"] == 12.5
+
+
+def plane_in_view(widget):
+    here = profile_of(widget)._here
+    return here.value() if here.isVisible() else None
+
+
+def test_after_is_what_the_result_has(viewer, widget, qtbot):
+    layer = viewer.layers["nuclei"]
+    positions, after = profile_of(widget)._after.getData()
+    result = nx.decay_profile(nx.correct_decay(layer, output="float32"))
+    np.testing.assert_allclose(positions, result[0])
+    np.testing.assert_allclose(after, result[1], rtol=0.01)
+    assert np.ptp(after) < 0.3 * np.ptp(points(widget)[1])
+    assert [entry[2] for entry in profile_of(widget)._caption._said[0]] == ["before", "model", "after", "plane in view"]
+
+
+def test_the_plane_in_view_is_marked_and_a_click_goes_to_another(viewer, widget, qtbot):
+    viewer.dims.set_current_step(0, 4)
+    assert plane_in_view(widget) == 8
+    qtbot.wait(50)
+    for plane in (15, 0, 19):
+        position = profile_of(widget).point_of(2 * plane, np.mean(points(widget)[1]))
+        QTest.mouseClick(profile_of(widget).viewport(), Qt.MouseButton.LeftButton, pos=position)
+        assert viewer.dims.current_step[0] == plane
+        assert plane_in_view(widget) == 2 * plane
+    QTest.keyClick(profile_of(widget), Qt.Key.Key_Right)
+    assert viewer.dims.current_step[0] == 19
+    QTest.keyClick(profile_of(widget), Qt.Key.Key_Left)
+    assert viewer.dims.current_step[0] == 18
+    # in 3D there is no plane in view
+    viewer.dims.ndisplay = 3
+    assert plane_in_view(widget) is None
+
+
+def test_along_x_the_plane_in_view_is_that_of_the_slider_of_x(viewer, widget, qtbot):
+    widget["axis"].value = "x"
+    qtbot.waitUntil(lambda: len(points(widget)[0]) == 48)
+    assert plane_in_view(widget) is None
+    viewer.dims.order = (2, 0, 1)
+    viewer.dims.set_current_step(2, 10)
+    assert plane_in_view(widget) == 5
+    profile_of(widget).pointed.emit(30)
+    assert viewer.dims.current_step[2] == 30

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 import napari_exposure as nx
+from gui.driving import choose, finish, type_into
 from napari_exposure.gui import open_tiff
 from napari_exposure.source import Source
 
@@ -32,26 +31,6 @@ def files(monkeypatch):
         monkeypatch.setattr(f"qtpy.QtWidgets.QFileDialog.{name}", lambda *args: (str(chosen.pop(0)), ""))
     monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getOpenFileNames", lambda *args: (list(map(str, chosen)), ""))
     return chosen
-
-
-def type_into(box, text):
-    edit = box.native
-    edit.selectAll()
-    QTest.keyClicks(edit, text)
-    QTest.keyClick(edit, Qt.Key.Key_Return)
-
-
-def choose(widget, text):
-    """Choose an entry of the menu that the button Recipe shows."""
-    menu = widget._recipe.menu()
-    menu.aboutToShow.emit()
-    action = next(action for action in menu.actions() if action.text() == text)
-    assert action.isEnabled()
-    action.trigger()
-
-
-def finish(qtbot, widget):
-    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
 
 
 def test_the_menu_opens_a_stack_with_its_voxel_size(qtbot, viewer, stack, volume, files, tmp_path, messages):
@@ -82,9 +61,9 @@ def test_the_menu_opens_a_stack_with_its_voxel_size(qtbot, viewer, stack, volume
 def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, viewer, open_widget, volume, messages):
     layer = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Adaptive equalization")
-    assert "type it above" in widget.facts.value
+    assert "not known: type it" in widget.header.facts.value
     viewer.dims.set_current_step(0, 4)
-    z, y, x, unit = widget.voxel
+    z, y, x, unit = widget.header.voxel
     assert [box.value for box in (z, y, x)] == ["1", "1", "1"]
     unit.value = "µm"
     for box, text in ((z, "2.5"), (y, "0.25"), (x, "0.2")):
@@ -92,7 +71,7 @@ def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, view
     assert tuple(layer.scale) == (2.5, 0.25, 0.2)
     assert {str(each) for each in layer.units} == {"micrometer"}
     assert viewer.dims.current_step[0] == 4
-    assert "No voxel size" not in widget.facts.value
+    assert "not known" not in widget.header.facts.value
     # and the other way round
     layer.scale = (3, 1, 1)
     assert [box.value for box in (z, y, x)] == ["3", "1", "1"]
@@ -121,7 +100,7 @@ def test_the_unit_of_a_layer_survives_widgets_and_what_is_typed(viewer, open_wid
     viewer.layers.selection.active = source
     viewer.layers.remove("other")
     assert source.units == before
-    box = widget.voxel[0]
+    box = widget.header.voxel[0]
     box.value = "4"
     box.native.editingFinished.emit()
     assert source.units == before
@@ -132,13 +111,13 @@ def test_what_is_typed_for_an_axis_in_another_unit_is_in_the_unit_that_is_shown(
     source = viewer.add_image(volume, scale=(2, 500, 0.5), units=("um", "nm", "um"))
     before = source.units
     widget = open_widget("Gamma")
-    assert [box.value for box in widget.voxel] == ["2", "0.5", "0.5", "µm"]
-    widget.voxel[1].value = "0.25"
-    widget.voxel[1].native.editingFinished.emit()
+    assert [box.value for box in widget.header.voxel] == ["2", "0.5", "0.5", "µm"]
+    widget.header.voxel[1].value = "0.25"
+    widget.header.voxel[1].native.editingFinished.emit()
     assert source.units == before
     assert source.scale.tolist() == [2, 250, 0.5]
     # a unit that is chosen holds for all axes
-    widget.voxel.unit.value = "mm"
+    widget.header.voxel.unit.value = "mm"
     assert [str(each) for each in source.units] == ["millimeter"] * 3
 
 
@@ -148,8 +127,7 @@ def test_a_size_that_the_file_does_not_say_is_a_question(qtbot, viewer, open_wid
     with tifffile.TiffWriter(path, ome=True) as file:
         file.write(volume, photometric="minisblack", metadata=sizes)
         file.write(volume[:2, :9], photometric="minisblack", metadata={"axes": "ZYX", "Name": "second"})
-    files.append(path)
-    open_tiff.open_tiff()
+    open_tiff.add_tiff(viewer, path)
     qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=20_000)
     (layer,) = viewer.layers
     assert [str(unit) for unit in layer.units] == ["pixel", "micrometer", "micrometer"]
@@ -157,7 +135,7 @@ def test_a_size_that_the_file_does_not_say_is_a_question(qtbot, viewer, open_wid
     assert "does not say how large a voxel is along z" in said
     assert "holds 2 images; this is the first. The others: second" in said
     widget = open_widget("Gamma")
-    z, y, x = widget._voxel._boxes
+    z, y, x = widget.header.voxel._boxes
     assert [box.value for box in (z, y, x)] == ["?", "0.5", "0.5"]
     assert z.enabled
     # leaving the box as it is says nothing
@@ -169,21 +147,43 @@ def test_a_size_that_the_file_does_not_say_is_a_question(qtbot, viewer, open_wid
     assert z.value == "2"
 
 
+@pytest.mark.parametrize(("answer", "shapes"), [(1, [(2, 9, 8)]), (2, [(2, 9, 8), (3, 7, 6)]), (None, [])])
+def test_the_menu_asks_which_image_of_a_file(answer, shapes, qtbot, viewer, files, tmp_path, monkeypatch, messages):
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for shape in ((3, 7, 6), (2, 9, 8)):
+            file.write(np.zeros(shape, np.uint8), photometric="minisblack", metadata={"axes": "ZYX"})
+    asked = []
+
+    def ask(parent, title, words, items, current, editable):
+        asked.append(words)
+        assert len(items) == 3
+        return items[answer or 0], answer is not None
+
+    monkeypatch.setattr(open_tiff.QInputDialog, "getItem", ask)
+    files.append(path)
+    open_tiff.open_tiff()
+    qtbot.waitUntil(lambda: len(asked) == 1 and len(viewer.layers) == len(shapes), timeout=20_000)
+    assert "two.ome.tif holds 2 images" in asked[0]
+    assert sorted(layer.data.shape for layer in viewer.layers) == shapes
+    assert not any("The others" in words for words in messages())
+
+
 def test_voxel_size_of_planes_time_and_mirrored_axes(viewer, open_widget, volume):
     plane = viewer.add_image(volume[0], name="plane", scale=(-0.5, 0.5), units="um")
     widget = open_widget("Gamma")
-    z, y, x, _ = widget.voxel
+    z, y, x, _ = widget.header.voxel
     assert not z.visible
     type_into(y, "0.4")
     assert tuple(plane.scale) == (-0.4, 0.5)
     movie = viewer.add_image(volume[None], name="movie", scale=(5, 2, 1, 1), units=("s", "um", "um", "um"))
-    widget.layer.value = movie
+    widget.header.layer.value = movie
     assert [box.value for box in (z, y, x)] == ["2", "1", "1"]
     type_into(x, "0.5")
     assert tuple(movie.scale) == (5, 2, 1, 0.5)
     assert [str(each) for each in movie.units] == ["second", *["micrometer"] * 3]
     planes = viewer.add_image(volume, name="planes", scale=(5, 1, 1), units=("s", "um", "um"))
-    widget.layer.value = planes
+    widget.header.layer.value = planes
     assert not z.enabled
     type_into(x, "0.5")
     assert tuple(planes.scale) == (5, 1, 0.5)
@@ -194,22 +194,22 @@ def test_a_layer_that_napari_opened_gets_the_voxel_size_of_its_file(qtbot, viewe
     (layer,) = viewer.open(stack, plugin="napari")
     assert tuple(layer.scale) == (1, 1, 1)
     widget = open_widget("Adaptive equalization")
-    assert "from stack.tif" in widget.facts.value
+    assert "from stack.tif" in widget.header.facts.value
     middle = viewer.dims.current_step[0]
-    widget.facts.native.linkActivated.emit("file")
+    widget.header.facts.native.linkActivated.emit("file")
     assert (tuple(layer.scale), str(layer.units[0])) == (SPACING, "micrometer")
     assert viewer.dims.current_step[0] == middle
-    assert "ImageJ spacing" in widget.status.value
-    assert "from stack.tif" not in widget.facts.value
+    assert "ImageJ spacing" in messages()[-1]
+    assert "from stack.tif" not in widget.header.facts.value
     # a file that does not say
     bare = stack.with_name("bare.tif")
     tifffile.imwrite(bare, layer.data)
     (layer,) = viewer.open(bare, plugin="napari")
-    qtbot.waitUntil(lambda: widget.layer.value == layer)
-    widget.facts.native.linkActivated.emit("file")
+    qtbot.waitUntil(lambda: widget.layer == layer)
+    widget.header.facts.native.linkActivated.emit("file")
     assert "does not say how large a voxel is" in messages()[-1]
     bare.unlink()
-    widget.facts.native.linkActivated.emit("file")
+    widget.header.facts.native.linkActivated.emit("file")
     assert "still there" in messages()[-1]
 
 
@@ -235,16 +235,16 @@ def test_the_recipe_of_a_result_is_copied_saved_shown_and_applied(
 ):
     nuclei = viewer.add_image(volume, name="nuclei", scale=SPACING, units="um")
     widget = open_widget("Adaptive equalization")
-    menu = widget._recipe.menu()
+    menu = widget.recipe.menu()
     menu.aboutToShow.emit()
-    assert [action.isEnabled() for action in menu.actions() if action.text()] == [False, False, False, True]
-    widget.looks.live.value = False
-    widget.kernel_size.value = 8.0
+    assert [action.isEnabled() for action in menu.actions() if action.text()] == [False, False, False, False, True]
+    widget.bar.live.setChecked(False)
+    widget["kernel_size"].value = 8.0
     widget.apply()
     finish(qtbot, widget)
     result = viewer.layers[1]
 
-    choose(widget, "Copy as Python")
+    choose(widget.recipe.menu(), "Copy as Python")
     lines = QApplication.clipboard().text()
     before = list(viewer.layers)
     exec(lines, {"viewer": viewer})
@@ -253,18 +253,18 @@ def test_the_recipe_of_a_result_is_copied_saved_shown_and_applied(
     viewer.layers.remove(again)
 
     files.append(tmp_path / "recipe.json")
-    choose(widget, "Save recipe …")
+    choose(widget.recipe.menu(), "Save recipe …")
     assert json.loads((tmp_path / "recipe.json").read_text())["steps"][0]["kernel_size"] == 8.0
 
-    choose(widget, "History")
-    (box,) = widget._recipe.findChildren(QMessageBox)
-    assert "Adaptive equalization: kernel_size=8.0" in box.text()
+    choose(widget.recipe.menu(), "History")
+    (box,) = widget.recipe.findChildren(QMessageBox)
+    assert "Adaptive equalization: Tile 8 µm" in box.text()
     box.close()
 
     other = viewer.add_image(volume[::-1].copy(), name="other", scale=(1, 0.25, 0.25), units="um")
     viewer.layers.selection = {nuclei, other}
     files.append(tmp_path / "recipe.json")
-    choose(widget, "Apply recipe …")
+    choose(widget.recipe.menu(), "Apply recipe …")
     finish(qtbot, widget)
     qtbot.waitUntil(lambda: len(viewer.layers) == 5)
     assert [layer.name for layer in viewer.layers][-2:] == ["other", "other - adaptive"]
@@ -276,7 +276,7 @@ def test_the_recipe_of_a_result_is_copied_saved_shown_and_applied(
     nx.Recipe((nx.PercentileClip(), nx.AdaptiveEqualization(8.0)), "um").save(tmp_path / "two.json")
     viewer.layers.selection = {other, wide}
     files.append(tmp_path / "two.json")
-    choose(widget, "Apply recipe …")
+    choose(widget.recipe.menu(), "Apply recipe …")
     finish(qtbot, widget)
     qtbot.waitUntil(lambda: len(viewer.layers) == 7)
     assert "other - clip - adaptive" in viewer.layers
@@ -284,6 +284,35 @@ def test_the_recipe_of_a_result_is_copied_saved_shown_and_applied(
 
     (tmp_path / "bad.json").write_text('{"napari_exposure_recipe": 1, "unit": null, "steps": [{"kind": "exec"}]}')
     files.append(tmp_path / "bad.json")
-    choose(widget, "Apply recipe …")
+    choose(widget.recipe.menu(), "Apply recipe …")
     assert "bad.json" in messages()[-1]
     assert len(viewer.layers) == 7
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (["", ""], ["magenta", "green"]),
+        (["", "", ""], ["cyan", "yellow", "magenta"]),
+        (["#ff0000", ""], ["#ff0000", "cyan"]),
+        (["#00ffff", "", "#ffff00"], ["#00ffff", "magenta", "#ffff00"]),
+        ([""] * 8, ["cyan", "yellow", "magenta", "red", "green", "blue", "cyan", "yellow"]),
+    ],
+)
+def test_channels_are_told_apart(said, shown):
+    channels = [(np.zeros((2, 2)), {"name": "a", **({"colormap": color} if color else {})}, "image") for color in said]
+    found = open_tiff.in_colors(channels)
+    assert [options["colormap"] for _, options, _ in found] == shown
+    assert {options["blending"] for _, options, _ in found} == {"additive"}
+    # one alone is gray, as napari has it
+    assert open_tiff.in_colors(channels[-1:]) == channels[-1:]
+
+
+def test_channels_of_a_file_without_colors_are_seen_at_once(qtbot, viewer, volume, files, tmp_path):
+    path = tmp_path / "two.tif"
+    tifffile.imwrite(path, np.stack([volume, volume // 2], axis=1), imagej=True, metadata={"axes": "ZCYX"})
+    files.append(path)
+    open_tiff.open_tiff()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
+    looks = [(layer.colormap.name, layer.blending) for layer in viewer.layers]
+    assert looks == [("magenta", "additive"), ("green", "additive")]

@@ -13,16 +13,21 @@ from xml.etree import ElementTree
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from napari.layers import Image
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from napari.settings import get_settings
+from qtpy.QtCore import QEvent, QPoint, QPointF, QRectF, Qt
 from qtpy.QtGui import QFont, QFontMetricsF, QGuiApplication, QImage, QMouseEvent, QPainter, QWheelEvent
 from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget
+from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QDockWidget, QDoubleSpinBox, QFileDialog
 
 import napari_exposure as nx
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.gui.histogram import counter, survey
+from napari_exposure.gui.histogram.items import Line
+from napari_exposure.gui.histogram.panel import PLOT, TABLE
 from napari_exposure.gui.histogram.tile import count_tile_at
 from napari_exposure.gui.napari_versions import camera_of
 
@@ -117,7 +122,7 @@ def test_it_shows_the_object_that_the_console_gives(qtbot, viewer, panel, volume
     wait(qtbot, panel, lambda: exact(panel))
     same(panel.histogram, nx.histogram(layer))
     assert panel.model.main.coverage == f"exact, {volume.size:,} voxels"
-    assert panel.model.content.unit == "grey level, uint16"
+    assert panel.model.content.unit == "gray level, uint16"
 
 
 def test_floats_have_exact_percentiles(qtbot, viewer, panel, volume):
@@ -136,11 +141,11 @@ def test_scopes_follow_the_sliders(qtbot, viewer, panel):
     viewer.add_image(data, name="movie", scale=(1, 2, 1, 1), axis_labels="tzyx")
     viewer.dims.set_current_step((0, 1), (2, 3))
     wait(qtbot, panel, lambda: exact(panel))
-    choose(panel.scope, "this volume")
+    choose(panel.scope, "This volume")
     wait(qtbot, panel, lambda: panel.model.main.coverage.startswith("volume t = 2"))
     assert panel.histogram.total == data[2].size
     np.testing.assert_array_equal(panel.histogram.counts, np.trim_zeros(np.bincount(data[2].ravel())))
-    choose(panel.scope, "plane in view")
+    choose(panel.scope, "Plane in view")
     wait(qtbot, panel, lambda: "plane t = 2, z = 3" in panel.model.main.coverage)
     assert panel.histogram.mean == pytest.approx(data[2, 3].mean())
     viewer.dims.set_current_step(1, 0)
@@ -188,7 +193,7 @@ def test_inside_labels_and_without_zeros(qtbot, viewer, panel, volume):
     # a labels layer that becomes active leaves the image where it is
     assert viewer.layers.selection.active == labels
     assert panel.model.main.name == "nuclei"
-    choose(panel.mask, "inside cells")
+    choose(panel.mask, "Inside cells")
     wait(qtbot, panel, lambda: "inside cells" in panel.model.main.coverage)
     assert panel.histogram.total == (cells > 0).sum()
     click(panel.zeros)
@@ -200,25 +205,25 @@ def test_inside_labels_and_without_zeros(qtbot, viewer, panel, volume):
     wait(qtbot, panel, lambda: panel.histogram.total == ((labels.data > 0) & (volume > 0)).sum())
     viewer.layers.remove(labels)
     wait(qtbot, panel, lambda: panel.histogram.total == (volume > 0).sum())
-    assert panel.mask.currentText() == "all voxels"
+    assert panel.mask.currentText() == "All voxels"
 
 
-def test_several_layers_and_colours(qtbot, viewer, panel, volume):
+def test_several_layers_and_colors(qtbot, viewer, panel, volume):
     a = viewer.add_image(volume, name="a", colormap="green")
     b = viewer.add_image(volume // 2, name="b", colormap="magenta")
     c = viewer.add_image(volume // 3, name="c")
     viewer.layers.selection = {a, b, c}
     wait(qtbot, panel, lambda: len(panel.model.content.curves) == 3)
-    names = {curve.name: curve.colour for curve in panel.model.content.curves}
+    names = {curve.name: curve.color for curve in panel.model.content.curves}
     assert names["a"][1] > 150 > 10 > names["a"][0]
     assert names["b"][0] > 150 > 10 > names["b"][1]
     assert names["c"] is None
     a.name, a.colormap = "nuclei", "red"
     qtbot.wait(50)
-    assert {curve.name: curve.colour for curve in panel.model.content.curves}["nuclei"][0] > 150
+    assert {curve.name: curve.color for curve in panel.model.content.curves}["nuclei"][0] > 150
 
 
-def test_rgb_has_three_colours_and_luminance(qtbot, viewer, panel):
+def test_rgb_has_three_colors_and_luminance(qtbot, viewer, panel):
     data = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     viewer.add_image(data, rgb=True, name="photo")
     wait(qtbot, panel, lambda: len(panel.model.content.curves) == 4)
@@ -228,7 +233,7 @@ def test_rgb_has_three_colours_and_luminance(qtbot, viewer, panel):
     assert curves["luminance"].mean == pytest.approx((data @ [0.2126, 0.7152, 0.0722]).mean(), abs=0.1)
     # napari shows them as they are: there is nothing to drag
     assert panel.model.display is None
-    assert not panel.view._limits[0].isVisible()
+    assert not panel.view.handles.limits[0].isVisible()
     assert not panel.set_limits.isEnabled()
 
 
@@ -279,7 +284,7 @@ def test_limits_of_binned_data_are_marked_as_approximate(qtbot, viewer, panel, v
 def test_a_tilted_layer_is_counted_where_napari_slices_it(qtbot, viewer, panel):
     data = np.repeat(np.arange(60, dtype=np.uint16)[:, None, None] * 100, 64, 1).repeat(64, 2)
     layer = viewer.add_image(data, name="tilted", rotate=(0, 10, 0))
-    choose(panel.scope, "plane in view")
+    choose(panel.scope, "Plane in view")
     for z in (20, 30, 40):
         viewer.dims.set_point(0, z)
         wait(qtbot, panel, lambda: panel.model.main is not None and "plane" in panel.model.main.coverage)
@@ -300,7 +305,7 @@ def test_a_scope_beside_the_layer_says_so(qtbot, viewer, panel, volume):
     viewer.add_image(volume, name="nuclei")
     viewer.add_image(volume, name="far away", translate=(100, 0, 0))
     viewer.layers.selection.active = viewer.layers["nuclei"]
-    choose(panel.scope, "plane in view")
+    choose(panel.scope, "Plane in view")
     viewer.dims.set_point(0, 105)
     wait(qtbot, panel, lambda: "nothing at this z" in panel.model.content.message)
     viewer.dims.set_point(0, 4)
@@ -330,7 +335,7 @@ def test_contrast_limits_are_dragged_both_ways(qtbot, viewer, panel, volume):
     low, high = layer.contrast_limits
     assert low < high == pytest.approx(1500, rel=0.02)
     layer.contrast_limits = 300, 900
-    assert [line.value() for line in panel.view._limits] == [300, 900]
+    assert [line.value() for line in panel.view.handles.limits] == [300, 900]
 
 
 def test_gamma_is_dragged_both_ways(qtbot, viewer, panel, volume):
@@ -339,11 +344,11 @@ def test_gamma_is_dragged_both_ways(qtbot, viewer, panel, volume):
     drag(qtbot, panel.view, (1000, 0.5), (1000, 0.25))
     assert layer.gamma == pytest.approx(2, abs=0.05)
     layer.gamma = 1.5
-    assert panel.view._handle.pos().y() == pytest.approx(0.5**1.5)
+    assert panel.view.handles.gamma.pos().y() == pytest.approx(0.5**1.5)
     drag(qtbot, panel.view, (1000, 0.5**1.5), (1600, 0.7))
     assert layer.gamma == pytest.approx(np.log(0.7) / np.log(0.5), abs=0.05)
     # it moves up and down only
-    assert panel.view._handle.pos().x() == pytest.approx(1000)
+    assert panel.view.handles.gamma.pos().x() == pytest.approx(1000)
 
 
 def test_the_display_is_drawn_as_napari_shows_it(qtbot, viewer, panel, volume):
@@ -352,7 +357,7 @@ def test_the_display_is_drawn_as_napari_shows_it(qtbot, viewer, panel, volume):
     display = panel.model.display
     np.testing.assert_allclose(display.level([-5, 0, 250, 1000, 5000]), [0, 0, 0.5, 1, 1])
     expected = np.round(255 * layer.colormap.map(np.array([0.5]))[0])
-    np.testing.assert_allclose(display.colours[round(255 * 0.5)], expected, atol=2)
+    np.testing.assert_allclose(display.colors[round(255 * 0.5)], expected, atol=2)
 
 
 def test_percentile_lines_are_dragged_and_typed(qtbot, viewer, panel, volume):
@@ -366,7 +371,7 @@ def test_percentile_lines_are_dragged_and_typed(qtbot, viewer, panel, volume):
     QTest.keyClicks(panel.low.lineEdit(), "25")
     QTest.keyClick(panel.low, Qt.Key.Key_Return)
     assert panel.model.percentile_lines()[0] == np.percentile(volume, 25)
-    assert panel.view._percentiles[0].value() == np.percentile(volume, 25)
+    assert panel.view.handles.percentiles[0].value() == np.percentile(volume, 25)
     # low stays below high
     panel.low.setValue(99)
     assert panel.low.value() < panel.high.value()
@@ -396,40 +401,41 @@ def test_wheel_pan_and_double_click(qtbot, viewer, panel, volume):
     viewer.add_image(volume, name="nuclei", contrast_limits=(0, int(volume.max())))
     wait(qtbot, panel, lambda: exact(panel))
     view = panel.view
-    whole = view._box.viewRange()[0]
+    whole = view.box.viewRange()[0]
     wheel(view, (1000, 0.5), 8)
     qtbot.wait(50)
-    zoomed = view._box.viewRange()[0]
+    zoomed = view.box.viewRange()[0]
     assert zoomed[1] - zoomed[0] < 0.5 * (whole[1] - whole[0])
     assert zoomed[0] < 1000 < zoomed[1]
-    assert view._box.viewRange()[1] == [0, pytest.approx(1.06)]
+    bottom, top = view.box.viewRange()[1]
+    assert bottom == 0 < 1 < top < 1.3
     # what is outside is said at the edges
     above = int((volume > zoomed[1]).sum())
     said = int("".join(filter(str.isdigit, view._edges[1].toPlainText())))
     assert said == pytest.approx(above, rel=0.1)
     # counting something else leaves the zoom as it is
-    choose(panel.scope, "plane in view")
+    choose(panel.scope, "Plane in view")
     wait(qtbot, panel, lambda: panel.histogram.total == volume[0].size)
-    assert view._box.viewRange()[0] == pytest.approx(zoomed)
-    choose(panel.scope, "whole dataset")
+    assert view.box.viewRange()[0] == pytest.approx(zoomed)
+    choose(panel.scope, "Whole dataset")
     wait(qtbot, panel, lambda: panel.histogram.total == volume.size)
     middle = sum(zoomed) / 2
     quarter = (zoomed[1] - zoomed[0]) / 4
     drag(qtbot, view, (middle + 0.1 * quarter, 0.9), (middle + 1.1 * quarter, 0.9))
-    assert view._box.viewRange()[0][0] == pytest.approx(zoomed[0] - quarter, abs=0.3 * quarter)
+    assert view.box.viewRange()[0][0] == pytest.approx(zoomed[0] - quarter, abs=0.3 * quarter)
     position = QPointF(view.point_of(middle, 0.8))
     for kind in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonRelease):
         mouse(view, kind, position, LEFT, LEFT)
     mouse(view, QEvent.Type.MouseButtonDblClick, position, LEFT, LEFT)
     mouse(view, QEvent.Type.MouseButtonRelease, position, LEFT)
-    assert view._box.viewRange()[0] == pytest.approx(whole)
+    assert view.box.viewRange()[0] == pytest.approx(whole)
 
 
 def test_clipping_uses_the_lines_of_the_scope(qtbot, viewer, panel):
     data = np.stack([np.random.default_rng(k).integers(1000 * k, 1000 * k + 900, (40, 40)) for k in range(5)])
     viewer.add_image(data.astype(np.uint16), name="steps")
     viewer.dims.set_current_step(0, 2)
-    choose(panel.scope, "plane in view")
+    choose(panel.scope, "Plane in view")
     wait(qtbot, panel, lambda: exact(panel) or "plane" in getattr(panel.model.main, "coverage", ""))
     low, high = panel.model.percentile_lines()
     assert (low, high) == pytest.approx(np.percentile(data[2], (0.5, 99.5)))
@@ -511,6 +517,27 @@ def test_the_tile_goes_when_another_layer_is_followed(qtbot, viewer, panel, tile
     viewer.layers.selection.active = tiled
     wait(qtbot, panel, lambda: panel.model.main.name == "nuclei")
     assert panel.model.tile is None
+
+
+def test_the_tile_of_a_stretch_shows_its_two_percentiles(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
+    result = viewer.add_layer(nx.stretch_local(layer, (12, 5, 6), 5, 90))
+    wait(qtbot, panel, lambda: exact(panel) and panel.tile.isEnabled())
+    viewer.dims.set_current_step(0, 7)
+    click(panel.tile)
+    viewer.cursor.position = result.data_to_world((7, 3, 4))
+    qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=20_000)
+    tile = panel.model.tile
+    inside = volume[6:, :10, :12]
+    assert tile.counts.sum() == inside.size
+    lo, hi = tile.edges[[0, -1]]
+    np.testing.assert_allclose((lo, hi), np.percentile(volume, (0.01, 99.99)))
+    np.testing.assert_allclose(tile.ends, np.percentile(inside, (5, 90)), atol=0.02 * (hi - lo))
+    expected = np.interp(tile.edges, tile.ends, (0, 1))
+    np.testing.assert_allclose(tile.function, expected, atol=1e-9)
+    assert tile.clipped is None
+    lines = [item.value() for item in panel.view._curves._items if isinstance(item, Line) and item.angle == 90]
+    np.testing.assert_allclose(lines, tile.ends)
 
 
 def test_the_tile_under_the_cursor(qtbot, viewer, panel, volume):
@@ -628,7 +655,11 @@ def test_the_numbers_are_those_of_numpy(qtbot, viewer, panel, volume):
     assert float(rows["mode"].replace(",", "")) == np.bincount(volume.ravel()).argmax()
     assert rows["below limits"] == f"{100 * (volume < 200).mean():.3g} %"
     assert rows["above limits"] == f"{100 * (volume > 1500).mean():.3g} %"
-    assert rows["grey levels"] == f"{len(np.unique(volume)):,}"
+    assert rows["gray levels"] == f"{len(np.unique(volume)):,}"
+    noise = nx.noise_level(volume)
+    assert rows["dark noise"] == f"{noise.dark:.4g}"
+    assert rows["bright noise"] == f"{noise.bright:.4g}"
+    assert rows["signal/noise"] == f"{noise.snr:.3g}"
     qtbot.waitUntil(lambda: rows["voxels"] in panel.numbers.toPlainText())
     assert panel.numbers.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     panel.copy_statistics()
@@ -672,7 +703,7 @@ KNOWN = (0, 20_000, 40_000, 60_000, 65_535)
 
 
 def drawn(path, size):
-    """What Qt's renderer makes of an SVG, or what a PNG holds, as grey levels."""
+    """What Qt's renderer makes of an SVG, or what a PNG holds, as gray levels."""
     image = QImage(size, QImage.Format.Format_RGB32)
     painter = QPainter(image)
     if path.suffix == ".svg":
@@ -712,8 +743,7 @@ def columns_of_bars(picture, rows):
     return (starts + stops - 1) / 2
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("size", [(900, 560), (1300, 900)])
+@pytest.mark.parametrize(("size", "theme"), [((900, 560), "dark"), ((1300, 900), "light")])
 def test_bars_in_an_svg_stand_where_its_axis_says(qtbot, viewer, panel, tmp_path, theme, size):
     viewer.theme = theme
     viewer.window._qt_window.resize(*size)
@@ -728,7 +758,7 @@ def test_bars_in_an_svg_stand_where_its_axis_says(qtbot, viewer, panel, tmp_path
     picture = drawn(path, view.viewport().size())
     top, bottom = (round(view.point_of(0, y).y()) for y in (0.9, 0.1))
     # between the axes
-    low, high = view._box.viewRange()[0]
+    low, high = view.box.viewRange()[0]
     left, right = (round(view.point_of(x, 0).x()) for x in (low + 600, high - 600))
     bars = left + columns_of_bars(picture[:, left:right], slice(top, bottom))
     assert len(bars) == len(KNOWN)
@@ -766,18 +796,18 @@ def test_an_svg_looks_as_the_png(qtbot, viewer, panel, tmp_path, low, high, zoom
     viewer.add_image(data, name="nuclei", contrast_limits=(low, high), gamma=0.6)
     wait(qtbot, panel, lambda: exact(panel))
     if zoom:
-        panel.view._box.setXRange(*zoom, padding=0)
+        panel.view.box.setXRange(*zoom, padding=0)
         wait(qtbot, panel)
-    shown = [item.isVisible() for item in panel.view._limits]
+    shown = [item.isVisible() for item in panel.view.handles.limits]
     assert_same_drawing(*exported_twice(panel, tmp_path))
-    assert [item.isVisible() for item in panel.view._limits] == shown
+    assert [item.isVisible() for item in panel.view.handles.limits] == shown
 
 
 def test_nothing_in_an_svg_lies_beyond_its_axes(qtbot, viewer, panel, volume, tmp_path):
     # programs that know SVG Tiny only, Qt's among them, cut nothing off
     viewer.add_image(volume, name="nuclei", contrast_limits=(200, 1500))
     wait(qtbot, panel, lambda: exact(panel))
-    panel.view._box.setXRange(500, 700, padding=0)
+    panel.view.box.setXRange(500, 700, padding=0)
     wait(qtbot, panel)
     panel.export(tmp_path / "plot.svg")
     left, right = (panel.view.point_of(x, 0).x() for x in (500, 700))
@@ -793,7 +823,7 @@ def test_nothing_in_an_svg_lies_beyond_its_axes(qtbot, viewer, panel, volume, tm
     assert left - 1 <= min(map(float, found))
     assert max(map(float, found)) <= right + 1
     # on the screen they are still there
-    assert all(line.isVisible() for line in panel.view._limits)
+    assert all(line.isVisible() for line in panel.view.handles.limits)
 
 
 def assert_nothing_is_stretched(path):
@@ -911,7 +941,7 @@ def test_two_panels_are_independent(qtbot, viewer, panel, volume):
     viewer.add_image(volume[:3], name="b")
     wait(qtbot, other, lambda: exact(other) and other.model.main.name == "b")
     viewer.dims.set_current_step(0, 1)
-    choose(other.scope, "plane in view")
+    choose(other.scope, "Plane in view")
     wait(qtbot, other, lambda: "plane" in other.model.main.coverage)
     assert panel.model.main.name == "a"
     assert panel.model.scope == "dataset"
@@ -982,7 +1012,7 @@ def test_floating_and_docking_again_keeps_drawing(qtbot, viewer, panel, volume):
         assert len({picture.pixel(x, middle) for x in range(picture.width())}) > 3
 
 
-def test_colours_follow_the_theme(qtbot, viewer, panel, volume):
+def test_colors_follow_the_theme(qtbot, viewer, panel, volume):
     viewer.add_image(volume, name="a")
     wait(qtbot, panel, lambda: exact(panel))
     corner = {}
@@ -1044,7 +1074,7 @@ def test_cancel_keeps_what_is_known(qtbot, viewer, panel, stack, small_blocks):
     assert panel.again.text() == "Cancel"
     click(panel.again)
     assert not panel.counter.running
-    assert panel.again.text() == "Recount"
+    assert panel.again.text() == "Refresh"
     qtbot.wait(300)
     assert "scanned" in panel.model.main.coverage
     assert 0 < panel.histogram.total < stack.size
@@ -1094,7 +1124,7 @@ def test_multiscale_shows_the_coarsest_level_first(qtbot, viewer, panel, stack):
     wait(qtbot, panel, lambda: exact(panel))
     assert seen[0] == "level 3 of 3"
     assert panel.histogram.total == stack.size
-    choose(panel.scope, "plane in view")
+    choose(panel.scope, "Plane in view")
     wait(qtbot, panel, lambda: "plane z" in panel.model.main.coverage and "exact" in panel.model.main.coverage)
     assert panel.histogram.total == stack[0].size
 
@@ -1137,3 +1167,236 @@ def test_a_compact_plot_can_be_embedded(qtbot, viewer, volume):
     assert plot.model.high == pytest.approx(80, abs=2)
     plot.follow(None)
     wait(qtbot, plot, lambda: plot.model.main.name == "b")
+
+
+# --- looks ------------------------------------------------------------------------------
+
+
+def laid_out(panel):
+    """Whether plot and numbers have their shares of the height."""
+    return exact(panel) and panel._looks is not None and panel._looks[2] == len(panel.model.rows())
+
+
+def hover(view, x, y=0.5):
+    # pyqtgraph passes on so many moves a second only
+    QTest.qWait(30)
+    mouse(view, QEvent.Type.MouseMove, QPointF(view.point_of(x, y)))
+
+
+def test_value_and_count_are_said_under_the_mouse(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="nuclei", contrast_limits=(0, 3000))
+    wait(qtbot, panel, lambda: laid_out(panel))
+    # so far that every value has a bar
+    panel.view.box.setXRange(495, 520, padding=0)
+    hover(panel.view, 507.1)
+    count, upto = int((volume == 507).sum()), (volume <= 507).mean()
+    said = panel.view._readout.toPlainText()
+    assert said == f"■ 507: {count:,} voxel{'s' * (count != 1)}, CDF {upto:.3f}"
+    QApplication.sendEvent(panel.view, QEvent(QEvent.Type.Leave))
+    assert not panel.view._readout.isVisible()
+    # bars of several values
+    panel.view.show_all()
+    hover(panel.view, 507.1)
+    said = panel.view._readout.toPlainText()
+    first, last, count = re.match(r"■ ([\d,]+) to ([\d,]+): ([\d,]+) voxels", said).groups()
+    inside = (int(first) <= volume) & (volume <= int(last))
+    assert int(first) <= 507 <= int(last)
+    assert inside.sum() == int(count.replace(",", ""))
+
+
+def test_before_and_after_are_each_said_with_their_own_value(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    result = viewer.add_layer(nx.equalize_hist(layer))
+    wait(qtbot, panel, lambda: panel.model.content.before is not None)
+    low, high = float(volume.min()), float(volume.max())
+    hover(panel.view, 65535 * (1000 - low) / (high - low))
+    after, before = panel.view._readout.toPlainText().splitlines()
+    for line, data, wanted in ((after, result.data, 65535 * (1000 - low) / (high - low)), (before, volume, 1000)):
+        found = re.match(r"■ ([\d,]+)(?: to ([\d,]+))?: ([\d,]+) voxel", line).groups()
+        first, last, count = (int((text or found[0]).replace(",", "")) for text in found)
+        assert first - 300 <= wanted <= last + 300
+        assert ((first <= data) & (data <= last)).sum() == count
+
+
+def test_the_tile_has_its_own_numbers(qtbot, viewer, panel, volume, tiled):
+    tile = panel.model.tile
+    rows = dict(panel.model.rows())
+    assert rows["voxels"] == f"{tile.counts.sum():,}"
+    centers = (tile.edges[1:] + tile.edges[:-1]) / 2
+    values = np.repeat(centers, tile.counts)
+    assert float(rows["mean"].strip("≈ ").replace(",", "")) == pytest.approx(values.mean(), rel=1e-4)
+    assert float(rows["std"].strip("≈ ").replace(",", "")) == pytest.approx(values.std(), rel=1e-4)
+    assert rows["fullest bin"] == f"{tile.counts.max():,} voxels"
+    assert float(rows["steepest"].strip(" ×")) == pytest.approx(
+        np.diff(tile.function).max() * len(tile.counts), rel=0.01
+    )
+    qtbot.waitUntil(lambda: "steepest" in panel.numbers.toPlainText())
+    panel.copy_statistics()
+    assert f"tile\t{tile.title}" in QGuiApplication.clipboard().text()
+    hover(panel.view, float(centers[3]))
+    assert f": {tile.counts[3]:,} voxel" in panel.view._readout.toPlainText()
+    click(panel.tile)
+    qtbot.waitUntil(lambda: "steepest" not in panel.numbers.toPlainText())
+
+
+def test_hilo_colors_come_and_go(qtbot, viewer, panel, volume):
+    layer = viewer.add_image(volume, name="nuclei", colormap="magenta", contrast_limits=(200, 1500))
+    wait(qtbot, panel, lambda: laid_out(panel))
+    click(panel.hilo)
+    assert layer.colormap.name == "HiLo"
+    # blue and red are what napari makes of the limits
+    np.testing.assert_allclose(layer.colormap.map(np.array([0.0, 1.0]))[:, :3], [[0, 0, 1], [1, 0, 0]])
+    other = viewer.add_image(volume[:2], name="other")
+    wait(qtbot, panel, lambda: panel.model.main.name == "other")
+    assert not panel.hilo.isChecked()
+    viewer.layers.selection.active = layer
+    wait(qtbot, panel, lambda: panel.model.main.name == "nuclei")
+    assert panel.hilo.isChecked()
+    click(panel.hilo)
+    assert layer.colormap.name == "magenta"
+    # chosen in napari's own box it goes too
+    other.colormap = "HiLo"
+    viewer.layers.selection.active = other
+    wait(qtbot, panel, lambda: panel.model.main.name == "other")
+    assert panel.hilo.isChecked()
+    click(panel.hilo)
+    assert other.colormap.name == "gray"
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_pictures_are_on_white_without_handles(qtbot, viewer, panel, volume, tmp_path, theme):
+    viewer.theme = theme
+    viewer.add_image(volume, name="nuclei")
+    wait(qtbot, panel, lambda: laid_out(panel))
+    before = panel.view.grab().toImage()
+    hover(panel.view, 500)
+    panel.export(tmp_path / "plot.png")
+    picture = QImage(str(tmp_path / "plot.png"))
+    assert picture.pixelColor(1, picture.height() - 2).name() == "#ffffff"
+    # no grips beside the lines of the contrast limits
+    for line in panel.view.handles.limits:
+        place = panel.view.point_of(line.value(), 0.3 * panel.view.box.viewRange()[1][1])
+        assert not any(dark(picture, place, dx) for dx in (-3, 3))
+    QApplication.sendEvent(panel.view, QEvent(QEvent.Type.Leave))
+    assert panel.view.grab().toImage() == before
+
+
+def dark(picture, place, dx):
+    """Whether a PNG of twice the size is black beside a place."""
+    return picture.pixelColor(2 * place.x() + 2 * dx, 2 * place.y()).lightness() < 60
+
+
+def answer(qtbot, monkeypatch, panel, name, kind):
+    """Type a name into the dialog, for this kind of file."""
+
+    def type_it(dialog):
+        dialog.selectNameFilter(kind)
+        dialog.filterSelected.emit(kind)
+        dialog.selectFile(name)
+        return True
+
+    monkeypatch.setattr(QFileDialog, "exec", type_it)
+    panel._ask_export()
+
+
+def test_an_ending_is_added_where_none_was_typed(qtbot, viewer, panel, volume, tmp_path, monkeypatch, messages):
+    viewer.add_image(volume, name="cells/nuclei")
+    wait(qtbot, panel, lambda: laid_out(panel))
+    for name, kind, made in (("a", PLOT, "a.png"), ("b", TABLE, "b.csv"), ("c.svg", PLOT, "c.svg")):
+        answer(qtbot, monkeypatch, panel, str(tmp_path / name), kind)
+        assert (tmp_path / made).exists()
+    answer(qtbot, monkeypatch, panel, str(tmp_path / "d.pdf"), PLOT)
+    assert "not as .pdf" in messages()[-1]
+
+
+def test_new_panels_have_choices_of_their_own(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="nuclei")
+    wait(qtbot, panel, lambda: laid_out(panel))
+    click(panel.another)
+    click(panel.another)
+    docks = viewer.window._qt_window.findChildren(QDockWidget)
+    titles = [dock.windowTitle() for dock in docks if dock.windowTitle().startswith("Histogram & CDF")]
+    assert len(set(titles)) == len(titles) == 3
+    second, third = (dock.widget() for dock in docks if dock.windowTitle()[-2:] in (" 2", " 3"))
+    click(second.log)
+    assert not second.model.log
+    assert third.model.log
+    wait(qtbot, third, lambda: exact(third))
+
+
+def test_names_of_percentiles_stand_apart_above_the_bars(qtbot, viewer, panel):
+    data = np.zeros((4, 50, 50), np.uint16)
+    data[0] = np.random.default_rng(0).normal(500, 10, (50, 50))
+    data[1:] = 500
+    data[3, 0, 0] = 4000
+    viewer.add_image(data, name="narrow")
+    wait(qtbot, panel, lambda: laid_out(panel))
+    handles, box = panel.view.handles, panel.view.box
+    for limits in (box.viewRange()[0], (460, 540), (495, 4000)):
+        box.setXRange(*limits, padding=0)
+        names = [name for name in handles._names if name.isVisible()]
+        areas = [QRectF(box.mapViewToScene(name.pos()), name.boundingRect().size()) for name in names]
+        assert len(areas) == 2 - (limits == (495, 4000))
+        whole = box.sceneBoundingRect().adjusted(-1, -1, 1, 1)
+        assert all(whole.contains(area) for area in areas)
+        # but for the margin below the letters
+        assert all(area.bottom() <= panel.view.point_of(500, 1).y() + 5 for area in areas)
+        assert len(areas) == 1 or not areas[0].intersects(areas[1])
+
+
+def test_keys_pan_and_zoom(qtbot, viewer, panel, volume):
+    viewer.add_image(volume, name="nuclei")
+    wait(qtbot, panel, lambda: laid_out(panel))
+    view = panel.view
+    whole = view.box.viewRange()[0]
+    QTest.keyClick(view, Qt.Key.Key_Plus)
+    zoomed = view.box.viewRange()[0]
+    assert np.ptp(zoomed) == pytest.approx(0.8 * np.ptp(whole))
+    QTest.keyClick(view, Qt.Key.Key_Right)
+    assert view.box.viewRange()[0][0] > zoomed[0]
+    QTest.keyClick(view, Qt.Key.Key_Home)
+    assert view.box.viewRange()[0] == pytest.approx(whole)
+
+
+def test_names_are_plain_text(qtbot, viewer, panel, volume):
+    name = "<b>nuclei</b> &amp; <i>more</i>"
+    layer = viewer.add_image(volume, name=name)
+    viewer.add_layer(nx.equalize_hist(layer))
+    wait(qtbot, panel, lambda: panel.model.content.before is not None)
+    assert name[:19] in panel.view._title._item.toPlainText().replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.mark.parametrize("size", [9, 16])
+def test_text_is_as_large_as_that_of_the_window(qtbot, viewer, panel, volume, size):
+    get_settings().appearance.font_size = size
+    viewer.add_image(volume, name="nuclei")
+    wait(qtbot, panel, lambda: laid_out(panel))
+    assert panel.view._title._item.font().pointSize() == size
+    for side in ("left", "bottom"):
+        axis = panel.view.axes[side]
+        assert axis.style["tickFont"].pointSize() == axis.label.font().pointSize() == size
+    # there is still a plot
+    assert panel.view.box.height() > 80
+    # and nothing of the controls is cut off
+    for button in panel.findChildren(QAbstractButton):
+        if button.isVisible() and button.text():
+            assert button.width() >= button.sizeHint().width()
+
+
+def test_every_control_says_what_it_does(panel):
+    for kind in (QAbstractButton, QComboBox, QDoubleSpinBox):
+        for control in panel.findChildren(kind):
+            if control.isVisible() and not control.objectName().startswith("qt_"):
+                assert control.toolTip(), control
+                assert control.focusPolicy() & Qt.FocusPolicy.TabFocus
+
+
+def test_missing_chunks_are_said(tmp_path):
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(4, 8, 8), chunks=(1, 8, 8), dtype="u1")
+    array[:3] = 1
+    for data in (array, da.from_zarr(array)):
+        (curve,) = survey.survey([survey.Target("a", None, Volume(data))], ())
+        assert curve.coverage == "exact, 256 voxels, 1 chunks missing in the store"
+    array[3] = 1
+    (curve,) = survey.survey([survey.Target("a", None, Volume(array))], ())
+    assert curve.coverage == "exact, 256 voxels"

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 
 import napari_exposure as nx
+from gui.driving import click
 from napari_exposure.gui import reference
 
 
@@ -37,7 +36,7 @@ def choose(qtbot, widget, chosen):
 
 
 def apply(qtbot, widget):
-    QTest.mouseClick(widget.buttons[0].native, Qt.MouseButton.LeftButton)
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=30_000)
 
 
@@ -62,16 +61,16 @@ def test_apply_makes_the_layer_that_the_console_makes(qtbot, viewer, widget, two
 def test_without_a_reference_nothing_is_made(qtbot, viewer, widget, messages):
     widget.apply()
     assert not widget.running
-    assert any("Choose a reference" in message for message in messages())
+    assert any("choose a reference" in message for message in messages())
     assert names(viewer) == ["dim", "bright"]
 
 
 def test_the_preview_shows_the_match(qtbot, viewer, widget, two):
     dim, bright = two
-    qtbot.waitUntil(lambda: "Choose a reference" in widget.said.value, timeout=10_000)
+    qtbot.waitUntil(lambda: "choose a reference" in widget.bar.state.said(), timeout=10_000)
     choose(qtbot, widget, bright)
-    qtbot.waitUntil(lambda: "dim - matched (preview)" in names(viewer), timeout=10_000)
-    preview = viewer.layers["dim - matched (preview)"]
+    qtbot.waitUntil(lambda: "dim - exposure" in names(viewer), timeout=10_000)
+    preview = viewer.layers["dim - exposure"]
     np.testing.assert_array_equal(preview.data[3], nx.match_histograms(dim, bright).data[3])
 
 
@@ -128,7 +127,7 @@ def test_the_layer_itself_is_not_offered(qtbot, viewer, widget, two):
     dim, bright = two
     offered = widget["reference"][0][0]
     assert list(offered.choices) == [None, bright]
-    widget.layer.value = bright
+    widget.header.layer.value = bright
     assert list(offered.choices) == [None, dim]
     choose(qtbot, widget, dim)
     viewer.layers.remove(dim)

@@ -42,9 +42,35 @@ def test_the_menu_adds_a_montage(qtbot, viewer, choose, volume):
         assert "4 planes in 1 × 4" in dialog.facts.value
 
     choose(fill)
-    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10_000)
-    np.testing.assert_array_equal(viewer.layers[1].data, nx.montage(layer, 3, 4).data)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
+    _, montage, labels = viewer.layers
+    np.testing.assert_array_equal(montage.data, nx.montage(layer, 3, 4).data)
     assert viewer.layers.selection.active == layer
+    assert labels.text.values.tolist() == ["z 0", "z 6", "z 12", "z 18"]
+    montage.visible = False
+    assert not labels.visible
+    montage.visible = True
+    # deleted together by hand, or the montage alone
+    viewer.layers.remove(montage)
+    assert list(viewer.layers) == [layer]
+
+    def without(dialog):
+        dialog["labels"].value = False
+
+    choose(without)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=10_000)
+    assert viewer.layers[1].name == "nuclei - montage"
+
+
+def test_montage_and_labels_are_deleted_together(qtbot, viewer, volume):
+    layer = viewer.add_image(volume, name="nuclei")
+    for deleted in ([1, 2], [1], [0, 1, 2]):
+        add_montage(viewer, layer, step=4)
+        qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
+        viewer.layers.selection = {viewer.layers[number] for number in deleted}
+        viewer.layers.remove_selected()
+        qtbot.wait(50)
+        assert list(viewer.layers) == [layer][deleted[0] == 0 :]
 
 
 def test_what_has_no_planes_is_told(viewer, choose, volume, messages):

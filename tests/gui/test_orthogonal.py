@@ -451,3 +451,18 @@ def test_the_wish_for_a_cross_hair_outlives_the_layers(qtbot, viewer, open_widge
         settled(qtbot, panel)
         assert list(viewer.layers) == []
         assert panel.cross.isChecked()
+
+
+def test_arrow_keys_move_the_planes_by_a_voxel(qtbot, viewer, open_widget, volume):
+    add(viewer, volume)
+    panel = open_widget(NAME)
+    settled(qtbot, panel)
+    for pane, key, voxel in (
+        (panel.row, Qt.Key.Key_Down, (6, 19, 23)),
+        (panel.row, Qt.Key.Key_Right, (6, 19, 24)),
+        (panel.column, Qt.Key.Key_Up, (6, 18, 24)),
+        (panel.column, Qt.Key.Key_Left, (5, 18, 24)),
+    ):
+        QTest.keyClick(pane, key)
+        settled(qtbot, panel, lambda voxel=voxel: panel.voxel == voxel)
+        check(panel, volume, voxel)

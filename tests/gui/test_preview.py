@@ -2,7 +2,6 @@
 
 import copy
 import re
-import threading
 import time
 from types import SimpleNamespace
 
@@ -13,15 +12,20 @@ import tifffile
 import zarr
 from napari.layers import Image
 from napari.layers._layer_actions import _duplicate_layer
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 import napari_exposure as nx
+from gui.driving import click, no_workers, tiles_of
 from napari_exposure.core import progress
 from napari_exposure.gui import preview
 from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.source import Origin, Source
+
+# the volumes here do not fade
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+
 
 NAMES = {
     "Gamma": ("gamma", 0.4, nx.adjust_gamma),
@@ -49,16 +53,6 @@ def wait(qtbot, widget, condition=lambda: True):
     qtbot.waitUntil(lambda: not widget._preview.running and condition(), timeout=20_000)
 
 
-def click(button):
-    assert button.native.isEnabled()
-    # on the mark of a check box, which is wider than what can be clicked
-    QTest.mouseClick(button.native, Qt.MouseButton.LeftButton, pos=QPoint(8, button.native.height() // 2))
-
-
-def no_workers():
-    return not any(thread.name.startswith("napari-exposure") for thread in threading.enumerate())
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_plane_is_that_of_the_result(qtbot, viewer, open_widget, volume, name):
     source = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
@@ -71,7 +65,7 @@ def test_every_plane_is_that_of_the_result(qtbot, viewer, open_widget, volume, n
     wait(qtbot, widget, lambda: shown(widget).data.transform is not old)
     expected = verb(source, **{parameter: value})
     layer = shown(widget)
-    assert [each.name for each in viewer.layers] == ["nuclei", f"{expected.name} (preview)"]
+    assert [each.name for each in viewer.layers] == ["nuclei", "nuclei - exposure"]
     np.testing.assert_array_equal(layer.scale, source.scale)
     assert layer.data.dtype == expected.data.dtype
     assert tuple(layer.contrast_limits) == tuple(expected.contrast_limits)
@@ -81,7 +75,7 @@ def test_every_plane_is_that_of_the_result(qtbot, viewer, open_widget, volume, n
     viewer.dims.set_current_step(0, 5)
     np.testing.assert_array_equal(layer._slice.image.raw, expected.data[5])
     np.testing.assert_array_equal(source.data, before)
-    qtbot.waitUntil(lambda: "exact" in widget.said.value)
+    qtbot.waitUntil(lambda: widget.bar.state.said() == "Up to date")
 
 
 def test_apply_takes_the_place_of_the_preview(qtbot, viewer, open_widget, volume):
@@ -90,23 +84,26 @@ def test_apply_takes_the_place_of_the_preview(qtbot, viewer, open_widget, volume
     viewer.layers.selection.active = source
     widget = open_widget("Adaptive equalization")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    # the preview is what one looks at, and no source of others
-    assert viewer.layers.selection.active == shown(widget)
-    assert widget.layer.value == source
-    assert shown(widget) not in widget.layer.choices
-    click(widget.buttons[0])
+    # just above its source, not selected, and no source of others
+    live = shown(widget)
+    assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei - exposure", "other"]
+    assert viewer.layers.selection == {source}
+    assert widget.layer == source
+    assert shown(widget) not in widget.header.layer.choices
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     expected = nx.equalize_adapthist(source)
     assert [layer.name for layer in viewer.layers] == ["nuclei", expected.name, "other"]
     np.testing.assert_array_equal(viewer.layers[1].data, expected.data)
     assert viewer.layers[1].metadata["napari_exposure"]["steps"] == expected.metadata["napari_exposure"]["steps"]
-    # what was looked at is looked at, and the next turn of a knob is about the source
-    assert viewer.layers.selection.active == viewer.layers[1]
+    # it is the live layer, which was computed in place; the next turn of a knob is about the source
+    assert viewer.layers[1] is live
+    assert viewer.layers.selection == {source}
     qtbot.wait(150)
-    assert widget.layer.value == source
+    assert widget.layer == source
     assert shown(widget) is None
     # the next turn of a knob shows it again
-    widget.clip_limit.value = 0.2
+    widget["clip_limit"].value = 0.2
     wait(qtbot, widget, lambda: shown(widget) is not None)
     assert no_workers()
 
@@ -126,11 +123,11 @@ def test_off_hidden_closed_or_without_source_there_is_none(qtbot, viewer, open_w
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    click(widget.looks.live)
+    click(widget.bar.live)
     wait(qtbot, widget, lambda: shown(widget) is None)
     assert list(viewer.layers) == [source]
     assert viewer.layers.selection.active == source
-    click(widget.looks.live)
+    click(widget.bar.live)
     wait(qtbot, widget, lambda: shown(widget) is not None)
     dock = widget.native.parent()
     dock.hide()
@@ -139,26 +136,26 @@ def test_off_hidden_closed_or_without_source_there_is_none(qtbot, viewer, open_w
     wait(qtbot, widget, lambda: shown(widget) is not None)
     # deleted by the user: switched off
     viewer.layers.remove(shown(widget))
-    wait(qtbot, widget, lambda: not widget.looks.live.value)
+    wait(qtbot, widget, lambda: not widget.bar.live.isChecked())
     assert list(viewer.layers) == [source]
-    click(widget.looks.live)
+    click(widget.bar.live)
     wait(qtbot, widget, lambda: shown(widget) is not None)
     viewer.layers.remove(source)
     wait(qtbot, widget, lambda: len(viewer.layers) == 0)
-    assert widget.layer.value is None
+    assert widget.layer is None
 
 
 def test_switched_off_it_stays_off_for_the_next_layer(qtbot, viewer, open_widget, volume):
     viewer.add_image(volume, name="a")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    click(widget.looks.live)
+    click(widget.bar.live)
     wait(qtbot, widget, lambda: shown(widget) is None)
     b = viewer.add_image(volume, name="b")
-    wait(qtbot, widget, lambda: widget.layer.value == b)
+    wait(qtbot, widget, lambda: widget.layer == b)
     qtbot.wait(200)
     assert shown(widget) is None
-    assert not widget.looks.live.value
+    assert not widget.bar.live.isChecked()
 
 
 def test_closing_the_dock_takes_the_preview_away(qtbot, viewer, open_widget, volume):
@@ -187,7 +184,7 @@ def test_two_previews_on_two_layers(qtbot, viewer, open_widget, volume, monkeypa
         return fit(*arguments)
 
     monkeypatch.setattr(preview, "fit_for_preview", slowly)
-    clip.layer.value, gamma.layer.value = b, a
+    clip.header.layer.value, gamma.header.layer.value = b, a
     wait(qtbot, clip, lambda: shown(clip) is not None and Origin.of(shown(clip)).source() is b)
     wait(qtbot, gamma, lambda: Origin.of(shown(gamma)).source() is a)
     np.testing.assert_array_equal(shown(clip).data[3], nx.clip_percentiles(b).data[3])
@@ -199,15 +196,14 @@ def test_a_layer_chosen_by_hand_stays_chosen(qtbot, viewer, open_widget, volume,
     small = viewer.add_image(volume[:3], name="small")
     monkeypatch.setattr(preview, "QUICK", volume.size - 1)
     widget = open_widget("Gamma")
-    widget.layer.value = small
+    widget.header.layer.value = small
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    assert viewer.layers.selection.active == shown(widget)
     # its preview does not begin by itself
-    widget.layer.value = large
+    widget.header.layer.value = large
     wait(qtbot, widget, lambda: shown(widget) is None)
     qtbot.wait(200)
-    assert widget.layer.value == large
-    assert viewer.layers.selection.active == large
+    assert widget.layer == large
+    assert viewer.layers.selection == {small}
 
 
 def test_dragging_while_playing_through_z_and_turning_to_3d(qtbot, viewer, open_widget, volume):
@@ -215,14 +211,14 @@ def test_dragging_while_playing_through_z_and_turning_to_3d(qtbot, viewer, open_
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
     for k in range(30):
-        widget.gamma.value = 0.3 + 0.05 * k
+        widget["gamma"].value = 0.3 + 0.05 * k
         viewer.dims.set_current_step(0, k % 12)
         if k in (10, 20):
             viewer.dims.ndisplay = 5 - viewer.dims.ndisplay
         qtbot.wait(5)
     viewer.dims.ndisplay = 3
-    wait(qtbot, widget, lambda: shown(widget).data.transform.adjustment.gamma == widget.gamma.value)
-    expected = nx.adjust_gamma(source, widget.gamma.value).data
+    wait(qtbot, widget, lambda: shown(widget).data.transform.adjustment.gamma == widget["gamma"].value)
+    expected = nx.adjust_gamma(source, widget["gamma"].value).data
     wait(qtbot, widget, lambda: np.array_equal(shown(widget)._slice.image.raw, expected))
     viewer.dims.ndisplay = 2
     wait(qtbot, widget)
@@ -239,28 +235,28 @@ def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget,
     widget = open_widget("Adaptive equalization")
     qtbot.wait(100)
     # too large to begin by itself
-    assert not widget.looks.live.value
+    assert not widget.bar.live.isChecked()
     said = []
-    monkeypatch.setattr(widget._preview, "_said", said.append)
-    click(widget.looks.live)
+    monkeypatch.setattr(widget._preview, "_said", lambda words, detail: said.append(f"{words} {detail}"))
+    click(widget.bar.live)
     wait(qtbot, widget, lambda: "exact" in " ".join(said))
-    assert said[0].startswith("approximate")
+    assert next(each for each in said if not each.startswith("Updating")).startswith("Approximate")
     np.testing.assert_array_equal(shown(widget).data[4], nx.equalize_adapthist(source).data[4])
     # what is remembered needs no approximation
     said.clear()
-    widget.clip_limit.value = 0.1
+    widget["clip_limit"].value = 0.1
     wait(qtbot, widget, lambda: "exact" in " ".join(said))
-    assert not said[0].startswith("approximate")
+    assert not any(each.startswith("Approximate") for each in said)
     np.testing.assert_array_equal(shown(widget).data[4], nx.equalize_adapthist(source, clip_limit=0.1).data[4])
     # a mask of which the sample holds nothing
     cells = np.zeros(volume.shape, np.uint8)
     cells[5, 7, 20:40] = 1
     mask = viewer.add_labels(cells, name="cells")
-    widget.mask.value = mask
+    widget.header.mask.value = mask
     expected = nx.equalize_adapthist(source, clip_limit=0.1, mask=mask)
     wait(qtbot, widget, lambda: np.array_equal(shown(widget).data[4], expected.data[4]))
-    widget.mask.value = None
-    widget.clip_limit.value = 0.01
+    widget.header.mask.value = None
+    widget["clip_limit"].value = 0.01
     expected = nx.equalize_adapthist(source)
     wait(qtbot, widget, lambda: np.array_equal(shown(widget).data[4], expected.data[4]))
     said.clear()
@@ -279,7 +275,7 @@ def test_a_source_that_goes_takes_no_other_layer_with_it(qtbot, viewer, open_wid
     viewer.layers.selection.active = source
     widget = open_widget("Adaptive equalization")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    click(widget.looks.tiles)
+    click(tiles_of(widget).switch)
     _, planes = viewer.window.add_plugin_dock_widget("napari-exposure", "Orthogonal planes")
     qtbot.waitUntil(lambda: len(viewer.layers) == 6)
     # all that belongs to the source drawn below it, as a user may drag it
@@ -287,7 +283,7 @@ def test_a_source_that_goes_takes_no_other_layer_with_it(qtbot, viewer, open_wid
         viewer.layers.move(viewer.layers.index(layer), 0)
     assert list(viewer.layers)[3:] == [bottom, source, top]
     viewer.layers.remove(source)
-    wait(qtbot, widget, lambda: widget.layer.value in (bottom, top))
+    wait(qtbot, widget, lambda: widget.layer in (bottom, top))
     assert bottom in viewer.layers
     assert top in viewer.layers
     assert source not in viewer.layers
@@ -316,7 +312,7 @@ def test_a_mask_counts_in_the_preview(qtbot, viewer, open_widget, volume):
     labels = viewer.add_labels(cells, name="cells")
     viewer.layers.selection.active = source
     widget = open_widget("Histogram equalization")
-    widget.mask.value = labels
+    widget.header.mask.value = labels
     wait(qtbot, widget, lambda: shown(widget) is not None)
     np.testing.assert_array_equal(shown(widget).data[3], nx.equalize_hist(source, mask=labels).data[3])
 
@@ -325,7 +321,7 @@ def test_float_output_changes_the_dtype_of_the_preview(qtbot, viewer, open_widge
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    widget.output.value = "float32"
+    widget["output"].value = "float32"
     wait(qtbot, widget, lambda: shown(widget).data.dtype == np.float32)
     expected = nx.adjust_gamma(source, output="float32")
     np.testing.assert_array_equal(shown(widget).data[3], expected.data[3])
@@ -355,7 +351,7 @@ def test_source_and_result_side_by_side_and_back(qtbot, viewer, open_widget, vol
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    beside = widget.comparison.beside
+    beside = widget.bar.ways["Side by side"]
     grid = grid_of(viewer)
     before = grid.enabled, grid.shape, grid.stride
 
@@ -364,9 +360,9 @@ def test_source_and_result_side_by_side_and_back(qtbot, viewer, open_widget, vol
 
     click(beside)
     assert (grid.enabled, grid.shape) == (True, (1, 2))
-    assert visible() == ["nuclei", "nuclei - gamma (preview)"]
+    assert visible() == ["nuclei", "nuclei - exposure"]
     # the result takes the place of the preview
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     assert visible() == ["nuclei", "nuclei - gamma"]
     click(beside)
@@ -376,7 +372,7 @@ def test_source_and_result_side_by_side_and_back(qtbot, viewer, open_widget, vol
     assert grid.enabled
     # without a source there is nothing to compare
     viewer.layers.remove("nuclei - gamma")
-    widget.layer.value = other
+    widget.header.layer.value = other
     assert (grid.enabled, grid.shape, grid.stride) == before
     assert source.visible
 
@@ -393,7 +389,7 @@ def test_a_key_held_shows_the_source(qtbot, viewer, open_widget, volume):
         QTest.keyRelease(canvas, Qt.Key.Key_B)
         qtbot.waitUntil(lambda layer=layer: layer().visible)
         if len(viewer.layers) == 2 and shown(widget) is not None:
-            click(widget.buttons[0])
+            click(widget.bar.apply)
             qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
 
 
@@ -413,16 +409,18 @@ def test_the_histogram_panel_treats_it_like_a_result(qtbot, viewer, open_widget,
             timeout=20_000,
         )
 
+    qtbot.waitUntil(lambda: shown(widget) is not None)
+    viewer.layers.selection = {shown(widget)}
     follows(0.01)
     assert panel.model.content.before.name == "nuclei"
-    widget.clip_limit.value = 0.2
+    widget["clip_limit"].value = 0.2
     follows(0.2)
     panel.tile.setChecked(True)
     viewer.cursor.position = (5, 20, 20)
     qtbot.waitUntil(lambda: panel.model.tile is not None, timeout=5000)
     counted = panel.model.tile.counts.sum()
     assert panel.model.tile.limit == pytest.approx(0.2 * counted)
-    widget.clip_limit.value = 0.1
+    widget["clip_limit"].value = 0.1
     qtbot.waitUntil(lambda: panel.model.tile.limit == pytest.approx(0.1 * counted), timeout=5000)
 
 
@@ -430,8 +428,8 @@ def test_what_cannot_be_fitted_is_said_once_and_quietly(qtbot, viewer, open_widg
     viewer.add_image(np.zeros_like(volume), name="empty")
     widget = open_widget("Histogram equalization")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    click(widget.ignore_zeros)
-    qtbot.waitUntil(lambda: "no finite voxel" in widget.said.value, timeout=5000)
+    click(widget["ignore_zeros"])
+    qtbot.waitUntil(lambda: "no finite voxel" in widget.bar.state.said(), timeout=5000)
     assert shown(widget) is None
     assert messages() == []
 
@@ -441,10 +439,11 @@ def test_saving_by_napari_gives_the_computed_result(qtbot, viewer, open_widget, 
     source = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
     viewer.dims.ndisplay = ndisplay
     widget = open_widget("Gamma")
-    widget.gamma.value = 0.4
+    widget["gamma"].value = 0.4
     wait(qtbot, widget, lambda: shown(widget) is not None and shown(widget).data.transform.adjustment.gamma == 0.4)
     expected = nx.adjust_gamma(source, 0.4)
-    # File > Save Selected Layers: the preview is the selected layer, and the file is there already
+    # File > Save Selected Layers, and the file is there already
+    viewer.layers.selection = {shown(widget)}
     path = tmp_path / "there.tif"
     tifffile.imwrite(path, volume[:2])
     viewer.layers.save(str(path), selected=True)
@@ -452,18 +451,18 @@ def test_saving_by_napari_gives_the_computed_result(qtbot, viewer, open_widget, 
     # File > Save All Layers
     viewer.layers.save(str(tmp_path / "all"), selected=False)
     saved = sorted((tmp_path / "all").glob("*.tif"))
-    assert [each.name for each in saved] == ["nuclei - gamma (preview).tif", "nuclei.tif"]
+    assert [each.name for each in saved] == ["nuclei - exposure.tif", "nuclei.tif"]
     np.testing.assert_array_equal(tifffile.imread(saved[0]), expected.data)
     # our own writer, which keeps size and steps as well
     viewer.layers.save(str(tmp_path / "ours.ome.tif"), selected=True)
     found = nx.read_tiff(tmp_path / "ours.ome.tif")
     np.testing.assert_array_equal(found.data, expected.data)
-    assert (found.name, found.scale, found.unit) == ("nuclei - gamma", (2, 0.5, 0.5), "um")
+    assert (found.name, found.scale, found.unit) == ("nuclei - exposure", (2, 0.5, 0.5), "um")
     assert found.notes["steps"] == expected.metadata["napari_exposure"]["steps"]
     # Layer > Duplicate
     viewer.layers.selection = {shown(widget)}
     _duplicate_layer(viewer.layers)
-    copy = viewer.layers["nuclei - gamma (preview) copy"]
+    copy = viewer.layers["nuclei - exposure copy"]
     assert type(copy.data) is np.ndarray
     np.testing.assert_array_equal(copy.data, expected.data)
 
@@ -498,7 +497,9 @@ def test_a_recipe_of_several_steps_is_one_live_layer(qtbot, viewer, volume, kind
     source = viewer.add_image(data.get(kind, lambda: volume)(), name="nuclei", scale=(2, 0.5, 0.5), units="um")
     viewer.dims.ndisplay = ndisplay
     said = []
-    live = preview.Preview(viewer, said.append, *[lambda *_: None] * 4, parent=viewer.window._qt_window)
+    live = preview.Preview(
+        viewer, lambda *words: said.append(words), *[lambda *_: None] * 4, parent=viewer.window._qt_window
+    )
 
     def shows(recipe):
         live.show(source, recipe)
@@ -511,7 +512,7 @@ def test_a_recipe_of_several_steps_is_one_live_layer(qtbot, viewer, volume, kind
         np.testing.assert_array_equal(np.asarray(found[5]), np.asarray(wanted[5]))
         assert live.layer.metadata["napari_exposure"]["steps"] == expected.metadata["napari_exposure"]["steps"]
         assert tuple(live.layer.contrast_limits) == tuple(expected.contrast_limits)
-        assert live.layer.name == f"{expected.name} (preview)"
+        assert live.layer.name == "nuclei - exposure"
         return live.layer
 
     first = shows(nx.Recipe((nx.DecayCorrection(), nx.PercentileClip(1, 99), nx.AdaptiveEqualization(5.0)), "µm"))
@@ -520,7 +521,7 @@ def test_a_recipe_of_several_steps_is_one_live_layer(qtbot, viewer, volume, kind
         shows(nx.Recipe((nx.DecayCorrection(), nx.PercentileClip(1, 99), nx.AdaptiveEqualization(7.0)), "µm")) is first
     )
     shows(nx.Recipe((nx.PercentileClip(1, 99), nx.Gamma(0.5))))
-    assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei - clip - gamma (preview)"]
+    assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei - exposure"]
     live.remove()
     assert [layer.name for layer in viewer.layers] == ["nuclei"]
 
@@ -540,10 +541,10 @@ def test_wrong_parameters_are_said_and_show_nothing(qtbot, viewer, open_widget, 
     viewer.add_image(volume, name="nuclei")
     widget = open_widget("Percentile clipping")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    widget.low.value = 99.9
+    widget["low"].value = 99.9
     wait(qtbot, widget, lambda: shown(widget) is None)
-    qtbot.waitUntil(lambda: "low" in widget.said.value)
-    widget.low.value = 1
+    qtbot.waitUntil(lambda: "low" in widget.bar.state.said())
+    widget["low"].value = 1
     wait(qtbot, widget, lambda: shown(widget) is not None)
 
 
@@ -555,24 +556,24 @@ def test_nothing_is_mixed_with_its_source(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, name="nuclei", blending="additive")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    name = "nuclei - gamma (preview)"
+    name = "nuclei - exposure"
     assert eyes(viewer) == {"nuclei": False, name: True}
     # its eye switches between the two
     shown(widget).visible = False
     assert eyes(viewer) == {"nuclei": True, name: False}
     shown(widget).visible = True
-    click(widget.comparison.beside)
+    click(widget.bar.ways["Side by side"])
     assert eyes(viewer) == {"nuclei": True, name: True}
-    click(widget.comparison.beside)
+    click(widget.bar.ways["Side by side"])
     assert eyes(viewer) == {"nuclei": False, name: True}
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     assert eyes(viewer) == {"nuclei": False, "nuclei - gamma": True}
     # the next preview lies above the earlier result, and hides it
-    widget.gamma.value = 0.5
+    widget["gamma"].value = 0.5
     wait(qtbot, widget, lambda: shown(widget) is not None)
     assert eyes(viewer) == {"nuclei": False, "nuclei - gamma": False, name: True}
-    click(widget.looks.live)
+    click(widget.bar.live)
     wait(qtbot, widget, lambda: shown(widget) is None)
     assert eyes(viewer) == {"nuclei": False, "nuclei - gamma": True}
     viewer.layers.remove("nuclei - gamma")
@@ -608,13 +609,13 @@ def test_of_a_pyramid_each_level_is_previewed(qtbot, viewer, open_widget, volume
     expected = verb(source, **{parameter: value})
     layer = shown(widget)
     assert layer.multiscale
-    assert layer not in widget.layer.choices
+    assert layer not in widget.header.layer.choices
     for level, result in zip(layer.data, expected.data, strict=True):
         np.testing.assert_array_equal(level[5], result[5])
     viewer.dims.ndisplay = 3
     wait(qtbot, widget, lambda: np.array_equal(shown(widget)._slice.image.raw, expected.data[1]))
     viewer.dims.ndisplay = 2
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     result = viewer.layers[1]
     assert [layer.name for layer in viewer.layers] == ["pyramid", expected.name]
@@ -636,16 +637,16 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
     wait(qtbot, widget)
     # it may be large: no preview by itself
     assert shown(widget) is None
-    assert not widget.results[0].enabled
+    assert not widget.bar.save.isEnabled()
     read.clear()
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     result = viewer.layers[1]
     assert isinstance(result.data, da.Array)
     assert result.data.chunks == lazy.chunks
-    # one pass, and planes that napari asks for: not the whole of it
-    assert len(read) < 3 * 6
-    assert "planes are computed as you look at them" in widget.status.value
+    # one pass, and planes that napari and the histogram of the plane in view ask for: not the whole of it
+    assert len(read) < 4 * 6
+    assert "planes are computed as you look at them" in widget.bar.state.said()
     expected = nx.core.equalize_hist(volume)
     np.testing.assert_array_equal(result._slice.image.raw, expected[viewer.dims.current_step[0]])
     viewer.dims.set_current_step(0, 11)
@@ -657,7 +658,7 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
     assert not read
     widget.save(tmp_path / "result.zarr")
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
-    assert "saved as result.zarr" in widget.status.value
+    assert "saved as result.zarr" in widget.bar.state.said()
     np.testing.assert_array_equal(zarr.open(tmp_path / "result.zarr")["0"][:], expected)
     np.testing.assert_array_equal(source.data.compute(), volume)
     assert no_workers()
@@ -666,36 +667,36 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
 def test_a_result_is_saved_from_the_file_dialog(qtbot, viewer, open_widget, volume, tmp_path, monkeypatch, messages):
     viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
     widget = open_widget("Gamma")
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     path = tmp_path / "bright.ome.tif"
     chosen = [(str(path), ""), (str(tmp_path / "bright.png"), ""), ("", "")]
-    monkeypatch.setattr("napari_exposure.gui.adjust.QFileDialog.getSaveFileName", lambda *args: chosen.pop(0))
-    click(widget.results[0])
+    monkeypatch.setattr("napari_exposure.gui.exposure.dock.QFileDialog.getSaveFileName", lambda *args: chosen.pop(0))
+    click(widget.bar.save)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     found = nx.read_tiff(path)
     np.testing.assert_array_equal(found.data, viewer.layers[1].data)
     assert (found.scale, found.unit) == ((2, 0.5, 0.5), "um")
-    click(widget.results[0])
+    click(widget.bar.save)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     assert "must end in .zarr" in messages()[-1]
-    click(widget.results[0])
+    click(widget.bar.save)
     assert sorted(each.name for each in tmp_path.iterdir() if each.suffix != ".yaml") == ["bright.ome.tif"]
 
 
 def test_what_is_seen_is_saved_copied_and_kept(qtbot, viewer, open_widget, volume, tmp_path):
     source = viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
     widget = open_widget("Adaptive equalization")
-    widget.clip_limit.value = 0.021
-    click(widget.buttons[0])
+    widget["clip_limit"].value = 0.021
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
 
     def kept():
         """The clip limit in the file, in the Python lines and in the recipe."""
         widget.save(tmp_path / "seen.ome.tif")
         qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
-        widget._recipe.copy()
-        widget._recipe.save(tmp_path / "seen.json")
+        widget.recipe.copy()
+        widget.recipe.save(tmp_path / "seen.json")
         file = nx.read_tiff(tmp_path / "seen.ome.tif")
         lines = re.search(r"clip_limit=([0-9.]+)", QApplication.clipboard().text())
         values = [
@@ -709,15 +710,15 @@ def test_what_is_seen_is_saved_copied_and_kept(qtbot, viewer, open_widget, volum
     assert values == [0.021] * 3
     np.testing.assert_array_equal(data, nx.equalize_adapthist(source, clip_limit=0.021).data)
     # the knob is turned, and the preview shows it
-    widget.clip_limit.value = 0.004
+    widget["clip_limit"].value = 0.004
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    widget.clip_limit.value = 0.005
+    widget["clip_limit"].value = 0.005
     wait(qtbot, widget, lambda: shown(widget).data.transform.adjustment.clip_limit == 0.005)
     data, values = kept()
     assert values == [0.005] * 3
     np.testing.assert_array_equal(data, nx.equalize_adapthist(source, clip_limit=0.005).data)
     # without the preview the result is on the screen again
-    click(widget.looks.live)
+    click(widget.bar.live)
     wait(qtbot, widget, lambda: shown(widget) is None)
     assert kept()[1] == [0.021] * 3
 
@@ -726,7 +727,7 @@ def test_after_apply_the_key_shows_the_source_from_both_layers(qtbot, viewer, op
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     result = viewer.layers[1]
     canvas = viewer.window._qt_viewer.canvas.native
@@ -734,16 +735,16 @@ def test_after_apply_the_key_shows_the_source_from_both_layers(qtbot, viewer, op
         viewer.layers.selection = {layer}
         qtbot.wait(150)
         # a click on the result is a look at it, and no wish to adjust it once more
-        assert widget.layer.value == source
+        assert widget.layer == source
         assert [each.name for each in viewer.layers] == ["nuclei", "nuclei - gamma"]
         QTest.keyPress(canvas, Qt.Key.Key_B)
         assert eyes(viewer) == {"nuclei": True, "nuclei - gamma": False}
         QTest.keyRelease(canvas, Qt.Key.Key_B)
         assert eyes(viewer) == {"nuclei": True, "nuclei - gamma": True}
     # the user's choice in the box counts
-    widget.layer.value = result
+    widget.header.layer.value = result
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    assert shown(widget).name == "nuclei - gamma - gamma (preview)"
+    assert shown(widget).name == "nuclei - gamma - exposure"
 
 
 @pytest.mark.parametrize("first", ["source", "preview"])
@@ -757,22 +758,22 @@ def test_a_preview_that_goes_with_all_layers_was_not_switched_off(
     qtbot.wait(300)
     viewer.layers.select_all()
     delete_selected(first=source if first == "source" else shown(widget))
-    qtbot.waitUntil(lambda: widget.layer.value is None)
+    qtbot.waitUntil(lambda: widget.layer is None)
     viewer.add_image(volume[::-1].copy(), name="next")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    assert widget.looks.live.value
+    assert widget.bar.live.isChecked()
     # one that the user deletes alone is not wanted
     viewer.layers.remove(shown(widget))
-    qtbot.waitUntil(lambda: not widget.looks.live.value)
+    qtbot.waitUntil(lambda: not widget.bar.live.isChecked())
 
 
 def test_a_recipe_is_applied_to_the_source_of_a_selected_preview(qtbot, viewer, open_widget, volume, tmp_path):
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    assert viewer.layers.selection.active == shown(widget)
+    viewer.layers.selection = {shown(widget)}
     path = nx.Recipe((nx.PercentileClip(1, 99),)).save(tmp_path / "clip.json")
-    widget._recipe.apply(path)
+    widget.recipe.apply(path)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     np.testing.assert_array_equal(viewer.layers["nuclei - clip"].data, nx.clip_percentiles(source, 1, 99).data)
 
@@ -784,6 +785,6 @@ def test_a_result_that_does_not_fit_is_refused_before_it_begins(
     widget = open_widget("Gamma")
     wait(qtbot, widget, lambda: shown(widget) is not None)
     monkeypatch.setattr("napari_exposure.source.psutil.virtual_memory", lambda: SimpleNamespace(available=10_000))
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     assert not widget.running
     assert "Make it lazy" in messages()[-1]

@@ -2,7 +2,6 @@
 
 import gc
 import itertools
-import threading
 import weakref
 
 import numpy as np
@@ -14,6 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QSlider
 
 import napari_exposure as nx
+from gui.driving import click, no_workers, tiles_of
 from napari_exposure.gui import preview
 from napari_exposure.gui.napari_versions import camera_of, grid_of
 
@@ -31,16 +31,6 @@ def viewer(make_napari_viewer):
 def quiet(monkeypatch):
     """No preview begins by itself."""
     monkeypatch.setattr(preview, "QUICK", 0)
-
-
-def click(button):
-    assert button.native.isEnabled()
-    # on the mark of a check box, which is wider than what can be clicked
-    QTest.mouseClick(button.native, Qt.MouseButton.LeftButton, pos=QPoint(8, button.native.height() // 2))
-
-
-def no_workers():
-    return not any(thread.name.startswith("napari-exposure") for thread in threading.enumerate())
 
 
 def drawn(viewer):
@@ -64,8 +54,8 @@ def with_tiles(qtbot, viewer, open_widget, edge=None):
     """Open the widget and switch its tiles on."""
     widget = open_widget(NAME)
     if edge is not None:
-        widget.kernel_size.value = edge
-    click(widget.looks.tiles)
+        widget["kernel_size"].value = edge
+    click(tiles_of(widget).switch)
     qtbot.waitUntil(lambda: drawn(viewer) is not None)
     # whatever was posted
     qtbot.wait(100)
@@ -244,40 +234,40 @@ def test_one_layer_on_top_that_leaves_the_active_one_active(qtbot, viewer, open_
     viewer.layers.selection.active = source
     widget = open_widget(NAME)
     qtbot.wait(100)
-    assert not widget.looks.tiles.value
+    assert not tiles_of(widget).switch.isChecked()
     assert drawn(viewer) is None
-    click(widget.looks.tiles)
+    click(tiles_of(widget).switch)
     names = [layer.name for layer in viewer.layers]
     assert names == ["other", "nuclei", "last", "nuclei - tiles"]
     assert viewer.layers.selection == {source}
     assert viewer.layers.selection.active == source
     # tiles are no image to adjust
-    assert len(widget.layer.choices) == 3
-    click(widget.looks.tiles)
+    assert len(widget.header.layer.choices) == 3
+    click(tiles_of(widget).switch)
     assert [layer.name for layer in viewer.layers] == ["other", "nuclei", "last"]
     assert viewer.layers.selection.active == source
     # one of several
     viewer.layers.selection = {source, viewer.layers["other"]}
     viewer.layers.selection.active = source
     selected = set(viewer.layers.selection)
-    click(widget.looks.tiles)
+    click(tiles_of(widget).switch)
     assert viewer.layers.selection == selected
     assert viewer.layers.selection.active == source
 
 
-def test_it_stays_above_the_preview_and_leaves_that_active(qtbot, viewer, open_widget, volume):
+def test_it_stays_above_the_live_layer_and_leaves_the_source_selected(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, name="nuclei")
     widget = open_widget(NAME)
     previewed(qtbot, widget)
-    click(widget.looks.tiles)
-    assert viewer.layers.selection.active == result_of(widget)
-    click(widget.looks.live)
+    click(tiles_of(widget).switch)
+    assert viewer.layers.selection == {source}
+    click(widget.bar.live)
     qtbot.waitUntil(lambda: result_of(widget) is None)
     assert viewer.layers.selection.active == source
-    click(widget.looks.live)
+    click(widget.bar.live)
     previewed(qtbot, widget)
-    assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei - adaptive (preview)", "nuclei - tiles"]
-    assert viewer.layers.selection.active == result_of(widget)
+    assert [layer.name for layer in viewer.layers] == ["nuclei", "nuclei - exposure", "nuclei - tiles"]
+    assert viewer.layers.selection == {source}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -286,7 +276,7 @@ def test_lines_lie_on_the_borders_in_the_world(qtbot, viewer, open_widget, quiet
     widget = with_tiles(qtbot, viewer, open_widget)
     for edge in (None, 3.7):
         if edge is not None:
-            widget.kernel_size.value = edge
+            widget["kernel_size"].value = edge
             qtbot.wait(300)
         layer, ndim = drawn(viewer), place["ndim"]
         rows, columns = along(edge)[-2:]
@@ -330,7 +320,7 @@ def test_lines_are_where_they_must_be_on_the_canvas(qtbot, viewer, open_widget, 
 def test_tiles_of_planes_are_flat(qtbot, viewer, open_widget, quiet, case):
     _, along, place = opened(viewer, case)
     widget = with_tiles(qtbot, viewer, open_widget)
-    widget.per.value = "plane"
+    widget["per"].value = "plane"
     ndim = place["ndim"]
     every = along(None, spatial=2)
     # once along y and x, once in a plane that cuts all tiles: there they reach from end to end
@@ -379,7 +369,7 @@ def test_a_plane_among_volumes_has_its_lines_at_every_z(qtbot, viewer, open_widg
     viewer.add_image(volume, name="volume", scale=(3, 1, 1))
     image, along, place = opened(viewer, "2D")
     widget = with_tiles(qtbot, viewer, open_widget, 4.0)
-    assert widget.layer.value == image
+    assert widget.layer == image
     for z in (0, 7):
         viewer.dims.set_current_step(0, z)
         assert_net(drawn(viewer), *along(4.0), [0, 1], place)
@@ -441,7 +431,7 @@ def test_a_real_mouse_chooses_the_tile(qtbot, viewer, open_widget, quiet):
         assert 0 <= y < 60
         assert 0 <= x < 80
         expected = placed(edges_of_box(tile_of(rows, y), tile_of(columns, x)), [0, 1], 2, scale=(2, 1))
-        assert_same_lines(bright(drawn(viewer)), expected, [0, 1])
+        points_at(qtbot, viewer, viewer.cursor.position, expected, [0, 1])
 
 
 def test_in_3d_the_tile_of_the_brightest_voxel(qtbot, viewer, open_widget, quiet):
@@ -498,19 +488,19 @@ def test_it_follows_the_slider_of_the_edge(qtbot, viewer, open_widget, quiet):
     image, along, place = opened(viewer, "anisotropic")
     widget = with_tiles(qtbot, viewer, open_widget)
     for part in (0.2, 0.7, 0.4):
-        drag(widget.kernel_size.edge, part)
+        drag(widget["kernel_size"].edge, part)
         qtbot.wait(400)
-        edge = widget.kernel_size.edge.value
-        assert widget.kernel_size.value == edge
+        edge = widget["kernel_size"].edge.value
+        assert widget["kernel_size"].value == edge
         rows, columns = along(edge)[-2:]
         tile = edges_of_box(tile_of(rows, 20), tile_of(columns, 24))
         assert_same_lines(lines_in_world(drawn(viewer)), placed(net(rows, columns) + tile, [1, 2], **place), [1, 2])
-    slider_of(widget.kernel_size.edge).setSliderDown(False)
+    slider_of(widget["kernel_size"].edge).setSliderDown(False)
     # what is drawn is what is equalized
     expected = nx.equalize_adapthist(image, kernel_size=edge).metadata["napari_exposure"]["steps"][-1]
     assert expected["kernel_size"] == edge
     # one for each axis
-    widget.kernel_size.value = (4.0, 10.0, 2.0)
+    widget["kernel_size"].value = (4.0, 10.0, 2.0)
     qtbot.wait(400)
     rows, columns = borders(40, 0.5, 10.0), borders(48, 0.25, 2.0)
     tile = edges_of_box(tile_of(rows, 20), tile_of(columns, 24))
@@ -527,7 +517,7 @@ def test_it_follows_the_chosen_layer(qtbot, viewer, open_widget, quiet):
         viewer.layers.selection.active = layer
         qtbot.waitUntil(lambda: drawn(viewer) is not None and drawn(viewer).name == f"{layer.name} - tiles")  # noqa: B023
         qtbot.wait(100)
-        assert widget.layer.value == layer
+        assert widget.layer == layer
         rows, columns = (borders(n, step, 10.0) for n in shape)
         tile = edges_of_box(tile_of(rows, shape[0] // 2), tile_of(columns, shape[1] // 2))
         expected = placed(net(rows, columns) + tile, [1, 2], 3, scale=(1, step, step), translate=(0, move, move))
@@ -676,7 +666,7 @@ def test_another_number_for_the_same_tiles_leaves_the_lines(qtbot, viewer, open_
     widget = with_tiles(qtbot, viewer, open_widget)
     previewed(qtbot, widget)
     layer, before = drawn(viewer), lines_in_world(drawn(viewer))
-    drag(widget.clip_limit, 0.8)
+    drag(widget["clip_limit"], 0.8)
     previewed(qtbot, widget)
     assert drawn(viewer) is layer
     np.testing.assert_array_equal(lines_in_world(layer), before)
@@ -688,14 +678,14 @@ def test_gone_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, quiet
     widget = open_widget(NAME)
     qtbot.wait(200)
     before = heard(viewer, source)
-    click(widget.looks.tiles)
+    click(tiles_of(widget).switch)
     during = heard(viewer, source)
     for key in [("dims", "point"), ("cursor", "position"), ("camera", "zoom"), ("layer 0", "scale")]:
         assert during[key] > before.get(key, 0)
     layer = weakref.ref(drawn(viewer))
     dock = widget.native.parent()
     if way == "switched off":
-        click(widget.looks.tiles)
+        click(tiles_of(widget).switch)
     elif way == "hidden":
         dock.hide()
         qtbot.waitUntil(lambda: drawn(viewer) is None)
@@ -709,9 +699,10 @@ def test_gone_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, quiet
     qtbot.waitUntil(lambda: drawn(viewer) is None)
     qtbot.wait(300)
     assert list(viewer.layers) == [source]
-    assert widget.looks.tiles.value == (way == "hidden")
+    assert tiles_of(widget).switch.isChecked() == (way == "hidden")
     after = heard(viewer, source)
-    assert after == before
+    # hidden, its histogram hears of nothing as well
+    assert after == before if way != "hidden" else all(after[key] <= before[key] for key in after)
     viewer.cursor.position = (2, 2, 2)
     viewer.dims.set_current_step(0, 1)
     source.scale = (1, 1, 1)
@@ -725,7 +716,7 @@ def test_closed_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, qui
     qtbot.wait(100)
     before = heard(viewer, source)
     widget = with_tiles(qtbot, viewer, open_widget)
-    layer, overlay = weakref.ref(drawn(viewer)), weakref.ref(widget._overlay)
+    layer, overlay = weakref.ref(drawn(viewer)), weakref.ref(tiles_of(widget).overlay)
     viewer.window.remove_dock_widget(widget.native.parent())
     qtbot.waitUntil(lambda: list(viewer.layers) == [source])
     qtbot.wait(300)
@@ -740,7 +731,7 @@ def test_closed_it_leaves_nothing_behind(qtbot, viewer, open_widget, volume, qui
 def test_it_goes_with_its_source_and_comes_with_the_next(qtbot, viewer, open_widget, volume, quiet):
     widget = open_widget(NAME)
     # with no layer there is nothing to draw
-    click(widget.looks.tiles)
+    click(tiles_of(widget).switch)
     qtbot.wait(100)
     assert len(viewer.layers) == 0
     counts = []
@@ -751,8 +742,8 @@ def test_it_goes_with_its_source_and_comes_with_the_next(qtbot, viewer, open_wid
         assert len(viewer.layers) == 0
         qtbot.wait(300)
         assert len(viewer.layers) == 0
-        assert widget.looks.tiles.value
-        assert widget._overlay._image is None
+        assert tiles_of(widget).switch.isChecked()
+        assert tiles_of(widget).overlay._image is None
         counts.append(heard(viewer))
     assert counts[0] == counts[1] == counts[2]
 
@@ -763,8 +754,7 @@ def test_the_last_image_removed_is_forgotten(qtbot, viewer, open_widget, volume,
     qtbot.wait(200)
     viewer.layers.remove(source)
     qtbot.wait(200)
-    assert widget.layer.value is None
-    assert widget._lively is None
+    assert widget.layer is None
     assert not any(map(of_plugin, source.events.scale.callbacks))
 
 
@@ -782,12 +772,12 @@ def test_closing_the_window_with_tiles_on_is_quiet(qtbot, viewer, open_widget, v
 def side_by_side(qtbot, viewer, open_widget, source):
     widget = open_widget(NAME)
     previewed(qtbot, widget)
-    comparison = widget.comparison
+    beside, linked = widget.bar.ways["Side by side"], widget.bar.linked
     own = tuple(result_of(widget).contrast_limits)
-    click(comparison.beside)
+    click(beside)
     assert tuple(result_of(widget).contrast_limits) == own != tuple(source.contrast_limits)
     assert not layer_is_linked(source)
-    click(comparison.linked)
+    click(linked)
     return widget, own
 
 
@@ -815,23 +805,23 @@ def assert_two_contrasts(source, result, own):
 def test_the_contrast_of_the_source_holds_for_both(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, name="nuclei", contrast_limits=(50, 900))
     widget, own = side_by_side(qtbot, viewer, open_widget, source)
-    comparison, result = widget.comparison, result_of(widget)
+    beside, linked, result = widget.bar.ways["Side by side"], widget.bar.linked, result_of(widget)
     assert tuple(source.contrast_limits) == (50, 900)
     assert_one_contrast(source, result)
     # nothing else is linked
     result.gamma, result.opacity = 0.5, 0.7
     assert (source.gamma, source.opacity) == (1, 1)
     source.contrast_limits = 30, 700
-    click(comparison.linked)
+    click(linked)
     assert tuple(source.contrast_limits) == (30, 700)
     assert_two_contrasts(source, result, own)
-    click(comparison.linked)
+    click(linked)
     assert_one_contrast(source, result)
     # not side by side
-    click(comparison.beside)
+    click(beside)
     assert_two_contrasts(source, result, own)
     assert tuple(source.contrast_limits) == (30, 700)
-    click(comparison.beside)
+    click(beside)
     assert_one_contrast(source, result)
 
 
@@ -839,21 +829,21 @@ def test_one_contrast_survives_knobs_and_apply(qtbot, viewer, open_widget, volum
     source = viewer.add_image(volume, name="nuclei", contrast_limits=(50, 900))
     widget, own = side_by_side(qtbot, viewer, open_widget, source)
     for part in (0.3, 0.8):
-        drag(widget.clip_limit, part)
+        drag(widget["clip_limit"], part)
         previewed(qtbot, widget)
         assert_one_contrast(source, result_of(widget))
-    old = result_of(widget)
-    click(widget.buttons[0])
+    live = result_of(widget)
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     result = viewer.layers["nuclei - adaptive"]
     assert_one_contrast(source, result)
-    assert old not in viewer.layers
-    assert not layer_is_linked(old)
-    click(widget.comparison.linked)
+    # computed in its place
+    assert result is live
+    click(widget.bar.linked)
     assert_two_contrasts(source, result, own)
-    click(widget.comparison.linked)
-    # the next preview takes the place of the result, which has its own again
-    drag(widget.clip_limit, 0.5)
+    click(widget.bar.linked)
+    # the next live layer takes the place of the result, which has its own again
+    drag(widget["clip_limit"], 0.5)
     previewed(qtbot, widget)
     assert_one_contrast(source, result_of(widget))
     assert not layer_is_linked(result)
@@ -863,17 +853,17 @@ def test_one_contrast_survives_knobs_and_apply(qtbot, viewer, open_widget, volum
 def test_integers_and_floats_have_no_contrast_in_common(qtbot, viewer, open_widget, volume):
     source = viewer.add_image(volume, name="nuclei", contrast_limits=(50, 900))
     widget, own = side_by_side(qtbot, viewer, open_widget, source)
-    linked = widget.comparison.linked
-    widget.output.value = "float32"
+    linked = widget.bar.linked
+    widget["output"].value = "float32"
     previewed(qtbot, widget, lambda: result_of(widget).data.dtype == np.float32)
-    assert not linked.enabled
-    assert linked.value
+    assert not linked.isEnabled()
+    assert linked.isChecked()
     assert_two_contrasts(source, result_of(widget), (0, 1))
     assert grid_of(viewer).enabled
     # as soon as it means something again
-    widget.output.value = "dtype"
+    widget["output"].value = "dtype"
     previewed(qtbot, widget, lambda: result_of(widget).data.dtype == np.uint16)
-    assert linked.enabled
+    assert linked.isEnabled()
     assert_one_contrast(source, result_of(widget))
     click(linked)
     assert_two_contrasts(source, result_of(widget), own)
@@ -883,8 +873,8 @@ def test_floats_of_floats_have_one_contrast(qtbot, viewer, open_widget, volume):
     source = viewer.add_image((volume / 1000).astype(">f4"), name="nuclei", contrast_limits=(0.1, 0.8))
     widget = open_widget("Gamma")
     previewed(qtbot, widget)
-    click(widget.comparison.beside)
-    click(widget.comparison.linked)
+    click(widget.bar.ways["Side by side"])
+    click(widget.bar.linked)
     assert tuple(result_of(widget).contrast_limits) == (0.1, 0.8)
     source.contrast_limits = 0.2, 0.5
     assert tuple(result_of(widget).contrast_limits) == (0.2, 0.5)
@@ -894,8 +884,8 @@ def test_colours_have_no_contrast(qtbot, viewer, open_widget):
     viewer.add_image(np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8), rgb=True)
     widget = open_widget(NAME)
     previewed(qtbot, widget)
-    click(widget.comparison.beside)
-    assert not widget.comparison.linked.enabled
+    click(widget.bar.ways["Side by side"])
+    assert not widget.bar.linked.isEnabled()
 
 
 @pytest.mark.parametrize("way", ["closed", "hidden", "preview off", "another layer"])
@@ -910,13 +900,13 @@ def test_one_contrast_ends_with_the_comparison(qtbot, viewer, open_widget, volum
     elif way == "hidden":
         dock.hide()
     elif way == "preview off":
-        click(widget.looks.live)
+        click(widget.bar.live)
     else:
         viewer.layers.selection.active = other
-        qtbot.waitUntil(lambda: widget.layer.value == other)
+        qtbot.waitUntil(lambda: widget.layer == other)
         qtbot.waitUntil(lambda: layer_is_linked(other), timeout=5000)
         assert_one_contrast(other, result_of(widget))
-        click(widget.looks.live)
+        click(widget.bar.live)
     qtbot.waitUntil(lambda: list(viewer.layers) == [other, source])
     assert not layer_is_linked(source)
     assert not layer_is_linked(other)
@@ -933,13 +923,13 @@ def test_a_result_removed_by_the_user_ends_the_comparison(qtbot, viewer, open_wi
     other = viewer.add_image(volume, name="other")
     source = viewer.add_image(volume, name="nuclei", contrast_limits=(50, 900))
     widget, _ = side_by_side(qtbot, viewer, open_widget, source)
-    click(widget.buttons[0])
+    click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     viewer.layers.remove("nuclei - adaptive")
     qtbot.wait(300)
     assert not grid_of(viewer).enabled
     assert [source.visible, other.visible] == [True, True]
-    assert not widget.comparison.beside.enabled
+    assert not widget.bar.compare.isEnabled()
 
 
 def test_a_layer_chosen_in_the_widget_stays_chosen(qtbot, viewer, open_widget, volume):
@@ -947,13 +937,12 @@ def test_a_layer_chosen_in_the_widget_stays_chosen(qtbot, viewer, open_widget, v
     b = viewer.add_image(volume, name="b")
     widget = open_widget(NAME)
     previewed(qtbot, widget)
-    assert widget.layer.value == b
-    assert viewer.layers.selection.active == result_of(widget)
+    assert widget.layer == b
     # as from the list
-    widget.layer.native.setCurrentIndex(0)
-    assert widget.layer.value == a
+    widget.header.layer.native.setCurrentIndex(0)
+    assert widget.layer == a
     qtbot.wait(400)
-    assert widget.layer.value == a
+    assert widget.layer == a
 
 
 # --- everything at once ---
@@ -985,16 +974,16 @@ def clean(qtbot, viewer, volume):
 def test_dragging_while_stepping_through_z(qtbot, viewer, open_widget, clean):
     widget = with_tiles(qtbot, viewer, open_widget)
     for k in range(40):
-        drag(widget.clip_limit, abs(k % 20 - 10) / 10)
-        drag(widget.kernel_size.edge, 0.2 + k / 60)
+        drag(widget["clip_limit"], abs(k % 20 - 10) / 10)
+        drag(widget["kernel_size"].edge, 0.2 + k / 60)
         viewer.dims.set_current_step(0, k % 12)
         viewer.cursor.position = (k % 12, k, k)
         QApplication.processEvents()
-    slider_of(widget.clip_limit).setSliderDown(False)
-    slider_of(widget.kernel_size.edge).setSliderDown(False)
+    slider_of(widget["clip_limit"]).setSliderDown(False)
+    slider_of(widget["kernel_size"].edge).setSliderDown(False)
     previewed(qtbot, widget)
     qtbot.wait(400)
-    edge = widget.kernel_size.edge.value
+    edge = widget["kernel_size"].edge.value
     assert result_of(widget).data.transform.adjustment.kernel_size == edge
     rows, columns = borders(40, 1, edge), borders(48, 1, edge)
     tile = edges_of_box(tile_of(rows, 39), tile_of(columns, 39))
@@ -1009,19 +998,19 @@ def test_the_source_goes_in_the_middle_of_a_drag(qtbot, viewer, open_widget, cle
     a, b = clean.layers
     widget = with_tiles(qtbot, viewer, open_widget)
     if without is not None:
-        click(widget.looks[without])
-    assert widget.layer.value == b
+        click({"live": widget.bar.live, "tiles": tiles_of(widget).switch}[without])
+    assert widget.layer == b
     for k in range(20):
-        drag(widget.kernel_size.edge, 0.2 + k / 40)
-        drag(widget.clip_limit, k / 20)
+        drag(widget["kernel_size"].edge, 0.2 + k / 40)
+        drag(widget["clip_limit"], k / 20)
         if k == 8:
             viewer.layers.remove(b)
     if without != "live":
         previewed(qtbot, widget)
     qtbot.wait(400)
-    names = {"live": "a - adaptive (preview)", "tiles": "a - tiles"}
+    names = {"live": "a - exposure", "tiles": "a - tiles"}
     assert [layer.name for layer in viewer.layers] == ["a", *(name for key, name in names.items() if key != without)]
-    assert widget.layer.value == a
+    assert widget.layer == a
     clean(b)
 
 
@@ -1029,7 +1018,7 @@ def test_the_only_source_goes_with_preview_and_tiles(qtbot, viewer, open_widget,
     for _ in range(2):
         source = viewer.add_image(volume, name="nuclei")
         widget = open_widget(NAME)
-        widget.looks.tiles.value = True
+        tiles_of(widget).switch.setChecked(True)
         previewed(qtbot, widget)
         qtbot.waitUntil(lambda: drawn(viewer) is not None)
         viewer.layers.remove(source)
@@ -1042,7 +1031,7 @@ def test_the_only_source_goes_with_preview_and_tiles(qtbot, viewer, open_widget,
 def test_source_preview_and_tiles_are_deleted_together(qtbot, viewer, open_widget, volume, delete_selected, first):
     viewer.add_image(volume, name="nuclei")
     widget = open_widget(NAME)
-    widget.looks.tiles.value = True
+    tiles_of(widget).switch.setChecked(True)
     previewed(qtbot, widget)
     qtbot.waitUntil(lambda: drawn(viewer) is not None)
     # when the widget has rested, it answers at once
@@ -1057,7 +1046,7 @@ def test_source_preview_and_tiles_are_deleted_together(qtbot, viewer, open_widge
 def test_turning_to_3d_and_back_while_jobs_run(qtbot, viewer, open_widget, clean, slow):
     widget = with_tiles(qtbot, viewer, open_widget)
     for k in range(16):
-        drag(widget.clip_limit, k / 16)
+        drag(widget["clip_limit"], k / 16)
         viewer.dims.ndisplay = 5 - viewer.dims.ndisplay
         viewer.cursor.position = (k % 12, 2 * k, 2 * k)
         QApplication.processEvents()
@@ -1079,31 +1068,32 @@ def test_two_widgets_on_two_layers(qtbot, viewer, open_widget, clean):
     viewer.window._qt_window.splitDockWidget(widget.native.parent(), gamma.native.parent(), Qt.Orientation.Horizontal)
     # a preview that goes makes its source active, which both would follow
     viewer.layers.selection.active = a
-    qtbot.waitUntil(lambda: (widget.layer.value, gamma.layer.value) == (a, a))
+    qtbot.waitUntil(lambda: (widget.layer, gamma.layer) == (a, a))
+    # of one layer there is one live layer, that of the dock that was touched last
     previewed(qtbot, gamma)
-    previewed(qtbot, widget)
+    qtbot.waitUntil(lambda: result_of(widget) is None)
     viewer.layers.selection.clear()
     qtbot.wait(100)
-    gamma.layer.value = b
+    gamma.header.layer.value = b
     qtbot.wait(200)
-    assert (widget.layer.value, gamma.layer.value) == (a, b)
+    assert (widget.layer, gamma.layer) == (a, b)
     previewed(qtbot, gamma)
-    previewed(qtbot, widget, lambda: widget.comparison.beside.enabled)
-    click(widget.comparison.beside)
-    click(widget.comparison.linked)
-    assert [widget.comparison.beside.value, widget.comparison.linked.value] == [True, True]
+    previewed(qtbot, widget, lambda: widget.bar.compare.isEnabled())
+    click(widget.bar.ways["Side by side"])
+    click(widget.bar.linked)
+    assert [widget.bar.ways["Side by side"].isChecked(), widget.bar.linked.isChecked()] == [True, True]
     assert_one_contrast(a, result_of(widget))
     for k in range(10):
-        drag(widget.clip_limit, k / 10)
-        drag(gamma.gamma, 1 - k / 10)
+        drag(widget["clip_limit"], k / 10)
+        drag(gamma["gamma"], 1 - k / 10)
         viewer.dims.set_current_step(0, k)
     previewed(qtbot, widget)
     previewed(qtbot, gamma)
     qtbot.wait(300)
     assert drawn(viewer).name == "a - tiles"
-    expected = nx.equalize_adapthist(a, clip_limit=widget.clip_limit.value).data[4]
+    expected = nx.equalize_adapthist(a, clip_limit=widget["clip_limit"].value).data[4]
     np.testing.assert_array_equal(result_of(widget).data[4], expected)
-    np.testing.assert_array_equal(result_of(gamma).data[4], nx.adjust_gamma(b, gamma.gamma.value).data[4])
+    np.testing.assert_array_equal(result_of(gamma).data[4], nx.adjust_gamma(b, gamma["gamma"].value).data[4])
     assert len(viewer.layers) == 5
     clean()
 
@@ -1111,11 +1101,11 @@ def test_two_widgets_on_two_layers(qtbot, viewer, open_widget, clean):
 def test_another_theme_during_a_preview(qtbot, viewer, open_widget, clean, slow):
     widget = with_tiles(qtbot, viewer, open_widget)
     for theme in ("light", "dark", "light"):
-        drag(widget.clip_limit, 0.9 if theme == "light" else 0.4)
+        drag(widget["clip_limit"], 0.9 if theme == "light" else 0.4)
         viewer.theme = theme
         QApplication.processEvents()
     previewed(qtbot, widget)
-    assert widget.looks.tiles.value
+    assert tiles_of(widget).switch.isChecked()
     assert drawn(viewer) is not None
     clean()
 
@@ -1123,8 +1113,8 @@ def test_another_theme_during_a_preview(qtbot, viewer, open_widget, clean, slow)
 def test_a_floating_dock_is_closed(qtbot, viewer, open_widget, clean):
     widget = with_tiles(qtbot, viewer, open_widget)
     previewed(qtbot, widget)
-    click(widget.comparison.beside)
-    click(widget.comparison.linked)
+    click(widget.bar.ways["Side by side"])
+    click(widget.bar.linked)
     dock = widget.native.parent()
     for floating in (True, False, True):
         dock.setFloating(floating)

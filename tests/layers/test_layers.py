@@ -10,9 +10,12 @@ from napari.utils.colormaps import ensure_colormap
 
 import napari_exposure as nx
 from napari_exposure import core
+from napari_exposure.core import progress
 from napari_exposure.provenance import as_python
-from napari_exposure.source import Origin
+from napari_exposure.source import Origin, window_bar
 
+# the volumes here do not fade
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
 VERBS = {
     "gamma": (nx.adjust_gamma, core.adjust_gamma),
     "clip": (nx.clip_percentiles, core.clip_percentiles),
@@ -340,3 +343,11 @@ def test_colours_become_numbers_where_they_are():
     several = nx.from_colormap(Image([volume, volume[:, ::2, ::2]], rgb=True, multiscale=True), "jet")
     assert several.multiscale
     assert several.data[1].shape == (4, 5, 5)
+
+
+def test_bars_go_to_a_terminal_only(capfd):
+    """Of work on a layer, which napari's window shows too."""
+    with progress.bar(window_bar, delay=0):
+        for number in range(5):
+            progress.report("counting", number / 4, slow=True)
+    assert capfd.readouterr().err == ""

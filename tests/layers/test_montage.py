@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 import napari_exposure as nx
 from napari_exposure import core
-from napari_exposure.montage import METADATA_KEY
+from napari_exposure.layer_montage import METADATA_KEY
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_it_looks_like_its_source(layer):
     np.testing.assert_allclose(found.rotate, np.eye(2))
     assert found.metadata["stain"] == "DAPI"
     record = {"source": "nuclei", "axis": "z", "planes": [0, 2, 4, 6, 8, 10], "columns": 3, "gap": [1, 1]}
-    assert found.metadata[METADATA_KEY] == record
+    assert found.metadata[METADATA_KEY].items() >= record.items()
     assert METADATA_KEY not in layer.metadata
 
 
@@ -126,7 +126,53 @@ def test_a_2d_layer_is_its_own_montage():
 def test_bad_input_is_named(layer):
     with pytest.raises(TypeError, match=r"An Image layer is needed\. 'cells' is a Labels layer"):
         nx.montage(Labels(np.zeros((4, 4), int), name="cells"))
-    with pytest.raises(TypeError, match=r"for arrays use napari_exposure\.core"):
-        nx.montage(layer.data)
+    with pytest.raises(TypeError, match="rgb is for arrays; layer 'nuclei' says rgb=False of itself"):
+        nx.montage(layer, rgb=True)
+    with pytest.raises(ValueError, match="level is for multiscale layers; an array has none"):
+        nx.montage(layer.data, level=1)
     with pytest.raises(ValueError, match="step must be"):
         nx.montage(layer, 0)
+
+
+@pytest.mark.parametrize(
+    ("placed", "step", "words"),
+    [
+        ({}, 4, ["z 0", "z 4", "z 8"]),
+        ({"units": "um", "scale": (0.3, 1, 1), "translate": (-1, 0, 0)}, 5, ["z -1 µm", "z 0.5 µm", "z 2 µm"]),
+        ({"units": ("nm", "um", "um"), "scale": (150, 1, 1), "axis_labels": "tyx"}, 6, ["t 0 nm", "t 900 nm"]),
+    ],
+)
+def test_labels_say_where_planes_lie(placed, step, words):
+    layer = Image(np.zeros((12, 6, 8), np.uint8), **placed)
+    found = nx.montage(layer, step, 2, gap=1)
+    labels = nx.label_montage(found)
+    assert labels.text.values.tolist() == words
+    np.testing.assert_array_equal(labels.data[:, 1], [-0.5, 8.5, -0.5][: len(words)])
+    np.testing.assert_array_equal(labels.data[:, 0], [-0.5, -0.5, 6.5][: len(words)])
+    np.testing.assert_array_equal(labels.scale, found.scale)
+    assert labels.units == found.units
+
+
+def test_labels_of_a_movie_and_of_coarse_levels(layer):
+    movie = Image(np.zeros((3, 12, 6, 8), np.uint8), scale=(1, 2, 1, 1), units=("s", "um", "um", "um"))
+    labels = nx.label_montage(nx.montage(movie, 6, 2))
+    assert labels.ndim == 2
+    assert labels.text.values.tolist() == ["z 0 µm", "z 12 µm"]
+    # other axes too
+    assert nx.label_montage(nx.montage(movie, 4, 2, axis=-1)).text.values.tolist() == ["x 0 µm", "x 4 µm"]
+    pyramid = Image([np.zeros((12, 6, 8), np.uint8), np.zeros((6, 3, 4), np.uint8)], scale=(2, 1, 1), units="um")
+    # the middle of the first plane of a coarse level is not that of the first of level 0
+    assert nx.label_montage(nx.montage(pyramid, 3, 2, level=1)).text.values.tolist() == ["z 1 µm", "z 13 µm"]
+
+
+def test_what_is_no_montage_has_no_labels(layer):
+    with pytest.raises(ValueError, match="'nuclei' is no montage"):
+        nx.label_montage(layer)
+
+
+def test_one_verb_for_layers_and_arrays(layer):
+    assert nx.montage is core.montage
+    options = {"gap": 1, "fill": 7}
+    np.testing.assert_array_equal(nx.montage(layer, 3, 2, **options).data, nx.montage(layer.data, 3, 2, **options))
+    mask = np.arange(60).reshape(3, 4, 5) % 2 == 0
+    np.testing.assert_array_equal(nx.montage(Image(mask), 1, 2, gap=1).data, nx.montage(mask, 1, 2, gap=1))

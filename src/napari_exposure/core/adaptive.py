@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, check_counted, parameter
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.adjustment import GivenRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.intensity import (
-    Percentiles,
-    check_number,
-    result_dtype,
-    result_range,
-    working_dtype,
-)
+from napari_exposure.core.intensity import Percentiles, working_dtype
 from napari_exposure.core.jit import kernel, load_kernel
-from napari_exposure.core.memory import remembered
-from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
-from napari_exposure.core.transform import Fit
+from napari_exposure.core.noise import noise_gain
+from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 
-# bytes; the tables of so many tiles that each holds a few voxels are a mistake in units
-TABLE_LIMIT = 1 << 30
 # bins of all tiles that take longer than some ten milliseconds to clip
 MANY_BINS = 1 << 20
 # of a result from 0 to 1, for the places of voxels in single precision; far below the 1e-5 that results are exact to
@@ -38,185 +29,85 @@ PLACE_ERROR = 4e-6
 
 
 @dataclass(frozen=True)
-class AdaptiveEqualization(Adjustment):
+class AdaptiveEqualization(TiledAdjustment):
     """Equalize each region by its own histogram (CLAHE); see `equalize_adapthist`."""
 
     short_name: ClassVar[str] = "adaptive"
     verb: ClassVar[str] = "equalize_adapthist"
     title: ClassVar[str] = "Adaptive equalization"
-    needs_spacing: ClassVar[bool] = True
-    place_note: ClassVar[str] = "its tiles lie where they were fitted"
+    group: ClassVar[str] = "Local contrast"
+    use: ClassVar[str] = "structures are hidden in dim and in bright regions (CLAHE)"
+    fewer_bytes: ClassVar[str] = " or fewer nbins"
 
-    kernel_size: float | tuple[float, ...] | None = parameter(
-        None,
-        "Tile edge",
-        "Edge of the tiles in the layer's unit, the same physical length on every axis. "
-        "Choose it a few times larger than the structures of interest.",
-        min=0.0001,
-        max=1e9,
-    )
-    clip_limit: float = parameter(
+    clip_limit: float | NoiseLimit = parameter(
         0.01,
         "Clip limit",
-        "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit.",
+        "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit. "
+        "Or how strong noise may become.",
         min=0.0,
         max=1.0,
         step=0.001,
         slider=(0.001, 1.0),
+        noise=True,
     )
-    nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1)
-    _: KW_ONLY
-    in_range: InRange = parameter(
-        Percentiles(0.05, 99.95),
-        "Input range",
-        "Which intensities the bins divide: two percentiles (so that one hot voxel cannot ruin the bins), the exact "
-        "minimum and maximum, the range of the dtype, or fixed numbers. Values outside are clamped.",
-    )
+    nbins: int = parameter(256, "Bins", "Bins of each tile's histogram.", low=2, high=65536, step=1, advanced=True)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if np.iterable(self.kernel_size) and not isinstance(self.kernel_size, str):
-            self._set("kernel_size", tuple(check_number(edge, "kernel_size", above=0) for edge in self.kernel_size))
-        elif self.kernel_size is not None:
-            self._set("kernel_size", check_number(self.kernel_size, "kernel_size", above=0))
+    @property
+    def bins(self) -> int:
+        return self.nbins
 
-    def grid(self, shape: tuple[int, ...], spacing: tuple[float, ...]) -> TileGrid:
-        """The tiles that a volume of this spatial shape gets."""
-        return tile_grid(shape, self.kernel_size, spacing)
+    def _fit_bytes(self) -> int:
+        return 4 * (self.nbins + 1)
 
-    def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:
-        grid = self.grid(shape, spacing)
-        # of all fits the tables, of one the counts
-        needed = math.prod(grid.shape) * (self.nbins + 1) * (4 * fits + 12)
-        if needed > TABLE_LIMIT:
-            edges = " x ".join(f"{edge:.3g}" for edge in grid.voxels)
-            raise ValueError(
-                f"kernel_size={self.kernel_size} makes {math.prod(grid.shape):,} tiles of {edges} voxels in each of "
-                f"{fits} fits, whose histograms need {needed / 2**30:.1f} GB. Choose a larger kernel_size (it is in "
-                "units of spacing) or fewer nbins."
-            )
-
-    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
-        with progress.part(0, 0.4):
-            lo, hi = self._find_range(volume)
-        lead = len(volume.shape) - len(spacing)
-        grid = self.grid(volume.shape[lead:], spacing)
-        out_dtype = result_dtype(volume.dtype, self.output)
-        bottom, top = result_range(volume.dtype, out_dtype, lo)
-        tables = np.zeros((*_three(grid.shape, 1), self.nbins + 1), np.float32)
-        if lo < hi:
-            with progress.part(0.4, 1):
-                counts = _tile_counts(volume, grid.axes, lo, hi, self.nbins)
-            check_counted(counts.sum(), volume)
-            if counts.size > MANY_BINS:
-                progress.report("clipping the tiles' histograms", 1.0)
-            if counts.any():
-                tables = tile_functions(counts, self.clip_limit)
-            else:
-                hi = lo
-        return TilesFit(lo, hi, bottom, top, grid, tables, volume.dtype, out_dtype)
-
-
-Each = TypeVar("Each")
-
-
-def _three(values: Sequence[Each], fill: Each) -> tuple[Each, ...]:
-    """Of two or three values the three that kernels take: a plane is a volume of one plane."""
-    return (fill,) * (3 - len(values)) + tuple(values)
+    def _fit_tiles(self, volume: Volume, counts: np.ndarray | None, **shared: Any) -> TilesFit:
+        limit = self.clip_limit
+        if isinstance(limit, NoiseLimit):
+            # the function of a tile is at most limit * nbins times as steep as stretching the range
+            limit = min(noise_gain(limit, volume, shared["hi"] - shared["lo"]) / self.nbins, 1.0)
+        if counts is None:
+            tables = np.zeros((*three(shared["grid"].shape, 1), self.nbins + 1), np.float32)
+            return TilesFit(**shared, clip_limit=limit, tables=tables)
+        if counts.size > MANY_BINS:
+            progress.report("clipping the tiles' histograms", 1.0)
+        return TilesFit(**shared, clip_limit=limit, tables=tile_functions(counts, limit))
 
 
 @dataclass(frozen=True, eq=False)
-class TilesFit(Fit):
+class TilesFit(TiledFit):
     """The functions of all tiles.
 
     Attributes
     ----------
-    grid : TileGrid
+    clip_limit : float
+        What histograms were clipped at, also where a limit of noise was asked for.
     tables : numpy.ndarray of float32, shape (tiles z, tiles y, tiles x, nbins + 1)
         Each tile's function at the borders of the bins, from 0 to 1.
     """
 
-    grid: TileGrid
+    clip_limit: float
     tables: np.ndarray
-
-    dtype: np.dtype
-    out_dtype: np.dtype
 
     @cached_property
     def kernel_key(self) -> tuple[Any, ...]:
         # In single precision a voxel may be placed a few times 2**-24 of the largest number of bins beside its place.
         offset = max(abs(self.lo), abs(self.upper)) / (self.upper - self.lo)
-        bins = self.tables.shape[-1] - 1
-        steepest = bins * float(np.max(self.tables[..., 1:] - self.tables[..., :-1], initial=0))
+        steepest = self.nbins * float(np.max(self.tables[..., 1:] - self.tables[..., :-1], initial=0))
         place = np.float32 if 2.0**-24 * (2 * offset + 3) * steepest < PLACE_ERROR else np.float64
         # single precision tells all values of 16 bits apart, and is what the tables have
         written = working_dtype(self.out_dtype)
         few = written.itemsize <= 2 or written == np.float32
         return "map_tiles", working_dtype(self.dtype), written, place, np.float32 if few else np.float64
 
-    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
-        axes = (TileAxis(n, axis.tiles, step) for n, axis, step in zip(shape, self.grid.axes, steps, strict=True))
-        return replace(self, grid=replace(self.grid, axes=tuple(axes)))
-
-    def at_level(self, shape: tuple[int, ...]) -> Self:
-        axes = (replace(axis, level=n) for n, axis in zip(shape, self.grid.axes, strict=True))
-        return replace(self, grid=replace(self.grid, axes=tuple(axes)))
-
     def function(self, tile: tuple[int, ...]) -> np.ndarray:
-        """The function of one tile at the borders of its bins, from 0 to 1, shape (nbins + 1,)."""
-        table: np.ndarray = self.tables[_three(tile, 0)]
+        table: np.ndarray = self.tables[three(tile, 0)]
         return table
 
-    def count_tile(self, volume: Volume) -> np.ndarray:
-        """Count a tile as the fit did; `volume` is what lies in its box."""
-        axes = tuple(TileAxis(size, 1) for size in volume.shape[-len(self.grid.axes) :])
-        counts = _tile_counts(volume, axes, self.lo, self.upper, self.tables.shape[-1] - 1)
-        only: np.ndarray = counts[0, 0, 0]
-        return only
-
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
-        shape = _three(values.shape, 1)
-        places: list[np.ndarray] = []
-        if len(values.shape) == 2:
-            places += [np.zeros(1, np.int32), np.zeros(1, np.float32)]
-        for axis, start, size in zip(self.grid.axes, offset, values.shape, strict=True):
-            places += [axis.left[start : start + size], axis.weight[start : start + size]]
+        shape = three(values.shape, 1)
+        places = self.places(offset, values.shape, np.float32)
         kernel(*self.kernel_key)(
             values.reshape(shape), self.lo, self.upper, self.tables, *places, self.bottom, self.span, out.reshape(shape)
         )
-
-
-@remembered(lambda counts: counts.nbytes)
-def _tile_counts(volume: Volume, axes: tuple[TileAxis, ...], lo: float, hi: float, nbins: int) -> np.ndarray:
-    """Count every voxel in its one tile: counts of shape (tiles z, y, x, nbins)."""
-    spatial = len(axes)
-    total = np.zeros((*_three([axis.tiles for axis in axes], 1), nbins), np.int64)
-    count_tiles = load_kernel("count_tiles", working_dtype(volume.dtype))
-
-    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[list[int], np.ndarray]:
-        tiles: list[np.ndarray] = []
-        origin: list[int] = []
-        for axis, part in zip(axes, block[-spatial:], strict=True):
-            tile = axis.tile[part]
-            origin.append(int(tile[0]))
-            tiles.append(tile - tile[0])
-        if spatial == 2:
-            tiles, origin = [np.zeros(1, np.int32), *tiles], [0, *origin]
-        counts = np.zeros((*(int(tile[-1]) + 1 for tile in tiles), 2, nbins + 1), np.uint32)
-        # leading axes (time, channel) share the tiles
-        pieces = values.reshape(-1, *(len(tile) for tile in tiles))
-        masks = counted.reshape(pieces.shape) if counted.size else [counted.reshape(0, 0, 0)] * len(pieces)
-        for piece, mask in zip(pieces, masks, strict=True):
-            count_tiles(piece, mask, lo, hi, *tiles, counts)
-        return origin, counts[..., :-1].sum(axis=3, dtype=np.int64)
-
-    def merge(result: tuple[list[int], np.ndarray]) -> None:
-        origin, counts = result
-        place = tuple(slice(o, o + n) for o, n in zip(origin, counts.shape, strict=False))
-        total[place] += counts
-
-    count(volume, visit, merge, "counting tiles")
-    return total
 
 
 def clip_height(total: Any, nbins: int, clip_limit: float) -> Any:
@@ -284,7 +175,7 @@ def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
 def equalize_adapthist(
     image: Any,
     kernel_size: float | Sequence[float] | None = None,
-    clip_limit: float = 0.01,
+    clip_limit: float | NoiseLimit = 0.01,
     nbins: int = 256,
     *,
     spacing: Spacing = None,
@@ -311,9 +202,10 @@ def equalize_adapthist(
         Edge of a tile in units of `spacing`: a number is the same physical edge on every axis, a
         sequence has one for each spatial axis, None is an eighth of the largest extent.  Tiles are
         rounded so that they divide the volume evenly.
-    clip_limit : float
+    clip_limit : float or NoiseLimit
         Largest fraction of a tile's voxels in one bin; greater gives more contrast.  <= 0 or >= 1: no
-        limit.  At least 1 / nbins takes effect, where the mapping is linear.
+        limit.  At least 1 / nbins takes effect, where the mapping is linear.  ``NoiseLimit(0.02)`` lets noise
+        grow to 2 % of the result's range.
     nbins : int
         Bins of each tile's histogram, 2 to 65536.
     spacing : float or sequence of float, optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -24,8 +25,11 @@ from napari_exposure.core.intensity import (
     check_number,
     check_pair,
     dtype_range,
+    named_range,
+    range_name,
     result_dtype,
 )
+from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Spacing
@@ -34,15 +38,12 @@ from napari_exposure.core.words import warn_user
 __all__ = ["Adjustment"]
 
 # what may be chosen, and how a widget words it
-PER = {"dataset": "whole dataset", "volume": "each volume", "plane": "each plane"}
-OUTPUT = {"dtype": "keep the data type", "float32": "float32, 0 to 1"}
+PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane separately"}
+OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
 Per = Literal["dataset", "volume", "plane"]
 Output = Literal["dtype", "float32"]
-# from which part of the voxels on it is told that they are cut off
-SATURATED = 0.001
-
 InRange = Literal["data", "dtype"] | tuple[float, float] | Percentiles
 # as verbs take it
 GivenRange = Literal["data", "dtype", "contrast_limits"] | Sequence[float] | Percentiles
@@ -52,9 +53,9 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
     """A dataclass field with what it may be and what a widget shows of it, the one place that says so.
 
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
-    word `automatic`, or None, in place of a number.  Editors have `label`, `tooltip`, `step` and `slider`, and offer
-    numbers from `min` to `max`, which are `low` and `high` where nothing else is said.  A field without a default has
-    an `example`, in plain data.
+    word `automatic`, or None, or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`,
+    `step` and `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said;
+    what is `advanced` is not seen at first.  A field without a default has an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown)
@@ -64,14 +65,16 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
 class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
-    Its subclasses are `Gamma`, `PercentileClip`, `HistogramEqualization`, `HistogramMatching`,
-    `AdaptiveEqualization`, `DecayCorrection` and `Decay`.  ``fit`` reads a volume's statistics and gives a `Transform`;
-    ``to_dict`` and `from_dict` turn it to and from plain data.
+    Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `PercentileClip`, `Fill`,
+    `HistogramEqualization`, `HistogramMatching`, `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.
+    ``fit`` reads a volume's statistics and gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain
+    data.
 
     Attributes
     ----------
     in_range : "data", "dtype", (low, high) or Percentiles
-        The input intensities that are stretched; values outside are clamped.
+        The input intensities that are stretched; values outside are clamped.  Names of dtypes ("uint8", "uint12",
+        "float") become their ranges, and "image" is "data", as scikit-image has it.
     output : "dtype" or "float32"
         The input's dtype over its full range (floats: 0 to 1), or float32 in [0, 1].
     ignore_zeros : bool
@@ -93,6 +96,9 @@ class Adjustment(ABC):
     transform_type: ClassVar[type[Transform]] = Transform
     # whether intensities mean after it what they did before: shown over the same range
     keeps_scale: ClassVar[bool] = False
+    # where a menu offers it, and when to use it, in a line; without one the first line of the class stands there
+    group: ClassVar[str] = "Range and curve"
+    use: ClassVar[str] = ""
 
     in_range: InRange = parameter(
         "data",
@@ -103,14 +109,15 @@ class Adjustment(ABC):
     output: Output = parameter(
         "dtype",
         "Output",
-        "Keep the data type and use its full range (floats: 0 to 1), or make float32 from 0 to 1.",
+        "Same bit depth: keep the data type and use its full range (floats: 0 to 1). Or make float32 from 0 to 1.",
         choices=OUTPUT,
     )
     ignore_zeros: bool = parameter(False, "Ignore zeros", "Leave voxels that are exactly 0 out of all counts.")
     per: Per = parameter(
         "dataset",
-        "Fit per",
-        "Which voxels share one fit: the whole dataset (time points stay comparable), each volume, or each plane.",
+        "Time points",
+        "Treated together: all volumes share one fit, and stay comparable. Separately: each time point or channel has "
+        "its own; or each plane.",
         choices=PER,
     )
 
@@ -131,7 +138,9 @@ class Adjustment(ABC):
                 value = {"percentiles": [value.low, value.high]}
             if isinstance(value, Histogram):
                 value = value.to_dict()
-            plain[field.name] = list(value) if isinstance(value, tuple) else value
+            if isinstance(value, NoiseLimit):
+                value = {"noise_limit": value.limit}
+            plain[field.name] = _lists(value)
         return plain
 
     @staticmethod
@@ -149,7 +158,7 @@ class Adjustment(ABC):
         >>> Adjustment.from_dict(Gamma(0.5).to_dict()) == Gamma(0.5)
         True
         """
-        known = {cls.__name__: cls for cls in Adjustment.__subclasses__()}
+        known = {cls.__name__: cls for cls in adjustments()}
         values = dict(plain)
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
@@ -163,10 +172,12 @@ class Adjustment(ABC):
             for key, value in values.items():
                 if isinstance(value, dict) and set(value) == {"percentiles"}:
                     values[key] = Percentiles(*check_pair(value["percentiles"], "percentiles"))
+                elif isinstance(value, dict) and set(value) == {"noise_limit"}:
+                    values[key] = NoiseLimit(value["noise_limit"])
                 elif isinstance(value, dict):
                     values[key] = Histogram.from_dict(value)
-                elif isinstance(value, list):
-                    values[key] = tuple(value)
+                else:
+                    values[key] = _tuples(value)
             return known[name](**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
@@ -192,6 +203,29 @@ class Adjustment(ABC):
         """The parameters that are not the default."""
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
+
+    def in_words(self, unit: str = "", *, all_own: bool = False) -> str:
+        """The parameters that are not the default as a user reads them, sizes in `unit`; "defaults" without any.
+
+        With `all_own` also the main ones that are, and no others.
+
+        Examples
+        --------
+        >>> from napari_exposure.core import AdaptiveEqualization
+        >>> AdaptiveEqualization(6.0, 0.02, per="plane").in_words("µm")
+        'Tile 6 µm, Clip limit 0.02, Time points each plane separately'
+        """
+        shown = {field.name for field in self.main_fields()} if all_own else self.changed()
+        fields = [field for field in dataclasses.fields(self) if field.name in shown]
+        words = [_in_words(getattr(self, field.name), field, unit) for field in fields]
+        return ", ".join(words) or "defaults"
+
+    @classmethod
+    def main_fields(cls) -> list[dataclasses.Field[Any]]:
+        """The parameters that are its own, but for those that are advanced."""
+        shared = {field.name for field in dataclasses.fields(Adjustment)}
+        fields = dataclasses.fields(cls)
+        return [field for field in fields if field.name not in shared and not field.metadata.get("advanced")]
 
     @property
     def in_space(self) -> bool:
@@ -281,6 +315,12 @@ class Adjustment(ABC):
             fits=fits,
         )
 
+    def notes(self, transform: Transform) -> list[str]:
+        """What the user is warned of after a fit, in sentences."""
+        constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
+        where = "The volume has" if groups == 1 else f"{constant} of {groups} {self.per}s have"
+        return [f"{where} {self.constant_note}"] * bool(constant)
+
     @abstractmethod
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         """Fit voxels that share a fit."""
@@ -313,6 +353,43 @@ class Adjustment(ABC):
         return check_width(lo, hi)
 
 
+def _in_words(value: Any, field: dataclasses.Field[Any], unit: str) -> str:
+    """A parameter with its label, as a user reads it."""
+    label, choices = field.metadata["label"], field.metadata.get("choices", {})
+    if isinstance(value, bool):
+        return label if value else f"not {label}"
+    if isinstance(value, Percentiles):
+        return f"{label} {value.low:g} to {value.high:g} %"
+    if isinstance(value, NoiseLimit):
+        return f"{label} by noise of {100 * value.limit:g} %"
+    if isinstance(value, Histogram):
+        return f"{label} {value.name or 'a histogram'}"
+    if isinstance(value, str):
+        return f"{label} {choices.get(value, value).split(':')[0]}"
+    if value is None:
+        return f"{label} automatic"
+    size = field.name == "kernel_size"
+    numbers = value if isinstance(value, tuple) else (value,)
+    words = [f"({each[0]:g}, {each[1]:g})" if isinstance(each, tuple) else f"{each:.6g}" for each in numbers]
+    return f"{label} {(' × ' if size else ' to ').join(words)}" + f" {unit}" * (size and bool(unit))
+
+
+def adjustments(cls: Any = None) -> list[type[Adjustment]]:
+    """All adjustments that there are, or those of a class: its subclasses that lack nothing, and theirs."""
+    cls = Adjustment if cls is None else cls
+    found = [] if inspect.isabstract(cls) else [cls]
+    return found + [each for subclass in cls.__subclasses__() for each in adjustments(subclass)]
+
+
+def _lists(value: Any) -> Any:
+    """Tuples, and those inside of them, as JSON has them."""
+    return [_lists(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+
+
 def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
     """A parameter as its field has it, or an error that says what it may be."""
     name, allowed, default = field.name, field.metadata, field.default
@@ -323,6 +400,10 @@ def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}.")
         return bool(value)
+    if allowed.get("noise"):
+        if isinstance(value, NoiseLimit):
+            return value
+        name = f"{name} (or NoiseLimit)"
     if "automatic" in allowed:
         word = allowed["automatic"]
         if type(value) is type(word) and value == word:
@@ -333,19 +414,10 @@ def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
     return check_number(value, name, **bounds) if isinstance(default, float) else value
 
 
-def warn_fitted(transform: Transform) -> None:
-    """Warn where there is nothing to adjust, and where much becomes brighter than results can be."""
-    adjustment, groups = transform.adjustment, len(transform.fits)
-    constant = sum(fit.constant for fit in transform.fits.values())
-    if constant:
-        where = "The volume has" if groups == 1 else f"{constant} of {groups} {adjustment.per}s have"
-        warn_user(f"{adjustment.title}: {where} {adjustment.constant_note}")
-    saturated = sum(fit.saturated for fit in transform.fits.values()) / groups
-    if saturated >= SATURATED:
-        warn_user(
-            f"{adjustment.title}: {100 * saturated:.2g} % of the voxels or more would be brighter than "
-            f"{transform.out_dtype} can show and are cut off. A smaller max_gain cuts off less."
-        )
+def warn_constant(transform: Transform) -> None:
+    """Warn where there is nothing to adjust, or of what else a fit has found."""
+    for sentence in transform.adjustment.notes(transform):
+        warn_user(f"{transform.adjustment.title}: {sentence}")
 
 
 def check_counted(total: int, volume: Volume) -> None:
@@ -385,11 +457,17 @@ def check_in_range(value: Any) -> InRange:
     if isinstance(value, Percentiles) or (isinstance(value, str) and value in IN_RANGE):
         known: Any = value
         return cast(InRange, known)
+    # scikit-image's words for the same
+    if isinstance(value, str) and value == "image":
+        return "data"
+    if name := range_name(value):
+        return named_range(name)[1]
     ends: Any = value if not isinstance(value, str) and np.iterable(value) else ()
     if len(ends) == 2:
         lo, hi = (check_number(number, "in_range") for number in ends)
         if lo < hi:
             return check_width(lo, hi)
     raise ValueError(
-        f"in_range must be 'data', 'dtype', (low, high) with low < high, or Percentiles(low, high), got {value!r}."
+        "in_range must be 'data', 'dtype', the name of a dtype such as 'uint8', (low, high) with low < high, or "
+        f"Percentiles(low, high), got {value!r}."
     )

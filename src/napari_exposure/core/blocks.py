@@ -7,7 +7,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import both, held
+from napari_exposure.core.flatfile import off_map
 from napari_exposure.core.intensity import check_dtype, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.typing import Array, Index, WritableArray
@@ -65,6 +66,19 @@ def stored_chunks(array: object) -> tuple[int, ...] | None:
     """What a zarr array or an h5py dataset reads at once; None for others."""
     chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
     return chunks if isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks) else None
+
+
+def missing_chunks(array: Any) -> int:
+    """How many chunks of a zarr array, or of those that a dask array reads, are not stored; they are fill values."""
+    stored = [array]
+    if is_dask(array):
+        graph: Any = array.__dask_graph__()
+        stored = [
+            each for name, layer in graph.layers.items() if name.startswith("original-") for each in layer.values()
+        ]
+    # Asking an instance would look for the chunks.
+    stored = [each for each in stored if hasattr(type(each), "nchunks_initialized")]
+    return sum(int(each.nchunks - each.nchunks_initialized) for each in stored)
 
 
 def chunked_blocks(shape: tuple[int, ...], chunks: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Iterator[Block]:
@@ -227,7 +241,7 @@ class ClusterError(RuntimeError):
 def read_part(array: Array, index: Index) -> np.ndarray:
     """A part of an array; where it cannot be read, the error says which part that is."""
     if isinstance(array, np.ndarray):
-        return np.asarray(array[index])
+        return off_map(np.asanyarray(array[index]))
     try:
         if is_dask(array):
             from napari_exposure.core import lazy
@@ -303,11 +317,18 @@ def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[
             # a short queue, so that blocks read from disk do not pile up
             while len(waiting) < 2 * threads and (block := next(ahead, None)) is not None:
                 waiting.append(pool.submit(work, block))
-            merge(waiting.popleft().result())
+            merge(_awaited(waiting.popleft()))
             done += 1
             progress.report(what, done / len(blocks))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _awaited(future: Future[Found]) -> Found:
+    """The result of a block, unless the work is stopped while it waits for a slow one."""
+    while not wait([future], progress.PATIENCE).done:
+        progress.look()
+    return future.result()
 
 
 def count(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, overload
@@ -150,6 +150,8 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = No
     spacing : float or sequence of float, optional
         Physical size of a voxel along the spatial axes.
     """
+    # Fits are kept under the spacing that they were made with.
+    spacing = tuple(spacing) if isinstance(spacing, Iterable) else spacing
     memory = volume.memory if volume.memory is not None or len(steps) == 1 else Memory(SHARED)
     transforms: tuple[Transform, ...] = ()
     for number, step in enumerate(steps):

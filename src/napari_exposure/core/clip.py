@@ -27,6 +27,7 @@ class PercentileClip(Adjustment):
     short_name: ClassVar[str] = "clip"
     verb: ClassVar[str] = "clip_percentiles"
     title: ClassVar[str] = "Percentile clipping"
+    use: ClassVar[str] = "a few very bright or dark voxels take all of the range"
 
     low: float = parameter(
         0.5,

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import check_count, check_number, check_range
+from napari_exposure.core.intensity import check_choice, check_count, check_number, check_range, dtype_range
 from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["cumulative_distribution", "histogram", "percentile"]
+
+SOURCE_RANGE = ("image", "dtype")
 
 
 def histogram(
     image: ArrayLike | Layer,
     nbins: int = 256,
+    source_range: Literal["image", "dtype"] = "image",
     *,
     range: tuple[float, float] | None = None,
     mask: ArrayLike | Layer | None = None,
@@ -36,8 +39,11 @@ def histogram(
     nbins : int
         Bins for floats and 32-bit integers; integers of up to 16 bits have one bin for every value.
         The bins of 32-bit integers are whole numbers wide.
+    source_range : "image" or "dtype"
+        Where bins begin and end, in scikit-image's words.  "image": at the exact finite minimum and maximum.
+        "dtype": at the ends of the dtype; of floats at -1 and 1.
     range : (float, float), optional
-        Where those bins begin and end.  Default: the exact finite minimum and maximum.
+        Where those bins begin and end, in numbers.  Default: as `source_range` says.
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape (without the colour axis); only voxels where it is not zero are counted.
     ignore_zeros : bool
@@ -67,11 +73,26 @@ def histogram(
     """
     found = opened(image, mask=mask, rgb=rgb)
     volume = found.volume(ignore_zeros)
+    whole = check_choice(source_range, "source_range", SOURCE_RANGE) == "dtype"
     if range is not None:
+        if whole:
+            raise ValueError("Give range in numbers or source_range='dtype', but not both.")
         range = check_range(range, "range")
+    elif whole:
+        range = dtype_range(volume.dtype, negative=True)
     nbins = check_count(nbins, "nbins", low=1, high=1 << 24)
     with found.bar():
-        return replace(count_histogram(volume, nbins, range), name=found.name)
+        counted = replace(count_histogram(volume, nbins, range), name=found.name)
+    return _over(counted, *range) if whole and range is not None and counted.by_value else counted
+
+
+def _over(found: Histogram, low: float, high: float) -> Histogram:
+    """The same counts with a bin for every value from `low` to `high`, also where there is no voxel."""
+    counts = np.zeros(round(high - low) + 1, np.int64)
+    if len(found.counts):
+        first = round(found.centers[0] - low)
+        counts[first : first + len(found.counts)] = found.counts
+    return replace(found, counts=counts, edges=np.arange(len(counts) + 1) + (low - 0.5))
 
 
 def cumulative_distribution(

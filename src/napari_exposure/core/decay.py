@@ -35,6 +35,8 @@ class Decay(Adjustment):
     short_name: ClassVar[str] = "degraded"
     verb: ClassVar[str] = "degrade"
     title: ClassVar[str] = "Simulated decay"
+    group: ClassVar[str] = "Teaching"
+    use: ClassVar[str] = "to try a correction: darkens a stack along an axis"
     place_note: ClassVar[str] = "its planes are those that were fitted"
     keeps_scale: ClassVar[bool] = True
 

@@ -17,11 +17,12 @@ from napari_exposure.core.adjustment import (
     Per,
     check_counted,
     parameter,
-    warn_fitted,
+    warn_constant,
 )
 from napari_exposure.core.axes import check_spacing
-from napari_exposure.core.blocks import Volume
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_cuts
+from napari_exposure.core.functions import exp, log, power
 from napari_exposure.core.gains import (
     AXES,
     IN_RANGE_WORDS,
@@ -32,15 +33,14 @@ from napari_exposure.core.gains import (
     axis_from_end,
     find_clamp,
     placed,
-    placed_top,
 )
 from napari_exposure.core.images import adjust_image, opened, verb
 from napari_exposure.core.planes import plane_percentiles
-from napari_exposure.core.profiles import modelled
+from napari_exposure.core.profiles import common_profile, compared
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
-__all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_profile"]
+__all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_exponent", "decay_profile"]
 
 MODELS = {
     "exponential": "exponential: a steady decay",
@@ -50,6 +50,13 @@ MODELS = {
 AUTO = "auto"
 # percent of all voxels that an automatic background leaves below it: the darkest, but for a few defects
 DARKEST = 1.0
+# How much of a profile all intensities must have in common, so that light was lost and nothing else changed.  What
+# planes hold bends a line less than it moves a curve.  Real nuclei that lost nothing have at most 0.62, 0.94 and 0.83.
+SUPPORT = {"exponential": 0.8, "smooth": 0.96, "plane": 0.9}
+# the part of all voxels that may exceed the dtype in silence
+CLAMPED = 0.001
+# planes whose median tells where the light begins
+SOME_PLANES = 5
 # whose model takes longer than some ten milliseconds
 MANY_PLANES = 512
 
@@ -64,17 +71,19 @@ class DecayFit(GainsFit):
         The percentile of each plane, in intensities of the volume; NaN where a plane has none above the background.
     fitted : numpy.ndarray of float64
         What the model makes of it, in intensities of the volume.
-    cut_off : float
-        Which part of the counted voxels becomes brighter than results can be, at least.
+    support : float
+        The part of the profile's variation that all intensities of a plane have in common, at most 1.
+    corrected : bool
+        Whether that was enough; else all gains are 1.
+    clamped : (int, int, int)
+        Voxels at the end of the dtype before, those that the gains drive beyond it, and how many there are.
     """
 
     profile: np.ndarray
     fitted: np.ndarray
-    cut_off: float
-
-    @property
-    def saturated(self) -> float:
-        return self.cut_off
+    support: float
+    corrected: bool
+    clamped: tuple[int, int, int]
 
     @property
     def constant(self) -> bool:
@@ -100,6 +109,9 @@ class DecayTransform(Transform):
         The same after the model, which is divided out.
     gains : numpy.ndarray of float64
         What the intensity above the background of each plane is multiplied by, at least 1.
+    support : float or numpy.ndarray of float64
+        The part of the profile's variation that all intensities of a plane have in common, at most 1: where it is
+        less than 0.8 (of "smooth" 0.96, of "plane" 0.9) the data do not support a loss of light, and the gains are 1.
 
     Examples
     --------
@@ -115,22 +127,23 @@ class DecayTransform(Transform):
 
     @property
     def profile(self) -> np.ndarray:
-        return self._of_fits("profile")
+        found: np.ndarray = self.of_fits("profile")
+        return found
 
     @property
     def fitted(self) -> np.ndarray:
-        return self._of_fits("fitted")
+        found: np.ndarray = self.of_fits("fitted")
+        return found
 
     @property
     def gains(self) -> np.ndarray:
-        return self._of_fits("gains")
+        found: np.ndarray = self.of_fits("gains")
+        return found
 
-    def _of_fits(self, name: str) -> np.ndarray:
-        if () in self.fits:
-            shared: np.ndarray = getattr(self.fits[()], name)
-            return shared
-        lead = self.shape[: -self.spatial]
-        return np.reshape([getattr(self.fits[group], name) for group in np.ndindex(*lead)], (*lead, -1))
+    @property
+    def support(self) -> float | np.ndarray:
+        found: float | np.ndarray = self.of_fits("support")
+        return found
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,8 @@ class DecayCorrection(Adjustment):
     short_name: ClassVar[str] = "corrected"
     verb: ClassVar[str] = "correct_decay"
     title: ClassVar[str] = "Depth correction"
+    group: ClassVar[str] = "Correct"
+    use: ClassVar[str] = "the stack gets darker with depth"
     place_note: ClassVar[str] = "its gains are those of the planes that were fitted"
     keeps_scale: ClassVar[bool] = True
     constant_note: ClassVar[str] = (
@@ -167,6 +182,7 @@ class DecayCorrection(Adjustment):
         max=1e9,
         step=1.0,
         automatic=AUTO,
+        advanced=True,
     )
     percentile: float = parameter(
         50.0,
@@ -184,6 +200,7 @@ class DecayCorrection(Adjustment):
         low=0.01,
         high=1.0,
         step=0.01,
+        advanced=True,
     )
     max_gain: float = parameter(
         100.0,
@@ -192,16 +209,69 @@ class DecayCorrection(Adjustment):
         low=1.0,
         high=1e6,
         step=1.0,
+        advanced=True,
+    )
+    exponent: float = parameter(
+        1.0,
+        "Exponent",
+        "The gains are raised to this power: for a channel that loses more (above 1) or less light than the one that "
+        "the correction was fitted on, such as another wavelength.",
+        above=0,
+        min=0.05,
+        max=20.0,
+        step=0.05,
+    )
+    start: float | Literal["auto"] = parameter(
+        0.0,
+        "Start plane",
+        "Planes before this one are not corrected and not used, such as medium above the sample. Automatic: the "
+        "brightest plane.",
+        low=0.0,
+        high=1e6,
+        step=1.0,
+        automatic=AUTO,
+    )
+    force: bool = parameter(
+        False,
+        "Correct anyway",
+        "Also where the data do not support it: where dark and bright voxels of a plane do not change alike, so that "
+        "planes hold other things rather than get less light.",
     )
     _: KW_ONLY
     in_range: InRange = parameter("data", *IN_RANGE_WORDS)
     output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
-        """As every adjustment; also raise where the volume has no such axis."""
+        """As every adjustment; also raise where the volume has no such axis or too few planes along it."""
         sizes = super().check(volume, spacing)
-        axis_from_end(self.axis, len(sizes), len(volume.shape))
+        planes = volume.shape[axis_from_end(self.axis, len(sizes), len(volume.shape))]
+        if isinstance(self.start, float) and self.start and self.start > planes - 2:
+            raise ValueError(
+                f"start is plane {self.start:g}, but there are {planes} planes along {self.axis}, and two are needed "
+                "from there on."
+            )
         return sizes
+
+    def notes(self, transform: Transform) -> list[str]:
+        """What the user is warned of: also a decay that is none, and voxels that exceed the dtype."""
+        fits = [cast(DecayFit, fit) for fit in transform.fits.values()]
+        notes = super().notes(transform)
+        weak = [fit.support for fit in fits if not (fit.constant or fit.corrected)]
+        if weak:
+            where = f"in {len(weak)} of {len(fits)} {self.per}s " * (len(fits) > 1)
+            notes.append(
+                f"the data do not support a loss of light along {self.axis} {where}(model {self.model}): "
+                f"{max(0.0, *weak):.0%} of the profile's variation are common to dark and bright voxels, and "
+                f"{SUPPORT[self.model]:.0%} are needed. Nothing is corrected there. Check axis, background and "
+                "percentile, or set force=True."
+            )
+        before, beyond, total = (sum(each) for each in zip(*(fit.clamped for fit in fits), strict=True))
+        if beyond > CLAMPED * total:
+            notes.append(
+                f"{(before + beyond) / total:.2%} of the voxels exceed {transform.out_dtype} and are clamped, "
+                f"{before / total:.2%} are at its end before. output='float32' keeps them."
+            )
+        return notes
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         with progress.part(0, 0.3):
@@ -209,27 +279,37 @@ class DecayCorrection(Adjustment):
         if isinstance(self.background, float):
             background = self.background
         else:
-            with progress.part(0.3, 0.5):
+            with progress.part(0.3, 0.4):
                 found = find_cuts(volume, DARKEST, 100.0)
             background = float(np.clip(found[0] if found else 0.0, *clamp))
         parts = placed(self, volume, self.axis, len(spacing))
-        with progress.part(0.5, 1):
-            planes = plane_percentiles(volume, parts["axis"], self.percentile)
+        with progress.part(0.4, 0.9):
+            planes = plane_percentiles(volume, parts["axis"], compared(self.percentile))
         check_counted(planes.counted.sum(), volume)
         # percentiles of clamped data are the clamped percentiles
-        values, levels = np.clip(planes.values, *clamp), np.clip(planes.levels, *clamp)
-        known = np.isfinite(levels) & (values > background) & (levels > background)
-        fitted = np.full(len(levels), math.nan)
-        gains = np.ones(len(levels))
+        values, levels = np.clip(planes.values[0], *clamp), np.clip(planes.levels, *clamp)
+        own = levels[0]
+        known = np.isfinite(own) & (values > background) & (own > background)
+        first = self._first(own, known)
+        known[:first] = False
+        fitted = np.full(len(own), math.nan)
+        gains = np.ones(len(own))
+        support, corrected = 1.0, False
         if len(known) > MANY_PLANES:
             progress.report("fitting the profile", 1.0)
         if known.sum() > 1:
-            light = modelled(self.model, np.where(known, levels - background, 0), known, self.smoothness)
+            logs, support = common_profile(self.model, levels - background, known, self.smoothness)
+            light = exp(logs)
+            # nothing was lost before the start
+            light[:first] = light[first:].max()
             fitted = background + light
-            gains = np.minimum(light.max() / light, self.max_gain)
-        top = placed_top(parts)
-        limits = background + (top - background) / gains
-        limits = np.where(limits < clamp[1], limits, math.inf)
+            corrected = self.force or support >= SUPPORT[self.model]
+            if corrected:
+                gains = np.minimum(power(light.max() / light, self.exponent), self.max_gain)
+        clamped = 0, 0, volume.size
+        with progress.part(0.9, 1):
+            if parts["out_dtype"].kind in "iu":
+                clamped = _count_clamped(volume, parts, gains, background, clamp, hi)
         return DecayFit(
             lo,
             hi,
@@ -239,10 +319,52 @@ class DecayCorrection(Adjustment):
             background=background,
             clamp=clamp,
             **parts,
-            profile=np.where(known, levels, math.nan),
+            profile=np.where(np.isfinite(own) & (values > background) & (own > background), own, math.nan),
             fitted=fitted,
-            cut_off=planes.above(limits) / int(planes.counted.sum() or 1),
+            support=support,
+            corrected=corrected,
+            clamped=clamped,
         )
+
+    def _first(self, levels: np.ndarray, known: np.ndarray) -> int:
+        """The plane from which on light is lost."""
+        if isinstance(self.start, float):
+            return int(self.start)
+        if not known.any():
+            return 0
+        at = np.flatnonzero(known)
+        half = SOME_PLANES // 2
+        smooth = [np.median(levels[at[max(0, i - half) : i + half + 1]]) for i in range(len(at))]
+        return int(at[np.argmax(smooth)])
+
+
+def _count_clamped(
+    volume: Volume, parts: dict[str, Any], gains: np.ndarray, background: float, clamp: tuple[float, float], hi: float
+) -> tuple[int, int, int]:
+    """Counted voxels at the end of their dtype, those that gains drive beyond it, and all."""
+    most = float(np.iinfo(parts["out_dtype"]).max)
+    if background + gains.max() * (min(hi, clamp[1]) - background) < most:
+        return 0, 0, volume.size
+    along = len(volume.shape) + parts["axis"]
+    # what rounds to more than the dtype holds
+    limits = background + (most + 0.5 - background) / gains
+    totals = np.zeros(3, np.int64)
+
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[int, int, int]:
+        shape = [1] * values.ndim
+        shape[along] = -1
+        beyond = np.minimum(values, clamp[1]) > limits[block[along]].reshape(shape)
+        at = values >= most
+        beyond &= ~at
+        used = counted if counted.size else np.ones((), bool)
+        return int((at & used).sum()), int((beyond & used).sum()), int(counted.sum() if counted.size else values.size)
+
+    def merge(found: tuple[int, int, int]) -> None:
+        totals[:] += found
+
+    count(volume, visit, merge, "counting saturated voxels")
+    before, driven, total = totals.tolist()
+    return before, driven, total
 
 
 @verb
@@ -254,6 +376,9 @@ def correct_decay(
     percentile: float = 50.0,
     smoothness: float = 0.15,
     max_gain: float = 100.0,
+    exponent: float = 1.0,
+    start: float | Literal["auto"] = 0.0,
+    force: bool = False,
     *,
     in_range: GivenRange = "data",
     output: Output = "dtype",
@@ -289,6 +414,14 @@ def correct_decay(
         Standard deviation of the weights of "smooth", as a fraction of the axis, in [0.01, 1].
     max_gain : float
         In [1, 1e6]; no plane is multiplied by more.
+    exponent : float
+        Greater than 0; the gains are raised to this power.  For a channel that loses more or less light than the
+        one that was fitted (``fit_on`` of `Recipe.apply`): `decay_exponent` finds it.
+    start : float or "auto"
+        Number of the plane where the decay begins; those before are neither used nor corrected.  "auto": the
+        brightest, smoothed by a median of five planes.
+    force : bool
+        Correct also where the data do not support it.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
@@ -327,6 +460,11 @@ def correct_decay(
     give them the gain of what lies beside them.  Where fewer than two planes remain, nothing is changed,
     with a warning.  NaN stays NaN.
 
+    Lost light dims dark and bright voxels of a plane alike; fewer objects in a plane leave its dark voxels what they
+    are.  So the model is also fitted to other percentiles of the planes (from a tenth of the chosen level on), and
+    where less than 0.8 of their variation is common to all of them (0.96 for "smooth", 0.9 for "plane"), nothing is
+    corrected, with a warning that has the figure.  A warning also says how many voxels exceed an integer dtype.
+
     The percentiles are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
     decay.  Noise is amplified like the signal.
 
@@ -353,6 +491,9 @@ def correct_decay(
         percentile=percentile,
         smoothness=smoothness,
         max_gain=max_gain,
+        exponent=exponent,
+        start=start,
+        force=force,
         in_range=in_range,
         output=output,
         mask=mask,
@@ -388,8 +529,8 @@ def decay_profile(
     profile : numpy.ndarray of float64, shape (planes,)
         Percentile of each plane; NaN where there is none above the background.
     fitted : numpy.ndarray of float64, shape (planes,)
-        The model of it.  Where volumes or planes have fits of their own, these two are of shape
-        (..., planes).
+        The model of it, also where the data do not support it.  Where volumes or planes have fits of their own,
+        these two are of shape (..., planes).
 
     Raises
     ------
@@ -413,7 +554,74 @@ def decay_profile(
     volume = found.volume(adjustment.ignore_zeros)
     with found.bar():
         transform = cast(DecayTransform, adjustment.fit_volume(volume, found.spacing))
-    warn_fitted(transform)
+    warn_constant(transform)
     sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
     step = sizes[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted
+
+
+def decay_exponent(
+    image: Any,
+    reference: Any,
+    axis: Axis = "z",
+    *,
+    mask: ArrayLike | Layer | None = None,
+    rgb: bool | None = None,
+    **parameters: Any,
+) -> float:
+    """The power of a reference channel's gains that suits another channel, which loses more light or less.
+
+    Parameters
+    ----------
+    image : array-like or napari.layers.Image
+        The channel to be corrected.
+    reference : array-like or napari.layers.Image
+        The channel that the correction is fitted on, of the same shape, such as a nuclear stain that is everywhere
+        alike.
+    axis, mask, rgb, **parameters
+        As in `correct_decay`, for both.
+
+    Returns
+    -------
+    float
+        For ``exponent``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `correct_decay` does; also where the reference does not decay.
+
+    Notes
+    -----
+    Absorption and scattering take the light to a power that is the ratio of two wavelengths' coefficients.  It is
+    the slope of one model against the other, both in logarithms of robust plane statistics.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import DecayCorrection, decay_exponent
+    >>> dapi = np.float32([100, 50, 25])[:, None, None] * np.ones((3, 4, 5), np.float32)
+    >>> gfp = np.float32([64, 16, 4])[:, None, None] * np.ones((3, 4, 5), np.float32)
+    >>> decay_exponent(gfp, dapi)
+    2.0
+    >>> DecayCorrection(exponent=2.0).fit(dapi).apply(gfp)[:, 0, 0]
+    array([64., 64., 64.], dtype=float32)
+    """
+    if strange := DecayCorrection.unknown(parameters):
+        raise TypeError(f"decay_exponent {strange}")
+    adjustment = DecayCorrection(axis, **{**parameters, "force": True})
+    profiles = []
+    for each in (reference, image):
+        found = opened(each, mask=mask, rgb=rgb)
+        with found.bar():
+            transform = adjustment.fit_volume(found.volume(adjustment.ignore_zeros))
+        fits = [cast(DecayFit, fit) for fit in transform.fits.values()]
+        light = np.reshape([fit.fitted - fit.background for fit in fits], -1)
+        profiles.append(log(light) if np.isfinite(light).all() else np.zeros(1))
+    of_reference, of_image = (profile - profile.mean() for profile in profiles)
+    if of_reference.shape != of_image.shape or not (of_reference**2).sum() > 0:
+        raise ValueError(
+            "The two channels must have the same planes, and the reference must change along them. Choose another "
+            "reference, axis or background."
+        )
+    return float((of_image * of_reference).sum() / (of_reference**2).sum())

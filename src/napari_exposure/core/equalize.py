@@ -22,7 +22,7 @@ from napari_exposure.core.intensity import (
     working_dtype,
 )
 from napari_exposure.core.pointwise import CurveFit, KnotsFit, StepsFit
-from napari_exposure.core.quantiles import find_knots, knots_of_sorted
+from napari_exposure.core.quantiles import Knots, find_knots, knots_of_sorted
 from napari_exposure.core.stacks import SMALL, count_stack, sort_volumes
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
@@ -44,6 +44,7 @@ class HistogramEqualization(Adjustment):
     short_name: ClassVar[str] = "equalized"
     verb: ClassVar[str] = "equalize_hist"
     title: ClassVar[str] = "Histogram equalization"
+    use: ClassVar[str] = "all intensities shall be told apart, everywhere by the same curve"
 
     nbins: int | None = parameter(
         None,
@@ -55,12 +56,19 @@ class HistogramEqualization(Adjustment):
         step=1,
         automatic=None,
         start=256,
+        advanced=True,
     )
     method: Literal["cdf", "rank"] = parameter(
         "cdf",
         "Method",
         "The cumulative distribution, as scikit-image has it, or the exact rank of every voxel.",
         choices=METHODS,
+    )
+    anchor: bool = parameter(
+        False,
+        "Keep the background dark",
+        "The darkest counted intensity stays the lowest value, however many voxels have it. Without it, a stack that "
+        "is mostly empty gets a bright background.",
     )
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
@@ -84,7 +92,7 @@ class HistogramEqualization(Adjustment):
                 knots = find_knots(volume, lo, hi)
             if knots is None:
                 check_counted(not math.isnan(find_extent(volume)[0]), volume)
-            return CurveFit(lo, hi, *fixed, *knots) if knots else constant
+            return self._curve(knots, lo, hi, fixed) if knots else constant
         with progress.part(0.4, 1):
             found = count_clamped(volume, self.nbins or BINS, lo, hi)
         if found is None:
@@ -94,7 +102,7 @@ class HistogramEqualization(Adjustment):
             below = np.cumsum(counts) - counts
             heights = below / below[-1]
         else:
-            heights = np.cumsum(counts) / counts.sum()
+            heights = self._anchored(np.cumsum(counts) / counts.sum())
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
 
     def _sorted(self, volume: Volume, lead: int = 0) -> bool:
@@ -109,8 +117,17 @@ class HistogramEqualization(Adjustment):
             if len(levels) > 1:
                 return StepsFit(lo, hi, *fixed, levels, heights)
         elif len(ordered) and (knots := knots_of_sorted(ordered)):
-            return CurveFit(lo, hi, *fixed, *knots)
+            return self._curve(knots, lo, hi, fixed)
         return KnotsFit(lo, lo, *fixed, np.zeros(2))
+
+    def _curve(self, knots: Knots, lo: float, hi: float, fixed: Fixed) -> Fit:
+        places, heights = knots
+        return CurveFit(lo, hi, *fixed, places, self._anchored(heights))
+
+    def _anchored(self, heights: np.ndarray) -> np.ndarray:
+        """Heights, or where it is wanted the same stretched so that the first one is 0."""
+        first, last = heights[..., :1], heights[..., -1:]
+        return (heights - first) / (last - first) if self.anchor else heights
 
     def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
         if not isinstance(self.in_range, str):
@@ -133,7 +150,7 @@ class HistogramEqualization(Adjustment):
                 below = cumulative - stack.counts
                 heights = below / np.take_along_axis(below, stack.sizes[:, None] - 1, axis=1)
             else:
-                heights = cumulative / cumulative[:, -1:]
+                heights = self._anchored(cumulative / cumulative[:, -1:])
         columns = stack.lo, stack.constant, stack.begin, stack.end, stack.sizes
         for knots, lo, constant, begin, end, size in zip(heights, *(each.tolist() for each in columns), strict=True):
             bottom, top = ends[lo < 0]
@@ -206,6 +223,7 @@ def equalize_hist(
     nbins: int | None = None,
     *,
     method: Literal["cdf", "rank"] = "cdf",
+    anchor: bool = False,
     in_range: GivenRange = "data",
     output: Output = "dtype",
     mask: ArrayLike | Layer | None = None,
@@ -230,6 +248,10 @@ def equalize_hist(
         ``skimage.exposure.equalize_hist`` has it.  "rank": the number of voxels below, divided by that of the
         brightest voxel; exact on every dtype, from 0 to 1, ties share a rank.  On floats and 32-bit
         integers it sorts a copy of the counted voxels, and the transform holds every distinct value.
+    anchor : bool
+        The darkest counted intensity (of floats and 32-bit integers the lowest bin) becomes the lowest value, as
+        OpenCV's ``equalizeHist`` has it, and the rest is stretched.  Else a background of most voxels becomes
+        bright: the fraction of voxels that it has.  "rank" does so in any case.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range before they are counted.
     output : "dtype" or "float32"
@@ -282,6 +304,7 @@ def equalize_hist(
         HistogramEqualization,
         nbins=nbins,
         method=method,
+        anchor=anchor,
         in_range=in_range,
         output=output,
         mask=mask,

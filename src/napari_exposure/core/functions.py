@@ -60,3 +60,60 @@ def interpolate(at: npt.ArrayLike, places: npt.ArrayLike, values: npt.ArrayLike)
     found *= np.take(slopes, left)
     found += np.take(values, left)
     return found
+
+
+def monotone_cubic(at: npt.ArrayLike, places: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values between places in ascending order, on cubics that never overshoot [1]_; beyond the ends those of the ends.
+
+    Where the values go up, so does the curve, and it is level where two neighbors are alike.  The slopes at the places
+    are those of ``scipy.interpolate.PchipInterpolator``.
+
+    References
+    ----------
+    .. [1] F. N. Fritsch and J. Butland, A method for constructing local monotone piecewise cubic interpolants, SIAM
+       Journal on Scientific and Statistical Computing 5, 1984.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.functions import monotone_cubic
+    >>> monotone_cubic([-1, 0.5, 1, 1.5, 3], [0, 1, 2], [0, 3, 4])
+    array([0.    , 1.8125, 3.    , 3.6875, 4.    ])
+    """
+    places, values = np.asarray(places, np.float64), np.asarray(values, np.float64)
+    steps = np.diff(places)
+    slopes = np.diff(values) / steps
+    found = np.clip(at, places[0], places[-1], dtype=np.float64)
+    left = np.minimum(np.searchsorted(places, found, side="right") - 1, len(steps) - 1)
+    tangents = _tangents(steps, slopes)
+    # Hermite's form: how far along, and what the two tangents add to the straight line.
+    step, slope = steps[left], slopes[left]
+    t = (found - places[left]) / step
+    first, second = tangents[left] - slope, tangents[left + 1] - slope
+    bend = t * (1 - t) * ((1 - t) * first - t * second)
+    result: np.ndarray = values[left] + step * (t * slope + bend)
+    return result
+
+
+def _tangents(steps: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Slopes at the places: inside weighted harmonic means, at the ends of parabolas that do not turn."""
+    if len(slopes) == 1:
+        return np.repeat(slopes, 2)
+    before, after = slopes[:-1], slopes[1:]
+    near, far = 2 * steps[1:] + steps[:-1], steps[1:] + 2 * steps[:-1]
+    same = before * after > 0
+    ones = np.ones(len(before))
+    harmonic = (near + far) / (near / np.where(same, before, ones) + far / np.where(same, after, ones))
+    return np.concatenate(
+        [
+            [_end_slope(steps[0], steps[1], slopes[0], slopes[1])],
+            np.where(same, harmonic, 0.0),
+            [_end_slope(steps[-1], steps[-2], slopes[-1], slopes[-2])],
+        ]
+    )
+
+
+def _end_slope(step: float, next_step: float, slope: float, next_slope: float) -> float:
+    found = ((2 * step + next_step) * slope - step * next_slope) / (step + next_step)
+    if found * slope <= 0:
+        return 0.0
+    return 3 * slope if slope * next_slope < 0 and abs(found) > 3 * abs(slope) else found

@@ -18,7 +18,7 @@ from napari_exposure.core.transform import Fit
 # what may be chosen, and how a widget words it; the last spatial axes in the order of arrays
 Axis = Literal["z", "y", "x"]
 AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
-OUTPUT = {"dtype": "keep the data type", "float32": "float32, not rounded"}
+OUTPUT = {"dtype": "same bit depth", "float32": "float32, not rounded"}
 # label and tooltip of what means another thing here than where intensities are stretched
 IN_RANGE_WORDS = (
     "Input range",
@@ -27,8 +27,8 @@ IN_RANGE_WORDS = (
 )
 OUTPUT_WORDS = (
     "Output",
-    "Keep the data type and clamp what exceeds it, or make float32 that is neither rounded "
-    "nor clamped. The scale of the intensities stays.",
+    "Same bit depth: keep the data type and clamp what exceeds it. Or make float32 that is neither rounded nor "
+    "clamped. The scale of the intensities stays.",
 )
 
 
@@ -152,13 +152,6 @@ def placed(adjustment: Adjustment, volume: Volume, axis: str, spatial: int) -> d
         "unit": 1 / dtype_range(volume.dtype, negative=False)[1] if colours else 1.0,
         "most": 1.0 if colours else math.inf,
     }
-
-
-def placed_top(parts: dict[str, Any]) -> float:
-    """The greatest intensity that results can hold, in those of the volume; infinite for floats that are no colors."""
-    out_dtype = parts["out_dtype"]
-    top = float(parts["most"]) if out_dtype.kind == "f" else dtype_range(out_dtype, negative=False)[1]
-    return top / float(parts["unit"])
 
 
 def find_clamp(adjustment: Adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -24,6 +24,7 @@ class Gamma(Adjustment):
     short_name: ClassVar[str] = "gamma"
     verb: ClassVar[str] = "adjust_gamma"
     title: ClassVar[str] = "Gamma"
+    use: ClassVar[str] = "dim structures shall be brighter, bright ones stay"
 
     gamma: float = parameter(
         1.0,

@@ -21,6 +21,8 @@ from napari_exposure.core.words import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from napari_exposure.core.mixtures import Mixture
+
 __all__ = ["Histogram"]
 
 
@@ -199,6 +201,34 @@ class Histogram:
         """Voxels at exactly the maximum: many are a sign of saturation, also in 12-bit data in a 16-bit file."""
         return self._moments.at_maximum
 
+    def mixture(self, n: int = 2, *, tol: float = 1e-3) -> Mixture:
+        """Describe the intensities by a sum of Gaussians, such as background and cells.
+
+        Parameters
+        ----------
+        n : int
+            Components, 1 to 32.
+        tol : float
+            The mixture is found when an iteration adds less to the mean logarithm of the density.
+
+        Returns
+        -------
+        Mixture
+            With ``means``, ``stds`` and ``weights``; `plot` draws it.
+
+        Raises
+        ------
+        ValueError
+            If no finite voxel was counted, or a parameter is out of bounds.
+
+        See Also
+        --------
+        mixture : of an image, also of its colors.
+        """
+        from napari_exposure.core.mixtures import check_parameters, fit_histogram
+
+        return fit_histogram(self, *check_parameters(n, tol))
+
     # --- other forms ---
 
     def rebin(self, low: float, high: float, nbins: int) -> Histogram:
@@ -303,7 +333,15 @@ class Histogram:
         """
         return read_json(path, "histogram", cls.from_dict)
 
-    def plot(self, ax: Axes | None = None, *, log: bool = True, nbins: int = 512, **options: Any) -> Axes:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        log: bool = True,
+        nbins: int = 512,
+        mixture: Mixture | None = None,
+        **options: Any,
+    ) -> Axes:
         """Draw bars and the CDF with matplotlib (``pip install matplotlib``).
 
         Parameters
@@ -314,6 +352,8 @@ class Histogram:
             Whether counts have a logarithmic axis.
         nbins : int
             About so many bars at most.
+        mixture : Mixture, optional
+            Whose components are drawn over the bars, such as ``mixture(2)`` gives.
         **options
             Of ``Axes.stairs``, such as color and label.
 
@@ -337,6 +377,11 @@ class Histogram:
         bars = self.rebin(self.edges[0], self.edges[-1], nbins)
         ax.stairs(bars.counts, bars.edges, **{"fill": True, "color": "0.6", **options})
         ax.set(xlabel="intensity", ylabel="voxels", yscale="log" if log else "linear")
+        if mixture is not None:
+            heights = self.total * np.diff(bars.edges) * mixture.density(bars.centers)
+            for component in heights:
+                # where it is less than a voxel, a logarithmic axis would go down without end
+                ax.plot(bars.centers, np.where(component < 0.5, np.nan, component), linewidth=1)
         fraction = ax.twinx()
         ax.figure.sca(ax)
         fraction.plot(bars.edges[1:], bars.cdf, color="C3", linewidth=1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_fitted
+from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
 from napari_exposure.core.arrays import DATA_ARRAY, like
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from napari_exposure.core.colormap import Uncoloured
+    from napari_exposure.core.montage import Gap
 
 __all__ = ["adjust"]
 
@@ -70,6 +71,10 @@ class Opened(Protocol):
     def spacing(self) -> Spacing:
         """Size of a voxel; None where nothing is known."""
 
+    @property
+    def unit(self) -> str | None:
+        """Of the spacing; None where nobody has said."""
+
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
 
@@ -88,6 +93,9 @@ class Opened(Protocol):
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
         """The result, of the kind of the image; parameters as `Recipe.apply` has them."""
 
+    def gain_map(self, fitted: BlockMap | None) -> Any:
+        """The slope of what was fitted, at every voxel."""
+
 
 class OpenedArray:
     """An array with what its caller says of it, as verbs take images; parameters as `opened` has them."""
@@ -100,6 +108,11 @@ class OpenedArray:
         if level != 0:
             raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
         self.array, self.mask, self.spacing, self.rgb = image, mask, spacing, bool(rgb)
+
+    @property
+    def unit(self) -> str | None:
+        """None, as an array knows none."""
+        return None
 
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
@@ -114,6 +127,17 @@ class OpenedArray:
         """Show the progress of the work inside."""
         with progress.bar():
             yield
+
+    @staticmethod
+    def montage(
+        image: Any, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
+    ) -> np.ndarray | da.Array:
+        """Planes in rows and columns; parameters as `montage` has them."""
+        from napari_exposure.core.montage import array_montage
+
+        if level != 0:
+            raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
+        return array_montage(image, step, columns, axis, gap=gap, fill=0 if fill is None else fill, rgb=bool(rgb))
 
     def from_colormap(self, colormap: npt.ArrayLike, limits: tuple[float, float]) -> Uncoloured:
         """The numbers that colors stand for."""
@@ -131,7 +155,7 @@ class OpenedArray:
         with self.bar():
             transforms = fit_chain(adjustment.steps, volume, self.spacing)
         for transform in transforms:
-            warn_fitted(transform)
+            warn_constant(transform)
         return transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
 
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
@@ -148,6 +172,26 @@ class OpenedArray:
             with progress.part(0.4, 1):
                 return like(self.array, fitted.fitting(array).apply(array))
 
+    def gain_map(self, fitted: BlockMap | None) -> Any:
+        """The slope of what was fitted, at every voxel."""
+        from napari_exposure.core.slopes import GainMap
+
+        if fitted is None:
+            raise ValueError("Of an array say what was fitted: gain_map(volume, fitted=recipe.fit(volume)).")
+        array = self.volume().array
+        with self.bar():
+            return GainMap(fitted).fitting(array).apply(array)
+
+
+def opener(image: Any) -> Any:
+    """The class that opens an image."""
+    # of a layer's proxy the class is that of the layer
+    for cls in image.__class__.__mro__:
+        if found := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
+            module, name = found.split(":")
+            return getattr(import_module(module), name)
+    return OpenedArray
+
 
 def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:
     """An image as verbs take it.
@@ -163,13 +207,8 @@ def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool |
     level : int
         Of multiscale layers the level that is fitted.
     """
-    # of a layer's proxy the class is that of the layer
-    for cls in image.__class__.__mro__:
-        if opener := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
-            module, name = opener.split(":")
-            made: Opened = getattr(import_module(module), name)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
-            return made
-    return OpenedArray(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
+    made: Opened = opener(image)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
+    return made
 
 
 def adjust(

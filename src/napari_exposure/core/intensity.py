@@ -149,6 +149,27 @@ def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
     return (float(max(info.min, -EXACT)) if negative else 0.0), float(min(info.max, EXACT))
 
 
+# scikit-image's names of ranges that are no dtypes
+NAMED: dict[str, str | int] = {"float": "float64", "uint10": 10, "uint12": 12, "uint14": 14}
+
+
+def range_name(value: Any) -> str | None:
+    """The name of a dtype's range, as scikit-image takes one: np.uint8, "uint8", "uint12", float; None for others."""
+    if isinstance(value, type | np.dtype):
+        value = np.dtype(value).name
+    known = isinstance(value, str) and (value in NAMED or value in {dtype.name for dtype in DTYPES})
+    return value if known else None
+
+
+def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
+    """The dtype that holds a range of scikit-image's, and the range."""
+    bits: str | int = NAMED.get(name, name)
+    if isinstance(bits, int):
+        return np.dtype(np.uint16), (0.0, 2.0**bits - 1)
+    dtype = np.dtype(bits)
+    return dtype, dtype_range(dtype, negative=True)
+
+
 def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float, float]:
     """What 0 and 1 of an adjustment become in the result."""
     if out_dtype.kind == "f":
@@ -252,4 +273,6 @@ def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np
         out[..., channel] = np.rint(colour) if out.dtype.kind in "iu" else colour
     if block.shape[-1] == 4:
         alpha = block[..., 3]
-        out[..., 3] = alpha if out.dtype == block.dtype.newbyteorder("=") else alpha / top
+        if out.dtype != block.dtype.newbyteorder("="):
+            alpha = alpha * (dtype_range(out.dtype, negative=False)[1] / top)
+        out[..., 3] = np.rint(alpha) if out.dtype.kind in "iu" else alpha

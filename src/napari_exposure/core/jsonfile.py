@@ -65,5 +65,7 @@ def parsed(text: str | bytes, name: str, make: Callable[[Any], Made]) -> Made:
         raise ValueError(f"{name} is no JSON: {shortened(error)}.") from None
     try:
         return make(plain)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ValueError(f"{name} has lists in lists, too deep to be read.") from None
+    except ValueError as error:
         raise ValueError(f"{name}: {shortened(error)}") from None

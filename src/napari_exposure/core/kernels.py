@@ -461,9 +461,10 @@ def _count_keys(
 def _count_plane_digits(
     bits: np.ndarray, counted: np.ndarray, kind: int, prefixes: np.ndarray, shift: int, counts: np.ndarray
 ) -> None:
-    """As `_count_digits`, 8 bits, and each plane along the middle axis by itself.
+    """As `_count_digits`, 8 bits, and each plane along the middle axis by itself, for several prefixes.
 
-    `prefixes` has one for each plane; counts[plane, digit].
+    `prefixes` has a row for each plane; counts[plane, prefix, digit].  The top digit is counted once, for the first
+    prefix.
     """
     masked = counted.size > 0
     size = bits.itemsize * 8
@@ -471,15 +472,23 @@ def _count_plane_digits(
     low = np.uint64(0xFF)
     top = shift + 8 >= size
     above = np.uint64(0) if top else np.uint64(shift + 8)
+    wanted = 1 if top else prefixes.shape[1]
     for i in range(bits.shape[0]):
         for j in range(bits.shape[1]):
-            prefix = prefixes[j]
+            own = prefixes[j]
+            plane = counts[j]
             for k in range(bits.shape[2]):
                 if (masked and not counted[i, j, k]) or _is_left_out(bits[i, j, k], size, kind):
                     continue
                 key = _sort_key(bits[i, j, k], size, kind)
-                if top or (key >> above) == prefix:
-                    counts[np.uint64(j), (key >> down) & low] += 1
+                digit = (key >> down) & low
+                if top:
+                    plane[0, digit] += 1
+                    continue
+                prefix = key >> above
+                for q in range(wanted):
+                    if own[q] == prefix:
+                        plane[np.uint64(q), digit] += 1
 
 
 # --- many small volumes, a row each -----------------------------------------------------
@@ -721,6 +730,23 @@ def _map_knots(
             result[i] = _cast(bottom + span * (knots[j] + fraction[i] * (knots[j + 1] - knots[j])), result)
 
 
+def _map_replace(
+    values: np.ndarray,
+    value: float,
+    filling: float,
+    lo: float,
+    hi: float,
+    bottom: float,
+    span: float,
+    out: np.ndarray,
+) -> None:
+    """`filling` in the place of one value and of NaN; others are clamped to lo..hi."""
+    for i in range(values.size):
+        v = np.float64(values[i])
+        v = filling if v == value or _is_nan(values[i]) else min(max(v, lo), hi)
+        out[i] = _cast(bottom + span * v, out)
+
+
 @register_jitable
 def _bucket(value: float, lo: float, scale: float, last: int) -> int:
     u = scale * (np.float64(value) - lo)
@@ -899,6 +925,106 @@ def _nearest_bytes(
         tally[0] += 1
         tally[1] += distance
         tally[2] = max(tally[2], distance)
+
+
+def _count_colors(
+    pixels: np.ndarray, counted: np.ndarray, top: float, zeros: bool, counts: np.ndarray, sums: np.ndarray
+) -> None:
+    """Of each bin of colors the number of voxels, and the sums of their levels from the bin's corner on.
+
+    There are 64 bins of 1024 levels along each color.  sums: of red, green, blue, of their squares, and of their
+    products red green, red blue, green blue.  `zeros` says that black voxels are left out.
+    """
+    masked = counted.size > 0
+    scale = 65535.0 / top
+    level = np.empty(3, np.int64)
+    for i in range(pixels.shape[0]):
+        if masked and not counted[i]:
+            continue
+        black = True
+        known = True
+        for c in range(3):
+            v = np.float64(pixels[i, c])
+            known = known and not np.isnan(v)
+            black = black and v == 0
+            level[c] = np.int64(min(max(np.rint(scale * v), 0.0), 65535.0)) if known else 0
+        if not known or (zeros and black):
+            continue
+        place = np.uint64(((level[0] >> 10) << 12) | ((level[1] >> 10) << 6) | (level[2] >> 10))
+        red = level[0] & 1023
+        green = level[1] & 1023
+        blue = level[2] & 1023
+        own = sums[place]
+        counts[place] += 1
+        own[0] += red
+        own[1] += green
+        own[2] += blue
+        own[3] += red * red
+        own[4] += green * green
+        own[5] += blue * blue
+        own[6] += red * green
+        own[7] += red * blue
+        own[8] += green * blue
+
+
+# --- mixtures ---------------------------------------------------------------------------
+
+
+@register_jitable
+def _exp_one(value: float) -> float:
+    high, low = _product(value, 0.5 * _PER_LN2[0])
+    return _exp2_sum(high, low + value * (0.5 * _PER_LN2[1]))
+
+
+def _mixture_step(
+    points: np.ndarray,
+    inside: np.ndarray,
+    counts: np.ndarray,
+    heights: np.ndarray,
+    means: np.ndarray,
+    inverses: np.ndarray,
+    sums: np.ndarray,
+    likelihood: np.ndarray,
+) -> None:
+    """The probabilities of Gaussian components at points, and what follows from them.
+
+    points[i] stands for counts[i] voxels about it, whose covariance is inside[i].  heights: logarithms of weight times
+    density at the mean; inverses: of the lower triangles of the covariances.  sums[k]: number of voxels, and their
+    first and second moments about means[k].
+    """
+    dims = points.shape[1]
+    n = means.shape[0]
+    away = np.empty((n, dims), np.float64)
+    logs = np.empty(n, np.float64)
+    for i in range(points.shape[0]):
+        most = -np.inf
+        for k in range(n):
+            distance = 0.0
+            for a in range(dims):
+                away[k, a] = points[i, a] - means[k, a]
+            for row in range(dims):
+                part = 0.0
+                for a in range(row + 1):
+                    part += inverses[k, row, a] * away[k, a]
+                    for b in range(row + 1):
+                        distance += inverses[k, row, a] * inverses[k, row, b] * inside[i, a, b]
+                distance += part * part
+            logs[k] = heights[k] - 0.5 * distance
+            most = max(most, logs[k])
+        total = 0.0
+        for k in range(n):
+            logs[k] = _exp_one(logs[k] - most)
+            total += logs[k]
+        high, low = _log2_parts(total)
+        likelihood[0] += counts[i] * (most + high * _LN2[0] + low * _LN2[0])
+        for k in range(n):
+            share = counts[i] * (logs[k] / total)
+            own = sums[k]
+            own[0] += share
+            for a in range(dims):
+                own[1 + a] += share * away[k, a]
+                for b in range(dims):
+                    own[1 + dims + a * dims + b] += share * (away[k, a] * away[k, b] + inside[i, a, b])
 
 
 # --- gains along an axis ----------------------------------------------------------------
@@ -1137,6 +1263,63 @@ def _map_tiles(
                 result[x] = _cast(bottom + span * (left + x_weight[x] * (right - left)), result)
 
 
+def _map_stretch(
+    block: np.ndarray,
+    low: np.ndarray,
+    width: np.ndarray,
+    z_left: np.ndarray,
+    z_weight: np.ndarray,
+    y_left: np.ndarray,
+    y_weight: np.ndarray,
+    x_left: np.ndarray,
+    x_weight: np.ndarray,
+    bottom: float,
+    span: float,
+    out: np.ndarray,
+) -> None:
+    """(value - low) / width in [0, 1]; the two of each tile are blended along z and y once a row, along x per voxel.
+
+    In double precision, of which all vectorizes: nothing is looked up.
+    """
+    nz, ny, nx = low.shape
+    x_first = x_left[0]
+    x_stop = min(x_left[-1] + 2, nx)
+    line = np.empty((2, x_stop - x_first), np.float64)
+    runs = _runs(x_left)
+    for z in range(block.shape[0]):
+        near = z_left[z]
+        far = min(near + 1, nz - 1)
+        for y in range(block.shape[1]):
+            upper = y_left[y]
+            lower = min(upper + 1, ny - 1)
+            for k in range(2):
+                field = width if k else low
+                for q in range(line.shape[1]):
+                    x = x_first + q
+                    a = field[near, upper, x] + z_weight[z] * (field[far, upper, x] - field[near, upper, x])
+                    b = field[near, lower, x] + z_weight[z] * (field[far, lower, x] - field[near, lower, x])
+                    line[k, q] = a + y_weight[y] * (b - a)
+            for run in range(runs.size - 1):
+                start = runs[run]
+                stop = runs[run + 1]
+                left = x_left[start] - x_first
+                right = min(left + 1, line.shape[1] - 1)
+                lo = line[0, left]
+                lo_step = line[0, right] - lo
+                wide = line[1, left]
+                wide_step = line[1, right] - wide
+                # views that begin at 0: their indices need no check for counting from the end
+                values = block[z, y, start:stop]
+                weight = x_weight[start:stop]
+                result = out[z, y, start:stop]
+                for i in range(values.size):
+                    w = weight[i]
+                    u = (np.float64(values[i]) - (lo + w * lo_step)) / (wide + w * wide_step)
+                    u = u if u > 0.0 else 0.0
+                    u = u if u < 1.0 else 1.0
+                    result[i] = _cast(bottom + span * (np.nan if _is_nan(values[i]) else u), result)
+
+
 def _read(dtype: types.Type, ndim: int) -> types.Array:
     return types.Array(dtype, ndim, "C", readonly=True)
 
@@ -1147,7 +1330,7 @@ def _write(dtype: types.Type, ndim: int) -> types.Array:
 
 _i, _f = types.int64, types.float64
 _mask1 = _read(types.boolean, 1)
-_left, _weight = _read(types.int32, 1), _read(types.float32, 1)
+_left, _weight, _share = _read(types.int32, 1), _read(types.float32, 1), _read(_f, 1)
 
 _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, ...]]]] = {
     "power": (_power, lambda: (_read(_f, 1), _f, _write(_f, 1))),
@@ -1176,7 +1359,7 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     ),
     "count_plane_digits": (
         _count_plane_digits,
-        lambda t: (_read(t, 3), _read(types.boolean, 3), _i, _read(types.uint64, 1), _i, _write(_i, 2)),
+        lambda t: (_read(t, 3), _read(types.boolean, 3), _i, _read(types.uint64, 2), _i, _write(_i, 3)),
     ),
     "extents_rows": (_extents_rows, lambda t: (_read(t, 2), _read(types.boolean, 2), _write(_f, 2))),
     "values_rows": (
@@ -1198,6 +1381,7 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     "map_table": (_map_table, lambda t, o: (_read(t, 1), _i, _read(o, 1), _write(o, 1))),
     "map_power": (_map_power, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
+    "map_replace": (_map_replace, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
     "map_curve": (
@@ -1236,6 +1420,17 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
             _write(types.float32, 1), _write(_f, 1),
         ),
     ),
+    "count_colors": (
+        _count_colors,
+        lambda t: (_read(t, 2), _mask1, _f, types.boolean, _write(_i, 1), _write(_i, 2)),
+    ),
+    "mixture_step": (
+        _mixture_step,
+        lambda: (
+            _read(_f, 2), _read(_f, 3), _read(_f, 1), _read(_f, 1), _read(_f, 2), _read(_f, 3),
+            _write(_f, 2), _write(_f, 1),
+        ),
+    ),
     "count_tiles": (
         _count_tiles,
         lambda t: (
@@ -1250,6 +1445,13 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
         lambda t, o, p, r: (
             _read(t, 3), p, p, _read(types.float32, 4),
             _left, _weight, _left, _weight, _left, _weight, r, r, _write(o, 3),
+        ),
+    ),
+    "map_stretch": (
+        _map_stretch,
+        lambda t, o: (
+            _read(t, 3), _read(_f, 3), _read(_f, 3),
+            _left, _share, _left, _share, _left, _share, _f, _f, _write(o, 3),
         ),
     ),
 }  # fmt: skip

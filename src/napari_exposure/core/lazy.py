@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Generator, Hashable, Iterable,
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise, product
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -26,6 +26,7 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     unreadable,
 )
+from napari_exposure.core.flatfile import off_map
 from napari_exposure.core.typing import Array, Index, WritableArray
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ def checked(array: da.Array) -> da.Array:
     import psutil
 
     largest = tuple(max(sizes) for sizes in array.chunks)
-    needed, there = math.prod(largest) * array.dtype.itemsize, psutil.virtual_memory().total
-    if 2 * needed > there:
+    needed, free = math.prod(largest) * array.dtype.itemsize, psutil.virtual_memory().available
+    if 2 * needed > free:
         raise ValueError(
-            f"A chunk of shape {largest} takes {needed / 2**30:.1f} GB, which does not fit into the memory of this "
-            f"machine ({there / 2**30:.1f} GB) twice. Use smaller chunks, as array.rechunk('auto') makes them."
+            f"A chunk of shape {largest} takes {needed / 2**30:.1f} GB, which does not fit twice into the memory that "
+            f"is free ({free / 2**30:.1f} GB). Use smaller chunks, as array.rechunk('auto') makes them."
         )
     return array
 
@@ -82,7 +83,8 @@ class _Stored:
         self.shape, self.dtype, self.ndim = array.shape, array.dtype, len(array.shape)
 
     def __getitem__(self, index: Index) -> Any:
-        return self._array[index]
+        found = self._array[index]
+        return off_map(found) if isinstance(found, np.ndarray) else found
 
     def __reduce__(self) -> tuple[Callable[..., _Stored], tuple[Any, ...]]:
         # the workers of a cluster open the file of a memory map themselves
@@ -378,6 +380,7 @@ def _while_there_are_workers(client: Client, ready: Callable[[], bool], left: Co
     """Wait until something is `ready`, or raise what to do where no worker comes for some time."""
     seen = looked = time.monotonic()
     while not ready():
+        progress.look()
         time.sleep(0.005)
         now = time.monotonic()
         if now - looked < LOOK:
@@ -404,6 +407,14 @@ def _wait(client: Client, keys: set[Hashable]) -> None:
 
     while any(keys & at for at in client.run(busy, on_error="ignore").values()):
         time.sleep(0.05)
+
+
+def _awaited(found: SimpleQueue[Found]) -> Found:
+    """The next result, unless the work is stopped while it waits for a slow one."""
+    while True:
+        with suppress(Empty):
+            return found.get(timeout=progress.PATIENCE)
+        progress.look()
 
 
 def _on_threads(tasks: Sequence[Any]) -> Generator[tuple[int, Any]]:
@@ -442,7 +453,7 @@ def _on_threads(tasks: Sequence[Any]) -> Generator[tuple[int, Any]]:
     thread.start()
     try:
         for _ in tasks:
-            each = found.get()
+            each = _awaited(found)
             if isinstance(each, BaseException):
                 raise each
             yield each

@@ -27,7 +27,7 @@ from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
-MATCHED = {"dtype": "keep the data type", "float32": "float32, not rounded"}
+MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class HistogramMatching(Adjustment):
     short_name: ClassVar[str] = "matched"
     verb: ClassVar[str] = "match_histograms"
     title: ClassVar[str] = "Histogram matching"
+    group: ClassVar[str] = "Like another image"
+    use: ClassVar[str] = "several stacks shall look alike"
 
     reference: Histogram = parameter(
         dataclasses.MISSING,
@@ -51,12 +53,14 @@ class HistogramMatching(Adjustment):
         low=2,
         high=1 << 20,
         step=1,
+        advanced=True,
     )
     _: KW_ONLY
     output: Output = parameter(
         "dtype",
         "Output",
-        "Keep the data type, or make float32, which needs no rounding. Both have the intensities of the reference.",
+        "Same bit depth: keep the data type. Or make float32, which needs no rounding. Both have the intensities of "
+        "the reference.",
         choices=MATCHED,
     )
 

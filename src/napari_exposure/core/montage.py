@@ -13,6 +13,7 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import held
 from napari_exposure.core.blocks import is_dask, read_part, stored_chunks, walk
+from napari_exposure.core.images import LayerKind, opener
 from napari_exposure.core.intensity import check_count, check_number
 from napari_exposure.core.typing import Array, ArrayLike, Index
 
@@ -114,39 +115,63 @@ def check_fill(fill: Any, dtype: np.dtype) -> Any:
 
 @overload
 def montage(
-    volume: da.Array,
+    image: LayerKind,
     step: int = ...,
     columns: int = ...,
     axis: int = ...,
     *,
     gap: Gap = ...,
-    fill: float = ...,
-    rgb: bool = ...,
+    fill: float | None = ...,
+    rgb: bool | None = ...,
+    level: int = ...,
+) -> LayerKind: ...
+
+
+@overload
+def montage(
+    image: da.Array,
+    step: int = ...,
+    columns: int = ...,
+    axis: int = ...,
+    *,
+    gap: Gap = ...,
+    fill: float | None = ...,
+    rgb: bool | None = ...,
+    level: int = ...,
 ) -> da.Array: ...
 
 
 @overload
 def montage(
-    volume: ArrayLike,
+    image: ArrayLike,
     step: int = ...,
     columns: int = ...,
     axis: int = ...,
     *,
     gap: Gap = ...,
-    fill: float = ...,
-    rgb: bool = ...,
+    fill: float | None = ...,
+    rgb: bool | None = ...,
+    level: int = ...,
 ) -> np.ndarray: ...
 
 
 def montage(
-    volume: Any, step: int = 2, columns: int = 6, axis: int = -3, *, gap: Gap = None, fill: float = 0, rgb: bool = False
-) -> np.ndarray | da.Array:
-    """Show every n-th plane of a volume in rows and columns.
+    image: Any,
+    step: int = 2,
+    columns: int = 6,
+    axis: int = -3,
+    *,
+    gap: Gap = None,
+    fill: float | None = None,
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
+    """Show every n-th plane of a layer or an array in rows and columns.
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), and a colour axis where `rgb`
-        Of any dtype.  Never written.
+    image : napari.layers.Image or array-like
+        Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X), and a colour axis where `rgb`, of any dtype.  Never written.
     step : int
         Every `step`-th plane is shown, beginning with the first.
     columns : int
@@ -155,22 +180,26 @@ def montage(
         Along which planes are taken, without counting the colour axis.  A plane has the last two of the other
         axes: with the default, z of (z, y, x), planes are (y, x); with -2 they are (z, x).
     gap : int or (int, int), optional
-        Voxels between planes, or between rows and between columns.  Default: a thin one, 1/64 of the longer edge.
-    fill : float
-        Value of the gaps, and of cells that have no plane.
-    rgb : bool
-        The last axis holds RGB or RGBA, and is kept.
+        Voxels between planes, or between rows and between columns.  Default: a thin one, 1/64 of the longer edge, of
+        layers equally wide in their unit.
+    fill : float, optional
+        Value of the gaps, and of cells that have no plane.  Default: 0, of layers the lower contrast limit.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA, and is kept.
+    level : int
+        Of a multiscale layer the level whose planes are shown.
 
     Returns
     -------
-    numpy.ndarray, or dask.array.Array for a dask array
-        Of the volume's dtype; its shape is that of the axes that were neither taken nor shown, then
-        height and width of the montage.
+    numpy.ndarray, dask.array.Array or napari.layers.Image
+        As the image, and of its dtype.  An array has the shape of the axes that were neither taken nor shown, then
+        height and width of the montage.  A layer is not yet in a viewer; it has the voxel size, colormap and contrast
+        limits of the old one, time and channel stay sliders, and it is lazy where that is a dask, zarr or h5py array.
 
     Raises
     ------
     TypeError
-        If a parameter is not a number.
+        If a parameter is not a number, or a layer is no Image layer.
     ValueError
         If a parameter is out of bounds, `fill` is no value of the dtype, or the volume has another number of axes.
 
@@ -184,6 +213,13 @@ def montage(
            [0, 0, 0, 0, 0],
            [5, 5, 0, 0, 0]])
     """
+    return opener(image).montage(image, step, columns, axis, gap=gap, fill=fill, rgb=rgb, level=level)
+
+
+def array_montage(
+    volume: Any, step: int = 2, columns: int = 6, axis: int = -3, *, gap: Gap = None, fill: float = 0, rgb: bool = False
+) -> np.ndarray | da.Array:
+    """`montage` of an array."""
     volume, _ = held(volume)
     shape = tuple(volume.shape)
     if rgb:

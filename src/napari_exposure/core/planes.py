@@ -20,50 +20,42 @@ BITS = 8
 
 @dataclass(frozen=True, eq=False)
 class PlanePercentiles:
-    """One percentile of each plane.
+    """Some percentiles of each plane.
 
     Attributes
     ----------
     counted : numpy.ndarray of int64, shape (planes,)
         Voxels; NaN are none.
-    values : numpy.ndarray of float64, shape (planes,)
+    values : numpy.ndarray of float64, shape (percentiles, planes)
         The voxel's intensity below which the given share of the plane lies; NaN where nothing is counted.
-    levels : numpy.ndarray of float64, shape (planes,)
+    levels : numpy.ndarray of float64, shape (percentiles, planes)
         The same without steps: of integers, each stands for all intensities that round to it, so that a plane whose
         voxels are 0, 1 and 2 has a level in between.
-    counts, lows : numpy.ndarray, shape (planes, 256), (256,)
-        Voxels in coarse bins, exact for 8 bits, and the least value of each bin.
     """
 
     counted: np.ndarray
     values: np.ndarray
     levels: np.ndarray
-    counts: np.ndarray
-    lows: np.ndarray
-
-    def above(self, limits: np.ndarray) -> int:
-        """Voxels above a limit of each plane, at least: those of bins that lie above it."""
-        return int(self.counts[self.lows > limits[:, None]].sum())
 
 
-@remembered(lambda found: found.counts.nbytes + 24 * len(found.counted))
-def plane_percentiles(volume: Volume, axis: int, percentile: float) -> PlanePercentiles:
-    """A percentile of each plane across `axis` (from the end).
+@remembered(lambda found: found.counted.nbytes + 2 * found.values.nbytes)
+def plane_percentiles(volume: Volume, axis: int, percentiles: tuple[float, ...]) -> PlanePercentiles:
+    """Percentiles of each plane across `axis` (from the end).
 
     A radix selection in all planes at once, 8 bits a pass: each block is read in the order in which it is stored,
-    and what is kept is 256 counts a plane, whatever the dtype.
+    and what is kept is 256 counts a plane and percentile, whatever the dtype.
     """
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
     kernel = load_kernel("count_plane_digits", unsigned)
     kind = "uif".index(dtype.kind)
     along = len(volume.shape) + axis
-    planes = volume.shape[along]
-    prefixes = np.zeros(planes, np.uint64)
+    planes, wanted = volume.shape[along], len(percentiles)
+    prefixes = np.zeros((planes, wanted), np.uint64)
     passes = dtype.itemsize
     for number in range(passes):
         shift = BITS * (passes - 1 - number)
-        counts = np.zeros((planes, 1 << BITS), np.int64)
+        counts = np.zeros((planes, wanted, 1 << BITS), np.int64)
 
         def visit(
             block: Block,
@@ -74,7 +66,7 @@ def plane_percentiles(volume: Volume, axis: int, percentile: float) -> PlanePerc
         ) -> tuple[slice, np.ndarray]:
             part = block[along]
             shape = split_at(values.shape, axis)
-            found = np.zeros((shape[1], 1 << BITS), np.int64)
+            found = np.zeros((shape[1], wanted, 1 << BITS), np.int64)
             counted = counted.reshape(shape if counted.size else (0, 0, 0))
             kernel(values.view(unsigned).reshape(shape), counted, kind, prefixes[part].copy(), shift, found)
             return part, found
@@ -85,18 +77,20 @@ def plane_percentiles(volume: Volume, axis: int, percentile: float) -> PlanePerc
 
         with progress.part(number / passes, (number + 1) / passes):
             count(volume, visit, merge, "measuring planes")
-        cumulative = np.cumsum(counts, axis=1)
         if number == 0:
-            totals, coarse = cumulative[:, -1], counts
+            # the top digit is the same for all
+            counts[:] = counts[:, :1]
+        cumulative = np.cumsum(counts, axis=-1)
+        if number == 0:
+            totals = cumulative[:, 0, -1]
             # where in the sorted plane, and from here on among the keys with the same prefix
-            places = percentile / 100 * np.maximum(totals - 1, 0)
-        digits = (cumulative <= np.floor(places)[:, None]).sum(axis=1).clip(max=(1 << BITS) - 1)
-        here = np.take_along_axis(counts, digits[:, None], 1)[:, 0]
-        places = places - (np.take_along_axis(cumulative, digits[:, None], 1)[:, 0] - here)
+            places = np.array(percentiles) / 100 * np.maximum(totals - 1, 0)[:, None]
+        digits = (cumulative <= np.floor(places)[..., None]).sum(axis=-1).clip(max=(1 << BITS) - 1)
+        here = np.take_along_axis(counts, digits[..., None], -1)[..., 0]
+        places = places - (np.take_along_axis(cumulative, digits[..., None], -1)[..., 0] - here)
         prefixes = prefixes << np.uint64(BITS) | digits.astype(np.uint64)
-    values = np.where(totals, value_of_keys(prefixes, dtype), math.nan)
+    values = np.where(totals[:, None], value_of_keys(prefixes, dtype), math.nan)
     levels = values
     if dtype.kind in "iu":
         levels = values - 0.5 + np.minimum((places + 0.5) / np.maximum(here, 1), 1)
-    firsts = np.arange(1 << BITS, dtype=np.uint64) << np.uint64(8 * dtype.itemsize - BITS)
-    return PlanePercentiles(totals, values, levels, coarse, value_of_keys(firsts, dtype))
+    return PlanePercentiles(totals, values.T, levels.T)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, ClassVar, Self
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from napari_exposure.core.functions import interpolate, power
-from napari_exposure.core.intensity import is_lookup, working_dtype
+from napari_exposure.core.intensity import is_lookup, result_dtype, working_dtype
 from napari_exposure.core.jit import kernel
 from napari_exposure.core.transform import Fit
 
@@ -194,6 +194,43 @@ class KnotsFit(PointwiseFit):
 
     def _kernel_parameters(self) -> tuple[Any, ...]:
         return self.lo, self.upper, self.knots
+
+
+# How far straight lines between knots may lie from the curve that they stand for, where 1 is its whole height; and
+# how many knots there are at least, so that none of its turns are missed, and at most.
+TOLERANCE = 2e-7
+LEAST, MOST = 1 << 10, 1 << 18
+
+
+def sampled(curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Knots of a curve from 0 to 1: so many that the lines between them are the curve, as far as float32 shows."""
+    pieces = LEAST
+    while True:
+        knots = curve(np.linspace(0, 1, pieces + 1))
+        away = np.abs(knots[1::2] - (knots[:-1:2] + knots[2::2]) / 2)
+        # These are the errors of half as many knots, four times as large.
+        if pieces >= MOST or away.max() <= 4 * TOLERANCE:
+            return knots
+        pieces *= 2
+
+
+def fit_curve(
+    curve: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, dtype: np.dtype, output: str
+) -> KnotsFit:
+    """The fit of a curve that keeps the intensity range.
+
+    Parameters
+    ----------
+    curve : callable
+        From positions in the input range, in [0, 1], to what they become, in [0, 1].
+    lo, hi : float
+        The input range.
+    dtype : numpy.dtype
+        Of the volume.
+    output : "dtype" or "float32"
+    """
+    bottom, top = (lo, hi) if output == "dtype" else (0.0, 1.0)
+    return KnotsFit(lo, hi, bottom, top, dtype, result_dtype(dtype, output), sampled(curve))
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,13 +101,69 @@ def modelled(model: str, levels: np.ndarray, known: np.ndarray, smoothness: floa
     Returns
     -------
     numpy.ndarray, shape (planes,)
-        For all planes: a line goes on, a curve and single planes stay what they are at the nearest that is known.
+        Natural logarithms, of all planes: a line goes on, a curve and single planes stay what they are at the nearest
+        that is known.
     """
     places = np.arange(len(levels), dtype=np.float64)
     at, values = places[known], log(levels[known])
     if model == "exponential":
         slope, start = robust_line(at, values)
-        return exp(start + slope * places)
+        return start + slope * places
     if model == "smooth":
         values = robust_curve(at, values, smoothness * len(levels))
-    return exp(interpolate(places, at, values))
+    return interpolate(places, at, values)
+
+
+# the parts of a plane whose profiles are compared, and of those the least bright, as a part of the chosen one
+RANKS = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
+DIMMEST = 0.1
+# ripples of a profile that are too small to be told from chance, and to do harm
+RIPPLE = 0.005
+
+
+def compared(percentile: float) -> tuple[float, ...]:
+    """Percentiles of planes that tell whether a decay is one: the chosen one first, then others near it and far off.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.profiles import compared
+    >>> compared(99.0)
+    (99.0, 5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0, 98.0, 99.5, 99.75)
+    """
+    above = 100 - percentile
+    others = {*RANKS, *(100 - above * part for part in (2.0, 0.5, 0.25))} - {percentile}
+    return (percentile, *sorted(rank for rank in others if 0 < rank < 100))
+
+
+def common_profile(model: str, levels: np.ndarray, known: np.ndarray, smoothness: float) -> tuple[np.ndarray, float]:
+    """A model of the levels of planes, and how far the data support that light was lost.
+
+    Lost light dims all intensities of a plane by one factor.  Where a plane only holds less, its bright voxels become
+    fewer and its dark ones stay.  So several percentiles of each plane are modelled, each by itself, and compared.
+
+    Parameters
+    ----------
+    model : "exponential", "smooth" or "plane"
+    levels : numpy.ndarray, shape (percentiles, planes)
+        Above the background; the chosen percentile first.  Those that are not bright enough to say anything are left
+        out: not above 0 everywhere, or less than a tenth of the chosen one.
+    known, smoothness
+        As `modelled` has them.
+
+    Returns
+    -------
+    profile : numpy.ndarray, shape (planes,)
+        Natural logarithms: the model of the chosen percentile.
+    support : float
+        The part of all variation that is the same in all percentiles, at most 1.
+    """
+    with np.errstate(invalid="ignore"):
+        bright = (levels[:, known] > 0).all(axis=1) & (
+            np.median(levels[:, known], axis=1) >= DIMMEST * np.median(levels[0, known])
+        )
+    fits = np.array([modelled(model, each, known, smoothness) for each in levels[bright]])
+    away = fits[:, known] - fits[:, known].mean(axis=1, keepdims=True)
+    if (away[0] ** 2).mean() <= RIPPLE**2:
+        return fits[0], 1.0
+    apart = away - np.median(away, axis=0)
+    return fits[0], 1 - float((apart**2).sum() / (away**2).sum())

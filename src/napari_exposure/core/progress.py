@@ -21,6 +21,9 @@ Listener = Callable[["Step"], None]
 Result = TypeVar("Result")
 
 _listener: ContextVar[Listener | None] = ContextVar("napari_exposure_listener", default=None)
+_stopper: ContextVar[Callable[[], None] | None] = ContextVar("napari_exposure_stopper", default=None)
+# Seconds after which work that waits, such as for a slow disk, looks whether it is still wanted.
+PATIENCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,24 @@ def report(what: str, fraction: float, *, slow: bool = False, found: object = No
         listener(Step(what, fraction, slow, found))
 
 
+def look() -> None:
+    """Stop work that waits, if it is not wanted any more; nothing is reported."""
+    if (stopper := _stopper.get()) is not None:
+        stopper()
+
+
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Have all work inside report to `listener`, in the thread that does the work."""
-    token = _listener.set(listener)
+def listening(listener: Listener, stopper: Callable[[], None] | None = None) -> Iterator[None]:
+    """Have all work inside report to `listener`, in the thread that does the work.
+
+    Work that waits asks `stopper` now and then, which raises `Cancelled` where it is to stop, as `listener` may too.
+    """
+    token, other = _listener.set(listener), _stopper.set(stopper or _stopper.get())
     try:
         yield
     finally:
         _listener.reset(token)
+        _stopper.reset(other)
 
 
 @contextmanager

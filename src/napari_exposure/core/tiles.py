@@ -59,10 +59,10 @@ class TileAxis:
         centres = (self.edges[:-1] + self.edges[1:]) / 2
         voxels = self.voxels
         if self.tiles == 1:
-            return np.zeros(len(voxels), np.int32), np.zeros(len(voxels), np.float32)
+            return np.zeros(len(voxels), np.int32), np.zeros(len(voxels))
         left = np.clip(np.searchsorted(centres, voxels, side="right") - 1, 0, self.tiles - 2)
         weight = (voxels - centres[left]) / (centres[left + 1] - centres[left])
-        return left.astype(np.int32), np.clip(weight, 0, 1).astype(np.float32)
+        return left.astype(np.int32), np.clip(weight, 0, 1)
 
     @property
     def left(self) -> np.ndarray:
@@ -123,7 +123,8 @@ class TileGrid:
         filled = math.prod(self.voxels) / nbins
         if filled < 10:
             found.append(
-                f"A tile has only {filled:.2g} voxels a bin: noise is amplified. Choose a larger edge or fewer bins."
+                f"Too few voxels in a tile ({filled:.2g} for each bin): noise is amplified. Choose a larger edge or "
+                "fewer bins."
             )
         return found
 

@@ -22,15 +22,7 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
-from napari_exposure.core.intensity import (
-    dtype_range,
-    is_lookup,
-    prepared,
-    recolour,
-    result_dtype,
-    value_channel,
-    working_dtype,
-)
+from napari_exposure.core.intensity import dtype_range, is_lookup, prepared, recolour, value_channel, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array
 
@@ -45,7 +37,10 @@ __all__ = ["Transform"]
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What was found in voxels that share a fit: input range and what 0 and 1 become in the result."""
+    """What was found in voxels that share a fit: input range and what 0 and 1 become in the result.
+
+    Each kind of fit also has `dtype` and `out_dtype`, of the volume and of the result.
+    """
 
     lo: float
     hi: float
@@ -73,11 +68,6 @@ class Fit:
     def span(self) -> float:
         """From what 0 becomes to what 1 becomes."""
         return self.top - self.bottom
-
-    @property
-    def saturated(self) -> float:
-        """Which part of the voxels is cut off because results cannot be so bright, as far as the fit knows."""
-        return 0.0
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -160,9 +150,14 @@ class BlockMap(ABC):
         """The same mapping for a volume of perhaps another shape."""
 
     @property
+    def steps(self) -> tuple[Adjustment, ...]:
+        """The adjustments that were fitted."""
+        return tuple(transform.adjustment for transform in self.transforms)
+
+    @property
     def title(self) -> str:
         """What is done, in words."""
-        return ", ".join(transform.adjustment.title for transform in self.transforms)
+        return ", ".join(step.title for step in self.steps)
 
     def load_kernels(self) -> None:
         """Load the kernels that map, so that no block waits for the compiler."""
@@ -268,6 +263,17 @@ class Transform(BlockMap):
         """Bytes of what was found, about."""
         return sum(getattr(each, "nbytes", 8) for fit in self.fits.values() for each in vars(fit).values())
 
+    def of_fits(self, name: str) -> Any:
+        """An attribute of the fit, or an array of those of all fits over the axes that have fits of their own.
+
+        Such as "clip_limit" of an adaptive equalization: the number that a limit of noise became.
+        """
+        if () in self.fits:
+            return getattr(self.fits[()], name)
+        lead = self.shape[: -self.spatial]
+        found = np.array([getattr(self.fits[group], name) for group in np.ndindex(*lead)])
+        return found.reshape(*lead, *found.shape[1:])
+
     @property
     def table_fit(self) -> PointwiseFit | None:
         """The fit whose table all voxels go through, wherever they lie; None where there is no such table."""
@@ -279,7 +285,9 @@ class Transform(BlockMap):
     @property
     def out_dtype(self) -> np.dtype:
         """The dtype of results."""
-        return result_dtype(self.dtype, self.adjustment.output)
+        fit: Any = next(iter(self.fits.values()))
+        found: np.dtype = fit.out_dtype
+        return found
 
     @property
     def out_range(self) -> tuple[float, float]:

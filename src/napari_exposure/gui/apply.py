@@ -1,62 +1,112 @@
-"""Runs an adjustment of a layer in a worker and puts the result above the source."""
+"""Runs an adjustment or a recipe of layers in a worker, and puts each result above its source."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from napari_exposure.core import Adjustment
+from napari.utils.notifications import show_error
+
+from napari_exposure.core import Adjustment, progress
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.progress import Step
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.stack import place
+from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
 
 
 def apply_job(
     viewer,
-    layer,
-    adjustment: Adjustment,
+    chosen: Sequence[tuple[object, Adjustment | Recipe]],
     mask=None,
     memory: Memory | None = None,
     *,
+    together: bool = False,
+    put: Callable | None = None,
     done: Callable,
     ended: Callable,
     step: Callable[[Step], None] = lambda step: None,
-) -> ActivityJob:
-    """Begin to make a new layer.
+) -> ActivityJob | None:
+    """Begin to make new layers; None where none of the layers fits, which is told.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-    layer : napari.layers.Image
-        The source; nothing is added if it has gone when the job is over.
-    adjustment : Adjustment
+    chosen : sequence of (napari.layers.Image, Adjustment or Recipe)
+        The sources; nothing is added for one that has gone when the job is over.
     mask : napari.layers.Labels, optional
+        Inside which the first is measured, and others of its shape.
     memory : Memory, optional
-        What earlier fits of these data found.
+        What earlier fits of the first have found.
+    together : bool
+        All are mapped by the fit of the first.
+    put : callable, optional
+        Called with source, data, transform, seconds and mask of a result; returns its layer, or None to have a new one.
     done : callable
-        Called with the new layer and the seconds it took.
+        Called with the layers that were made and the seconds they took.
     ended, step : callable
         As `ActivityJob` has them.
 
     Raises
     ------
     TypeError, ValueError
-        If the layer, the mask or a parameter does not fit, with a sentence for the user.
+        If the only layer, the mask or a parameter does not fit, with a sentence for the user.
     """
-    source = Source.of(layer)
-    source.check(adjustment, mask)
+    jobs: list[tuple[Source, Adjustment | Recipe, Any]] = []
+    for layer, adjustment in chosen:
+        try:
+            source = Source.of(layer)
+            # A mask of another shape is that of another channel or stack.
+            inside = mask if not jobs or mask is None or mask.data.shape == source.shape else None
+            source.check(adjustment, inside)
+            jobs.append((source, adjustment, inside))
+        except (TypeError, ValueError) as error:
+            if len(chosen) == 1:
+                raise
+            show_error(str(error))
+    if not jobs:
+        return None
 
     def work():
-        return source.adjusted(adjustment, mask, memory)
+        made: list[tuple] = []
+        first: BlockMap | None = None
+        for number, (source, adjustment, inside) in enumerate(jobs):
+            start = time.perf_counter()
+            try:
+                with progress.part(number / len(jobs), (number + 1) / len(jobs)):
+                    if first is None or not together:
+                        found = source.adjusted(adjustment, inside, memory if number == 0 else None)
+                        first = found[1] if number == 0 else first
+                    else:
+                        transform, inside = first.fitting(source.array), None
+                        found = source.mapped(transform), transform
+                made.append((source, *found, time.perf_counter() - start, inside))
+            except (TypeError, ValueError) as error:
+                if len(jobs) == 1:
+                    raise
+                made.append((source, error))
+        return made
 
-    def add(result, seconds):
-        if layer not in viewer.layers:
-            return
-        new = source.result(*result, seconds=seconds, mask=mask)
-        place(viewer, new, layer)
-        show_source_on_key(viewer, new, layer)
-        done(new, seconds)
+    def add(made, seconds):
+        layers = []
+        for source, *found in made:
+            layer = source.layer()
+            if isinstance(found[0], Exception):
+                show_error(str(found[0]))
+            elif layer is not None and layer in viewer.layers:
+                data, transform, took, inside = found
+                new = put(source, data, transform, took, inside) if put is not None else None
+                if new is None:
+                    new = source.result(data, transform, seconds=took, mask=inside)
+                    place(viewer, new, layer)
+                    show_source_on_key(viewer, new, layer)
+                layers.append(new)
+        if layers:
+            done(layers, seconds)
 
-    return ActivityJob(f"{adjustment.title}: {source.name}", work, done=add, ended=ended, step=step)
+    what = jobs[0][0].name if len(jobs) == 1 else f"{len(jobs)} layers"
+    return ActivityJob(f"{jobs[0][1].title}: {what}", work, done=add, ended=ended, step=step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -128,9 +129,12 @@ def show_source_on_key(viewer, layer: Image, source: Image) -> None:
     It works on the result and on the source, because after Apply either of them may be the selected layer.
     """
 
+    # The source keeps this function, which must not keep a result that was deleted.
+    result = weakref.ref(unwrapped(layer))
+
     def before(_):
         alone = SourceAlone(viewer)
-        alone.start(source, layer)
+        alone.start(source, result() or source)
         yield
         alone.stop()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import math
 import typing
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import Field
 from decimal import Decimal
 from typing import Any
@@ -15,10 +17,10 @@ from magicgui import widgets
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy
 
-from napari_exposure.core import Adjustment, Percentiles
+from napari_exposure.core import Adjustment, NoiseLimit, Percentiles
 from napari_exposure.core.tiles import TileGrid
+from napari_exposure.gui.curve_edit import CurveEdit
 from napari_exposure.gui.reference import ReferenceEdit
-from napari_exposure.voxels import PIXEL, in_unit
 
 
 def text(clicked: Callable | None = None) -> widgets.Label:
@@ -145,7 +147,9 @@ class SliderEdit(widgets.Container):
             widgets=[self._slider, self.box], layout="horizontal", labels=False, tooltip=tooltip, **options
         )
         self.margins = (0, 0, 0, 0)
-        self.box.max_width = 110
+        # of the room a bit more for the number, at every font
+        for part, share in enumerate((2, 3)):
+            self.native.layout().setStretch(part, share)
         self.min, self.max, self.step = min, max, step
 
     @property
@@ -227,6 +231,55 @@ class AutomaticEdit(widgets.Container):
         self._automatic.value = value == self._word
 
 
+class NoiseLimitEdit(widgets.Container):
+    """A number, or the noise of the result that stands for one, in percent of its range.
+
+    Parameters
+    ----------
+    value : float or NoiseLimit
+    label : str
+        What the number is called.
+    slider, min, max, step
+        Of the number, as `SliderEdit` has them.
+    """
+
+    def __init__(self, value, slider, min, max, step, label="", tooltip="", **options):
+        self.number = SliderEdit(slider[0], slider, min=min, max=max, step=step, tooltip=tooltip)
+        self.noise = SliderEdit(
+            2.0, (0.1, 20.0), min=0.001, max=100.0, step=0.1, tooltip="Percent of the range of the result."
+        )
+        self._limited = widgets.CheckBox(
+            text="by noise, in %",
+            tooltip=f"{label} becomes what lets the noise of the result grow to so many percent of its range.",
+        )
+        # before any container hears of it: what it asks for then is right
+        self._limited.changed.connect(self._arrange)
+        super().__init__(
+            widgets=[self.number, self.noise, self._limited], labels=False, label=label, tooltip=tooltip, **options
+        )
+        self.margins = (0, 0, 0, 0)
+        self.min, self.max, self.step = min, max, step
+        self.value = value
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.number.visible, self.noise.visible = not self._limited.value, self._limited.value
+
+    @property
+    def value(self) -> float | NoiseLimit:
+        """The number, or the limit of noise."""
+        return NoiseLimit(self.noise.value / 100) if self._limited.value else self.number.value
+
+    @value.setter
+    def value(self, value: float | NoiseLimit) -> None:
+        self._limited.value = isinstance(value, NoiseLimit)
+        if isinstance(value, NoiseLimit):
+            # no more digits than were meant
+            self.noise.value = float(f"{100 * value.limit:.12g}")
+        else:
+            self.number.value = value
+
+
 AUTOMATIC, SAME, EACH = "automatic", "same on every axis", "one for each axis"
 
 
@@ -245,12 +298,9 @@ class TileEdgeEdit(widgets.Container):
         row = widgets.Container(widgets=self._boxes, layout="horizontal", labels=False)
         row.margins = (0, 0, 0, 0)
         self._row = row
-        self._text = text()
-        super().__init__(widgets=[self._mode, self._edge, row, self._text], labels=False, **options)
+        super().__init__(widgets=[self._mode, self._edge, row], labels=False, **options)
         self.margins = (0, 0, 0, 0)
         self._axes = 3
-        # of the numbers in the boxes; None as long as they have met no layer
-        self.unit: str | None = None
         self._mode.changed.connect(self._arrange)
         self._arrange()
 
@@ -260,23 +310,8 @@ class TileEdgeEdit(widgets.Container):
             self._axes = axes
             self._arrange()
 
-    def turn_to(self, unit: str) -> None:
-        """Keep the chosen edge as long as it is on a layer in another unit; automatic where that has no length."""
-        before, self.unit = self.unit, unit
-        chosen = self.value
-        if before in (None, unit) or chosen is None:
-            return
-        factor = in_unit(1.0, before, unit)
-        if factor is None:
-            self.value = None
-            return
-        # six digits, which can be read in the boxes
-        edges = [float(f"{edge * factor:.6g}") for edge in (chosen if isinstance(chosen, tuple) else (chosen,))]
-        self.value = tuple(edges) if isinstance(chosen, tuple) else edges[0]
-
-    def show_grid(self, grid: TileGrid, unit: str, nbins: int) -> None:
-        """Show what the tiles are; the edges that are not chosen now follow those that are."""
-        self.label = f"Tile ({unit})"
+    def show_grid(self, grid: TileGrid, unit: str) -> None:
+        """Take the limits of edges from a grid; the edges that are not chosen now follow those that are."""
         mode, boxes = self._mode.value, self._boxes[3 - self._axes :]
         largest = max(axis.size * step for axis, step in zip(grid.axes, grid.spacing, strict=True))
         least = 2 * min(grid.spacing)
@@ -285,6 +320,8 @@ class TileEdgeEdit(widgets.Container):
         if mode == AUTOMATIC:
             follow.append((self._edge, grid.kernel_size[-1]))
         for box in (self._edge.box, *boxes):
+            if (suffix := f" {unit}") != box.native.suffix():
+                box.native.setSuffix(suffix)
             with box.changed.blocked():
                 # only what differs: setting them rewrites the number that is being typed
                 step = _nice(min(grid.spacing))
@@ -296,15 +333,6 @@ class TileEdgeEdit(widgets.Container):
                 box.value = edge
         for box in boxes:
             box.tooltip = f"Edge along {box.name} in {unit}"
-        warnings = grid.warnings(nbins)
-        if unit == PIXEL:
-            warnings.insert(0, "No voxel size is known: the edge is in pixels. Set it in the row Voxel size.")
-        lines = [
-            f"{times(grid.voxels)} voxels a tile",
-            f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles",
-            *map(warn, warnings),
-        ]
-        self._text.value = "<br>".join(lines)
 
     def _on_edit(self):
         # choosing a number means it
@@ -343,6 +371,23 @@ class TileEdgeEdit(widgets.Container):
             box.value = edge
 
 
+class TextEdit(widgets.LineEdit):
+    """A word, a number or several, as Python writes them: for parameters that no other editor knows."""
+
+    @property
+    def value(self) -> Any:
+        """What is typed."""
+        text = super().value
+        with suppress(ValueError, SyntaxError):
+            return ast.literal_eval(text)
+        return text
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        text = value if isinstance(value, str) else repr(value)
+        widgets.LineEdit.value.fset(self, text)  # type: ignore[attr-defined]
+
+
 def _nice(number: float) -> float:
     """The power of ten at or below `number`: a step that keeps few decimals."""
     return float(f"1e{f'{number:e}'.split('e')[1]}")
@@ -353,7 +398,7 @@ def editor(field: Field, owner: type[Adjustment]):
     limits: dict[str, Any] = {"min": field.metadata.get("low"), "max": field.metadata.get("high")} | dict(
         field.metadata
     )
-    for name in ("example", "low", "high", "above"):
+    for name in ("example", "low", "high", "above", "advanced"):
         limits.pop(name, None)
     limits = {name: value for name, value in limits.items() if value is not None or name == "automatic"}
     options: dict[str, Any] = {"name": field.name, "label": limits.pop("label"), "tooltip": limits.pop("tooltip")}
@@ -365,6 +410,8 @@ def editor(field: Field, owner: type[Adjustment]):
         return TileEdgeEdit(field.default, **options)
     if "automatic" in limits:
         return AutomaticEdit(field.default, **limits, **options)
+    if limits.pop("noise", False):
+        return NoiseLimitEdit(field.default, **limits, **options)
     if "slider" in limits:
         return SliderEdit(field.default, **limits, **options)
     if "choices" in limits:
@@ -372,6 +419,11 @@ def editor(field: Field, owner: type[Adjustment]):
     if isinstance(field.default, bool):
         return widgets.CheckBox(value=field.default, text="", **options)
     annotation = typing.get_type_hints(owner)[field.name]
+    default: Any = field.default
+    if field.name == "points":
+        return CurveEdit(default, **options)
+    if annotation not in (int, float, str):
+        return TextEdit(value=default, **options)
     tooltip = options.pop("tooltip")
     return widgets.create_widget(
         value=field.default, annotation=annotation, options={**limits, "tooltip": tooltip}, **options

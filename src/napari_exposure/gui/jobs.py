@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,8 @@ from napari_exposure.core.progress import Step
 
 # seconds; each showing repaints the window, which costs the job its processors: quick jobs show nothing
 SHOW_EVERY = 0.25
+# seconds that a window waits for work that is not at a block's end when it closes
+CLOSE_AFTER = 1.0
 # errors about what the user chose, the disk, or a package that is missing: their sentence is enough
 MENDABLE = (TypeError, ValueError, OSError, ImportError)
 
@@ -89,22 +92,43 @@ class Job:
         return self._cancelled
 
     def _run(self) -> None:
+        """Have the work done in a thread of its own, which is left to itself where the window closes meanwhile.
+
+        It ends at its next report. Until then it may wait for a slow disk, but a window does not wait with it.
+        """
+        thread = threading.Thread(target=self._carry_out, name="napari-exposure-job", daemon=True)
+        thread.start()
+        closing = None
+        while thread.is_alive():
+            thread.join(0.02)
+            if self._worker.abort_requested:
+                now = time.perf_counter()
+                closing = closing or now
+                if now - closing > CLOSE_AFTER:
+                    self._cancelled = True
+                    return
+
+    def _stop(self) -> None:
+        # napari asks its workers to stop when its window closes
+        if self.cancelled or self._worker.abort_requested:
+            raise progress.Cancelled
+
+    def _carry_out(self) -> None:
         start = shown = time.perf_counter()
 
         def hear(step: Step) -> None:
             nonlocal shown
-            # napari asks its workers to stop when its window closes
-            if self.cancelled or self._worker.abort_requested:
-                raise progress.Cancelled
+            self._stop()
             now = time.perf_counter()
             if step.slow or now - shown >= SHOW_EVERY:
                 shown = now
                 self._reports.made.emit(step)
 
         try:
-            with progress.listening(hear):
-                if not self.cancelled:
-                    self._result = (self._work(),)
+            with progress.listening(hear, self._stop):
+                work = self._work
+                if work is not None and not self.cancelled:
+                    self._result = (work(),)
         except progress.Cancelled:
             self._cancelled = True
         except Exception as error:

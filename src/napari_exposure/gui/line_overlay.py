@@ -151,7 +151,7 @@ class LineOverlay(QObject):
         if len(displayed) == 3:
             # a hair off its axis: napari draws a line along an axis as one flat band, which has no width from the side
             vectors[:, 1] += 1e-5 * np.abs(vectors[:, 1]).max()
-        colours = np.array([(*CRIMSON, alpha) for alpha in alphas])
+        colors = np.array([(*CRIMSON, alpha) for alpha in alphas])
         if self.layer is not None:
             if self.layer.units != image.units:
                 self.layer.units = image.units
@@ -171,7 +171,7 @@ class LineOverlay(QObject):
                 units=image.units,
                 axis_labels=image.axis_labels,
                 vector_style="line",
-                edge_color=colours,
+                edge_color=colors,
                 opacity=1,
                 blending="translucent_no_depth",
             )
@@ -181,8 +181,8 @@ class LineOverlay(QObject):
             layers.selection.active = active
         else:
             self.layer.data = vectors
-            if not np.array_equal(self.layer.edge_color, colours.astype(np.float32)):
-                self.layer.edge_color = colours
+            if not np.array_equal(self.layer.edge_color, colors.astype(np.float32)):
+                self.layer.edge_color = colors
             self._thicken()
 
     def _step_back(self) -> None:

@@ -10,10 +10,11 @@ import napari.layers
 from magicgui import widgets
 from napari.utils.notifications import show_error
 
+from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.editors import text, warn
 from napari_exposure.gui.jobs import ActivityJob
-from napari_exposure.gui.stack import place
-from napari_exposure.montage import arrangement, montage_job
+from napari_exposure.gui.stack import place, take_away
+from napari_exposure.layer_montage import arrangement, label_montage, montage_job
 
 # planes that the dialog begins with, and width to height of what they fill
 PLANES, ASPECT = 30, 1.3
@@ -31,7 +32,7 @@ def open_montage() -> None:
     dialog = MontageDialog(layer, viewer.window._qt_window)
     try:
         if dialog.exec():
-            add_montage(viewer, layer, **dialog.parameters())
+            add_montage(viewer, layer, labels=dialog["labels"].value, **dialog.parameters())
     finally:
         # the main window would keep it
         dialog.native.deleteLater()
@@ -58,10 +59,18 @@ class MontageDialog(widgets.Dialog):
             tooltip="The axis that the planes are taken along.",
         )
         self._step = widgets.SpinBox(name="step", label="Every … planes", min=1, max=10**6, tooltip="1 shows all.")
-        self._columns = widgets.SpinBox(name="columns", label="Columns", min=1, max=10**6)
+        self._columns = widgets.SpinBox(
+            name="columns", label="Columns", min=1, max=10**6, tooltip="Planes beside each other."
+        )
+        self._written = widgets.CheckBox(
+            name="labels",
+            text="Write where each plane lies",
+            value=True,
+            tooltip="A layer of text over the montage, in the unit of the layer; it is hidden and removed with it.",
+        )
         self._facts = text()
         self._facts.name, self._facts.label = "facts", ""
-        super().__init__(widgets=[self._axis, self._step, self._columns, self._facts], parent=parent)
+        super().__init__(widgets=[self._axis, self._step, self._columns, self._written, self._facts], parent=parent)
         self.native.setWindowTitle(f"Montage of {layer.name}")
         self.native.setMinimumWidth(360)
         self._axis.changed.connect(self._suggest)
@@ -107,13 +116,38 @@ class MontageDialog(widgets.Dialog):
             self._facts.value += "<br>" + warn("Too long for most graphics cards: shown coarser than it is.")
 
 
-def add_montage(viewer, layer, **parameters) -> ActivityJob:
-    """Make a montage in a worker, with the parameters of `nx.montage`, and add it above its source."""
+def add_montage(viewer, layer, *, labels: bool = True, **parameters) -> ActivityJob:
+    """Make a montage in a worker, with the parameters of `nx.montage`, and add it with its labels above its source."""
     work, make = montage_job(layer, **parameters)
 
     def done(data, seconds):
         if layer in viewer.layers:
-            place(viewer, make(data), layer)
+            montage = make(data)
+            place(viewer, montage, layer)
+            if labels:
+                _add_labels(viewer, montage)
             viewer.reset_view()
 
     return ActivityJob(f"Montage: {layer.name}", work, done=done)
+
+
+def _add_labels(viewer, montage) -> None:
+    """Write on a montage; its labels are seen as long as it is, and go with it."""
+    labels, layers = label_montage(montage), viewer.layers
+    selected, active = set(layers.selection), layers.selection.active
+    layers.insert(layers.index(montage) + 1, labels)
+    layers.selection = selected
+    layers.selection.active = active
+    connections = Connections()
+
+    def follow(event=None):
+        labels.visible = montage.visible
+
+    def on_removed(event):
+        if event.value in (montage, labels):
+            connections.drop()
+            take_away(viewer, labels)
+
+    connections.add(follow, montage.events.visible)
+    connections.add(on_removed, layers.events.removed)
+    follow()

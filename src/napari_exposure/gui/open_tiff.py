@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import napari
 from napari.layers import Layer
+from napari.utils.colormaps import ensure_colormap
+from napari.utils.colormaps.colormap_utils import CYMRGB, MAGENTA_GREEN
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_exposure.core import progress
 from napari_exposure.files import TIFF_SUFFIXES
 from napari_exposure.gui.jobs import ActivityJob
-from napari_exposure.tiff import read_tiff
+from napari_exposure.reading import read
+
+ALL = "all of them"
 
 
 def open_tiff() -> None:
@@ -23,31 +29,68 @@ def open_tiff() -> None:
         viewer.window._qt_window, "Open TIFF volume", "", f"TIFF ({endings});;All files (*)"
     )
     for path in paths:
-        add_tiff(viewer, path)
+        add_tiff(viewer, path, choose=chosen_images)
 
 
-def add_tiff(viewer, path) -> ActivityJob:
-    """Read a file in a worker, and add its layers."""
+def add_tiff(viewer, path, series: int | None = None, choose: Callable | None = None) -> ActivityJob:
+    """Read a file in a worker, and add its layers; of a file of several images those that `choose` gives."""
     path = Path(path)
 
-    def read():
+    def work():
         progress.report("reading", 0.0, slow=True)
-        return read_tiff(path)
+        return read(path, series=series)
 
     def done(volume, seconds):
-        for each in volume.layers():
-            viewer.add_layer(Layer.create(*each))
-        for words in untold(path.name, volume):
-            show_info(words)
+        wanted = [volume.series]
+        if volume.images and choose is not None:
+            wanted = choose(viewer, path.name, volume.images)
+        for number in wanted:
+            if number != volume.series:
+                add_tiff(viewer, path, number)
+                continue
+            for each in in_colors(volume.layers()):
+                viewer.add_layer(Layer.create(*each))
+            for words in untold(path.name, volume, asked=choose is not None or series is not None):
+                show_info(words)
 
     def failed(error):
         show_error(str(error))
 
-    return ActivityJob(f"Opening {path.name}", read, done=done, failed=failed)
+    return ActivityJob(f"Opening {path.name}", work, done=done, failed=failed)
 
 
-def untold(name: str, volume) -> list[str]:
-    """What a user must know of a file that it does not say, or that was left out."""
+def in_colors(channels: list[tuple]) -> list[tuple]:
+    """Channels as `FileVolume.layers` gives them, so that all of them are seen at once and told apart.
+
+    They have the colors that the file says; those of which it says none have others, which napari gives to channels.
+    """
+    if len(channels) < 2:
+        return channels
+
+    def rgb(color: str) -> tuple[float, ...]:
+        return tuple(ensure_colormap(color).colors[-1])
+
+    said = {rgb(options["colormap"]) for _, options, _ in channels if "colormap" in options}
+    palette = CYMRGB if said or len(channels) > 2 else MAGENTA_GREEN
+    free = cycle([name for name in palette if rgb(name) not in said] or palette)
+    return [
+        (data, {**options, "colormap": options.get("colormap") or next(free), "blending": "additive"}, kind)
+        for data, options, kind in channels
+    ]
+
+
+def chosen_images(viewer, name: str, images: tuple[str, ...]) -> list[int]:
+    """Ask which images of a file are wanted, by their numbers; none where the user cancels."""
+    items = [f"{number}: {each}" for number, each in enumerate(images)]
+    words = f"{name} holds {len(images)} images. Which one is opened?"
+    found, sure = QInputDialog.getItem(viewer.window._qt_window, "Open TIFF volume", words, [*items, ALL], 0, False)
+    if not sure:
+        return []
+    return list(range(len(images))) if found == ALL else [items.index(found)]
+
+
+def untold(name: str, volume, asked: bool = False) -> list[str]:
+    """What a user must know of a file that it does not say, or that was left out without being asked."""
     words = []
     if volume.unit is None:
         words.append(f"{name} does not say how large a voxel is: type it in the row Voxel size of a widget.")
@@ -58,9 +101,8 @@ def untold(name: str, volume) -> list[str]:
         )
     if volume.guessed:
         words.append(f"{name} does not say what its axes are: {', '.join(volume.guessed.lower())} is a guess.")
-    if volume.others:
+    if volume.others and not asked:
         words.append(
-            f"{name} holds {len(volume.images)} images; this is the first. The others: "
-            f"{', '.join(volume.others)}. Open them by nx.read_tiff(path, series=1)."
+            f"{name} holds {len(volume.images)} images; this is the first. The others: {', '.join(volume.others)}."
         )
     return words

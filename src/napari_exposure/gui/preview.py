@@ -1,4 +1,4 @@
-"""The live preview: a layer that shows what Apply would give, computed for what is looked at."""
+"""The live layer, which shows what Apply would give, computed for what is looked at."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ import psutil
 from qtpy.QtCore import QObject, QTimer
 
 from napari_exposure.core import Adjustment, progress
+from napari_exposure.core.blocks import is_dask
+from napari_exposure.core.lazy import read
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
-from napari_exposure.gui.stack import family, place
-from napari_exposure.provenance import METADATA_KEY, PREVIEW_SUFFIX
+from napari_exposure.gui.stack import place, take_away
+from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import PLACEMENT, Origin, Source, in_memory, level_0
 
@@ -47,12 +49,15 @@ class PreviewData:
         Replaced while the layer stays.
     exact : callable, optional
         Fits all of the source and returns its transform, where `transform` was fitted on a sample.
+    level : bool
+        One of several levels.  Of these napari asks for the part in view of all planes, and then for one plane of it.
     """
 
-    def __init__(self, array, transform: BlockMap, exact: Callable[[], BlockMap] | None = None):
+    def __init__(self, array, transform: BlockMap, exact: Callable[[], BlockMap] | None = None, level: bool = False):
         self.array = array
         self.transform = transform
         self.exact = exact
+        self.level = level
         # all of the result, for 3D; of an older transform as long as the newer one is being computed
         self.volume: np.ndarray | None = None
         self._kept: tuple | None = None
@@ -87,15 +92,18 @@ class PreviewData:
     def __array__(self, dtype=None, copy=None):
         if copy is False:
             raise ValueError("A live preview is computed when it is read, so there is no array without a copy.")
-        return np.asarray(self.settled().transform.apply(self.array), dtype)
+        return np.asarray(_read(self.settled().transform.apply(self.array)), dtype)
 
     def __deepcopy__(self, memo):
         # napari's Duplicate copies the data of a layer: the copy is a layer like others
         return np.asarray(self)
 
-    def __getitem__(self, index) -> np.ndarray:
+    def __getitem__(self, index) -> Any:
         start = time.perf_counter()
         index = index if isinstance(index, tuple) else (index,)
+        whole = [at == slice(None) for at in index]
+        if self.level and len(index) == self.ndim and any(whole) != all(whole) and all(map(_is_run, index)):
+            return Part(self, index)
         looked_at = index[-3:] == (slice(None),) * 3
         if Ellipsis in index:
             at = index.index(Ellipsis)
@@ -122,7 +130,7 @@ class PreviewData:
         if in_memory(self.array):
             return self.array[parts]
         if self._kept is None or self._kept[0] != parts:
-            self._kept = parts, np.asarray(self.array[parts])
+            self._kept = parts, _read(self.array[parts])
         return self._kept[1]
 
     def _is_volume(self, parts) -> bool:
@@ -136,6 +144,60 @@ class PreviewData:
             # coarse, in a moment; a worker makes the full one
             self.volume = coarse(self.array, self.transform)
         return self.volume[parts]
+
+
+class Part:
+    """A part of `PreviewData` that is computed when it is read, or when a part of it is.
+
+    Parameters
+    ----------
+    data : PreviewData
+    runs : tuple of slice
+        One for each axis, of step 1.
+    """
+
+    def __init__(self, data: PreviewData, runs: tuple[slice, ...]):
+        self._data = data
+        self._ranges = [range(*run.indices(size)) for run, size in zip(runs, data.shape, strict=True)]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(map(len, self._ranges))
+
+    @property
+    def ndim(self) -> int:
+        return len(self._ranges)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[(slice(0, None),) * self.ndim], dtype)
+
+    def __getitem__(self, index) -> np.ndarray:
+        index = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in index:
+            at = index.index(Ellipsis)
+            index = (*index[:at], *[slice(None)] * (self.ndim - len(index) + 1), *index[at + 1 :])
+        found = [within[at] for within, at in zip(self._ranges, index, strict=False)] + self._ranges[len(index) :]
+        return self._data[tuple(map(_slice_of, found))]
+
+
+def _slice_of(places: range | int) -> slice | int:
+    """A range of indices as a slice."""
+    if not isinstance(places, range):
+        return places
+    return slice(places.start, places.stop if places.stop >= 0 else None, places.step)
+
+
+def _is_run(index) -> bool:
+    return isinstance(index, slice) and index.step in (None, 1)
+
+
+def _read(array) -> np.ndarray:
+    """The values of an array; of dask's from the cluster if there is one, whose workers may be lost."""
+    return read(array) if is_dask(array) else np.asarray(array)
 
 
 def _contiguous(index, size: int) -> tuple[slice, object]:
@@ -161,7 +223,7 @@ def coarse(array, transform: BlockMap) -> np.ndarray:
     shape = transform.shape
     steps = sampling(shape, transform.spatial)
     taken = tuple(slice(None, None, step) for step in steps)
-    result = transform.onto(shape, steps).apply(np.asarray(array[taken]))
+    result = transform.onto(shape, steps).apply(_read(array[taken]))
     # the last axis first: most of the work is then copying whole planes
     for axis in reversed(range(len(shape))):
         if steps[axis] > 1:
@@ -177,7 +239,7 @@ def map_volume(data: PreviewData) -> np.ndarray:
         progress.report("mapping", 0.0, slow=True, found=rough)
         if 2 * rough.nbytes > psutil.virtual_memory().available:
             return rough
-    return np.asarray(data.transform.apply(data.array))
+    return _read(data.transform.apply(data.array))
 
 
 def fit_for_preview(source: Source, adjustment: Adjustment | Recipe, mask, memory: Memory) -> BlockMap:
@@ -213,30 +275,30 @@ def _at_level(source: Source, fit: Callable[[], BlockMap], level: int) -> BlockM
 
 
 def is_preview(layer) -> bool:
-    """Whether a layer is a live preview, which is nobody's source."""
+    """Whether a layer is a live one, which is nobody's source."""
     return isinstance(level_0(layer), PreviewData)
 
 
 def is_quick(layer) -> bool:
-    """Whether a layer can be fitted in a moment, so that its preview may begin by itself."""
+    """Whether a layer can be fitted in a moment, so that its live layer may come by itself."""
     array = level_0(layer)
     return in_memory(array) and array.size <= QUICK
 
 
 class Preview(QObject):
-    """Owns one preview layer above its source.
+    """Owns one live layer above its source.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
     said : callable
-        Called with a sentence about what was done, such as "exact, fit 12 ms, plane 3 ms", or why nothing is shown.
+        Called with a few words on how far it is, such as "Up to date", or why nothing is shown, and with details.
     edited : callable
-        Called when the data of source or mask changed, so that the preview must be made again.
+        Called when the data of source or mask changed, so that it must be made again.
     gone : callable
-        Called when somebody else removed the preview: it is not wanted.
+        Called when somebody else removed the live layer: it is not wanted.
     shown : callable
-        Called when there is another preview layer, or none any more.
+        Called when there is another live layer, or none any more.
     fitted : callable
         Called with the layer and the transform that is shown of it, an approximate one first.
     parent : QObject
@@ -246,7 +308,7 @@ class Preview(QObject):
     def __init__(
         self,
         viewer,
-        said: Callable[[str], object],
+        said: Callable[[str, str], None],
         edited: Callable,
         gone: Callable,
         shown: Callable,
@@ -273,12 +335,12 @@ class Preview(QObject):
         return self._fit is not None or self._volume is not None
 
     def is_of(self, layer) -> bool:
-        """Whether `layer` is what is previewed."""
+        """Whether the live layer is that of `layer`."""
         return self.layer is not None and Origin.of(self.layer).source() == layer
 
     def memory_of(self, layer, mask) -> Memory | None:
         """What fits of the previewed data have found, for Apply; None for other data."""
-        shown = self.layer is not None and self._source.layer() == layer and self._mask == mask
+        shown = self._source is not None and self._source.layer() == layer and self._mask == mask
         return self.memory if shown else None
 
     def show(self, layer, adjustment: Adjustment | Recipe, mask=None) -> None:
@@ -306,16 +368,18 @@ class Preview(QObject):
 
         def step(step):
             if current() and step.partial is not None:
-                self._put(source, step.partial, mask, "approximate, fitting", exact)
+                self._put(source, step.partial, mask, "Approximate, updating", "", exact)
+            elif current():
+                self._said(f"Updating, {step.what} {step.fraction:.0%}", "")
 
         def done(transform, seconds):
             if current():
-                self._put(source, transform, mask, f"exact, fit {1000 * seconds:.0f} ms")
+                self._put(source, transform, mask, "Up to date", f"exact, fit {1000 * seconds:.0f} ms")
 
         def failed(error):
             if current():
                 self.remove()
-                self._said(str(error))
+                self._said(str(error), "")
 
         def ended():
             if current():
@@ -344,30 +408,52 @@ class Preview(QObject):
         self._of_viewer.add(self._on_removed, self._viewer.layers.events.removed)
         self._of_viewer.add(self._on_dims, self._viewer.dims.events.ndisplay)
 
-    def remove(self, instead=None) -> None:
-        """Take the layer away and stop everything; where it was active its source is, or `instead`."""
+    def _stop(self) -> None:
+        """Compute nothing any more, and hear of nothing."""
         for job in (self._fit, self._volume):
             if job is not None:
                 job.cancel()
         self._fit = self._volume = None
         self._edits.watch()
         self._of_viewer.drop()
+
+    def _let_go(self):
+        """Stop everything and forget the layer, which is given back."""
+        self._stop()
+        layer, self.layer, self._source, self._data = self.layer, None, None, []
+        return layer
+
+    def remove(self) -> None:
+        """Take the layer away and stop everything."""
         original = None if self._source is None else self._source.layer()
-        layer, instead = self.layer, original if instead is None else instead
-        self.layer = self._source = None
-        self._data = []
-        layers = self._viewer.layers
-        if layer is not None and layer in layers:
-            active = layers.selection.active
-            layers.remove(layer)
-            if active == layer and instead in layers:
-                layers.selection.active = instead
-            self._shown()
+        layer = self._let_go()
+        if layer is None or layer not in self._viewer.layers:
+            return
+        if self._viewer.layers.selection.active == layer and original in self._viewer.layers:
+            # Where it was looked at, its source is.
+            self._viewer.layers.selection = {original}
+        take_away(self._viewer, layer)
+        self._shown()
+
+    def keep(self, source: Source, data, transform: BlockMap, seconds: float, mask):
+        """Put a computed result in the place of the live one, and give back the layer, which is the user's now.
+
+        Returns None where there is no live layer of this source, or one of another kind.
+        """
+        if not self.is_of(source.layer()) or not self._data[0].fits(source.array, transform):
+            return None
+        layer = self._let_go()
+        source.put_into(layer, data, transform, seconds, mask)
+        if layer.name.startswith(source.name + LIVE_SUFFIX):
+            layer.name = source.name_of(transform.steps)
+        self._shown()
+        return layer
 
     def _on_removed(self, event) -> None:
         if event.value == self.layer:
-            source = self._source.layer()
+            source = self._source and self._source.layer()
             self.remove()
+            self._shown()
             # Where all layers are deleted at once, the source goes in the same turn, and nobody switched it off.
             QTimer.singleShot(0, lambda: self._gone() if source in self._viewer.layers else None)
 
@@ -384,7 +470,13 @@ class Preview(QObject):
     # --- the layer ---
 
     def _put(
-        self, source: Source, transform: BlockMap, mask, said: str, exact: Callable[[], BlockMap] | None = None
+        self,
+        source: Source,
+        transform: BlockMap,
+        mask,
+        said: str,
+        detail: str,
+        exact: Callable[[], BlockMap] | None = None,
     ) -> None:
         """Have the layer show a transform; `exact` fits all of the source, where the transform is approximate."""
         layers = self._viewer.layers
@@ -392,38 +484,31 @@ class Preview(QObject):
         if original is None or original not in layers:
             return
         arrays, transforms = [source.array, *source.levels], source.at_levels(transform)
-        name = source.name_of(transform) + PREVIEW_SUFFIX
         exacts = [exact and partial(_at_level, source, exact, level) for level in range(len(arrays))]
         if self.is_of(original) and self._data[0].fits(source.array, transform):
             for data, level, fit in zip(self._data, transforms, exacts, strict=True):
                 data.transform, data.exact = level, fit
-            self.layer.metadata[METADATA_KEY] = source.record(transform, mask)
-            if self.layer.name != name:
-                self.layer.name = name
+            self.layer.metadata[METADATA_KEY] = source.record(transform.steps, mask)
             source.mark(self.layer, transform, mask)
             if self._viewer.dims.ndisplay == 2 or self._data[-1].volume is None:
                 # in 3D the old picture stays until the new one is ready
                 self._data[-1].volume = None
                 self.layer.refresh(extent=False, thumbnail=False, highlight=False)
         else:
-            active = layers.selection.active
-            if self.layer is not None:
-                old, self.layer = self.layer, None
-                active = original if active == old else active
-                layers.remove(old)
-                layers.selection.active = active
-            self._data = [PreviewData(*each) for each in zip(arrays, transforms, exacts, strict=True)]
-            shown = self._data if source.levels else self._data[0]
-            self.layer = source.result(shown, transform, mask=mask)
-            self.layer.name = name
+            old, self.layer = self.layer, None
+            if old is not None:
+                take_away(self._viewer, old)
+            several = bool(source.levels)
+            self._data = [PreviewData(*each, level=several) for each in zip(arrays, transforms, exacts, strict=True)]
+            self.layer = source.result(self._data if several else self._data[0], transform, mask=mask)
+            self.layer.name = source.name + LIVE_SUFFIX
             place(self._viewer, self.layer, original)
-            if active in family(self._viewer, original):
-                layers.selection.active = self.layer
             show_source_on_key(self._viewer, self.layer, original)
             self._shown()
         if self._viewer.dims.ndisplay == 2:
             seconds = max(self._data, key=lambda data: data.read).seconds
-            self._said(f"{said}, plane {1000 * seconds:.1f} ms")
+            detail = ", ".join(filter(None, (detail, f"plane {1000 * seconds:.1f} ms")))
+            self._said(said, detail)
         self._fitted(original, transform)
         self._on_dims()
 
@@ -444,15 +529,17 @@ class Preview(QObject):
 
         def done(volume, seconds):
             show(volume)
-            self._said(f"volume {1000 * seconds:.0f} ms, exact")
+            if self._fit is None:
+                self._said("Up to date", f"exact, volume {1000 * seconds:.0f} ms")
+
+        def step(step):
+            if self._volume is job:
+                self._said(f"Updating, {step.what} {step.fraction:.0%}", "")
+            if step.partial is not None:
+                show(step.partial)
 
         def ended():
             if self._volume is job:
                 self._volume = None
 
-        job = self._volume = Job(
-            partial(map_volume, data),
-            done=done,
-            ended=ended,
-            step=lambda step: None if step.partial is None else show(step.partial),
-        )
+        job = self._volume = Job(partial(map_volume, data), done=done, ended=ended, step=step)

@@ -85,6 +85,13 @@ class ReferenceEdit(widgets.Container):
 
     @value.setter
     def value(self, value) -> None:
+        if isinstance(value, Histogram) and value is not self.value:
+            # It came back with a card: of a layer that was counted so, or of one that is gone.
+            counted = [layer for layer, (_, found) in self._counted.items() if found == value]
+            if not counted and value not in self._files.values():
+                self._files[value.name or "histogram"] = value
+                self._choice.reset_choices()
+            value = counted[0] if counted else next(each for each in self._files.values() if each == value)
         self._choice.value = value
 
     def _choices(self) -> list:

@@ -23,7 +23,7 @@ WIDE = 400
 EDITORS = (QAbstractSpinBox, QComboBox, QSlider)
 
 
-def make_scrollable(widget: QWidget) -> None:
+def make_scrollable(widget: QWidget, below: QWidget | None = None) -> None:
     """Let what is in a widget scroll where its dock is smaller.
 
     The widget stays what napari docks.  Its layout, with all that is in it or will be, moves into a scroll area inside.
@@ -32,6 +32,8 @@ def make_scrollable(widget: QWidget) -> None:
     ----------
     widget : QWidget
         It has a vertical box layout.
+    below : QWidget, optional
+        Stays in sight below what scrolls, of which then no row is lower than it would like to be.
     """
     body = QWidget()
     # rows can be narrow: napari's style asks for more, and a combo box for the width of its longest entry
@@ -41,7 +43,10 @@ def make_scrollable(widget: QWidget) -> None:
     body.layout().addStretch()
     around = QVBoxLayout(widget)
     around.setContentsMargins(0, 0, 0, 0)
-    around.addWidget(_ScrollArea(body))
+    around.setSpacing(0)
+    around.addWidget(_ScrollArea(body, whole=below is not None), 1)
+    if below is not None:
+        around.addWidget(below)
 
 
 class _ScrollArea(QScrollArea):
@@ -50,8 +55,9 @@ class _ScrollArea(QScrollArea):
     # until it is shown
     _new = True
 
-    def __init__(self, body: QWidget):
+    def __init__(self, body: QWidget, whole: bool):
         super().__init__()
+        self._whole = whole
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setWidget(body)
 
@@ -96,8 +102,10 @@ class _ScrollArea(QScrollArea):
         body, room = self.widget(), self.viewport().size()
         width = max(room.width(), body.minimumSizeHint().width())
         layout = body.layout()
-        wraps = layout.hasHeightForWidth()
-        height = layout.minimumHeightForWidth(width) if wraps else layout.minimumSize().height()
+        if layout.hasHeightForWidth():
+            height = layout.heightForWidth(width) if self._whole else layout.minimumHeightForWidth(width)
+        else:
+            height = (layout.sizeHint() if self._whole else layout.minimumSize()).height()
         bar = self.verticalScrollBar()
         at_end = 0 < bar.maximum() == bar.value()
         body.resize(width, max(room.height(), height))

@@ -1,4 +1,4 @@
-"""The tiles of an adaptive equalization, drawn in the viewer as thin lines."""
+"""Tiles, drawn in the viewer as thin lines."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class TileOverlay(LineOverlay):
         shown = np.clip(shown, 0, np.array(self._shape) - 1).astype(int)
         lead = ndim - len(self._grid.axes)
         inside = [slice(0, n) for n in self._shape[:lead]] + list(self._grid.box(self._tile(tuple(shown))))
-        # a voxel is centred on its index
+        # a voxel is centered on its index
         edges = [np.array([0, n]) - 0.5 for n in self._shape[:lead]] + [axis.edges - 0.5 for axis in self._grid.axes]
         edges = [edges[axis] for axis in displayed]
         tile = box_lines(

@@ -11,7 +11,8 @@ from magicgui import widgets
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QSizePolicy
 
-from napari_exposure.batch import is_volume, open_volume
+from napari_exposure.batch import is_volume
+from napari_exposure.reading import read
 from napari_exposure.voxels import PIXEL, voxel_size
 
 UNITS = (PIXEL, "nm", "µm", "mm")
@@ -136,7 +137,7 @@ def from_file(viewer, layer) -> str:
     if path is None:
         raise ValueError(f"{layer.name!r} did not come from a TIFF or OME-Zarr file that is still there.")
     # none of the data are read
-    volume = open_volume(path, lazy=True)
+    volume = read(path, lazy=True)
     sizes = [math.nan if axis in volume.unsized else volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
     wanted = min(3, layer.ndim)
     if not any(axis in volume.came_from for axis in "ZYX"):

@@ -10,6 +10,7 @@ from qtpy.QtGui import QFont, QFontMetricsF
 from qtpy.QtWidgets import QGraphicsTextItem
 
 GAP = "&nbsp;&nbsp;"
+MIDDLE = Qt.TextElideMode.ElideMiddle
 
 
 class Caption(pg.GraphicsWidget):
@@ -50,14 +51,20 @@ class Caption(pg.GraphicsWidget):
         taken = metrics.horizontalAdvance("".join(f"{mark}    " for _, mark, _ in legend) + line)
         room = (width - taken) / max(1, len(legend)) if self._single else width
         names = [
-            (shade, f"{mark} {metrics.elidedText(' '.join(name.split()), Qt.TextElideMode.ElideMiddle, max(40, room))}")
+            (shade, _together(f"{mark} {metrics.elidedText(' '.join(name.split()), MIDDLE, max(40, room))}"))
             for shade, mark, name in legend
         ]
-        parts = GAP.join(_span(*each) for each in names), _span(color, line) if line else ""
-        self._item.setHtml((GAP if self._single else "<br>").join(filter(None, parts)) or " ")
+        between, behind = (GAP, GAP) if self._single else (" &nbsp;", "<br>")
+        parts = between.join(_span(*each) for each in names), _span(color, line) if line else ""
+        self._item.setHtml(behind.join(filter(None, parts)) or " ")
         self._item.setTextWidth(-1 if self._single else width)
         self.setFixedHeight(self._item.boundingRect().height())
 
 
 def _span(color: str, text: str) -> str:
     return f"<span style='color:{color}'>{html.escape(text)}</span>"
+
+
+def _together(text: str) -> str:
+    """A text that is not broken into lines."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")

@@ -154,7 +154,7 @@ class Counter(QObject):
             self._recount()
         elif len(content.curves) == len(self.layers):
             pairs = zip(content.curves, self.layers, strict=True)
-            curves = tuple(replace(c, name=layer.name, colour=survey.layer_colour(layer)) for c, layer in pairs)
+            curves = tuple(replace(c, name=layer.name, color=survey.layer_color(layer)) for c, layer in pairs)
             self._model.content = replace(content, curves=curves)
 
     # --- counting ---
@@ -221,7 +221,7 @@ class Counter(QObject):
         source = self._source_of(origin)
         compared = source is not None and model.compare
         shown = Content(
-            unit=f"{'grey level' if main.dtype.kind in 'iu' else 'intensity'}, {main.dtype}",
+            unit=f"{'gray level' if main.dtype.kind in 'iu' else 'intensity'}, {main.dtype}",
             transform=origin.transform if compared and origin else None,
             has_source=source is not None,
             has_tiles=source is not None and tiles_fit(origin) is not None,

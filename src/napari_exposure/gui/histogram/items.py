@@ -10,8 +10,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import pyqtgraph as pg
-from qtpy.QtCore import QLineF
+from qtpy.QtCore import QLineF, QPointF, QRectF, Qt
 from qtpy.QtGui import QPainter
+
+# of a grip: pixels across and along its line, and where on the line it is, from bottom to top
+GRIP, GRIP_AT = (8.0, 22.0), 0.3
 
 
 class Curve(pg.PlotCurveItem):
@@ -29,7 +32,15 @@ class Curve(pg.PlotCurveItem):
 
 
 class Line(pg.InfiniteLine):
-    """A level or upright line that can be dragged."""
+    """A level or upright line; where it can be dragged the mouse shows it, and with `grip` so does the line."""
+
+    # its color, None where it has none
+    grip: str | None = None
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        if self.movable:
+            self.setCursor(Qt.CursorShape.SizeHorCursor)
 
     def paint(self, painter, option, widget=None):
         """Qt's hook."""
@@ -37,6 +48,13 @@ class Line(pg.InfiniteLine):
         with _in_pixels(painter) as transform:
             painter.setPen(self.currentPen)
             painter.drawLine(transform.map(QLineF(ends.left(), 0, ends.right(), 0)))
+            if self.grip is not None:
+                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+                painter.setPen(pg.mkPen(self.grip, width=1))
+                painter.setBrush(self.currentPen.brush())
+                outline = QRectF(0, 0, *GRIP)
+                outline.moveCenter(transform.map(QPointF(ends.left() + GRIP_AT * ends.width(), 0)))
+                painter.drawRoundedRect(outline, 3, 3)
 
 
 class Handle(pg.TargetItem):

@@ -14,6 +14,7 @@ from napari_exposure.core.pointwise import PointwiseFit
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.gui.histogram.survey import Curve
 from napari_exposure.gui.histogram.tile import Tile
+from napari_exposure.gui.histogram.words import digits_between, number, percent
 
 # napari's own slider has these limits
 GAMMA_RANGE = (0.2, 2.0)
@@ -23,11 +24,11 @@ LEAST_PERCENT = 0.001
 
 @dataclass(frozen=True, eq=False)
 class Display:
-    """How napari shows the layer: what the lines, the curve and the colour bar of the plot stand for."""
+    """How napari shows the layer: what the lines, the curve and the color bar of the plot stand for."""
 
     contrast_limits: tuple[float, float]
     gamma: float
-    colours: np.ndarray = field(repr=False)
+    colors: np.ndarray = field(repr=False)
 
     @classmethod
     def of(cls, layer) -> Display | None:
@@ -218,49 +219,50 @@ class HistogramModel:
     # --- in words and numbers ---
 
     def rows(self) -> list[tuple[str, str]]:
-        """Names and numbers of the statistics."""
+        """Names and numbers of the statistics: of the tile where one is shown, else of the main curve."""
+        if self.tile is not None:
+            return self.tile.rows()
         if self.main is None:
             return []
         curve, found = self.main, self.main.histogram
-        total = max(found.total, 1)
-        whole = found.by_value
-        wide = found.maximum - found.minimum
-        # enough to tell the values of a narrow range apart
-        digits = 6 if not wide > 0 else int(np.clip(5 + np.log10(max(abs(found.maximum), wide) / wide), 6, 15))
+        total, whole = found.total, found.by_value
+        digits = digits_between(found.minimum, found.maximum)
 
-        def number(value, exact=True):
-            if math.isnan(value):
-                return "–"
-            text = f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
-            return text if exact else f"≈ {text}"
+        def shown(value, exact=True):
+            text = number(value, digits)
+            return text if exact or math.isnan(value) else f"≈ {text}"
 
-        def percent(voxels, exact=True):
-            share = 100 * voxels / total
-            text = f"{share:.3g} %" if share >= 0.01 else _voxels(round(voxels)) if round(voxels) else "0 %"
-            return text if exact else f"≈ {text}"
+        def share(count, exact=True):
+            return percent(count, total) if exact else f"≈ {percent(count, total)}"
 
         rows = [
-            ("voxels", f"{found.total + found.nan:,}"),
-            ("minimum", number(found.minimum)),
-            ("maximum", number(found.maximum)),
-            ("mean", number(found.mean)),
-            ("std", number(found.std)),
-            ("median", number(curve.percentile(50), curve.knows(50))),
-            ("mode", number(found.mode, whole)),
-            *((f"{q:g} %", number(curve.percentile(q), curve.knows(q))) for q in (self.low, self.high)),
-            ("at minimum", percent(found.at_minimum)),
-            ("at maximum", percent(found.at_maximum)),
+            ("voxels", f"{total + found.nan:,}"),
+            ("minimum", shown(found.minimum)),
+            ("maximum", shown(found.maximum)),
+            ("mean", shown(found.mean)),
+            ("std", shown(found.std)),
+            ("median", shown(curve.percentile(50), curve.knows(50))),
+            ("mode", shown(found.mode, whole)),
+            *((f"{q:g} %", shown(curve.percentile(q), curve.knows(q))) for q in (self.low, self.high)),
+            ("at minimum", share(found.at_minimum)),
+            ("at maximum", share(found.at_maximum)),
         ]
         if self.display is not None:
             low, high = self.display.contrast_limits
             below = total * found.fraction(np.nextafter(low, -np.inf))
-            above = found.total - total * found.fraction(high)
-            rows += [("below limits", percent(below, whole)), ("above limits", percent(above, whole))]
+            above = total - total * found.fraction(high)
+            rows += [("below limits", share(below, whole)), ("above limits", share(above, whole))]
         rows += [
             ("NaN", f"{found.nan:,}"),
             ("infinite", f"{found.below + found.above:,}"),
-            ("grey levels", f"{found.levels:,}" if whole else f"≥ {found.levels:,}"),
+            ("gray levels", f"{found.levels:,}" if whole else f"≥ {found.levels:,}"),
         ]
+        if (noise := curve.noise) is not None:
+            rows += [
+                ("dark noise", f"{noise.dark:.4g}"),
+                ("bright noise", f"{noise.bright:.4g}"),
+                ("signal/noise", f"{noise.snr:.3g}"),
+            ]
         return rows
 
     def statistics_text(self) -> str:
@@ -283,13 +285,11 @@ class HistogramModel:
             "layer": "; ".join(curve.name for curve in curves),
             "coverage": "; ".join(dict.fromkeys(curve.coverage for curve in curves)),
         }
+        if self.tile is not None:
+            words["tile"] = self.tile.title
         return {key: " ".join(text.split()) for key, text in words.items()}
 
     def known(self, quantiles: dict[float, float]) -> Content:
         """The content with more exact percentiles of the main curve."""
         main, *rest = self.content.curves
         return replace(self.content, curves=(replace(main, quantiles=quantiles), *rest))
-
-
-def _voxels(number: int) -> str:
-    return f"{number:,} voxel{'s' * (number != 1)}"

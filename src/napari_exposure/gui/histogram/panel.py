@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import count
 from pathlib import Path
 
 import napari.layers
@@ -13,7 +15,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
-    QHBoxLayout,
     QLabel,
     QMenu,
     QPushButton,
@@ -31,11 +32,13 @@ from napari_exposure.core.replacing import replacing
 from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
+from napari_exposure.gui.histogram.hilo import HiLo
 from napari_exposure.gui.histogram.plot import HistogramPlot
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.scrolled import make_scrollable
 
+PLOT, TABLE = "Plot (*.png *.svg)", "Counts and CDF (*.csv)"
 SAME = "The two percentiles have the same intensity. Choose others, or count less (ignore zeros)."
 
 
@@ -55,12 +58,16 @@ class HistogramPanel(QWidget):
         self.model, self.view, self.counter = self.plot.model, self.plot.view, self.plot.counter
         self._of_viewer, self._of_masks = Connections(), Connections()
         self._clipping: Job | None = None
+        self._hilo = HiLo()
+        # columns of the numbers, and whether they are below or beside the plot
+        self._looks: tuple | None = None
         self._write_numbers = qdebounced(self._show_numbers, timeout=60)
         self._build()
         events = self.model.events
         events.content.connect(self._enable)
         events.progress.connect(self._enable)
-        for signal in (events.content, events.display, events.low, events.high):
+        events.display.connect(self._enable)
+        for signal in (events.content, events.display, events.tile, events.low, events.high):
             signal.connect(self._write_numbers)
         for signal in (events.low, events.high):
             signal.connect(self._show_percents)
@@ -77,26 +84,34 @@ class HistogramPanel(QWidget):
         self.scope = QComboBox()
         for key, words in survey.SCOPES.items():
             self.scope.addItem(words, key)
-        self.scope.setToolTip("Which voxels are counted; “plane in view” follows napari's sliders.")
+        self.scope.setToolTip("What is measured: the plane in view and the volume follow napari's sliders.")
         self.scope.currentIndexChanged.connect(lambda _: setattr(self.model, "scope", self.scope.currentData()))
         self.mask = QComboBox()
-        self.mask.setToolTip("Count all voxels, or only those that have a label in a labels layer.")
+        # however long the names of layers are
+        self.mask.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.mask.setMinimumContentsLength(14)
+        self.mask.setToolTip("Measure all voxels, or only those that have a label in a labels layer.")
         self.mask.currentIndexChanged.connect(lambda _: setattr(self.model, "mask", self.mask.currentData()))
-        self.zeros = self._check("ignore zeros", "ignore_zeros", "Leave out voxels that are exactly 0.")
-        self.log = self._check("log y", "log", "Logarithmic counts: rare voxels show too.")
+        self.zeros = self._check("Ignore zeros", "ignore_zeros", "Leave out voxels that are exactly 0.")
+        self.log = self._check("Log counts", "log", "Count in powers of ten: rare voxels show too.")
         self.compare = self._check(
-            "before && after", "compare", "Show a result of this plugin together with the layer it was made from."
+            "Before and after", "compare", "Show a result of this plugin together with the layer it was made from."
         )
         self.tile = self._check(
-            "tile under cursor",
+            "Tile under cursor",
             "tile_mode",
-            "For a result of adaptive equalization: point at the image to see the histogram of the tile there, the "
-            "clip limit, and the function that the tile has.",
+            "For a result of adaptive equalization or local stretch: point at the image to see the histogram of the "
+            "tile there, the clip limit or the two percentiles, and the function that the tile has.",
         )
-        self.lock = self._check("lock", "locked", "Stay on this layer when another one becomes active.")
-        self.again = QPushButton("Recount")
+        self.lock = self._check("Lock", "locked", "Stay on this layer when another one becomes active.")
+        self.hilo = QCheckBox("HiLo colors")
+        self.hilo.setToolTip(
+            "Show voxels at the lower contrast limit or below in blue, those at the upper or above in red. "
+            "A second click brings the colormap back."
+        )
+        self.hilo.toggled.connect(self._set_hilo)
+        self.again = QPushButton("Refresh")
         self.again.setToolTip("Count again, for data that were changed without telling napari; or stop counting.")
-        self.again.setFixedWidth(self.again.sizeHint().width() + 12)
         self.again.clicked.connect(self._count_or_cancel)
         self.low, self.high = self._percent(0), self._percent(1)
         self.set_limits = QPushButton("Set contrast limits")
@@ -105,33 +120,33 @@ class HistogramPanel(QWidget):
         self.clip = QPushButton("Clip to new layer")
         self.clip.setToolTip("Make a new layer, clipped at these two percentiles and stretched over its data type.")
         self.clip.clicked.connect(self._clip)
+        self.another = QPushButton("New panel")
+        self.another.setToolTip("Open one more panel, with choices of its own: lock one, and compare.")
+        self.another.clicked.connect(self._open_another)
         self.export_menu = QPushButton("Export")
+        self.export_menu.setToolTip("Save the plot or the counts to a file, or copy the numbers below.")
         menu = QMenu(self.export_menu)
         menu.addAction("Plot and tables…", self._ask_export)
         menu.addAction("Copy statistics", self.copy_statistics)
         self.export_menu.setMenu(menu)
         self.numbers = QTextBrowser()
+        self.numbers.setToolTip("The numbers can be selected and copied.")
         self.numbers.setFrameShape(QTextBrowser.Shape.NoFrame)
         self.numbers.setMinimumSize(120, 40)
         self.numbers.setLineWrapMode(QTextBrowser.LineWrapMode.NoWrap)
         self._split = QSplitter(Qt.Orientation.Vertical)
         self._split.addWidget(self.plot)
         self._split.addWidget(self.numbers)
-        self._split.setStretchFactor(0, 2)
-        self._split.setStretchFactor(1, 1)
+        self._split.setStretchFactor(0, 1)
+        self._split.setStretchFactor(1, 0)
         self._split.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addLayout(_row(self.scope, self.mask, stretch=(1, 1)))
-        switches = QFlowLayout()
-        switches.setHorizontalSpacing(6)
-        switches.setVerticalSpacing(4)
-        for widget in (self.zeros, self.log, self.compare, self.lock, self.tile, self.again, self.export_menu):
-            switches.addWidget(widget)
-        layout.addLayout(switches)
+        checks = self.zeros, self.log, self.compare, self.lock, self.tile, self.hilo
+        layout.addLayout(_flow(self.scope, self.mask))
+        layout.addLayout(_flow(*checks, self.again, self.another, self.export_menu))
         layout.addWidget(self._split, 1)
-        layout.addLayout(_row(QLabel("percentiles"), self.low, self.high, stretch=(0, 1, 1)))
-        layout.addLayout(_row(self.set_limits, self.clip, stretch=(1, 1)))
+        layout.addLayout(_flow(QLabel("Percentiles"), self.low, self.high, self.set_limits, self.clip))
         make_scrollable(self)
 
     def _check(self, text: str, name: str, tooltip: str) -> QCheckBox:
@@ -182,10 +197,10 @@ class HistogramPanel(QWidget):
         self._of_masks.drop()
         with QSignalBlocker(self.mask):
             self.mask.clear()
-            self.mask.addItem("all voxels", None)
+            self.mask.addItem("All voxels", None)
             for layer in self._viewer.layers:
                 if isinstance(layer, napari.layers.Labels):
-                    self.mask.addItem(f"inside {short(layer.name)}", layer)
+                    self.mask.addItem(f"Inside {short(layer.name)}", layer)
                     self._of_masks.add(self._list_masks, layer.events.name)
                     if layer == self.model.mask:
                         self.mask.setCurrentIndex(self.mask.count() - 1)
@@ -198,7 +213,13 @@ class HistogramPanel(QWidget):
         self.export_menu.setEnabled(bool(content.curves))
         self.compare.setEnabled(content.has_source)
         self.tile.setEnabled(content.has_tiles)
-        self.again.setText("Recount" if self.model.progress is None else "Cancel")
+        self.again.setText("Refresh" if self.model.progress is None else "Cancel")
+        # what stands beside it does not move when it has a shorter word
+        self.again.setMinimumWidth(max(self.again.minimumWidth(), self.again.sizeHint().width()))
+        layer = self.counter.shown
+        self.hilo.setEnabled(layer is not None and self.model.display is not None)
+        with QSignalBlocker(self.hilo):
+            self.hilo.setChecked(layer is not None and HiLo.on(layer))
 
     def _show_percents(self) -> None:
         for box, percent in zip((self.low, self.high), (self.model.low, self.model.high), strict=True):
@@ -234,35 +255,63 @@ class HistogramPanel(QWidget):
             # what the lines of this part say is the range for all of it
             adjustment = core.PercentileClip(0, 100, in_range=(low, high))
 
-        def done(new, seconds):
-            self._viewer.layers.selection.active = new
+        def done(made, seconds):
+            self._viewer.layers.selection.active = made[0]
 
         def ended():
             self._clipping = None
             self._enable()
 
         try:
-            self._clipping = apply_job(self._viewer, self.counter.shown, adjustment, mask, done=done, ended=ended)
+            chosen = [(self.counter.shown, adjustment)]
+            self._clipping = apply_job(self._viewer, chosen, mask, done=done, ended=ended)
         except (TypeError, ValueError) as error:
             show_error(str(error))
         self._enable()
 
+    def _set_hilo(self, on: bool) -> None:
+        if self.counter.shown is not None:
+            self._hilo.set(self.counter.shown, on)
+
+    def _open_another(self) -> None:
+        window = self._viewer.window
+        names = set(window.dock_widgets)
+        name = next(name for number in count(2) if (name := f"Histogram & CDF {number}") not in names)
+        window.add_dock_widget(HistogramPanel(self._viewer), name=name, area="right")
+
     def _show_numbers(self) -> None:
-        if self.isVisible():
-            self.numbers.setHtml(self.model.statistics_html(max(1, self.numbers.width() // 180)))
+        if not self.isVisible():
+            return
+        # as many columns as there is room for
+        for columns in (4, 3, 2, 1):
+            self.numbers.setHtml(self.model.statistics_html(columns))
+            if self.numbers.document().idealWidth() <= self.numbers.viewport().width():
+                break
+        looks = columns, self._split.orientation(), len(self.model.rows())
+        if looks != self._looks:
+            # All rows without scrolling, but never more than half of the height; then it is the user's.
+            self._looks = looks
+            frame = self.numbers.height() - self.numbers.viewport().height()
+            tall, whole = math.ceil(self.numbers.document().size().height()) + frame, sum(self._split.sizes())
+            if self._split.orientation() == Qt.Orientation.Vertical:
+                tall = min(tall, whole // 2)
+                self._split.setSizes([whole - tall, tall])
 
     # --- export ---
 
     def _ask_export(self) -> None:
         name = self.model.main.name if self.model.main else "histogram"
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Export histogram", f"{name} histogram.png", "Plot (*.png *.svg);;Counts and CDF (*.csv)"
-        )
-        if path:
+        dialog = QFileDialog(self, "Export histogram", f"{name.replace('/', '-')} histogram", PLOT + ";;" + TABLE)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        # the ending of a name that has none
+        dialog.setDefaultSuffix("png")
+        dialog.filterSelected.connect(lambda chosen: dialog.setDefaultSuffix("csv" if chosen == TABLE else "png"))
+        if dialog.exec():
             try:
-                self.export(path)
+                self.export(dialog.selectedFiles()[0])
             except (OSError, ValueError) as error:
                 show_error(str(error))
+        dialog.deleteLater()
 
     def export(self, path) -> None:
         """Save the plot (.png, .svg), or counts and CDF of every curve (.csv).
@@ -298,9 +347,11 @@ class HistogramPanel(QWidget):
         QGuiApplication.clipboard().setText(self.model.statistics_text())
 
 
-def _row(*items, stretch) -> QHBoxLayout:
-    """Widgets beside each other."""
-    row = QHBoxLayout()
-    for item, share in zip(items, stretch, strict=True):
-        row.addWidget(item, share)
+def _flow(*items) -> QFlowLayout:
+    """Widgets beside each other, on as many lines as they need: nothing of them is cut off."""
+    row = QFlowLayout()
+    row.setHorizontalSpacing(6)
+    row.setVerticalSpacing(4)
+    for item in items:
+        row.addWidget(item)
     return row

@@ -48,9 +48,9 @@ class HistogramPlot(QWidget):
         if compact:
             self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         # the line follows the mouse at once, napari's canvas and the numbers as fast as they can be drawn
-        self.view.limit_dragged.connect(Paced(self._drag_limit, self))
-        self.view.gamma_dragged.connect(Paced(self._drag_gamma, self))
-        self.view.percentile_dragged.connect(Paced(self._drag_percentile, self))
+        self.view.handles.limit_dragged.connect(Paced(self._drag_limit, self))
+        self.view.handles.gamma_dragged.connect(Paced(self._drag_gamma, self))
+        self.view.handles.percentile_dragged.connect(Paced(self._drag_percentile, self))
 
     def follow(self, layers: Sequence[Image] | None) -> None:
         """Show these layers whichever is active, of which the first has the lines; None: those that are selected."""

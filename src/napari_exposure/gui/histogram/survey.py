@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from napari_exposure.core import Histogram, progress
-from napari_exposure.core.blocks import Block, Volume, contiguous_blocks
+from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, missing_chunks
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
+from napari_exposure.core.noise import NoiseLevel, find_noise
 from napari_exposure.gui.cursor import place_in
+from napari_exposure.gui.histogram.words import digits_between, number, voxels
 from napari_exposure.source import Source, in_memory, mask_array
 
-SCOPES = {"dataset": "whole dataset", "volume": "this volume", "plane": "plane in view"}
+SCOPES = {"dataset": "Whole dataset", "volume": "This volume", "plane": "Plane in view"}
 # of floats and 32-bit integers: enough to zoom in a hundredfold
 BINS = 1 << 16
 # of a volume that is not in memory, what is read for a first look: voxels at once, and seconds at most
@@ -40,7 +42,7 @@ class Curve:
     Attributes
     ----------
     name : str
-    colour : (int, int, int) or None
+    color : (int, int, int) or None
         None: black or white, whatever the theme's text is.
     histogram : Histogram
     coverage : str
@@ -49,14 +51,17 @@ class Curve:
         Exact percentiles where the histogram's own are not; under the percent.
     whole : bool
         Whether every voxel of the layer was counted.
+    noise : NoiseLevel or None
+        Of what was counted, once it is known.
     """
 
     name: str
-    colour: tuple[int, int, int] | None
+    color: tuple[int, int, int] | None
     histogram: Histogram
     coverage: str
     quantiles: dict[float, float] = field(default_factory=dict)
     whole: bool = False
+    noise: NoiseLevel | None = None
 
     @property
     def drawable(self) -> bool:
@@ -73,6 +78,15 @@ class Curve:
         """Whether this percentile is exact."""
         return self.histogram.by_value or q in self.quantiles or not self.histogram.total
 
+    def between(self, low: float, high: float, count: int) -> str:
+        """What a bar with these ends and so many voxels says, in words."""
+        found = self.histogram
+        digits = digits_between(found.minimum, found.maximum)
+        # a bar of whole numbers ends half way to the next one
+        first, last = (math.ceil(low), math.ceil(high) - 1) if found.by_value else (low, high)
+        values = " to ".join(dict.fromkeys(number(value, digits) for value in (first, last)))
+        return f"{values}: {voxels(count)}, CDF {found.fraction(last):.3f}"
+
 
 @dataclass(frozen=True, eq=False)
 class Target:
@@ -80,7 +94,7 @@ class Target:
 
     Attributes
     ----------
-    name, colour
+    name, color
         As in `Curve`.
     volume : Volume
     where : str
@@ -92,7 +106,7 @@ class Target:
     """
 
     name: str
-    colour: tuple[int, int, int] | None
+    color: tuple[int, int, int] | None
     volume: Volume
     where: str = ""
     coarse: Volume | None = None
@@ -100,7 +114,7 @@ class Target:
 
     def curve(self, histogram: Histogram, coverage: str) -> Curve:
         """A curve of this name; `coverage` is said after what the part is."""
-        return Curve(self.name, self.colour, histogram, ", ".join(filter(None, (self.where, coverage))))
+        return Curve(self.name, self.color, histogram, ", ".join(filter(None, (self.where, coverage))))
 
 
 def short(name: str, most: int = 28) -> str:
@@ -109,10 +123,10 @@ def short(name: str, most: int = 28) -> str:
     return name if len(name) <= most else f"{name[: most - 9]}…{name[-8:]}"
 
 
-def layer_colour(layer) -> tuple[int, int, int] | None:
-    """The colour that stands for a layer: its colormap near the bright end, None if that is grey."""
-    colour = np.round(255 * layer.colormap.map(np.array([0.85]))[0, :3]).astype(int)
-    return None if np.ptp(colour) < 20 else tuple(colour.tolist())
+def layer_color(layer) -> tuple[int, int, int] | None:
+    """The color that stands for a layer: its colormap near the bright end, None if that is gray."""
+    color = np.round(255 * layer.colormap.map(np.array([0.85]))[0, :3]).astype(int)
+    return None if np.ptp(color) < 20 else tuple(color.tolist())
 
 
 def axis_names(layer, ndim: int) -> list[str]:
@@ -133,7 +147,7 @@ def part_in_view(layer, dims, scope: str, shape: tuple[int, ...]) -> tuple[Block
     scope : str
         Of `SCOPES`.
     shape : tuple of int
-        Of the layer's data, without the colour axis.
+        Of the layer's data, without the color axis.
 
     Returns
     -------
@@ -199,16 +213,16 @@ def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> l
         coarse_name = f"level {len(levels)} of {len(levels)}"
     whole = Target(layer.name, None, volume, where, coarse, coarse_name)
     if not source.rgb:
-        return [replace(whole, colour=layer_colour(layer))]
+        return [replace(whole, color=layer_color(layer))]
     return [
         replace(
             whole,
             name=f"{layer.name}, {name}",
-            colour=colour,
+            color=color,
             volume=replace(volume, colour=channel),
             coarse=coarse and replace(coarse, colour=channel),
         )
-        for name, (colour, channel) in RGB.items()
+        for name, (color, channel) in RGB.items()
     ]
 
 
@@ -219,10 +233,10 @@ def survey(wanted: list[Target], percentiles: tuple[float, ...]) -> list[Curve]:
     def with_rest(step):
         return replace(step, partial=None if step.partial is None else [*curves, step.partial])
 
-    for number, target in enumerate(wanted):
-        with progress.changed(with_rest), progress.part(number / len(wanted), (number + 1) / len(wanted)):
+    for done, target in enumerate(wanted):
+        with progress.changed(with_rest), progress.part(done / len(wanted), (done + 1) / len(wanted)):
             # the percentiles of the first are shown
-            curves.append(_survey_target(target, percentiles if number == 0 else ()))
+            curves.append(_survey_target(target, percentiles if done == 0 else ()))
     return curves
 
 
@@ -247,12 +261,15 @@ def _survey_target(target: Target, percentiles: tuple[float, ...]) -> Curve:
         # a coarse level stands for the whole better than the first planes do
         return replace(step, partial=replace(first_look, coverage=f"{first_look.coverage}; level 1: {said}"))
 
-    with progress.changed(so_far), progress.part(0, 1 if volume.dtype.itemsize <= 2 else 0.6):
+    with progress.changed(so_far), progress.part(0, 0.9 if volume.dtype.itemsize <= 2 else 0.6):
         found = count_histogram(volume, BINS)
-    curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels")
-    curve = replace(curve, whole=not target.where)
-    with progress.part(0.6, 1):
-        return replace(curve, quantiles=find_quantiles(volume, curve, percentiles))
+    missing = missing_chunks(volume.array)
+    gaps = f", {missing:,} chunks missing in the store" if missing else ""
+    curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels{gaps}")
+    with progress.part(0.6, 0.9):
+        quantiles = find_quantiles(volume, curve, percentiles)
+    with progress.part(0.9, 1):
+        return replace(curve, quantiles=quantiles, noise=find_noise(volume), whole=not target.where)
 
 
 def _quietly_counted(volume: Volume) -> Histogram:

@@ -1,52 +1,99 @@
-"""The tile of an adaptive equalization under the cursor: which it is, and what it counted.  No Qt."""
+"""The tile of a result under the cursor: which it is, and what it counted.  No Qt."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from napari_exposure.core.adaptive import TilesFit, clip_height, clip_histograms
+from napari_exposure.core.adaptive import clip_height, clip_histograms
 from napari_exposure.core.blocks import Volume
+from napari_exposure.core.stretch import StretchFit
+from napari_exposure.core.tiled import TiledFit
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.histogram.survey import axis_names
+from napari_exposure.gui.histogram.words import digits_between, number, percent, voxels
 from napari_exposure.source import Origin, Source, mask_array
+
+# of the histogram of a tile of a local stretch
+BARS = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One tile of an adaptive equalization.
+    """One tile of an adaptive equalization or a local stretch.
 
     Attributes
     ----------
-    counts, clipped : numpy.ndarray, shape (nbins,)
-        Its histogram, and that after clipping.
+    counts : numpy.ndarray, shape (nbins,)
+        Its histogram.
     edges : numpy.ndarray, shape (nbins + 1,)
         Of the bins, in intensities of the source.
-    limit : float or None
-        Voxels at which bins are clipped; None: no limit.
     function : numpy.ndarray, shape (nbins + 1,)
         What the edges become, from 0 to 1.
     title : str
         Place and size in words.
+    clipped : numpy.ndarray, shape (nbins,), or None
+        The histogram after clipping, of an adaptive equalization.
+    limit : float or None
+        Voxels at which its bins are clipped; None: no limit.
+    ends : (float, float) or None
+        The intensities that become the lowest and the highest value, of a local stretch.
     """
 
     counts: np.ndarray
-    clipped: np.ndarray
     edges: np.ndarray
-    limit: float | None
     function: np.ndarray
     title: str
+    clipped: np.ndarray | None = None
+    limit: float | None = None
+    ends: tuple[float, float] | None = None
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and numbers of the statistics."""
+        total = self.counts.sum()
+        centers = (self.edges[:-1] + self.edges[1:]) / 2
+        share = self.counts / max(total, 1)
+        mean = float(share @ centers)
+        digits = digits_between(self.edges[0], self.edges[-1])
+        # against a straight line from the least to the greatest intensity
+        steepest = np.diff(self.function).max() * len(self.counts)
+        rows = [
+            ("voxels", f"{total:,}"),
+            ("mean", f"≈ {number(mean, digits)}"),
+            ("std", f"≈ {number(math.sqrt(share @ (centers - mean) ** 2), digits)}"),
+            ("mode", f"≈ {number(centers[self.counts.argmax()], digits)}"),
+            ("bins", f"{len(self.counts):,}"),
+            ("fullest bin", voxels(int(self.counts.max()))),
+            ("steepest", f"{steepest:.3g} ×"),
+        ]
+        if self.limit is not None:
+            cut = np.maximum(self.counts - self.limit, 0).sum()
+            rows += [("clip limit", f"{self.limit:,.1f} voxels"), ("clipped", percent(cut, total))]
+        if self.ends is not None:
+            rows += [("its lowest", number(self.ends[0], digits)), ("its highest", number(self.ends[1], digits))]
+        return rows
+
+    def under(self, value: float) -> str:
+        """What stands at an intensity of the source, in words; empty beside the bins."""
+        at = int(np.searchsorted(self.edges, value, side="right")) - 1
+        if not 0 <= at < len(self.counts):
+            return ""
+        digits = digits_between(self.edges[0], self.edges[-1])
+        ends = " to ".join(number(end, digits) for end in self.edges[at : at + 2])
+        level = np.interp(value, self.edges, self.function)
+        clipped = "" if self.clipped is None else f", clipped {self.clipped[at]:,.1f}"
+        return f"{ends}: {voxels(int(self.counts[at]))}{clipped}; becomes {level:.3g}"
 
 
-def tiles_fit(origin: Origin | None, voxel: tuple[int, ...] | None = None) -> TilesFit | None:
-    """The fit that made the voxel of an adaptive result, or None if it is no such result."""
+def tiles_fit(origin: Origin | None, voxel: tuple[int, ...] | None = None) -> TiledFit | None:
+    """The fit that made the voxel of a result of tiles, or None if it is no such result."""
     if origin is None:
         return None
     fits = _last(origin).fits
     fit = next(iter(fits.values())) if voxel is None else fits[group_of(origin, voxel)]
-    return fit if isinstance(fit, TilesFit) else None
+    return fit if isinstance(fit, TiledFit) else None
 
 
 def _last(origin: Origin) -> Transform:
@@ -79,20 +126,17 @@ def count_tile_at(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Tile:
     ignored = transform.adjustment.ignore_zeros
     volume = Volume(source.array, counted, ignored, source.rgb, box=box + inside, through=before)
     counts = fit.count_tile(volume)
-    nbins = len(counts)
-    adaptive: Any = transform.adjustment
-    limit = adaptive.clip_limit
-    n = counts.sum()
     step = source.spacing[lead:]
     names = axis_names(source_layer, len(voxel))[lead:]
     size = " × ".join(f"{(part.stop - part.start) * unit:.3g}" for part, unit in zip(inside, step, strict=True))
     place = ", ".join(f"{name} {part.start * unit:.3g}" for name, part, unit in zip(names, inside, step, strict=True))
     of = " × ".join(map(str, fit.grid.shape))
-    return Tile(
-        counts,
-        clip_histograms(counts, limit),
-        np.linspace(fit.lo, fit.upper, nbins + 1),
-        clip_height(n, nbins, limit),
-        fit.function(tile),
-        f"tile {tuple(at + 1 for at in tile)} of {of}: {size} {source.unit} at {place}; {n:,} voxels",
-    )
+    title = f"tile {tuple(at + 1 for at in tile)} of {of}: {size} {source.unit} at {place}; {counts.sum():,} voxels"
+    if isinstance(fit, StretchFit):
+        # Some of its bins are joined, because they are finer than the levels of integers, which would look like a comb.
+        together = max(1, fit.nbins // BARS)
+        counts = counts.reshape(-1, together).sum(axis=1)
+        return Tile(counts, fit.edges[::together], fit.function(tile)[::together], title, ends=fit.ends(tile))
+    limit = fit.clip_limit
+    clipped, height = clip_histograms(counts, limit), clip_height(counts.sum(), len(counts), limit)
+    return Tile(counts, fit.edges, fit.function(tile), title, clipped, height)

@@ -69,7 +69,7 @@ class Cut:
         return cls(down, right, level, index)
 
     def read(self, layer) -> np.ndarray:
-        """Its voxels: rows downwards, columns to the right, and colours where the layer has them."""
+        """Its voxels: rows downwards, columns to the right, and colors where the layer has them."""
         array = layer.data[self.level] if layer.multiscale else layer.data
         index = (*self.index, slice(0, array.shape[-1])) if layer.rgb else self.index
         values = read_part(array, index)
@@ -77,7 +77,7 @@ class Cut:
 
 
 def shape_of(layer) -> tuple[int, ...]:
-    """Of level 0, without the colour axis."""
+    """Of level 0, without the color axis."""
     array = layer.data[0] if layer.multiscale else layer.data
     return tuple(map(int, array.shape[: layer.ndim]))
 

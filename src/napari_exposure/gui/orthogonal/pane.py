@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from contextlib import contextmanager
 
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QSize, Qt, Signal
+
+from napari_exposure.gui.histogram.caption import Caption
+from napari_exposure.gui.plotting import PlotView
 
 CRIMSON = "#dc143c"
 
@@ -33,7 +35,7 @@ class _Box(pg.ViewBox):
             super().mouseDragEvent(event, axis)
 
 
-class Pane(pg.GraphicsLayoutWidget):
+class Pane(PlotView):
     """A picture in physical units, and two lines that can be dragged."""
 
     # down and right in the unit of the picture; None along the one that stays
@@ -42,21 +44,16 @@ class Pane(pg.GraphicsLayoutWidget):
     def __init__(self):
         super().__init__()
         self.setMinimumSize(160, 120)
-        layout = self.ci
-        layout.setContentsMargins(2, 2, 2, 2)
-        layout.setSpacing(0)
-        self._heading = pg.LabelItem()
-        self._axes = [pg.AxisItem("left"), pg.AxisItem("bottom")]
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._caption = Caption(single=True)
         self._box = _Box(enableMenu=False, invertY=True, lockAspect=True)
-        layout.addItem(self._heading, 0, 1)
-        layout.addItem(self._axes[0], 1, 0)
-        layout.addItem(self._box, 1, 1)
-        layout.addItem(self._axes[1], 2, 1)
-        layout.layout.setRowStretchFactor(1, 1)
-        layout.layout.setColumnStretchFactor(1, 1)
-        for axis in self._axes:
-            axis.enableAutoSIPrefix(False)
-            axis.linkToView(self._box)
+        self.ci.addItem(self._caption, 0, 0, 1, 2)
+        self.ci.addItem(self._box, 1, 1)
+        for side, row, column in (("left", 1, 0), ("bottom", 2, 1)):
+            self.add_axis(side, row, column).linkToView(self._box)
+        self.make_room("left", "0000")
+        self.ci.layout.setRowStretchFactor(1, 1)
+        self.ci.layout.setColumnStretchFactor(1, 1)
         self.image = pg.ImageItem(axisOrder="row-major")
         self.lines = [pg.InfiniteLine(angle=angle, movable=True) for angle in (0, 90)]
         for line in self.lines:
@@ -67,8 +64,10 @@ class Pane(pg.GraphicsLayoutWidget):
             self._box.addItem(item, ignoreBounds=item is not self.image)
         self._box.pointed.connect(lambda at: self.moved.emit(at.y(), at.x()))
         self._extent: tuple | None = None
-        self._colour = "#ffffff"
+        # of a voxel, down and right
+        self._sizes: tuple[float, float] = (1, 1)
         self._title = ""
+        self.set_font(self._letters)
         self.show_image(None)
 
     def sizeHint(self):
@@ -77,23 +76,23 @@ class Pane(pg.GraphicsLayoutWidget):
 
     def set_colors(self, background: str, text: str) -> None:
         """Follow a theme."""
-        self.setBackground(background)
-        self._colour = text
-        for axis in self._axes:
-            axis.setPen(pg.mkPen(text, width=1))
-            axis.setTextPen(text)
+        super().set_colors(background, text)
         self.set_title(self._title)
+
+    def set_font(self, font) -> None:
+        """Write as large as the rest of the window."""
+        super().set_font(font)
+        self._caption.set_font(font)
 
     def set_title(self, title: str) -> None:
         """The line above the picture."""
         self._title = title
-        # Labels of axes are names that a file or a user gives; pyqtgraph takes them for HTML.
-        self._heading.setText(html.escape(title), color=self._colour, size="9pt")
+        self._caption.say([], title, self._text)
 
     def set_labels(self, down: str, right: str) -> None:
         """What the two axes are."""
-        for axis, label in zip(self._axes, (down, right), strict=True):
-            axis.setLabel(html.escape(label))
+        self.name_axis("left", down)
+        self.name_axis("bottom", right)
 
     def show_image(self, values: np.ndarray | None, sizes: tuple[float, float] = (1, 1), shape=(1, 1)) -> None:
         """Show a picture, or none.
@@ -111,9 +110,10 @@ class Pane(pg.GraphicsLayoutWidget):
         if values is None:
             self._extent = None
             return
+        self._sizes = sizes
         self.image.setImage(values, autoLevels=False)
         height, width = (n * size for n, size in zip(shape, sizes, strict=True))
-        # a voxel is centred on its position
+        # a voxel is centered on its position
         extent = (-0.5 * sizes[1], -0.5 * sizes[0], width, height)
         self.image.setRect(*extent)
         if extent != self._extent:
@@ -121,7 +121,7 @@ class Pane(pg.GraphicsLayoutWidget):
             self._box.autoRange(padding=0.02)
 
     def set_look(self, levels, table: np.ndarray | None) -> None:
-        """Contrast limits, and colours from black to white; no colours for RGB."""
+        """Contrast limits, and colors from black to white; no colors for RGB."""
         self.image.setLookupTable(table, update=False)
         self.image.setLevels(levels)
 
@@ -144,6 +144,15 @@ class Pane(pg.GraphicsLayoutWidget):
     def _drag(self, line) -> None:
         down = line is self.lines[0]
         self.moved.emit(line.value() if down else None, None if down else line.value())
+
+    def keyPressEvent(self, event):
+        """Qt's hook: arrows move the cross-hair by a voxel."""
+        steps = {Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0), Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1)}
+        if event.key() in steps and self._extent is not None:
+            moves = zip(self.lines, steps[event.key()], self._sizes, strict=True)
+            self.moved.emit(*(line.value() + step * size if step else None for line, step, size in moves))
+        else:
+            super().keyPressEvent(event)
 
     def point_of(self, down: float, right: float):
         """Where in this widget a point of the picture lies; for tests and pictures."""

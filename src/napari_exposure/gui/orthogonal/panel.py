@@ -77,7 +77,7 @@ class OrthogonalPanel(QWidget):
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._split = QSplitter(Qt.Orientation.Vertical)
         for pane in self._panes:
-            pane.setToolTip("Click or drag to move the planes; the wheel zooms, double click shows all.")
+            pane.setToolTip("Click, drag or press arrow keys to move the planes; wheel zooms, double click shows all.")
             self._split.addWidget(pane)
         self._split.setChildrenCollapsible(False)
         self._split.setSizes(SIZES[::-1])
@@ -325,7 +325,7 @@ class OrthogonalPanel(QWidget):
             self._look(number)
 
     def _look(self, number: int) -> None:
-        """Contrast limits, gamma and colours as in the main view."""
+        """Contrast limits, gamma and colors as in the main view."""
         layer, values = self.layer, self._values[number]
         if values is None:
             return

@@ -7,68 +7,99 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
-from napari.utils import progress as napari_bar
+from napari.layers import Image, Points
 
-from napari_exposure import core
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask, stored_chunks
 from napari_exposure.core.lazy import as_dask
-from napari_exposure.core.montage import THIN, Arrangement, Gap
+from napari_exposure.core.montage import THIN, Arrangement, Gap, array_montage
 from napari_exposure.core.typing import Array
-from napari_exposure.source import check_image
+from napari_exposure.source import check_image, window_bar
 
-__all__ = ["montage"]
+__all__ = ["label_montage"]
 
 # beside these the placement of the axes; rotated or sheared, rows and columns would not be such
 LOOKS = ("colormap", "contrast_limits", "gamma", "blending", "rendering", "interpolation2d")
 METADATA_KEY = "napari_exposure.montage"
+# of the longer edge of a plane: the height of its label
+LABEL = 1 / 16
 
 
-def montage(layer: Image, step: int = 2, columns: int = 6, *, axis: int = -3, gap: Gap = None, level: int = 0) -> Image:
-    """Show every n-th plane of a layer in rows and columns; `core.montage` on a layer.
+def layer_montage(
+    layer: Image, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
+) -> Image:
+    """`core.montage` of a layer."""
+    fill_it, make = montage_job(layer, step, columns, axis=axis, gap=gap, fill=fill, rgb=rgb, level=level)
+    with progress.bar(window_bar):
+        return make(fill_it())
+
+
+def label_montage(montage: Image) -> Points:
+    """Write on each plane of a montage where it lies along its axis, in the unit of the layer.
 
     Parameters
     ----------
-    layer : napari.layers.Image
-        2D to 5D, RGB, or multiscale.  Not changed.
-    step : int
-        Every `step`-th plane is shown, beginning with the first.
-    columns : int
-        Planes beside each other; never more than there are.
-    axis : int
-        Along which planes are taken, z by default; -2 and -1 give the planes across y and across x.
-    gap : int or (int, int), optional
-        Voxels between planes, or between rows and between columns.  Default: a thin one, equally wide in the unit of
-        the layer.  It is black: the lower contrast limit, for RGB zero.
-    level : int
-        Of a multiscale layer the level whose planes are shown.
+    montage : napari.layers.Image
+        As `montage` gives it.  Not changed.
 
     Returns
     -------
-    napari.layers.Image
-        A new layer, not yet in a viewer, with the voxel size, colormap and contrast limits of the old one; lazy
-        where that is a dask, zarr or h5py array.  Time and channel stay sliders.
+    napari.layers.Points
+        A new layer, not yet in a viewer, of nothing but text; it lies over the montage at every time and channel.
 
     Raises
     ------
-    TypeError
-        If it is not an Image layer, or a parameter is not a number.
     ValueError
-        If a parameter is out of bounds.
+        If the layer is no montage.
 
     Examples
     --------
     >>> import numpy as np
     >>> from napari.layers import Image
     >>> import napari_exposure as nx
-    >>> nuclei = Image(np.zeros((60, 64, 64), np.uint16), name="nuclei", scale=(0.3, 0.2, 0.2))
-    >>> nx.montage(nuclei).data.shape
-    (324, 389)
+    >>> nuclei = Image(np.zeros((60, 64, 64), np.uint16), name="nuclei", scale=(0.3, 0.2, 0.2), units="um")
+    >>> labels = nx.label_montage(nx.montage(nuclei, step=20))
+    >>> labels.text.values.tolist()
+    ['z 0 µm', 'z 6 µm', 'z 12 µm']
+
+    See Also
+    --------
+    montage : Show every n-th plane of a layer in rows and columns.
     """
-    fill_it, make = montage_job(layer, step, columns, axis=axis, gap=gap, level=level)
-    with progress.bar(napari_bar):
-        return make(fill_it())
+    record = montage.metadata.get(METADATA_KEY)
+    if record is None:
+        raise ValueError(f"Layer {montage.name!r} is no montage. Give what nx.montage made.")
+    height, width = record["plane"]
+    # a voxel is centered on its index
+    corners = [
+        [row * (height + record["gap"][0]) - 0.5, column * (width + record["gap"][1]) - 0.5]
+        for row, column in (divmod(number, record["columns"]) for number in range(len(record["planes"])))
+    ]
+    scale = np.asarray(montage.scale, float)[-2:]
+    black = montage.rgb or montage.colormap.map(np.zeros(1))[0, :3].mean() < 0.5
+    made: Points = Points(
+        corners,
+        name=f"{montage.name} labels",
+        scale=scale,
+        translate=montage.translate[-2:],
+        units=montage.units[-2:],
+        axis_labels=montage.axis_labels[-2:],
+        size=1,
+        face_color="transparent",
+        border_color="transparent",
+        features={"label": record["labels"]},
+        text={
+            "string": "{label}",
+            # of the text: it stands below and right of the corner
+            "anchor": "lower_left",
+            "color": "white" if black else "black",
+        },
+    )
+    if hasattr(made.text, "scaling"):
+        # as large as a part of a plane at every zoom; an older napari writes them in one size
+        made.text.scaling = True
+        made.text.size = float(LABEL * max(np.abs(scale) * (height, width)))
+    return made
 
 
 def arrangement(
@@ -100,16 +131,26 @@ def _placed(layer: Image, level: int) -> tuple[tuple[int, ...], tuple[float, ...
 
 
 def montage_job(
-    layer: Image, step: int = 2, columns: int = 6, *, axis: int = -3, gap: Gap = None, level: int = 0
+    layer: Image,
+    step: int = 2,
+    columns: int = 6,
+    *,
+    axis: int = -3,
+    gap: Gap = None,
+    fill: float | None = None,
+    rgb: bool | None = None,
+    level: int = 0,
 ) -> tuple[Callable[[], Array], Callable[[Array], Image]]:
     """What makes the array of a montage, and what makes the layer from it; bad parameters raise here."""
     check_image(layer)
+    if rgb is not None and bool(rgb) != layer.rgb:
+        raise TypeError(f"rgb is for arrays; layer {layer.name!r} says rgb={layer.rgb} of itself.")
     arranged = arrangement(layer, step, columns, axis=axis, gap=gap, level=level)
     array = layer.data[level] if layer.multiscale else layer.data
     # what is read as it is looked at gives such a montage
     array = as_dask(array) if is_dask(array) or stored_chunks(array) else array
-    fill = _black(layer)
-    fill_it = partial(core.montage, array, step, columns, axis, gap=arranged.gap, fill=fill, rgb=layer.rgb)
+    fill = _black(layer) if fill is None else fill
+    fill_it = partial(array_montage, array, step, columns, axis, gap=arranged.gap, fill=fill, rgb=layer.rgb)
     shape, scale, translate = _placed(layer, level)
     units, labels = layer.units, layer.axis_labels
     slab = None
@@ -134,7 +175,7 @@ def montage_job(
         translate=[translate[axis] for axis in kept],
         units=[units[axis] for axis in kept],
         axis_labels=[labels[axis] for axis in kept],
-        metadata={**layer.metadata, METADATA_KEY: _record(layer, arranged, labels)},
+        metadata={**layer.metadata, METADATA_KEY: _record(layer, arranged, level)},
         **looks,
     )
     return fill_it, make
@@ -161,12 +202,23 @@ def _black(layer: Image) -> float:
     return round(np.clip(low, np.iinfo(dtype).min, np.iinfo(dtype).max)) if dtype.kind in "iu" else low
 
 
-def _record(layer: Image, arranged: Arrangement, labels: tuple[str, ...]) -> dict[str, Any]:
-    axis = labels[arranged.axis] if layer.ndim > 2 else None
+def _record(layer: Image, arranged: Arrangement, level: int) -> dict[str, Any]:
+    axis, words = None, [""]
+    if layer.ndim > 2:
+        at = arranged.axis
+        _, steps, starts = _placed(layer, level)
+        axis = layer.axis_labels[at]
+        usual = [*(f"axis {number}" for number in range(layer.ndim - 3)), *"zyx"][-layer.ndim :]
+        # napari has numbers for axes that nobody has named
+        label = usual[at] if axis.lstrip("-").isdigit() else axis
+        unit = "" if str(layer.units[at]) == "pixel" else f" {layer.units[at]:~P}"
+        words = [f"{label} {starts[at] + steps[at] * plane:.4g}{unit}" for plane in arranged.planes]
     return {
         "source": layer.name,
         "axis": axis,
         "planes": list(arranged.planes),
         "columns": arranged.columns,
         "gap": list(arranged.gap),
+        "plane": list(arranged.plane),
+        "labels": words,
     }

@@ -1,0 +1,600 @@
+"""What a sample of a volume shows: each function looks for one thing, and gives None where it is not there.
+
+What a function finds must hold in all parts of the field alike: light that fades does so everywhere, while structures
+lie here and there.  So a volume is cut into parts that each tell something, and their agreement says how sure it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_exposure.core.functions import exp, log
+from napari_exposure.core.histogram import interpolate as percentile_of
+from napari_exposure.core.intensity import dtype_range
+from napari_exposure.core.profiles import robust_line
+from napari_exposure.core.sample import Sample
+
+# parts of a field across an axis, along either other axis, and pieces along it
+PARTS, PIECES = 3, 8
+# percent of the cells of a part that are darker than its light, of which a tenth is structure, and than its dark
+LIGHT, DARK = 90.0, 10.0
+# the fraction of cells of a plane that are not looked at where planes are compared, because they are dark
+BRIGHT = 0.6
+# a difference must be so many standard errors of the parts' agreement, and so large a fraction
+SURE, LIKELY, LEAST_DECAY = 9.0, 6.0, 0.15
+# of the whole change, what the course of the logarithm may lie beside a line
+STEADY = 0.1
+LEAST_JUMP = 0.015
+# how many times the error of a median the true one is where structures reach across parts
+CLUSTERED = 1.5
+# the fraction of parts that a jump goes the same way in
+AGREED = 0.85
+LOW_CONTRAST = 0.05
+# planes over which brightness is smooth, where jumps are looked for
+SMOOTH = 5
+# half of the autocorrelation of balls is reached at this part of their diameter
+HALF_OF_BALL = 0.3473
+
+
+def percentiles(values: np.ndarray, *percents: float) -> list[float]:
+    """Of the values that are not NaN; NaN where there are none."""
+    known = np.sort(values, axis=None)
+    # NaN comes last
+    known = known[: known.size - np.count_nonzero(np.isnan(known))]
+    last = known.size - 1
+    return [percentile_of(known.__getitem__, percent / 100 * last) if known.size else math.nan for percent in percents]
+
+
+def middle(values: np.ndarray) -> float:
+    """The median of those that are not NaN."""
+    return percentiles(values, 50.0)[0]
+
+
+def spread(values: np.ndarray) -> float:
+    """Their standard deviation about the median, whatever a few of them are."""
+    return 1.4826 * middle(np.abs(values - middle(values)))
+
+
+# --- grey levels ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bits:
+    """How many bits intensities really use: `step` is the distance of grey levels, `of` what the dtype has."""
+
+    bits: int
+    of: int
+    step: int
+
+
+def find_bits(sample: Sample) -> Bits | None:
+    """The bits of integers; None for floats, and where there is nothing but zeros."""
+    dtype = sample.volume.dtype
+    if dtype.kind not in "iu":
+        return None
+    levels = np.unique(np.concatenate([_levels(box[~np.isnan(box)].astype(np.int64)) for box in sample.boxes]))
+    if not levels.size or not np.abs(levels).max():
+        return None
+    step = int(np.gcd.reduce(np.diff(levels))) if levels.size > 1 else 1
+    most = int(np.abs(levels).max()) // max(step, 1)
+    return Bits(max(most.bit_length(), 1), 8 * dtype.itemsize, max(step, 1))
+
+
+def _levels(values: np.ndarray) -> np.ndarray:
+    """The different ones of some integers; of 16 bits without sorting them."""
+    if not values.size or np.ptp(values) > 1 << 17:
+        return np.unique(values)
+    least = int(values.min())
+    return np.flatnonzero(np.bincount(values - least)) + least
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Voxels at the upper end: `saturated` is the fraction at the greatest value, `hot` that of bright voxels alone.
+
+    `limit` is the greatest value of what is not hot.
+    """
+
+    saturated: float
+    hot: float
+    limit: float
+
+
+def find_ends(sample: Sample) -> Ends | None:
+    """Saturated voxels lie in the midst of bright ones; a hot one has dark neighbors on all sides."""
+    values = np.concatenate([box[~np.isnan(box)] for box in sample.boxes])
+    if not values.size:
+        return None
+    top = values.max()
+    if top == values.min():
+        return None
+    at_top = np.count_nonzero(values == top) / values.size
+    # of a tail that ends by itself the greatest value has fewer voxels than the ones just below
+    below = np.count_nonzero((values < top) & (values >= top - 0.02 * (top - values.min()))) / values.size
+    saturated = at_top if at_top > 1e-4 and at_top > below else 0.0
+    hot, voxels, limit = 0, 0, -math.inf
+    for box in sample.boxes:
+        alone = _alone(box, sample)
+        hot += int(np.count_nonzero(alone))
+        voxels += int(np.count_nonzero(~np.isnan(box)))
+        calm = box[~alone & ~np.isnan(box)]
+        limit = max(limit, float(calm.max())) if calm.size else limit
+    if not saturated and not hot:
+        return None
+    return Ends(float(saturated), float(hot / voxels), float(limit))
+
+
+def _alone(box: np.ndarray, sample: Sample) -> np.ndarray:
+    """Voxels that stand out from all of their neighbors by far more than noise and structure explain."""
+    alone = np.zeros(box.shape, bool)
+    low, bright = percentiles(box, 50.0, 99.9)
+    if math.isnan(low) or math.isnan(sample.noise.most):
+        return alone
+    # only few voxels come into question, because most are not bright
+    places = np.argwhere(box > max(bright, low + 12 * sample.noise.most))
+    around = np.full(len(places), -np.inf)
+    for axis, size in enumerate(box.shape):
+        for shift in (-2, -1, 1, 2):
+            there = places[:, axis] + shift
+            inside = (there >= 0) & (there < size)
+            index = places[inside].copy()
+            index[:, axis] = there[inside]
+            around[inside] = np.fmax(around[inside], box[tuple(index.T)])
+    values = box[tuple(places.T)]
+    # bright, and more than three times as far above the middle as the brightest around it
+    found = (values - around > 12 * sample.noise.most) & (values - low > 3 * (around - low))
+    alone[tuple(places[found].T)] = True
+    return alone
+
+
+def _shifted(axis: int, shift: int, ndim: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where neighbors at a distance are, and the voxels whose neighbors they are."""
+    there, here = [slice(None)] * ndim, [slice(None)] * ndim
+    there[axis], here[axis] = slice(shift, None), slice(None, -shift)
+    return tuple(there), tuple(here)
+
+
+@dataclass(frozen=True)
+class Background:
+    """The intensity of no light, as far as one can tell, and the fraction of the volume that is that dark."""
+
+    offset: float
+    share: float
+
+
+def find_background(sample: Sample) -> Background | None:
+    """The darkest level, and how many cells belong to it."""
+    cells = sample.cells[~np.isnan(sample.cells)]
+    if not cells.size:
+        return None
+    # noise alone puts one cell in a hundred so far below its level
+    lowest, dark, highest = percentiles(cells, 0.0, 1.0, 99.9)
+    offset = dark + 2.326 * sample.cell_noise
+    edges = np.linspace(lowest, max(highest, np.nextafter(lowest, np.inf)), 257)
+    counts = np.bincount(np.clip(np.searchsorted(edges, cells, side="right") - 1, 0, 255), minlength=256)
+    # between the two classes that are farthest apart (Otsu 1979)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below, sums = np.cumsum(counts), np.cumsum(counts * middles)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = (sums / below - (sums[-1] - sums) / (below[-1] - below)) ** 2 * below * (below[-1] - below)
+    cut = int(np.argmax(np.nan_to_num(apart[:-1])))
+    return Background(float(offset), float(below[cut] / cells.size))
+
+
+# --- light along an axis ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Light that fades or grows along an axis.
+
+    Attributes
+    ----------
+    axis : int
+        Counted from the end: -1 is x.
+    rate : float
+        Of the logarithm, from one end of the axis to the other; below 0 it fades.
+    sure : float
+        In standard errors.
+    steady : bool
+        Whether it does so exponentially.
+    offset : float
+        The level that does not fade.
+    """
+
+    axis: int
+    rate: float
+    sure: float
+    steady: bool
+    offset: float
+
+    @property
+    def left(self) -> float:
+        """What is left of the light at the darker end."""
+        return float(exp(np.array([-abs(self.rate)]))[0])
+
+
+def find_trend(sample: Sample, axis: int, background: Background | None = None) -> Trend | None:
+    """Whether the light fades along an axis, everywhere alike and by more than structures explain.
+
+    Each part of the field has a slope of its own; the median of these must be many times its standard error, which is
+    that of a median of as many values that differ so much.
+    """
+    background = background or find_background(sample)
+    if background is None or sample.cells.shape[axis] < 6:
+        return None
+    light, dark = _pieces(sample, axis)
+    found = _slope(sample, axis, background.offset, light)
+    if found is None or found.sure < LIKELY / 2:
+        # with no level will it be many times surer
+        return None
+    # All percentiles fade alike, down to the level that does not: there they all meet.
+    found = _slope(sample, axis, _meeting(light, dark, background.offset, sample), light) or found
+    return found if found.sure >= LIKELY and abs(found.rate) >= LEAST_DECAY else None
+
+
+def _slope(sample: Sample, axis: int, offset: float, light: np.ndarray) -> Trend | None:
+    """The trend above a level that does not fade, whatever its size: what two ways find, the surer one counting more.
+
+    One compares each plane with the next, which suits structures that reach through several planes; the other compares
+    the light of pieces of the axis, which suits structures that are many.
+    """
+    steps = _all_steps(sample, axis, offset, PARTS + 1)
+    gaps = steps.shape[1]
+    ways = [(gaps + 1) * _means(steps), _line_slopes(light, offset, sample)]
+    found = []
+    for rates in ways:
+        rates = rates[~np.isnan(rates)]
+        if rates.size >= 4:
+            found.append((middle(rates), max(1.2533 * spread(rates) / math.sqrt(rates.size), 1e-9)))
+    if not found:
+        return None
+    weights = [error**-2 for _, error in found]
+    rate = sum(weight * each for weight, (each, _) in zip(weights, found, strict=True)) / sum(weights)
+    # Both see the same structures, so that together they are no surer than the better one, and less so where they
+    # differ by more than their errors (Birge 1932).
+    apart = max([abs(each - rate) * weight**0.5 for weight, (each, _) in zip(weights, found, strict=True)])
+    sure = abs(rate) / (min(error for _, error in found) * max(apart, 1.0))
+    # the logarithm of the light along the axis, which all parts together have
+    course = np.cumsum([0.0 if np.isnan(column).all() else middle(column) for column in steps.T])
+    if len(found) < 2 or weights[1] > weights[0]:
+        logs = _logs(light, offset, sample)
+        course = np.array([middle(column) for column in (logs - np.array([[middle(row)] for row in logs])).T])
+    course = course[~np.isnan(course)]
+    at = np.arange(course.size, dtype=np.float64)
+    line, start = robust_line(at, course)
+    steady = spread(course - (start + line * at)) < STEADY * abs(rate)
+    return Trend(axis, float(rate), float(sure), bool(steady), float(offset))
+
+
+def _means(steps: np.ndarray) -> np.ndarray:
+    """The mean of each row, of those that are known for half of it."""
+    known = ~np.isnan(steps)
+    number = known.sum(axis=1)
+    enough = number >= max(4, steps.shape[1] // 2)
+    return np.where(enough, np.where(known, steps, 0.0).sum(axis=1) / np.maximum(number, 1), math.nan)
+
+
+def _logs(light: np.ndarray, offset: float, sample: Sample) -> np.ndarray:
+    """The logarithm of the light above a level, where it is above the noise."""
+    above = light - offset
+    bright = above > max(4 * sample.cell_noise, 0.0)
+    logs = np.full(light.shape, math.nan)
+    logs[bright] = log(above[bright])
+    return logs
+
+
+def _line_slopes(light: np.ndarray, offset: float, sample: Sample) -> np.ndarray:
+    """Of each part the slope of the line through the logarithms of the light of its pieces, from end to end."""
+    logs = _logs(light, offset, sample)
+    at = (np.arange(light.shape[1]) + 0.5) / light.shape[1]
+    return np.array(
+        [
+            robust_line(at[known], row[known])[0] if known.sum() >= max(4, at.size // 2) else math.nan
+            for row, known in zip(logs, ~np.isnan(logs), strict=True)
+        ]
+    )
+
+
+def _all_steps(sample: Sample, axis: int, offset: float, parts: int) -> np.ndarray:
+    """The steps of the logarithm of the light from plane to plane in each part, shape (parts, planes - 1)."""
+    cells = np.moveaxis(sample.cells, axis, 0) - offset
+    # leading axes are together in every part
+    others = list(range(1, cells.ndim))[-(2 if sample.spatial > 2 or axis < -sample.spatial else 1) :]
+    cuts = [_cut(cells.shape[other], parts if len(others) > 1 else parts**2) for other in others]
+    found = []
+    for place in np.ndindex(*map(len, cuts)):
+        index = [slice(None)] * cells.ndim
+        for other, cut, at in zip(others, cuts, place, strict=True):
+            index[other] = cut[at]
+        found.append(_steps(cells[tuple(index)].reshape(len(cells), -1), sample))
+    return np.array(found)
+
+
+def _steps(part: np.ndarray, sample: Sample) -> np.ndarray:
+    """From each plane to the next the logarithm of the ratio of brightness, of cells that are bright in both.
+
+    Most of these lie in the same structure, and their median is not moved by those where one begins or ends.
+    """
+    both = (part[:-1] + part[1:]) / 2
+    order = np.sort(both, axis=1)
+    number = order.shape[1] - np.isnan(order).sum(axis=1)
+    limit = order[np.arange(len(order)), np.maximum((BRIGHT * number).astype(int) - 1, 0)]
+    bright = (both > np.fmax(limit, 6 * sample.cell_noise)[:, None]) & (part[:-1] > 0) & (part[1:] > 0)
+    ratios = np.full(both.shape, math.nan)
+    ratios[bright] = log(part[1:][bright] / part[:-1][bright])
+    ratios.sort(axis=1)
+    count = bright.sum(axis=1)
+    rows = np.arange(len(ratios))
+    # NaN comes last
+    middles = (
+        ratios[rows, np.maximum(count - 1, 0) // 2] + ratios[rows, np.minimum(count // 2, ratios.shape[1] - 1)]
+    ) / 2
+    return np.where(count >= 8, middles, math.nan)
+
+
+def _pieces(sample: Sample, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bright and dark percentile of each piece along an axis in each part of the field: shape (parts, pieces)."""
+    cells = np.moveaxis(sample.cells, axis, 0)
+    spatial = sample.spatial
+    # leading axes are together in every part
+    others = list(range(1, cells.ndim))[-(spatial - 1) :]
+    cuts = [_cut(cells.shape[other], PARTS if spatial > 2 else PARTS**2) for other in others]
+    runs = _cut(cells.shape[0], PIECES)
+    found = []
+    for place in np.ndindex(*map(len, cuts)):
+        index = [slice(None)] * cells.ndim
+        for other, cut, at in zip(others, cuts, place, strict=True):
+            index[other] = cut[at]
+        part = cells[tuple(index)]
+        found.append([percentiles(part[run], LIGHT, DARK) for run in runs])
+    light, dark = np.moveaxis(np.array(found), -1, 0)
+    return light, dark
+
+
+def _cut(size: int, number: int) -> list[slice]:
+    edges = [at * size // min(number, size) for at in range(min(number, size) + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+def _meeting(light: np.ndarray, dark: np.ndarray, offset: float, sample: Sample) -> float:
+    """The level where bright and dark percentiles meet as both fade, or `offset` where that is not to be told."""
+    bright, dim = (np.array([middle(column) for column in each.T]) for each in (light, dark))
+    known = ~np.isnan(bright) & ~np.isnan(dim)
+    bright, dim = bright[known], dim[known]
+    order = np.argsort(bright, kind="stable")
+    bright, dim = bright[order], dim[order]
+    if bright.size < 4 or len(np.unique(bright)) < bright.size or bright[-1] - offset < 2 * (bright[0] - offset):
+        return offset
+    slope, start = robust_line(bright, dim)
+    if not 0 <= slope < 0.8:
+        return offset
+    lowest = float(np.nanmin(sample.cells))
+    return float(min(max(start / (1 - slope), lowest - 3 * sample.cell_noise), offset))
+
+
+@dataclass(frozen=True)
+class Jumps:
+    """Brightness that jumps from index to index along an axis: by which fraction, and how sure that is."""
+
+    size: float
+    sure: float
+
+
+def find_jumps(sample: Sample, background: Background | None = None) -> Jumps | None:
+    """Whether whole planes along z are brighter or darker than the ones before, as between sections."""
+    if sample.spatial < 3 or sample.cell[-3] != 1:
+        return None
+    return _jumps(sample, -3, background)
+
+
+def find_flicker(sample: Sample, background: Background | None = None) -> Jumps | None:
+    """Whether whole time points, the first axis of more than three, are brighter or darker than those before."""
+    return None if sample.cells.ndim <= 3 else _jumps(sample, -sample.cells.ndim, background)
+
+
+def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | None:
+    """The steps of brightness that all parts of the field have in common, against what the parts differ by."""
+    background = background or find_background(sample)
+    planes, (rows, columns) = sample.cells.shape[axis], sample.cells.shape[-2:]
+    if background is None or planes < 8:
+        return None
+    # parts of so many cells in each plane that some dozen are bright
+    number = int(np.clip(math.sqrt(rows * columns / 160), 2, 8))
+    steps = _all_steps(sample, axis, background.offset, number)
+    known = (~np.isnan(steps)).sum(axis=0)
+    steps, known = steps[:, known >= 4], known[known >= 4]
+    if known.size < 6:
+        return None
+    common = np.array([middle(column) for column in steps.T])
+    # structures reach across parts, so that these do not differ by chance alone
+    errors = CLUSTERED * 1.2533 * np.array([spread(column) for column in steps.T]) / np.sqrt(known)
+    # what goes on over some planes is no jump
+    away = common - np.array([middle(common[max(0, n - SMOOTH) : n + SMOOTH + 1]) for n in range(common.size)])
+    size, error = (math.sqrt(float(np.mean(each**2))) for each in (away, errors))
+    # steps that are far larger than the ones beside them, again and again, and in nearly all parts
+    apart = steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2
+    alone = common[1:-1] - (common[:-2] + common[2:]) / 2
+    usual = spread(alone)
+    alike = np.nansum(np.sign(apart) == np.sign(alone), axis=0) / np.maximum((~np.isnan(apart)).sum(axis=0), 1)
+    large = np.abs(alone)[(np.abs(alone) > max(2.5 * usual, 2 * LEAST_JUMP)) & (alike > AGREED)]
+    if large.size >= max(2, 0.03 * alone.size):
+        jump = middle(large)
+        return Jumps(jump, jump / usual * math.sqrt(large.size) if usual else math.inf)
+    # or many that are a little too large all together
+    if size > 2.5 * error and size**2 - error**2 > LEAST_JUMP**2:
+        return Jumps(math.sqrt(size**2 - error**2), size / error if error else math.inf)
+    return None
+
+
+def find_bleaching(sample: Sample, background: Background | None = None) -> Trend | None:
+    """Whether the light fades over time, the first axis of more than three."""
+    return None if sample.cells.ndim <= 3 else find_trend(sample, -sample.cells.ndim, background)
+
+
+def flattened(sample: Sample, trends: list[Trend]) -> Sample:
+    """The sample as it would be without these trends."""
+    cells, boxes = sample.cells, sample.boxes
+    for trend in trends:
+        size = sample.volume.shape[trend.axis]
+        gains = _gains(trend, (np.arange(sample.cells.shape[trend.axis]) + 0.5) / sample.cells.shape[trend.axis])
+        cells = trend.offset + (cells - trend.offset) * _along(gains, trend.axis, cells.ndim)
+        if trend.axis >= -sample.spatial:
+            placed = [
+                _gains(trend, (corner[trend.axis] + np.arange(box.shape[trend.axis]) + 0.5) / size)
+                for box, corner in zip(boxes, sample.corners, strict=True)
+            ]
+            boxes = [
+                trend.offset + (box - trend.offset) * _along(each, trend.axis, box.ndim)
+                for box, each in zip(boxes, placed, strict=True)
+            ]
+    return replace(sample, cells=cells, boxes=boxes)
+
+
+def _gains(trend: Trend, at: np.ndarray) -> np.ndarray:
+    """At least 1, from 0 to 1 along the axis."""
+    return exp(-trend.rate * (at - (0.0 if trend.rate < 0 else 1.0)))
+
+
+def _along(values: np.ndarray, axis: int, ndim: int) -> np.ndarray:
+    """Values along an axis, to be multiplied with an array of so many."""
+    return values.reshape([-1 if n == axis else 1 for n in range(-ndim, 0)])
+
+
+# --- regions and structures -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Regions:
+    """How regions differ: `ratio` of the contrasts of bright and dim ones, `use` of the range by the median one.
+
+    `sure` is the contrast of the dim ones in units of their noise.
+    """
+
+    ratio: float
+    use: float
+    sure: float
+
+
+def find_regions(sample: Sample, edge: tuple[float, ...] | None = None) -> Regions | None:
+    """Compare the contrasts of regions, from the 1st to the 99th percentile of the cells of each.
+
+    Parameters
+    ----------
+    sample : Sample
+    edge : tuple of float, optional
+        Of a region in voxels along the spatial axes; default an eighth of the longest axis.
+    """
+    spatial = sample.spatial
+    size = sample.volume.shape[-spatial:]
+    edge = edge or (max(size) / 8,) * spatial
+    sides = zip(sample.cells.shape[-spatial:], size, edge, strict=True)
+    cuts = [_cut(cells, max(1, min(12, round(n / along)))) for cells, n, along in sides]
+    widths = []
+    for place in np.ndindex(*map(len, cuts)):
+        low, high = percentiles(sample.cells[(..., *(cut[at] for cut, at in zip(cuts, place, strict=True)))], 1.0, 99.0)
+        widths.append(high - low)
+    found = np.array([width for width in widths if width > 8 * sample.cell_noise])
+    first, last = percentiles(sample.cells, 0.1, 99.9)
+    if found.size < 4 or not last > first:
+        return None
+    dim, usual, bright = percentiles(found, 10.0, 50.0, 90.0)
+    sure = dim / sample.cell_noise if sample.cell_noise else math.inf
+    return Regions(float(bright / dim), float(usual / (last - first)), float(sure))
+
+
+def find_structures(sample: Sample) -> tuple[float, ...] | None:
+    """The size of structures in voxels along each spatial axis; None where there are none in the noise.
+
+    Half of the autocorrelation of balls is reached at 0.347 of their diameter; what has this distance there is called
+    so large.  Noise is correlated with itself alone, so that the value without any distance is not used.
+    """
+    fine = _sizes(sample.boxes, sample.spatial, (1,) * sample.spatial)
+    pitch = sample.cell[-sample.spatial :]
+    if fine is None or any(size < 6 * step for size, step in zip(fine, pitch, strict=True)):
+        return fine
+    # Of larger structures there are more in the cells, which lie all over the volume.
+    return _sizes([sample.cells], sample.spatial, pitch) or fine
+
+
+def _sizes(boxes: list[np.ndarray], spatial: int, pitch: tuple[int, ...]) -> tuple[float, ...] | None:
+    """As `find_structures` in some boxes whose voxels are so far apart."""
+    # without what is brighter than a hundredth of all, so that one bright thing is not all there is
+    (top,) = percentiles(np.concatenate([box.reshape(-1) for box in boxes]), 99.0)
+    if math.isnan(top):
+        return None
+    total = sum(float(np.nansum(box.clip(max=top))) for box in boxes)
+    mean = total / sum(np.count_nonzero(~np.isnan(box)) for box in boxes)
+    found = [each for box in boxes if (each := _correlations(box, spatial, top, mean)) is not None]
+    noise_free, white = sum(each[1] for each in found), sum(each[2] for each in found)
+    if noise_free < 0.02 * white or white == 0:
+        return None
+    sizes = []
+    for axis in range(spatial):
+        lags = found[0][0][axis][0]
+        heights = np.sum([each[0][axis][1] for each in found], axis=0) / noise_free
+        sizes.append(pitch[axis] * _half(lags, heights) / HALF_OF_BALL)
+    return tuple(sizes)
+
+
+def _correlations(
+    box: np.ndarray, spatial: int, top: float, mean: float
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], float, float] | None:
+    """Along each axis lags and covariances at them; the variance of structures, and that of all."""
+    known = ~np.isnan(box)
+    if not known.any():
+        return None
+    values = np.where(known, np.minimum(box, top) - mean, 0.0)
+    every = known.all()
+    found, starts = [], []
+    for axis in range(box.ndim - spatial, box.ndim):
+        size = box.shape[axis]
+        lags = np.unique(np.rint(1.3 ** np.arange(40)).astype(int))
+        lags = lags[lags <= max(size // 2, 1)] if size > 2 else np.empty(0, int)
+        products = np.empty(lags.size)
+        for number, lag in enumerate(lags):
+            there, here = _shifted(axis, int(lag), box.ndim)
+            counted = values[here].size if every else np.count_nonzero(known[there] & known[here])
+            products[number] = float((values[there] * values[here]).sum()) / max(counted, 1)
+        if lags.size > 1:
+            # half way between a line, as sharp edges have it, and a parabola that is level at 0, as soft ones do
+            starts.append((5 * products[0] - 2 * products[1]) / 3)
+        found.append((lags, products))
+    white = float((values**2).sum() / known.sum())
+    # of the finest axis, where structures change least from voxel to voxel
+    return found, min(max(starts, default=0.0), white), white
+
+
+def _half(lags: np.ndarray, heights: np.ndarray) -> float:
+    """The distance at which a correlation has fallen to a half."""
+    lags, heights = np.append(0, lags), np.append(1.0, heights)
+    below = np.flatnonzero(heights < 0.5)
+    if not below.size:
+        return float(lags[-1])
+    last = below[0]
+    share = (heights[last - 1] - 0.5) / (heights[last - 1] - heights[last])
+    return float(lags[last - 1] + share * (lags[last] - lags[last - 1]))
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The part of the possible range that lies between the percentiles 0.1 and 99.9."""
+
+    share: float
+
+
+def find_low_contrast(sample: Sample, bits: Bits | None = None) -> Contrast | None:
+    """Whether intensities use less than a twentieth of what the bits in use could show; of floats of 0 to 1."""
+    low, high = percentiles(sample.cells, 0.1, 99.9)
+    bits = bits or find_bits(sample)
+    if bits is None:
+        first, last = dtype_range(sample.volume.dtype, negative=low < 0)
+    else:
+        # a stack of 12 bits in 16 is as good as one of 12 bits; but all of 8 bits are meant to be used
+        first, last = 0.0, float(bits.step * (1 << max(bits.bits, 8)) - 1)
+    share = (high - low) / (last - first)
+    return Contrast(float(share)) if 0 < share < LOW_CONTRAST else None

@@ -1,0 +1,106 @@
+"""An array that lies in a file as it lies in memory, read part by part, never mapped.
+
+A map of a file that is cut off ends the process when it is touched; here that is an error.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FlatFile:
+    """A part of a file in C order, which goes to other processes as it is.
+
+    Parameters
+    ----------
+    path : Path
+    dtype : numpy.dtype
+    offset : int
+        Bytes before the first voxel.
+    shape : tuple of int
+
+    Raises
+    ------
+    OSError
+        If the file is shorter, from any part that is read also if it has changed or is another one since.
+    """
+
+    path: Path
+    dtype: np.dtype
+    offset: int
+    shape: tuple[int, ...]
+    stamp: tuple[int, int, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        with open(self.path, "rb") as file:
+            found = os.fstat(file.fileno())
+        object.__setattr__(self, "stamp", _stamp(found))
+        self._check(found, self.offset + math.prod(self.shape) * self.dtype.itemsize)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        # Of an array over no memory numpy says where in the file lies what is asked for.  With an ellipsis it never
+        # looks at a voxel, also where one is asked for.
+        index = index if isinstance(index, tuple) else (index,)
+        index = index if any(each is Ellipsis for each in index) else (*index, Ellipsis)
+        nothing = np.empty(1, self.dtype)
+        strides = [math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize for axis in range(self.ndim)]
+        view = np.lib.stride_tricks.as_strided(nothing, self.shape, strides, writeable=False)[index]
+        if view.size == 0:
+            return np.empty(view.shape, self.dtype)
+        first = nothing.ctypes.data
+        low, high = (end - first for end in np.lib.array_utils.byte_bounds(view))
+        buffer = self._read(low, high)
+        return np.ndarray(view.shape, self.dtype, buffer, view.ctypes.data - first - low, view.strides)
+
+    def _read(self, low: int, high: int) -> np.ndarray:
+        buffer = np.empty(high - low, np.uint8)
+        with open(self.path, "rb", buffering=0) as file:
+            self._check(os.fstat(file.fileno()), self.offset + high)
+            file.seek(self.offset + low)
+            done = 0
+            while done < len(buffer):
+                count = file.readinto(buffer[done:].data)
+                if not count:
+                    self._check(os.fstat(file.fileno()), self.offset + high)
+                    raise OSError(f"{self.path.name} ends before its data do.")
+                done += count
+        return buffer
+
+    def _check(self, found: os.stat_result, end: int) -> None:
+        if found.st_size < end:
+            raise OSError(f"{self.path.name} is cut off: it has {found.st_size} bytes instead of {end}.")
+        if _stamp(found) != self.stamp:
+            raise OSError(f"{self.path.name} was changed or replaced while it was read. Open it again.")
+
+
+def off_map(values: np.ndarray) -> np.ndarray:
+    """Values as they are; those in somebody's map of a file as a copy, or an error where the file is cut off."""
+    base: Any = values
+    mapped: Any = None
+    while isinstance(base, np.ndarray):
+        mapped = base if isinstance(base, np.memmap) else mapped
+        base = base.base
+    if not isinstance(base, mmap.mmap) or mapped is None or values.size == 0:
+        return np.asarray(values)
+    # The map begins at a page, before the first voxel.
+    start = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY
+    end = start + np.lib.array_utils.byte_bounds(values)[1] - np.frombuffer(base, np.uint8).ctypes.data
+    if base.size() < end:
+        raise OSError(f"{mapped.filename} is cut off: it has {base.size()} bytes instead of {end}.")
+    return np.array(values, copy=True, subok=False)
+
+
+def _stamp(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_ino, found.st_size, found.st_mtime_ns

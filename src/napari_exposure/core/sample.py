@@ -1,0 +1,172 @@
+"""A sample of a volume, small enough to be looked at from all sides in a moment."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_exposure.core import progress
+from napari_exposure.core.blocks import Block, Volume, is_dask, stored_chunks, walk
+from napari_exposure.core.noise import NoiseLevel, find_noise
+
+# cells of a sample, about
+CELLS = 1 << 18
+# voxels along x, and rows, that a cell is the mean of, so that its noise is a fraction of theirs
+EDGE = 4
+# bytes that are read of what does not lie in memory
+MOST_READ = 1 << 28
+# boxes of whole voxels, their edges, and where they lie (the plastic number's sister in three dimensions)
+BOXES, BOX = 4, (32, 96, 96)
+SPREAD = 0.8191725133961645, 0.6710436067037893, 0.5497004779019703
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What is known of a volume without reading all of it.
+
+    Attributes
+    ----------
+    volume : Volume
+    cells : numpy.ndarray of float64
+        With the axes of the volume: means of a few voxels of a row or of a few rows, NaN where one of them does not
+        count or is not finite.
+    cell : tuple of int
+        Distance of the cells in voxels, along each axis.
+    averaged : int
+        Voxels in a cell.
+    boxes : list of numpy.ndarray of float64
+        Of the spatial axes, all voxels; NaN as in cells.
+    corners : list of tuple of int
+        Where boxes begin along the axes of the volume.
+    noise : NoiseLevel
+    looked : int
+        Voxels that were read.
+    """
+
+    volume: Volume
+    cells: np.ndarray
+    cell: tuple[int, ...]
+    averaged: int
+    boxes: list[np.ndarray]
+    corners: list[tuple[int, ...]]
+    noise: NoiseLevel
+    looked: int
+
+    @property
+    def spatial(self) -> int:
+        """How many of the last axes are space."""
+        return min(len(self.volume.shape), 3)
+
+    @property
+    def cell_noise(self) -> float:
+        """The noise of cells where it is dark."""
+        return self.noise.dark / math.sqrt(self.averaged) if self.noise.dark > 0 else 0.0
+
+
+def take_sample(volume: Volume) -> Sample:
+    """Read a sample; what is read is the same whatever the chunks are."""
+    with progress.part(0, 0.3):
+        noise = find_noise(volume)
+    with progress.part(0.3, 0.8):
+        cells, cell, averaged, looked = _cells(volume)
+    with progress.part(0.8, 1):
+        boxes, corners = _boxes(volume)
+    looked += noise.voxels + sum(box.size for box in boxes)
+    return Sample(volume, cells, cell, averaged, boxes, corners, noise, min(looked, volume.size))
+
+
+def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
+    *lead, rows, columns = volume.shape
+    planes = math.prod(lead)
+    edge = max(EDGE, math.ceil(math.sqrt(planes * rows * columns / CELLS)))
+    along, across = (min(edge, n) for n in (columns, rows))
+    # of large volumes a row of each group, of small ones some
+    together = min(EDGE, across) if planes * rows * columns <= 32 * CELLS else 1
+    # every so many planes of what would take long to read
+    apart = 1
+    if lead and not (isinstance(volume.array, np.ndarray) and not isinstance(volume.array, np.memmap)):
+        apart = min(lead[-1], math.ceil(volume.size * volume.dtype.itemsize / MOST_READ))
+    skip = (*[slice(None)] * (len(lead) - 1), *[slice(None, None, apart)] * bool(lead))
+    number = rows // across
+    shape = (*lead[:-1], *[-(-n // apart) for n in lead[-1:]], number, columns // along)
+    total, looked = np.zeros(shape), 0
+    for row in range(together):
+        taken = (*skip, slice(row, row + (number - 1) * across + 1, across))
+        part = replace(volume, array=_taken(volume.array, taken), mask=_taken(volume.mask, taken))
+
+        def work(block: Block, part: Volume = part) -> tuple[Block, np.ndarray]:
+            values = part.read(block)
+            counted = part.counted(block, values)
+            found = values.astype(np.float64)
+            found[~np.isfinite(found)] = np.nan
+            if counted.size:
+                found[~counted] = np.nan
+            found = found[..., : shape[-1] * along]
+            return block, found.reshape(*found.shape[:-1], shape[-1], along).mean(axis=-1)
+
+        def merge(found: tuple[Block, np.ndarray]) -> None:
+            total[found[0][:-1]] += found[1]
+
+        with progress.part(row / together, (row + 1) / together):
+            walk(_slabs(part.shape), work, merge, "taking a sample")
+        looked += part.size
+    cell = (*[1] * len(lead[:-1]), *[apart] * bool(lead), across, along)
+    return total / together, cell, together * along, looked
+
+
+def _taken(array: Any, index: tuple[slice, ...]) -> Any:
+    """A part of an array with steps, as a view or lazily."""
+    if array is None:
+        return None
+    if stored_chunks(array) is not None and not is_dask(array):
+        from napari_exposure.core.lazy import as_dask
+
+        array = as_dask(array)
+    return array[index]
+
+
+def _slabs(shape: tuple[int, ...]) -> list[Block]:
+    """Blocks of whole planes."""
+    *lead, rows, columns = shape
+    whole = slice(0, rows), slice(0, columns)
+    if not lead:
+        return [whole]
+    step = max(1, (1 << 20) // (rows * columns))
+    starts = range(0, lead[-1], step)
+    return [
+        (*(slice(at, at + 1) for at in outer), slice(start, min(start + step, lead[-1])), *whole)
+        for outer in np.ndindex(*lead[:-1])
+        for start in starts
+    ]
+
+
+def _boxes(volume: Volume) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
+    """Some boxes of whole voxels; one where the volume is no larger."""
+    spatial = min(len(volume.shape), 3)
+    lead, size = volume.shape[:-spatial], volume.shape[-spatial:]
+    edges = tuple(min(n, most) for n, most in zip(size, BOX[-spatial:], strict=True))
+    number = 1 if edges == size and math.prod(lead) == 1 else BOXES
+    blocks = []
+    for count in range(number):
+        index = np.unravel_index(int((count + 0.5) / number * math.prod(lead)), lead) if lead else ()
+        corner = [int((0.5 + count * step) % 1 * (n - m + 1)) for step, n, m in zip(SPREAD, size, edges, strict=False)]
+        blocks.append(
+            tuple(slice(int(at), int(at) + 1) for at in index)
+            + tuple(slice(at, at + m) for at, m in zip(corner, edges, strict=True))
+        )
+    found: list[np.ndarray] = []
+
+    def work(block: Block) -> np.ndarray:
+        values = volume.read(block)
+        counted = volume.counted(block, values)
+        box = values.astype(np.float64)
+        box[~np.isfinite(box)] = np.nan
+        if counted.size:
+            box[~counted] = np.nan
+        return box.reshape(edges)
+
+    walk(blocks, work, found.append, "taking a sample")
+    return found, [tuple(part.start for part in block) for block in blocks]

@@ -1,0 +1,157 @@
+"""How much an adjustment amplifies: the local slope of all of its steps together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_exposure.core.images import opened
+from napari_exposure.core.transform import BlockMap
+
+if TYPE_CHECKING:
+    from napari_exposure.core.transform import Transform
+
+__all__ = ["CRUSHED", "SATURATED", "gain_map"]
+
+# what voxels are marked with that became the lowest and the highest value, which have no slope
+CRUSHED, SATURATED = -1.0, -2.0
+# part of the input range on either side of a voxel's value over which the slope is taken: wide enough to see one
+# through the steps of 8-bit results
+REACH = 1 / 64
+
+
+@dataclass(frozen=True, eq=False)
+class GainMap(BlockMap):
+    """The slope of a fitted adjustment or recipe at every voxel, as a mapping of the same volume.
+
+    Attributes
+    ----------
+    fitted : BlockMap
+    """
+
+    fitted: BlockMap
+
+    def __post_init__(self) -> None:
+        if self.fitted.rgb:
+            raise ValueError("A gain map is of grey values; this was fitted on colors. Split them into channels first.")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.fitted.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.fitted.dtype
+
+    @property
+    def rgb(self) -> bool:
+        return False
+
+    @property
+    def spatial(self) -> int:
+        return self.fitted.spatial
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        return self.fitted.transforms
+
+    @property
+    def out_dtype(self) -> np.dtype:
+        return np.dtype(np.float32)
+
+    @property
+    def out_range(self) -> tuple[float, float]:
+        return SATURATED, 10.0
+
+    @property
+    def in_range(self) -> tuple[float, float]:
+        """The input range of the first step; of several fits the widest."""
+        fits = self.fitted.transforms[0].fits.values()
+        return min(fit.lo for fit in fits), max(fit.upper for fit in fits)
+
+    def __call__(
+        self, block: npt.ArrayLike, offset: Sequence[int] | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        block = np.asarray(block)
+        lo, hi = self.in_range
+        low, high = self.fitted.out_range
+        away = max(REACH * (hi - lo), 1.0 if self.dtype.kind in "iu" else 0.0)
+        # outside of the input range all is level, which says nothing of the slope inside
+        below = self._moved(block, -away, np.maximum, np.where(block >= lo, lo, -np.inf))
+        above = self._moved(block, away, np.minimum, np.where(block <= hi, hi, np.inf))
+        rise = self.fitted(above, offset).astype(np.float64)
+        rise -= self.fitted(below, offset)
+        # the true distance, because integers are rounded and end somewhere
+        apart = np.subtract(above, below, dtype=np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gain = rise / apart * ((hi - lo) / (high - low))
+        result = self.fitted(block, offset)
+        # where a row of equal values ends in the least or the greatest one, no difference is left
+        gain[result <= low] = CRUSHED
+        gain[result >= high] = SATURATED
+        gain[~np.isfinite(gain)] = np.nan
+        if out is None:
+            single: np.ndarray = gain.astype(np.float32)
+            return single
+        out[...] = gain
+        return out
+
+    def _moved(self, block: np.ndarray, step: float, least: Callable[..., np.ndarray], end: np.ndarray) -> np.ndarray:
+        """The block with all values so much greater, up to an end."""
+        moved = least(block.astype(np.float64) + step, end)
+        if self.dtype.kind in "iu":
+            limits = np.iinfo(self.dtype)
+            moved = np.clip(np.rint(moved), limits.min, limits.max)
+        return moved.astype(self.dtype)
+
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> GainMap:
+        """As ``Transform.onto``."""
+        return GainMap(self.fitted.onto(shape, steps))
+
+    def at_level(self, shape: tuple[int, ...]) -> GainMap:
+        """As ``Transform.at_level``."""
+        return GainMap(self.fitted.at_level(shape))
+
+    def fitting(self, volume: Any) -> GainMap:
+        """As ``Transform.fitting``."""
+        return GainMap(self.fitted.fitting(volume))
+
+
+def gain_map(image: Any, fitted: BlockMap | None = None) -> Any:
+    """How much each voxel was amplified: noise and differences of 1 % of the input range become this many percent.
+
+    Parameters
+    ----------
+    image : napari.layers.Image or array-like
+        A layer that this plugin has made, as long as its source is there; or, with `fitted`, the image that an
+        adjustment or a recipe is applied to.
+    fitted : Transform or FittedRecipe, optional
+        What ``fit`` has given.
+
+    Returns
+    -------
+    napari.layers.Image, numpy.ndarray or dask.array.Array of float32
+        The slope of all steps together at the value of each voxel, over a 32nd of the input range, in units of what
+        stretching the input range to the range of results would have: 1 changes nothing.  Voxels that became the
+        lowest value, and so cannot be told apart any more, are -1, those that became the highest -2; NaN stays NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the layer was not made by this plugin in this session or its source is gone, if an array comes without
+        `fitted`, or for RGB images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import PercentileClip, gain_map
+    >>> volume = np.arange(400, dtype=np.uint16).reshape(1, 20, 20)
+    >>> gains = gain_map(volume, PercentileClip(10, 60, in_range=(0, 399)).fit(volume))
+    >>> float(gains[0, 5, 5]), float(gains[0, 0, 0]), float(gains[0, 19, 0])
+    (1.0, -1.0, -2.0)
+    """
+    return opened(image).gain_map(fitted)

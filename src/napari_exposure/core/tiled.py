@@ -1,0 +1,214 @@
+"""What adjustments share whose statistics are those of tiles: the grid, the counts, and what a voxel lies between."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from napari_exposure.core import progress
+from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, parameter
+from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.intensity import Percentiles, check_number, result_dtype, result_range, working_dtype
+from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.memory import remembered
+from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
+from napari_exposure.core.transform import Fit
+
+# bytes; what is counted in so many tiles that each holds a few voxels is a mistake in units
+MOST_BYTES = 1 << 30
+
+Each = TypeVar("Each")
+
+
+@dataclass(frozen=True)
+class TiledAdjustment(Adjustment):
+    """An adjustment that differs from place to place, by the histograms of tiles of a physical size.
+
+    Its subclasses are `AdaptiveEqualization` and `LocalStretch`.
+
+    Attributes
+    ----------
+    kernel_size : float, tuple of float or None
+        Edge of a tile in units of the spacing.
+    """
+
+    needs_spacing: ClassVar[bool] = True
+    place_note: ClassVar[str] = "its tiles lie where they were fitted"
+    # what besides larger tiles would need less memory, in words
+    fewer_bytes: ClassVar[str] = ""
+
+    kernel_size: float | tuple[float, ...] | None = parameter(
+        None,
+        "Tile",
+        "Edge of the tiles in the layer's unit, the same physical length on every axis. "
+        "Choose it a few times larger than the structures of interest.",
+        min=0.0001,
+        max=1e9,
+    )
+    _: KW_ONLY
+    in_range: InRange = parameter(
+        Percentiles(0.05, 99.95),
+        "Input range",
+        "Which intensities the bins divide: two percentiles (so that one hot voxel cannot ruin the bins), the exact "
+        "minimum and maximum, the range of the dtype, or fixed numbers. Values outside are clamped.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if np.iterable(self.kernel_size) and not isinstance(self.kernel_size, str):
+            self._set("kernel_size", tuple(check_number(edge, "kernel_size", above=0) for edge in self.kernel_size))
+        elif self.kernel_size is not None:
+            self._set("kernel_size", check_number(self.kernel_size, "kernel_size", above=0))
+
+    @property
+    @abstractmethod
+    def bins(self) -> int:
+        """How many bins the histogram of a tile has."""
+
+    @abstractmethod
+    def _fit_bytes(self) -> int:
+        """What a fit keeps of a tile."""
+
+    @abstractmethod
+    def _fit_tiles(self, volume: Volume, counts: np.ndarray | None, **shared: Any) -> TiledFit:
+        """The fit of these counts of all tiles, None where all counted voxels are alike.
+
+        `shared` are the attributes of every `TiledFit`.
+        """
+
+    def grid(self, shape: tuple[int, ...], spacing: tuple[float, ...]) -> TileGrid:
+        """The tiles that a volume of this spatial shape gets."""
+        return tile_grid(shape, self.kernel_size, spacing)
+
+    def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:
+        grid = self.grid(shape, spacing)
+        # what is kept of all fits, and counted for one
+        needed = math.prod(grid.shape) * (self._fit_bytes() * fits + 12 * (self.bins + 1))
+        if needed > MOST_BYTES:
+            edges = " x ".join(f"{edge:.3g}" for edge in grid.voxels)
+            raise ValueError(
+                f"kernel_size={self.kernel_size} makes {math.prod(grid.shape):,} tiles of {edges} voxels in each of "
+                f"{fits} fits, whose histograms need {needed / 2**30:.1f} GB. Choose a larger kernel_size (it is in "
+                f"units of spacing){self.fewer_bytes}."
+            )
+
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> TiledFit:
+        with progress.part(0, 0.4):
+            lo, hi = self._find_range(volume)
+        grid = self.grid(volume.shape[-len(spacing) :], spacing)
+        out_dtype = result_dtype(volume.dtype, self.output)
+        bottom, top = result_range(volume.dtype, out_dtype, lo)
+        counts = None
+        if lo < hi:
+            with progress.part(0.4, 1):
+                counts = tile_counts(volume, grid.axes, lo, hi, self.bins)
+            check_counted(counts.sum(), volume)
+            if not counts.any():
+                counts, hi = None, lo
+        return self._fit_tiles(
+            volume,
+            counts,
+            lo=lo,
+            hi=hi,
+            bottom=bottom,
+            top=top,
+            grid=grid,
+            nbins=self.bins,
+            dtype=volume.dtype,
+            out_dtype=out_dtype,
+        )
+
+
+def three(values: Sequence[Each], fill: Each) -> tuple[Each, ...]:
+    """Of two or three values the three that kernels take: a plane is a volume of one plane."""
+    return (fill,) * (3 - len(values)) + tuple(values)
+
+
+@dataclass(frozen=True, eq=False)
+class TiledFit(Fit):
+    """What was found in each tile.
+
+    Attributes
+    ----------
+    grid : TileGrid
+    nbins : int
+        Of the histogram of a tile.
+    dtype, out_dtype : numpy.dtype
+        Of the volume and of the result.
+    """
+
+    grid: TileGrid
+    nbins: int
+    dtype: np.dtype
+    out_dtype: np.dtype
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Borders of the bins in intensities, shape (nbins + 1,)."""
+        return np.linspace(self.lo, self.upper, self.nbins + 1)
+
+    def function(self, tile: tuple[int, ...]) -> np.ndarray:
+        """What one tile makes of the borders of its bins, from 0 to 1, shape (nbins + 1,)."""
+        raise NotImplementedError
+
+    def count_tile(self, volume: Volume) -> np.ndarray:
+        """Count a tile as the fit did; `volume` is what lies in its box."""
+        axes = tuple(TileAxis(size, 1) for size in volume.shape[-len(self.grid.axes) :])
+        counts: np.ndarray = tile_counts(volume, axes, self.lo, self.upper, self.nbins)[0, 0, 0]
+        return counts
+
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
+        axes = (TileAxis(n, axis.tiles, step) for n, axis, step in zip(shape, self.grid.axes, steps, strict=True))
+        return replace(self, grid=replace(self.grid, axes=tuple(axes)))
+
+    def at_level(self, shape: tuple[int, ...]) -> Self:
+        axes = (replace(axis, level=n) for n, axis in zip(shape, self.grid.axes, strict=True))
+        return replace(self, grid=replace(self.grid, axes=tuple(axes)))
+
+    def places(self, offset: tuple[int, ...], shape: tuple[int, ...], dtype: DTypeLike) -> list[np.ndarray]:
+        """For z, y and x of a block the tile before each voxel, and the share of the next one in it, as kernels do."""
+        found = []
+        if len(shape) == 2:
+            found += [np.zeros(1, np.int32), np.zeros(1, dtype)]
+        for axis, start, size in zip(self.grid.axes, offset, shape, strict=True):
+            found += [axis.left[start : start + size], axis.weight[start : start + size].astype(dtype)]
+        return found
+
+
+@remembered(lambda counts: counts.nbytes)
+def tile_counts(volume: Volume, axes: tuple[TileAxis, ...], lo: float, hi: float, nbins: int) -> np.ndarray:
+    """Count every voxel in its one tile: counts of shape (tiles z, y, x, nbins)."""
+    spatial = len(axes)
+    total = np.zeros((*three([axis.tiles for axis in axes], 1), nbins), np.int64)
+    count_tiles = load_kernel("count_tiles", working_dtype(volume.dtype))
+
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[list[int], np.ndarray]:
+        tiles: list[np.ndarray] = []
+        origin: list[int] = []
+        for axis, part in zip(axes, block[-spatial:], strict=True):
+            tile = axis.tile[part]
+            origin.append(int(tile[0]))
+            tiles.append(tile - tile[0])
+        if spatial == 2:
+            tiles, origin = [np.zeros(1, np.int32), *tiles], [0, *origin]
+        counts = np.zeros((*(int(tile[-1]) + 1 for tile in tiles), 2, nbins + 1), np.uint32)
+        # leading axes (time, channel) share the tiles
+        pieces = values.reshape(-1, *(len(tile) for tile in tiles))
+        masks = counted.reshape(pieces.shape) if counted.size else [counted.reshape(0, 0, 0)] * len(pieces)
+        for piece, mask in zip(pieces, masks, strict=True):
+            count_tiles(piece, mask, lo, hi, *tiles, counts)
+        return origin, counts[..., :-1].sum(axis=3, dtype=np.int64)
+
+    def merge(result: tuple[list[int], np.ndarray]) -> None:
+        origin, counts = result
+        place = tuple(slice(o, o + n) for o, n in zip(origin, counts.shape, strict=False))
+        total[place] += counts
+
+    count(volume, visit, merge, "counting tiles")
+    return total

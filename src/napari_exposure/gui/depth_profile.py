@@ -1,0 +1,93 @@
+"""The profile of a layer along the axis that its depth correction goes along."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from napari.utils.theme import get_theme
+
+from napari_exposure.core.gains import axis_from_end
+from napari_exposure.core.transform import Transform
+from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.cursor import place_in, point_of
+from napari_exposure.gui.profile_plot import ProfilePlot
+from napari_exposure.source import Source
+
+
+class DepthProfile(ProfilePlot):
+    """Draws what a depth correction found in a layer, marks the plane in view, and goes to the one that is clicked on.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    """
+
+    def __init__(self, viewer):
+        super().__init__()
+        self._viewer = viewer
+        self._of_viewer = Connections()
+        # the layer and the transform that are drawn
+        self._drawn: tuple[weakref.ref[Image], Transform] | None = None
+        self.pointed.connect(self._go)
+        self._paint()
+
+    def start(self) -> None:
+        """Follow the theme and the sliders of the viewer."""
+        dims = self._viewer.dims.events
+        self._of_viewer.add(self._paint, self._viewer.events.theme)
+        self._of_viewer.add(self._draw, dims.point, dims.order, dims.ndisplay)
+
+    def stop(self) -> None:
+        """Hear of nothing, and draw nothing."""
+        self._of_viewer.drop()
+        self.show_fit(None, None)
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer whose profile is drawn."""
+        return self._drawn[0]() if self._drawn is not None else None
+
+    def show_fit(self, layer: Image | None, transform: Transform | None) -> None:
+        """Show what a fit has found in a layer, or nothing."""
+        self._drawn = None if layer is None or transform is None else (weakref.ref(layer), transform)
+        self._draw()
+
+    def _paint(self, event=None) -> None:
+        theme = get_theme(self._viewer.theme)
+        self.set_colors(theme.background.as_hex(), theme.text.as_hex())
+
+    def _draw(self, event=None) -> None:
+        layer, dims = self.layer, self._viewer.dims
+        if layer is None or self._drawn is None:
+            self.empty()
+            return
+        transform = self._drawn[1]
+        correction: Any = transform.adjustment
+        source = Source.of(layer)
+        across = axis_from_end(correction.axis, transform.spatial)
+        step = source.spacing[across]
+        label = correction.axis if math.isnan(step) else f"{correction.axis} ({source.unit})"
+        shape = np.array(source.shape)
+        place = np.clip(np.round(place_in(layer, dims.point, dims)).astype(int), 0, shape - 1)
+        # volumes and planes may have profiles of their own
+        group = () if () in transform.fits else tuple(place[: len(shape) - transform.spatial].tolist())
+        fit: Any = transform.fits[group]
+        after = fit.background + (fit.profile - fit.background) * fit.gains
+        positions = (1.0 if math.isnan(step) else step) * np.arange(len(fit.profile))
+        self.draw(positions, fit.profile, fit.fitted, after, label)
+        seen = dims.ndim + across in dims.displayed
+        self.place(None if seen else int(place[across]))
+
+    def _go(self, plane: int) -> None:
+        """Let the slider of the axis go to a plane."""
+        layer, dims = self.layer, self._viewer.dims
+        if layer is not None and self._drawn is not None:
+            correction: Any = self._drawn[1].adjustment
+            across = axis_from_end(correction.axis, self._drawn[1].spatial)
+            voxel = place_in(layer, dims.point, dims)
+            voxel[across] = plane
+            dims.set_point(dims.ndim + across, point_of(layer, voxel, dims)[across])

@@ -1,0 +1,101 @@
+"""The bottom of the Exposure dock, always in sight: how far it is, and what can be done with what is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtGui import QAction, QActionGroup
+from qtpy.QtWidgets import QCheckBox, QMenu, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from superqt import QFlowLayout
+
+from napari_exposure.core.progress import Step
+from napari_exposure.gui.compare import KEY, Comparison, SideBySide
+from napari_exposure.gui.exposure.cards import Elided, as_tooltip
+from napari_exposure.gui.split_line import SplitLine
+
+# the ways to see source and result together, as the menu names them
+WAYS: dict[str, type[Comparison]] = {"Side by side": SideBySide, "Split line": SplitLine}
+
+
+class Bar(QWidget):
+    """State, comparison, and the buttons."""
+
+    def __init__(self, recipe: QPushButton, compared: Callable):
+        super().__init__()
+        self.state = Elided(lines=2)
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.setFixedHeight(5)
+        keep = self.progress.sizePolicy()
+        keep.setRetainSizeWhenHidden(True)
+        self.progress.setSizePolicy(keep)
+        self.live = QCheckBox("Live preview")
+        self.live.setToolTip("Show what Apply would give while you turn the knobs, on a layer above the source.")
+        self.compare = QPushButton("Compare")
+        self.compare.setToolTip(f"See source and result together. Or hold {KEY.upper()} to see the source alone.")
+        menu = QMenu(self.compare)
+        group = QActionGroup(menu)
+        # one of them, or none
+        group.setExclusionPolicy(QActionGroup.ExclusionPolicy.ExclusiveOptional)
+        self.ways: dict[str, QAction] = {}
+        for way in WAYS:
+            action = self.ways[way] = menu.addAction(way)
+            action.setCheckable(True)
+            group.addAction(action)
+        menu.addSeparator()
+        self.linked = menu.addAction("Same contrast")
+        self.linked.setCheckable(True)
+        self.linked.setToolTip("Show both with the contrast limits of the source; those of both change together.")
+        for action in (*self.ways.values(), self.linked):
+            action.toggled.connect(lambda _: compared())
+        self.compare.setMenu(menu)
+        self.save = _button("Save …", "Write what you see to disk as OME-Zarr (.zarr) or OME-TIFF (.ome.tif).")
+        self.recipe = recipe
+        self.apply = _button("Apply", "")
+        self.anew = _button("Apply as new", "Make another layer, and leave the one that was made before as it is.")
+        self.cancel = _button("Cancel", "Stop what is being computed or saved; nothing is left of it.")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 2, 4, 4)
+        column.setSpacing(3)
+        column.addWidget(self.state)
+        column.addWidget(self.progress)
+        for widgets in ((self.live, self.compare, self.save, self.recipe), (self.apply, self.anew, self.cancel)):
+            flow = QFlowLayout()
+            flow.setHorizontalSpacing(4)
+            flow.setVerticalSpacing(3)
+            for widget in widgets:
+                flow.addWidget(widget)
+            column.addLayout(flow)
+        self.show_running(False)
+        self.show_target(None)
+
+    @property
+    def way(self) -> str | None:
+        """How source and result are compared; None while they are not."""
+        return next((way for way, action in self.ways.items() if action.isChecked()), None)
+
+    def show_target(self, name: str | None) -> None:
+        """Say what Apply does: make a layer, or compute one anew."""
+        self.apply.setText("Apply" if name is None else "Update")
+        self.apply.setToolTip(
+            "Compute the result and keep it as a layer; the source stays as it is."
+            if name is None
+            else as_tooltip(f"Compute “{name}” anew, in its place.")
+        )
+
+    def show_running(self, running: bool) -> None:
+        """Show whether there is something to cancel."""
+        self.cancel.setEnabled(running)
+        self.progress.setValue(0)
+        self.progress.setVisible(running)
+
+    def step(self, what: str, step: Step) -> None:
+        """Show how far a job is."""
+        self.progress.setValue(int(100 * step.fraction))
+        self.state.say(f"{what}: {step.what} {step.fraction:.0%}")
+
+
+def _button(text: str, tooltip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tooltip)
+    return button

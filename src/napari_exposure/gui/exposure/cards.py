@@ -1,0 +1,412 @@
+"""The cards of the Exposure dock: each shows one card of a `Stack`, and tells the stack what the user does."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Callable
+
+from magicgui.widgets import CheckBox
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_exposure.core import Adjustment
+from napari_exposure.gui.editors import editor
+from napari_exposure.gui.exposure.extras import extras_of
+from napari_exposure.gui.exposure.model import Card, Stack
+from napari_exposure.source import Source
+
+# a card is dragged when the mouse went so many pixels
+DRAGGED = 8
+
+
+def as_tooltip(text: str) -> str:
+    """A text as it is, whatever names in it look like."""
+    return f"<qt>{html.escape(text)}</qt>".replace("\n", "<br>")
+
+
+class Label(QLabel):
+    """The label of a row; a double click on it resets what it stands for."""
+
+    doubled = Signal()
+
+    def __init__(self, text: str, tooltip: str):
+        super().__init__(text)
+        self.setToolTip(tooltip)
+        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+
+    def mouseDoubleClickEvent(self, event) -> None:
+        """Qt's hook."""
+        self.doubled.emit()
+
+
+class Elided(QLabel):
+    """Lines of a fixed height, whose end is left out where there is no room; all of the text is in the tooltip."""
+
+    def __init__(self, lines: int = 1):
+        super().__init__()
+        self._lines, self._all = lines, ""
+        self.setWordWrap(lines > 1)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.say("")
+
+    def say(self, text: str, detail: str = "") -> None:
+        """Show a text; `detail` is in the tooltip only."""
+        self._all = text
+        self.setToolTip(as_tooltip("\n".join(filter(None, (text, detail)))))
+        self._fit()
+
+    def said(self) -> str:
+        """All of the text."""
+        return self._all
+
+    def resizeEvent(self, event) -> None:
+        """Qt's hook."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def changeEvent(self, event) -> None:
+        """Qt's hook."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit()
+
+    def _fit(self) -> None:
+        metrics = self.fontMetrics()
+        self.setFixedHeight(self._lines * metrics.lineSpacing() + 2)
+        # Where lines wrap, some of the width of each is not used.
+        room = self.width() if self._lines == 1 else int(0.85 * self._lines * self.width())
+        self.setText(metrics.elidedText(self._all, Qt.TextElideMode.ElideRight, max(room, 40)))
+
+
+class Form(QFormLayout):
+    """Rows of a label and what belongs to it."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setContentsMargins(0, 0, 0, 0)
+        self.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        self.setHorizontalSpacing(6)
+        self.setVerticalSpacing(3)
+
+    def add(self, text: str, widget: QWidget, tooltip: str) -> Label:
+        """Add a row."""
+        label = Label(text, tooltip)
+        label.setBuddy(widget)
+        self.addRow(label, widget)
+        return label
+
+
+class FitLabels(QObject):
+    """Keeps all labels of rows in one column, and puts them above what belongs to them where a dock is too narrow.
+
+    Parameters
+    ----------
+    dock : QWidget
+        Owns this object.
+    rows : QWidget
+        In which rows come and go.
+    """
+
+    def __init__(self, dock: QWidget, rows: QWidget):
+        super().__init__(dock)
+        self._dock = dock
+        # in the next turn of the event loop, when new rows have the font of the theme
+        self._soon = QTimer(self, singleShot=True)
+        self._soon.timeout.connect(self._fit)
+        for widget in (dock, rows):
+            widget.installEventFilter(self)
+
+    def again(self) -> None:
+        """There are other rows."""
+        self._soon.start(0)
+
+    def eventFilter(self, watched, event) -> bool:
+        """Qt's hook."""
+        kinds = QEvent.Type.Resize, QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.LayoutRequest
+        if event.type() in kinds:
+            self._soon.start(0)
+        return False
+
+    def _fit(self) -> None:
+        labels = self._dock.findChildren(Label)
+        if not labels:
+            return
+        metrics = labels[0].fontMetrics()
+        wide = max(metrics.horizontalAdvance(label.text()) for label in labels) + 2
+        # a slider with its number needs about as much as fifteen letters
+        narrow = self._dock.width() < wide + 15 * metrics.averageCharWidth() + 80
+        policy = QFormLayout.RowWrapPolicy.WrapAllRows if narrow else QFormLayout.RowWrapPolicy.DontWrapRows
+        for form in self._dock.findChildren(Form):
+            form.setRowWrapPolicy(policy)
+        for label in labels:
+            label.setMinimumWidth(0 if narrow else wide)
+        for button in self._dock.findChildren(QToolButton):
+            # Qt gives them a font of their own.
+            button.setFont(labels[0].font())
+
+
+class _Head(QWidget):
+    """The line of a card that is clicked to fold it, dragged to move it, and has the keys for both."""
+
+    clicked = Signal()
+    dragged = Signal(int)
+    dropped = Signal()
+
+    def __init__(self, tooltip: str, press: Callable):
+        super().__init__()
+        self._press = press
+        self._pressed: int | None = None
+        self._moving = False
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setToolTip(tooltip)
+
+    def mousePressEvent(self, event) -> None:
+        """Qt's hook."""
+        self._pressed, self._moving = event.position().toPoint().y(), False
+
+    def mouseMoveEvent(self, event) -> None:
+        """Qt's hook."""
+        y = event.position().toPoint().y()
+        if self._pressed is not None and (self._moving or abs(y - self._pressed) > DRAGGED):
+            self._moving = True
+            self.setCursor(Qt.CursorShape.ClosedHandCursor)
+            self.dragged.emit(y)
+
+    def mouseReleaseEvent(self, event) -> None:
+        """Qt's hook."""
+        moved, self._pressed = self._moving, None
+        self.unsetCursor()
+        (self.dropped if moved else self.clicked).emit()
+
+    def keyPressEvent(self, event) -> None:
+        """Qt's hook."""
+        if not self._press(event):
+            super().keyPressEvent(event)
+
+
+class CardView(QFrame):
+    """One card.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    kind : type of Adjustment
+    key : int
+        Of the card.
+    stack : callable
+        Returns the stack that is shown.
+    unit : callable
+        Returns the unit of the layer that is shown.
+    alone : bool
+        It is the only one, and stays.
+    """
+
+    def __init__(
+        self,
+        viewer,
+        kind: type[Adjustment],
+        key: int,
+        stack: Callable[[], Stack],
+        unit: Callable[[], str],
+        alone: bool,
+    ):
+        super().__init__()
+        self.kind, self.key = kind, key
+        self._stack, self._unit = stack, unit
+        self.folded = False
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        main = [field.name for field in kind.main_fields()]
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        self.editors = {name: editor(fields[name], kind) for name in (*main, *(set(fields) - set(main)))}
+        self.extras = [extra(viewer, self.editors, self) for extra in extras_of(kind)]
+        self._build(main, fields, alone)
+        for name, widget in self.editors.items():
+            widget.changed.connect(lambda _=None, name=name: self._edited(name))
+
+    def explain(self, reason: str) -> None:
+        """Say in the tooltip of the title why the card is there."""
+        self.title.setToolTip(as_tooltip(reason))
+
+    def _build(self, main: list[str], fields: dict, alone: bool) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(3, 2, 3, 2)
+        layout.setSpacing(2)
+        keys = "" if alone else " Drag it, or press Ctrl+Up and Ctrl+Down, to move the card; Delete removes it."
+        self.head = _Head(f"Click, or press Space, to fold the card.{keys}", self._press)
+        row = QHBoxLayout(self.head)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        self.switch = QCheckBox()
+        self.switch.setToolTip("Whether this adjustment takes part.")
+        self.switch.setAccessibleName(f"{self.kind.title} on")
+        self.switch.setStyleSheet("spacing: 0px")
+        self.switch.setVisible(not alone)
+        self.arrow = QLabel("▾")
+        self.title = QLabel(f"<b>{self.kind.title}</b>")
+        self.title.setWordWrap(True)
+        self.menu = QToolButton()
+        self.menu.setText("⋮")
+        self.menu.setAutoRaise(True)
+        self.menu.setToolTip("What can be done with this card.")
+        self.menu.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu.setMenu(QMenu(self.menu))
+        self.menu.setStyleSheet("QToolButton::menu-indicator { image: none }")
+        for text, do, keep in (
+            ("Defaults", lambda: self._stack().reset(self.key), True),
+            ("Duplicate", lambda: self._stack().duplicate(self.key), False),
+            ("Move up", lambda: self.move_by(-1), False),
+            ("Move down", lambda: self.move_by(1), False),
+            ("Remove", lambda: self._stack().remove(self.key), False),
+        ):
+            if keep or not alone:
+                self.menu.menu().addAction(text, do)
+        for widget in (self.arrow, self.switch, self.title):
+            row.addWidget(widget, widget is self.title)
+        row.addWidget(self.menu)
+        layout.addWidget(self.head)
+        self.summary = Elided()
+        self.summary.hide()
+        layout.addWidget(self.summary)
+        self.body = QWidget()
+        body = QVBoxLayout(self.body)
+        body.setContentsMargins(0, 0, 0, 2)
+        form, rest = Form(), Form()
+        body.addLayout(form)
+        for extra in self.extras:
+            body.addWidget(extra.widget)
+        self.advanced = QToolButton()
+        self.advanced.setText("Advanced")
+        self.advanced.setToolTip("Show or hide the other parameters.")
+        self.advanced.setCheckable(True)
+        self.advanced.setAutoRaise(True)
+        self.advanced.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.advanced.toggled.connect(self._show_advanced)
+        body.addWidget(self.advanced)
+        self.rest = QWidget()
+        self.rest.setLayout(rest)
+        body.addWidget(self.rest)
+        layout.addWidget(self.body)
+        # those that only this adjustment has before those that all have
+        order = [*main, *(name for name in fields if name not in main and name not in SHARED), *SHARED]
+        for name in order:
+            widget, words = self.editors[name], fields[name].metadata
+            if isinstance(widget, CheckBox):
+                # The label of the row says it.
+                widget.native.setText("")
+            tooltip = f"{words['tooltip']}\nDouble click on the label: the default."
+            label = (form if name in main else rest).add(words["label"], widget.native, tooltip)
+            label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))
+        self._show_advanced(False)
+        self.switch.clicked.connect(lambda on: self._stack().switch(self.key, on))
+        self.head.clicked.connect(lambda: self.fold(not self.folded))
+
+    def _show_advanced(self, on: bool) -> None:
+        self.advanced.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
+        self.rest.setVisible(on)
+
+    def fold(self, folded: bool) -> None:
+        """Show a line, or all of it."""
+        self.folded = folded
+        self.arrow.setText("▸" if folded else "▾")
+        self.summary.setVisible(folded)
+        self.body.setVisible(not folded)
+
+    def move_by(self, places: int) -> None:
+        """Bring it up or down."""
+        self._stack().move(self.key, self._stack().at(self.key) + places)
+
+    def _press(self, event) -> bool:
+        """Do what a key stands for, if it stands for anything."""
+        control = event.modifiers() & Qt.KeyboardModifier.ControlModifier
+        key, stays = event.key(), self.switch.isHidden()
+        if key in (Qt.Key.Key_Space, Qt.Key.Key_Return):
+            self.fold(not self.folded)
+        elif control and key in (Qt.Key.Key_Up, Qt.Key.Key_Down) and not stays:
+            self.move_by(-1 if key == Qt.Key.Key_Up else 1)
+        elif key == Qt.Key.Key_Delete and not stays:
+            self._stack().remove(self.key)
+        else:
+            return False
+        return True
+
+    # --- from and to the stack ---
+
+    def _edited(self, name: str) -> None:
+        self._stack().set(self.key, name, self.editors[name].value, self._unit())
+
+    def show_card(self, card: Card, unit: str) -> None:
+        """Have the editors show a card; one that shows it already is left alone, where a number may be half typed."""
+        for name, widget in self.editors.items():
+            value = card.value(name, unit)
+            if widget.value != value:
+                with widget.changed.blocked():
+                    widget.value = value
+        if self.switch.isChecked() != card.on:
+            self.switch.setChecked(card.on)
+        self.body.setEnabled(card.on)
+
+    def describe(self, card: Card, source: Source | None) -> None:
+        """Say what the card means on a layer, or raise what does not fit."""
+        for extra in self.extras:
+            extra.describe(card, source if card.on else None)
+        try:
+            limits, unit = ((0.0, 1.0), "") if source is None else (source.contrast_limits, source.unit)
+            self.summary.say(card.adjustment(limits, unit).in_words(unit, all_own=True))
+        except (TypeError, ValueError) as error:
+            self.summary.say(str(error))
+
+
+# what all adjustments have
+SHARED = [field.name for field in dataclasses.fields(Adjustment)]
+
+
+class CardList(QWidget):
+    """All cards of a stack, one above the other."""
+
+    def __init__(self, make: Callable[[Card], CardView]):
+        super().__init__()
+        self._make = make
+        self.views: list[CardView] = []
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(4)
+
+    def show_cards(self, cards: tuple[Card, ...], unit: str) -> tuple[list[CardView], list[CardView]]:
+        """Have a view for each card, in their order; those that are new and those that have gone are given back."""
+        known = {view.key: view for view in self.views}
+        new = []
+        for card in cards:
+            if card.key not in known:
+                known[card.key] = self._make(card)
+                new.append(known[card.key])
+        wanted = [known[card.key] for card in cards]
+        gone = [view for view in self.views if view not in wanted]
+        for view in gone:
+            self._layout.removeWidget(view)
+        if wanted != self.views or new:
+            for at, view in enumerate(wanted):
+                self._layout.insertWidget(at, view)
+        self.views = wanted
+        for view, card in zip(wanted, cards, strict=True):
+            view.show_card(card, unit)
+        return new, gone
+
+    def place_at(self, view: CardView, y: int) -> int:
+        """The place that a card is dragged to: that of the card in whose half the mouse is."""
+        middle = view.mapTo(self, view.rect().topLeft()).y() + y
+        others = [each for each in self.views if each is not view]
+        return sum(each.geometry().center().y() < middle for each in others)

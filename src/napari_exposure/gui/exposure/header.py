@@ -1,0 +1,148 @@
+"""The top of the Exposure dock: which layers, how large a voxel is, and where intensities are measured."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+
+import napari.layers
+import numpy as np
+from magicgui import widgets
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
+
+from napari_exposure.gui.editors import text, warn
+from napari_exposure.gui.exposure.cards import Form, as_tooltip
+from napari_exposure.gui.histogram.survey import short
+from napari_exposure.gui.preview import is_preview
+from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
+from napari_exposure.source import Source
+from napari_exposure.voxels import PIXEL
+
+ALONE, TOGETHER = "each has a fit of its own", "all have the fit of the first"
+
+
+class MaskBox(widgets.ComboBox):
+    """Chooses a labels layer, or none."""
+
+    null_string = "all voxels"
+
+
+class Header(QWidget):
+    """Chooses the layer that is adjusted, and shows what is known of it.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    picked : callable
+        Called with the layer whose chip was clicked.
+    """
+
+    def __init__(self, viewer, picked: Callable):
+        super().__init__()
+        self._viewer, self._picked = viewer, picked
+        self.layer = widgets.ComboBox(name="layer", choices=lambda _: self.images(), tooltip="The image to adjust.")
+        self.fit = widgets.ComboBox(choices=[ALONE, TOGETHER], tooltip="How Apply treats several selected layers.")
+        self.voxel = VoxelSizeEdit(viewer, name="voxel")
+        self.facts = text(self._take_voxel_size)
+        self.mask = MaskBox(
+            name="mask",
+            choices=lambda _: self._labels(),
+            nullable=True,
+            tooltip="Only voxels that have a label in this layer are measured. All are adjusted.",
+        )
+        # one for each layer that is selected, where these are several
+        self.chips: dict[object, QPushButton] = {}
+        self._group = QButtonGroup(self)
+        self._several = QWidget()
+        self._column = QVBoxLayout(self._several)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(2)
+        self._column.addWidget(self.fit.native)
+        self.pencil = QToolButton()
+        self.pencil.setText("✎")
+        self.pencil.setCheckable(True)
+        self.pencil.setAutoRaise(True)
+        self.pencil.setToolTip("Type the size of a voxel.")
+        self.pencil.toggled.connect(lambda on: setattr(self.voxel, "visible", on))
+        line = QWidget()
+        row = QHBoxLayout(line)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.facts.native, 1)
+        row.addWidget(self.pencil, 0, Qt.AlignmentFlag.AlignTop)
+        form = Form(self)
+        form.add("Layer", self.layer.native, "The image to adjust.")
+        form.add("Layers", self._several, "The selected layers. The live layer is that of the one that is pressed.")
+        form.add("Voxel size", line, "The size of a voxel along z, y and x.")
+        form.addRow(self.voxel.native)
+        form.add("Measure inside", self.mask.native, str(self.mask.tooltip))
+        self._form = form
+        self.voxel.visible = False
+        self.show_layers([])
+
+    # --- layers ---
+
+    def images(self) -> list:
+        """The image layers that can be adjusted."""
+        images = (layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image))
+        return [layer for layer in images if not is_preview(layer)]
+
+    def _labels(self) -> list:
+        return [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Labels)]
+
+    def reset_choices(self) -> None:
+        """List the layers anew."""
+        self.layer.reset_choices()
+        self.mask.reset_choices()
+
+    def show_layers(self, layers: list) -> None:
+        """Show several selected layers as chips, the first pressed; one, or none, as the entry of the box."""
+        several = len(layers) > 1
+        self._form.setRowVisible(0, not several)
+        self._form.setRowVisible(1, several)
+        for chip in self.chips.values():
+            self._group.removeButton(chip)
+            self._column.removeWidget(chip)
+            chip.deleteLater()
+        self.chips = {}
+        for layer in layers if several else []:
+            chip = self.chips[layer] = QPushButton(short(layer.name, 20).replace("&", "&&"))
+            chip.setCheckable(True)
+            chip.setChecked(layer == layers[0])
+            chip.setToolTip(as_tooltip(f"Show the live layer of {layer.name}."))
+            chip.clicked.connect(lambda _, layer=layer: self._picked(layer))
+            self._group.addButton(chip)
+            self._column.insertWidget(len(self.chips) - 1, chip)
+
+    # --- what is known of the layer ---
+
+    def describe(self, source: Source | None) -> None:
+        """Show shape, dtype and voxel size of a layer."""
+        layer = None if source is None else source.layer()
+        self.voxel.show(layer)
+        self.pencil.setEnabled(layer is not None)
+        if layer is None:
+            self.facts.value = ""
+            return
+        # The order of bytes is nothing to a user: uint16, not >u2.
+        dtype = np.dtype(source.array.dtype).newbyteorder("=")
+        self.layer.tooltip = f"{' × '.join(map(str, source.shape))} {'RGB ' if source.rgb else ''}{dtype}"
+        sizes = source.spacing[-min(3, len(source.shape)) :]
+        # An axis of another kind, such as time, has no size; one that nobody has said is asked for.
+        unsaid = ["?" if unit == "pixel" else "–" for unit in layer.units[-len(sizes) :]]
+        said = [f"{size:.4g}" if size == size else other for size, other in zip(sizes, unsaid, strict=True)]
+        unknown = source.unit == PIXEL and set(sizes) == {1.0}
+        if path := file_of(layer):
+            link = f"<a href='file' style='color:#4a90d9'>from {html.escape(path.name)}</a>"
+            self.facts.value = f"not known: type it, or take it {link}"
+        elif unknown and len(source.shape) > 2:
+            self.facts.value = warn("not known: type it, so that tiles have one")
+        else:
+            self.facts.value = html.escape(f"{' × '.join(said)} {source.unit}")
+
+    def _take_voxel_size(self) -> None:
+        try:
+            show_info(from_file(self._viewer, self.layer.value))
+        except (OSError, ValueError, ImportError) as error:
+            show_error(str(error))

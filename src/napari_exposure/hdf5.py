@@ -1,0 +1,160 @@
+"""Datasets of HDF5 files with their voxel size, read as they are looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_exposure.core.blocks import stored_chunks
+from napari_exposure.core.lazy import as_dask
+from napari_exposure.files import (
+    DamagedFile,
+    Facts,
+    FileVolume,
+    Refused,
+    check_axes,
+    check_chunk,
+    chosen,
+    given_axes,
+    guessed_axes,
+    in_order,
+    stem,
+)
+
+if TYPE_CHECKING:
+    import h5py
+
+# Datasets with fewer axes are tables of something else.
+LEAST_AXES, MOST_AXES = 2, 6
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that opens its file for each part that is read, so that it goes to other processes as it is.
+
+    A file that has gone, or has become another one, is an error then.
+    """
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: tuple[int, ...] | None
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        import h5py
+
+        with h5py.File(self.path, "r") as file:
+            found = file[self.name]
+            if found.shape != self.shape or found.dtype != self.dtype:
+                raise OSError(f"{self.path.name} was replaced while it was read. Open it again.")
+            values: np.ndarray = found[index]
+            return values
+
+
+def read_hdf5(
+    path: Path, *, axes: str | None = None, series: int | None = None, dataset: str | None = None
+) -> FileVolume:
+    """Read a dataset of an HDF5 file; parameters as `read` has them."""
+    try:
+        import h5py
+    except ImportError:
+        raise ImportError(f"{path.name} needs h5py: pip install h5py") from None
+    try:
+        with h5py.File(path, "r") as file:
+            names = _images(file)
+            images = [f"{each} ({' x '.join(map(str, file[each].shape))})" for each in names]
+            number = _number(path, names, images, series, dataset)
+            found = file[names[number]]
+            chunks = stored_chunks(found)
+            data = Dataset(path, names[number], found.shape, found.dtype, chunks)
+            facts, said = Facts(), _said_axes(found)
+            # What cannot be understood has not been said.
+            with contextlib.suppress(TypeError, ValueError):
+                _sizes(found, said, facts)
+    except (Refused, ImportError):
+        raise
+    except Exception as error:
+        # What h5py raises depends on the place that is damaged.
+        raise DamagedFile(
+            f"{path.name} cannot be read as HDF5: {type(error).__name__}: {error}. Beside HDF5, TIFF, OME-Zarr and "
+            "PNG are read."
+        ) from error
+    check_chunk(path.name, chunks or (), data.dtype)
+    guessed = ""
+    if axes is not None:
+        letters = given_axes(path.name, data.shape, axes)
+    elif said:
+        letters = said
+    else:
+        letters, guessed = guessed_axes(path.name, data.shape)
+    check_axes(path.name, letters)
+    letters, order = in_order(letters)
+    return facts.volume(
+        as_dask(data).transpose(order),
+        letters,
+        stem(path),
+        guessed=guessed,
+        images=tuple(images) if len(images) > 1 else (),
+        series=number,
+    )
+
+
+def _images(file: h5py.File) -> list[str]:
+    """The names of the datasets that may be volumes, in the order of their names."""
+    import h5py
+
+    found: list[str] = []
+
+    def look(name: str, each: object) -> None:
+        if isinstance(each, h5py.Dataset) and each.dtype.kind in "biufc" and LEAST_AXES <= each.ndim <= MOST_AXES:
+            found.append(name)
+
+    file.visititems(look)
+    return sorted(found)
+
+
+def _number(path: Path, names: list[str], images: list[str], series: int | None, dataset: str | None) -> int:
+    if dataset is not None:
+        name = str(dataset).strip("/")
+        if name in names:
+            return names.index(name)
+        listed = ", ".join(names) or "none of 2 to 6 axes"
+        raise Refused(f"{path.name} has no dataset {dataset!r} of numbers; its datasets are: {listed}.")
+    if not names:
+        raise Refused(f"{path.name} has no dataset of numbers with 2 to 6 axes.")
+    return chosen(path.name, images, series)
+
+
+def _said_axes(found: h5py.Dataset) -> str:
+    """The axes of a dataset as ilastik and h5py name them, or nothing."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        tags = json.loads(found.attrs["axistags"])["axes"]
+        return _letters([str(each["key"]) for each in tags], found)
+    with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
+        return _letters([each.label for each in found.dims], found)
+    return ""
+
+
+def _letters(names: list[str], found: h5py.Dataset) -> str:
+    letters = "".join(name[:1].upper() for name in names)
+    whole = len(letters) == found.ndim == len(set(letters)) and not set(letters) - set("TCZYX")
+    if whole and letters.endswith("C") and found.shape[-1] in (3, 4) and found.dtype == np.uint8:
+        # ilastik calls color a channel, the last one.
+        return f"{letters[:-1]}S"
+    return letters if whole else ""
+
+
+def _sizes(found: h5py.Dataset, axes: str, facts: Facts) -> None:
+    """Note the size of a voxel where Fiji and others write it: from z to x, in micrometers."""
+    sizes = np.ravel(np.asarray(found.attrs.get("element_size_um", ()), float)).tolist()
+    space = [axis for axis in axes or "ZYX" if axis in "ZYX"][-len(sizes) :]
+    if len(sizes) in (2, 3) and all(0 < size < math.inf for size in sizes):
+        for axis, size in zip(space, sizes, strict=False):
+            facts.size(axis, size, "um", "HDF5 element_size_um")

@@ -1,0 +1,408 @@
+"""What a volume needs: findings, each with its figure, and the recipe that follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from napari_exposure.core import progress
+from napari_exposure.core.adaptive import AdaptiveEqualization
+from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.axes import check_spacing
+from napari_exposure.core.clip import PercentileClip
+from napari_exposure.core.depth import DecayCorrection
+from napari_exposure.core.findings import (
+    SURE,
+    Background,
+    Bits,
+    Jumps,
+    Trend,
+    find_background,
+    find_bits,
+    find_bleaching,
+    find_ends,
+    find_flicker,
+    find_jumps,
+    find_low_contrast,
+    find_regions,
+    find_structures,
+    find_trend,
+    flattened,
+)
+from napari_exposure.core.images import opened
+from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.sample import Sample, take_sample
+from napari_exposure.core.stretch import LocalStretch
+from napari_exposure.core.typing import Spacing
+from napari_exposure.recipe import Recipe
+from napari_exposure.voxels import PIXEL, in_unit
+
+__all__ = ["Finding", "Suggestion", "suggest"]
+
+Sure = Literal["measured", "sure", "likely"]
+
+AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
+# regions whose contrasts differ so many times are stretched; a range of which the usual region uses less is equalized
+DIFFERENT, USED = 4.0, 0.3
+# edges of tiles, in structures; the widest side of a volume has at least two tiles
+STRUCTURES = 2.5
+# of the extent of a volume, along the axis where it is the least
+LARGEST = 0.4
+# of the range of results, what noise may grow to
+NOISE = 0.03
+# micrometers between which the size of a voxel of a microscope lies, and how many times longer one side is at most
+SIZES, LONGEST = (1e-4, 1e3), 50.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes
+    ----------
+    name : str
+        What was looked for, such as "decay along x".
+    sentence : str
+        What was found, with its figure.
+    figure : float
+        The number in it, for programs.
+    sure : "measured", "sure" or "likely"
+        A plain measurement, or how far chance and structures explain it otherwise.
+    """
+
+    name: str
+    sentence: str
+    figure: float
+    sure: Sure = "measured"
+
+    def __str__(self) -> str:
+        return self.sentence if self.sure == "measured" else f"{self.sentence} ({self.sure})"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What was found in a volume, and what is proposed.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+    recipe : Recipe or None
+        None for a volume that needs nothing.
+    reasons : tuple of str
+        Of each step of the recipe, a sentence.
+    looked, of : int
+        Voxels that were looked at, and that there are.
+    """
+
+    findings: tuple[Finding, ...]
+    recipe: Recipe | None
+    reasons: tuple[str, ...]
+    looked: int
+    of: int
+
+    def __str__(self) -> str:
+        lines = [f"looked at {self.looked:,} of {self.of:,} voxels", *(f"- {each}" for each in self.findings)]
+        if self.recipe is None:
+            return "\n".join([*lines, "suggested: nothing, the volume needs no adjustment"])
+        lines.append("suggested:")
+        for number, (step, reason) in enumerate(zip(self.recipe.steps, self.reasons, strict=True), 1):
+            words = ", ".join(f"{name}={value!r}" for name, value in step.changed().items())
+            lines.append(f"{number}. {step.title}: {words or 'defaults'}")
+            lines.append(f"   because {reason}")
+        return "\n".join(lines)
+
+    def finding(self, name: str) -> Finding | None:
+        """The finding of this name, if there is one."""
+        return next((each for each in self.findings if each.name == name), None)
+
+
+def suggest(
+    image: Any, *, spacing: Spacing = None, unit: str | None = None, mask: Any = None, rgb: bool | None = None
+) -> Suggestion:
+    """Look at a sample of a volume and propose adjustments, each with its reason; nothing is changed.
+
+    Parameters
+    ----------
+    image : napari.layers.Image or array-like, 2 to 5 axes ([T, C,] [Z,] Y, X)
+        Never written.  Large volumes are looked at in part, the same part whatever the chunks.
+    spacing : float or sequence of float, optional
+        Of arrays: physical size of a voxel along the spatial axes; a layer knows its own.
+    unit : str, optional
+        Of `spacing`, such as "um".
+    mask : napari.layers.Labels or array-like, optional
+        Of the image's shape; only voxels where it is not zero are looked at.
+    rgb : bool, optional
+        Of arrays: the last axis holds RGB or RGBA, of which the value is looked at.
+
+    Returns
+    -------
+    Suggestion
+        With ``findings`` and ``recipe``, which ``recipe.apply(image)`` applies; print it for all of it in words.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the image, the mask or the spacing does not fit; the message says what to do.
+
+    Notes
+    -----
+    The rules are those of the page "Suggest" of the documentation.  Light that fades or jumps must do so alike in all
+    parts of the field, by many times of what they differ, before its correction is proposed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_exposure as nx
+    >>> volume = np.random.default_rng(0).gamma(4, 100, (48, 96, 96)).astype(np.uint16)
+    >>> print(nx.suggest(volume, spacing=1.0, unit="um"))  # doctest: +ELLIPSIS
+    looked at ... of 442,368 voxels
+    - ...
+    """
+    found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
+    volume = found.volume()
+    known = found.spacing is not None and found.unit != PIXEL
+    unit = (found.unit or unit) if known else None
+    sizes = check_spacing(found.spacing, len(volume.shape))
+    with found.bar():
+        with progress.part(0, 0.9):
+            sample = take_sample(volume)
+        progress.report("looking for what is needed", 0.9)
+        # Along time, which a sample of a movie of planes has for its third axis, nothing has a size.
+        sizes = (max(sizes),) * (sample.spatial - len(sizes)) + sizes
+        return suggested(sample, sizes, unit)
+
+
+def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> Suggestion:
+    """What follows from a sample; `unit` is None where the size of voxels is not known."""
+    names = AXES[-sample.spatial :]
+    words = unit or "voxels"
+    bits = find_bits(sample)
+    findings = [*_about_voxels(spacing, unit, names), *_about_levels(bits)]
+    steps: list[tuple[Adjustment, str]] = []
+    background = find_background(sample)
+    if background is None:
+        return Suggestion(tuple(findings), None, (), sample.looked, sample.volume.size)
+    findings.append(_of_background(background))
+    findings += _about_noise(sample)
+
+    over_time = [*_about_time(sample, background)]
+    findings += over_time
+    if over_time:
+        steps.append((PercentileClip(0.1, 99.9, per="volume"), "time points are not equally bright"))
+
+    jumps = find_jumps(sample, background)
+    if jumps is not None:
+        findings.append(_of_jumps("saw-tooth", "planes along z jump", jumps))
+        correction = DecayCorrection("z", "plane", _rounded(background.offset), percentile=_percentile(background))
+        steps.append((correction, f"planes along z jump in brightness by {jumps.size:.1%} from one to the next"))
+    trends = []
+    for axis in range(-sample.spatial, 0):
+        name = names[axis]
+        trend = find_trend(sample, axis, background)
+        # of planes with gains of their own nothing is left
+        if trend is None or (jumps is not None and name == "z"):
+            continue
+        trends.append(trend)
+        findings.append(_of_trend(trend, name, sample, spacing[axis], words))
+        if trend.steady or trend.sure >= SURE:
+            steps.append(
+                (
+                    DecayCorrection(
+                        name,
+                        "exponential" if trend.steady else "smooth",
+                        _rounded(trend.offset),
+                        percentile=_percentile(background),
+                    ),
+                    f"the light {'fades' if trend.rate < 0 else 'grows'} along {name}, down to {trend.left:.0%} "
+                    f"at its {'end' if trend.rate < 0 else 'beginning'}",
+                )
+            )
+    even = flattened(sample, [trend for trend in trends if trend.steady or trend.sure >= SURE])
+
+    ends = find_ends(sample)
+    if ends is not None and ends.saturated:
+        findings.append(
+            Finding(
+                "saturation",
+                f"{ends.saturated:.2%} of the voxels are at the greatest value, {ends.limit:g}: the "
+                "detector was saturated, and no adjustment brings back what is lost",
+                ends.saturated,
+            )
+        )
+    if ends is not None and ends.hot:
+        findings.append(
+            Finding(
+                "hot voxels", f"{ends.hot:.1e} of the voxels are bright alone among dark ones: hot", ends.hot, "likely"
+            )
+        )
+        high = 100 * (1 - min(max(3 * ends.hot, 1e-5), 0.01))
+        steps.append((PercentileClip(0.0, round(high, 4)), "single hot voxels are brighter than all structures"))
+
+    sizes = find_structures(even)
+    edge = None
+    # What is as large as the volume is no structure in it.
+    extents = sample.volume.shape[-sample.spatial :]
+    if sizes is not None and min(size / extent for size, extent in zip(sizes, extents, strict=True)) < LARGEST:
+        physical = [size * step for size, step in zip(sizes, spacing, strict=True)]
+        findings.append(
+            Finding(
+                "structures",
+                f"structures are about {' x '.join(f'{size:.3g}' for size in physical)} {words} large",
+                sum(physical) / len(physical),
+                "likely",
+            )
+        )
+        edge = _edge(sample, physical, spacing)
+    steps += _about_regions(even, findings, edge, spacing)
+    low = find_low_contrast(sample, bits)
+    if low is not None:
+        findings.append(
+            Finding(
+                "low contrast",
+                f"nearly all intensities lie within {low.share:.1%} of the range of {sample.volume.dtype}",
+                low.share,
+            )
+        )
+        if not any(isinstance(step, PercentileClip | LocalStretch | AdaptiveEqualization) for step, _ in steps):
+            steps.append((PercentileClip(0.1, 99.9), f"intensities use only {low.share:.1%} of the range of the dtype"))
+    recipe = Recipe(tuple(step for step, _ in steps), unit if _has_size(steps) else None) if steps else None
+    return Suggestion(tuple(findings), recipe, tuple(reason for _, reason in steps), sample.looked, sample.volume.size)
+
+
+# --- findings in words ------------------------------------------------------------------
+
+
+def _about_voxels(spacing: tuple[float, ...], unit: str | None, names: Sequence[str]) -> list[Finding]:
+    if unit is None:
+        return [Finding("voxel size", "the size of a voxel is not known: sizes are in voxels", math.nan)]
+    found = []
+    sizes = [in_unit(step, unit, "um") for step in spacing]
+    for name, step, size in zip(names, spacing, sizes, strict=True):
+        if size is None or not SIZES[0] <= size <= SIZES[1]:
+            found.append(
+                Finding(
+                    "voxel size",
+                    f"a voxel of {step:g} {unit} along {name} is improbable: check its unit",
+                    step,
+                    "likely",
+                )
+            )
+    if len(spacing) == 3 and max(spacing) > LONGEST * min(spacing):
+        ratio = max(spacing) / min(spacing)
+        found.append(
+            Finding(
+                "voxel size",
+                f"a voxel is {ratio:.0f} times as long as wide, which is improbable: check it",
+                ratio,
+                "likely",
+            )
+        )
+    return found
+
+
+def _about_levels(bits: Bits | None) -> list[Finding]:
+    if bits is None or (bits.bits == bits.of and bits.step == 1):
+        return []
+    apart = f", in steps of {bits.step}" if bits.step > 1 else ""
+    return [Finding("bits", f"{bits.bits} of {bits.of} bits are used{apart}", bits.bits)]
+
+
+def _of_background(background: Background) -> Finding:
+    return Finding(
+        "background",
+        f"the darkest level is {background.offset:.4g}; {background.share:.0%} of the volume are dark",
+        background.offset,
+        "likely",
+    )
+
+
+def _about_noise(sample: Sample) -> list[Finding]:
+    noise = sample.noise
+    return [] if math.isnan(noise.dark) else [Finding("noise", str(noise), noise.dark)]
+
+
+def _about_time(sample: Sample, background: Background) -> list[Finding]:
+    found = []
+    flicker = find_flicker(sample, background)
+    if flicker is not None:
+        found.append(_of_jumps("flicker", "time points jump", flicker))
+    bleaching = find_bleaching(sample, background)
+    if bleaching is not None:
+        change = "bleaches" if bleaching.rate < 0 else "grows"
+        found.append(
+            Finding(
+                "bleaching",
+                f"the light {change} over time, down to {bleaching.left:.0%}",
+                bleaching.left,
+                _surely(bleaching.sure),
+            )
+        )
+    return found
+
+
+def _surely(sure: float) -> Sure:
+    return "sure" if sure >= SURE else "likely"
+
+
+def _of_jumps(name: str, what: str, jumps: Jumps) -> Finding:
+    return Finding(
+        name, f"{what} in brightness by {jumps.size:.1%} from one to the next", jumps.size, _surely(jumps.sure)
+    )
+
+
+def _of_trend(trend: Trend, name: str, sample: Sample, step: float, words: str) -> Finding:
+    """A decay with its length: over which the light falls to 1 / e."""
+    length = sample.volume.shape[trend.axis] * step / abs(trend.rate)
+    how = f"steadily, to 1/e in {length:.3g} {words}" if trend.steady else "but not steadily"
+    change = "fades" if trend.rate < 0 else "grows"
+    return Finding(
+        f"decay along {name}",
+        f"the light {change} along {name} {how}: {trend.left:.0%} is left",
+        length,
+        _surely(trend.sure),
+    )
+
+
+def _about_regions(
+    even: Sample, findings: list[Finding], edge: float | None, spacing: tuple[float, ...]
+) -> list[tuple[Adjustment, str]]:
+    regions = find_regions(even, None if edge is None else tuple(edge / step for step in spacing))
+    if regions is None or edge is None:
+        return []
+    findings.append(
+        Finding(
+            "regions",
+            f"contrasts of regions differ {regions.ratio:.2g} times; the usual one uses {regions.use:.0%} of the range",
+            regions.ratio,
+        )
+    )
+    limit = NoiseLimit(NOISE)
+    if regions.ratio >= DIFFERENT:
+        return [(LocalStretch(edge, max_gain=limit), f"the contrasts of regions differ {regions.ratio:.2g} times")]
+    if regions.use < USED:
+        return [
+            (AdaptiveEqualization(edge, limit), f"most regions use only {regions.use:.0%} of the range of the volume")
+        ]
+    return []
+
+
+def _edge(sample: Sample, sizes: list[float], spacing: tuple[float, ...]) -> float:
+    """A tile of so many structures, of two digits, but at least two of them along the longest side."""
+    extent = max(n * step for n, step in zip(sample.volume.shape[-sample.spatial :], spacing, strict=True))
+    return float(f"{min(STRUCTURES * sum(sizes) / len(sizes), extent / 2):.2g}")
+
+
+def _percentile(background: Background) -> float:
+    """What stands for a plane: the median, or of planes that are mostly dark a brighter one."""
+    return 50.0 if background.share < 0.5 else 90.0
+
+
+def _rounded(level: float) -> float:
+    """A level of three digits, as one would type it."""
+    return float(f"{level:.3g}")
+
+
+def _has_size(steps: list[tuple[Adjustment, str]]) -> bool:
+    return any(step.needs_spacing for step, _ in steps)

@@ -1,0 +1,216 @@
+"""A zarr store of others, read with care: whole, of its own folder, and no larger than it says."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import lzma
+import math
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from zarr.storage import LocalStore
+
+from napari_exposure.files import DamagedFile, check_chunk
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer
+
+# Stores beyond these are no volumes: their metadata are wrong, and looping over their chunks would not end.
+MOST_CHUNKS, MOST_BYTES = 1 << 25, 1 << 53
+# Bytes beyond those of a chunk that packed ones may hold: checksums and what codecs put before values.
+SPARE = 1 << 20
+_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+
+
+class CarefulStore(LocalStore):
+    """A folder whose chunks are read only as long as it is the store that was opened.
+
+    A chunk that is missing is fill values, as zarr defines it, but a store that has gone or was replaced is an error,
+    and so are links out of it, and chunks that unpack to more than they are.
+    """
+
+    def __init__(self, root: Path, *, read_only: bool = True) -> None:
+        super().__init__(root, read_only=read_only)
+        self._real = os.path.realpath(root)
+        self._opened = _stamp(self._real)
+        # Of the array that is read: its place in the store, and how its chunks are packed.
+        self._array: tuple[str, Packing] | None = None
+
+    def with_read_only(self, read_only: bool = False) -> CarefulStore:
+        """As zarr asks for it; this one is for reading only."""
+        return self
+
+    def expect(self, array: zarr.Array[Any]) -> None:
+        """Hold what is read of an array to what its metadata say."""
+        self._array = f"{array.path}/".lstrip("/"), Packing.of(array)
+
+    async def get(self, key: str, prototype: Any = None, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """What is stored under a name, or None where nothing is."""
+        place = os.path.realpath(os.path.join(self._real, key))
+        if not place.startswith(self._real + os.sep):
+            raise DamagedFile(f"{key} of {self.root.name} leads out of the store, to {place}. It is not read.")
+        found = await super().get(key, prototype, byte_range)
+        if key.rsplit("/", 1)[-1] in _METADATA:
+            return found
+        if _stamp(self._real) != self._opened:
+            raise OSError(f"{self.root.name} was removed or replaced while it was read. Open it again.")
+        if found is not None and self._array is not None and key.startswith(self._array[0]):
+            packing = self._array[1]
+            most = packing.size + SPARE
+            if packing.unpacked(found.as_numpy_array().view(np.uint8).data, byte_range, most) > most:
+                raise DamagedFile(f"{key} of {self.root.name} unpacks to more than {packing.size} bytes, a chunk's.")
+        return found
+
+
+def _stamp(root: str) -> tuple[object, ...]:
+    """What tells a store from one that takes its place: the file that is written first, and never again."""
+    for name in _METADATA[:3]:
+        try:
+            found = os.stat(os.path.join(root, name))
+        except OSError:
+            continue
+        return name, found.st_ino, found.st_size, found.st_mtime_ns
+    return ()
+
+
+def check_array(name: str, array: zarr.Array[Any]) -> None:
+    """Raise where an array is none that can be looped over, or whose chunks fit into memory."""
+    sizes = getattr(array, "shards", None) or array.chunks
+    if not all(size > 0 for size in sizes):
+        raise DamagedFile(f"{name} has chunks of {' x '.join(map(str, sizes))} voxels.")
+    count = math.prod(-(-n // size) for n, size in zip(array.shape, sizes, strict=True))
+    bytes_ = math.prod(array.shape) * array.dtype.itemsize
+    if count > MOST_CHUNKS or bytes_ > MOST_BYTES:
+        raise DamagedFile(
+            f"{name} says that it has {count:.3g} chunks and {bytes_:.3g} bytes, which is more than a store can hold."
+        )
+    check_chunk(name, [min(size, n) for size, n in zip(sizes, array.shape, strict=True)], array.dtype)
+
+
+# --- what chunks unpack to ---
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the chunks of an array are packed.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of a chunk, or of the chunks in a shard, when they are unpacked.
+    codecs : tuple of str
+        Of these chunks, what was applied last first.
+    parts : int
+        Chunks in a shard; 0 where there are no shards.
+    index_first : bool
+        Whether a shard begins with its index.
+    index_size : int
+    """
+
+    size: int
+    codecs: tuple[str, ...]
+    parts: int = 0
+    index_first: bool = False
+    index_size: int = 0
+
+    @classmethod
+    def of(cls, array: zarr.Array[Any]) -> Packing:
+        """As the metadata of a zarr array have it."""
+        size = math.prod(array.chunks) * array.dtype.itemsize
+        plain: dict[str, Any] = dict(array.metadata.to_dict())
+        if "codecs" not in plain:
+            compressor = plain.get("compressor")
+            found = compressor if isinstance(compressor, dict | None) else compressor.get_config()
+            return cls(size, (found["id"],) if found else ())
+        shard = next((each["configuration"] for each in plain["codecs"] if each["name"] == "sharding_indexed"), None)
+        if shard is None:
+            return cls(size, _names(plain["codecs"]))
+        parts = math.prod(array.shards or array.chunks) // math.prod(array.chunks)
+        spare = 4 * ("crc32c" in _names(shard["index_codecs"]))
+        first = shard.get("index_location") == "start"
+        return cls(size, _names(shard["codecs"]), parts, first, 16 * parts + spare)
+
+    def unpacked(self, data: memoryview, byte_range: ByteRequest | None, most: int) -> int:
+        """Bytes that the largest chunk in what was read unpacks to, or some number beyond `most`."""
+        if not self.parts:
+            return _unpacked(self.codecs, data, most)
+        if byte_range is not None:
+            # A part of a shard is one of its chunks, or its index.
+            start = getattr(byte_range, "start", None)
+            is_index = start is None or (start == 0 and self.index_first)
+            return 0 if is_index else _unpacked(self.codecs, data, most)
+        index = data[: self.index_size] if self.index_first else data[-self.index_size :]
+        places = np.frombuffer(index[: 16 * self.parts], "<u8").reshape(-1, 2).tolist()
+        inside = [(start, length) for start, length in places if start + length <= len(data)]
+        return max((_unpacked(self.codecs, data[at : at + n], most) for at, n in inside), default=0)
+
+
+def _names(codecs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(each["name"].removeprefix("numcodecs.") for each in reversed(codecs))
+
+
+_STREAMS = {
+    "gzip": lambda: zlib.decompressobj(47),
+    "zlib": lambda: zlib.decompressobj(47),
+    "bz2": bz2.BZ2Decompressor,
+    "lzma": lzma.LZMADecompressor,
+}
+
+
+def _unpacked(codecs: tuple[str, ...], data: memoryview, most: int) -> int:
+    for codec in codecs:
+        if codec in _STREAMS:
+            return _streamed(_STREAMS[codec], data, most)
+        if codec == "zstd":
+            return _of_zstd(data)
+        if codec in ("blosc", "lz4"):
+            # Both begin with how much they hold.
+            at = 4 if codec == "blosc" else 0
+            return int.from_bytes(data[at : at + 4], "little")
+        data = data[:-4] if codec == "crc32c" else data
+    return len(data)
+
+
+def _streamed(make: Callable[[], Any], data: memoryview, most: int) -> int:
+    """Bytes in streams that do not say how many, counted a piece at a time; what is damaged is left to zarr."""
+    size, rest = 0, bytes(data)
+    with contextlib.suppress(zlib.error, OSError, EOFError, lzma.LZMAError):
+        while rest and size <= most:
+            stream = make()
+            while not stream.eof and size <= most:
+                piece = stream.decompress(rest, SPARE)
+                rest = getattr(stream, "unconsumed_tail", b"")
+                size += len(piece)
+                if not piece and not rest:
+                    break
+            rest = stream.unused_data
+    return size
+
+
+def _of_zstd(data: memoryview) -> int:
+    """What a frame says that it holds, or what its blocks may hold (RFC 8878)."""
+    if bytes(data[:4]) != b"\x28\xb5\x2f\xfd":
+        return 0
+    flags = data[4]
+    single = flags >> 5 & 1
+    at = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+    if flags >> 6 or single:
+        width = (1, 2, 4, 8)[flags >> 6]
+        return int.from_bytes(data[at : at + width], "little") + 256 * (width == 2)
+    size = 0
+    while at + 3 <= len(data):
+        block = int.from_bytes(data[at : at + 3], "little")
+        kind, length = block >> 1 & 3, block >> 3
+        size += 1 << 17 if kind == 2 else length
+        at += 3 + (1 if kind == 1 else length)
+        if block & 1:
+            break
+    return size

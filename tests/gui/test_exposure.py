@@ -1,0 +1,447 @@
+"""The Exposure dock in a shown window, as a user drives it: with the mouse, menus and keys."""
+
+import json
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QDockWidget, QInputDialog
+
+import napari_exposure as nx
+from gui.driving import choose, click, finish, no_workers, tiles_of, type_into
+from napari_exposure import core
+from napari_exposure.core.adjustment import adjustments
+from napari_exposure.gui.exposure import dock as module
+from napari_exposure.gui.exposure.cards import Label
+from napari_exposure.gui.preview import is_preview
+from napari_exposure.recipe import Recipe
+from napari_exposure.samples import make_synthetic
+from napari_exposure.source import Origin
+
+SIZED = {"scale": (2, 0.5, 0.5), "units": "um"}
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    shown = make_napari_viewer(show=True)
+    shown.window._qt_window.resize(1366, 768)
+    return shown
+
+
+@pytest.fixture
+def nuclei(viewer, volume):
+    return viewer.add_image(volume, name="nuclei", **SIZED)
+
+
+@pytest.fixture
+def dock(nuclei, open_widget):
+    return open_widget("Exposure")
+
+
+def live(dock):
+    return dock._preview.layer
+
+
+def settled(qtbot, dock, condition=lambda: True):
+    qtbot.wait(60)
+    qtbot.waitUntil(lambda: not dock._preview.running and not dock.running and condition(), timeout=20_000)
+
+
+def shows(qtbot, dock, expected):
+    """Wait until the live layer shows a result."""
+    there = lambda: live(dock) is not None and np.array_equal(live(dock).data[3], expected.data[3])  # noqa: E731
+    settled(qtbot, dock, there)
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def titles(dock):
+    return [view.kind.title for view in dock.cards.views]
+
+
+def editor(dock, card, name):
+    return dock.cards.views[card].editors[name]
+
+
+def test_a_newcomer_has_a_result_in_four_actions(qtbot, viewer, nuclei):
+    window = viewer.window._qt_window
+    size = window.size()
+    # 1: the menu
+    filters = next(a.menu() for a in viewer.window.layers_menu.actions() if a.text().strip("&") == "Filter")
+    exposure = next(a.menu() for a in filters.actions() if a.text() == "Exposure")
+    entry = exposure.actions()[0]
+    assert entry.text().startswith("Exposure")
+    entry.trigger()
+    assert any(each.windowTitle().startswith("Exposure") for each in window.findChildren(QDockWidget))
+    (dock,) = (each for each in module._docks if each.native.window() is window)
+    qtbot.waitUntil(lambda: dock.layer == nuclei)
+    assert names(viewer) == ["nuclei"]
+    qtbot.waitUntil(lambda: "Add an adjustment" in dock.bar.state.said())
+    # 2 and 3: Add, and an adjustment; 4: Apply
+    choose(dock.add_menu, "Adaptive equalization")
+    settled(qtbot, dock, lambda: live(dock) is not None)
+    assert names(viewer) == ["nuclei", "nuclei - exposure"]
+    assert viewer.layers.selection == {nuclei}
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    assert names(viewer) == ["nuclei", "nuclei - adaptive"]
+    assert viewer.layers.selection == {nuclei}
+    np.testing.assert_array_equal(viewer.layers[1].data, nx.equalize_adapthist(nuclei).data)
+    # napari's window does not grow because a dock has opened
+    assert window.size() == size
+
+
+def test_the_menu_offers_every_adjustment_with_a_line_on_when_to_use_it(dock):
+    dock.add_menu.aboutToShow.emit()
+    entries = [action for action in dock.add_menu.actions() if action.text() and not action.isSeparator()]
+    teaching = entries[-1].menu()
+    words = [action.text() for action in (*entries[:-1], *teaching.actions())]
+    kinds = adjustments()
+    assert sorted(each.split(":")[0] for each in words) == sorted(kind.title for kind in kinds)
+    assert all(len(each.split(": ")[1]) > 10 for each in words)
+    assert words[0].startswith("Depth correction")
+    assert [action.text().split(":")[0] for action in teaching.actions()] == ["Simulated decay"]
+
+
+def test_a_chain_of_three_is_one_live_layer_in_2d_and_3d(qtbot, viewer, nuclei, dock):
+    for name in ("Depth correction", "Percentile clipping", "Adaptive equalization"):
+        choose(dock.add_menu, name)
+    recipe = nx.Recipe((nx.DecayCorrection(), nx.PercentileClip(), nx.AdaptiveEqualization()), "µm")
+    expected = recipe.apply(nuclei)
+    shows(qtbot, dock, expected)
+    assert names(viewer) == ["nuclei", "nuclei - exposure"]
+    viewer.dims.ndisplay = 3
+    settled(qtbot, dock, lambda: np.array_equal(live(dock)._slice.image.raw, expected.data))
+    viewer.dims.ndisplay = 2
+    # what is switched off, folded or moved
+    click(dock.cards.views[0].switch)
+    shows(qtbot, dock, Recipe(recipe.steps[1:], "µm").apply(nuclei))
+    head = dock.cards.views[2].head
+    QTest.mouseClick(head, Qt.MouseButton.LeftButton)
+    assert dock.cards.views[2].folded
+    assert dock.cards.views[2].summary.said() == "Tile automatic, Clip limit 0.01"
+    head.setFocus()
+    QTest.keyClick(head, Qt.Key.Key_Up, Qt.KeyboardModifier.ControlModifier)
+    assert titles(dock) == ["Depth correction", "Adaptive equalization", "Percentile clipping"]
+    shows(qtbot, dock, Recipe((recipe.steps[2], recipe.steps[1]), "µm").apply(nuclei))
+    layer = live(dock)
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    # computed in place
+    assert list(viewer.layers) == [nuclei, layer]
+    assert layer.name == "nuclei - adaptive - clip"
+    assert isinstance(layer.data, np.ndarray)
+    dock.native.parent().hide()
+    qtbot.wait(100)
+    assert list(viewer.layers) == [nuclei, layer]
+    assert no_workers()
+
+
+def test_a_card_is_dragged_to_another_place(qtbot, viewer, dock):
+    for name in ("Gamma", "Percentile clipping", "Histogram equalization"):
+        choose(dock.add_menu, name)
+    settled(qtbot, dock, lambda: live(dock) is not None)
+    view = dock.cards.views[2]
+    QTest.mousePress(view.head, Qt.MouseButton.LeftButton, pos=QPoint(60, 8))
+    way = view.y() - dock.cards.views[0].y() + 10
+    for part in (0.3, 0.6, 1.0):
+        QTest.mouseMove(view.head, QPoint(60, 8 - int(part * way)))
+        qtbot.wait(20)
+        if titles(dock)[0] == "Histogram equalization":
+            break
+    QTest.mouseRelease(view.head, Qt.MouseButton.LeftButton, pos=QPoint(60, 8))
+    assert titles(dock)[0] == "Histogram equalization"
+    assert not view.folded
+    # one step of the history, however many places it went
+    click(dock.undo)
+    assert titles(dock) == ["Gamma", "Percentile clipping", "Histogram equalization"]
+
+
+def test_edit_again_update_and_undo(qtbot, viewer, nuclei, dock):
+    choose(dock.add_menu, "Gamma")
+    type_into(editor(dock, 0, "gamma"), "0.5")
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    kept = viewer.layers["nuclei - gamma"]
+    settled(qtbot, dock, lambda: "Up to date" in dock.bar.state.said() or "made in" in dock.bar.state.said())
+    assert dock.bar.apply.text() == "Update"
+    # another stack on the source, kept as a layer of its own
+    choose(dock.add_menu, "Percentile clipping")
+    shows(qtbot, dock, nx.clip_percentiles(nx.adjust_gamma(nuclei, 0.5)))
+    assert names(viewer) == ["nuclei", "nuclei - gamma", "nuclei - exposure"]
+    click(dock.bar.anew)
+    finish(qtbot, dock)
+    assert names(viewer) == ["nuclei", "nuclei - gamma", "nuclei - gamma - clip"]
+    # the first is selected: its cards come back
+    viewer.layers.selection = {kept}
+    qtbot.waitUntil(lambda: titles(dock) == ["Gamma"])
+    assert dock.layer == nuclei
+    assert dock.target is kept
+    assert editor(dock, 0, "gamma").value == 0.5
+    settled(qtbot, dock, lambda: live(dock) is None)
+    kept.colormap = "magma"
+    type_into(editor(dock, 0, "gamma"), "0.8")
+    shows(qtbot, dock, nx.adjust_gamma(nuclei, 0.8))
+    # undone, it is what was kept
+    line = editor(dock, 0, "gamma").box.native.lineEdit()
+    QTest.keyClick(line, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: editor(dock, 0, "gamma").value == 0.5)
+    settled(qtbot, dock, lambda: live(dock) is None)
+    click(dock.redo)
+    shows(qtbot, dock, nx.adjust_gamma(nuclei, 0.8))
+    before = np.asarray(kept.data)
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    assert names(viewer) == ["nuclei", "nuclei - gamma", "nuclei - gamma - clip"]
+    assert viewer.layers[1] is kept
+    np.testing.assert_array_equal(kept.data, nx.adjust_gamma(nuclei, 0.8).data)
+    assert not np.array_equal(kept.data, before)
+    assert kept.colormap.name == "magma"
+    assert kept.metadata["napari_exposure"]["steps"][0]["gamma"] == 0.8
+
+
+def test_a_result_from_a_file_shows_its_cards_again(qtbot, viewer, nuclei, dock, tmp_path):
+    cells = viewer.add_labels((nuclei.data > 500).astype(int), name="cells")
+    recipe = nx.Recipe((nx.PercentileClip(1, 90), nx.AdaptiveEqualization(6.0)), "µm")
+    path = nx.save(recipe.apply(nuclei, mask=cells), tmp_path / "result.ome.tif")
+    (data,) = nx.read_tiff(path).layers()
+    result = viewer._add_layer_from_data(*data)[0]
+    viewer.layers.selection = {result}
+    qtbot.waitUntil(lambda: titles(dock) == ["Percentile clipping", "Adaptive equalization"])
+    assert dock.layer == nuclei
+    assert dock.mask == cells
+    assert editor(dock, 1, "kernel_size").value == 6
+    type_into(editor(dock, 0, "high"), "95")
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    expected = nx.Recipe((nx.PercentileClip(1, 95), nx.AdaptiveEqualization(6.0)), "µm").apply(nuclei, mask=cells)
+    np.testing.assert_array_equal(result.data, expected.data)
+    # without its source it is an image like others
+    viewer.layers.remove(nuclei)
+    qtbot.waitUntil(lambda: dock.layer == result)
+
+
+def test_two_channels_at_once(qtbot, viewer, nuclei, dock, volume):
+    other = viewer.add_image(volume[::-1] // 2, name="membrane", scale=(1, 0.25, 0.25), units="um")
+    viewer.layers.selection = {nuclei}
+    qtbot.waitUntil(lambda: dock.layer == nuclei)
+    choose(dock.add_menu, "Percentile clipping")
+    viewer.layers.selection = {nuclei, other}
+    qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
+    # the cards stay, and the live layer is that of the first
+    assert titles(dock) == ["Percentile clipping"]
+    assert dock.layer == nuclei
+    settled(qtbot, dock, lambda: live(dock) is not None)
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    assert names(viewer) == ["nuclei", "nuclei - clip", "membrane", "membrane - clip"]
+    for source, result in ((nuclei, 1), (other, 3)):
+        np.testing.assert_array_equal(viewer.layers[result].data, nx.clip_percentiles(source).data)
+    # the other one is shown by its chip, and all are mapped by the fit of the first
+    chip = dock.header.chips[other]
+    click(chip)
+    shows(qtbot, dock, nx.clip_percentiles(other))
+    dock.header.fit.value = "all have the fit of the first"
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    fitted = nx.Recipe(nx.PercentileClip()).fit(other)
+    results = [each for each in viewer.layers if (o := Origin.of(each)) and o.source() is nuclei]
+    assert any(np.array_equal(each.data, fitted.apply(nuclei.data)) for each in results)
+
+
+def test_what_is_seen_is_saved_though_the_slider_has_just_moved(qtbot, viewer, nuclei, dock, tmp_path):
+    choose(dock.add_menu, "Gamma")
+    settled(qtbot, dock, lambda: live(dock) is not None)
+    for value in (0.5, 0.6, 0.7):
+        editor(dock, 0, "gamma").value = value
+    dock.save(tmp_path / "seen.ome.tif")
+    dock.recipe.copy()
+    assert "gamma=0.7" in QApplication.clipboard().text()
+    dock.recipe.save(tmp_path / "seen.json")
+    assert nx.Recipe.load(tmp_path / "seen.json").steps == (core.Gamma(0.7),)
+    finish(qtbot, dock)
+    found = nx.read_tiff(tmp_path / "seen.ome.tif")
+    np.testing.assert_array_equal(found.data, nx.adjust_gamma(nuclei, 0.7).data)
+    assert found.notes["steps"][0]["gamma"] == 0.7
+
+
+def test_each_layer_has_cards_of_its_own_which_can_be_copied(qtbot, viewer, nuclei, dock, volume):
+    other = viewer.add_image(volume // 2, name="other", scale=(2000, 500, 500), units="nm")
+    viewer.layers.selection = {nuclei}
+    qtbot.waitUntil(lambda: dock.layer == nuclei)
+    choose(dock.preset_menu, "Local contrast")
+    editor(dock, 1, "kernel_size").value = 6.0
+    choose(dock.preset_menu, "Copy cards")
+    viewer.layers.selection = {other}
+    qtbot.waitUntil(lambda: dock.layer == other)
+    assert titles(dock) == []
+    settled(qtbot, dock, lambda: live(dock) is None)
+    choose(dock.preset_menu, "Paste cards")
+    assert titles(dock) == ["Percentile clipping", "Adaptive equalization"]
+    assert editor(dock, 1, "kernel_size").value == 6000
+    viewer.layers.selection = {nuclei}
+    qtbot.waitUntil(lambda: dock.layer == nuclei)
+    assert editor(dock, 1, "kernel_size").value == 6
+    QApplication.clipboard().setText("something else")
+    before = dock.cards.views
+    choose(dock.preset_menu, "Paste cards")
+    assert dock.cards.views == before
+
+
+def test_a_preset_is_saved_and_there_the_next_day(qtbot, viewer, nuclei, monkeypatch, open_widget):
+    dock = open_widget("Exposure")
+    choose(dock.add_menu, "Gamma")
+    editor(dock, 0, "gamma").value = 0.4
+    monkeypatch.setattr(QInputDialog, "getText", lambda *args: ("my gamma", True))
+    choose(dock.preset_menu, "Save as preset")
+    viewer.window.remove_dock_widget("all")
+    dock = open_widget("Exposure")
+    choose(dock.preset_menu, "my gamma")
+    assert editor(dock, 0, "gamma").value == 0.4
+    forget = next(a.menu() for a in dock.preset_menu.actions() if a.text() == "Forget preset")
+    forget.actions()[0].trigger()
+    dock.preset_menu.aboutToShow.emit()
+    assert "my gamma" not in [action.text() for action in dock.preset_menu.actions()]
+
+
+def test_suggest_puts_cards_that_say_why(qtbot, viewer, dock):
+    bright = make_synthetic((32, 96, 96), spacing=(1.0, 0.5, 0.5), cells=60)
+    dim = core.degrade(bright, 3.0)
+    layer = viewer.add_image(dim, name="dim", scale=(1.0, 0.5, 0.5), units=("um",) * 3)
+    qtbot.waitUntil(lambda: dock.layer == layer)
+    click(dock.propose)
+    finish(qtbot, dock)
+    expected = nx.suggest(layer)
+    assert expected.recipe is not None
+    assert [view.kind for view in dock.cards.views] == [type(step) for step in expected.recipe.steps]
+    assert all(reason in view.title.toolTip() for view, reason in zip(dock.cards.views, expected.reasons, strict=True))
+    # one step of the history
+    click(dock.undo)
+    assert not dock.cards.views
+
+
+def test_a_recipe_file_is_opened_as_cards(qtbot, viewer, nuclei, dock, tmp_path, messages):
+    recipe = nx.Recipe((nx.PercentileClip(2, 98), nx.AdaptiveEqualization(6.0)), "µm")
+    dock.recipe.open(recipe.save(tmp_path / "recipe.json"))
+    assert titles(dock) == ["Percentile clipping", "Adaptive equalization"]
+    shows(qtbot, dock, recipe.apply(nuclei))
+    click(dock.undo)
+    assert titles(dock) == []
+    (tmp_path / "bad.json").write_text(json.dumps({"steps": []}))
+    dock.recipe.open(tmp_path / "bad.json")
+    assert "bad.json" in messages()[-1]
+
+
+def test_a_result_can_be_duplicated_and_deleting_it_is_the_end(qtbot, viewer, nuclei, dock):
+    choose(dock.add_menu, "Gamma")
+    editor(dock, 0, "gamma").value = 0.5
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    viewer.layers.remove("nuclei - gamma")
+    settled(qtbot, dock)
+    qtbot.wait(200)
+    assert names(viewer) == ["nuclei"]
+    assert dock.bar.apply.text() == "Apply"
+    # the next turn of a knob shows it again
+    editor(dock, 0, "gamma").value = 0.6
+    shows(qtbot, dock, nx.adjust_gamma(nuclei, 0.6))
+
+
+def test_a_double_click_on_a_label_resets_it(qtbot, viewer, dock):
+    choose(dock.add_menu, "Gamma")
+    editor(dock, 0, "gamma").value = 0.4
+    editor(dock, 0, "gain").value = 2.0
+    label = next(each for each in dock.native.findChildren(Label) if each.text() == "Gamma")
+    QTest.mouseDClick(label, Qt.MouseButton.LeftButton)
+    assert (editor(dock, 0, "gamma").value, editor(dock, 0, "gain").value) == (1, 2)
+
+
+def test_the_histogram_shows_before_and_after(qtbot, viewer, nuclei, dock):
+    choose(dock.add_menu, "Gamma")
+    editor(dock, 0, "gamma").value = 0.5
+    expected = nx.histogram(nx.adjust_gamma(nuclei, 0.5))
+
+    def there():
+        content = dock.plot.histogram.model.content
+        main = dock.plot.histogram.model.main
+        return content.complete and main is not None and np.array_equal(main.histogram.counts, expected.counts)
+
+    qtbot.waitUntil(there, timeout=20_000)
+    assert dock.plot.histogram.model.content.before.name == "nuclei"
+    # its contrast limits are those of the live layer
+    dock.plot.histogram.view.handles.limit_dragged.emit(1, 1234.0)
+    qtbot.waitUntil(lambda: live(dock).contrast_limits[1] == 1234)
+    assert nuclei.contrast_limits[1] != 1234
+
+
+def test_random_actions_leave_nothing_behind(qtbot, viewer, nuclei, dock, volume, messages):
+    rng = np.random.default_rng(5)
+    kinds = [kind for kind in adjustments() if not kind.examples() and kind.group != "Teaching"]
+
+    def card():
+        return int(rng.integers(len(dock.cards.views)))
+
+    def knob():
+        view = dock.cards.views[card()]
+        sliders = [each for each in view.editors.values() if hasattr(each, "ends") and each.ends]
+        if sliders:
+            each = sliders[int(rng.integers(len(sliders)))]
+            each._slider.value = int(rng.integers(500))
+
+    def remove():
+        QTest.keyClick(dock.cards.views[card()].head, Qt.Key.Key_Delete)
+
+    actions = {
+        "add": lambda: dock.add_card(kinds[int(rng.integers(len(kinds)))]) if len(dock.cards.views) < 4 else None,
+        "knob": lambda: knob() if dock.cards.views else None,
+        "switch": lambda: dock.cards.views[card()].switch.click() if dock.cards.views else None,
+        "move": lambda: dock.cards.views[card()].move_by(int(rng.choice([-1, 1]))) if dock.cards.views else None,
+        "remove": lambda: (
+            dock._edited.stack.remove(dock.cards.views[card()].key) if len(dock.cards.views) > 2 else None
+        ),
+        "undo": dock.undo.click,
+        "redo": dock.redo.click,
+        "dims": lambda: viewer.dims.set_current_step(0, int(rng.integers(12))),
+        "3d": lambda: setattr(viewer.dims, "ndisplay", int(rng.choice([2, 3]))),
+        "apply": lambda: dock.bar.apply.click(),
+        "cancel": lambda: dock.bar.cancel.click(),
+        "anew": lambda: dock.bar.anew.click() if len(viewer.layers) < 6 else None,
+        "image": lambda: viewer.add_image(volume[::-1], name="other", **SIZED) if len(viewer.layers) < 6 else None,
+        "delete": lambda: viewer.layers.pop() if len(viewer.layers) > 2 else None,
+        "select": lambda: setattr(viewer.layers, "selection", {viewer.layers[int(rng.integers(len(viewer.layers)))]}),
+        "all": lambda: viewer.layers.select_all(),
+        "live": dock.bar.live.click,
+        "rename": lambda: setattr(viewer.layers[-1], "name", f"name {rng.integers(9)}"),
+        "hide": lambda: dock.native.parent().setVisible(not dock.native.parent().isVisible()),
+        "theme": lambda: setattr(viewer, "theme", str(rng.choice(["dark", "light"]))),
+        "side": lambda: dock.bar.ways["Side by side"].trigger() if dock.bar.compare.isEnabled() else None,
+    }
+    for _ in range(80):
+        if not viewer.layers:
+            viewer.add_image(volume, name="nuclei", **SIZED)
+        actions[str(rng.choice(list(actions)))]()
+        qtbot.wait(int(rng.choice([1, 20, 80])))
+    dock.native.parent().show()
+    settled(qtbot, dock)
+    assert sum(map(is_preview, viewer.layers)) <= 1
+    dock.native.parent().hide()
+    qtbot.waitUntil(no_workers, timeout=10_000)
+    qtbot.wait(100)
+    assert not any(map(is_preview, viewer.layers))
+    assert not any(layer.name.endswith("tiles") for layer in viewer.layers)
+
+
+def test_tiles_of_a_card_go_with_it(qtbot, viewer, nuclei, dock):
+    choose(dock.add_menu, "Adaptive equalization")
+    click(tiles_of(dock).switch)
+    qtbot.waitUntil(lambda: "nuclei - tiles" in names(viewer))
+    view = dock.cards.views[0]
+    # folded they stay
+    view.fold(True)
+    qtbot.wait(300)
+    assert "nuclei - tiles" in names(viewer)
+    choose(view.menu.menu(), "Remove")
+    qtbot.waitUntil(lambda: names(viewer) == ["nuclei"])
