@@ -20,7 +20,15 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, QRectF, Qt
 from qtpy.QtGui import QFont, QFontMetricsF, QGuiApplication, QImage, QMouseEvent, QPainter, QWheelEvent
 from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QDockWidget, QDoubleSpinBox, QFileDialog
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QDockWidget,
+    QDoubleSpinBox,
+    QFileDialog,
+    QMessageBox,
+)
 
 import napari_exposure as nx
 from napari_exposure.core.blocks import Volume
@@ -1286,27 +1294,33 @@ def dark(picture, place, dx):
     return picture.pixelColor(2 * place.x() + 2 * dx, 2 * place.y()).lightness() < 60
 
 
-def answer(qtbot, monkeypatch, panel, name, kind):
-    """Type a name into the dialog, for this kind of file."""
-
-    def type_it(dialog):
-        dialog.selectNameFilter(kind)
-        dialog.filterSelected.emit(kind)
-        dialog.selectFile(name)
-        return True
-
-    monkeypatch.setattr(QFileDialog, "exec", type_it)
-    panel._ask_export()
-
-
 def test_an_ending_is_added_where_none_was_typed(qtbot, viewer, panel, volume, tmp_path, monkeypatch, messages):
     viewer.add_image(volume, name="cells/nuclei")
     wait(qtbot, panel, lambda: laid_out(panel))
+    answers, questions = [], []
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: answers.append(args[2]) or typed)
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: questions.append(args[2]) or replace)
+    replace = QMessageBox.StandardButton.No
     for name, kind, made in (("a", PLOT, "a.png"), ("b", TABLE, "b.csv"), ("c.svg", PLOT, "c.svg")):
-        answer(qtbot, monkeypatch, panel, str(tmp_path / name), kind)
+        typed = str(tmp_path / name), kind
+        panel._ask_export()
         assert (tmp_path / made).exists()
-    answer(qtbot, monkeypatch, panel, str(tmp_path / "d.pdf"), PLOT)
+    assert set(answers) == {"cells-nuclei histogram"}
+    assert not questions
+    # what is there already is replaced only if that is wanted
+    typed = str(tmp_path / "a"), PLOT
+    (tmp_path / "a.png").write_bytes(b"mine")
+    panel._ask_export()
+    assert questions == ["a.png is there already. Replace it?"]
+    assert (tmp_path / "a.png").read_bytes() == b"mine"
+    replace = QMessageBox.StandardButton.Yes
+    panel._ask_export()
+    assert (tmp_path / "a.png").read_bytes() != b"mine"
+    typed = str(tmp_path / "d.pdf"), PLOT
+    panel._ask_export()
     assert "not as .pdf" in messages()[-1]
+    typed = "", ""
+    panel._ask_export()
 
 
 def test_new_panels_have_choices_of_their_own(qtbot, viewer, panel, volume):

@@ -42,8 +42,8 @@ def test_panes_show_labels_of_axes_as_they_are(qtbot):
     qtbot.addWidget(pane)
     pane.set_title(EVIL)
     pane.set_labels(EVIL, "x")
-    assert pane._heading.item.toPlainText() == EVIL
-    assert pane._axes[0].label.toPlainText().strip() == EVIL
+    assert pane._caption._item.toPlainText() == EVIL
+    assert pane.axes["left"].label.toPlainText().strip() == EVIL
 
 
 def test_what_orthogonal_planes_say_is_text(open_widget):

@@ -145,18 +145,3 @@ def test_fractions_for_percents_are_told(ask):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         core.Percentiles(0.01, 99.99)
-
-
-@pytest.mark.parametrize("rgb", [False, True])
-def test_what_is_cut_off_by_depth_correction_is_told(rgb):
-    faded = (VOLUME * np.exp(-np.arange(8) / 3)[:, None, None]).astype(np.uint8)
-    image = np.stack([faded, faded // 2, faded // 3], axis=-1) if rgb else faded
-    with pytest.warns(UserWarning, match=r"Depth correction: [\d.]+ % of the voxels .* uint8") as caught:
-        result = nx.correct_decay(Image(image, rgb=rgb)).data
-    told = float(str(caught[0].message).split("correction: ")[1].split(" %")[0]) / 100
-    value = result.max(axis=-1) if rgb else result
-    assert told == pytest.approx((value == 255).mean(), rel=0.2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        nx.correct_decay(Image(faded.astype(np.float32)))
-        nx.correct_decay(Image(faded.astype(np.uint16)))

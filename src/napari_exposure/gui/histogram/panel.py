@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QLabel,
     QMenu,
+    QMessageBox,
     QPushButton,
     QSplitter,
     QTextBrowser,
@@ -39,6 +40,7 @@ from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.scrolled import make_scrollable
 
 PLOT, TABLE = "Plot (*.png *.svg)", "Counts and CDF (*.csv)"
+YES = QMessageBox.StandardButton.Yes
 SAME = "The two percentiles have the same intensity. Choose others, or count less (ignore zeros)."
 
 
@@ -301,17 +303,20 @@ class HistogramPanel(QWidget):
 
     def _ask_export(self) -> None:
         name = self.model.main.name if self.model.main else "histogram"
-        dialog = QFileDialog(self, "Export histogram", f"{name.replace('/', '-')} histogram", PLOT + ";;" + TABLE)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        # the ending of a name that has none
-        dialog.setDefaultSuffix("png")
-        dialog.filterSelected.connect(lambda chosen: dialog.setDefaultSuffix("csv" if chosen == TABLE else "png"))
-        if dialog.exec():
+        path, chosen = QFileDialog.getSaveFileName(
+            self, "Export histogram", f"{name.replace('/', '-')} histogram", f"{PLOT};;{TABLE}"
+        )
+        if path and not Path(path).suffix:
+            path += ".csv" if chosen == TABLE else ".png"
+            # the dialog has asked for the name without its ending
+            asked = f"{Path(path).name} is there already. Replace it?"
+            if Path(path).exists() and QMessageBox.question(self, "Export histogram", asked) != YES:
+                return
+        if path:
             try:
-                self.export(dialog.selectedFiles()[0])
+                self.export(path)
             except (OSError, ValueError) as error:
                 show_error(str(error))
-        dialog.deleteLater()
 
     def export(self, path) -> None:
         """Save the plot (.png, .svg), or counts and CDF of every curve (.csv).
