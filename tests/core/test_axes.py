@@ -86,7 +86,7 @@ def test_a_movie_of_planes_has_no_depth():
     frames = movie()
     with pytest.raises(ValueError, match=r"There is no axis 'z'.*time"):
         DecayCorrection().fit(frames, spacing=(1, 1))
-    assert DecayCorrection("y").fit(frames, spacing=(1, 1)).spatial == 2
-    positions, profile, _ = decay_profile(frames, "x", spacing=(2, 0.5))
+    assert DecayCorrection("y", force=True).fit(frames, spacing=(1, 1)).spatial == 2
+    positions, profile, _ = decay_profile(frames, "x", spacing=(2, 0.5), force=True)
     assert positions[-1] == 43 * 0.5
     assert profile.shape == (44,)
