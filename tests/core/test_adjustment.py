@@ -105,7 +105,7 @@ def test_plain_data_say_what_they_are():
         "kernel_size": [4.0, 5.0, 6.0],
         "clip_limit": 0.01,
         "nbins": 256,
-        "in_range": {"percentiles": [0.01, 99.99]},
+        "in_range": {"percentiles": [0.05, 99.95]},
         "output": "dtype",
         "ignore_zeros": False,
         "per": "plane",

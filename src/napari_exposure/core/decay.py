@@ -90,7 +90,7 @@ def degrade(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     rate : float
         In [-20, 20]; below 0 the intensity grows.
@@ -99,8 +99,8 @@ def degrade(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
-        "dtype": integers stay what they are, rounded to nearest and clamped to the dtype, floats become
-        float32.  "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
+        "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
+        "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero decide an `in_range` that is found in the
         data.  All are mapped.

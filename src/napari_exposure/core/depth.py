@@ -16,12 +16,12 @@ from napari_exposure.core.adjustment import (
     Output,
     Per,
     check_counted,
-    check_spacing,
     parameter,
     warn_constant,
 )
+from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Block, Volume, count
-from napari_exposure.core.counting import find_percentiles
+from napari_exposure.core.counting import find_cuts
 from napari_exposure.core.functions import exp, log, power
 from napari_exposure.core.gains import (
     AXES,
@@ -283,10 +283,8 @@ class DecayCorrection(Adjustment):
             background = self.background
         else:
             with progress.part(0.3, 0.4):
-                found = find_percentiles(volume, (DARKEST,))
-            darkest = found[0] if found else 0.0
-            # The least finite intensity stands for infinities, which would take all light with them.
-            background = float(np.clip(darkest if math.isfinite(darkest) else lo, *clamp))
+                found = find_cuts(volume, DARKEST, 100.0)
+            background = float(np.clip(found[0] if found else 0.0, *clamp))
         parts = placed(self, volume, self.axis, len(spacing))
         with progress.part(0.4, 0.9):
             planes = plane_percentiles(volume, parts["axis"], compared(self.percentile))
@@ -401,7 +399,7 @@ def correct_decay(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     axis : "z", "y" or "x"
         One of the last three axes.
@@ -411,7 +409,7 @@ def correct_decay(
         its own, for stacks whose brightness jumps, as between sections.
     background : float or "auto"
         Black level, in intensities of the volume: light that is added to it decays, the level does not.
-        Best taken from a picture without light.  "auto": the first percentile of all counted voxels.
+        Best taken from a picture without light.  "auto": the first percentile of all finite counted voxels.
     percentile : float
         Of each plane, in [0, 100].  The median suits tissue, and nuclei in haze; a few bright objects on
         black need more, such as 99.
@@ -430,8 +428,8 @@ def correct_decay(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
-        "dtype": integers stay what they are, rounded to nearest and clamped to the dtype, floats become
-        float32.  "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
+        "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
+        "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
     ignore_zeros : bool
@@ -558,9 +556,10 @@ def decay_profile(
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume(adjustment.ignore_zeros)
     with found.bar():
-        transform = cast(DecayTransform, adjustment.fit_volume(volume))
+        transform = cast(DecayTransform, adjustment.fit_volume(volume, found.spacing))
     warn_constant(transform)
-    step = check_spacing(found.spacing, transform.spatial)[axis_from_end(axis, transform.spatial)]
+    sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
+    step = sizes[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted
 
 

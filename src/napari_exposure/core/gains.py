@@ -27,8 +27,8 @@ IN_RANGE_WORDS = (
 )
 OUTPUT_WORDS = (
     "Output",
-    "Same bit depth: keep the data type and clamp what exceeds it (floats become float32). Or make float32 that is "
-    "neither rounded nor clamped. The scale of the intensities stays.",
+    "Same bit depth: keep the data type and clamp what exceeds it. Or make float32 that is neither rounded nor "
+    "clamped. The scale of the intensities stays.",
 )
 
 
@@ -48,8 +48,9 @@ def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
         raise ValueError(f"There is no axis {axis!r}: the image has only the axes y and x. Choose one of these.")
     if -index > spatial:
         raise ValueError(
-            f"There is no axis {axis!r}: what shares a fit is a plane, whose axes are y and x. Choose one of these, "
-            "or, for a volume of planes, per='volume' or per='dataset'."
+            f"There is no axis {axis!r}: what shares a fit has only the axes y and x, as planes have, and movies of "
+            "planes, whose other axis is time. Choose one of these, or, for a volume of planes, per='volume' or "
+            "per='dataset'."
         )
     return index
 
@@ -97,8 +98,15 @@ class GainsFit(Fit):
         return False
 
     @property
+    def reach(self) -> tuple[float, float]:
+        """Of the intensities that were found, each with the least and the greatest gain."""
+        gains = float(self.gains.min()), float(self.gains.max())
+        ends = [self.background + gain * (end - self.background) for gain in gains for end in (self.lo, self.hi)]
+        return self.unit * min(ends), min(self.unit * max(ends), self.most)
+
+    @property
     def kernel_key(self) -> tuple[Any, ...]:
-        return "map_gains", working_dtype(self.dtype), self.out_dtype
+        return "map_gains", working_dtype(self.dtype), working_dtype(self.out_dtype)
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
         return replace(self.at_level(shape), gains=self._along(self.gains, shape)[:: steps[self.axis]])
