@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import napari.layers
@@ -65,6 +66,16 @@ class OpenedLayer:
         """Show the progress of the work inside in napari's window."""
         with progress.bar(window_bar):
             yield
+
+    def joined(self, others: Sequence[OpenedLayer], how: str) -> OpenedLayer:
+        """This and others as one image to fit on; `how` as `several.join` has it."""
+        found = copy(self)
+        found.source = self.source.joined([each.source for each in others], how)
+        return found
+
+    def check(self, adjustment: Chain) -> None:
+        """Raise what does not fit before any voxel is read."""
+        self.source.in_unit_of(adjustment).check(adjustment, self.mask)
 
     def fit(self, adjustment: Chain) -> BlockMap:
         """Fit an adjustment or a recipe."""
@@ -150,6 +161,8 @@ def _fitted(adjustment: Chain, fit_on: Any, mask: Any) -> BlockMap:
     if isinstance(fit_on, BlockMap):
         return fit_on
     if not isinstance(fit_on, napari.layers.Layer):
+        if isinstance(fit_on, str):
+            raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of layers.")
         raise TypeError(f"fit_on must be an Image layer or a FittedRecipe, got {type(fit_on).__name__}.")
     return OpenedLayer(fit_on, mask=mask).fit(adjustment)
 

@@ -26,6 +26,7 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_dtype, check_exposure
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
 from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record
@@ -116,6 +117,26 @@ class Source:
             history=noted(layer.metadata.get(METADATA_KEY)),
             layer=weakref.ref(unwrapped(layer)),
         )
+
+    def joined(self, others: Sequence[Source], how: str) -> Source:
+        """This and others as one image to fit on, without levels; `how` as `several.join` has it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If these cannot share a fit; the message names the layers.
+        """
+        sources = self, *others
+        for each in others:
+            if (each.rgb, each.space) != (self.rgb, self.space):
+                raise ValueError(
+                    f"Layers {self.name!r} and {each.name!r} cannot share one fit: "
+                    + ("one of them is RGB." if each.rgb != self.rgb else "their labels say that other axes are space.")
+                )
+        array, counted = join([each.array for each in sources], [f"Layer {each.name!r}" for each in sources], how)
+        if counted is not None:
+            raise ValueError(f"Of masked arrays there is no {how}; use fit_on='all'.")
+        return replace(self, array=array, levels=(), name=" + ".join(each.name for each in sources))
 
     def check_exposure(self) -> None:
         """Raise what to do where the layer can be counted, but not adjusted."""

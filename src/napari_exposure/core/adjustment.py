@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import Several
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_cuts, find_extent
@@ -287,6 +288,12 @@ class Adjustment(ABC):
         if not volume.through:
             check_exposure(volume.array.dtype)
         sizes = check_spacing(spacing, len(volume.shape), self.per)
+        if isinstance(volume.array, Several) and not volume.array.alike and (self.place_note or self.per != "dataset"):
+            shapes = ", ".join(str(tuple(array.shape)) for array in volume.array.arrays)
+            raise ValueError(
+                f"{self.title} depends on the place of a voxel, and the images have different shapes, {shapes}. Fit it "
+                "on each, without fit_on."
+            )
         spatial = len(sizes)
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
         self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
