@@ -14,12 +14,13 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import GivenRange
+from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
-from napari_exposure.core.typing import Spacing
+from napari_exposure.core.typing import Array, Spacing
 from napari_exposure.layer_montage import layer_montage
 from napari_exposure.source import PLACEMENT, Origin, Source, mask_array, window_bar
 
@@ -95,6 +96,17 @@ class OpenedLayer:
                 with progress.part(0.5, 1):
                     data, mask = source.mapped(transform), None
         return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
+
+    def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
+        """What is read as a tile of a mosaic, and where it lies in the world."""
+        if translate is not None or spacing is not None:
+            raise TypeError(f"translate and spacing are for arrays; layer {self.name!r} has its own.")
+        return self.source.array, self.source.tile()
+
+    def show_alike(self, results: Sequence[Any]) -> None:
+        """Show results over the range of this layer."""
+        for each in results:
+            each.contrast_limits = self.source.contrast_limits
 
     montage = staticmethod(layer_montage)
 

@@ -18,7 +18,7 @@ import psutil
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.arrays import held
-from napari_exposure.core.axes import check_space, count_space, is_space, spatial_axes
+from napari_exposure.core.axes import Tile, check_space, count_space, is_space, spatial_axes
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_histogram
@@ -137,6 +137,36 @@ class Source:
         if counted is not None:
             raise ValueError(f"Of masked arrays there is no {how}; use fit_on='all'.")
         return replace(self, array=array, levels=(), name=" + ".join(each.name for each in sources))
+
+    def tile(self) -> Tile:
+        """Along all axes the size of a voxel and the place of the first one, in napari's world.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the layer is RGB, or does not lie along the axes of the world.
+        """
+        if self.rgb:
+            raise TypeError(f"Layer {self.name!r} is RGB; take its colors apart first (Split RGB).")
+        ndim, place = len(self.shape), self.carried
+        turned = {
+            "rotated": not np.allclose(place["rotate"], np.eye(ndim)),
+            "sheared": np.any(place["shear"]),
+            "moved by an affine transform": not np.allclose(np.asarray(place["affine"]), np.eye(ndim + 1)),
+            "mirrored": min(place["scale"]) < 0,
+        }
+        if wrong := [word for word, is_so in turned.items() if is_so]:
+            raise ValueError(
+                f"Layer {self.name!r} is {' and '.join(wrong)}. Tiles of a mosaic may be scaled and translated, and "
+                "nothing else, because their voxels are compared one by one. Resample it first."
+            )
+        # Lengths in one unit, because one layer may be in nm and its neighbor in µm; what is none stays as it is.
+        factors = [in_unit(1.0, str(unit), "um") or 1.0 for unit in place["units"]]
+        sizes, where = (
+            tuple(float(each) * factor for each, factor in zip(place[name], factors, strict=True))
+            for name in ("scale", "translate")
+        )
+        return sizes, where
 
     def check_exposure(self) -> None:
         """Raise what to do where the layer can be counted, but not adjusted."""

@@ -66,7 +66,7 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
 class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
-    Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `PercentileClip`, `Fill`,
+    Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `Linear`, `PercentileClip`, `Fill`,
     `HistogramEqualization`, `HistogramMatching`, `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.
     ``fit`` reads a volume's statistics and gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain
     data.

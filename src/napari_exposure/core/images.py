@@ -14,11 +14,12 @@ import numpy.typing as npt
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
 from napari_exposure.core.arrays import DATA_ARRAY, both, like
+from napari_exposure.core.axes import Tile, check_place
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
-from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -103,6 +104,12 @@ class Opened(Protocol):
 
     def gain_map(self, fitted: BlockMap | None) -> Any:
         """The slope of what was fitted, at every voxel."""
+
+    def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
+        """What is read as a tile of a mosaic, and where it lies."""
+
+    def show_alike(self, results: Sequence[Any]) -> None:
+        """Show results over the range of this image, as far as they are shown."""
 
 
 class OpenedArray:
@@ -194,6 +201,16 @@ class OpenedArray:
                     fitted = (self if fit_on is None else opened(fit_on, **said)).fit(adjustment)
             with progress.part(0.4, 1):
                 return like(self.array, fitted.fitting(array).apply(array))
+
+    def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
+        """What is read as a tile of a mosaic, and where it lies."""
+        array = self.volume().array
+        # One of which not all voxels count stays what it is.
+        kept = self.array if isinstance(self.array, np.ma.MaskedArray) else array
+        return kept, check_place(translate, spacing, len(array.shape))
+
+    def show_alike(self, results: Sequence[Any]) -> None:
+        """Nothing, as arrays are not shown."""
 
     def gain_map(self, fitted: BlockMap | None) -> Any:
         """The slope of what was fitted, at every voxel."""
