@@ -51,6 +51,8 @@ class Source:
         Size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
     space : int
         How many of the last axes are space, 2 or 3, as labels and units say it, or their place.
+    labels : tuple of str
+        What the axes are called; "t" where the unit is one of time.
     unit : str
         Short name of the unit, such as "µm"; `voxels.PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
@@ -68,6 +70,7 @@ class Source:
     rgb: bool
     spacing: tuple[float, ...]
     space: int
+    labels: tuple[str, ...]
     unit: str
     contrast_limits: tuple[float, float]
     carried: dict[str, Any] = field(repr=False)
@@ -109,7 +112,8 @@ class Source:
             levels=tuple(map(_read, layer.data[1:])) if layer.multiscale else (),
             rgb=layer.rgb,
             spacing=spacing,
-            space=axes_in_space(layer),
+            space=count_space(map(is_space, axis_names(layer))),
+            labels=axis_names(layer),
             unit=unit,
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
@@ -211,7 +215,7 @@ class Source:
         self.check_exposure()
         counted = None if mask is None else mask_array(mask, self)
         with self._naming():
-            volume = Volume(self.array, counted, rgb=self.rgb, memory=memory)
+            volume = Volume(self.array, counted, rgb=self.rgb, memory=memory, labels=self.labels)
             for each in adjustment.steps:
                 if each.in_space:
                     check_space(self.space, self.carried["axis_labels"])
@@ -349,10 +353,10 @@ def _read(data: Any, name: str = "volume") -> Array:
     return array if counted is None else data
 
 
-def axes_in_space(layer: Any) -> int:
-    """How many of the last axes of a layer are space; up to three where neither labels nor units say otherwise."""
+def axis_names(layer: Any) -> tuple[str, ...]:
+    """What the axes of a layer are called; "t" where the unit is one of time."""
     timed = (unit.dimensionality == {TIME: 1} for unit in layer.units)
-    return count_space(is_space(label) and not t for label, t in zip(layer.axis_labels, timed, strict=True))
+    return tuple("t" if t else str(label) for label, t in zip(layer.axis_labels, timed, strict=True))
 
 
 class _Nowhere:

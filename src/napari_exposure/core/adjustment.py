@@ -7,13 +7,13 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.axes import check_spacing
+from napari_exposure.core.axes import check_spacing, gliding_axis
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.histogram import Histogram
@@ -29,6 +29,7 @@ from napari_exposure.core.intensity import (
     range_name,
     result_dtype,
 )
+from napari_exposure.core.memory import LIMIT, Memory
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
@@ -81,6 +82,8 @@ class Adjustment(ABC):
         Leave voxels of exactly 0 out of every count.
     per : "dataset", "volume" or "plane"
         Which voxels share a fit: all, each index of the axes before the last three, or before the last two.
+    window : int
+        How many time points are fitted together, each with those around it.
     """
 
     # short word for the names of results, and the function of it; set by each subclass
@@ -120,6 +123,16 @@ class Adjustment(ABC):
         "Treated together: all volumes share one fit, and stay comparable. Separately: each time point or channel has "
         "its own; or each plane.",
         choices=PER,
+    )
+    window: int = parameter(
+        1,
+        "Time window",
+        "Of time points that are treated separately, so many around each are fitted together: the result follows a "
+        "slow change and does not pulse. 1: each alone.",
+        low=1,
+        high=9999,
+        step=1,
+        advanced=True,
     )
 
     def __post_init__(self) -> None:
@@ -290,7 +303,25 @@ class Adjustment(ABC):
         spatial = len(sizes)
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
         self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
+        if self.window > 1:
+            self._gliding(volume, len(lead))
         return sizes
+
+    def _gliding(self, volume: Volume, lead: int) -> int:
+        """The leading axis along which the window glides, or an error that says what to do."""
+        if self.per == "dataset":
+            raise ValueError(
+                f"window={self.window} is of time points that have fits of their own: with it give per='volume', or "
+                "per='plane' for a movie of planes."
+            )
+        axis = gliding_axis(volume.labels, lead)
+        if axis is None:
+            named = f"the axes {', '.join(volume.labels)}" if volume.labels else f"{len(volume.shape)} axes"
+            raise ValueError(
+                f"window={self.window} needs an axis of time before the {len(volume.shape) - lead} axes of space, but "
+                f"the image has {named}. Give per='plane' for a movie of planes, or name the axis of time t."
+            )
+        return axis
 
     def fit_volume(self, volume: Volume, spacing: Spacing = None) -> Transform:
         """`fit` without its warning, as a part of other work."""
@@ -298,16 +329,18 @@ class Adjustment(ABC):
         spatial = len(sizes)
         lead = len(volume.shape) - spatial
         groups: list[tuple[int, ...]] = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
-        together = None
-        if self.per != "dataset" and is_stack(volume, lead):
+        together: Sequence[Fit] | None = None
+        if self.window > 1:
+            axis = self._gliding(volume, lead)
+            if volume.memory is None or volume.memory.limit < LIMIT:
+                # Here each time point is counted once, for all windows that it is in.
+                volume = replace(volume, memory=Memory())
+            together = self._fit_windows([volume.around(group, axis, self.window) for group in groups], sizes)
+        elif self.per != "dataset" and is_stack(volume, lead):
             together = self._fit_stack(volume, lead)
-        if together is not None:
-            fits = dict(zip(groups, together, strict=True))
-        else:
-            fits = {}
-            for number, group in enumerate(groups):
-                with progress.part(number / len(groups), (number + 1) / len(groups)):
-                    fits[group] = self._fit_group(volume.at(group), sizes)
+        if together is None:
+            together = self._fit_groups([volume.at(group) for group in groups], sizes)
+        fits = dict(zip(groups, together, strict=True))
         for fit in fits.values():
             check_reach(fit.reach, self.result_dtype(volume.dtype))
         return self.transform_type(
@@ -328,6 +361,18 @@ class Adjustment(ABC):
     @abstractmethod
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         """Fit voxels that share a fit."""
+
+    def _fit_groups(self, groups: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
+        """Fit volumes one after the other."""
+        fits = []
+        for number, group in enumerate(groups):
+            with progress.part(number / len(groups), (number + 1) / len(groups)):
+                fits.append(self._fit_group(group, spacing))
+        return fits
+
+    def _fit_windows(self, windows: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
+        """Fit volumes that consist of members, many of which are in several of them."""
+        return self._fit_groups(windows, spacing)
 
     def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
         """Fit many small volumes together; their fits in order, or None where that is not possible."""
@@ -426,7 +471,7 @@ def warn_constant(transform: Transform) -> None:
 
 def check_counted(total: int, volume: Volume) -> None:
     """Raise if nothing was counted; of many volumes or planes that have fits of their own, some may be empty."""
-    if total or volume.lead:
+    if total or volume.lead or volume.members:
         return
     reasons = []
     if volume.mask is not None:

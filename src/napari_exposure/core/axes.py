@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from napari_exposure.core.intensity import check_number
 from napari_exposure.core.typing import Spacing
@@ -10,16 +10,56 @@ from napari_exposure.core.typing import Spacing
 # Kernels work in so many axes.
 MOST = 3
 
+_TIME = {"t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"}
+_SPACE = {"z", "y", "x"}
 _NOT_SPACE = {
-    *("t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"),
+    *_TIME,
     *("c", "ch", "channel", "channels", "wavelength", "lambda", "band", "spectrum"),
     *("s", "p", "m", "position", "scene", "well", "field", "mosaic", "tile", "view", "angle", "batch", "sample"),
 }
 
 
+def _name(label: object) -> str:
+    return str(label).strip().lower()
+
+
 def is_space(label: object) -> bool:
     """Whether an axis may be space: its label does not say otherwise."""
-    return str(label).strip().lower() not in _NOT_SPACE
+    return _name(label) not in _NOT_SPACE
+
+
+def time_axis(labels: Sequence[object], axes: int) -> int | None:
+    """Which of the first axes is time: the one that is called so, else the first whose name says nothing.
+
+    Parameters
+    ----------
+    labels : sequence
+        What all axes are called; empty where the image does not say, as arrays do not.
+    axes : int
+        How many of the first axes may be time.
+
+    Returns
+    -------
+    int or None
+        None where all of these axes are something else.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.axes import time_axis
+    >>> time_axis("ctzyx", 2), time_axis((), 1), time_axis("czyx", 1)
+    (1, 0, None)
+    """
+    names = [_name(label) for label in labels[:axes]] or [""] * axes
+    called = [axis for axis, name in enumerate(names) if name in _TIME]
+    silent = [axis for axis, name in enumerate(names) if name not in _NOT_SPACE | _SPACE]
+    return next(iter(called + silent), None)
+
+
+def gliding_axis(labels: Sequence[object], axes: int) -> int | None:
+    """Along which of the first axes, which have fits of their own, a window glides: time, or else the planes."""
+    found = time_axis(labels, axes)
+    planes = (axis for axis, label in enumerate(labels[:axes]) if is_space(label))
+    return next(planes, None) if found is None else found
 
 
 def count_space(axes: Iterable[bool]) -> int:

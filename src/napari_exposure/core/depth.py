@@ -388,6 +388,7 @@ def correct_decay(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -436,6 +437,10 @@ def correct_decay(
         Leave voxels of exactly 0 out of the percentiles, such as the padding of a rotated stack.
     per : "dataset", "volume" or "plane"
         Which voxels share a fit: a series that bleaches stays comparable with "dataset".
+    window : int
+        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
+        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
+        where no name says it, the first one.  Channels are not mixed.
     rgb : bool, optional
         Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
     level : int
@@ -502,6 +507,7 @@ def correct_decay(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

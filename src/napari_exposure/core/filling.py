@@ -296,6 +296,7 @@ def fill(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -318,7 +319,7 @@ def fill(
         As `correct_decay` has it.
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are what gaps are filled with.  All gaps are filled.
-    ignore_zeros, per, rgb, level
+    ignore_zeros, per, window, rgb, level
         As `adjust_gamma` has them.
 
     Returns
@@ -361,6 +362,7 @@ def fill(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

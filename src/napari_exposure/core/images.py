@@ -114,13 +114,18 @@ class OpenedArray:
         """None, as an array knows none."""
         return None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the axes are called, without the color axis; of an array nobody says so."""
+        return ()
+
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
         return value
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
         """What is counted."""
-        return Volume(self.array, self.mask, ignore_zeros, self.rgb)
+        return Volume(self.array, self.mask, ignore_zeros, self.rgb, labels=self.labels)
 
     @contextmanager
     def bar(self) -> Iterator[None]:
