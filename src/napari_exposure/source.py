@@ -84,7 +84,7 @@ class Source:
 
     def spatial(self, adjustment: Chain) -> int:
         """How many of the last axes are space in every step of an adjustment or a recipe."""
-        return min(spatial_axes(len(self.sizes), each.per) for each in adjustment.steps)
+        return min(each.spatial(len(self.sizes), len(self.shape), self.labels) for each in adjustment.steps)
 
     @property
     def sizes(self) -> tuple[float, ...]:
@@ -206,7 +206,7 @@ class Source:
         array = self.levels[level - 1]
         lead = len(self.shape) - spatial
         for each in adjustment.steps:
-            if each.per != "dataset" and tuple(array.shape[:lead]) != self.shape[:lead]:
+            if (each.per != "dataset" or each.in_series) and tuple(array.shape[:lead]) != self.shape[:lead]:
                 raise ValueError(f"Level {level} has fewer {each.per}s than level 0; fit them on level 0.")
         return array
 

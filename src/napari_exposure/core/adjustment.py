@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.axes import check_spacing, gliding_axis
+from napari_exposure.core.axes import check_spacing, gliding_axis, spatial_axes, time_axis
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.histogram import Histogram
@@ -247,7 +247,29 @@ class Adjustment(ABC):
     @property
     def in_space(self) -> bool:
         """Whether it matters which axes are space."""
-        return self.needs_spacing or self.per != "dataset" or hasattr(self, "axis")
+        return self.needs_spacing or self.per != "dataset" or self.in_series or hasattr(self, "axis")
+
+    @property
+    def in_series(self) -> bool:
+        """Whether time points are compared with one another, so that each has a fit of its own whatever `per` is."""
+        return False
+
+    def spatial(self, space: int, axes: int, labels: Sequence[object] = ()) -> int:
+        """How many of the last axes share a fit.
+
+        Parameters
+        ----------
+        space : int
+            How many of the last axes are space.
+        axes : int
+            How many there are.
+        labels : sequence
+            What they are called; empty where the image does not say.
+        """
+        time = time_axis(labels, axes - 2) if self.in_series else None
+        spatial = spatial_axes(space, self.per)
+        # Of three axes without names the first is time, if someone says that there is time.
+        return spatial if time is None else min(spatial, axes - 1 - time)
 
     @property
     def steps(self) -> tuple[Adjustment, ...]:
@@ -299,13 +321,32 @@ class Adjustment(ABC):
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
         if not volume.through:
             check_exposure(volume.array.dtype)
-        sizes = check_spacing(spacing, len(volume.shape), self.per)
-        spatial = len(sizes)
+        sizes = check_spacing(spacing, len(volume.shape))
+        spatial = self.spatial(len(sizes), len(volume.shape), volume.labels)
+        sizes = sizes[-spatial:]
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
+        if self.in_series:
+            self._time(volume)
         self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
         if self.window > 1:
             self._gliding(volume, len(lead))
         return sizes
+
+    def _time(self, volume: Volume) -> int:
+        """The axis of time, or an error that says what to do."""
+        if self.window > 1:
+            raise ValueError(
+                f"window={self.window} is of time points that are fitted apart from others, and here they are "
+                "compared with one another; leave window at 1."
+            )
+        axis = time_axis(volume.labels, len(volume.shape) - 2)
+        if axis is None:
+            named = f"the axes {', '.join(volume.labels)}" if volume.labels else f"{len(volume.shape)} axes"
+            raise ValueError(
+                f"There is no axis of time before y and x: the image has {named}. Move time to the front, and name "
+                "it t where axes have names."
+            )
+        return axis
 
     def _gliding(self, volume: Volume, lead: int) -> int:
         """The leading axis along which the window glides, or an error that says what to do."""
@@ -330,7 +371,10 @@ class Adjustment(ABC):
         lead = len(volume.shape) - spatial
         groups: list[tuple[int, ...]] = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
         together: Sequence[Fit] | None = None
-        if self.window > 1:
+        if self.in_series:
+            groups = list(np.ndindex(*volume.shape[:lead]))
+            together = self._fit_time(volume, groups, sizes)
+        elif self.window > 1:
             axis = self._gliding(volume, lead)
             if volume.memory is None or volume.memory.limit < LIMIT:
                 # Here each time point is counted once, for all windows that it is in.
@@ -369,6 +413,31 @@ class Adjustment(ABC):
             with progress.part(number / len(groups), (number + 1) / len(groups)):
                 fits.append(self._fit_group(group, spacing))
         return fits
+
+    def _fit_time(
+        self, volume: Volume, groups: Sequence[tuple[int, ...]], spacing: tuple[float, ...]
+    ) -> Sequence[Fit]:
+        """Fit each series of time points, one for each index of the other axes that have fits of their own."""
+        time = self._time(volume)
+        others: dict[tuple[int, ...], dict[int, list[tuple[int, ...]]]] = {}
+        for group in groups:
+            other = group[:time] + group[time + 1 :] if self.per != "dataset" else ()
+            others.setdefault(other, {}).setdefault(group[time], []).append(group)
+        fits: dict[tuple[int, ...], Fit] = {}
+        for number, points in enumerate(others.values()):
+            every = [group for point in points.values() for group in point]
+            series = volume.joined(every)
+            members = [volume.joined(point) for point in points.values()]
+            with progress.part(number / len(others), (number + 1) / len(others)):
+                found = self._fit_series(series, members, time, spacing)
+            fits.update((group, fit) for point, fit in zip(points.values(), found, strict=True) for group in point)
+        return [fits[group] for group in groups]
+
+    def _fit_series(
+        self, series: Volume, members: Sequence[Volume], time: int, spacing: tuple[float, ...]
+    ) -> Sequence[Fit]:
+        """A fit for each of the time points of a series, which are its members along the axis `time`."""
+        raise NotImplementedError
 
     def _fit_windows(self, windows: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
         """Fit volumes that consist of members, many of which are in several of them."""

@@ -209,7 +209,7 @@ class Volume:
         return self.joined([(*lead[:axis], each, *lead[axis + 1 :]) for each in near])
 
     def joined(self, leads: Sequence[tuple[int, ...]]) -> Volume:
-        """The parts at indices of the leading axes, which lie in a row along one of these, as one volume."""
+        """The parts at indices of the leading axes, which fill a box there, as one volume."""
         first, last = leads[0], leads[-1]
         held = tuple(slice(start, stop + 1) for start, stop in zip(first, last, strict=True))
         whole = tuple(slice(0, n) for n in self.shape[len(first) :])

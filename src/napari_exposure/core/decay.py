@@ -61,7 +61,7 @@ class Decay(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         (lo, hi), clamp = find_clamp(self, volume)
-        parts = placed(self, volume, self.axis, len(spacing))
+        parts = placed(self, volume, axis_from_end(self.axis, len(spacing)))
         gains = exp(-self.rate * np.linspace(0, 1, volume.shape[parts["axis"]]))
         ends = parts["unit"] * np.outer((lo, hi), (gains.min(), gains.max()))
         bottom, top = float(ends.min()), float(ends.max())

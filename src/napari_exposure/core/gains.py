@@ -98,9 +98,14 @@ class GainsFit(Fit):
         return False
 
     @property
+    def used(self) -> np.ndarray:
+        """The gains of the voxels that are mapped."""
+        return self.gains
+
+    @property
     def reach(self) -> tuple[float, float]:
         """Of the intensities that were found, each with the least and the greatest gain."""
-        gains = float(self.gains.min()), float(self.gains.max())
+        gains = float(self.used.min()), float(self.used.max())
         ends = [self.background + gain * (end - self.background) for gain in gains for end in (self.lo, self.hi)]
         return self.unit * min(ends), min(self.unit * max(ends), self.most)
 
@@ -129,7 +134,12 @@ class GainsFit(Fit):
         if behind == 1:
             # a row of the kernel has all of them
             planes, behind, gains = 1, planes, gains.T
-        shape = before, planes, behind
+        self._map_gains(values, gains, (before, planes, behind), out)
+
+    def _map_gains(
+        self, values: np.ndarray, gains: np.ndarray, shape: tuple[int, int, int], out: np.ndarray
+    ) -> None:
+        """Multiply voxels before, along and behind an axis by the gains along it."""
         kernel(*self.kernel_key)(
             values.reshape(shape),
             np.ascontiguousarray(gains),
@@ -141,14 +151,14 @@ class GainsFit(Fit):
         )
 
 
-def placed(adjustment: Adjustment, volume: Volume, axis: str, spatial: int) -> dict[str, Any]:
+def placed(adjustment: Adjustment, volume: Volume, axis: int) -> dict[str, Any]:
     """What a `GainsFit` of a volume has besides its gains and what was found."""
     out_dtype = result_dtype(volume.dtype, adjustment.output)
     colours = volume.rgb and out_dtype.kind == "f"
     return {
         "dtype": volume.dtype,
         "out_dtype": out_dtype,
-        "axis": axis_from_end(axis, spatial),
+        "axis": axis,
         "unit": 1 / dtype_range(volume.dtype, negative=False)[1] if colours else 1.0,
         "most": 1.0 if colours else math.inf,
     }
