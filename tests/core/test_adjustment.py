@@ -109,6 +109,7 @@ def test_plain_data_say_what_they_are():
         "output": "dtype",
         "ignore_zeros": False,
         "per": "plane",
+        "window": 1,
     }
 
 

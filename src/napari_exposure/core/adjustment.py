@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.axes import check_spacing, gliding_axis, spatial_axes, time_axis
+from napari_exposure.core.axes import check_spacing, gliding_axis, in_words, spatial_axes, time_axis
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.histogram import Histogram
@@ -341,9 +341,9 @@ class Adjustment(ABC):
             )
         axis = time_axis(volume.labels, len(volume.shape) - 2)
         if axis is None:
-            named = f"the axes {', '.join(volume.labels)}" if volume.labels else f"{len(volume.shape)} axes"
+            axes = in_words(volume.labels, len(volume.shape))
             raise ValueError(
-                f"There is no axis of time before y and x: the image has {named}. Move time to the front, and name "
+                f"There is no axis of time before y and x: the image has {axes}. Move time to the front, and name "
                 "it t where axes have names."
             )
         return axis
@@ -357,10 +357,10 @@ class Adjustment(ABC):
             )
         axis = gliding_axis(volume.labels, lead)
         if axis is None:
-            named = f"the axes {', '.join(volume.labels)}" if volume.labels else f"{len(volume.shape)} axes"
+            axes = in_words(volume.labels, len(volume.shape))
             raise ValueError(
                 f"window={self.window} needs an axis of time before the {len(volume.shape) - lead} axes of space, but "
-                f"the image has {named}. Give per='plane' for a movie of planes, or name the axis of time t."
+                f"the image has {axes}. Give per='plane' for a movie of planes, or name the axis of time t."
             )
         return axis
 
@@ -414,9 +414,7 @@ class Adjustment(ABC):
                 fits.append(self._fit_group(group, spacing))
         return fits
 
-    def _fit_time(
-        self, volume: Volume, groups: Sequence[tuple[int, ...]], spacing: tuple[float, ...]
-    ) -> Sequence[Fit]:
+    def _fit_time(self, volume: Volume, groups: Sequence[tuple[int, ...]], spacing: tuple[float, ...]) -> Sequence[Fit]:
         """Fit each series of time points, one for each index of the other axes that have fits of their own."""
         time = self._time(volume)
         others: dict[tuple[int, ...], dict[int, list[tuple[int, ...]]]] = {}

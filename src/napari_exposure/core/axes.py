@@ -11,7 +11,7 @@ from napari_exposure.core.typing import Spacing
 MOST = 3
 
 _TIME = {"t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"}
-_SPACE = {"z", "y", "x"}
+AXES = ("z", "y", "x")
 _NOT_SPACE = {
     *_TIME,
     *("c", "ch", "channel", "channels", "wavelength", "lambda", "band", "spectrum"),
@@ -51,8 +51,13 @@ def time_axis(labels: Sequence[object], axes: int) -> int | None:
     """
     names = [_name(label) for label in labels[:axes]] or [""] * axes
     called = [axis for axis, name in enumerate(names) if name in _TIME]
-    silent = [axis for axis, name in enumerate(names) if name not in _NOT_SPACE | _SPACE]
+    silent = [axis for axis, name in enumerate(names) if name not in {*_NOT_SPACE, *AXES}]
     return next(iter(called + silent), None)
+
+
+def in_words(labels: Sequence[object], axes: int) -> str:
+    """What the axes of an image are called, for a message."""
+    return f"the axes {', '.join(str(label) or '?' for label in labels)}" if labels else f"{axes} axes"
 
 
 def gliding_axis(labels: Sequence[object], axes: int) -> int | None:

@@ -136,9 +136,7 @@ class GainsFit(Fit):
             planes, behind, gains = 1, planes, gains.T
         self._map_gains(values, gains, (before, planes, behind), out)
 
-    def _map_gains(
-        self, values: np.ndarray, gains: np.ndarray, shape: tuple[int, int, int], out: np.ndarray
-    ) -> None:
+    def _map_gains(self, values: np.ndarray, gains: np.ndarray, shape: tuple[int, int, int], out: np.ndarray) -> None:
         """Multiply voxels before, along and behind an axis by the gains along it."""
         kernel(*self.kernel_key)(
             values.reshape(shape),

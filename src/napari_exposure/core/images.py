@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
 from napari_exposure.core.arrays import DATA_ARRAY, like
+from napari_exposure.core.axes import AXES
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.transform import BlockMap
@@ -116,8 +117,12 @@ class OpenedArray:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the axes are called, without the color axis; of an array nobody says so."""
-        return ()
+        """What the axes are called, without the color axis: a spacing for each says which of the last are space."""
+        if not isinstance(self.spacing, Iterable):
+            return ()
+        space = AXES[-min(len(tuple(self.spacing)), len(AXES)) :]
+        axes = len(getattr(self.array, "shape", None) or np.shape(self.array)) - self.rgb
+        return ("",) * (axes - len(space)) + space
 
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""

@@ -14,7 +14,14 @@ from numpy.typing import DTypeLike
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, parameter
 from napari_exposure.core.blocks import Block, Volume, count
-from napari_exposure.core.intensity import Percentiles, check_number, is_lookup, result_dtype, result_range, working_dtype
+from napari_exposure.core.intensity import (
+    Percentiles,
+    check_number,
+    is_lookup,
+    result_dtype,
+    result_range,
+    working_dtype,
+)
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
