@@ -598,8 +598,9 @@ def correct_decay(
 
     Lost light dims dark and bright voxels of a plane alike; fewer objects in a plane leave its dark voxels what they
     are.  So the model is also fitted to other percentiles of the planes (from a tenth of the chosen level on), and
-    where less than 0.8 of their variation is common to all of them (0.96 for "smooth", 0.9 for "plane", "ratio" and "histogram"), nothing is
-    corrected, with a warning that has the figure.  A warning also says how many voxels exceed an integer dtype.
+    where less than 0.8 of their variation is common to all of them (0.96 for "smooth", 0.9 for "plane", "ratio" and
+    "histogram"), nothing is corrected, with a warning that has the figure.  A warning also says how many voxels exceed
+    an integer dtype.
 
     The percentiles are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
     decay.  Noise is amplified like the signal.

@@ -29,7 +29,8 @@ from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
-POINTS = ("first", "median")
+# time points that the others may be matched to, and how a widget words them
+POINTS = {"first": "First time point", "median": "Median time point"}
 MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
 
 

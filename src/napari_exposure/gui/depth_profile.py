@@ -10,7 +10,6 @@ import numpy as np
 from napari.layers import Image
 from napari.utils.theme import get_theme
 
-from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.cursor import place_in, point_of
@@ -68,8 +67,9 @@ class DepthProfile(ProfilePlot):
         transform = self._drawn[1]
         correction: Any = transform.adjustment
         source = Source.of(layer)
-        across = axis_from_end(correction.axis, transform.spatial)
-        step = source.spacing[across]
+        across = _across(transform)
+        # of time points the numbers are shown: their step, where there is one, is not of the unit of space
+        step = math.nan if correction.in_series else source.spacing[across]
         label = correction.axis if math.isnan(step) else f"{correction.axis} ({source.unit})"
         shape = np.array(source.shape)
         place = np.clip(np.round(place_in(layer, dims.point, dims)).astype(int), 0, shape - 1)
@@ -86,8 +86,13 @@ class DepthProfile(ProfilePlot):
         """Let the slider of the axis go to a plane."""
         layer, dims = self.layer, self._viewer.dims
         if layer is not None and self._drawn is not None:
-            correction: Any = self._drawn[1].adjustment
-            across = axis_from_end(correction.axis, self._drawn[1].spatial)
+            across = _across(self._drawn[1])
             voxel = place_in(layer, dims.point, dims)
             voxel[across] = plane
             dims.set_point(dims.ndim + across, point_of(layer, voxel, dims)[across])
+
+
+def _across(transform: Transform) -> int:
+    """The axis along which a correction goes, counted from the end."""
+    fit: Any = next(iter(transform.fits.values()))
+    return fit.axis
