@@ -635,6 +635,14 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
     source = viewer.add_image(lazy, name="lazy", scale=(2, 0.5, 0.5), contrast_limits=(0, 4000))
     widget = open_widget("Histogram equalization")
     wait(qtbot, widget)
+
+    def counted(z, curves):
+        # the histogram of the dock shows the plane in view
+        content = lambda: widget.plot.histogram.model.content  # noqa: E731
+        said = [f"plane z = {z}, exact, 1,920 voxels"] * curves
+        qtbot.waitUntil(lambda: [curve.coverage for curve in content().all_curves] == said, timeout=20_000)
+
+    counted(5, curves=1)
     # it may be large: no preview by itself
     assert shown(widget) is None
     assert not widget.bar.save.isEnabled()
@@ -644,18 +652,23 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
     result = viewer.layers[1]
     assert isinstance(result.data, da.Array)
     assert result.data.chunks == lazy.chunks
-    # one pass, and planes that napari and the histogram of the plane in view ask for: not the whole of it
-    assert len(read) < 4 * 6
+    counted(5, curves=2)
+    # One pass, two planes of two chunks that napari asks for, and those of the histogram before and after.
+    assert len(read) <= 6 + 4 + 4
     assert "planes are computed as you look at them" in widget.bar.state.said()
     expected = nx.core.equalize_hist(volume)
     np.testing.assert_array_equal(result._slice.image.raw, expected[viewer.dims.current_step[0]])
     viewer.dims.set_current_step(0, 11)
     np.testing.assert_array_equal(result._slice.image.raw, expected[11])
+    counted(11, curves=2)
     read.clear()
     viewer.dims.set_current_step(0, 10)
     viewer.dims.set_current_step(0, 11)
-    # napari keeps what it has computed; the dock's histogram reads the plane in view
-    assert len(read) <= 2 * 6
+    # Of either layer two planes of two chunks, where napari has not kept them; the histogram comes after the last move.
+    assert len(read) <= 2 * 2 * 2
+    viewer.dims.set_current_step(0, 10)
+    counted(10, curves=2)
+    assert len(read) <= 3 * 2 * 2 + 4
     widget.save(tmp_path / "result.zarr")
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     assert "saved as result.zarr" in widget.bar.state.said()
