@@ -284,25 +284,44 @@ class Source:
         """
         carried = dict(self.carried)
         carried["metadata"][METADATA_KEY] = self.record(transform.steps, mask, seconds)
-        low, high = self.contrast_limits
-        for each in transform.transforms:
-            # a step that keeps the scale of intensities is shown over the same range as what it was made from
-            low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
         if not self.rgb:
-            carried["contrast_limits"] = (low, high if high > low else low + 1)
+            carried["contrast_limits"] = self.shown_range(transform)
         name = self.name_of(transform.steps)
         layer = napari.layers.Image(data, name=name, rgb=self.rgb, multiscale=isinstance(data, list), **carried)
         self.mark(layer, transform, mask)
         return layer
 
-    def put_into(self, layer: napari.layers.Image, data: Any, transform: BlockMap, seconds: float, mask: Any) -> None:
-        """Give a result that was made before other data; it stays where and how it is shown."""
-        before = Origin.of(layer)
+    def shown_range(self, transform: BlockMap) -> tuple[float, float]:
+        """The contrast limits that a result begins with."""
+        low, high = self.contrast_limits
+        for each in transform.transforms:
+            # a step that keeps the scale of intensities is shown over the same range as what it was made from
+            low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
+        return low, high if high > low else low + 1
+
+    def put_into(
+        self,
+        layer: napari.layers.Image,
+        data: Any,
+        transform: BlockMap,
+        *,
+        seconds: float | None = None,
+        mask: Any = None,
+    ) -> None:
+        """Give a result that was made before other data; it stays where and how it is shown.
+
+        Where it has another range, its contrast limits lie in that where they lay in the one before.
+        """
+        before, limits = Origin.of(layer), layer.contrast_limits
         if before is None or (before.transform.out_range, layer.dtype) != (transform.out_range, transform.out_dtype):
-            made = self.result(data, transform, seconds=seconds, mask=mask)
             layer.data = data
             if not self.rgb:
-                layer.contrast_limits_range, layer.contrast_limits = made.contrast_limits_range, made.contrast_limits
+                low, high = self.shown_range(transform)
+                least, most = (low, high) if before is None else self.shown_range(before.transform)
+                shown = limits if before is not None else (low, high)
+                factor = (high - low) / (most - least)
+                layer.contrast_limits_range = low, high
+                layer.contrast_limits = [low + (limit - least) * factor for limit in shown]
         else:
             layer.data = data
         if before is not None and layer.name == self.name_of(before.transform.steps):

@@ -29,7 +29,7 @@ from napari_exposure.core.intensity import (
     range_name,
     result_dtype,
 )
-from napari_exposure.core.memory import LIMIT, Memory
+from napari_exposure.core.memory import LIMIT, SHARED, Memory
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
@@ -367,6 +367,8 @@ class Adjustment(ABC):
     def fit_volume(self, volume: Volume, spacing: Spacing = None) -> Transform:
         """`fit` without its warning, as a part of other work."""
         sizes = self.check(volume, spacing)
+        # The range of grey levels and their counts, for one, are found in one pass.
+        volume = dataclasses.replace(volume, memory=volume.memory or Memory(SHARED))
         spatial = len(sizes)
         lead = len(volume.shape) - spatial
         groups: list[tuple[int, ...]] = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]

@@ -250,11 +250,13 @@ class Volume:
             for part, at in zip(self.box, index, strict=True)
         )
 
+    def masked(self, block: Block) -> np.ndarray | None:
+        """The mask of a block, if there is one."""
+        return None if self.mask is None else read_part(self.mask, self._place(block))
+
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Which voxels of a block count, as booleans; an empty array means all of them."""
-        return counted(
-            values, None if self.mask is None else read_part(self.mask, self._place(block)), self.ignore_zeros
-        )
+        return counted(values, self.masked(block), self.ignore_zeros)
 
 
 class ClusterError(RuntimeError):

@@ -18,8 +18,8 @@ from napari_exposure.core.gains import (
     Axis,
     GainsFit,
     axis_from_end,
+    dtypes_of,
     find_clamp,
-    placed,
 )
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.transform import Fit
@@ -61,11 +61,12 @@ class Decay(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         (lo, hi), clamp = find_clamp(self, volume)
-        parts = placed(self, volume, axis_from_end(self.axis, len(spacing)))
-        gains = exp(-self.rate * np.linspace(0, 1, volume.shape[parts["axis"]]))
+        parts = dtypes_of(self, volume)
+        axis = axis_from_end(self.axis, len(spacing))
+        gains = exp(-self.rate * np.linspace(0, 1, volume.shape[axis]))
         ends = parts["unit"] * np.outer((lo, hi), (gains.min(), gains.max()))
         bottom, top = float(ends.min()), float(ends.max())
-        return GainsFit(lo, hi, bottom, top, gains=gains, background=0.0, clamp=clamp, **parts)
+        return GainsFit(lo, hi, bottom, top, axis=axis, gains=gains, background=0.0, clamp=clamp, **parts)
 
 
 @verb

@@ -31,22 +31,24 @@ from napari_exposure.core.gains import (
     OUTPUT_WORDS,
     GainsFit,
     axis_from_end,
+    dtypes_of,
     find_clamp,
-    placed,
 )
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, opened, verb
 from napari_exposure.core.match import HistogramMatching
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import common_profile, compared
+from napari_exposure.core.surface import Depths, find_depths, shell_percentiles
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_exponent", "decay_profile"]
 
-# Time is an axis too, before those of space.
-Along = Literal["t", "z", "y", "x"]
-ALONG = {"t": "t (time)", **AXES}
+# What a correction may go along: time, an axis of space, or the depth below the surface of the mask.
+SURFACE = "surface"
+Along = Literal["t", "z", "y", "x", "surface"]
+ALONG = {"t": "t (time)", **AXES, SURFACE: "depth below the surface of the mask"}
 Model = Literal["exponential", "smooth", "plane", "ratio", "histogram"]
 MODELS = {
     "exponential": "exponential: a steady decay",
@@ -87,6 +89,8 @@ class DecayFit(GainsFit):
         Whether that was enough; else all gains are 1.
     clamped : (int, int, int)
         Voxels at the end of the dtype before, those that the gains drive beyond it, and how many there are.
+    depths : Depths, optional
+        Below the surface of a mask; then `gains`, `profile` and `fitted` are those of shells.
     """
 
     profile: np.ndarray
@@ -94,15 +98,39 @@ class DecayFit(GainsFit):
     support: float
     corrected: bool
     clamped: tuple[int, int, int]
+    depths: Depths | None
+
+    @property
+    def middles(self) -> np.ndarray:
+        """The depth of the middle of each shell, in the unit of the spacing."""
+        return np.empty(0) if self.depths is None else self.depths.middles
 
     @property
     def constant(self) -> bool:
         """Whether there are no two planes to compare, so that nothing is corrected."""
         return bool(np.isfinite(self.profile).sum() < 2)
 
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
+        if self.depths is not None:
+            return replace(self, depths=self.depths.onto(shape, steps))
+        return super().onto(shape, steps)
+
     def at_level(self, shape: tuple[int, ...]) -> Self:
+        if self.depths is not None:
+            return replace(self, depths=self.depths.onto(shape))
         profile, fitted = (self._along(values, shape) for values in (self.profile, self.fitted))
         return replace(super().at_level(shape), profile=profile, fitted=fitted)
+
+    def gains_in(self, block: Block) -> np.ndarray:
+        return super().gains_in(block) if self.depths is None else self.depths.gains(self.gains, block)
+
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        if self.depths is None:
+            super().map(values, offset, out)
+            return
+        spatial = values.shape[-len(offset) :]
+        gains = self.gains_in(tuple(slice(at, at + size) for at, size in zip(offset, spatial, strict=True)))
+        self._multiply(values, (values.size // gains.size, 1, gains.size), gains.reshape(1, -1), out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +156,7 @@ class TimeFit(DecayFit):
         return self
 
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
-        self._map_gains(values, self.used.reshape(1, 1), (1, 1, values.size), out)
+        self._multiply(values, (1, 1, values.size), self.used.reshape(1, 1), out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +268,9 @@ class DecayCorrection(Adjustment):
     axis: Along = parameter(
         "z",
         "Axis",
-        "The axis along which the intensity decays: z for depth in a stack, t for bleaching and flicker.",
+        "What the intensity decays along: z for depth in a stack, t for bleaching and flicker. Below the surface of "
+        "the mask, for what is lit from all sides, such as a spheroid, which is dark in its middle: then Measure "
+        "inside is what fills the sample.",
         choices=ALONG,
     )
     model: Model = parameter(
@@ -326,28 +356,41 @@ class DecayCorrection(Adjustment):
     def in_series(self) -> bool:
         return self.axis == "t"
 
-    def _along(self, volume: Volume, spatial: int) -> int:
-        """The axis, counted from the end, or an error where the volume has none."""
-        if self.axis == "t":
-            return self._time(volume) - len(volume.shape)
-        return axis_from_end(self.axis, spatial, len(volume.shape))
+    @property
+    def needs_spacing(self) -> bool:  # type: ignore[override]  # a parameter decides it here
+        """Whether the size of a voxel matters: the nearest surface is that in physical units."""
+        return self.axis == SURFACE
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the volume has no such axis or too few planes along it."""
         sizes = super().check(volume, spacing)
-        planes = volume.shape[self._along(volume, len(sizes))]
         if self.model == "histogram":
             if self.axis != "t":
                 raise ValueError(
                     f"The model 'histogram' is for axis='t'; along {self.axis} choose another one, such as 'plane'."
                 )
             self._matching("first").check(volume, spacing)
+        if self.axis == SURFACE:
+            self._check_surface(volume, len(sizes))
+            return sizes
+        along = self._time(volume) if self.in_series else axis_from_end(self.axis, len(sizes), len(volume.shape))
+        planes = volume.shape[along]
         if isinstance(self.start, float) and self.start and self.start > planes - 2:
             raise ValueError(
                 f"start is plane {self.start:g}, but there are {planes} planes along {self.axis}, and two are needed "
                 "from there on."
             )
         return sizes
+
+    def _check_surface(self, volume: Volume, spatial: int) -> None:
+        if self.per == "dataset" and math.prod(volume.shape[:-spatial]) > 1:
+            raise ValueError(
+                "axis='surface' needs a surface for each time point and channel. Set per='volume', or per='plane'."
+            )
+        if isinstance(self.start, float) and self.start:
+            raise ValueError("start counts planes, and axis='surface' has none. Set start=0 or start='auto'.")
+        if self.window > 1:
+            raise ValueError("axis='surface' has a surface for each time point, which none shares. Leave window at 1.")
 
     def notes(self, transform: Transform) -> list[str]:
         """What the user is warned of: also a decay that is none, and voxels that exceed the dtype."""
@@ -378,14 +421,16 @@ class DecayCorrection(Adjustment):
         return HistogramMatching(reference, per=self.per, **shared)  # type: ignore[arg-type]
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
-        return self._fit_along(volume, axis_from_end(self.axis, len(spacing)))
+        return self._fit_along(
+            volume, spacing, None if self.axis == SURFACE else axis_from_end(self.axis, len(spacing))
+        )
 
     def _fit_series(
         self, series: Volume, members: Sequence[Volume], time: int, spacing: tuple[float, ...]
     ) -> Sequence[Fit]:
         share = 0.5 if self.model == "histogram" else 1.0
         with progress.part(0, share):
-            found = vars(self._fit_along(series, time - len(series.shape)))
+            found = vars(self._fit_along(series, spacing, time - len(series.shape)))
         fits: list[Fit] = [TimeFit(**found, at=at) for at in range(len(members))]
         if self.model == "histogram" and found["corrected"]:
             with progress.part(share, 1):
@@ -396,7 +441,13 @@ class DecayCorrection(Adjustment):
             fits = [MatchedFit(**found, at=at, match=curve) for at, curve in enumerate(curves)]
         return fits
 
-    def _fit_along(self, volume: Volume, axis: int) -> DecayFit:
+    def _fit_along(self, volume: Volume, spacing: tuple[float, ...], axis: int | None) -> DecayFit:
+        """The fit along an axis that is counted from the end; None: below the surface of the mask."""
+        if axis is None and volume.mask is None:
+            raise ValueError(
+                "axis='surface' is the depth below the surface of the mask, and there is none. Give mask, such as a "
+                "Labels layer that fills the sample."
+            )
         with progress.part(0, 0.3):
             (lo, hi), clamp = find_clamp(self, volume)
         if isinstance(self.background, float):
@@ -405,12 +456,20 @@ class DecayCorrection(Adjustment):
             with progress.part(0.3, 0.4):
                 found = find_cuts(volume, DARKEST, 100.0)
             background = float(np.clip(found[0] if found else 0.0, *clamp))
-        parts = placed(self, volume, axis)
+        parts, depths = dtypes_of(self, volume), None
         with progress.part(0.4, 0.9):
-            planes = plane_percentiles(volume, parts["axis"], compared(self.percentile))
-        check_counted(planes.counted.sum(), volume)
+            if axis is None:
+                axis = -len(spacing)
+                single = volume.at((*volume.lead, *[0] * (len(volume.shape) - len(spacing))))
+                depths = find_depths(single, spacing)
+                counted, levels = shell_percentiles(single, depths, lo, hi, compared(self.percentile))
+                values = levels[0]
+            else:
+                planes = plane_percentiles(volume, axis, compared(self.percentile))
+                counted, values, levels = planes.counted, planes.values[0], planes.levels
+        check_counted(counted.sum(), volume)
         # percentiles of clamped data are the clamped percentiles
-        values, levels = np.clip(planes.values[0], *clamp), np.clip(planes.levels, *clamp)
+        values, levels = np.clip(values, *clamp), np.clip(levels, *clamp)
         own = levels[0]
         known = np.isfinite(own) & (values > background) & (own > background)
         first = self._first(own, known)
@@ -431,15 +490,12 @@ class DecayCorrection(Adjustment):
             corrected = self.force or support >= SUPPORT[self.model]
             if corrected:
                 gains = np.minimum(power(whole / light, self.exponent), self.max_gain)
-        clamped = 0, 0, volume.size
-        with progress.part(0.9, 1):
-            if parts["out_dtype"].kind in "iu":
-                clamped = _count_clamped(volume, parts, gains, background, clamp, hi)
-        return DecayFit(
+        fit = DecayFit(
             lo,
             hi,
             parts["unit"] * lo,
             parts["unit"] * hi,
+            axis=axis,
             gains=gains,
             background=background,
             clamp=clamp,
@@ -448,8 +504,13 @@ class DecayCorrection(Adjustment):
             fitted=fitted,
             support=support,
             corrected=corrected,
-            clamped=clamped,
+            clamped=(0, 0, volume.size),
+            depths=depths,
         )
+        if fit.out_dtype.kind not in "iu":
+            return fit
+        with progress.part(0.9, 1):
+            return replace(fit, clamped=_count_clamped(volume, fit))
 
     def _first(self, levels: np.ndarray, known: np.ndarray) -> int:
         """The plane from which on light is lost."""
@@ -463,22 +524,17 @@ class DecayCorrection(Adjustment):
         return int(at[np.argmax(smooth)])
 
 
-def _count_clamped(
-    volume: Volume, parts: dict[str, Any], gains: np.ndarray, background: float, clamp: tuple[float, float], hi: float
-) -> tuple[int, int, int]:
+def _count_clamped(volume: Volume, fit: DecayFit) -> tuple[int, int, int]:
     """Counted voxels at the end of their dtype, those that gains drive beyond it, and all."""
-    most = float(np.iinfo(parts["out_dtype"]).max)
-    if background + gains.max() * (min(hi, clamp[1]) - background) < most:
+    most, highest = float(np.iinfo(fit.out_dtype).max), fit.clamp[1]
+    if fit.background + fit.gains.max() * (min(fit.hi, highest) - fit.background) < most:
         return 0, 0, volume.size
-    along = len(volume.shape) + parts["axis"]
-    # what rounds to more than the dtype holds
-    limits = background + (most + 0.5 - background) / gains
     totals = np.zeros(3, np.int64)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[int, int, int]:
-        shape = [1] * values.ndim
-        shape[along] = -1
-        beyond = np.minimum(values, clamp[1]) > limits[block[along]].reshape(shape)
+        # What rounds to more than the dtype holds.
+        limits = fit.background + (most + 0.5 - fit.background) / fit.gains_in(block)
+        beyond = np.minimum(values, highest) > limits
         at = values >= most
         beyond &= ~at
         used = counted if counted.size else np.ones((), bool)
@@ -505,6 +561,7 @@ def correct_decay(
     start: float | Literal["auto"] = 0.0,
     force: bool = False,
     *,
+    spacing: Spacing = None,
     in_range: GivenRange = "data",
     output: Output = "dtype",
     mask: ArrayLike | Layer | None = None,
@@ -524,9 +581,10 @@ def correct_decay(
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
-    axis : "t", "z", "y" or "x"
+    axis : "t", "z", "y", "x" or "surface"
         One of the last three axes, or "t", the axis of time: the one that is called so, and of an array, or where no
-        name says it, the first one, also of three axes.
+        name says it, the first one, also of three axes.  "surface": the depth below the surface of `mask`, for a
+        sample that is lit from all sides, such as a spheroid, which is dark in its middle.
     model : "exponential", "smooth", "plane", "ratio" or "histogram"
         "exponential": a straight line in the logarithm of the percentiles, robust against planes that hold
         other things.  "smooth": a smooth curve through them, robust too.  "plane": each plane has a gain of
@@ -553,18 +611,22 @@ def correct_decay(
         brightest, smoothed by a median of five planes.
     force : bool
         Correct also where the data do not support it.
+    spacing : float or sequence of float, optional
+        Physical size of a voxel along the spatial axes, for the depth below a surface.  Default 1.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
         "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
     mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
+        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.  For axis "surface" it
+        fills the sample.
     ignore_zeros : bool
         Leave voxels of exactly 0 out of the percentiles, such as the padding of a rotated stack.
     per : "dataset", "volume" or "plane"
         Which voxels share a fit: a series that bleaches stays comparable with "dataset".  Along "t" channels share
-        the gains of a time point with "dataset", and with "volume" each channel has its own.
+        the gains of a time point with "dataset", and with "volume" each channel has its own.  A series has more than
+        one surface, so "surface" needs "volume" there.
     window : int
         With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
         that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
@@ -585,7 +647,7 @@ def correct_decay(
     TypeError
         For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a volume without this axis, a parameter out of bounds, or a mask of another
+        For an empty volume, a volume without this axis or surface, a parameter out of bounds, or a mask of another
         shape.
 
     Notes
@@ -602,7 +664,11 @@ def correct_decay(
     "histogram"), nothing is corrected, with a warning that has the figure.  A warning also says how many voxels exceed
     an integer dtype.
 
-    The percentiles are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
+    Below a surface the depth is the Euclidean distance to the nearest voxel outside, measured on at most 160 voxels
+    an axis and interpolated, and 64 shells of one thickness take the place of planes; their percentiles are those of a
+    histogram of 4096 bins.  Where the mask ends at the border of the volume there is no surface.
+
+    The percentiles of planes are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
     decay.  Noise is amplified like the signal.
 
     References
@@ -637,6 +703,7 @@ def correct_decay(
         ignore_zeros=ignore_zeros,
         per=per,
         window=window,
+        spacing=spacing,
         rgb=rgb,
         level=level,
     )
@@ -663,12 +730,13 @@ def decay_profile(
     Returns
     -------
     positions : numpy.ndarray of float64, shape (planes,)
-        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; numbers of time points along "t".
+        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; numbers of time points along "t"; of
+        shells their depth.
     profile : numpy.ndarray of float64, shape (planes,)
         Percentile of each plane; NaN where there is none above the background.
     fitted : numpy.ndarray of float64, shape (planes,)
         The model of it, also where the data do not support it.  Where volumes or planes have fits of their own,
-        these two are of shape (..., planes).
+        they are of shape (..., planes); so are the depths of shells.
 
     Raises
     ------
@@ -693,6 +761,8 @@ def decay_profile(
     with found.bar():
         transform = cast(DecayTransform, adjustment.fit_volume(volume, found.spacing))
     warn_constant(transform)
+    if axis == SURFACE:
+        return transform.of_fits("middles"), transform.profile, transform.fitted
     step = 1.0
     if axis != "t":
         sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)

@@ -12,6 +12,8 @@ from napari_exposure.core import progress
 
 # what one volume may cost: the tile histograms of several kernel sizes
 LIMIT = 256 << 20
+# What the passes and the steps of one fit share, such as histograms of grey levels, may cost so many bytes.
+SHARED = 8 << 20
 
 Result = TypeVar("Result")
 Rest = TypeVarTuple("Rest")

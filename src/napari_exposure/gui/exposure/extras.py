@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.axes import spatial_axes
+from napari_exposure.core.depth import SURFACE
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.core.transform import Transform
@@ -110,7 +111,7 @@ class Profile:
     def describe(self, card: Card, source: Source | None) -> None:
         """Enable what means something."""
         self._smoothness.enabled = card.values["model"] == "smooth"
-        if source is not None and card.values["axis"] != "t":
+        if source is not None and card.values["axis"] not in (SURFACE, "t"):
             axes = len(source.shape)
             axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes)
 
