@@ -212,6 +212,7 @@ class HistogramPanel(QWidget):
         self._of_viewer.drop()
         self._of_masks.drop()
         self._write_numbers.cancel()
+        self.strip.follow(None)
 
     def _list_masks(self) -> None:
         self._of_masks.drop()

@@ -100,7 +100,7 @@ class Strip(PlotView):
         """Turn to this layer, or to none."""
         if layer != self._layer:
             self._layer = layer
-            self._edits.watch(layer)
+            self._edits.watch(layer if self._of_viewer else None)
             self._forget()
 
     @property
