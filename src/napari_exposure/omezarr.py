@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.axes import axis_letter
 from napari_exposure.core.blocks import (
     Block,
     chunked_blocks,
@@ -202,11 +203,7 @@ def _letters(
 
 def _letter(axis: dict[str, Any]) -> str:
     """The letter of an axis by its name, or its type."""
-    name, kind = str(axis.get("name", "")).lower(), axis.get("type")
-    words = {"time": "T", "channel": "C", "channels": "C", "depth": "Z", "height": "Y", "width": "X"}
-    if len(name) == 1 and name in "tczyx":
-        return name.upper()
-    return words.get(name) or words.get(str(kind), "?")
+    return axis_letter(axis.get("name")) or {"time": "T", "channel": "C"}.get(str(axis.get("type")), "?")
 
 
 def _flat(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,16 +10,24 @@ from napari_exposure.core.typing import Spacing
 # Kernels work in so many axes.
 MOST = 3
 
-_NOT_SPACE = {
-    *("t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"),
-    *("c", "ch", "channel", "channels", "wavelength", "lambda", "band", "spectrum"),
-    *("s", "p", "m", "position", "scene", "well", "field", "mosaic", "tile", "view", "angle", "batch", "sample"),
+# What axes are called, by the letters that files have for them.
+_LETTERS = {
+    **dict.fromkeys(("t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"), "T"),
+    **dict.fromkeys(("c", "ch", "channel", "channels", "wavelength", "lambda", "band", "spectrum"), "C"),
+    **{"z": "Z", "depth": "Z", "y": "Y", "height": "Y", "x": "X", "width": "X"},
 }
+# Axes that are no space and have no letter.
+_OTHERS = {"s", "p", "m", "position", "scene", "well", "field", "mosaic", "tile", "view", "angle", "batch", "sample"}
+
+
+def axis_letter(label: object) -> str:
+    """The letter that files have for an axis with such a label: one of "TCZYX", or "" where it says none of them."""
+    return _LETTERS.get(str(label).strip().lower(), "")
 
 
 def is_space(label: object) -> bool:
     """Whether an axis may be space: its label does not say otherwise."""
-    return str(label).strip().lower() not in _NOT_SPACE
+    return axis_letter(label) not in ("T", "C") and str(label).strip().lower() not in _OTHERS
 
 
 def count_space(axes: Iterable[bool]) -> int:
