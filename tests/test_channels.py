@@ -1,5 +1,7 @@
 """Several images at once, such as channels: each with its own fit, or all with one."""
 
+import dataclasses
+
 import dask.array as da
 import h5py
 import numpy as np
@@ -122,6 +124,25 @@ def test_multiscale_layers_share_a_fit(channels):
         assert layer.data[1].shape == (12, 15, 16)
         fitted = RECIPES["tiles"].fit(np.max(channels, axis=0))
         np.testing.assert_array_equal(layer.data[0], fitted.apply(array))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [nx.HistogramEqualization(per="volume", window=3), nx.AdaptiveEqualization(8.0, per="volume", window=3)],
+    ids=["global", "tiles"],
+)
+def test_windows_of_time_points_are_counted_in_all_channels(channels, step):
+    movies = [np.stack([each, each // 2, each // 3]) for each in channels]
+    spacing = (1.0, 1.0, 1.0)
+    fitted = Recipe(step).fit(movies, spacing=spacing)
+    # the slow way: the channels side by side along time, each window by itself
+    for time, near in enumerate(([0, 1], [0, 1, 2], [1, 2])):
+        joint = np.concatenate([each[near] for each in movies])
+        alone = Recipe(dataclasses.replace(step, per="dataset", window=1)).fit(joint, spacing=spacing)
+        for movie in movies:
+            np.testing.assert_array_equal(
+                fitted.apply(movie)[time], alone.apply(np.stack([movie[time]] * len(joint)))[0]
+            )
 
 
 def test_movies_of_channels_have_a_fit_for_each_time_point(channels):

@@ -60,7 +60,7 @@ class OpenedLayer:
     def volume(self, ignore_zeros: bool = False) -> Volume:
         """What is counted."""
         counted = None if self.mask is None else mask_array(self.mask, self.source)
-        return Volume(self.source.array, counted, ignore_zeros, self.source.rgb)
+        return Volume(self.source.array, counted, ignore_zeros, self.source.rgb, labels=self.source.labels)
 
     @contextmanager
     def bar(self) -> Iterator[None]:

@@ -52,6 +52,8 @@ class Source:
         Size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
     space : int
         How many of the last axes are space, 2 or 3, as labels and units say it, or their place.
+    labels : tuple of str
+        What the axes are called; "t" where the unit is one of time.
     unit : str
         Short name of the unit, such as "µm"; `voxels.PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
@@ -69,6 +71,7 @@ class Source:
     rgb: bool
     spacing: tuple[float, ...]
     space: int
+    labels: tuple[str, ...]
     unit: str
     contrast_limits: tuple[float, float]
     carried: dict[str, Any] = field(repr=False)
@@ -82,7 +85,7 @@ class Source:
 
     def spatial(self, adjustment: Chain) -> int:
         """How many of the last axes are space in every step of an adjustment or a recipe."""
-        return min(spatial_axes(len(self.sizes), each.per) for each in adjustment.steps)
+        return min(each.spatial(len(self.sizes), len(self.shape), self.labels) for each in adjustment.steps)
 
     @property
     def sizes(self) -> tuple[float, ...]:
@@ -110,7 +113,8 @@ class Source:
             levels=tuple(map(_read, layer.data[1:])) if layer.multiscale else (),
             rgb=layer.rgb,
             spacing=spacing,
-            space=axes_in_space(layer),
+            space=count_space(map(is_space, axis_names(layer))),
+            labels=axis_names(layer),
             unit=unit,
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
@@ -253,7 +257,7 @@ class Source:
         array = self.levels[level - 1]
         lead = len(self.shape) - spatial
         for each in adjustment.steps:
-            if each.per != "dataset" and tuple(array.shape[:lead]) != self.shape[:lead]:
+            if (each.per != "dataset" or each.in_series) and tuple(array.shape[:lead]) != self.shape[:lead]:
                 raise ValueError(f"Level {level} has fewer {each.per}s than level 0; fit them on level 0.")
         return array
 
@@ -262,7 +266,7 @@ class Source:
         self.check_exposure()
         counted = None if mask is None else mask_array(mask, self)
         with self._naming():
-            volume = Volume(self.array, counted, rgb=self.rgb, memory=memory)
+            volume = Volume(self.array, counted, rgb=self.rgb, memory=memory, labels=self.labels)
             for each in adjustment.steps:
                 if each.in_space:
                     check_space(self.space, self.carried["axis_labels"])
@@ -331,25 +335,44 @@ class Source:
         """
         carried = dict(self.carried)
         carried["metadata"][METADATA_KEY] = self.record(transform.steps, mask, seconds)
-        low, high = self.contrast_limits
-        for each in transform.transforms:
-            # a step that keeps the scale of intensities is shown over the same range as what it was made from
-            low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
         if not self.rgb:
-            carried["contrast_limits"] = (low, high if high > low else low + 1)
+            carried["contrast_limits"] = self.shown_range(transform)
         name = self.name_of(transform.steps)
         layer = napari.layers.Image(data, name=name, rgb=self.rgb, multiscale=isinstance(data, list), **carried)
         self.mark(layer, transform, mask)
         return layer
 
-    def put_into(self, layer: napari.layers.Image, data: Any, transform: BlockMap, seconds: float, mask: Any) -> None:
-        """Give a result that was made before other data; it stays where and how it is shown."""
-        before = Origin.of(layer)
+    def shown_range(self, transform: BlockMap) -> tuple[float, float]:
+        """The contrast limits that a result begins with."""
+        low, high = self.contrast_limits
+        for each in transform.transforms:
+            # a step that keeps the scale of intensities is shown over the same range as what it was made from
+            low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
+        return low, high if high > low else low + 1
+
+    def put_into(
+        self,
+        layer: napari.layers.Image,
+        data: Any,
+        transform: BlockMap,
+        *,
+        seconds: float | None = None,
+        mask: Any = None,
+    ) -> None:
+        """Give a result that was made before other data; it stays where and how it is shown.
+
+        Where it has another range, its contrast limits lie in that where they lay in the one before.
+        """
+        before, limits = Origin.of(layer), layer.contrast_limits
         if before is None or (before.transform.out_range, layer.dtype) != (transform.out_range, transform.out_dtype):
-            made = self.result(data, transform, seconds=seconds, mask=mask)
             layer.data = data
             if not self.rgb:
-                layer.contrast_limits_range, layer.contrast_limits = made.contrast_limits_range, made.contrast_limits
+                low, high = self.shown_range(transform)
+                least, most = (low, high) if before is None else self.shown_range(before.transform)
+                shown = limits if before is not None else (low, high)
+                factor = (high - low) / (most - least)
+                layer.contrast_limits_range = low, high
+                layer.contrast_limits = [low + (limit - least) * factor for limit in shown]
         else:
             layer.data = data
         if before is not None and layer.name == self.name_of(before.transform.steps):
@@ -400,10 +423,10 @@ def _read(data: Any, name: str = "volume") -> Array:
     return array if counted is None else data
 
 
-def axes_in_space(layer: Any) -> int:
-    """How many of the last axes of a layer are space; up to three where neither labels nor units say otherwise."""
+def axis_names(layer: Any) -> tuple[str, ...]:
+    """What the axes of a layer are called; "t" where the unit is one of time."""
     timed = (unit.dimensionality == {TIME: 1} for unit in layer.units)
-    return count_space(is_space(label) and not t for label, t in zip(layer.axis_labels, timed, strict=True))
+    return tuple("t" if t else str(label) for label, t in zip(layer.axis_labels, timed, strict=True))
 
 
 class _Nowhere:

@@ -192,6 +192,34 @@ def test_a_slider_does_not_count_the_whole_dataset_again(qtbot, viewer, panel, v
         assert counted == []
 
 
+@pytest.mark.parametrize("rgb", [False, True])
+def test_a_plane_of_a_store_is_read_once_for_all_that_is_counted_of_it(qtbot, viewer, panel, rgb):
+    read = []
+
+    def noted(block, block_info=None):
+        read.extend([block_info[0]["chunk-location"]] * bool(block_info))
+        return block
+
+    stack = np.random.default_rng(1).integers(0, 255, (6, 30, 40, 3) if rgb else (6, 30, 40), np.uint8)
+    lazy = da.from_array(stack, chunks=(1, 15, 40, 3)[: stack.ndim]).map_blocks(noted, dtype=stack.dtype)
+    layer = viewer.add_image(lazy, rgb=rgb)
+    mask = viewer.add_labels(stack[..., 0] % 2 if rgb else stack % 2)
+    viewer.layers.selection.active = layer
+    panel.scope.setCurrentIndex(panel.scope.findData("plane"))
+    panel.mask.setCurrentIndex(1)
+    wait(qtbot, panel)
+    read.clear()
+    panel.counter.count()
+    wait(qtbot, panel)
+    assert sorted(read) == [(2, 0, 0, 0)[: stack.ndim], (2, 1, 0, 0)[: stack.ndim]]
+    plane, inside = stack[2], mask.data[2] > 0
+    for n, curve in enumerate(panel.model.content.curves[:3]):
+        values = (plane[..., n] if rgb else plane)[inside]
+        assert curve.histogram.total == values.size
+        assert curve.percentile(50) == np.median(values)
+        assert curve.coverage.startswith("plane z = 2, inside")
+
+
 def test_inside_labels_and_without_zeros(qtbot, viewer, panel, volume):
     volume[:3] = 0
     viewer.add_image(volume, name="nuclei")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from napari_exposure.core.intensity import check_number
@@ -14,16 +14,64 @@ Tile = tuple[tuple[float, ...], tuple[float, ...]]
 # Kernels work in so many axes.
 MOST = 3
 
-_NOT_SPACE = {
-    *("t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"),
-    *("c", "ch", "channel", "channels", "wavelength", "lambda", "band", "spectrum"),
-    *("s", "p", "m", "position", "scene", "well", "field", "mosaic", "tile", "view", "angle", "batch", "sample"),
+AXES = ("z", "y", "x")
+# What axes are called, by the letters that files have for them.
+_LETTERS = {
+    **dict.fromkeys(("t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"), "T"),
+    **dict.fromkeys(("c", "ch", "channel", "channels", "wavelength", "lambda", "band", "spectrum"), "C"),
+    **{"z": "Z", "depth": "Z", "y": "Y", "height": "Y", "x": "X", "width": "X"},
 }
+# Axes that are no space and have no letter.
+_OTHERS = {"s", "p", "m", "position", "scene", "well", "field", "mosaic", "tile", "view", "angle", "batch", "sample"}
+
+
+def axis_letter(label: object) -> str:
+    """The letter that files have for an axis with such a label: one of "TCZYX", or "" where it says none of them."""
+    return _LETTERS.get(str(label).strip().lower(), "")
 
 
 def is_space(label: object) -> bool:
     """Whether an axis may be space: its label does not say otherwise."""
-    return str(label).strip().lower() not in _NOT_SPACE
+    return axis_letter(label) not in ("T", "C") and str(label).strip().lower() not in _OTHERS
+
+
+def time_axis(labels: Sequence[object], axes: int) -> int | None:
+    """Which of the first axes is time: the one that is called so, else the first whose name says nothing.
+
+    Parameters
+    ----------
+    labels : sequence
+        What all axes are called; empty where the image does not say, as arrays do not.
+    axes : int
+        How many of the first axes may be time.
+
+    Returns
+    -------
+    int or None
+        None where all of these axes are something else.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.axes import time_axis
+    >>> time_axis("ctzyx", 2), time_axis((), 1), time_axis("czyx", 1)
+    (1, 0, None)
+    """
+    first = list(labels[:axes]) or [""] * axes
+    called = [axis for axis, label in enumerate(first) if axis_letter(label) == "T"]
+    silent = [axis for axis, label in enumerate(first) if not axis_letter(label) and is_space(label)]
+    return next(iter(called + silent), None)
+
+
+def in_words(labels: Sequence[object], axes: int) -> str:
+    """What the axes of an image are called, for a message."""
+    return f"the axes {', '.join(str(label) or '?' for label in labels)}" if labels else f"{axes} axes"
+
+
+def gliding_axis(labels: Sequence[object], axes: int) -> int | None:
+    """Along which of the first axes, which have fits of their own, a window glides: time, or else the planes."""
+    found = time_axis(labels, axes)
+    planes = (axis for axis, label in enumerate(labels[:axes]) if is_space(label))
+    return next(planes, None) if found is None else found
 
 
 def count_space(axes: Iterable[bool]) -> int:

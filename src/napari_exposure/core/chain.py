@@ -15,7 +15,7 @@ from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.arrays import Several
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.memory import Memory
+from napari_exposure.core.memory import SHARED, Memory
 from napari_exposure.core.pointwise import TableFit
 from napari_exposure.core.transform import BlockMap, Transform
 from napari_exposure.core.typing import Array, Spacing
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     import dask.array as da
 
 __all__ = ["FittedRecipe"]
-
-# The steps of one fit share what they counted, such as histograms of grey levels, up to so many bytes.
-SHARED = 8 << 20
 
 
 class Chain(Protocol):
@@ -153,7 +150,7 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = No
     """
     # Fits are kept under the spacing that they were made with.
     spacing = tuple(spacing) if isinstance(spacing, Iterable) else spacing
-    memory = volume.memory if volume.memory is not None or len(steps) == 1 else Memory(SHARED)
+    memory = volume.memory or Memory(SHARED)
     transforms: tuple[Transform, ...] = ()
     for number, step in enumerate(steps):
         seen = replace(volume, through=transforms, ignore_zeros=step.ignore_zeros, memory=memory)

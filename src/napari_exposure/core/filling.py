@@ -302,6 +302,7 @@ def fill(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -324,7 +325,7 @@ def fill(
         As `correct_decay` has it.
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are what gaps are filled with.  All gaps are filled.
-    ignore_zeros, per, rgb, level
+    ignore_zeros, per, window, rgb, level
         As `adjust_gamma` has them.
 
     Returns
@@ -367,6 +368,7 @@ def fill(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

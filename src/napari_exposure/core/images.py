@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from importlib import import_module
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
 from napari_exposure.core.arrays import DATA_ARRAY, both, like
-from napari_exposure.core.axes import Tile, check_place
+from napari_exposure.core.axes import AXES, Tile, check_place
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.several import join
@@ -129,13 +129,22 @@ class OpenedArray:
         """None, as an array knows none."""
         return None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the axes are called, without the color axis: a spacing for each says which of the last are space."""
+        if not isinstance(self.spacing, Iterable):
+            return ()
+        space = AXES[-min(len(tuple(self.spacing)), len(AXES)) :]
+        axes = len(getattr(self.array, "shape", None) or np.shape(self.array)) - self.rgb
+        return ("",) * (axes - len(space)) + space
+
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""
         return value
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
         """What is counted."""
-        return Volume(self.array, self.mask, ignore_zeros, self.rgb)
+        return Volume(self.array, self.mask, ignore_zeros, self.rgb, labels=self.labels)
 
     @contextmanager
     def bar(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_exposure.core.arrays import Several, both, held
-from napari_exposure.core.blocks import is_dask, read_part
+from napari_exposure.core.blocks import is_dask, read_part, stored_chunks
 from napari_exposure.core.intensity import dtype_range
 from napari_exposure.core.typing import Array, Index
 
@@ -39,7 +39,7 @@ class Combined:
         self.arrays, self._how = tuple(arrays), how
         self.shape, self.dtype, self.ndim = tuple(arrays[0].shape), np.dtype(arrays[0].dtype), len(arrays[0].shape)
         # What one of them reads at once, as all have the same blocks.
-        self.chunks = next((chunks for each in arrays if (chunks := getattr(each, "chunks", None))), None)
+        self.chunks = next((chunks for each in arrays if (chunks := stored_chunks(each))), None)
 
     def __getitem__(self, index: Index, /) -> np.ndarray:
         return combined(*(read_part(each, index) for each in self.arrays), how=self._how)

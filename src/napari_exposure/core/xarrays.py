@@ -50,6 +50,11 @@ class OpenedDataArray(OpenedArray):
             return (1.0,) * len(dims)
         return tuple(known.get(dim, max(known.values())) for dim in dims)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the axes are called, without the color axis."""
+        return tuple(map(str, self.dims))
+
     def check(self, adjustment: Chain) -> None:
         """Raise what does not fit before any voxel is read."""
         if any(step.in_space for step in adjustment.steps):

@@ -23,7 +23,7 @@ def apply_job(
     viewer,
     chosen: Sequence[tuple[object, Adjustment | Recipe]],
     mask=None,
-    memory: Memory | None = None,
+    memory: Callable[[Any], Memory | None] = lambda layer: None,
     *,
     together: bool = False,
     put: Callable | None = None,
@@ -40,8 +40,8 @@ def apply_job(
         The sources; nothing is added for one that has gone when the job is over.
     mask : napari.layers.Labels, optional
         Inside which the first is measured, and others of its shape.
-    memory : Memory, optional
-        What earlier fits of the first have found.
+    memory : callable, optional
+        Called with a layer, returns what earlier fits of it have found.
     together : bool
         All are mapped by the fit of the first.
     put : callable, optional
@@ -56,14 +56,14 @@ def apply_job(
     TypeError, ValueError
         If the only layer, the mask or a parameter does not fit, with a sentence for the user.
     """
-    jobs: list[tuple[Source, Adjustment | Recipe, Any]] = []
+    jobs: list[tuple[Source, Adjustment | Recipe, Any, Memory | None]] = []
     for layer, adjustment in chosen:
         try:
             source = Source.of(layer)
             # A mask of another shape is that of another channel or stack.
             inside = mask if not jobs or mask is None or mask.data.shape == source.shape else None
             source.check(adjustment, inside)
-            jobs.append((source, adjustment, inside))
+            jobs.append((source, adjustment, inside, memory(layer)))
         except (TypeError, ValueError) as error:
             if len(chosen) == 1:
                 raise
@@ -74,12 +74,12 @@ def apply_job(
     def work():
         made: list[tuple] = []
         first: BlockMap | None = None
-        for number, (source, adjustment, inside) in enumerate(jobs):
+        for number, (source, adjustment, inside, known) in enumerate(jobs):
             start = time.perf_counter()
             try:
                 with progress.part(number / len(jobs), (number + 1) / len(jobs)):
                     if first is None or not together:
-                        found = source.adjusted(adjustment, inside, memory if number == 0 else None)
+                        found = source.adjusted(adjustment, inside, known)
                         first = found[1] if number == 0 else first
                     else:
                         transform, inside = first.fitting(source.array), None

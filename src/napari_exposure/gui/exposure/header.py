@@ -83,6 +83,16 @@ class Header(QWidget):
 
     # --- layers ---
 
+    @property
+    def together(self) -> bool:
+        """Whether several layers have the fit of the first."""
+        return self.fit.value == TOGETHER
+
+    def choose_mask(self, name: str | None) -> None:
+        """Measure inside the labels of this name, if there are such."""
+        with self.mask.changed.blocked():
+            self.mask.value = next((layer for layer in self._labels() if layer.name == name), None)
+
     def images(self) -> list:
         """The image layers that can be adjusted."""
         images = (layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image))
@@ -99,6 +109,12 @@ class Header(QWidget):
     def show_layers(self, layers: list) -> None:
         """Show several selected layers as chips, the first pressed; one, or none, as the entry of the box."""
         several = len(layers) > 1
+        if layers:
+            with self.layer.changed.blocked():
+                if layers[0] not in self.layer.choices:
+                    self.layer.reset_choices()
+                if layers[0] in self.layer.choices:
+                    self.layer.value = layers[0]
         self._form.setRowVisible(0, not several)
         self._form.setRowVisible(1, several)
         for chip in self.chips.values():

@@ -36,6 +36,7 @@ from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.hilo import HiLo
 from napari_exposure.gui.histogram.limits import AutoLimits
 from napari_exposure.gui.histogram.plot import HistogramPlot
+from napari_exposure.gui.histogram.strip import Strip
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.scrolled import make_scrollable
@@ -78,6 +79,7 @@ class HistogramPanel(QWidget):
             signal.connect(self._show_percents)
         events.content.connect(self._limit)
         events.display.connect(self._show_estimated)
+        self._list_axes()
         self._enable()
 
     @property
@@ -99,6 +101,17 @@ class HistogramPanel(QWidget):
         self.mask.setMinimumContentsLength(14)
         self.mask.setToolTip("Measure all voxels, or only those that have a label in a labels layer.")
         self.mask.currentIndexChanged.connect(lambda _: setattr(self.model, "mask", self.mask.currentData()))
+        self.strip = Strip(self._viewer, self.model)
+        self.strip.hide()
+        self.strip.changed.connect(self._list_axes)
+        self.strip.changed.connect(self._enable)
+        self.along = QComboBox()
+        self.along.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.along.setMinimumContentsLength(12)
+        self.along.setToolTip(
+            "Show the histogram of each time point or plane below, as a strip: flicker and fading are seen at a glance."
+        )
+        self.along.currentIndexChanged.connect(lambda _: setattr(self.strip, "axis", self.along.currentData()))
         self.zeros = self._check("Ignore zeros", "ignore_zeros", "Leave out voxels that are exactly 0.")
         self.log = self._check("Log counts", "log", "Count in powers of ten: rare voxels show too.")
         self.compare = self._check(
@@ -162,8 +175,13 @@ class HistogramPanel(QWidget):
         self.numbers.setFrameShape(QTextBrowser.Shape.NoFrame)
         self.numbers.setMinimumSize(120, 40)
         self.numbers.setLineWrapMode(QTextBrowser.LineWrapMode.NoWrap)
+        plots = QWidget()
+        above = QVBoxLayout(plots)
+        above.setContentsMargins(0, 0, 0, 0)
+        above.addWidget(self.plot, 3)
+        above.addWidget(self.strip, 2)
         self._split = QSplitter(Qt.Orientation.Vertical)
-        self._split.addWidget(self.plot)
+        self._split.addWidget(plots)
         self._split.addWidget(self.numbers)
         self._split.setStretchFactor(0, 1)
         self._split.setStretchFactor(1, 0)
@@ -171,7 +189,7 @@ class HistogramPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         checks = self.zeros, self.log, self.compare, self.lock, self.tile, self.hilo
-        layout.addLayout(_flow(self.scope, self.mask))
+        layout.addLayout(_flow(self.scope, self.mask, self.along))
         layout.addLayout(_flow(*checks, self.again, self.another, self.export_menu))
         layout.addWidget(self._split, 1)
         layout.addLayout(_flow(QLabel("Percentiles"), self.low, self.high, self.set_limits, self.selected, self.clip))
@@ -221,6 +239,7 @@ class HistogramPanel(QWidget):
         self._of_viewer.drop()
         self._of_masks.drop()
         self._write_numbers.cancel()
+        self.strip.follow(None)
 
     def _list_masks(self) -> None:
         self._of_masks.drop()
@@ -235,8 +254,22 @@ class HistogramPanel(QWidget):
                         self.mask.setCurrentIndex(self.mask.count() - 1)
         self.model.mask = self.mask.currentData()
 
+    def _list_axes(self) -> None:
+        axes = self.strip.axes_of_layer
+        # The strip keeps its axis while layers without it are selected.
+        kept = [self.strip.axis] if self.strip.axis is not None and self.strip.axis not in axes else []
+        wanted = [("No strip", None), *((f"Strip along {axis}", axis) for axis in (*axes, *kept))]
+        shown = [(self.along.itemText(at), self.along.itemData(at)) for at in range(self.along.count())]
+        if wanted != shown:
+            with QSignalBlocker(self.along):
+                self.along.clear()
+                for words, axis in wanted:
+                    self.along.addItem(words, axis)
+                self.along.setCurrentIndex([axis for _, axis in wanted].index(self.strip.axis))
+
     def _enable(self) -> None:
         content = self.model.content
+        self.strip.follow(self.counter.shown)
         self.set_limits.setEnabled(bool(content.curves) and self.model.display is not None)
         shown = len(self._limited) > 1 and bool(content.curves) and self.model.display is not None
         for each in (self.selected, self.limit_all, self.copy_limits):
@@ -248,7 +281,7 @@ class HistogramPanel(QWidget):
         self.export_menu.setEnabled(bool(content.curves))
         self.compare.setEnabled(content.has_source)
         self.tile.setEnabled(content.has_tiles)
-        self.again.setText("Refresh" if self.model.progress is None else "Cancel")
+        self.again.setText("Cancel" if self._counting else "Refresh")
         # what stands beside it does not move when it has a shorter word
         self.again.setMinimumWidth(max(self.again.minimumWidth(), self.again.sizeHint().width()))
         layer = self.counter.shown
@@ -263,11 +296,17 @@ class HistogramPanel(QWidget):
 
     # --- buttons ---
 
+    @property
+    def _counting(self) -> bool:
+        return self.model.progress is not None or self.strip.counting
+
     def _count_or_cancel(self) -> None:
-        if self.model.progress is None:
-            self.counter.count()
-        else:
+        if self._counting:
             self.counter.cancel()
+            self.strip.cancel()
+        else:
+            self.counter.count()
+            self.strip.count_again()
 
     @property
     def _limited(self) -> list[napari.layers.Image]:
