@@ -82,8 +82,9 @@ class Several:
         """Whether all have the same shape, so that a place means the same in each."""
         return len({tuple(array.shape) for array in self.arrays}) == 1
 
-    def __getitem__(self, index: Any, /) -> Any:
-        raise TypeError("Several arrays are read one by one.")
+    def __getitem__(self, index: Any, /) -> Several:
+        # Such as every second voxel of each; a fit counts voxels of one array after the other.
+        return Several([array[index] for array in self.arrays])
 
 
 class _Stored:
