@@ -449,3 +449,12 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path, mo
         nx.read(tmp_path / "a.tif", lazy=True)
     with pytest.raises(ValueError, match="stored in parts of"):
         nx.read(store(tmp_path / "a.zarr", chunks=(4, 32, 40)))
+    # a chunk is unpacked whole, also where it goes on beyond the array
+    store(tmp_path / "b.zarr", chunks=(1, 8, 9))
+    free.available = 100_000
+    nx.read(tmp_path / "b.zarr")
+    metadata = json.loads((tmp_path / "b.zarr" / "zarr.json").read_text())
+    metadata["chunk_grid"]["configuration"]["chunk_shape"] = [4, 800, 900]
+    (tmp_path / "b.zarr" / "zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match="stored in parts of 4 x 800 x 900"):
+        nx.read(tmp_path / "b.zarr")

@@ -93,6 +93,8 @@ def check_array(name: str, array: zarr.Array[Any]) -> None:
             f"{name} says that it has {count:.3g} chunks and {bytes_:.3g} bytes, which is more than a store can hold."
         )
     check_chunk(name, [min(size, n) for size, n in zip(sizes, array.shape, strict=True)], array.dtype)
+    # A chunk is stored, and unpacked, whole also where the array ends within it.
+    check_chunk(name, array.chunks, array.dtype)
 
 
 # --- what chunks unpack to ---
