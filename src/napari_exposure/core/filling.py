@@ -225,7 +225,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
 
     count(volume, visit, merge, "counting gaps")
     below, gaps, above = totals.tolist()
-    check_counted(below + above, volume)
+    check_counted(below + above, volume, f"all have the gap value, {value:g}" if gaps else "")
     if not below + above:
         return value
     # where in the order of all voxels, those of gaps included
