@@ -10,22 +10,25 @@ from napari_exposure.core.typing import Spacing
 # Kernels work in so many axes.
 MOST = 3
 
-_TIME = {"t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"}
 AXES = ("z", "y", "x")
-_NOT_SPACE = {
-    *_TIME,
-    *("c", "ch", "channel", "channels", "wavelength", "lambda", "band", "spectrum"),
-    *("s", "p", "m", "position", "scene", "well", "field", "mosaic", "tile", "view", "angle", "batch", "sample"),
+# What axes are called, by the letters that files have for them.
+_LETTERS = {
+    **dict.fromkeys(("t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"), "T"),
+    **dict.fromkeys(("c", "ch", "channel", "channels", "wavelength", "lambda", "band", "spectrum"), "C"),
+    **{"z": "Z", "depth": "Z", "y": "Y", "height": "Y", "x": "X", "width": "X"},
 }
+# Axes that are no space and have no letter.
+_OTHERS = {"s", "p", "m", "position", "scene", "well", "field", "mosaic", "tile", "view", "angle", "batch", "sample"}
 
 
-def _name(label: object) -> str:
-    return str(label).strip().lower()
+def axis_letter(label: object) -> str:
+    """The letter that files have for an axis with such a label: one of "TCZYX", or "" where it says none of them."""
+    return _LETTERS.get(str(label).strip().lower(), "")
 
 
 def is_space(label: object) -> bool:
     """Whether an axis may be space: its label does not say otherwise."""
-    return _name(label) not in _NOT_SPACE
+    return axis_letter(label) not in ("T", "C") and str(label).strip().lower() not in _OTHERS
 
 
 def time_axis(labels: Sequence[object], axes: int) -> int | None:
@@ -49,9 +52,9 @@ def time_axis(labels: Sequence[object], axes: int) -> int | None:
     >>> time_axis("ctzyx", 2), time_axis((), 1), time_axis("czyx", 1)
     (1, 0, None)
     """
-    names = [_name(label) for label in labels[:axes]] or [""] * axes
-    called = [axis for axis, name in enumerate(names) if name in _TIME]
-    silent = [axis for axis, name in enumerate(names) if name not in {*_NOT_SPACE, *AXES}]
+    first = list(labels[:axes]) or [""] * axes
+    called = [axis for axis, label in enumerate(first) if axis_letter(label) == "T"]
+    silent = [axis for axis, label in enumerate(first) if not axis_letter(label) and is_space(label)]
     return next(iter(called + silent), None)
 
 
