@@ -198,6 +198,11 @@ class Fill(Adjustment):
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the nearest voxel may be one of another volume."""
         sizes = super().check(volume, spacing)
+        if self.method == "nearest" and self.window > 1:
+            raise ValueError(
+                "The nearest voxel is one of the same volume, so time points are not filled together: leave window at "
+                "1, or use method='median'."
+            )
         if self.method == "nearest" and self.per == "dataset" and len(volume.shape) > len(sizes):
             raise ValueError(
                 "The nearest voxel is one of the same volume, and the image has several: use per='volume', "
