@@ -545,11 +545,11 @@ def warn_constant(transform: Transform) -> None:
         warn_user(f"{transform.adjustment.title}: {sentence}")
 
 
-def check_counted(total: int, volume: Volume) -> None:
+def check_counted(total: int, volume: Volume, reason: str = "") -> None:
     """Raise if nothing was counted; of many volumes or planes that have fits of their own, some may be empty."""
     if total or volume.lead or volume.members:
         return
-    reasons = []
+    reasons = [reason] if reason else []
     if volume.mask is not None:
         reasons.append("the mask selects no such voxel")
     if volume.ignore_zeros:

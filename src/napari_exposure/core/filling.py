@@ -204,6 +204,11 @@ class Fill(Adjustment):
                 "The nearest voxel is one of the same image, and several share this fit: fit on each, without fit_on, "
                 "or use method='median'."
             )
+        if self.method == "nearest" and self.window > 1:
+            raise ValueError(
+                "The nearest voxel is one of the same volume, so time points are not filled together: leave window at "
+                "1, or use method='median'."
+            )
         if self.method == "nearest" and self.per == "dataset" and len(volume.shape) > len(sizes):
             raise ValueError(
                 "The nearest voxel is one of the same volume, and the image has several: use per='volume', "
@@ -225,7 +230,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
 
     count(volume, visit, merge, "counting gaps")
     below, gaps, above = totals.tolist()
-    check_counted(below + above, volume)
+    check_counted(below + above, volume, f"all have the gap value, {value:g}" if gaps else "")
     if not below + above:
         return value
     # where in the order of all voxels, those of gaps included

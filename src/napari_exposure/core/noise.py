@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_exposure.core.blocks import Block, Volume, walk
 from napari_exposure.core.images import opened
+from napari_exposure.core.intensity import check_exposure
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import ArrayLike, Layer
@@ -145,6 +146,7 @@ def noise_level(
     """
     found = opened(image, mask=mask, rgb=rgb)
     volume = found.volume(ignore_zeros)
+    check_exposure(volume.array.dtype)
     with found.bar():
         noise = find_noise(volume)
     if math.isnan(noise.dark):
