@@ -292,7 +292,7 @@ def test_channels_share_one_fit(qtbot, viewer, nuclei, dock, volume, how):
     choose(dock.tools.add_menu, "Percentile clipping")
     viewer.layers.selection = {nuclei, other}
     qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
-    dock.header.fit.value = f"all have one fit, of {how}"
+    dock.header.fit.value = f"one fit of {how}"
     word = {"all voxels": "all", "their sum": "sum", "the largest": "max"}[how]
     for low in (0.5, 10):
         editor(dock, 0, "low").value = low
@@ -326,7 +326,7 @@ def test_channels_that_cannot_share_a_fit_are_told(qtbot, viewer, nuclei, dock, 
     choose(dock.tools.add_menu, "Percentile clipping")
     viewer.layers.selection = {nuclei, other}
     qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
-    dock.header.fit.value = "all have one fit, of their sum"
+    dock.header.fit.value = "one fit of their sum"
     qtbot.waitUntil(lambda: "has dtype uint" in dock.bar.state.said(), timeout=10_000)
     click(dock.bar.apply)
     assert "has dtype uint" in messages()[-1]

@@ -25,9 +25,9 @@ from napari_exposure.voxels import PIXEL
 FITS: dict[str, str | None] = {
     "each has a fit of its own": None,
     "all have the fit of the first": FIRST,
-    "all have one fit, of all voxels": "all",
-    "all have one fit, of their sum": "sum",
-    "all have one fit, of the largest": "max",
+    "one fit of all voxels": "all",
+    "one fit of their sum": "sum",
+    "one fit of the largest": "max",
 }
 
 
