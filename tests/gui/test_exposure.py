@@ -1,5 +1,6 @@
 """The Exposure dock in a shown window, as a user drives it: with the mouse, menus and keys."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ import napari_exposure as nx
 from gui.driving import choose, click, finish, no_workers, tiles_of, type_into
 from napari_exposure import core
 from napari_exposure.core.adjustment import adjustments
+from napari_exposure.gui import editors
 from napari_exposure.gui.exposure.cards import Label
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.recipe import Recipe
@@ -220,6 +222,19 @@ def test_a_result_from_a_file_shows_its_cards_again(qtbot, viewer, nuclei, dock,
     # without its source it is an image like others
     viewer.layers.remove(nuclei)
     qtbot.waitUntil(lambda: dock.layer == result)
+
+
+@pytest.mark.parametrize("kind", adjustments())
+def test_an_editor_shows_every_value_that_its_adjustment_takes(qtbot, kind):
+    for field in dataclasses.fields(kind):
+        widget = editors.editor(field, kind)
+        for value in (1e300, -1, 1e-300, 0.0123456789, 20, 70000, 0, 1):
+            try:
+                kind(**{**kind.examples(), field.name: value})
+            except (TypeError, ValueError):
+                continue
+            widget.value = value
+            assert widget.value == value, field.name
 
 
 def live_of(dock, layer):
