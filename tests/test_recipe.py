@@ -202,8 +202,8 @@ def test_recipes_are_checked_when_made():
 def test_nothing_is_fitted_where_a_later_step_does_not_fit(volume):
     with pytest.raises(TypeError, match="fit_on must be"):
         Recipe(nx.Gamma()).apply(Image(volume), fit_on=3)
-    with pytest.raises(TypeError, match="mask must be a Labels layer"):
-        Recipe(nx.Gamma()).apply(Image(volume), mask=volume > 3)
+    with pytest.raises(TypeError, match="mask must be a Labels layer or an array, got Image"):
+        Recipe(nx.Gamma()).apply(Image(volume), mask=Image(volume))
 
 
 @pytest.mark.parametrize("unit", ["µm", "um", "micrometer", "Å", "angstrom", "pm", "dm", "in", "parsec", "px", "pixel"])

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -95,7 +94,7 @@ class Plan:
         volume, size = self.open(self.fit_on)
         if "C" in volume.axes:
             raise ValueError(f"{self.fit_on} has channels; fit on a file of one, so that it is clear on which.")
-        return self.recipe.fit(_in_space(volume.data, volume.axes)[0], spacing=size, rgb=volume.axes.endswith("S"))
+        return self.recipe.fit(volume.data, spacing=size, rgb=volume.axes.endswith("S"))
 
     def open(self, path: Path) -> tuple[FileVolume, tuple[float, ...]]:
         """A file as it is adjusted, and its voxel size in the unit of the recipe."""
@@ -294,9 +293,7 @@ def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
     channels = list(split(volume))
     for number, array in enumerate(channels):
         with progress.part(0.5 * number / len(channels), 0.5 * (number + 1) / len(channels)):
-            array, planes = _in_space(array, volume.axes)
-            found = _apply_to_channel(plan, array, size, volume.axes.endswith("S"))
-            results.append(found[planes])
+            results.append(_apply_to_channel(plan, array, size, volume.axes.endswith("S")))
     steps = [step_record(each, size, plan.recipe.unit) for each in plan.recipe.steps]
     made = record(printable(path.name), noted(volume.notes), steps, asked=asked)
     # The display windows of the source do not suit the result, whose range is another one, so they are dropped.
@@ -316,16 +313,6 @@ def check_same(path: Path, before: dict[str, Any]) -> None:
         same = False
     if not same:
         raise OSError(f"{path.name} was changed, replaced or removed while it was read. Run it again.")
-
-
-def _in_space(array: Array, axes: str) -> tuple[Array, EllipsisType | tuple[slice, int]]:
-    """A channel with all three axes of space where it has time, and the index that takes the added one away again.
-
-    The last three axes are taken for space, but the time points of a movie of planes are not.
-    """
-    if "T" not in axes or "Z" in axes:
-        return array, ...
-    return array[:, np.newaxis], (slice(None), 0)
 
 
 def _apply_to_channel(plan: Plan, array: Array, spacing: tuple[float, ...], rgb: bool) -> Array:
@@ -377,9 +364,6 @@ def resized(volume: FileVolume, spacing: Sequence[float] | None = None, unit: st
 def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True) -> tuple[float, ...]:
     """The voxel size along the spatial axes in the unit of a recipe, or an error that says what to do."""
     sizes = tuple(volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX")
-    if "T" in volume.axes and "Z" not in volume.axes:
-        # `_in_space` adds an axis of one plane to a movie. It needs a size, but any number gives the same tiles.
-        sizes = (max(sizes), *sizes)
     if unit is None or not needed:
         return sizes
     name, known = unit_name(unit), volume.unit

@@ -48,8 +48,8 @@ class OpenedLayer:
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Size of a voxel; along an axis of another kind, such as time, planes are numbered."""
-        return tuple(1.0 if math.isnan(size) else size for size in self.source.spacing)
+        """Size of a voxel along the axes of space."""
+        return self.source.sizes
 
     def in_range(self, value: GivenRange) -> Any:
         """An input range as adjustments take it."""

@@ -17,6 +17,8 @@ from napari_exposure.voxels import PIXEL
 __all__ = ["provenance"]
 
 METADATA_KEY = "napari_exposure"
+# the name of a mask that was an array, and no layer
+MASK_ARRAY = "(an array)"
 # what the live layer has behind the name of its source
 LIVE_SUFFIX = " - exposure"
 NOTE = "Adjusted intensities are for looking and segmenting, not for measuring intensity."
@@ -182,8 +184,10 @@ def as_python(layer: Layer) -> str:
     lines.append(f"layer = viewer.layers[{origin_of(record_of(layer), '?')!r}]")
     for number, (adjustment, _, mask, _) in enumerate(parts_of(layer)):
         words = [f"{name}={_call_word(value, layer, number)}" for name, value in adjustment.changed().items()]
+        if mask == MASK_ARRAY:
+            lines.insert(1, "# mask: the array of the layer's shape inside which voxels were counted")
         if mask is not None:
-            words.append(f"mask=viewer.layers[{mask!r}]")
+            words.append("mask=mask" if mask == MASK_ARRAY else f"mask=viewer.layers[{mask!r}]")
         lines.append(f"layer = nx.{adjustment.verb}({', '.join(['layer', *words])})")
     lines.append("viewer.add_layer(layer)")
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,18 +16,20 @@ import numpy as np
 import psutil
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, spatial_axes, warn_constant
+from napari_exposure.core.adjustment import Adjustment, warn_constant
+from napari_exposure.core.arrays import held
+from napari_exposure.core.axes import check_space, count_space, is_space, spatial_axes
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.histogram import Histogram
-from napari_exposure.core.intensity import check_dtype
+from napari_exposure.core.intensity import check_dtype, check_exposure
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
-from napari_exposure.provenance import METADATA_KEY, noted, record, step_record
-from napari_exposure.voxels import in_unit, voxel_size
+from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record
+from napari_exposure.voxels import TIME, in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 CARRIED = (*PLACEMENT, "colormap", "blending", "rendering")
@@ -47,6 +49,8 @@ class Source:
     rgb : bool
     spacing : tuple of float
         Size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
+    space : int
+        How many of the last axes are space, 2 or 3, as labels and units say it, or their place.
     unit : str
         Short name of the unit, such as "µm"; `voxels.PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
@@ -63,6 +67,7 @@ class Source:
     levels: tuple[Array, ...]
     rgb: bool
     spacing: tuple[float, ...]
+    space: int
     unit: str
     contrast_limits: tuple[float, float]
     carried: dict[str, Any] = field(repr=False)
@@ -76,7 +81,12 @@ class Source:
 
     def spatial(self, adjustment: Chain) -> int:
         """How many of the last axes are space in every step of an adjustment or a recipe."""
-        return min(spatial_axes(len(self.shape), each.per) for each in adjustment.steps)
+        return min(spatial_axes(len(self.sizes), each.per) for each in adjustment.steps)
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """Size of a voxel along the axes of space, as `core` takes it; 1 along one whose size is not known."""
+        return tuple(1.0 if math.isnan(size) else size for size in self.spacing[-max(self.space, 2) :])
 
     @classmethod
     def of(cls, layer: Any) -> Source:
@@ -88,23 +98,28 @@ class Source:
             If it is not an Image layer.
         """
         check_image(layer)
-        check_dtype(layer.dtype, f"layer {layer.name!r}")
+        check_dtype(layer.dtype, f"layer {layer.name!r}", "layer.data")
         spacing, unit = voxel_size(layer)
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
         return cls(
             name=layer.name,
-            array=level_0(layer),
-            levels=tuple(layer.data[1:]) if layer.multiscale else (),
+            array=_read(level_0(layer)),
+            levels=tuple(map(_read, layer.data[1:])) if layer.multiscale else (),
             rgb=layer.rgb,
             spacing=spacing,
+            space=axes_in_space(layer),
             unit=unit,
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
             history=noted(layer.metadata.get(METADATA_KEY)),
             layer=weakref.ref(unwrapped(layer)),
         )
+
+    def check_exposure(self) -> None:
+        """Raise what to do where the layer can be counted, but not adjusted."""
+        check_exposure(self.array.dtype, f"layer {self.name!r}", "layer.data")
 
     def check(self, adjustment: Chain, mask: Any = None) -> None:
         """Raise what does not fit, before any voxel is read; `adjusted` does so too.
@@ -166,12 +181,10 @@ class Source:
             coarse = replace(volume, array=array, mask=None if volume.mask is None else volume.mask[taken])
         else:
             coarse = volume if level == 0 else replace(volume, array=self._level(level, mask, adjustment, spatial))
-        spacing = self.spacing
-        if coarse is not volume:
-            sizes = zip(spacing, volume.shape, coarse.shape, strict=True)
-            spacing = tuple(size * whole / n for size, whole, n in sizes)
+        places = zip(reversed(self.sizes), reversed(volume.shape), reversed(coarse.shape), strict=False)
+        sizes = tuple(size * whole / n for size, whole, n in places)[::-1]
         with self._naming():
-            transforms = fit_chain(adjustment.steps, coarse, spacing)
+            transforms = fit_chain(adjustment.steps, coarse, sizes)
         transform: BlockMap = transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
         if coarse is volume:
             return transform
@@ -195,13 +208,16 @@ class Source:
 
     def _checked(self, adjustment: Chain, mask: Any, memory: Memory | None) -> Volume:
         """The volume to fit; raises what does not fit."""
+        self.check_exposure()
         counted = None if mask is None else mask_array(mask, self)
         with self._naming():
             volume = Volume(self.array, counted, rgb=self.rgb, memory=memory)
             for each in adjustment.steps:
+                if each.in_space:
+                    check_space(self.space, self.carried["axis_labels"])
                 if each.needs_spacing:
-                    self.spacing_along(spatial_axes(len(self.shape), each.per))
-            check_chain(adjustment.steps, volume, self.spacing)
+                    self.spacing_along(spatial_axes(self.space, each.per))
+            check_chain(adjustment.steps, volume, self.sizes)
         return volume
 
     def histogram(self, nbins: int, ignore_zeros: bool = False) -> Histogram:
@@ -229,7 +245,7 @@ class Source:
         if any(map(math.isnan, spacing)):
             raise ValueError(
                 f"one of the last {spatial} axes has a unit that does not convert to {self.unit}, so tiles have no "
-                "size along it. If it is time, fit per plane; else set layer.units."
+                "size along it. Set layer.units; if it is no axis of space, say so in layer.axis_labels, such as t."
             )
         return spacing
 
@@ -248,9 +264,9 @@ class Source:
     def record(self, steps: Sequence[Adjustment], mask: Any = None, seconds: float | None = None) -> dict[str, Any]:
         """How a result of these adjustments is made, as its metadata keep it; `seconds` is how long that took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
-        name = None if mask is None else mask.name
+        name = None if mask is None else getattr(mask, "name", None) or MASK_ARRAY
         made = [
-            step_record(step, self.spacing[-spatial_axes(len(self.shape), step.per) :], self.unit, name)
+            step_record(step, self.spacing[-spatial_axes(len(self.sizes), step.per) :], self.unit, name)
             for step in steps
         ]
         return record(self.name, self.history, made, **took)
@@ -310,8 +326,9 @@ class Source:
 
     def mark(self, layer: napari.layers.Image, transform: BlockMap, mask: Any) -> None:
         """Note how a layer was made, as long as it lives and has these data."""
-        mask = None if mask is None else weakref.ref(unwrapped(mask))
-        _origins[layer] = Origin(self.layer, transform, mask, weakref.ref(layer.data))
+        # Nobody else may keep an array, which no layer shows.
+        found = weakref.ref(unwrapped(mask)) if isinstance(mask, napari.layers.Layer) else lambda: mask
+        _origins[layer] = Origin(self.layer, transform, None if mask is None else found, weakref.ref(layer.data))
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,15 +340,15 @@ class Origin:
     source : weakref.ref
         The layer that was adjusted.
     transform : Transform or FittedRecipe
-    mask : weakref.ref or None
-        The labels layer inside which voxels were counted.
+    mask : callable or None
+        Gives the labels layer or the array inside which voxels were counted, as long as it lives.
     data : weakref.ref
         The result: a layer whose data were replaced since is not this result any more.
     """
 
     source: weakref.ref[napari.layers.Image]
     transform: BlockMap
-    mask: weakref.ref[napari.layers.Labels] | None
+    mask: Callable[[], Any] | None
     data: weakref.ref[Any]
 
     @classmethod
@@ -342,6 +359,18 @@ class Origin:
 
 
 _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakKeyDictionary()
+
+
+def _read(data: Any, name: str = "volume") -> Array:
+    """What is read of an array; one of which not all voxels count stays what it is."""
+    array, counted = held(data, name)
+    return array if counted is None else data
+
+
+def axes_in_space(layer: Any) -> int:
+    """How many of the last axes of a layer are space; up to three where neither labels nor units say otherwise."""
+    timed = (unit.dimensionality == {TIME: 1} for unit in layer.units)
+    return count_space(is_space(label) and not t for label, t in zip(layer.axis_labels, timed, strict=True))
 
 
 class _Nowhere:
@@ -412,13 +441,15 @@ def level_0(layer: Any) -> Any:
 
 
 def mask_array(mask: Any, source: Source) -> Array:
-    """The array of a Labels layer of the source's shape, or an error that names both."""
-    if not isinstance(mask, napari.layers.Labels):
-        raise TypeError(f"mask must be a Labels layer, got {type(mask).__name__}.")
-    array: Array = level_0(mask)
+    """The array of a mask of the source's shape, a Labels layer or an array, or an error that names both."""
+    if isinstance(mask, napari.layers.Layer) and not isinstance(mask, napari.layers.Labels):
+        raise TypeError(f"mask must be a Labels layer or an array, got {type(mask).__name__}.")
+    named = isinstance(mask, napari.layers.Labels)
+    array: Array = level_0(mask) if named else _read(mask, "mask")
     if tuple(array.shape) != source.shape:
+        name = f"mask {mask.name!r}" if named else "mask"
         raise ValueError(
-            f"The mask {mask.name!r} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; "
+            f"The {name} has shape {tuple(array.shape)}, but layer {source.name!r} has {source.shape}; "
             "they must be the same. Make a Labels layer from the image (New labels layer) and draw there."
         )
     return array

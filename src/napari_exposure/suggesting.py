@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from napari_exposure.core import progress
 from napari_exposure.core.adaptive import AdaptiveEqualization
-from napari_exposure.core.adjustment import Adjustment, check_spacing
+from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.clip import PercentileClip
 from napari_exposure.core.depth import DecayCorrection
 from napari_exposure.core.findings import (
@@ -163,11 +164,14 @@ def suggest(
     volume = found.volume()
     known = found.spacing is not None and found.unit != PIXEL
     unit = (found.unit or unit) if known else None
+    sizes = check_spacing(found.spacing, len(volume.shape))
     with found.bar():
         with progress.part(0, 0.9):
             sample = take_sample(volume)
         progress.report("looking for what is needed", 0.9)
-        return suggested(sample, check_spacing(found.spacing, sample.spatial), unit)
+        # Along time, which a sample of a movie of planes has for its third axis, nothing has a size.
+        sizes = (max(sizes),) * (sample.spatial - len(sizes)) + sizes
+        return suggested(sample, sizes, unit)
 
 
 def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> Suggestion:

@@ -7,7 +7,14 @@ import numpy as np
 
 from napari_exposure.core import Percentiles, progress
 
-DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")
+INTEGERS = tuple(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64))
+DTYPES = (*INTEGERS, "float16", "float32", "float64")
+
+
+def ends(dtype):
+    """The least and the greatest value of an integer dtype, of 64 bits up to what float64 holds."""
+    info = np.iinfo(dtype)
+    return max(info.min, -(2**53)), min(info.max, 2**53)
 
 
 def make_volume(dtype, shape=(6, 11, 13), seed=0):
@@ -17,9 +24,9 @@ def make_volume(dtype, shape=(6, 11, 13), seed=0):
     bumps = rng.normal(size=shape) + 2 * np.sin(np.arange(math.prod(shape)).reshape(shape) / 17)
     if dtype.kind == "f":
         return np.round(bumps, 2).astype(dtype)
-    info = np.iinfo(dtype)
-    middle = (info.max + info.min) / 2 if dtype.kind == "u" else 0
-    return np.clip(middle + bumps * info.max / 12, info.min, info.max).astype(dtype)
+    least, most = ends(dtype)
+    middle = (most + least) / 2 if dtype.kind == "u" else 0
+    return np.clip(middle + bumps * most / 12, least, most).astype(dtype)
 
 
 def heard(work):
@@ -74,10 +81,15 @@ def input_range(values, in_range, dtype):
         low = min(float(np.sign(finite.min())), 0)
         if np.dtype(dtype).kind == "f":
             return low, 1.0
-        return (np.iinfo(dtype).min if low else 0), np.iinfo(dtype).max
+        least, most = ends(dtype)
+        return (least if low else 0), most
     if isinstance(in_range, Percentiles):
-        lo, hi = percentile(values, in_range.low), percentile(values, in_range.high)
-        if np.isfinite([lo, hi]).all() and lo < hi:
+        # a voxel at either end that is cut is left out, however few there are
+        places = [in_range.low / 100 * (finite.size - 1), in_range.high / 100 * (finite.size - 1)]
+        inner = [max(places[0], in_range.low > 0), min(places[1], finite.size - 1 - (in_range.high < 100))]
+        places = inner if inner[0] < inner[1] else places
+        lo, hi = np.interp(places, np.arange(finite.size), np.sort(finite, axis=None).astype(np.float64))
+        if lo < hi:
             return lo, hi
     return finite.min(), finite.max()
 
@@ -137,7 +149,7 @@ def adaptive(
     nbins=256,
     *,
     spacing=None,
-    in_range=Percentiles(0.01, 99.99),
+    in_range=Percentiles(0.05, 99.95),
     mask=None,
     ignore_zeros=False,
     per="dataset",
@@ -219,7 +231,7 @@ def stretch(
     max_gain=20,
     *,
     spacing=None,
-    in_range=Percentiles(0.01, 99.99),
+    in_range=Percentiles(0.05, 99.95),
     mask=None,
     ignore_zeros=False,
     per="dataset",

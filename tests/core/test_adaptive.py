@@ -163,16 +163,19 @@ def test_magnitude_does_not_matter(scale):
 @pytest.mark.parametrize("per", ["dataset", "volume"])
 def test_many_blocks_give_the_same(dtype, per, small_blocks):
     volume = reference.make_volume(dtype, (2, 6, 11, 13))
+    if dtype == "float64":
+        # Floats that lie on the very borders of bins may be rounded into either.
+        volume += np.random.default_rng(1).random(volume.shape) / 100
     mask = np.random.default_rng(3).random(volume.shape) < 0.5
     assert_like_reference(volume, 5, per=per)
     assert_like_reference(volume, 5, per=per, mask=mask)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int32"])
+@pytest.mark.parametrize("dtype", reference.INTEGERS)
 def test_integers_span_their_dtype(dtype):
     volume = reference.make_volume(dtype)
-    info = np.iinfo(dtype)
-    low, high = (info.min if volume.min() < 0 else 0), info.max
+    least, high = reference.ends(dtype)
+    low = least if volume.min() < 0 else 0
     result = equalize_adapthist(volume, 5)
     assert result.dtype == volume.dtype
     expected = low + (float(high) - low) * reference.adaptive(volume, 5)

@@ -69,11 +69,12 @@ def test_degrade_multiplies_by_the_exponential(dtype, axis):
     before = volume.copy()
     result = degrade(volume, 2.5, axis)
     expected = volume.astype(np.float64) * along(np.exp(-2.5 * np.linspace(0, 1, SHAPE[AXES.index(axis)])), axis)
+    assert result.dtype == volume.dtype
     if volume.dtype.kind == "f":
-        assert result.dtype == np.float32
-        np.testing.assert_array_equal(result, expected.astype(np.float32))
+        np.testing.assert_array_equal(
+            result, expected.astype(np.float32).astype(dtype) if dtype == "float16" else expected.astype(dtype)
+        )
     else:
-        assert result.dtype == volume.dtype
         np.testing.assert_array_equal(result, np.rint(expected))
     np.testing.assert_array_equal(volume, before)
 
@@ -128,7 +129,8 @@ def test_plane_percentiles_are_those_of_numpy(data):
         if volume.dtype.kind == "f":
             assert levels[number] == values[number]
         else:
-            assert abs(levels[number] - values[number]) <= 0.5
+            # beyond 2**52 float64 has no halves
+            assert abs(levels[number] - values[number]) <= (0.5 if "64" not in dtype else 1)
 
 
 def test_levels_of_integers_have_no_steps():
@@ -264,7 +266,7 @@ def test_the_background_stays():
     degraded = 100 + degrade(volume, 3.0)
     transform = DecayCorrection(background=100).fit(degraded)
     np.testing.assert_allclose(transform.gains, np.exp(3 * np.linspace(0, 1, 24)), rtol=0.05)
-    np.testing.assert_allclose(transform(np.full((24, 1, 1), 100, np.float32)), 100)
+    np.testing.assert_allclose(transform(np.full((24, 1, 1), 100.0)), 100)
     assert DecayCorrection().fit(degraded).gains.max() < 5
 
 
@@ -553,7 +555,7 @@ def test_colours_keep_their_hue(dtype, output):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DecayCorrection("t"), r"axis must be one of 'z', 'y', 'x', got 't'"),
+        (lambda: DecayCorrection("t"), r"axis must be one of 'z', 'y', 'x', 'surface', got 't'"),
         (lambda: DecayCorrection(0), "axis must be"),
         (lambda: DecayCorrection(model="linear"), "model must be one of 'exponential', 'smooth', 'plane'"),
         (lambda: DecayCorrection(background=math.nan), "background"),

@@ -89,4 +89,11 @@ def test_moments_of_counts_are_those_of_the_values():
     every = np.repeat(values, counts)
     found = Moments.of_counts(values, counts)
     assert found.mean == pytest.approx(every.mean(), rel=1e-14)
-    assert found.m2 == pytest.approx(((every - every.mean()) ** 2).sum(), rel=1e-14)
+    assert found.std == pytest.approx(every.std(), rel=1e-14)
+
+
+def test_moments_of_very_many_counts_are_exact():
+    values, counts = np.array([-32768.0, 65535]), np.array([2**40, 2**40 + 1])
+    found = Moments.of_counts(values, counts)
+    assert found.first == -32768 * 2**40 + 65535 * (2**40 + 1)
+    assert found.second == 32768**2 * 2**40 + 65535**2 * (2**40 + 1)

@@ -258,8 +258,7 @@ def _volumes(dtype):
         )
         elements = _floats[dtype.name] | few
     else:
-        info = np.iinfo(dtype)
-        elements = hnp.from_dtype(dtype) | st.sampled_from([info.min, info.max, 0, 1, 2])
+        elements = st.integers(*reference.ends(dtype)) | st.sampled_from([*reference.ends(dtype), 0, 1, 2])
     return hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=3, max_side=7), elements=elements)
 
 

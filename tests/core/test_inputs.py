@@ -7,13 +7,17 @@ import pytest
 
 from core import reference
 from napari_exposure.core import (
+    Gamma,
     Percentiles,
     adjust_gamma,
     clip_percentiles,
+    correct_decay,
+    degrade,
     equalize_adapthist,
     equalize_hist,
     histogram,
     histogram_along,
+    match_histograms,
     percentile,
 )
 
@@ -78,7 +82,7 @@ def test_every_dtype_in_both_byte_orders(verb, dtype):
     native = reference.make_volume(dtype, (4, 9, 10))
     result = run(verb, native)
     assert result.shape == native.shape
-    assert result.dtype == (native.dtype if native.dtype.kind in "iu" else np.float32)
+    assert result.dtype == native.dtype
     assert result.dtype.isnative
     assert len(np.unique(result)) > 5
     for order in "<>":
@@ -173,11 +177,8 @@ def test_statistics_leave_the_source_alone(statistic):
 @pytest.mark.parametrize(
     ("dtype", "hint"),
     [
-        ("bool", "astype"),
         ("complex64", "np.abs"),
         ("object", "astype"),
-        ("int64", "astype"),
-        ("uint64", "astype"),
         ("U3", "astype"),
         ("longdouble", "astype"),
     ],
@@ -186,6 +187,69 @@ def test_dtypes_without_exposure(verb, dtype, hint):
     with pytest.raises(TypeError, match=hint) as caught:
         verb(Unreadable(dtype=dtype))
     assert str(np.dtype(dtype)) in str(caught.value)
+
+
+@every_verb
+def test_bool_has_no_exposure(verb):
+    with pytest.raises(TypeError, match=r"The volume has dtype bool.*array\.astype\('uint8'\)"):
+        verb(Unreadable(dtype="bool"))
+
+
+@pytest.mark.parametrize("kept", [(0, 1), (0,), (1,)])
+def test_bool_has_a_histogram_of_two_bars(kept):
+    volume = np.random.default_rng(0).choice(np.array(kept, bool), (3, 4, 5))
+    found = histogram(volume)
+    assert found.counts.tolist() == [(~volume).sum(), volume.sum()]
+    assert found.centers.tolist() == [0, 1]
+    assert (found.minimum, found.maximum) == (min(kept), max(kept))
+    assert percentile(volume, 50) == np.median(volume)
+
+
+@every_verb
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_64_bits_are_what_32_bits_are(verb, dtype):
+    small = reference.make_volume(f"{dtype[:-2]}32", (6, 11, 13))
+    options = {"output": "float32", "in_range": Percentiles(1, 99)}
+    np.testing.assert_array_equal(run(verb, small.astype(dtype), **options), run(verb, small, **options))
+    found, expected = histogram(small.astype(dtype), 50), histogram(small, 50)
+    assert found == expected
+
+
+@pytest.mark.parametrize("value", [2**53 + 2, -(2**53) - 2, 2**63 - 1, 2**64 - 1])
+@pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
+def test_integers_that_float64_does_not_hold_are_refused(verb, value):
+    volume = np.array([[0, 1, value]], dtype="uint64" if value > 2**63 else "int64")
+    with pytest.raises(ValueError, match=rf"{value}.* 2\*\*53"):
+        verb(volume)
+    # also where nothing had to be read for the fit
+    fitted = Gamma(2.0, in_range=(0, 9)).fit(np.zeros((1, 3), volume.dtype))
+    with pytest.raises(ValueError, match=r"2\*\*53"):
+        fitted(volume)
+
+
+def test_lists_are_arrays():
+    np.testing.assert_array_equal(adjust_gamma([[0, 5, 10]], 2.0), [[0, 2, 10]])
+
+
+def test_float64_keeps_what_float32_would_merge_or_make_infinite():
+    near = 1e9 + np.arange(8).reshape(2, 4) / 8
+    for verb in VERBS:
+        result = run(verb, near, in_range="data")
+        assert result.dtype == np.float64
+        assert len(np.unique(result)) >= (8 if verb is not clip_percentiles else 6)
+    assert adjust_gamma(np.array([[0, 5e39]])).max() == 5e39
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_results_that_would_be_infinite_are_refused(dtype):
+    most = float(np.finfo(dtype).max)
+    volume = np.array([[most / 2, most / 4, 1]], dtype)
+    with pytest.raises(ValueError, match=rf"Results may reach .* but {dtype} ends at"):
+        correct_decay(volume, axis="x", model="plane")
+    assert np.isfinite(degrade(volume, 1.0, "x")).all()
+    if dtype != "float64":
+        with pytest.raises(ValueError, match="Results may reach"):
+            match_histograms(volume, np.array([[0, 2 * most]]))
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
@@ -341,7 +405,7 @@ BAD = [
     *[(clip_percentiles, "high", {"high": value}) for value in (-1, 101, math.nan, "a")],
     (clip_percentiles, "low", {"low": 60, "high": 40}),
     (clip_percentiles, "low", {"low": 50, "high": 50}),
-    *[(verb, "nbins", {"nbins": value}) for verb in VERBS[2:] for value in (1, 0, -5, 65537, math.nan, "a", None)],
+    *[(verb, "nbins", {"nbins": value}) for verb in VERBS[2:] for value in (1, 0, -5, 65537, math.nan, "a", 2.5)],
     *[(equalize_hist, "method", {"method": value}) for value in ("exact", None, 3)],
     *[(equalize_adapthist, "clip_limit", {"clip_limit": value}) for value in (math.nan, "a", None)],
     *[
@@ -351,7 +415,7 @@ BAD = [
     (equalize_adapthist, "kernel_size", {"kernel_size": (5, 5, 5), "per": "plane"}),
     *[
         (equalize_adapthist, "spacing", {"spacing": value})
-        for value in (-1, 0, (1,), (), (1, -1, 1), (1, 0, 1), (1, math.nan, 1), "abc", (1, "a", 1))
+        for value in (-1, 0, (1,), (1, 1, 1, 1), (), (1, -1, 1), (1, 0, 1), (1, math.nan, 1), "abc", (1, "a", 1))
     ],
     *[(verb, "in_range", {"in_range": value}) for verb in VERBS for value in BAD_RANGES],
     *[(verb, "output", {"output": value}) for verb in VERBS for value in ("uint8", None, np.float32)],

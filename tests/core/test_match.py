@@ -80,7 +80,7 @@ def test_floats_are_right_to_a_bin(dtype):
     other = rng.normal(50, 9, (8, 40, 41)).astype(dtype)
     expected = exposure.match_histograms(volume.astype(float), other.astype(float))
     result = match_histograms(volume, other)
-    assert result.dtype == np.float32
+    assert result.dtype == volume.dtype
     # a bin of the volume holds a few voxels: where the reference is steep, they are a few intensities apart
     inner = (expected > np.percentile(other, 1)) & (expected < np.percentile(other, 99))
     assert np.abs(result - expected)[inner].max() < 0.05 * (other.max() - other.min()) / (
@@ -89,7 +89,7 @@ def test_floats_are_right_to_a_bin(dtype):
     for q in (1, 10, 50, 90, 99):
         np.testing.assert_allclose(np.percentile(result, q), np.percentile(other.astype(float), q), rtol=2e-3)
     assert result.min() >= other.min()
-    assert result.max() == np.float32(other.max())
+    assert result.max() == other.max()
 
 
 def test_a_float_volume_with_an_integer_reference():
@@ -276,6 +276,23 @@ def test_histograms_that_were_cut_survive_too():
     assert Histogram.from_dict(wide.to_dict()) == wide
 
 
+@pytest.mark.parametrize("nbins", [4, 100, 65536])
+@pytest.mark.parametrize("finite", [1.0, 0.1, -3e9])
+def test_a_constant_reference_with_infinities_gives_the_constant(nbins, finite):
+    other = np.array([[np.inf, finite, finite, -np.inf, -np.inf]])
+    volume = np.linspace(0, 1, 20).reshape(4, 5)
+    assert set(match_histograms(volume, other, nbins).ravel()) == {finite}
+
+
+def test_infinities_of_a_reference_count_at_its_ends():
+    volume = np.linspace(0, 1, 1000).reshape(25, 40)
+    other = np.concatenate([np.linspace(5, 9, 900), np.full(50, np.inf), np.full(50, -np.inf)])[None]
+    result = match_histograms(volume, other)
+    assert (result.min(), result.max()) == (5, 9)
+    assert (np.diff(result.ravel()) >= 0).all()
+    assert np.median(result) == pytest.approx(7, abs=0.01)
+
+
 def test_equality_is_of_what_was_counted():
     volume = reference.make_volume("float32")
     assert histogram(volume) == histogram(volume)
@@ -302,6 +319,17 @@ def test_a_histogram_survives_a_file(tmp_path):
         Histogram.load(path)
 
 
+_MOMENTS = {
+    "n": 3,
+    "first": "11/2",
+    "second": "41/4",
+    "minimum": 1.0,
+    "maximum": 2.5,
+    "at_minimum": 1,
+    "at_maximum": 1,
+}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -326,6 +354,11 @@ def test_a_histogram_survives_a_file(tmp_path):
         ({"name": 1}, "name"),
         ({"moments": {}}, "moments"),
         ({"moments": 3}, "moments"),
+        ({"moments": {**_MOMENTS, "first": "many"}}, "first"),
+        ({"moments": {**_MOMENTS, "first": 3}}, "first"),
+        ({"moments": {**_MOMENTS, "first": "1/0"}}, "first"),
+        ({"moments": {**_MOMENTS, "first": "9" * 1000}}, "first"),
+        ({"moments": {**_MOMENTS, "second": "1"}}, "squares"),
     ],
 )
 def test_plain_data_that_are_no_histogram(change, message):

@@ -1,13 +1,16 @@
 import csv
 import io
+import json
 import math
 import statistics
 import sys
+from fractions import Fraction
 from functools import reduce
 
+import dask.array as da
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -17,6 +20,7 @@ from napari_exposure.core.blocks import Volume, contiguous_blocks
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.histogram import write_csv
 from napari_exposure.core.jit import kernel
+from napari_exposure.core.moments import Grid, Moments
 
 BY_VALUE = ("uint8", "uint16", "int8", "int16")
 BINNED = ("uint32", "int32", "float16", "float32", "float64")
@@ -58,8 +62,7 @@ _special = [0.0, -0.0, 1.0, 1e30, -1e30, 1e-30, -1e-30, 1e9, 1e9 + 1, math.nan, 
 def _elements(dtype):
     dtype = np.dtype(dtype)
     if dtype.kind != "f":
-        info = np.iinfo(dtype)
-        return hnp.from_dtype(dtype) | st.sampled_from([info.min, info.max, 0, 1, 2])
+        return st.integers(*reference.ends(dtype)) | st.sampled_from([*reference.ends(dtype), 0, 1, 2])
     bound = 1e4 if dtype.itemsize == 2 else 1e30
     few = [float(dtype.type(v)) for v in _special if not math.isfinite(v) or abs(v) <= bound]
     edge = float(dtype.type(bound))
@@ -196,15 +199,78 @@ def test_statistics_of_many_blocks(dtype, small_blocks):
     assert_statistics(histogram(volume, mask=mask), volume[mask])
 
 
-def test_the_kernel_goes_on_where_it_stopped():
-    values = np.random.default_rng(0).normal(50, 9, 3000).round(1)
-    moments = kernel("moments", np.float64)
-    out = np.array([0, 0, 0, np.inf, -np.inf, 0, 0])
-    for part in np.split(values, [10, 2000]):
-        moments(part, np.empty(0, bool), out)
-    low, high = values.min(), values.max()
-    expected = [3000, values.mean(), 3000 * values.var(), low, high, (values == low).sum(), (values == high).sum()]
-    np.testing.assert_allclose(out, expected, rtol=1e-12)
+@example([2.0**-713], (-1e300, 1e300))
+@given(
+    st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=30),
+    st.sampled_from([(-1.0, 2.0), (0.0, 1e-300), (1e15, 1e15 + 2), (-1e300, 1e300)]),
+)
+def test_sums_are_exact_but_for_the_grid(values, ends):
+    values, grid = np.array(values), Grid.between(*ends)
+    finite = values[np.isfinite(values)]
+    extent = (finite.min(), finite.max()) if finite.size else (math.nan, math.nan)
+    found = Moments.of_values(kernel("moments", np.float64), values, np.empty(0, bool), grid, extent)
+    assert found.n == finite.size
+    exact = [Fraction(value) for value in finite.tolist()]
+    error = sum(min(Fraction(grid.unit), abs(value) / 2**40) for value in exact)
+    assert abs(found.first - sum(exact)) <= error
+    # what lies beyond the edges is not rounded
+    if not any(2 * ends[0] - ends[1] <= value <= 2 * ends[1] - ends[0] for value in exact):
+        assert (found.first, found.second) == (sum(exact), sum(value**2 for value in exact))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint64", "float16"])
+@pytest.mark.parametrize("options", [{}, {"range": (-0.5, 0.75)}, {"mask": True}])
+def test_a_histogram_is_the_same_bits_in_any_chunking(dtype, options):
+    volume = reference.make_volume(dtype, (16, 40, 40))
+    if dtype.startswith("float"):
+        volume[3, 5], volume[7] = np.inf, np.nan
+    if "mask" in options:
+        options = {"mask": volume > 0.1}
+    whole = histogram(volume, **options)
+    assert whole.std > 0
+    for chunks in ((16, 40, 40), (1, 40, 40), (5, 13, 40), (3, 7, 11)):
+        assert histogram(da.from_array(volume, chunks=chunks), **options) == whole
+    ends = {"range": (float(whole.edges[0]), float(whole.edges[-1]))} if volume.dtype.kind == "f" else {}
+    if ends:
+        # the parts of several machines
+        masks = options.get("mask", np.ones(volume.shape, bool))
+        parts = [histogram(volume[at], mask=masks[at], **ends) for at in np.s_[9:, :2, 2:9]]
+        assert reduce(Histogram.__add__, parts) == histogram(volume, mask=masks, **ends)
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e150, 1e307])
+def test_the_deviation_of_extreme_floats(scale):
+    volume = np.array([[1, 2, 3, 4]]) * scale
+    found = histogram(volume, 8)
+    assert found.mean == pytest.approx(2.5 * scale, rel=1e-3 if scale < 1e-300 else 1e-14)
+    assert found.std == pytest.approx(np.std([1, 2, 3, 4]) * scale, rel=1e-3 if scale < 1e-300 else 1e-14)
+
+
+# --- edges ------------------------------------------------------------------------------
+
+_narrow = st.tuples(
+    st.floats(-1.7e308, 1.7e308) | st.sampled_from([0.1, 1.0, -1.0, 2.0**53, 5e-324, 1.7976931348623157e308, 0.0]),
+    st.integers(0, 40),
+)
+
+
+@given(_narrow, st.integers(1, 300))
+def test_edges_increase_however_near_floats_lie(place, nbins):
+    value, steps = place
+    values = [value]
+    for _ in range(steps):
+        values.append(math.nextafter(values[-1], -math.inf))
+    volume = np.array([values])
+    found = histogram(volume, nbins)
+    assert (np.diff(found.edges) > 0).all()
+    assert found.counts.sum() == found.total == len(values)
+    assert found.edges[0] <= min(values)
+    assert found.edges[-1] >= max(values)
+    again = Histogram.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again == found
+    if steps > 1 and 2 * steps + 4 < nbins and abs(value) > 1e-290:
+        # each value has a bar, but next to a power of two, where they lie twice as near below it
+        assert found.levels >= steps // 2
 
 
 # --- sums -------------------------------------------------------------------------------

@@ -377,7 +377,7 @@ def test_ranges_keep_what_was_typed(viewer, open_widget, volume):
     mode.value = "fixed numbers"
     assert edit.value == pytest.approx((0.0003, 0.0008), rel=0.01)
     mode.value = "percentiles"
-    assert edit.value == core.Percentiles(0.01, 90)
+    assert edit.value == core.Percentiles(0.05, 90)
 
 
 def test_what_the_user_selected_stays_selected(qtbot, viewer, open_widget, volume):

@@ -60,7 +60,9 @@ def test_profiles_of_layers_and_arrays(volume):
     result = nx.correct_decay(layer, percentile=60)
     np.testing.assert_array_equal(Origin.of(result).transform.fitted, fitted)
     movie = Image(volume, units=("s", "um", "um"), scale=(30, 0.5, 0.5))
-    np.testing.assert_array_equal(nx.decay_profile(movie)[0], np.arange(24))
+    with pytest.raises(ValueError, match="There is no axis 'z'"):
+        nx.decay_profile(movie)
+    np.testing.assert_array_equal(nx.decay_profile(movie, "x")[0], 0.5 * np.arange(volume.shape[-1]))
 
 
 def test_what_profiles_do_not_take(volume):

@@ -114,8 +114,11 @@ def test_kernel_size_is_in_the_unit_of_the_layer(volume):
 def test_time_series_of_planes(volume):
     layer = Image(volume, name="movie", units=("s", "um", "um"), scale=(30, 0.5, 0.5))
     np.testing.assert_array_equal(nx.adjust_gamma(layer, 0.5).data, core.adjust_gamma(volume, 0.5))
-    with pytest.raises(ValueError, match=r"'movie'.*fit per plane; else set layer\.units"):
-        nx.equalize_adapthist(layer)
+    result = nx.equalize_adapthist(layer, 4.0)
+    np.testing.assert_array_equal(result.data, core.equalize_adapthist(volume, 4.0, spacing=(0.5, 0.5)))
+    mixed = Image(volume, name="mixed", units=("um", "um", "pixel"))
+    with pytest.raises(ValueError, match=r"'mixed'.*does not convert to px.*layer\.axis_labels"):
+        nx.equalize_adapthist(mixed)
     result = nx.equalize_adapthist(layer, 4.0, per="plane")
     np.testing.assert_array_equal(result.data, core.equalize_adapthist(volume, 4.0, spacing=0.5, per="plane"))
 
@@ -144,8 +147,8 @@ def test_mask_is_a_labels_layer(layer, volume):
     assert result.metadata["napari_exposure"]["steps"][0]["mask"] == "cells"
     with pytest.raises(ValueError, match=r"'small' has shape.*'nuclei' has"):
         nx.equalize_hist(layer, mask=Labels(np.zeros((2, 2, 2), int), name="small"))
-    with pytest.raises(TypeError, match="Labels layer, got ndarray"):
-        nx.equalize_hist(layer, mask=volume > 500)
+    with pytest.raises(TypeError, match="a Labels layer or an array, got Image"):
+        nx.equalize_hist(layer, mask=layer)
 
 
 def test_rgb_layer_stays_rgb():

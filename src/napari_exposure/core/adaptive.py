@@ -97,8 +97,9 @@ class TilesFit(TiledFit):
         steepest = self.nbins * float(np.max(self.tables[..., 1:] - self.tables[..., :-1], initial=0))
         place = np.float32 if 2.0**-24 * (2 * offset + 3) * steepest < PLACE_ERROR else np.float64
         # The tables are in single precision, which also tells all values of 16 bits apart, so results need no more.
-        few = self.out_dtype.itemsize <= 2 or self.out_dtype == np.float32
-        return "map_tiles", working_dtype(self.dtype), self.out_dtype, place, np.float32 if few else np.float64
+        written = working_dtype(self.out_dtype)
+        few = written.itemsize <= 2 or written == np.float32
+        return "map_tiles", working_dtype(self.dtype), written, place, np.float32 if few else np.float64
 
     def function(self, tile: tuple[int, ...]) -> np.ndarray:
         table: np.ndarray = self.tables[three(tile, 0)]
@@ -181,7 +182,7 @@ def equalize_adapthist(
     nbins: int = 256,
     *,
     spacing: Spacing = None,
-    in_range: GivenRange = Percentiles(0.01, 99.99),
+    in_range: GivenRange = Percentiles(0.05, 99.95),
     output: Output = "dtype",
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
@@ -198,7 +199,7 @@ def equalize_adapthist(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.  The last three axes are tiled (two if `per` is "plane"); time and channel are not.
     kernel_size : float, sequence of float or None
         Edge of a tile in units of `spacing`: a number is the same physical edge on every axis, a
@@ -217,7 +218,7 @@ def equalize_adapthist(
         The intensities that the bins divide; values outside are clamped.  The default keeps one hot
         voxel from ruining the bins.  A fixed range makes volumes comparable.
     output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
         "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import sys
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,13 +13,15 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.counting import find_extent, find_percentiles
+from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import (
     Percentiles,
     check_choice,
     check_count,
+    check_exposure,
     check_number,
     check_pair,
     dtype_range,
@@ -33,7 +33,8 @@ from napari_exposure.core.memory import SHARED, Memory
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
-from napari_exposure.core.typing import Array, ArrayLike, Spacing
+from napari_exposure.core.typing import ArrayLike, Spacing
+from napari_exposure.core.words import warn_user
 
 __all__ = ["Adjustment"]
 
@@ -53,9 +54,9 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
     """A dataclass field with what it may be and what a widget shows of it, the one place that says so.
 
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
-    word `automatic` or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`, `step` and
-    `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said; what is
-    `advanced` is not seen at first.  A field without a default has an `example`, in plain data.
+    word `automatic`, or None, or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`,
+    `step` and `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said;
+    what is `advanced` is not seen at first.  A field without a default has an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown)
@@ -76,7 +77,7 @@ class Adjustment(ABC):
         The input intensities that are stretched; values outside are clamped.  Names of dtypes ("uint8", "uint12",
         "float") become their ranges, and "image" is "data", as scikit-image has it.
     output : "dtype" or "float32"
-        The input's dtype over its full range (floats: float32 in [0, 1]), or float32 in [0, 1].
+        The input's dtype over its full range (floats: 0 to 1), or float32 in [0, 1].
     ignore_zeros : bool
         Leave voxels of exactly 0 out of every count.
     per : "dataset", "volume" or "plane"
@@ -232,6 +233,11 @@ class Adjustment(ABC):
         return [field for field in fields if field.name not in shared and not field.metadata.get("advanced")]
 
     @property
+    def in_space(self) -> bool:
+        """Whether it matters which axes are space."""
+        return self.needs_spacing or self.per != "dataset" or hasattr(self, "axis")
+
+    @property
     def steps(self) -> tuple[Adjustment, ...]:
         """This one alone, as a recipe has several."""
         return (self,)
@@ -251,7 +257,7 @@ class Adjustment(ABC):
         mask : array-like, optional
             Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
         spacing : float or sequence of float, optional
-            Physical size of a voxel along the spatial axes.
+            Physical size of a voxel along the spatial axes; as many numbers as the last axes that are space.
         rgb : bool
             The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
 
@@ -273,17 +279,15 @@ class Adjustment(ABC):
         >>> transform(volume)[-1, -1]
         array([238, 242, 246, 251, 255], dtype=uint8)
         """
-        # what is no array yet becomes one there
-        checked = Volume(cast(Array, volume), cast(Array | None, mask), self.ignore_zeros, rgb)
-        with progress.bar():
-            transform = self.fit_volume(checked, spacing)
-        warn_constant(transform)
-        return transform
+        from napari_exposure.core.images import opened
+
+        return cast(Transform, opened(volume, mask=mask, spacing=spacing, rgb=rgb).fit(self))
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
-        spatial = spatial_axes(len(volume.shape), self.per)
-        sizes = check_spacing(spacing, spatial)
+        if not volume.through:
+            check_exposure(volume.array.dtype)
+        sizes = check_spacing(spacing, len(volume.shape), self.per)
         spatial = len(sizes)
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
         self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
@@ -307,6 +311,8 @@ class Adjustment(ABC):
             for number, group in enumerate(groups):
                 with progress.part(number / len(groups), (number + 1) / len(groups)):
                     fits[group] = self._fit_group(volume.at(group), sizes)
+        for fit in fits.values():
+            check_reach(fit.reach, self.result_dtype(volume.dtype))
         return self.transform_type(
             adjustment=self,
             shape=volume.shape,
@@ -341,17 +347,17 @@ class Adjustment(ABC):
         if in_range == "dtype" and volume.dtype.kind == "u":
             return dtype_range(volume.dtype, negative=False)
         if isinstance(in_range, Percentiles):
-            found = find_percentiles(volume, (in_range.low, in_range.high))
-            if found and math.isfinite(found[0]) and math.isfinite(found[1]) and found[0] < found[1]:
-                return _check_width(*found)
-        # also where the percentiles coincide (nearly all voxels alike) or are infinite
+            found = find_cuts(volume, in_range.low, in_range.high)
+            if found and found[0] < found[1]:
+                return check_width(found[0], found[1])
+        # also where the percentiles coincide, because nearly all voxels are alike
         lo, hi = find_extent(volume)
         if math.isnan(lo):
             check_counted(0, volume)
             return 0.0, 0.0
         if in_range == "dtype":
             return dtype_range(volume.dtype, negative=lo < 0)
-        return _check_width(lo, hi)
+        return check_width(lo, hi)
 
 
 def _in_words(value: Any, field: dataclasses.Field[Any], unit: str) -> str:
@@ -401,33 +407,24 @@ def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}.")
         return bool(value)
-    if isinstance(default, int):
-        return check_count(value, name, **bounds)
-    if not isinstance(default, float):
-        return value
     if allowed.get("noise"):
         if isinstance(value, NoiseLimit):
             return value
         name = f"{name} (or NoiseLimit)"
-    if word := allowed.get("automatic"):
-        if isinstance(value, str) and value == word:
+    if "automatic" in allowed:
+        word = allowed["automatic"]
+        if type(value) is type(word) and value == word:
             return value
         name = f"{name} (or {word!r})"
-    return check_number(value, name, **bounds)
+    if isinstance(default, int) or (default is None and isinstance(allowed.get("low"), int)):
+        return check_count(value, name, **bounds)
+    return check_number(value, name, **bounds) if isinstance(default, float) else value
 
 
 def warn_constant(transform: Transform) -> None:
     """Warn where there is nothing to adjust, or of what else a fit has found."""
     for sentence in transform.adjustment.notes(transform):
         warn_user(f"{transform.adjustment.title}: {sentence}")
-
-
-def warn_user(message: str) -> None:
-    """Warn at the line that called this package, so that another line of the user's warns again."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("napari_exposure."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
 
 
 def check_counted(total: int, volume: Volume) -> None:
@@ -443,12 +440,23 @@ def check_counted(total: int, volume: Volume) -> None:
     raise ValueError(f"There is no finite voxel to count{why}. Choose another mask or volume.")
 
 
-def _check_width(lo: float, hi: float) -> tuple[float, float]:
+def check_width(lo: float, hi: float) -> tuple[float, float]:
     if not math.isfinite(hi - lo):
         raise ValueError(
             f"The intensities {lo:g} to {hi:g} spread wider than float64 can hold; give in_range=(low, high)."
         )
     return lo, hi
+
+
+def check_reach(reach: tuple[float, float], dtype: np.dtype) -> None:
+    """Raise if results may be greater than floats of `dtype` can be, which would make them infinite."""
+    most = float(np.finfo(dtype).max) if dtype.kind == "f" else math.inf
+    # by its negation, because of NaN
+    if not all(abs(end) <= most for end in reach):
+        raise ValueError(
+            f"Results may reach from {reach[0]:g} to {reach[1]:g}, but {dtype} ends at {most:g}. Divide the data "
+            "first, or choose a narrower input range."
+        )
 
 
 def check_in_range(value: Any) -> InRange:
@@ -465,30 +473,8 @@ def check_in_range(value: Any) -> InRange:
     if len(ends) == 2:
         lo, hi = (check_number(number, "in_range") for number in ends)
         if lo < hi:
-            return _check_width(lo, hi)
+            return check_width(lo, hi)
     raise ValueError(
         "in_range must be 'data', 'dtype', the name of a dtype such as 'uint8', (low, high) with low < high, or "
         f"Percentiles(low, high), got {value!r}."
     )
-
-
-def spatial_axes(ndim: int, per: str) -> int:
-    """How many of the last axes are space."""
-    return 2 if per == "plane" else min(ndim, 3)
-
-
-def check_spacing(spacing: Spacing, spatial: int) -> tuple[float, ...]:
-    """Return the spacing of the spatial axes, one number for each.
-
-    Of a longer one, with time and channel, these are the last ones.  One of two numbers says that two axes are space,
-    whatever the others are.
-    """
-    if spacing is None:
-        return (1.0,) * spatial
-    values = tuple(spacing) if np.iterable(spacing) else (spacing,) * spatial
-    if len(values) < min(2, spatial):
-        raise ValueError(
-            f"spacing has {len(values)} numbers but the volume has {spatial} spatial axes; give one for each, "
-            "in the order of the axes."
-        )
-    return tuple(check_number(value, "spacing", above=0) for value in values[-spatial:])

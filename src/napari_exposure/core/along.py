@@ -17,13 +17,12 @@ from napari_exposure.core.blocks import (
     Volume,
     chunked_blocks,
     is_dask,
-    prepared,
     read_part,
     stored_chunks,
     walk,
 )
 from napari_exposure.core.counting import find_extent
-from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, working_dtype
+from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, prepared, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array, ArrayLike
 
@@ -46,7 +45,7 @@ def histogram_along(
     Parameters
     ----------
     volume : array-like, 2 to 5 axes
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64.  Read block by block, each
+        bool, integers of 8 to 64 bits, float16, float32 or float64.  Read block by block, each
         block once (twice without `range`), never written.  The chunks of a dask array are computed, and
         counted in this process.
     axis : int
@@ -85,6 +84,8 @@ def histogram_along(
     """
     # what is no array yet becomes one there
     checked = Volume(cast(Array, volume))
+    if checked.mask is not None:
+        raise TypeError("Histograms along an axis count all voxels; of a masked array pass the data, e.g. array.data.")
     dims = len(checked.shape)
     at = check_count(axis, "axis", low=-dims, high=dims - 1)
     if not isinstance(bins, int) and np.ndim(bins):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import both, held
 from napari_exposure.core.flatfile import off_map
-from napari_exposure.core.intensity import as_array, check_dtype, value_channel, working_dtype
+from napari_exposure.core.intensity import check_dtype, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.typing import Array, Index, WritableArray
 
@@ -128,14 +130,16 @@ class Volume:
     through: tuple[Transform, ...] = ()
 
     def __post_init__(self) -> None:
-        if not (hasattr(self.array, "shape") and hasattr(self.array, "dtype")):
-            object.__setattr__(self, "array", as_array(self.array, "volume"))
+        array, own = held(self.array)
+        mask, masked = (None, None) if self.mask is None else held(self.mask, "mask")
+        object.__setattr__(self, "array", array)
+        object.__setattr__(self, "mask", both(mask, masked))
         dtype = check_dtype(self.array.dtype)
-        for array in (self.array, self.mask):
-            if is_dask(array):
+        for each in (self.array, self.mask):
+            if is_dask(each):
                 from napari_exposure.core import lazy
 
-                lazy.known(array)
+                lazy.known(each)
         full = tuple(map(int, self.array.shape))
         if self.rgb:
             if len(full) < 3 or full[-1] not in (3, 4):
@@ -149,13 +153,14 @@ class Volume:
             )
         if 0 in full:
             raise ValueError(f"The volume is empty: its shape is {full}.")
-        if self.mask is not None:
-            if not hasattr(self.mask, "shape"):
-                object.__setattr__(self, "mask", as_array(self.mask, "mask"))
-            if tuple(self.mask.shape) != full:
-                raise ValueError(
-                    f"The mask has shape {tuple(self.mask.shape)} but the volume has {full}; they must be the same."
-                )
+        if self.mask is not None and tuple(self.mask.shape) != full:
+            raise ValueError(
+                f"The mask has shape {tuple(self.mask.shape)} but the volume has {full}; they must be the same."
+            )
+        if own is not None:
+            # of colors a voxel counts where all of them do
+            kept = np.asarray(own).all(axis=-1) if self.rgb else own
+            object.__setattr__(self, "mask", both(self.mask, kept))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -178,7 +183,11 @@ class Volume:
 
     @property
     def dtype(self) -> np.dtype:
-        return self.through[-1].out_dtype if self.through else np.dtype(self.array.dtype).newbyteorder("=")
+        """Of what is read, in native byte order; what is read of bool are the integers 0 and 1."""
+        if self.through:
+            return self.through[-1].out_dtype
+        native = np.dtype(self.array.dtype).newbyteorder("=")
+        return native if native.kind != "b" else working_dtype(native)
 
     def at(self, lead: tuple[int, ...]) -> Volume:
         """The part at one index of the leading axes."""
@@ -196,7 +205,7 @@ class Volume:
     def read(self, block: Block) -> np.ndarray:
         """One block as kernels take it: native, aligned, C-contiguous; copied only where it is not so."""
         values = self._mapped(self._place(block)) if self.through else read_part(self.array, self._place(block))
-        return prepared(values, self.dtype, self.colour if self.rgb else None)
+        return prepared(self.colour(values) if self.rgb else values, self.dtype)
 
     def _mapped(self, place: Index) -> np.ndarray:
         """What the steps before make of a part of the array."""
@@ -218,11 +227,13 @@ class Volume:
             for part, at in zip(self.box, index, strict=True)
         )
 
+    def masked(self, block: Block) -> np.ndarray | None:
+        """The mask of a block, if there is one."""
+        return None if self.mask is None else read_part(self.mask, self._place(block))
+
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Which voxels of a block count, as booleans; an empty array means all of them."""
-        return counted(
-            values, None if self.mask is None else read_part(self.mask, self._place(block)), self.ignore_zeros
-        )
+        return counted(values, self.masked(block), self.ignore_zeros)
 
 
 class ClusterError(RuntimeError):
@@ -269,13 +280,6 @@ def unreadable(index: Index, error: Exception) -> OSError:
     return OSError(f"The voxels [{where}] cannot be read: {type(error).__name__}: {error}")
 
 
-def prepared(
-    values: np.ndarray, dtype: np.dtype, colour: Callable[[np.ndarray], np.ndarray] | None = None
-) -> np.ndarray:
-    """Values as kernels take them: native, aligned, C-contiguous; of colours what `colour` makes of them."""
-    return np.require(values if colour is None else colour(values), working_dtype(dtype), ["C", "A"])
-
-
 def counted(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) -> np.ndarray:
     """Which of some values count, as booleans; an empty array means all of them."""
     if mask is None and not ignore_zeros:
@@ -289,7 +293,8 @@ def counted(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) 
 
 def is_dask(array: object) -> TypeGuard[da.Array]:
     """Whether it is a dask array, without importing dask."""
-    return hasattr(array, "__dask_graph__")
+    core = sys.modules.get("dask.array.core")
+    return core is not None and isinstance(array, core.Array)
 
 
 def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[[Found], object], what: str) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.memory import SHARED, Memory
 from napari_exposure.core.pointwise import TableFit
@@ -157,16 +158,9 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = No
     return transforms
 
 
-def _said(step: Adjustment, spacing: Spacing) -> Spacing:
-    """What a step is told: the size of a voxel where that matters, else only how many axes are space."""
-    if step.needs_spacing:
-        return spacing
-    return (1.0,) * len(spacing) if isinstance(spacing, Sequence) and len(spacing) > 1 else None
-
-
 def _fit(step: Adjustment, volume: Volume, spacing: Spacing, last: bool) -> Transform:
     """Fit one step; one that others follow is kept, because what they count is kept under its name."""
-    spacing = _said(step, spacing)
+    spacing = _seen(step, volume, spacing)
     if last or volume.memory is None:
         return step.fit_volume(volume, spacing)
     key = "fit", step, spacing, volume.part
@@ -177,11 +171,17 @@ def _fit(step: Adjustment, volume: Volume, spacing: Spacing, last: bool) -> Tran
     return found
 
 
+def _seen(step: Adjustment, volume: Volume, spacing: Spacing) -> tuple[float, ...]:
+    """What a step is to know of the size of a voxel: for most only how many axes are space."""
+    sizes = check_spacing(spacing, len(volume.shape))
+    return sizes if step.needs_spacing else (1.0,) * len(sizes)
+
+
 def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = None) -> None:
     """Raise what does not fit before any voxel is read, as far as shapes and dtypes tell."""
-    dtype = volume.dtype
+    dtype = np.dtype(volume.array.dtype).newbyteorder("=")
     for step in steps:
         # This array has the right shape and dtype, and only one voxel in memory.
         like = np.broadcast_to(np.zeros((), dtype), volume.array.shape)
-        step.check(replace(volume, array=like, mask=None), _said(step, spacing))
+        step.check(replace(volume, array=like, mask=None), _seen(step, volume, spacing))
         dtype = step.result_dtype(dtype)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, parameter
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_width, parameter
 from napari_exposure.core.blocks import Volume
+from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import Percentiles, result_dtype, result_range
 from napari_exposure.core.pointwise import KnotsFit
@@ -53,7 +55,12 @@ class PercentileClip(Adjustment):
         Percentiles(self.low, self.high)
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
-        lo, hi = self._find_range(volume, Percentiles(self.low, self.high))
+        lo, hi = find_percentiles(volume, (self.low, self.high)) or (0.0, 0.0)
+        if not (lo < hi and math.isfinite(hi - lo)):
+            # Nearly all voxels are alike, or a percentile is infinite.
+            least, most = self._find_range(volume, "data")
+            inner = max(lo, least), min(hi, most)
+            lo, hi = check_width(*(inner if inner[0] < inner[1] else (least, most)))
         if self.in_range != "data":
             # percentiles of clamped data are the clamped percentiles
             lo, hi = np.clip((lo, hi), *self._find_range(volume)).tolist()
@@ -82,7 +89,7 @@ def clip_percentiles(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     low, high : float
         Percentiles, 0 <= low < high <= 100: voxels at or below the first become the lowest value,
@@ -90,7 +97,7 @@ def clip_percentiles(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first.
     output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
         "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.

@@ -34,7 +34,7 @@ def histogram(
     Parameters
     ----------
     image : array-like, 2 to 5 axes, or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64.  Read block by block,
+        bool, integers of 8 to 64 bits (to 2**53), float16, float32 or float64.  Read block by block,
         never written.
     nbins : int
         Bins for floats and 32-bit integers; integers of up to 16 bits have one bin for every value.
@@ -59,7 +59,7 @@ def histogram(
     Raises
     ------
     TypeError
-        For a dtype that has no exposure (bool, complex, object, 64-bit integers).
+        For a dtype that cannot be counted (complex, object).
     ValueError
         For an empty volume, a wrong number of axes, a mask of another shape, or a bad range.
 

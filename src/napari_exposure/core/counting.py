@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, count, is_dask
+from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.histogram import Histogram, interpolate
 from napari_exposure.core.intensity import is_lookup, working_dtype
-from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.jit import Kernel, load_kernel
 from napari_exposure.core.memory import remembered
-from napari_exposure.core.moments import Moments
+from napari_exposure.core.moments import Grid, Moments
 
 if TYPE_CHECKING:
     from napari_exposure.core.pointwise import PointwiseFit
@@ -35,7 +35,7 @@ def count_histogram(volume: Volume, nbins: int = 256, bounds: tuple[float, float
 def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) -> Histogram:
     dtype = working_dtype(volume.dtype)
     kernel = load_kernel("count_bins", dtype)
-    moments = load_kernel("moments", dtype)
+    moments, extents = load_kernel("moments", dtype), load_kernel("extents_rows", dtype)
     start = 0.0
     if bounds is None:
         with progress.part(0, 0.5):
@@ -43,13 +43,14 @@ def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
         bounds = (0.0, 1.0) if math.isnan(lo) else (lo, hi)
         start = 0.5
     edges = _edges(volume.dtype, *bounds, nbins)
+    grid = Grid.between(float(edges[0]), float(edges[-1]))
     nothing = Histogram(np.zeros(nbins, np.int64), edges, math.nan, math.nan, moments=Moments())
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> Histogram:
         values, counted = values.reshape(-1), counted.reshape(-1)
         counts, rest = np.zeros(nbins, np.int64), np.zeros(3, np.int64)
         kernel(values, counted, edges, counts, rest)
-        finite = Moments.of_values(moments, values, counted)
+        finite = Moments.of_values(moments, values, counted, grid, _extent(extents, values, counted))
         below, above, nan = map(int, rest)
         return Histogram(counts, edges, finite.minimum, finite.maximum, below, above, nan, moments=finite)
 
@@ -61,37 +62,54 @@ def _added(
     volume: Volume, visit: Callable[[Block, np.ndarray, np.ndarray], Histogram], found: Histogram, what: str
 ) -> Histogram:
     """`found` and what `visit` counts in each block; what is known so far goes along with the reports."""
-    moments: dict[tuple[int, ...], Moments | None] = {}
 
-    def placed(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[tuple[int, ...], Histogram]:
-        return tuple(part.start for part in block), visit(block, values, counted)
-
-    def merge(result: tuple[tuple[int, ...], Histogram]) -> None:
+    def merge(part: Histogram) -> None:
         nonlocal found
-        place, part = result
-        moments[place] = part.moments
         found = found + part
 
     with progress.changed(lambda step: replace(step, partial=found if step.fraction else None)):
-        count(volume, placed, merge, what)
-    if is_dask(volume.array) and found.moments is not None:
-        # The last digits of a sum depend on its order, and chunks of dask come in any.
-        found = replace(found, moments=sum((moments[place] or Moments() for place in sorted(moments)), Moments()))
+        count(volume, visit, merge, what)
     return found
 
 
 def _edges(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray:
     if not math.isfinite(hi - lo):
         raise ValueError(f"The range {lo:g} to {hi:g} is too wide to be divided into bins; rescale the data first.")
+    if lo == hi and dtype.kind == "f":
+        # half a unit as NumPy has it
+        lo, hi = lo - 0.5, hi + 0.5
+    first, width, last = (float(each) for each in place_bins(dtype, lo, hi, nbins))
+    edges = first + width * np.arange(nbins + 1, dtype=np.float64)
+    edges[-1] = last
+    return edges
+
+
+def place_bins(
+    dtype: np.dtype, lo: npt.ArrayLike, hi: npt.ArrayLike, nbins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first edge, the width and the last edge of bins from `lo` to `hi`, which may be arrays."""
+    lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
     if dtype.kind in "iu":
         # whole-number widths: otherwise some bins hold one value more than others, a comb
-        width = math.ceil((hi - lo + 1) / nbins)
-        return lo - 0.5 + width * np.arange(nbins + 1, dtype=np.float64)
-    if lo == hi:
-        # half a unit as NumPy has it; more where float64 has no such steps
-        half = max(0.5, float(np.spacing(abs(lo))))
-        lo, hi = lo - half, hi + half
-    return np.linspace(lo, hi, nbins + 1)
+        first, width = lo - 0.5, np.ceil((hi - lo + 1) / nbins)
+        return first, width, first + width * nbins
+    # Where there are more bins than float64 has numbers, each number is an edge, and there are bins toward zero, where
+    # it has more.
+    _, exponent = np.frexp(np.maximum(np.abs(lo), np.abs(hi)))
+    step = np.maximum(np.ldexp(1.0, exponent - 53), np.finfo(np.float64).tiny)
+    positive = hi > 0
+    with np.errstate(over="ignore"):
+        first, last = np.floor(lo / step), np.ceil(hi / step)
+        narrow = (hi - lo < nbins * step) & (last - first <= nbins)
+        # The last bin holds its upper edge too, so there is one more if possible.
+        spare = last - first < nbins
+        last = np.where(positive, (last + spare) * step, (first + nbins) * step)
+        last = np.minimum(last, np.finfo(np.float64).max)
+    return (
+        np.where(narrow, last - nbins * step, lo),
+        np.where(narrow, step, (hi - lo) / nbins),
+        np.where(narrow, last, hi),
+    )
 
 
 @remembered(_bytes)
@@ -102,6 +120,9 @@ def _count_values(volume: Volume) -> Histogram:
         return _through(table, before, volume.ignore_zeros)
     kernel = load_kernel("count_values", volume.dtype)
     nothing = Histogram(np.zeros(0, np.int64), np.full(1, np.nan), math.nan, math.nan, by_value=True)
+    if np.dtype(volume.array.dtype).kind == "b":
+        # two bars, also where only one is there
+        nothing = replace(nothing, counts=np.zeros(2, np.int64), edges=np.arange(3) - 0.5)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> Histogram:
         first, last = int(values.min()), int(values.max())
@@ -143,17 +164,11 @@ def find_extent(volume: Volume) -> tuple[float, float]:
     if is_lookup(volume.dtype):
         found = _count_values(volume)
         return found.minimum, found.maximum
-    kernel = load_kernel("moments", working_dtype(volume.dtype))
+    kernel = load_kernel("extents_rows", working_dtype(volume.dtype))
     ends = [math.nan, math.nan]
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
-        if not counted.size:
-            # NumPy's are vectorised, and show by NaN or infinity that they do not suffice
-            low, high = float(values.min()), float(values.max())
-            if math.isfinite(low) and math.isfinite(high):
-                return low, high
-        found = Moments.of_values(kernel, values.reshape(-1), counted.reshape(-1))
-        return found.minimum, found.maximum
+        return _extent(kernel, values, counted)
 
     def merge(part: tuple[float, float]) -> None:
         ends[:] = float(np.fmin(ends[0], part[0])), float(np.fmax(ends[1], part[1]))
@@ -163,20 +178,61 @@ def find_extent(volume: Volume) -> tuple[float, float]:
     return ends[0] + 0.0, ends[1] + 0.0
 
 
+def _extent(kernel: Kernel, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
+    """Finite minimum and maximum of a block, with the kernel "extents_rows"; NaN where there is none."""
+    if not counted.size:
+        # NumPy's are vectorised, and show by NaN or infinity that they do not suffice
+        low, high = float(values.min()), float(values.max())
+        if math.isfinite(low) and math.isfinite(high):
+            return low, high
+    found = np.full((2, 1), math.nan)
+    kernel(values.reshape(1, -1), counted.reshape(1, -1) if counted.size else np.empty((0, 0), bool), found)
+    low, high = found[:, 0].tolist()
+    return low, high
+
+
 @remembered(lambda found: 64)
 def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[float] | None:
-    """Exact percentiles of any dtype; None if nothing is counted.
+    """Exact percentiles of any dtype; None if nothing is counted."""
+    return _select(volume, lambda n: [q / 100 * (n - 1) for q in percentiles], finite=False)
+
+
+@remembered(lambda found: 64)
+def find_cuts(volume: Volume, low: float, high: float) -> list[float] | None:
+    """Two percentiles of the finite voxels, between which a range lies; None if nothing finite is counted.
+
+    At each end where something is to be cut, because `low` is above 0 or `high` below 100, at least one voxel lies
+    outside, if there are enough: in few voxels a hot one would otherwise be the end of the range.
+    """
+
+    def places(n: int) -> list[float]:
+        first, last = low / 100 * (n - 1), high / 100 * (n - 1)
+        inner = max(first, float(low > 0)), min(last, float(n - 1 - (high < 100)))
+        return list(inner) if inner[0] < inner[1] else [first, last]
+
+    return _select(volume, places, finite=True)
+
+
+def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) -> list[float] | None:
+    """What lies at places in the sorted voxels, perhaps between two; None if nothing is counted.
 
     Integers of up to 16 bits: one pass.  Others: a radix selection of the order statistics, 16 bits
     a pass (32-bit values two passes, 64-bit ones four), whatever the distribution.
+
+    Parameters
+    ----------
+    places : callable
+        From the number of voxels to places.
+    finite : bool
+        Whether infinities are left out.
     """
     if is_lookup(volume.dtype):
         found = _count_values(volume)
-        return [found.percentile(q) for q in percentiles] if found.total else None
+        return [interpolate(found.order_statistic, at) for at in places(found.total)] if found.total else None
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
     kernel = load_kernel("count_digits", unsigned)
-    kind = "uif".index(dtype.kind)
+    kind = "uif".index(dtype.kind) + (dtype.kind == "f" and finite)
     passes = dtype.itemsize // 2
     prefixes: dict[int, int] = {}
     for number in range(passes):
@@ -204,7 +260,7 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
             n = int(counts[0].sum())
             if not n:
                 return None
-            positions = [q / 100 * (n - 1) for q in percentiles]
+            positions = places(n)
             left = {r: r for p in positions for r in {math.floor(p), math.ceil(p)}}
             prefixes = dict.fromkeys(left, 0)
         for rank, prefix in prefixes.items():
@@ -213,7 +269,21 @@ def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[flo
             left[rank] -= int(cumulative[digit] - counts[prefix][digit])
             prefixes[rank] = prefix << 16 | digit
     value_at = dict(zip(prefixes, value_of_keys(list(prefixes.values()), dtype).tolist(), strict=True))
-    return [interpolate(value_at.__getitem__, q, n) for q in percentiles]
+    return [interpolate(value_at.__getitem__, at) for at in positions]
+
+
+def key_of_values(ends: tuple[float, float], dtype: np.dtype) -> tuple[int, int]:
+    """The sort keys of the ends of a range: of integers those of the whole numbers at or beyond them."""
+    lo, hi = ends
+    size = 8 * dtype.itemsize
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        least, most = (min(max(end, int(info.min)), int(info.max)) for end in (math.floor(lo), math.ceil(hi)))
+        return least - int(info.min), most - int(info.min)
+    sign = 1 << (size - 1)
+    bits = np.array([lo, hi], dtype).view(f"u{dtype.itemsize}").tolist()
+    least, most = (each ^ (2 * sign - 1) if each & sign else each | sign for each in bits)
+    return least, most
 
 
 def value_of_keys(keys: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:

@@ -18,8 +18,8 @@ from napari_exposure.core.gains import (
     Axis,
     GainsFit,
     axis_from_end,
+    dtypes_of,
     find_clamp,
-    placed,
 )
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.transform import Fit
@@ -61,11 +61,12 @@ class Decay(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         (lo, hi), clamp = find_clamp(self, volume)
-        parts = placed(self, volume, self.axis, len(spacing))
-        gains = exp(-self.rate * np.linspace(0, 1, volume.shape[parts["axis"]]))
+        parts = dtypes_of(self, volume)
+        axis = axis_from_end(self.axis, len(spacing))
+        gains = exp(-self.rate * np.linspace(0, 1, volume.shape[axis]))
         ends = parts["unit"] * np.outer((lo, hi), (gains.min(), gains.max()))
         bottom, top = float(ends.min()), float(ends.max())
-        return GainsFit(lo, hi, bottom, top, gains=gains, background=0.0, clamp=clamp, **parts)
+        return GainsFit(lo, hi, bottom, top, axis=axis, gains=gains, background=0.0, clamp=clamp, **parts)
 
 
 @verb
@@ -90,7 +91,7 @@ def degrade(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     rate : float
         In [-20, 20]; below 0 the intensity grows.
@@ -99,8 +100,8 @@ def degrade(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
-        "dtype": integers stay what they are, rounded to nearest and clamped to the dtype, floats become
-        float32.  "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
+        "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
+        "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero decide an `in_range` that is found in the
         data.  All are mapped.

@@ -16,31 +16,36 @@ from napari_exposure.core.adjustment import (
     Output,
     Per,
     check_counted,
-    check_spacing,
     parameter,
     warn_constant,
 )
+from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Block, Volume, count
-from napari_exposure.core.counting import find_percentiles
+from napari_exposure.core.counting import find_cuts
 from napari_exposure.core.functions import exp, log, power
 from napari_exposure.core.gains import (
     AXES,
     IN_RANGE_WORDS,
     OUTPUT,
     OUTPUT_WORDS,
-    Axis,
     GainsFit,
     axis_from_end,
+    dtypes_of,
     find_clamp,
-    placed,
 )
 from napari_exposure.core.images import adjust_image, opened, verb
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import common_profile, compared
+from napari_exposure.core.surface import Depths, find_depths, shell_percentiles
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_exponent", "decay_profile"]
+
+# What a correction may go along: an axis, or the depth below the surface of the mask.
+SURFACE = "surface"
+Along = Literal["z", "y", "x", "surface"]
+ALONG = {**AXES, SURFACE: "depth below the surface of the mask"}
 
 MODELS = {
     "exponential": "exponential: a steady decay",
@@ -77,6 +82,8 @@ class DecayFit(GainsFit):
         Whether that was enough; else all gains are 1.
     clamped : (int, int, int)
         Voxels at the end of the dtype before, those that the gains drive beyond it, and how many there are.
+    depths : Depths, optional
+        Below the surface of a mask; then `gains`, `profile` and `fitted` are those of shells.
     """
 
     profile: np.ndarray
@@ -84,15 +91,39 @@ class DecayFit(GainsFit):
     support: float
     corrected: bool
     clamped: tuple[int, int, int]
+    depths: Depths | None = None
+
+    @property
+    def middles(self) -> np.ndarray:
+        """The depth of the middle of each shell, in the unit of the spacing."""
+        return np.empty(0) if self.depths is None else self.depths.middles
 
     @property
     def constant(self) -> bool:
         """Whether there are no two planes to compare, so that nothing is corrected."""
         return bool(np.isfinite(self.profile).sum() < 2)
 
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
+        if self.depths is not None:
+            return replace(self, depths=self.depths.onto(shape, steps))
+        return super().onto(shape, steps)
+
     def at_level(self, shape: tuple[int, ...]) -> Self:
+        if self.depths is not None:
+            return replace(self, depths=self.depths.onto(shape))
         profile, fitted = (self._along(values, shape) for values in (self.profile, self.fitted))
         return replace(super().at_level(shape), profile=profile, fitted=fitted)
+
+    def gains_in(self, block: Block) -> np.ndarray:
+        return super().gains_in(block) if self.depths is None else self.depths.gains(self.gains, block)
+
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        if self.depths is None:
+            super().map(values, offset, out)
+            return
+        spatial = values.shape[-len(offset) :]
+        gains = self.gains_in(tuple(slice(at, at + size) for at, size in zip(offset, spatial, strict=True)))
+        self._multiply(values, (values.size // gains.size, 1, gains.size), gains.reshape(1, -1), out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +194,12 @@ class DecayCorrection(Adjustment):
     )
     transform_type: ClassVar[type[Transform]] = DecayTransform
 
-    axis: Axis = parameter(
-        "z", "Axis", "The axis along which the intensity decays: z for depth in a stack.", choices=AXES
+    axis: Along = parameter(
+        "z",
+        "Axis",
+        "What the intensity decays along: z for depth in a stack. Below the surface of the mask, for what is lit from "
+        "all sides, such as a spheroid, which is dark in its middle: then Measure inside is what fills the sample.",
+        choices=ALONG,
     )
     model: Literal["exponential", "smooth", "plane"] = parameter(
         "exponential",
@@ -244,9 +279,17 @@ class DecayCorrection(Adjustment):
     in_range: InRange = parameter("data", *IN_RANGE_WORDS)
     output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
+    @property
+    def needs_spacing(self) -> bool:  # type: ignore[override]  # a parameter decides it here
+        """Whether the size of a voxel matters: the nearest surface is that in physical units."""
+        return self.axis == SURFACE
+
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the volume has no such axis or too few planes along it."""
         sizes = super().check(volume, spacing)
+        if self.axis == SURFACE:
+            self._check_surface(volume, len(sizes))
+            return sizes
         planes = volume.shape[axis_from_end(self.axis, len(sizes), len(volume.shape))]
         if isinstance(self.start, float) and self.start and self.start > planes - 2:
             raise ValueError(
@@ -254,6 +297,14 @@ class DecayCorrection(Adjustment):
                 "from there on."
             )
         return sizes
+
+    def _check_surface(self, volume: Volume, spatial: int) -> None:
+        if self.per == "dataset" and math.prod(volume.shape[:-spatial]) > 1:
+            raise ValueError(
+                "axis='surface' needs a surface for each time point and channel. Set per='volume', or per='plane'."
+            )
+        if isinstance(self.start, float) and self.start:
+            raise ValueError("start counts planes, and axis='surface' has none. Set start=0 or start='auto'.")
 
     def notes(self, transform: Transform) -> list[str]:
         """What the user is warned of: also a decay that is none, and voxels that exceed the dtype."""
@@ -277,22 +328,34 @@ class DecayCorrection(Adjustment):
         return notes
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
+        if self.axis == SURFACE and volume.mask is None:
+            raise ValueError(
+                "axis='surface' is the depth below the surface of the mask, and there is none. Give mask, such as a "
+                "Labels layer that fills the sample."
+            )
         with progress.part(0, 0.3):
             (lo, hi), clamp = find_clamp(self, volume)
         if isinstance(self.background, float):
             background = self.background
         else:
             with progress.part(0.3, 0.4):
-                found = find_percentiles(volume, (DARKEST,))
-            darkest = found[0] if found else 0.0
-            # The least finite intensity stands for infinities, which would take all light with them.
-            background = float(np.clip(darkest if math.isfinite(darkest) else lo, *clamp))
-        parts = placed(self, volume, self.axis, len(spacing))
+                found = find_cuts(volume, DARKEST, 100.0)
+            background = float(np.clip(found[0] if found else 0.0, *clamp))
+        parts, depths = dtypes_of(self, volume), None
         with progress.part(0.4, 0.9):
-            planes = plane_percentiles(volume, parts["axis"], compared(self.percentile))
-        check_counted(planes.counted.sum(), volume)
+            if self.axis == SURFACE:
+                axis = -len(spacing)
+                single = volume.at((*volume.lead, *[0] * (len(volume.shape) - len(spacing))))
+                depths = find_depths(single, spacing)
+                counted, levels = shell_percentiles(single, depths, lo, hi, compared(self.percentile))
+                values = levels[0]
+            else:
+                axis = axis_from_end(self.axis, len(spacing))
+                planes = plane_percentiles(volume, axis, compared(self.percentile))
+                counted, values, levels = planes.counted, planes.values[0], planes.levels
+        check_counted(counted.sum(), volume)
         # percentiles of clamped data are the clamped percentiles
-        values, levels = np.clip(planes.values[0], *clamp), np.clip(planes.levels, *clamp)
+        values, levels = np.clip(values, *clamp), np.clip(levels, *clamp)
         own = levels[0]
         known = np.isfinite(own) & (values > background) & (own > background)
         first = self._first(own, known)
@@ -311,15 +374,12 @@ class DecayCorrection(Adjustment):
             corrected = self.force or support >= SUPPORT[self.model]
             if corrected:
                 gains = np.minimum(power(light.max() / light, self.exponent), self.max_gain)
-        clamped = 0, 0, volume.size
-        with progress.part(0.9, 1):
-            if parts["out_dtype"].kind in "iu":
-                clamped = _count_clamped(volume, parts, gains, background, clamp, hi)
-        return DecayFit(
+        fit = DecayFit(
             lo,
             hi,
             parts["unit"] * lo,
             parts["unit"] * hi,
+            axis=axis,
             gains=gains,
             background=background,
             clamp=clamp,
@@ -328,8 +388,13 @@ class DecayCorrection(Adjustment):
             fitted=fitted,
             support=support,
             corrected=corrected,
-            clamped=clamped,
+            clamped=(0, 0, volume.size),
+            depths=depths,
         )
+        if fit.out_dtype.kind not in "iu":
+            return fit
+        with progress.part(0.9, 1):
+            return replace(fit, clamped=_count_clamped(volume, fit))
 
     def _first(self, levels: np.ndarray, known: np.ndarray) -> int:
         """The plane from which on light is lost."""
@@ -343,22 +408,17 @@ class DecayCorrection(Adjustment):
         return int(at[np.argmax(smooth)])
 
 
-def _count_clamped(
-    volume: Volume, parts: dict[str, Any], gains: np.ndarray, background: float, clamp: tuple[float, float], hi: float
-) -> tuple[int, int, int]:
+def _count_clamped(volume: Volume, fit: DecayFit) -> tuple[int, int, int]:
     """Counted voxels at the end of their dtype, those that gains drive beyond it, and all."""
-    most = float(np.iinfo(parts["out_dtype"]).max)
-    if background + gains.max() * (min(hi, clamp[1]) - background) < most:
+    most, highest = float(np.iinfo(fit.out_dtype).max), fit.clamp[1]
+    if fit.background + fit.gains.max() * (min(fit.hi, highest) - fit.background) < most:
         return 0, 0, volume.size
-    along = len(volume.shape) + parts["axis"]
-    # what rounds to more than the dtype holds
-    limits = background + (most + 0.5 - background) / gains
     totals = np.zeros(3, np.int64)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[int, int, int]:
-        shape = [1] * values.ndim
-        shape[along] = -1
-        beyond = np.minimum(values, clamp[1]) > limits[block[along]].reshape(shape)
+        # What rounds to more than the dtype holds.
+        limits = fit.background + (most + 0.5 - fit.background) / fit.gains_in(block)
+        beyond = np.minimum(values, highest) > limits
         at = values >= most
         beyond &= ~at
         used = counted if counted.size else np.ones((), bool)
@@ -375,7 +435,7 @@ def _count_clamped(
 @verb
 def correct_decay(
     image: Any,
-    axis: Axis = "z",
+    axis: Along = "z",
     model: Literal["exponential", "smooth", "plane"] = "exponential",
     background: float | Literal["auto"] = 0.0,
     percentile: float = 50.0,
@@ -385,6 +445,7 @@ def correct_decay(
     start: float | Literal["auto"] = 0.0,
     force: bool = False,
     *,
+    spacing: Spacing = None,
     in_range: GivenRange = "data",
     output: Output = "dtype",
     mask: ArrayLike | Layer | None = None,
@@ -401,17 +462,18 @@ def correct_decay(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
-    axis : "z", "y" or "x"
-        One of the last three axes.
+    axis : "z", "y", "x" or "surface"
+        One of the last three axes.  "surface": the depth below the surface of `mask`, for a sample that is lit from
+        all sides, such as a spheroid, which is dark in its middle.
     model : "exponential", "smooth" or "plane"
         "exponential": a straight line in the logarithm of the percentiles, robust against planes that hold
         other things.  "smooth": a smooth curve through them, robust too.  "plane": each plane has a gain of
         its own, for stacks whose brightness jumps, as between sections.
     background : float or "auto"
         Black level, in intensities of the volume: light that is added to it decays, the level does not.
-        Best taken from a picture without light.  "auto": the first percentile of all counted voxels.
+        Best taken from a picture without light.  "auto": the first percentile of all finite counted voxels.
     percentile : float
         Of each plane, in [0, 100].  The median suits tissue, and nuclei in haze; a few bright objects on
         black need more, such as 99.
@@ -427,17 +489,21 @@ def correct_decay(
         brightest, smoothed by a median of five planes.
     force : bool
         Correct also where the data do not support it.
+    spacing : float or sequence of float, optional
+        Physical size of a voxel along the spatial axes, for the depth below a surface.  Default 1.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
-        "dtype": integers stay what they are, rounded to nearest and clamped to the dtype, floats become
-        float32.  "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
+        "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
+        "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
     mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
+        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.  For axis "surface" it
+        fills the sample.
     ignore_zeros : bool
         Leave voxels of exactly 0 out of the percentiles, such as the padding of a rotated stack.
     per : "dataset", "volume" or "plane"
-        Which voxels share a fit: a series that bleaches stays comparable with "dataset".
+        Which voxels share a fit: a series that bleaches stays comparable with "dataset".  A series has more than one
+        surface, so "surface" needs "volume" there.
     rgb : bool, optional
         Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
     level : int
@@ -454,7 +520,7 @@ def correct_decay(
     TypeError
         For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a volume without this axis, a parameter out of bounds, or a mask of another
+        For an empty volume, a volume without this axis or surface, a parameter out of bounds, or a mask of another
         shape.
 
     Notes
@@ -470,7 +536,11 @@ def correct_decay(
     where less than 0.8 of their variation is common to all of them (0.96 for "smooth", 0.9 for "plane"), nothing is
     corrected, with a warning that has the figure.  A warning also says how many voxels exceed an integer dtype.
 
-    The percentiles are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
+    Below a surface the depth is the Euclidean distance to the nearest voxel outside, measured on at most 160 voxels
+    an axis and interpolated, and 64 shells of one thickness take the place of planes; their percentiles are those of a
+    histogram of 4096 bins.  Where the mask ends at the border of the volume there is no surface.
+
+    The percentiles of planes are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
     decay.  Noise is amplified like the signal.
 
     References
@@ -504,6 +574,7 @@ def correct_decay(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        spacing=spacing,
         rgb=rgb,
         level=level,
     )
@@ -511,7 +582,7 @@ def correct_decay(
 
 def decay_profile(
     image: ArrayLike | Layer,
-    axis: Axis = "z",
+    axis: Along = "z",
     *,
     mask: ArrayLike | Layer | None = None,
     spacing: Spacing = None,
@@ -530,12 +601,12 @@ def decay_profile(
     Returns
     -------
     positions : numpy.ndarray of float64, shape (planes,)
-        Of the planes, from 0 on, in units of `spacing` or in the layer's unit.
+        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; of shells their depth.
     profile : numpy.ndarray of float64, shape (planes,)
         Percentile of each plane; NaN where there is none above the background.
     fitted : numpy.ndarray of float64, shape (planes,)
         The model of it, also where the data do not support it.  Where volumes or planes have fits of their own,
-        these two are of shape (..., planes).
+        they are of shape (..., planes); so are the depths of shells.
 
     Raises
     ------
@@ -558,16 +629,19 @@ def decay_profile(
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume(adjustment.ignore_zeros)
     with found.bar():
-        transform = cast(DecayTransform, adjustment.fit_volume(volume))
+        transform = cast(DecayTransform, adjustment.fit_volume(volume, found.spacing))
     warn_constant(transform)
-    step = check_spacing(found.spacing, transform.spatial)[axis_from_end(axis, transform.spatial)]
+    if axis == SURFACE:
+        return transform.of_fits("middles"), transform.profile, transform.fitted
+    sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
+    step = sizes[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted
 
 
 def decay_exponent(
     image: Any,
     reference: Any,
-    axis: Axis = "z",
+    axis: Along = "z",
     *,
     mask: ArrayLike | Layer | None = None,
     rgb: bool | None = None,

@@ -12,7 +12,7 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
 from napari_exposure.core.blocks import Block, Volume, count
-from napari_exposure.core.counting import count_histogram
+from napari_exposure.core.counting import count_histogram, find_extent
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import (
@@ -21,12 +21,19 @@ from napari_exposure.core.intensity import (
     result_range,
     working_dtype,
 )
-from napari_exposure.core.pointwise import KnotsFit, StepsFit
-from napari_exposure.core.stacks import count_stack, sort_volumes
+from napari_exposure.core.memory import remembered
+from napari_exposure.core.pointwise import CurveFit, KnotsFit, StepsFit
+from napari_exposure.core.quantiles import Knots, find_knots, knots_of_sorted
+from napari_exposure.core.stacks import SMALL, count_stack, sort_volumes
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["HistogramEqualization", "equalize_hist"]
+
+# where bins of equal width are wanted and no number of them
+BINS = 256
+# what 0 and 1 become, and the dtypes of the volume and of the result
+Fixed = tuple[float, float, np.dtype, np.dtype]
 
 METHODS = {"cdf": "cumulative distribution", "rank": "exact rank"}
 
@@ -40,13 +47,16 @@ class HistogramEqualization(Adjustment):
     title: ClassVar[str] = "Histogram equalization"
     use: ClassVar[str] = "all intensities shall be told apart, everywhere by the same curve"
 
-    nbins: int = parameter(
-        256,
+    nbins: int | None = parameter(
+        None,
         "Bins",
-        "Bins for floats and 32-bit integers; other integers use every grey level.",
+        "Bins of equal width, for floats and integers of more than 16 bits; automatic: exact quantiles, which a few "
+        "voxels far off do not move. Other integers use every grey level.",
         low=2,
         high=65536,
         step=1,
+        automatic=None,
+        start=256,
         advanced=True,
     )
     method: Literal["cdf", "rank"] = parameter(
@@ -71,15 +81,21 @@ class HistogramEqualization(Adjustment):
         constant = KnotsFit(lo, lo, *fixed, np.zeros(2))
         if lo == hi:
             return constant
-        if self.method == "rank" and not is_lookup(volume.dtype):
+        if self._sorted(volume):
             with progress.part(0.4, 1):
                 ordered = _sort_voxels(volume, lo, hi)
             check_counted(len(ordered), volume)
-            levels, heights = _ranked(ordered)
+            fit = self._fit_sorted(ordered, lo, hi, fixed)
             progress.report("ranking", 1.0)
-            return StepsFit(lo, hi, *fixed, levels, heights) if len(levels) > 1 else constant
+            return fit
+        if self.nbins is None and not is_lookup(volume.dtype):
+            with progress.part(0.4, 1):
+                knots = find_knots(volume, lo, hi)
+            if knots is None:
+                check_counted(not math.isnan(find_extent(volume)[0]), volume)
+            return self._curve(knots, lo, hi, fixed) if knots else constant
         with progress.part(0.4, 1):
-            found = count_clamped(volume, self.nbins, lo, hi)
+            found = count_clamped(volume, self.nbins or BINS, lo, hi)
         if found is None:
             return constant
         counts, centers = found
@@ -89,6 +105,25 @@ class HistogramEqualization(Adjustment):
         else:
             heights = self._anchored(np.cumsum(counts) / counts.sum())
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
+
+    def _sorted(self, volume: Volume, lead: int = 0) -> bool:
+        """Whether voxels are sorted: for their ranks, and for quantiles where that is soon done."""
+        if is_lookup(volume.dtype):
+            return False
+        return self.method == "rank" or (self.nbins is None and math.prod(volume.shape[lead:]) <= SMALL)
+
+    def _fit_sorted(self, ordered: np.ndarray, lo: float, hi: float, fixed: Fixed) -> Fit:
+        if self.method == "rank":
+            levels, heights = _ranked(ordered)
+            if len(levels) > 1:
+                return StepsFit(lo, hi, *fixed, levels, heights)
+        elif len(ordered) and (knots := knots_of_sorted(ordered)):
+            return self._curve(knots, lo, hi, fixed)
+        return KnotsFit(lo, lo, *fixed, np.zeros(2))
+
+    def _curve(self, knots: Knots, lo: float, hi: float, fixed: Fixed) -> Fit:
+        places, heights = knots
+        return CurveFit(lo, hi, *fixed, places, self._anchored(heights))
 
     def _anchored(self, heights: np.ndarray) -> np.ndarray:
         """Heights, or where it is wanted the same stretched so that the first one is 0."""
@@ -103,15 +138,10 @@ class HistogramEqualization(Adjustment):
         ends = [result_range(dtype, out_dtype, lo) for lo in (0, -1)]
         flat = np.zeros(2)
         fits: list[Fit] = []
-        if self.method == "rank" and not is_lookup(dtype):
+        if self._sorted(volume, lead):
             found = sort_volumes(volume, lead, self.in_range)
-            for lo, hi, ordered in found:
-                fixed = *ends[lo < 0], dtype, out_dtype
-                levels, heights = _ranked(ordered)
-                several = len(levels) > 1
-                fits.append(StepsFit(lo, hi, *fixed, levels, heights) if several else KnotsFit(lo, lo, *fixed, flat))
-            return fits
-        stack = count_stack(volume, lead, self.in_range, self.nbins)
+            return [self._fit_sorted(each, lo, hi, (*ends[lo < 0], dtype, out_dtype)) for lo, hi, each in found]
+        stack = count_stack(volume, lead, self.in_range, self.nbins or BINS)
         if stack is None:
             return None
         cumulative = np.cumsum(stack.counts, axis=1)
@@ -162,13 +192,14 @@ def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.
     return counts, centers[start:stop]
 
 
+@remembered(lambda ordered: ordered.nbytes)
 def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
     """All counted voxels, clamped and sorted: the one place that needs a copy of the volume."""
     dtype = working_dtype(volume.dtype)
     if dtype.kind in "iu":
-        # NumPy 2.0 refuses a limit that the dtype does not hold
-        least, greatest = np.iinfo(dtype).min, np.iinfo(dtype).max
-        lo, hi = min(max(math.ceil(lo), least), greatest), min(max(math.floor(hi), least), greatest)
+        # What lies beyond an end is all alike, so it may as well be the next whole number there.
+        info = np.iinfo(dtype)
+        lo, hi = max(math.floor(lo), int(info.min)), min(math.ceil(hi), int(info.max))
     parts: list[np.ndarray] = []
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
@@ -191,7 +222,7 @@ def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
 @verb
 def equalize_hist(
     image: Any,
-    nbins: int = 256,
+    nbins: int | None = None,
     *,
     method: Literal["cdf", "rank"] = "cdf",
     anchor: bool = False,
@@ -208,13 +239,15 @@ def equalize_hist(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     nbins : int
-        Bins for floats and 32-bit integers, 2 to 65536.  Integers of up to 16 bits use every grey level.
+        Bins of equal width for floats and larger integers, 2 to 65536.  Default: exact quantiles, so that a few
+        voxels far off do not take all bins for themselves.  Integers of up to 16 bits use every grey level.
     method : "cdf" or "rank"
-        "cdf": the cumulative distribution, interpolated between bin centres; equals
-        ``skimage.exposure.equalize_hist``.  "rank": the number of voxels below, divided by that of the
+        "cdf": the cumulative distribution, exact for integers of up to 16 bits and at the quantiles of others,
+        between which no more than 1/512 of the voxels lie; with `nbins` interpolated between bin centers, as
+        ``skimage.exposure.equalize_hist`` has it.  "rank": the number of voxels below, divided by that of the
         brightest voxel; exact on every dtype, from 0 to 1, ties share a rank.  On floats and 32-bit
         integers it sorts a copy of the counted voxels, and the transform holds every distinct value.
     anchor : bool
@@ -224,7 +257,7 @@ def equalize_hist(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range before they are counted.
     output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
         "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.

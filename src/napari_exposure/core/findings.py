@@ -45,7 +45,8 @@ def percentiles(values: np.ndarray, *percents: float) -> list[float]:
     known = np.sort(values, axis=None)
     # NaN comes last
     known = known[: known.size - np.count_nonzero(np.isnan(known))]
-    return [percentile_of(known.__getitem__, percent, known.size) if known.size else math.nan for percent in percents]
+    last = known.size - 1
+    return [percentile_of(known.__getitem__, percent / 100 * last) if known.size else math.nan for percent in percents]
 
 
 def middle(values: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment
-from napari_exposure.core.blocks import Volume
+from napari_exposure.core.blocks import Block, Volume
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.intensity import dtype_range, result_dtype, working_dtype
 from napari_exposure.core.jit import kernel
@@ -27,8 +27,8 @@ IN_RANGE_WORDS = (
 )
 OUTPUT_WORDS = (
     "Output",
-    "Same bit depth: keep the data type and clamp what exceeds it (floats become float32). Or make float32 that is "
-    "neither rounded nor clamped. The scale of the intensities stays.",
+    "Same bit depth: keep the data type and clamp what exceeds it. Or make float32 that is neither rounded nor "
+    "clamped. The scale of the intensities stays.",
 )
 
 
@@ -48,8 +48,9 @@ def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
         raise ValueError(f"There is no axis {axis!r}: the image has only the axes y and x. Choose one of these.")
     if -index > spatial:
         raise ValueError(
-            f"There is no axis {axis!r}: what shares a fit is a plane, whose axes are y and x. Choose one of these, "
-            "or, for a volume of planes, per='volume' or per='dataset'."
+            f"There is no axis {axis!r}: what shares a fit has only the axes y and x, as planes have, and movies of "
+            "planes, whose other axis is time. Choose one of these, or, for a volume of planes, per='volume' or "
+            "per='dataset'."
         )
     return index
 
@@ -97,8 +98,15 @@ class GainsFit(Fit):
         return False
 
     @property
+    def reach(self) -> tuple[float, float]:
+        """Of the intensities that were found, each with the least and the greatest gain."""
+        gains = float(self.gains.min()), float(self.gains.max())
+        ends = [self.background + gain * (end - self.background) for gain in gains for end in (self.lo, self.hi)]
+        return self.unit * min(ends), min(self.unit * max(ends), self.most)
+
+    @property
     def kernel_key(self) -> tuple[Any, ...]:
-        return "map_gains", working_dtype(self.dtype), self.out_dtype
+        return "map_gains", working_dtype(self.dtype), working_dtype(self.out_dtype)
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
         return replace(self.at_level(shape), gains=self._along(self.gains, shape)[:: steps[self.axis]])
@@ -114,6 +122,10 @@ class GainsFit(Fit):
         places = (np.arange(planes) + 0.5) / planes * found - 0.5
         return interpolate(places, np.arange(found), values)
 
+    def gains_in(self, block: Block) -> np.ndarray:
+        """The factors of the voxels of a block, in an array that broadcasts with it."""
+        return self.gains[block[self.axis]].reshape(-1, *[1] * (-1 - self.axis))
+
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         before, planes, behind = split_at(values.shape, self.axis)
         start = offset[self.axis]
@@ -121,7 +133,10 @@ class GainsFit(Fit):
         if behind == 1:
             # a row of the kernel has all of them
             planes, behind, gains = 1, planes, gains.T
-        shape = before, planes, behind
+        self._multiply(values, (before, planes, behind), gains, out)
+
+    def _multiply(self, values: np.ndarray, shape: tuple[int, int, int], gains: np.ndarray, out: np.ndarray) -> None:
+        """Apply gains of shape (rows, 1) or (rows, behind) to values that are seen in `shape`: before, rows, behind."""
         kernel(*self.kernel_key)(
             values.reshape(shape),
             np.ascontiguousarray(gains),
@@ -133,14 +148,13 @@ class GainsFit(Fit):
         )
 
 
-def placed(adjustment: Adjustment, volume: Volume, axis: str, spatial: int) -> dict[str, Any]:
-    """What a `GainsFit` of a volume has besides its gains and what was found."""
+def dtypes_of(adjustment: Adjustment, volume: Volume) -> dict[str, Any]:
+    """What a `GainsFit` of a volume has besides its axis, its gains and what was found."""
     out_dtype = result_dtype(volume.dtype, adjustment.output)
     colours = volume.rgb and out_dtype.kind == "f"
     return {
         "dtype": volume.dtype,
         "out_dtype": out_dtype,
-        "axis": axis_from_end(axis, spatial),
         "unit": 1 / dtype_range(volume.dtype, negative=False)[1] if colours else 1.0,
         "most": 1.0 if colours else math.inf,
     }

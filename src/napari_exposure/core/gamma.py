@@ -79,17 +79,17 @@ def adjust_gamma(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     gamma : float
         Greater than 0; below 1 brightens, above 1 darkens.
     gain : float
         Greater than 0; results beyond the range are clamped.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        The intensities that stay fixed; values outside are clamped.  With "dtype" the result equals
-        ``skimage.exposure.adjust_gamma``.
+        The intensities that stay fixed; values outside are clamped.  With "dtype" the curve is that of
+        ``skimage.exposure.adjust_gamma``, rounded where that cuts fractions of 16 bits off.
     output : "dtype" or "float32"
-        "dtype" keeps dtype and range (floats become float32); "float32" gives [0, 1].
+        "dtype" keeps dtype and range; "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero decide the range.  All are mapped.
     ignore_zeros : bool

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, overload
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Histogram:
     by_value : bool
         Whether each bin is one integer value, so that everything derived is exact.
     moments : Moments
-        Where the bins are not single values: mean, variance and voxels at the extremes, exact too.
+        Where the bins are not single values: sums and voxels at the extremes, the same bits in any order.
     name : str
         Of the layer that was counted, if it was one; says nothing of equality.
 
@@ -92,26 +92,33 @@ class Histogram:
 
     @property
     def whole(self) -> bool:
-        """Whether the bins are those of integers: their borders lie between whole numbers."""
-        return self.by_value or bool((self.edges % 1 == 0.5).all())
+        """Whether the bins are those of integers: their borders lie between whole numbers, where there is a between."""
+        between = (self.edges % 1 == 0.5) | (np.abs(self.edges) >= 2.0**52)
+        return self.by_value or bool(between.all())
 
     @property
     def cdf(self) -> np.ndarray:
         """Fraction of the voxels at or below each bin, shape (nbins,); zeros where nothing was counted."""
         return (self.below + np.cumsum(self.counts)) / max(self.total, 1)
 
-    def percentile(self, q: float) -> float:
+    @overload
+    def percentile(self, q: float) -> float: ...
+
+    @overload
+    def percentile(self, q: Sequence[float] | np.ndarray) -> np.ndarray: ...
+
+    def percentile(self, q: float | Sequence[float] | np.ndarray) -> float | np.ndarray:
         """The value below which `q` percent of the voxels lie, as ``numpy.nanpercentile`` has it.
 
         Parameters
         ----------
-        q : float
+        q : float or sequence of float
             In [0, 100].
 
         Returns
         -------
-        float
-            Exact where each bin is one value; otherwise interpolated inside a bin, so right to a
+        float or numpy.ndarray of float64
+            One value for each q.  Exact where each bin is one value; otherwise interpolated inside a bin, so right to a
             bin's width.  The function `percentile` is exact for every dtype.
 
         Raises
@@ -119,10 +126,11 @@ class Histogram:
         ValueError
             If q is out of bounds, or nothing was counted.
         """
-        q = check_number(q, "q", low=0, high=100)
+        wanted = [check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q)]
         if not self.total:
             raise ValueError("No voxel was counted, so there are no percentiles.")
-        return interpolate(self._order_statistic, q, self.total)
+        found = [interpolate(self.order_statistic, value / 100 * (self.total - 1)) for value in wanted]
+        return found[0] if np.ndim(q) == 0 else np.array(found)
 
     def fraction(self, value: float) -> float:
         """Of all voxels the fraction at or below `value`: the CDF anywhere, the inverse of `percentile`.
@@ -168,10 +176,7 @@ class Histogram:
     @property
     def std(self) -> float:
         """Standard deviation of the finite voxels, as ``numpy.std`` has it; NaN where there are none."""
-        if not self._moments.n:
-            return math.nan
-        variance = self._moments.m2 / self._moments.n
-        return math.sqrt(variance) if variance == variance else math.inf
+        return self._moments.std
 
     @property
     def mode(self) -> float:
@@ -383,7 +388,8 @@ class Histogram:
         fraction.set(ylabel="fraction of voxels (CDF)", ylim=(0, 1.02))
         return ax
 
-    def _order_statistic(self, rank: int) -> float:
+    def order_statistic(self, rank: int) -> float:
+        """The voxel with so many others below it; in a wide bin where it would lie among the voxels of this bin."""
         if rank < self.below:
             return self.minimum if self.minimum < self.edges[0] else -math.inf
         cumulative = self.below + np.cumsum(self.counts)
@@ -456,9 +462,8 @@ def _add_values(a: Histogram, b: Histogram) -> tuple[np.ndarray, np.ndarray]:
     return counts, np.arange(len(counts) + 1) + first
 
 
-def interpolate(order_statistic: Callable[[int], float], q: float, n: int) -> float:
-    """Percentile `q` from two order statistics, with NumPy's linear rule."""
-    position = q / 100 * (n - 1)
+def interpolate(order_statistic: Callable[[int], float], position: float) -> float:
+    """What lies at a place in the sorted voxels, perhaps between two, with NumPy's linear rule."""
     below = math.floor(position)
     t = position - below
     a = order_statistic(below)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
+from napari_exposure.core.arrays import DATA_ARRAY, like
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.transform import BlockMap
@@ -27,7 +28,10 @@ __all__ = ["adjust"]
 
 # Classes of other packages, and what opens their instances.  It is imported when the first one is met, so that core
 # needs none of these packages.
-OPENERS = {"napari.layers.base.base.Layer": "napari_exposure.layers:OpenedLayer"}
+OPENERS = {
+    "napari.layers.base.base.Layer": "napari_exposure.layers:OpenedLayer",
+    DATA_ARRAY: "napari_exposure.core.xarrays:OpenedDataArray",
+}
 
 
 Parameters = ParamSpec("Parameters")
@@ -154,9 +158,9 @@ class OpenedArray:
             warn_constant(transform)
         return transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
 
-    def adjusted(self, adjustment: Chain, fit_on: Any = None) -> np.ndarray | da.Array:
+    def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
         """A new array, lazy where this one is; parameters as `Recipe.apply` has them."""
-        # Lists and the like become the arrays that they mean.
+        # Lists and the like become the arrays that they mean, others are those that they hold.
         array = self.volume().array
         with self.bar():
             with progress.part(0, 0.4):
@@ -164,9 +168,9 @@ class OpenedArray:
                     fitted = fit_on
                 else:
                     said: Any = {"mask": self.mask, "spacing": self.spacing, "rgb": self.rgb}
-                    fitted = (self if fit_on is None else OpenedArray(fit_on, **said)).fit(adjustment)
+                    fitted = (self if fit_on is None else opened(fit_on, **said)).fit(adjustment)
             with progress.part(0.4, 1):
-                return fitted.fitting(array).apply(array)
+                return like(self.array, fitted.fitting(array).apply(array))
 
     def gain_map(self, fitted: BlockMap | None) -> Any:
         """The slope of what was fitted, at every voxel."""
@@ -226,7 +230,7 @@ def adjust(
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
+    numpy.ndarray, dask.array.Array, xarray.DataArray or napari.layers.Image
         As the image is; the source is not changed.
 
     Raises

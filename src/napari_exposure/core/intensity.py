@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_exposure.core.words import warn_user
+
 __all__ = ["Percentiles"]
 
-DTYPES = tuple(map(np.dtype, ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")))
+DTYPES = tuple(np.dtype(f"{kind}{8 * size}") for kind in ("uint", "int") for size in (1, 2, 4, 8)) + tuple(
+    map(np.dtype, ("float16", "float32", "float64"))
+)
+# Integers of 64 bits are worked on as float64, which holds every integer up to this one.
+EXACT = 1 << 53
 
 
 @dataclass(frozen=True)
@@ -43,23 +49,42 @@ class Percentiles:
         low, high = (check_number(value, "Percentiles(low, high)") for value in (self.low, self.high))
         if not 0 <= low < high <= 100:
             raise ValueError(f"Percentiles need 0 <= low < high <= 100, got low={self.low!r}, high={self.high!r}.")
+        if high <= 1:
+            warn_user(
+                f"Percentiles are in percent: {low:g} to {high:g} leaves out 99 % of the voxels or more. If fractions "
+                f"are meant, give {100 * low:g} and {100 * high:g}."
+            )
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
 
 
-def check_dtype(dtype: npt.DTypeLike, name: str = "volume") -> np.dtype:
-    """Return `dtype` in native byte order, or say why it cannot be adjusted."""
+def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> np.dtype:
+    """Return `dtype` in native byte order, or say why it cannot be counted.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+    name, data : str
+        What has it, and how its array is written in the line that converts it.
+    """
     native = np.dtype(dtype).newbyteorder("=")
-    if native in DTYPES:
+    if native in DTYPES or native.kind == "b":
         return native
-    if native.kind == "b":
-        hint = "A boolean array has no exposure to adjust; convert it first, e.g. array.astype('uint8')."
-    elif native.kind == "c":
-        hint = "Complex data have no order; take np.abs(array) or np.angle(array) first."
+    if native.kind == "c":
+        hint = f"Complex data have no order; take np.abs({data}) or np.angle({data}) first."
     else:
-        hint = "Convert it first, e.g. array.astype('float32')."
+        hint = f"Convert it first, e.g. {data}.astype('float32')."
     supported = ", ".join(d.name for d in DTYPES)
     raise TypeError(f"The {name} has dtype {np.dtype(dtype)}; supported are {supported}. {hint}")
+
+
+def check_exposure(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> None:
+    """Raise what to do where data can be counted but not adjusted; parameters as `check_dtype` has them."""
+    if np.dtype(dtype).kind == "b":
+        raise TypeError(
+            f"The {name} has dtype bool. A mask of two values has no exposure to adjust; convert it first, e.g. "
+            f"{data}.astype('uint8')."
+        )
 
 
 def as_array(value: Any, name: str) -> np.ndarray:
@@ -77,17 +102,40 @@ def is_lookup(dtype: np.dtype) -> bool:
 
 
 def working_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype that kernels see: the native one, and float32 for float16."""
+    """The dtype that kernels see: the native one, but float32 for float16 and uint8 for bool."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
     return np.dtype(np.float32) if dtype == np.float16 else dtype
 
 
+def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values of `dtype` as kernels take them: native, aligned, C-contiguous; copied only where they are not so.
+
+    Raises
+    ------
+    ValueError
+        If there are integers that float64 does not hold.
+    """
+    values = np.require(values, working_dtype(dtype), ["C", "A"])
+    if dtype.kind in "iu" and dtype.itemsize == 8 and values.size:
+        least, most = int(values.min()), int(values.max())
+        if least < -EXACT or most > EXACT:
+            raise ValueError(
+                f"The values {least} to {most} lie beyond 2**53, up to where every integer is exact in float64. "
+                "Subtract an offset or divide them first, e.g. array // 1024."
+            )
+    return values
+
+
 def result_dtype(dtype: np.dtype, output: str) -> np.dtype:
-    """The dtype of a result: the input's own for integers, else float32."""
-    return dtype if output == "dtype" and dtype.kind in "iu" else np.dtype(np.float32)
+    """The dtype of a result."""
+    return dtype if output == "dtype" else np.dtype(np.float32)
 
 
 def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
     """The full range of a dtype as scikit-image has it: floats to 1, and below 0 only for negative data.
+
+    That of integers of 64 bits ends where float64 does not hold every integer any more.
 
     Parameters
     ----------
@@ -98,7 +146,7 @@ def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
     if dtype.kind == "f":
         return (-1.0 if negative else 0.0), 1.0
     info = np.iinfo(dtype)
-    return (float(info.min) if negative else 0.0), float(info.max)
+    return (float(max(info.min, -EXACT)) if negative else 0.0), float(min(info.max, EXACT))
 
 
 # scikit-image's names of ranges that are no dtypes

@@ -10,11 +10,12 @@ the end, which costs a third of the time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+from numba import config as numba_config
 from numba import from_dtype, njit, types
 from numba.extending import overload, register_jitable
 
@@ -24,15 +25,31 @@ from napari_exposure.core.kernel_cache import KernelCache
 def build(name: str, *dtypes: np.dtype) -> Callable[..., None]:
     """Compile a kernel for one signature, or load it from numba's cache."""
     function, signature = _KERNELS[name]
-    # its stubs know neither the cache nor the signatures of a dispatcher
-    compiled: Any = njit(nogil=True, error_model="numpy")(function)
-    # without a folder that numba may write to there is no cache
-    with suppress(OSError, RuntimeError):
-        compiled._cache = KernelCache(function)
-    compiled.compile(signature(*map(from_dtype, dtypes)))
-    compiled.disable_compile()
+    with _compiling():
+        # its stubs know neither the cache nor the signatures of a dispatcher
+        compiled: Any = njit(nogil=True, error_model="numpy")(function)
+        # without a folder that numba may write to there is no cache
+        with suppress(OSError, RuntimeError):
+            compiled._cache = KernelCache(function)
+        compiled.compile(signature(*map(from_dtype, dtypes)))
+        compiled.disable_compile()
     found: Callable[..., None] = compiled
     return found
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """Have numba compile, also where NUMBA_DISABLE_JIT asks it not to: uncompiled, kernels would be other programs.
+
+    Python's integers do not wrap around and its floats are double, so neither speed nor bits would be the same.
+    """
+    # its stubs do not know the settings
+    settings: Any = numba_config
+    asked, settings.DISABLE_JIT = settings.DISABLE_JIT, 0
+    try:
+        yield
+    finally:
+        settings.DISABLE_JIT = asked
 
 
 def _cast(value: float, like: np.ndarray) -> float:
@@ -47,8 +64,9 @@ def _cast_overload(value, like):  # type: ignore[no-untyped-def]
         return lambda value, like: value
     bits = like.dtype.bitwidth
     kind = types.unliteral(value)
-    low = -(2.0 ** (bits - 1)) if like.dtype.signed else 0.0
-    high = low + 2.0**bits - 1
+    # of 64 bits those that float64 holds, as `intensity.dtype_range` has it
+    high = min(2.0 ** (bits - like.dtype.signed) - 1, 2.0**53)
+    low = max(-high - 1, -(2.0**53)) if like.dtype.signed else 0.0
     return lambda value, like: min(max(np.rint(value), kind(low)), kind(high))
 
 
@@ -208,53 +226,123 @@ def _count_values(values: np.ndarray, counted: np.ndarray, first: int, counts: n
             counts[np.uint64(np.int64(values[i]) - first)] += 1
 
 
-def _moments(values: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
-    """Of the finite values: number, mean, sum of squares about it, minimum, maximum, voxels at either.
+@register_jitable
+def _add_split(sums: np.ndarray, slots: np.ndarray) -> None:
+    """Add sums of products of halves to slots; those of squares as the bits above 32 and those below."""
+    low = np.int64(0xFFFFFFFF)
+    slots[0] += sums[0]
+    slots[1] += sums[1]
+    for k in range(3):
+        slots[2 + 2 * k] += sums[2 + k] >> np.int64(32)
+        slots[3 + 2 * k] += sums[2 + k] & low
 
-    `out` holds those of earlier blocks.  Sums run over short pieces, about a value of the piece, and are
-    merged as Chan et al. (1983) do it: no digits are lost to a distant mean.
+
+@register_jitable
+def _halves(k: int) -> tuple[int, int]:
+    """An integer of up to 53 bits as high * 2 ** 26 + low."""
+    return k >> np.int64(26), k & np.int64(0x3FFFFFF)
+
+
+@register_jitable
+def _is_near(v: float, center: float, scale: float) -> bool:
+    """Whether the grid of multiples of 1 / scale about `center` holds a number exactly, or to 40 bits."""
+    away = v - center
+    x = scale * away
+    # A number that is tiny beside the grid is no 0, though its multiple underflows to it.
+    exact = ((x + _ANCHOR) - _ANCHOR == x) & (away + center == v) & ((x != 0) | (away == 0))
+    return (abs(x) <= 2.0**51) & (exact | (abs(scale * v) >= 2.0**40))
+
+
+# A number to which an integer of up to 51 bits is added such that the bits of the sum tell it.
+_ANCHOR = 1.5 * 2.0**52
+
+
+def _moments(
+    values: np.ndarray,
+    counted: np.ndarray,
+    center: float,
+    scale: float,
+    lowest: float,
+    highest: float,
+    near: np.ndarray,
+    far: np.ndarray,
+    tally: np.ndarray,
+) -> None:
+    """Add up the finite values as integers: as multiples of 1 / scale about `center` where these hold them, else
+    digit by digit.
+
+    near, far[exponent]: the sums of the integers' halves and of the products of these, for `moments.Moments`.
+    tally: how many are near, how many far, how many are the lowest and the highest.
     """
     masked = counted.size > 0
+    multiple = np.empty(_CHUNK, np.float64)
+    sums = np.empty(5, np.int64)
+    anchor_bits = np.float64(_ANCHOR).view(np.int64)
     for start in range(0, values.size, _CHUNK):
-        stop = min(start + _CHUNK, values.size)
-        shift = np.float64(0)
-        for i in range(start, stop):
-            if np.isfinite(values[i]) and (not masked or counted[i]):
-                shift = np.float64(values[i])
-                break
-        n = 0
-        first = second = np.float64(0)
-        lo = np.inf
-        hi = -np.inf
-        for i in range(start, stop):
-            v = np.float64(values[i])
-            if np.isfinite(v) and (not masked or counted[i]):
-                n += 1
-                first += v - shift
-                second += (v - shift) * (v - shift)
-                lo = min(lo, v)
-                hi = max(hi, v)
-        if n == 0:
+        part = values[start : start + _CHUNK]
+        n = np.int64(0)
+        finite = np.int64(0)
+        low = np.int64(0)
+        high = np.int64(0)
+        if masked:
+            for i in range(part.size):
+                v = np.float64(part[i])
+                used = _is_near(v, center, scale) & counted[start + i]
+                multiple[i] = scale * (v - center) if used else 0.0
+                n += used
+                finite += np.isfinite(v) & counted[start + i]
+                low += (v == lowest) & counted[start + i]
+                high += (v == highest) & counted[start + i]
+        else:
+            for i in range(part.size):
+                v = np.float64(part[i])
+                used = _is_near(v, center, scale)
+                multiple[i] = scale * (v - center) if used else 0.0
+                n += used
+                finite += np.isfinite(v)
+                low += v == lowest
+                high += v == highest
+        tally[0] += n
+        tally[1] += finite - n
+        tally[2] += low
+        tally[3] += high
+        a = np.int64(0)
+        b = np.int64(0)
+        aa = np.int64(0)
+        ab = np.int64(0)
+        bb = np.int64(0)
+        for i in range(part.size):
+            x = np.float64(multiple[i] + _ANCHOR)
+            top, rest = _halves(x.view(np.int64) - anchor_bits)
+            a += top
+            b += rest
+            aa += top * top
+            ab += top * rest
+            bb += rest * rest
+        sums[0] = a
+        sums[1] = b
+        sums[2] = aa
+        sums[3] = ab
+        sums[4] = bb
+        _add_split(sums, near)
+        if n == finite:
             continue
-        mean = shift + first / n
-        total = out[0] + n
-        apart = mean - out[1]
-        out[2] += max(second - first / n * first, 0.0) + apart * (out[0] / total) * apart * n
-        out[1] += apart * (n / total)
-        out[0] = total
-        if lo < out[3]:
-            out[3] = lo
-            out[5] = 0
-        if hi > out[4]:
-            out[4] = hi
-            out[6] = 0
-        # most pieces touch neither extreme
-        if lo == out[3] or hi == out[4]:
-            for i in range(start, stop):
-                if not masked or counted[i]:
-                    v = np.float64(values[i])
-                    out[5] += v == out[3]
-                    out[6] += v == out[4]
+        for i in range(part.size):
+            v = np.float64(part[i])
+            skipped = not np.isfinite(v) or (masked and not counted[start + i])
+            if skipped or _is_near(v, center, scale):
+                continue
+            bits = v.view(np.int64)
+            exponent = (bits >> np.int64(52)) & np.int64(0x7FF)
+            digits = bits & np.int64(0xFFFFFFFFFFFFF)
+            digits |= np.int64(exponent > 0) << np.int64(52)
+            top, rest = _halves(-digits if v < 0 else digits)
+            sums[0] = top
+            sums[1] = rest
+            sums[2] = top * top
+            sums[3] = top * rest
+            sums[4] = rest * rest
+            _add_split(sums, far[exponent])
 
 
 def _count_bins(
@@ -292,22 +380,22 @@ def _count_bins(
 def _sort_key(bits: int, size: int, kind: int) -> np.uint64:
     """The pattern of a value of `size` bits, changed so that keys order as unsigned integers the way values order.
 
-    kind: 0 unsigned, 1 signed, 2 IEEE float.
+    kind: 0 unsigned, 1 signed, 2 IEEE float, 3 the same where only finite ones count.
     """
     # all in uint64: numba makes a float of uint64 next to int64
     sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
     key = np.uint64(bits)
-    if kind == 2:
+    if kind >= 2:
         return key ^ (sign | (sign - np.uint64(1))) if key & sign else key | sign
     return key ^ sign if kind == 1 else key
 
 
 @register_jitable
-def _is_nan_pattern(bits: int, size: int, kind: int) -> bool:
-    """Whether the pattern of a value of `size` bits is that of NaN."""
+def _is_left_out(bits: int, size: int, kind: int) -> bool:
+    """Whether the pattern of a value of `size` bits is that of NaN, or of infinity where only finite ones count."""
     sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
     infinity = np.uint64(0x7F800000) if size == 32 else np.uint64(0x7FF0000000000000)
-    return kind == 2 and (np.uint64(bits) & ~sign) > infinity
+    return kind >= 2 and (np.uint64(bits) & ~sign) > infinity - np.uint64(kind == 3)
 
 
 def _count_digits(
@@ -324,11 +412,51 @@ def _count_digits(
     top = shift + 16 >= size
     above = np.uint64(0) if top else np.uint64(shift + 16)
     for i in range(bits.size):
-        if (masked and not counted[i]) or _is_nan_pattern(bits[i], size, kind):
+        if (masked and not counted[i]) or _is_left_out(bits[i], size, kind):
             continue
         key = _sort_key(bits[i], size, kind)
         if top or (key >> above) == prefix:
             counts[(key >> down) & low] += 1
+
+
+def _count_keys(
+    bits: np.ndarray,
+    counted: np.ndarray,
+    kind: int,
+    least: int,
+    most: int,
+    starts: np.ndarray,
+    prefixes: np.ndarray,
+    above: int,
+    shift: int,
+    counts: np.ndarray,
+) -> None:
+    """Count the bits from `shift` on of each value's sort key, for the keys that begin with one of `prefixes`.
+
+    Keys below `least` count as it, those above `most` too.  counts[prefix, digit], and behind the last prefix what has
+    none.  The prefixes whose lower 16 bits are t are those from starts[t] to starts[t + 1]; without prefixes, starts[t]
+    is where keys count that have these bits from `above` on.
+    """
+    masked = counted.size > 0
+    size = bits.itemsize * 8
+    up = np.uint64(above)
+    down = np.uint64(shift)
+    low = np.uint64(counts.shape[1] - 1)
+    for i in range(bits.size):
+        if (masked and not counted[i]) or _is_left_out(bits[i], size, kind):
+            continue
+        key = min(max(_sort_key(bits[i], size, kind), least), most)
+        prefix = key >> up
+        place = prefix & np.uint64(0xFFFF)
+        k = np.int64(starts[place])
+        if prefixes.size:
+            stop = np.int64(starts[place + np.uint64(1)])
+            while k < stop and prefixes[np.uint64(k)] != prefix:
+                k += 1
+            if k == stop:
+                continue
+        row = counts[np.uint64(k)]
+        row[(key >> down) & low] += 1
 
 
 def _count_plane_digits(
@@ -351,7 +479,7 @@ def _count_plane_digits(
             own = prefixes[j]
             plane = counts[j]
             for k in range(bits.shape[2]):
-                if (masked and not counted[i, j, k]) or _is_nan_pattern(bits[i, j, k], size, kind):
+                if (masked and not counted[i, j, k]) or _is_left_out(bits[i, j, k], size, kind):
                     continue
                 key = _sort_key(bits[i, j, k], size, kind)
                 digit = (key >> down) & low
@@ -510,7 +638,7 @@ def _map_table(values: np.ndarray, first: int, table: np.ndarray, out: np.ndarra
 def _map_power(
     values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
 ) -> None:
-    """In double precision, for integers of 32 bits."""
+    """In double precision, for what single precision would round."""
     position = np.empty(_CHUNK, np.float64)
     power = np.empty(_CHUNK, np.float64)
     for start in range(0, values.size, _CHUNK):
@@ -520,7 +648,8 @@ def _map_power(
             position[i] = _position(part[i], lo, hi, 1.0)
         _power(position[: part.size], gamma, power)
         for i in range(part.size):
-            result[i] = _cast(bottom + span * min(gain * power[i], 1.0), result)
+            y = np.nan if _is_nan(part[i]) else min(gain * power[i], 1.0)
+            result[i] = _cast(bottom + span * y, result)
 
 
 # log2(1 + t) / t and (2 ** f - 1) / f in single precision, the constant term first: Chebyshev interpolants from
@@ -662,6 +791,44 @@ def _map_steps(
             else:
                 stop = middle
         out[i] = _cast(bottom + span * heights[k], out)
+
+
+def _map_curve(
+    values: np.ndarray,
+    places: np.ndarray,
+    heights: np.ndarray,
+    starts: np.ndarray,
+    lo: float,
+    scale: float,
+    bottom: float,
+    span: float,
+    out: np.ndarray,
+) -> None:
+    """Piecewise linear through (places, heights); starts[j] is the last knot in the buckets before j, or the first."""
+    last = places.size - 1
+    buckets = starts.size - 1
+    for i in range(values.size):
+        v = np.float64(values[i])
+        if _is_nan(values[i]):
+            out[i] = _cast(np.float64(np.nan), out)
+            continue
+        j = np.uint64(_bucket(v, lo, scale, buckets - 1))
+        k = np.int64(starts[j])
+        stop = np.int64(starts[j + np.uint64(1)])
+        # Most buckets have a knot or none, which takes no branch.
+        k += np.int64((k < stop) & (places[np.uint64(min(k + 1, last))] <= v))
+        while k < stop and places[np.uint64(k + 1)] <= v:
+            middle = (k + stop + 1) >> 1
+            if places[np.uint64(middle)] <= v:
+                k = middle
+            else:
+                stop = middle - 1
+        k = min(k, last - 1)
+        left = places[np.uint64(k)]
+        part = (v - left) / (places[np.uint64(k + 1)] - left)
+        part = min(max(part, 0.0), 1.0)
+        low = heights[np.uint64(k)]
+        out[i] = _cast(bottom + span * (low + part * (heights[np.uint64(k + 1)] - low)), out)
 
 
 def _table_rows(values: np.ndarray, first: np.ndarray, starts: np.ndarray, tables: np.ndarray, out: np.ndarray) -> None:
@@ -1171,7 +1338,12 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     "log": (_log, lambda: (_read(_f, 1), _write(_f, 1))),
     "exp": (_exp, lambda: (_read(_f, 1), _write(_f, 1))),
     "count_values": (_count_values, lambda t: (_read(t, 1), _mask1, _i, _write(_i, 1))),
-    "moments": (_moments, lambda t: (_read(t, 1), _mask1, _write(_f, 1))),
+    "moments": (
+        _moments,
+        lambda t: (
+            _read(t, 1), _mask1, _f, _f, _f, _f, _write(_i, 1), _write(_i, 2), _write(_i, 1),
+        ),
+    ),
     "count_bins": (
         _count_bins,
         lambda t: (_read(t, 1), _mask1, _read(_f, 1), _write(_i, 1), _write(_i, 1)),
@@ -1179,6 +1351,12 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     "count_digits": (
         _count_digits,
         lambda t: (_read(t, 1), _mask1, _i, types.uint64, _i, _write(_i, 1)),
+    ),
+    "count_keys": (
+        _count_keys,
+        lambda t: (
+            _read(t, 1), _mask1, _i, types.uint64, types.uint64, _left, _read(types.uint64, 1), _i, _i, _write(_i, 2),
+        ),
     ),
     "count_plane_digits": (
         _count_plane_digits,
@@ -1207,6 +1385,10 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     "map_replace": (_map_replace, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
+    "map_curve": (
+        _map_curve,
+        lambda t, o: (_read(t, 1), _read(_f, 1), _read(_f, 1), _left, _f, _f, _f, _f, _write(o, 1)),
+    ),
     "map_gains": (
         _map_gains,
         lambda t, o: (_read(t, 3), _read(_f, 2), _f, _f, _f, _f, _f, _write(o, 3)),

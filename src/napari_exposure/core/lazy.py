@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import held
 from napari_exposure.core.blocks import (
     BLOCK_VOXELS,
     Block,
@@ -127,7 +128,8 @@ def as_dask(array: Array) -> da.Array:
     Parameters
     ----------
     array : array-like
-        numpy, a memory map, zarr, h5py or dask; whoever writes to it later changes what the dask array gives.
+        numpy, a memory map, zarr, h5py, xarray, TensorStore or dask; whoever writes to it later changes what the dask
+        array gives.
 
     Returns
     -------
@@ -141,6 +143,7 @@ def as_dask(array: Array) -> da.Array:
     >>> core.as_dask(np.zeros((600, 512, 512), np.uint16)).chunksize
     (128, 512, 512)
     """
+    array, _ = held(array)
     if is_dask(array):
         return array
     import dask.array as da
@@ -330,14 +333,15 @@ def _visit(
     block_info: Any = None,
 ) -> np.ndarray:
     """One task: what `shared` finds in a chunk."""
-    from napari_exposure.core.blocks import counted, prepared
+    from napari_exposure.core.blocks import counted
+    from napari_exposure.core.intensity import prepared
 
     rgb, colour, dtype, ignore_zeros = fixed
     place = block_info[0]["array-location"]
     found = np.empty((1,) * values.ndim, object)
     block = tuple(slice(start, stop) for start, stop in (place[:-1] if rgb else place))
     mask = mask[..., 0] if rgb and mask is not None else mask
-    values = prepared(values, dtype, colour if rgb else None)
+    values = prepared(colour(values) if rgb else values, dtype)
     found[(0,) * found.ndim] = shared(block, values, counted(values, mask, ignore_zeros))
     return found
 

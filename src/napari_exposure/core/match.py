@@ -81,11 +81,12 @@ class HistogramMatching(Adjustment):
         counts = self.reference.counts.copy()
         counts[0] += self.reference.below
         counts[-1] += self.reference.above
-        values = self.reference.centers[counts > 0]
+        least, most = self.reference.minimum, self.reference.maximum
         # of bins the middle, but of the reference as a whole the exact range
-        values[0] = self.reference.minimum
+        values = np.clip(self.reference.centers[counts > 0], least, most)
+        values[0] = least
         if len(values) > 1:
-            values[-1] = self.reference.maximum
+            values[-1] = most
         return values, np.cumsum(counts[counts > 0]) / counts.sum()
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
@@ -183,7 +184,7 @@ def match_histograms(
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
+        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
     reference : Histogram, array-like or napari.layers.Image
         An image of any shape that has one, or its histogram, which ``Histogram.save`` and
@@ -194,7 +195,7 @@ def match_histograms(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range before they are counted.
     output : "dtype" or "float32"
-        "dtype": the volume's dtype (floats become float32), integers rounded.  "float32": not rounded.
+        "dtype": the volume's dtype, integers rounded.  "float32": not rounded.
         In both the result has the intensities of the reference; nothing is stretched.
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
@@ -225,7 +226,7 @@ def match_histograms(
     -----
     The definition is that of ``skimage.exposure.match_histograms`` [1]_: quantiles of both, linear between
     those of the reference.  For integers of up to 16 bits (volume and reference) the result is the same
-    number; for 32-bit ones whose range is below `nbins` too, but for ties of the rounding.  Of floats a
+    number, rounded; for larger ones whose range is below `nbins` too, but for ties of the rounding.  Of floats a
     quantile is right to the fraction of voxels in a bin (exact for values three bins apart, such as
     integers made floats), and a result to the width of a bin of the reference.  NaN stays NaN and is not
     counted.  A constant volume or plane becomes the lowest intensity of the reference, with a warning,
@@ -248,7 +249,10 @@ def match_histograms(
     if not isinstance(reference, Histogram):
         check_no_path(reference)
         nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
-        reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
+        try:
+            reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"reference must be an image or its Histogram: {error}") from None
     return adjust_image(
         image,
         HistogramMatching,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import held
 from napari_exposure.core.blocks import is_dask, read_part, stored_chunks, walk
 from napari_exposure.core.images import opener, verb
 from napari_exposure.core.intensity import check_count, check_number
@@ -178,8 +179,7 @@ def array_montage(
     volume: Any, step: int = 2, columns: int = 6, axis: int = -3, *, gap: Gap = None, fill: float = 0, rgb: bool = False
 ) -> np.ndarray | da.Array:
     """`montage` of an array."""
-    if not (hasattr(volume, "shape") and hasattr(volume, "dtype")):
-        volume = np.asarray(volume)
+    volume, _ = held(volume)
     shape = tuple(volume.shape)
     if rgb:
         if len(shape) < 3 or shape[-1] not in (3, 4):

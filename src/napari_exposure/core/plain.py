@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from napari_exposure.core.intensity import check_count, check_number
 from napari_exposure.core.moments import Moments
 
 # of the data; raised when an older version could not read them
-SCHEMA = 1
+SCHEMA = 2
 KEY = "napari_exposure_histogram"
 # runs of bins: where one begins, then its counts, as in "0:5 3 1;12:1"
 _RUNS = re.compile(r"(\d+:\d+( \d+)*(;\d+:\d+( \d+)*)*)?")
+# of sums that are exact: the squares of all float64s have up to 2100 bits before and behind the point
+_FRACTION = re.compile(r"-?\d{1,700}(/[1-9]\d{0,700})?")
 _MOST_BINS, _MOST_VOXELS = 1 << 24, 1 << 53
 
 
@@ -40,7 +43,10 @@ def plain_of(histogram: Histogram) -> dict[str, Any]:
     if bins and not np.array_equal(np.linspace(low, high, bins + 1), edges):
         plain["edges"] = edges.tolist()
     if histogram.moments is not None:
-        plain["moments"] = {key: _written(value) for key, value in dataclasses.asdict(histogram.moments).items()}
+        moments = dataclasses.asdict(histogram.moments)
+        plain["moments"] = {
+            key: str(value) if isinstance(value, Fraction) else _written(value) for key, value in moments.items()
+        }
     return plain
 
 
@@ -124,8 +130,19 @@ def _moments(plain: Any) -> Moments:
         raise ValueError(f"moments must have exactly {', '.join(names)}.")
     whole = [name for name in names if name == "n" or name.startswith("at_")]
     counts = {name: check_count(plain[name], name, low=0, high=_MOST_VOXELS) for name in whole}
-    values: dict[str, Any] = {name: counts[name] if name in counts else _read(plain[name], name) for name in names}
-    return Moments(**values)
+    values: dict[str, Any] = dict(counts)
+    values |= {name: _read(plain[name], name) for name in ("minimum", "maximum")}
+    values |= {name: _fraction(plain[name], name) for name in ("first", "second")}
+    found = Moments(**values)
+    if found.n and found.n * found.second < found.first**2:
+        raise ValueError("The sum of the voxels' squares, second, is too small for their sum.")
+    return found
+
+
+def _fraction(text: Any, name: str) -> Fraction:
+    if not isinstance(text, str) or not _FRACTION.fullmatch(text):
+        raise ValueError(f'{name} must be a fraction such as "17/4".')
+    return Fraction(text)
 
 
 def _written(number: float) -> float | str | None:

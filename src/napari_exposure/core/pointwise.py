@@ -84,9 +84,8 @@ class PointwiseFit(Fit):
 
     @property
     def kernel_key(self) -> tuple[Any, ...]:
-        if is_lookup(self.dtype):
-            return "map_table", self.dtype, self.out_dtype
-        return self._kernel_name, working_dtype(self.dtype), self.out_dtype
+        name = "map_table" if is_lookup(self.dtype) else self._kernel_name
+        return name, working_dtype(self.dtype), working_dtype(self.out_dtype)
 
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         run = kernel(*self.kernel_key)
@@ -169,7 +168,8 @@ class PowerFit(PointwiseFit):
 
     @property
     def _kernel_name(self) -> str:
-        return "map_power_single" if self.dtype.kind == "f" else "map_power"
+        single = self.dtype.kind == "f" and working_dtype(self.out_dtype) == np.float32
+        return "map_power_single" if single else "map_power"
 
     def _kernel_parameters(self) -> tuple[Any, ...]:
         return self.lo, self.upper, self.gamma, self.gain
@@ -238,6 +238,43 @@ class ResultsFit(KnotsFit):
     """Knots that are results already, and are not scaled."""
 
     scale = (0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class CurveFit(PointwiseFit):
+    """Piecewise linear through knots that lie anywhere.
+
+    Attributes
+    ----------
+    places, heights : numpy.ndarray of float64
+        Intensities in ascending order, at least two, and what they become.
+    """
+
+    places: np.ndarray
+    heights: np.ndarray
+
+    _kernel_name = "map_curve"
+
+    def curve(self, values: np.ndarray) -> np.ndarray:
+        return interpolate(values, self.places, self.heights)
+
+    @cached_property
+    def _buckets(self) -> tuple[np.ndarray, float, float]:
+        """An index of the knots: where nearly all values lie is divided evenly; each part has the knot before it."""
+        first, last = np.searchsorted(self.heights, (0.01, 0.99)).tolist()
+        lo, hi = float(self.places[first]), float(self.places[last])
+        # So many that most have no knot: each knot in a bucket is a branch that a processor cannot foresee.
+        buckets = 32 * len(self.places)
+        scale = buckets / (hi - lo) if hi > lo else 0.0
+        if not 0 < scale < math.inf:
+            buckets, scale = 1, 0.0
+        # in the very steps of the kernel, so that no value is sought beside its bucket
+        found = np.minimum(np.maximum(scale * (self.places - lo), 0), buckets - 1).astype(np.int64)
+        upto = np.cumsum(np.bincount(found, minlength=buckets))
+        return np.maximum(np.append(-1, upto - 1), 0).astype(np.int32), lo, scale
+
+    def _kernel_parameters(self) -> tuple[Any, ...]:
+        return self.places, self.heights, *self._buckets
 
 
 @dataclass(frozen=True, eq=False)

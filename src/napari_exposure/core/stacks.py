@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.counting import place_bins
 from napari_exposure.core.intensity import dtype_range, is_lookup, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
@@ -92,12 +93,7 @@ def count_stack(volume: Volume, lead: int, in_range: str, nbins: int) -> Stack |
         begin, end, edges = start, stop, (start, np.ones_like(start), stop)
     else:
         sizes = np.full(len(lo), nbins)
-        edges = start, (stop - start) / nbins, stop
-        if volume.dtype.kind in "iu":
-            # whole-number widths, as one histogram has them
-            width = np.ceil((stop - start + 1) / nbins)
-            edges = start - 0.5, width, start - 0.5 + width * nbins
-        first, width, last = edges
+        edges = first, width, last = place_bins(volume.dtype, start, stop, nbins)
         begin, end = (first + (width + first)) / 2, ((nbins - 1) * width + first + last) / 2
     if number * nbins * 8 > MOST:
         return None

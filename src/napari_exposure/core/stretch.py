@@ -111,7 +111,7 @@ class StretchFit(TiledFit):
 
     @property
     def kernel_key(self) -> tuple[Any, ...]:
-        return "map_stretch", working_dtype(self.dtype), self.out_dtype
+        return "map_stretch", working_dtype(self.dtype), working_dtype(self.out_dtype)
 
     def ends(self, tile: tuple[int, ...]) -> tuple[float, float]:
         """The intensities that become 0 and 1 in the middle of a tile."""
@@ -182,7 +182,7 @@ def stretch_local(
     max_gain: float | NoiseLimit = 20.0,
     *,
     spacing: Spacing = None,
-    in_range: GivenRange = Percentiles(0.01, 99.99),
+    in_range: GivenRange = Percentiles(0.05, 99.95),
     output: Output = "dtype",
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,

@@ -53,7 +53,7 @@ class TiledAdjustment(Adjustment):
     )
     _: KW_ONLY
     in_range: InRange = parameter(
-        Percentiles(0.01, 99.99),
+        Percentiles(0.05, 99.95),
         "Input range",
         "Which intensities the bins divide: two percentiles (so that one hot voxel cannot ruin the bins), the exact "
         "minimum and maximum, the range of the dtype, or fixed numbers. Values outside are clamped.",

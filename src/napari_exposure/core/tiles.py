@@ -155,8 +155,11 @@ def tile_grid(
     >>> tile_grid((60, 256, 256), 13.0, (0.29, 0.26, 0.26)).shape
     (1, 5, 5)
     """
+    extents = [n * step for n, step in zip(shape, spacing, strict=True)]
+    if not all(map(math.isfinite, extents)):
+        raise ValueError(f"spacing is so large that {shape} voxels have no extent in floats, got {spacing}.")
     if kernel_size is None:
-        kernel_size = max(n * step for n, step in zip(shape, spacing, strict=True)) / 8
+        kernel_size = max(extents) / 8
     edges = tuple(kernel_size) if np.iterable(kernel_size) else (kernel_size,) * len(shape)
     if len(edges) != len(shape):
         raise ValueError(
@@ -164,7 +167,7 @@ def tile_grid(
             "all axes, or one for each."
         )
     edges = tuple(check_number(edge, "kernel_size", above=0) for edge in edges)
-    # a half stays a half, whatever units the sizes were converted from
-    counts = [round(round(n * step / edge, 9)) for n, step, edge in zip(shape, spacing, edges, strict=True)]
+    # a half stays a half, whatever units the sizes were converted from; no tile is smaller than a voxel
+    counts = [round(round(min(size / edge, n), 9)) for n, size, edge in zip(shape, extents, edges, strict=True)]
     axes = tuple(TileAxis(n, min(n, max(1, count))) for n, count in zip(shape, counts, strict=True))
     return TileGrid(axes, edges, spacing)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import held, like
 from napari_exposure.core.blocks import (
     BLOCK_VOXELS,
     Block,
@@ -21,7 +22,7 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
-from napari_exposure.core.intensity import dtype_range, is_lookup, recolour, value_channel, working_dtype
+from napari_exposure.core.intensity import dtype_range, is_lookup, prepared, recolour, value_channel, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array
 
@@ -67,6 +68,11 @@ class Fit:
     def span(self) -> float:
         """From what 0 becomes to what 1 becomes."""
         return self.top - self.bottom
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The lowest and the highest result that there may be."""
+        return self.bottom, self.top
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
         """The same fit for a volume of another spatial shape, of which every step-th voxel is taken."""
@@ -177,8 +183,12 @@ class BlockMap(ABC):
         Returns
         -------
         numpy.ndarray, or dask.array.Array for a dask array
-            The source is not changed.
+            A DataArray for one of xarray.  The source is not changed.
         """
+        kept: np.ndarray | da.Array = like(volume, self._mapped(held(volume)[0]))
+        return kept
+
+    def _mapped(self, volume: Array) -> np.ndarray | da.Array:
         colours = volume.shape[-1:] if self.rgb else ()
         if tuple(volume.shape) != self.shape + tuple(colours):
             raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
@@ -329,12 +339,14 @@ class Transform(BlockMap):
             )
         if not block.size:
             return out
-        values = value_channel(block) if self.rgb else block
-        values = np.require(values, working_dtype(self.dtype), ["C", "A"])
-        mapped = np.empty(shape, self.out_dtype) if self.rgb else out
+        values = prepared(value_channel(block) if self.rgb else block, self.dtype)
+        written = working_dtype(self.out_dtype)
+        mapped = out if out.dtype == written and not self.rgb else np.empty(shape, written)
         self._map(values, offset, mapped)
         if self.rgb:
             recolour(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
+        elif mapped is not out:
+            out[...] = mapped
         return out
 
     def _map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
@@ -421,6 +433,7 @@ class Transform(BlockMap):
         TypeError, ValueError
             If there is none for such a volume; the message says why.
         """
+        volume, _ = held(volume)
         shape = tuple(volume.shape[:-1] if self.rgb else volume.shape)
         if volume.dtype.newbyteorder("=") != self.dtype:
             raise TypeError(f"The recipe was fitted on {self.dtype}, this volume is {volume.dtype}.")

@@ -1,8 +1,10 @@
-"""Texts that come from elsewhere, such as names in files, made fit to be shown."""
+"""What is said: texts that come from elsewhere, such as names in files, made fit to be shown, and warnings."""
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+import warnings
 
 # characters of an error that somebody else's values may fill
 MOST = 400
@@ -31,3 +33,11 @@ def shortened(text: object, most: int = MOST) -> str:
     """A text of no more than some `most` characters, without its middle where it has more."""
     text = str(text)
     return text if len(text) <= most else f"{text[: most * 3 // 4]} ... {text[-most // 4 :]}"
+
+
+def warn_user(message: str) -> None:
+    """Warn at the line that called this package, so that another line of the user's warns again."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("napari_exposure."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

@@ -80,7 +80,7 @@ class InRangeEdit(widgets.Container):
         self._mode = widgets.ComboBox(choices=[DATA, PERCENTILES, FIXED, LIMITS, DTYPE])
         self._low, self._high = NumberEdit(name="low"), NumberEdit(name="high")
         # what the user set, or was given to begin with
-        self._kept: dict[str, Any] = {PERCENTILES: (0.01, 99.99), FIXED: None}
+        self._kept: dict[str, Any] = {PERCENTILES: (0.05, 99.95), FIXED: None}
         if isinstance(value, Percentiles):
             self._kept[PERCENTILES] = value.low, value.high
         self.limits = lambda: (0.0, 1.0)
@@ -210,17 +210,20 @@ class AutomaticEdit(widgets.Container):
 
     Parameters
     ----------
-    value : float or str
-    automatic : str
+    value : float, str or None
+    automatic : str or None
         The word.
     min, max, step : float
-        Of the number.
+        Of the number, which is whole where `min` is an int.
+    start : float, optional
+        What the number is at first.
     """
 
-    def __init__(self, value, automatic, min, max, step, tooltip="", **options):
+    def __init__(self, value, automatic, min, max, step, start=None, tooltip="", **options):
         self._word = automatic
         self._automatic = widgets.CheckBox(text="automatic", tooltip=tooltip)
-        self.box = NumberEdit(min=min, max=max, step=step, tooltip=tooltip)
+        number = widgets.SpinBox if isinstance(min, int) else NumberEdit
+        self.box = number(value=min if start is None else start, min=min, max=max, step=step, tooltip=tooltip)
         # before any container hears of it: what it asks for then is right
         self._automatic.changed.connect(self._arrange)
         super().__init__(
@@ -234,14 +237,15 @@ class AutomaticEdit(widgets.Container):
         self.box.enabled = not self._automatic.value
 
     @property
-    def value(self) -> float | str:
+    def value(self) -> float | str | None:
         """The number or the word."""
         return self._word if self._automatic.value else self.box.value
 
     @value.setter
-    def value(self, value: float | str) -> None:
+    def value(self, value: float | str | None) -> None:
         if value != self._word:
-            self.box.value = float(value)
+            number: Any = value
+            self.box.value = number
         self._automatic.value = value == self._word
 
 
@@ -410,7 +414,7 @@ def editor(field: Field, owner: type[Adjustment]):
     )
     for name in ("example", "low", "high", "above", "advanced"):
         limits.pop(name, None)
-    limits = {name: value for name, value in limits.items() if value is not None}
+    limits = {name: value for name, value in limits.items() if value is not None or name == "automatic"}
     options: dict[str, Any] = {"name": field.name, "label": limits.pop("label"), "tooltip": limits.pop("tooltip")}
     if field.name == "in_range":
         return InRangeEdit(field.default, **options)

@@ -8,7 +8,8 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_exposure.core import Adjustment
-from napari_exposure.core.adjustment import spatial_axes
+from napari_exposure.core.axes import spatial_axes
+from napari_exposure.core.depth import SURFACE
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.core.transform import Transform
@@ -66,7 +67,7 @@ class Tiles:
         """Say what the tiles are on a layer."""
         self._image, self.grid = None if source is None else source.layer(), None
         if source is not None:
-            spatial = spatial_axes(len(source.shape), card.values["per"])
+            spatial = spatial_axes(len(source.sizes), card.values["per"])
             self._edge.set_axes(spatial)
             edge = card.value(SIZE, source.unit)
             self.grid = tile_grid(source.shape[-spatial:], edge, source.spacing_along(spatial))
@@ -110,9 +111,9 @@ class Profile:
     def describe(self, card: Card, source: Source | None) -> None:
         """Enable what means something."""
         self._smoothness.enabled = card.values["model"] == "smooth"
-        if source is not None:
+        if source is not None and card.values["axis"] != SURFACE:
             axes = len(source.shape)
-            axis_from_end(card.values["axis"], spatial_axes(axes, card.values["per"]), axes)
+            axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes)
 
 
 class Notes:

@@ -180,7 +180,10 @@ class Counter(QObject):
         self._model.progress = step.fraction
 
     def _start(self, what: str, work: Callable, done: Callable, step: Callable[[Step], None]) -> None:
-        """Begin a job; an older one for the same thing is stopped and not heard of any more."""
+        """Begin a job; an older one for the same thing is stopped and not heard of any more.
+
+        What cannot be counted is explained where the histogram would be.
+        """
         self._stop(what)
 
         def current():
@@ -196,6 +199,7 @@ class Counter(QObject):
             done=lambda result, seconds: done(result) if current() else None,
             ended=ended,
             step=lambda found: step(found) if current() else None,
+            failed=lambda error: self._explain(str(error)) if current() else None,
         )
 
     def _stop(self, what: str) -> None:

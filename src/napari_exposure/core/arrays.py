@@ -1,0 +1,119 @@
+"""Arrays of other packages: what is read of them, which of their voxels count, and results of their kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from napari_exposure.core.intensity import as_array
+from napari_exposure.core.typing import Array
+
+# An array that is read, and which of its voxels count, None for all.
+Held = tuple[Array, Any]
+
+
+def held(array: Any, name: str = "volume") -> Held:
+    """The array that another one holds, and which of its voxels count; None for all.
+
+    Parameters
+    ----------
+    array : array-like
+        Of numpy, masked or not, xarray, pint, TensorStore, dask, or whatever has a shape, a dtype and slices; else
+        what NumPy makes an array of.
+    name : str
+        What it is, for errors.
+
+    Raises
+    ------
+    TypeError
+        If it is no array.
+    """
+    # No package is imported here: whoever has such an array has imported it.
+    for cls in type(array).__mro__:
+        if holder := _HOLDERS.get(f"{cls.__module__}.{cls.__qualname__}"):
+            return holder(array)
+    if not (hasattr(array, "shape") and _is_dtype(getattr(array, "dtype", None))):
+        array = as_array(array, name)
+    return array, None
+
+
+def _is_dtype(dtype: object) -> bool:
+    """Whether it is a dtype of NumPy, or one that NumPy knows."""
+    try:
+        return dtype is not None and isinstance(np.dtype(dtype), np.dtype)  # type: ignore[call-overload]
+    except TypeError:
+        return False
+
+
+def like(image: Any, result: Any) -> Any:
+    """A result of the kind of the image: a DataArray with its coordinates, a masked array with its mask."""
+    if isinstance(image, np.ma.MaskedArray):
+        return np.ma.array(result, mask=image.mask)
+    if any(f"{cls.__module__}.{cls.__qualname__}" == DATA_ARRAY for cls in type(image).__mro__):
+        return image.copy(data=result)
+    return result
+
+
+def both(mask: Any, other: Any) -> Any:
+    """The mask inside which both masks count; None stands for one where all voxels do."""
+    if mask is None or other is None:
+        return other if mask is None else mask
+    return (np.asarray(mask) != 0) & (np.asarray(other) != 0)
+
+
+class _Stored:
+    """What reads parts of an array that another package stores."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[Any], Any], chunks: Any = None) -> None:
+        self.shape, self.dtype, self.ndim, self.chunks = tuple(shape), np.dtype(dtype), len(shape), chunks
+        self._read = read
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        return np.asarray(self._read(index))
+
+
+def _of_masked(array: np.ma.MaskedArray[Any, Any]) -> Held:
+    mask = np.ma.getmask(array)
+    return np.asarray(np.ma.getdata(array)), ~mask if mask.any() else None
+
+
+def _of_data_array(array: Any) -> Held:
+    # Data of dask, and those in memory, are what they are; what lies in a file is read part by part.
+    data = array.data if array.chunks is not None else getattr(array.variable, "_data", None)
+    if array.chunks is not None or isinstance(data, np.ndarray):
+        return held(data)
+    return _Stored(array.shape, array.dtype, array.variable.__getitem__), None
+
+
+def _of_quantity(array: Any) -> Held:
+    return held(array.magnitude)
+
+
+def _of_store(array: Any) -> Held:
+    import tensorstore
+
+    placed = array[tensorstore.d[:].translate_to[0]]
+    chunks = array.chunk_layout.read_chunk.shape
+    known = chunks if chunks and all(chunks) else None
+    return _Stored(array.shape, array.dtype.numpy_dtype, lambda index: placed[index].read().result(), known), None
+
+
+def _of_dask(array: Any) -> Held:
+    if not isinstance(array._meta, np.ma.MaskedArray):
+        return array, None
+    import dask.array as da
+
+    return da.ma.getdata(array), ~da.ma.getmaskarray(array)
+
+
+DATA_ARRAY = "xarray.core.dataarray.DataArray"
+_HOLDERS: dict[str, Callable[[Any], Held]] = {
+    "numpy.ma.MaskedArray": _of_masked,
+    "numpy.ma.core.MaskedArray": _of_masked,
+    DATA_ARRAY: _of_data_array,
+    "pint.facets.plain.quantity.PlainQuantity": _of_quantity,
+    "tensorstore.TensorStore": _of_store,
+    "dask.array.core.Array": _of_dask,
+}

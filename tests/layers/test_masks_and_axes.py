@@ -1,0 +1,147 @@
+"""What layers say of their axes, masks that are no layers, and what errors say."""
+
+import warnings
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels, Points
+
+import napari_exposure as nx
+from napari_exposure import core
+from napari_exposure.provenance import as_python
+from napari_exposure.source import Origin, Source
+
+VOLUME = np.random.default_rng(0).integers(1, 255, (8, 24, 26)).astype(np.uint8)
+
+
+def movie():
+    still = np.random.default_rng(0).integers(100, 2000, (40, 44))
+    return np.stack([still] * 6 + [still // 3] * 6).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"axis_labels": ("t", "y", "x")},
+        {"axis_labels": ("Time", "-2", "-1")},
+        {"units": ("s", "um", "um")},
+        {"units": ("ms", "pixel", "pixel")},
+        {"axis_labels": ("c", "y", "x")},
+    ],
+)
+def test_what_is_not_space_is_not_tiled(said):
+    layer = Image(movie(), scale=(2, 0.5, 0.5), **said)
+    assert Source.of(layer).space == 2
+    result = nx.equalize_adapthist(layer, 4.0)
+    assert (result.data[:6] == result.data[0]).all()
+    np.testing.assert_array_equal(result.data, core.equalize_adapthist(movie(), 4.0, spacing=(0.5, 0.5)))
+    assert result.metadata["napari_exposure"]["steps"][0]["spacing"] == [0.5, 0.5]
+    assert len(Origin.of(nx.adjust_gamma(layer, 0.5, per="volume")).transform.fits) == 12
+    with pytest.raises(ValueError, match="no axis 'z'"):
+        nx.correct_decay(layer)
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"axis_labels": ("z", "y", "x")}, {"units": ("um", "um", "um")}, {"axis_labels": ("AP", "DV", "LR")}]
+)
+def test_where_nothing_else_is_said_the_last_three_axes_are_space(said):
+    layer = Image(movie(), scale=(2, 0.5, 0.5), **said)
+    expected = core.equalize_adapthist(movie(), 4.0, spacing=(2, 0.5, 0.5))
+    np.testing.assert_array_equal(nx.equalize_adapthist(layer, 4.0).data, expected)
+
+
+def test_space_at_another_place_is_asked_for():
+    layer = Image(movie(), axis_labels=("y", "x", "t"), name="odd")
+    with pytest.raises(ValueError, match=r"Layer 'odd': The last two axes must be space, but the axes are y, x, t"):
+        nx.equalize_adapthist(layer)
+    # where it does not matter, it is not asked for
+    np.testing.assert_array_equal(nx.adjust_gamma(layer, 0.5).data, core.adjust_gamma(movie(), 0.5))
+
+
+def test_a_sample_of_a_movie_takes_frames_as_they_are():
+    layer = Image(movie(), axis_labels=("t", "y", "x"))
+    source = Source.of(layer)
+    fitted = source.fit(core.AdaptiveEqualization(8.0), step=2)
+    assert fitted.shape == (12, 40, 44)
+    assert fitted.spatial == 2
+
+
+# --- masks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.asfortranarray, lambda mask: mask.tolist(), lambda m: m.astype("u1")])
+def test_an_array_is_a_mask_of_a_layer(form):
+    mask = VOLUME > 100
+    layer = Image(VOLUME, name="raw")
+    result = nx.equalize_hist(layer, mask=form(mask))
+    np.testing.assert_array_equal(result.data, core.equalize_hist(VOLUME, mask=mask))
+    assert result.metadata["napari_exposure"]["steps"][0]["mask"] == "(an array)"
+    assert nx.histogram(layer, mask=form(mask)) == core.histogram(VOLUME, mask=mask)
+    line = as_python(result).splitlines()[-2]
+    assert line == "layer = nx.equalize_hist(layer, mask=mask)"
+    assert np.asarray(Origin.of(result).mask()).shape == VOLUME.shape
+
+
+def test_masks_that_do_not_fit_are_named():
+    layer = Image(VOLUME, name="raw")
+    with pytest.raises(ValueError, match=r"The mask has shape \(24, 26\), but layer 'raw' has \(8, 24, 26\)"):
+        nx.equalize_hist(layer, mask=VOLUME[0])
+    with pytest.raises(ValueError, match="The mask 'cells' has shape"):
+        nx.equalize_hist(layer, mask=Labels(VOLUME[0], name="cells"))
+    with pytest.raises(TypeError, match="a Labels layer or an array, got Points"):
+        nx.equalize_hist(layer, mask=Points(np.zeros((1, 3))))
+
+
+def test_a_masked_array_in_a_layer_keeps_its_mask():
+    masked = np.ma.masked_less(VOLUME, 100)
+    source = Source.of(Image(VOLUME))
+    assert source.fit(core.HistogramEqualization()).apply(masked).mask.sum() == masked.mask.sum()
+
+
+# --- words ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda layer: nx.equalize_hist(layer, mask=Labels(np.zeros(VOLUME.shape, np.uint8))),
+        lambda layer: nx.clip_percentiles(layer, mask=np.zeros(VOLUME.shape)),
+        lambda layer: nx.equalize_adapthist(layer, (1, 2)),
+        lambda layer: nx.adjust_gamma(Image(VOLUME > 3, name="raw")),
+    ],
+)
+def test_a_layer_is_named_once(verb):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        verb(Image(VOLUME, name="raw"))
+    assert str(caught.value).count("'raw'") == 1
+
+
+def test_bool_layers_have_a_histogram_and_a_line_that_converts():
+    layer = Image(VOLUME > 100, name="cells")
+    assert nx.histogram(layer).counts.tolist() == [(VOLUME <= 100).sum(), (VOLUME > 100).sum()]
+    with pytest.raises(TypeError, match=r"The layer 'cells' has dtype bool.*layer\.data\.astype\('uint8'\)"):
+        nx.adjust_gamma(layer)
+
+
+@pytest.mark.parametrize("reference", [3, VOLUME[0, 0], VOLUME * 1j])
+def test_a_reference_is_called_so(reference):
+    with pytest.raises((TypeError, ValueError), match="reference must be an image or its Histogram"):
+        nx.match_histograms(Image(VOLUME, name="raw"), reference)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: nx.clip_percentiles(Image(VOLUME), 0.01, 0.99),
+        lambda: core.PercentileClip(0.01, 0.99),
+        lambda: core.Percentiles(0, 1),
+    ],
+)
+def test_fractions_for_percents_are_told(ask):
+    with pytest.warns(UserWarning, match=r"in percent.*give \d+ and \d+") as caught:
+        ask()
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        core.Percentiles(0.01, 99.99)
