@@ -461,7 +461,7 @@ class User:
         self.viewer, self.open_widget, self.volume = viewer, open_widget, volume
         self.rng = np.random.default_rng(seed)
         self.kinds = [kind for kind in adjustments() if not kind.examples()]
-        self.dock, self.others = None, []
+        self.dock, self.others = None, {}
         self.open_again()
 
     def one(self, items):
@@ -486,12 +486,12 @@ class User:
             self.open_again()
 
     def do_another_dock(self):
-        if len(self.others) < 2:
-            names = "Gamma", "Adaptive equalization", "Depth correction", "Histogram & CDF"
-            self.others.append(self.open_widget(self.one(names)))
-        else:
-            closed = self.others.pop(0)
+        name = self.one(["Gamma", "Adaptive equalization", "Depth correction", "Histogram & CDF"])
+        if name in self.others:
+            closed = self.others.pop(name)
             self.viewer.window.remove_dock_widget(getattr(closed, "native", closed))
+        else:
+            self.others[name] = self.open_widget(name)
 
     def do_hide(self):
         parent = self.dock.native.parent()
@@ -638,14 +638,14 @@ def test_random_actions_leave_nothing_behind(qtbot, viewer, open_widget, volume,
     settled(qtbot, user.dock)
     lives = [layer for layer in viewer.layers if is_preview(layer)]
     assert len({Origin.of(layer).source() for layer in lives}) == len(lives), done
-    for widget in (user.dock, *user.others):
+    for widget in (user.dock, *user.others.values()):
         viewer.window.remove_dock_widget(getattr(widget, "native", widget))
     qtbot.waitUntil(no_workers, timeout=10_000)
     qtbot.wait(100)
     assert not any(map(is_preview, viewer.layers)), done
     assert not any(layer.name.endswith("tiles") for layer in viewer.layers), done
     # The docks are freed where nobody holds them.
-    docks = [weakref.ref(widget) for widget in (user.dock, *user.others)]
+    docks = [weakref.ref(widget) for widget in (user.dock, *user.others.values())]
     del widget, user
     gc.collect()
     assert [each() for each in docks if each() is not None] == []

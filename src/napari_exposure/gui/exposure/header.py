@@ -43,7 +43,10 @@ class Header(QWidget):
         super().__init__()
         self._viewer, self._picked = viewer, picked
         self.layer = widgets.ComboBox(name="layer", choices=lambda _: self.images(), tooltip="The image to adjust.")
-        self.fit = widgets.ComboBox(choices=[ALONE, TOGETHER], tooltip="How Apply treats several selected layers.")
+        self.fit = widgets.ComboBox(
+            choices=[ALONE, TOGETHER],
+            tooltip="Whether each layer has a fit of its own, or all have the fit of the first.",
+        )
         self.voxel = VoxelSizeEdit(viewer, name="voxel")
         self.facts = text(self._take_voxel_size)
         self.mask = MaskBox(
@@ -73,7 +76,11 @@ class Header(QWidget):
         row.addWidget(self.pencil, 0, Qt.AlignmentFlag.AlignTop)
         form = Form(self)
         form.add("Layer", self.layer.native, "The image to adjust.")
-        form.add("Layers", self._several, "The selected layers. The live layer is that of the one that is pressed.")
+        form.add(
+            "Layers",
+            self._several,
+            "The selected layers, each with a live layer. The histogram is that of the one that is pressed.",
+        )
         form.add("Voxel size", line, "The size of a voxel along z, y and x.")
         form.addRow(self.voxel.native)
         form.add("Measure inside", self.mask.native, str(self.mask.tooltip))
@@ -126,7 +133,7 @@ class Header(QWidget):
             chip = self.chips[layer] = QPushButton(short(layer.name, 20).replace("&", "&&"))
             chip.setCheckable(True)
             chip.setChecked(layer == layers[0])
-            chip.setToolTip(as_tooltip(f"Show the live layer of {layer.name}."))
+            chip.setToolTip(as_tooltip(f"Show histogram and comparison of {layer.name}; it is the first then."))
             chip.clicked.connect(lambda _, layer=layer: self._picked(layer))
             self._group.addButton(chip)
             self._column.insertWidget(len(self.chips) - 1, chip)
@@ -155,7 +162,7 @@ class Header(QWidget):
         elif unknown and len(source.shape) > 2:
             self.facts.value = warn("not known: type it, so that tiles have one")
         else:
-            self.facts.value = html.escape(f"{' × '.join(said)} {source.unit}")
+            self.facts.value = html.escape(f"{' × '.join(said)} {source.unit}").replace(" ", "&nbsp;")
 
     def _take_voxel_size(self) -> None:
         try:
