@@ -115,6 +115,39 @@ def test_coordinate_systems(tmp_path):
     assert found.unit == "nm"
 
 
+def in_systems(path, steps, more=()):
+    """A stack of 3 x 4 x 5 voxels in a system in micrometers, and what leads on to a world in millimeters."""
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    group.create_array("s0", shape=(3, 4, 5), dtype="u1")
+    units = {"stage": "micrometer", "world": "millimeter"}
+    systems = [{"name": name, "axes": axes("zyx", **dict.fromkeys("zyx", unit))} for name, unit in units.items()]
+    level = {"path": "s0", "coordinateTransformations": [{"input": "s0", "output": "stage", **step} for step in steps]}
+    onward = [{"input": "stage", "output": "world", **step} for step in more]
+    image = {"coordinateSystems": systems, "datasets": [level], "coordinateTransformations": onward}
+    group.attrs["ome"] = {"version": "0.6", "multiscales": [image]}
+    return read_zarr(path)
+
+
+def test_what_leads_to_other_systems_is_no_size(tmp_path):
+    found = in_systems(tmp_path / "a.zarr", [scale(2, 0.5, 0.25)], [scale(1e-3, 1e-3, 1e-3), shift(7, 8, 9)])
+    assert (found.scale, found.unit, found.translate) == ((2, 0.5, 0.25), "um", ())
+
+
+def test_a_matrix_says_sizes_where_no_axis_is_turned(tmp_path):
+    rows = [[2, 0, 0, 7], [0, 0.5, 0, 0], [0, 0, 0.25, 9]]
+    found = in_systems(tmp_path / "a.zarr", [{"type": "affine", "affine": rows}])
+    assert (found.scale, found.unit, found.translate) == ((2, 0.5, 0.25), "um", (7, 0, 9))
+    found = in_systems(tmp_path / "b.zarr", [{"type": "affine", "affine": [*rows, [0, 0, 0, 1]]}])
+    assert found.scale == (2, 0.5, 0.25)
+    # turned about z
+    rows = [[2, 0, 0, 7], [0, 0, 0.5, 0], [0, -0.25, 0, 9]]
+    found = in_systems(tmp_path / "c.zarr", [{"type": "affine", "affine": rows}])
+    assert (found.scale, found.unit) == ((1, 1, 1), None)
+    # a field of displacements is not read, so what voxels are after it is not known
+    found = in_systems(tmp_path / "d.zarr", [scale(2, 0.5, 0.25), {"type": "displacements", "path": "field"}])
+    assert (found.scale, found.unit) == ((1, 1, 1), None)
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_channels(version, tmp_path):
     omero = {

@@ -310,6 +310,7 @@ RECORDS = {
     "the spacing is a text": {"steps": [{"adjustment": "AdaptiveEqualization", "spacing": "abc", "unit": "um"}]},
     "the spacing is nothing": {"steps": [{"adjustment": "AdaptiveEqualization", "spacing": None, "unit": "um"}]},
     "a number without end": {"steps": [{"adjustment": "Gamma", "gamma": 10**400}]},
+    "a size without end": {"steps": [{"adjustment": "AdaptiveEqualization", "spacing": [10**400], "unit": "um"}]},
     "of a later version": {"steps": [{"adjustment": "Dream"}]},
 }
 
@@ -325,8 +326,9 @@ def test_records_of_layers_may_be_anything(case, volume, tmp_path):
     assert nx.read_tiff(nx.save(result, tmp_path / "r.ome.tif")).notes["steps"][-1]["gamma"] == 0.5
 
 
-def test_what_a_record_says_besides_is_not_needed(volume, capsys):
-    record = {"steps": [STEP], "origin": {"a": 1}, "seconds": "long", "version": None}
+@pytest.mark.parametrize("seconds", ["long", 10**400, [1]])
+def test_what_a_record_says_besides_is_not_needed(seconds, volume, capsys):
+    record = {"steps": [STEP], "origin": {"a": 1}, "seconds": seconds, "version": None}
     layer = Image(volume, name="nuclei\x1b[2J", metadata={"napari_exposure": record})
     nx.provenance(layer)
     assert "1. Gamma: Gamma 0.5" in capsys.readouterr().out

@@ -22,6 +22,7 @@ from core import reference
 from napari_exposure import omezarr
 from napari_exposure.core import blocks, lazy, progress
 from napari_exposure.files import FileVolume
+from napari_exposure.reading import read
 from napari_exposure.saving import save
 from napari_exposure.tiff import read_tiff
 
@@ -425,10 +426,44 @@ def test_a_time_series(tmp_path):
 def test_labels_name_axes(tmp_path):
     volume = volume_of((2, 9, 8))
     for number, (labels, axes) in enumerate(
-        ((("c", "y", "x"), "cyx"), (("x", "y", "z"), "zyx"), (("a", "b", "c"), "zyx"))
+        ((("c", "y", "x"), "cyx"), (("Frame", "Y", "X"), "tyx"), (("a", "b", "c"), "zyx"))
     ):
         path = save(napari.layers.Image(volume, axis_labels=labels), tmp_path / f"{number}.zarr")
         assert [axis["name"] for axis in multiscales(path)["axes"]] == list(axes)
+
+
+@every_ending
+@pytest.mark.parametrize("chunked", [False, True], ids=["numpy", "dask"])
+@pytest.mark.parametrize("labels", ["xyz", "yxz", "ztyx", "xczy"])
+def test_axes_of_layers_come_into_place(ending, labels, chunked, tmp_path):
+    volume = volume_of((2, 3, 9, 8)[-len(labels) :])
+    sizes, units = {"z": 3, "y": 0.5, "x": 0.25, "t": 7}, {"t": "s", "c": "pixel"}
+    layer = napari.layers.Image(
+        da.from_array(volume, chunks=2) if chunked else volume,
+        axis_labels=tuple(labels),
+        scale=[sizes.get(axis, 1) for axis in labels],
+        units=[units.get(axis, "um") for axis in labels],
+        translate=[10 * (axis == "x") for axis in labels],
+    )
+    found = read(save(layer, tmp_path / f"a{ending}"))
+    axes = "".join(sorted(labels, key="tczyx".index))
+    assert found.axes == axes.upper()
+    np.testing.assert_array_equal(found.data, np.einsum(f"{labels}->{axes}", volume))
+    assert found.scale == tuple(sizes.get(axis, 1) for axis in axes)
+    assert found.translate == tuple(10 * (axis == "x") for axis in axes)
+    assert found.unit == "um"
+
+
+@every_ending
+@pytest.mark.parametrize(("shape", "at", "axes"), [((3, 9, 8), 0, "TYX"), ((2, 3, 9, 8), 1, "TZYX")])
+def test_an_axis_in_seconds_is_time(ending, shape, at, axes, tmp_path):
+    volume = volume_of(shape)
+    units = ["ms" if axis == at else "um" for axis in range(len(shape))]
+    layer = napari.layers.Image(volume, units=units, scale=range(2, len(shape) + 2))
+    found = read(save(layer, tmp_path / f"a{ending}"))
+    assert found.axes == axes
+    assert found.sizes["T"] == (at + 2, "ms")
+    np.testing.assert_array_equal(found.data, np.moveaxis(volume, at, 0))
 
 
 @every_ending

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.axes import axis_letter
 from napari_exposure.core.blocks import (
     Block,
     chunked_blocks,
@@ -111,7 +112,10 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
                 axis if isinstance(axis, dict) else {"name": axis}
                 for axis in image.get("axes") or _system(image, level) or "tczyx"[-array.ndim :]
             ]
-            steps = [*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
+            steps = [*level.get("coordinateTransformations", ())]
+            if "coordinateSystems" not in image:
+                # From 0.6 on those of the image lead on to other systems, with axes and units of their own.
+                steps += image.get("coordinateTransformations", ())
             # What cannot be understood has not been said.
             with contextlib.suppress(AttributeError, TypeError, ValueError):
                 _note(facts, group.attrs.asdict(), ome, image)
@@ -199,11 +203,7 @@ def _letters(
 
 def _letter(axis: dict[str, Any]) -> str:
     """The letter of an axis by its name, or its type."""
-    name, kind = str(axis.get("name", "")).lower(), axis.get("type")
-    words = {"time": "T", "channel": "C", "channels": "C", "depth": "Z", "height": "Y", "width": "X"}
-    if len(name) == 1 and name in "tczyx":
-        return name.upper()
-    return words.get(name) or words.get(str(kind), "?")
+    return axis_letter(axis.get("name")) or {"time": "T", "channel": "C"}.get(str(axis.get("type")), "?")
 
 
 def _flat(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -218,13 +218,26 @@ def _place(facts: Facts, axes: str, units: list[str | None], steps: list[dict[st
     """Note how large voxels are and where the first lies."""
     scale, shift, sized = [1.0] * len(axes), [0.0] * len(axes), False
     for step in steps:
-        if step.get("type") == "scale":
-            sized = True
-            factors = [float(factor) for factor in step["scale"]]
-            scale = [size * factor for size, factor in zip(scale, factors, strict=True)]
-            shift = [place * factor for place, factor in zip(shift, factors, strict=True)]
-        elif step.get("type") == "translation":
-            shift = [place + float(more) for place, more in zip(shift, step["translation"], strict=True)]
+        kind = step.get("type")
+        if kind == "scale":
+            factors, more = [float(factor) for factor in step["scale"]], [0.0] * len(axes)
+        elif kind == "translation":
+            factors, more = [1.0] * len(axes), [float(place) for place in step["translation"]]
+        elif kind == "affine":
+            rows = np.asarray(step["affine"], float)[: len(axes)]
+            factors, more = np.diagonal(rows).tolist(), rows[:, -1].tolist()
+            if rows.shape != (len(axes), len(axes) + 1) or (rows[:, :-1] != np.diag(factors)).any():
+                # Voxels that are turned or sheared have no size along an axis of space.
+                return
+        elif kind == "identity":
+            continue
+        else:
+            # What cannot be understood may change sizes, so these are not known.
+            return
+        sized |= kind != "translation"
+        scale = [size * factor for size, factor in zip(scale, factors, strict=True)]
+        places = zip(shift, factors, more, strict=True)
+        shift = [place * factor + by for place, factor, by in places]
     for axis, unit, size, place in zip(axes, units, scale, shift, strict=True):
         if sized:
             facts.size(axis, size, unit, "OME-Zarr scale")

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.histogram import Histogram
-from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.intensity import Percentiles, check_number
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import Layer
 from napari_exposure.core.words import printable, shortened
@@ -107,11 +107,12 @@ def parts_of(layer: Layer) -> Iterator[tuple[Adjustment, str | None, str | None,
             for name, value in (("unit", unit), ("mask", mask)):
                 if not isinstance(value, str | None):
                     raise ValueError(f"its {name} must be a name, got {value!r}.")
-            if not isinstance(spacing, list) or not all(isinstance(size, int | float | None) for size in spacing):
+            if not isinstance(spacing, list):
                 raise ValueError(f"its spacing must be a list of numbers, got {spacing!r}.")
-        except (ValueError, RecursionError) as error:
+            sizes = [None if size is None else check_number(size, "its spacing") for size in spacing]
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"Step {number} in the record of {layer.name!r}: {shortened(error)}") from None
-        yield adjustment, unit, mask, spacing
+        yield adjustment, unit, mask, sizes
 
 
 def provenance(layer: Layer) -> None:
@@ -151,7 +152,7 @@ def provenance(layer: Layer) -> None:
             words.append(f"measured inside {mask!r}")
         lines.append(f"{number}. {adjustment.title}: {', '.join(words)}")
     seconds = record.get("seconds")
-    took = f", {seconds:g} s" if isinstance(seconds, int | float) else ""
+    took = f", {seconds:g} s" if isinstance(seconds, float) else ""
     lines.append(f"by: napari-exposure {record.get('version', '?')}{took}")
     for line in (layer.name, f"from: {origin_of(record, '?')}", *lines, record.get("note", "")):
         print(printable(line))

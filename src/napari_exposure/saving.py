@@ -15,12 +15,13 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.axes import axis_letter
 from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.core.words import printable
-from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, stem
+from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, in_order, stem
 from napari_exposure.omezarr import check_ome_version, write_zarr
 from napari_exposure.provenance import METADATA_KEY, noted
 from napari_exposure.tiff import check_tiff, write_pages
@@ -292,8 +293,7 @@ def _of_layer(layer: Any) -> FileVolume:
     if hasattr(array, "settled"):
         # A live preview may have been fitted on a sample so far; what is saved is what Apply would give.
         array = array.settled()
-    labels = "".join(str(label).upper()[:1] for label in layer.axis_labels)
-    axes = labels if len(labels) == layer.ndim and _in_order(labels) else AXES.get(layer.ndim)
+    axes = _axes_of(layer)
     if axes is None:
         raise ValueError(f"{layer.name!r} has {layer.ndim} axes; files have 2 to 5 of the axes tczyx.")
     facts = Facts(name=layer.name)
@@ -305,7 +305,22 @@ def _of_layer(layer: Any) -> FileVolume:
     if not layer.rgb:
         facts.windows = ((float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),)
         facts.colors = (_color(layer),)
-    return facts.volume(array, axes + "S" * layer.rgb, layer.name)
+    letters, order = in_order(axes + "S" * layer.rgb)
+    if order != sorted(order):
+        array = (array if isinstance(array, np.ndarray) else as_dask(array)).transpose(order)
+    return facts.volume(array, letters, layer.name)
+
+
+def _axes_of(layer: Any) -> str | None:
+    """The axes of a layer by their labels, else by their place, where an axis in a unit of time is time."""
+    letters = [axis_letter(label) for label in layer.axis_labels]
+    if all(letters) and len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters):
+        return "".join(letters)
+    timed = [at for at, unit in enumerate(layer.units) if unit_name(unit, TIME) is not None]
+    if len(timed) == 1 and timed[0] < layer.ndim - 2 and layer.ndim <= 5:
+        others = "CZYX"[1 - layer.ndim :]
+        return f"{others[: timed[0]]}T{others[timed[0] :]}"
+    return AXES.get(layer.ndim)
 
 
 def _color(layer: Any) -> str:

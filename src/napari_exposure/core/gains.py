@@ -98,9 +98,14 @@ class GainsFit(Fit):
         return False
 
     @property
+    def used(self) -> np.ndarray:
+        """The gains of the voxels that are mapped."""
+        return self.gains
+
+    @property
     def reach(self) -> tuple[float, float]:
         """Of the intensities that were found, each with the least and the greatest gain."""
-        gains = float(self.gains.min()), float(self.gains.max())
+        gains = float(self.used.min()), float(self.used.max())
         ends = [self.background + gain * (end - self.background) for gain in gains for end in (self.lo, self.hi)]
         return self.unit * min(ends), min(self.unit * max(ends), self.most)
 

@@ -11,7 +11,6 @@ from napari.layers import Image
 from napari.utils.theme import get_theme
 
 from napari_exposure.core.depth import SURFACE
-from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.cursor import place_in, point_of
@@ -80,7 +79,8 @@ class DepthProfile(ProfilePlot):
             self.draw(fit.middles, fit.profile, fit.fitted, after, f"depth ({source.unit})")
             self.place(None)
             return
-        step = source.spacing[across]
+        # Time points are numbered: their step, where there is one, is in no unit of space.
+        step = math.nan if correction.in_series else source.spacing[across]
         label = correction.axis if math.isnan(step) else f"{correction.axis} ({source.unit})"
         positions = (1.0 if math.isnan(step) else step) * np.arange(len(fit.profile))
         self.draw(positions, fit.profile, fit.fitted, after, label)
@@ -94,7 +94,8 @@ class DepthProfile(ProfilePlot):
             return None
         transform = self._drawn[1]
         correction: Any = transform.adjustment
-        return None if correction.axis == SURFACE else axis_from_end(correction.axis, transform.spatial)
+        fit: Any = next(iter(transform.fits.values()))
+        return None if correction.axis == SURFACE else int(fit.axis)
 
     def _go(self, plane: int) -> None:
         """Let the slider of the axis go to a plane."""
