@@ -39,14 +39,14 @@ process = psutil.Process()
 
 def opened(name):
     widget = viewer.window.add_plugin_dock_widget("napari-exposure", name)[1]
-    let_work(lambda: widget._preview.layer is not None and not widget._preview.running)
+    let_work(lambda: widget.live.first.layer is not None and not widget.live.first.running)
     settle(1)
     return widget
 
 
 def shown(widget, parameter, value):
     """Seconds from the change of a value to the drawn plane."""
-    layer = widget._preview.layer
+    layer = widget.live.first.layer
     before = layer.data.transform
     start = time.perf_counter()
     widget[parameter].value = value
@@ -54,7 +54,7 @@ def shown(widget, parameter, value):
     # the paint that the refresh has asked for
     QApplication.processEvents()
     first = time.perf_counter() - start
-    let_work(lambda: not widget._preview.running)
+    let_work(lambda: not widget.live.first.running)
     QApplication.processEvents()
     return first, time.perf_counter() - start
 
@@ -103,7 +103,7 @@ times = []
 for _ in range(15):
     over = []
     job = Job(
-        map_volume(widget._preview._data[0]),
+        map_volume(widget.live.first._data[0]),
         done=lambda *result: None,
         ended=lambda over=over: over.append(time.perf_counter()),
         step=lambda step: None,
@@ -140,7 +140,7 @@ nuclei = load_nuclei()
 viewer.add_image(nuclei, name="nuclei", scale=(0.29, 0.26, 0.26), units="um")
 viewer.dims.ndisplay = 3
 widget = opened("Adaptive equalization")
-preview = widget._preview
+preview = widget.live.first
 times = []
 for limit in np.linspace(0.005, 0.1, 40):
     adjustment = core.AdaptiveEqualization(clip_limit=float(limit))

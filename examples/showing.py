@@ -64,6 +64,8 @@ class Show:
     def end(self) -> None:
         """Close it if pictures were all that was wanted; else it is the user's."""
         if self._folder is not None:
+            # Without layers, no dock begins to count anew while the window closes.
+            self.viewer.layers.clear()
             self.viewer.close()
         else:
             napari.run()

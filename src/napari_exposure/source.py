@@ -18,7 +18,7 @@ import psutil
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.arrays import held
-from napari_exposure.core.axes import check_space, count_space, is_space, spatial_axes
+from napari_exposure.core.axes import Tile, check_space, count_space, is_space, spatial_axes
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_histogram
@@ -26,6 +26,7 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_dtype, check_exposure
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
 from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record
@@ -51,6 +52,8 @@ class Source:
         Size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
     space : int
         How many of the last axes are space, 2 or 3, as labels and units say it, or their place.
+    labels : tuple of str
+        What the axes are called; "t" where the unit is one of time.
     unit : str
         Short name of the unit, such as "µm"; `voxels.PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
@@ -68,6 +71,7 @@ class Source:
     rgb: bool
     spacing: tuple[float, ...]
     space: int
+    labels: tuple[str, ...]
     unit: str
     contrast_limits: tuple[float, float]
     carried: dict[str, Any] = field(repr=False)
@@ -81,7 +85,7 @@ class Source:
 
     def spatial(self, adjustment: Chain) -> int:
         """How many of the last axes are space in every step of an adjustment or a recipe."""
-        return min(spatial_axes(len(self.sizes), each.per) for each in adjustment.steps)
+        return min(each.spatial(len(self.sizes), len(self.shape), self.labels) for each in adjustment.steps)
 
     @property
     def sizes(self) -> tuple[float, ...]:
@@ -109,13 +113,64 @@ class Source:
             levels=tuple(map(_read, layer.data[1:])) if layer.multiscale else (),
             rgb=layer.rgb,
             spacing=spacing,
-            space=axes_in_space(layer),
+            space=count_space(map(is_space, axis_names(layer))),
+            labels=axis_names(layer),
             unit=unit,
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
             history=noted(layer.metadata.get(METADATA_KEY)),
             layer=weakref.ref(unwrapped(layer)),
         )
+
+    def joined(self, others: Sequence[Source], how: str) -> Source:
+        """This and others as one image to fit on, without levels; `how` as `several.join` has it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If these cannot share a fit; the message names the layers.
+        """
+        sources = self, *others
+        for each in others:
+            if (each.rgb, each.space) != (self.rgb, self.space):
+                raise ValueError(
+                    f"Layers {self.name!r} and {each.name!r} cannot share one fit: "
+                    + ("one of them is RGB." if each.rgb != self.rgb else "their labels say that other axes are space.")
+                )
+        array, counted = join([each.array for each in sources], [f"Layer {each.name!r}" for each in sources], how)
+        if counted is not None:
+            raise ValueError(f"Of masked arrays there is no {how}; use fit_on='all'.")
+        return replace(self, array=array, levels=(), name=" + ".join(each.name for each in sources))
+
+    def tile(self) -> Tile:
+        """Along all axes the size of a voxel and the place of the first one, in napari's world.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the layer is RGB, or does not lie along the axes of the world.
+        """
+        if self.rgb:
+            raise TypeError(f"Layer {self.name!r} is RGB; take its colors apart first (Split RGB).")
+        ndim, place = len(self.shape), self.carried
+        turned = {
+            "rotated": not np.allclose(place["rotate"], np.eye(ndim)),
+            "sheared": np.any(place["shear"]),
+            "moved by an affine transform": not np.allclose(np.asarray(place["affine"]), np.eye(ndim + 1)),
+            "mirrored": min(place["scale"]) < 0,
+        }
+        if wrong := [word for word, is_so in turned.items() if is_so]:
+            raise ValueError(
+                f"Layer {self.name!r} is {' and '.join(wrong)}. Tiles of a mosaic may be scaled and translated, and "
+                "nothing else, because their voxels are compared one by one. Resample it first."
+            )
+        # Lengths in one unit, because one layer may be in nm and its neighbor in µm; what is none stays as it is.
+        factors = [in_unit(1.0, str(unit), "um") or 1.0 for unit in place["units"]]
+        sizes, where = (
+            tuple(float(each) * factor for each, factor in zip(place[name], factors, strict=True))
+            for name in ("scale", "translate")
+        )
+        return sizes, where
 
     def check_exposure(self) -> None:
         """Raise what to do where the layer can be counted, but not adjusted."""
@@ -202,7 +257,7 @@ class Source:
         array = self.levels[level - 1]
         lead = len(self.shape) - spatial
         for each in adjustment.steps:
-            if each.per != "dataset" and tuple(array.shape[:lead]) != self.shape[:lead]:
+            if (each.per != "dataset" or each.in_series) and tuple(array.shape[:lead]) != self.shape[:lead]:
                 raise ValueError(f"Level {level} has fewer {each.per}s than level 0; fit them on level 0.")
         return array
 
@@ -211,7 +266,7 @@ class Source:
         self.check_exposure()
         counted = None if mask is None else mask_array(mask, self)
         with self._naming():
-            volume = Volume(self.array, counted, rgb=self.rgb, memory=memory)
+            volume = Volume(self.array, counted, rgb=self.rgb, memory=memory, labels=self.labels)
             for each in adjustment.steps:
                 if each.in_space:
                     check_space(self.space, self.carried["axis_labels"])
@@ -280,25 +335,44 @@ class Source:
         """
         carried = dict(self.carried)
         carried["metadata"][METADATA_KEY] = self.record(transform.steps, mask, seconds)
-        low, high = self.contrast_limits
-        for each in transform.transforms:
-            # a step that keeps the scale of intensities is shown over the same range as what it was made from
-            low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
         if not self.rgb:
-            carried["contrast_limits"] = (low, high if high > low else low + 1)
+            carried["contrast_limits"] = self.shown_range(transform)
         name = self.name_of(transform.steps)
         layer = napari.layers.Image(data, name=name, rgb=self.rgb, multiscale=isinstance(data, list), **carried)
         self.mark(layer, transform, mask)
         return layer
 
-    def put_into(self, layer: napari.layers.Image, data: Any, transform: BlockMap, seconds: float, mask: Any) -> None:
-        """Give a result that was made before other data; it stays where and how it is shown."""
-        before = Origin.of(layer)
+    def shown_range(self, transform: BlockMap) -> tuple[float, float]:
+        """The contrast limits that a result begins with."""
+        low, high = self.contrast_limits
+        for each in transform.transforms:
+            # a step that keeps the scale of intensities is shown over the same range as what it was made from
+            low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
+        return low, high if high > low else low + 1
+
+    def put_into(
+        self,
+        layer: napari.layers.Image,
+        data: Any,
+        transform: BlockMap,
+        *,
+        seconds: float | None = None,
+        mask: Any = None,
+    ) -> None:
+        """Give a result that was made before other data; it stays where and how it is shown.
+
+        Where it has another range, its contrast limits lie in that where they lay in the one before.
+        """
+        before, limits = Origin.of(layer), layer.contrast_limits
         if before is None or (before.transform.out_range, layer.dtype) != (transform.out_range, transform.out_dtype):
-            made = self.result(data, transform, seconds=seconds, mask=mask)
             layer.data = data
             if not self.rgb:
-                layer.contrast_limits_range, layer.contrast_limits = made.contrast_limits_range, made.contrast_limits
+                low, high = self.shown_range(transform)
+                least, most = (low, high) if before is None else self.shown_range(before.transform)
+                shown = limits if before is not None else (low, high)
+                factor = (high - low) / (most - least)
+                layer.contrast_limits_range = low, high
+                layer.contrast_limits = [low + (limit - least) * factor for limit in shown]
         else:
             layer.data = data
         if before is not None and layer.name == self.name_of(before.transform.steps):
@@ -349,10 +423,10 @@ def _read(data: Any, name: str = "volume") -> Array:
     return array if counted is None else data
 
 
-def axes_in_space(layer: Any) -> int:
-    """How many of the last axes of a layer are space; up to three where neither labels nor units say otherwise."""
+def axis_names(layer: Any) -> tuple[str, ...]:
+    """What the axes of a layer are called; "t" where the unit is one of time."""
     timed = (unit.dimensionality == {TIME: 1} for unit in layer.units)
-    return count_space(is_space(label) and not t for label, t in zip(layer.axis_labels, timed, strict=True))
+    return tuple("t" if t else str(label) for label, t in zip(layer.axis_labels, timed, strict=True))
 
 
 class _Nowhere:

@@ -18,6 +18,7 @@ from napari_exposure.core import (
     Fill,
     Gamma,
     HistogramEqualization,
+    Linear,
     LocalStretch,
     Log,
     PercentileClip,
@@ -41,6 +42,7 @@ FUNCTIONS = {
     LocalStretch: core.stretch_local,
     DecayCorrection: core.correct_decay,
     Decay: core.degrade,
+    Linear: core.adjust_linear,
 }
 # every way of mapping: table, power, knots, steps, tiles of either kind
 ADJUSTMENTS = [
@@ -109,6 +111,7 @@ def test_plain_data_say_what_they_are():
         "output": "dtype",
         "ignore_zeros": False,
         "per": "plane",
+        "window": 1,
     }
 
 
@@ -174,7 +177,7 @@ def test_function_and_class_have_the_same_parameters_and_defaults(cls):
     of_function = {name: parameter.default for name, parameter in signature.items() if name in fields}
     assert of_function == fields
     others = set(signature) - set(fields)
-    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls().needs_spacing else set())
+    assert others == {"image", "mask", "rgb", "level"} | ({"spacing"} if cls.needs_spacing else set())
     assert signature["mask"].default is None
     assert signature["rgb"].default is None
 

@@ -555,7 +555,7 @@ def test_colours_keep_their_hue(dtype, output):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DecayCorrection("t"), r"axis must be one of 'z', 'y', 'x', got 't'"),
+        (lambda: DecayCorrection("w"), r"axis must be one of 't', 'z', 'y', 'x', 'surface', got 'w'"),
         (lambda: DecayCorrection(0), "axis must be"),
         (lambda: DecayCorrection(model="linear"), "model must be one of 'exponential', 'smooth', 'plane'"),
         (lambda: DecayCorrection(background=math.nan), "background"),

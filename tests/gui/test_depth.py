@@ -170,3 +170,26 @@ def test_along_x_the_plane_in_view_is_that_of_the_slider_of_x(viewer, widget, qt
     assert plane_in_view(widget) == 5
     profile_of(widget).pointed.emit(30)
     assert viewer.dims.current_step[2] == 30
+
+
+def test_below_the_surface_of_the_mask(viewer, open_widget, qtbot):
+    axes = np.meshgrid(*[np.arange(n) - n // 2 for n in (21, 41, 43)], indexing="ij")
+    depth = 18 - np.sqrt(4 * axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2)
+    light = np.exp(-np.clip(depth, 0, None) / 8)
+    volume = (np.random.default_rng(0).gamma(4, 100, depth.shape) * light * (depth > 0)).astype(np.uint16)
+    layer = viewer.add_image(volume, name="spheroid", scale=(2, 1, 1), units="um")
+    labels = viewer.add_labels((depth > 0).astype(np.uint8), name="sample", scale=(2, 1, 1))
+    viewer.layers.selection.active = layer
+    widget = open_widget("Depth correction")
+    # without a mask a sentence says what is needed
+    widget["axis"].value = "surface"
+    qtbot.waitUntil(lambda: "surface of the mask" in widget.bar.state.said(), timeout=20_000)
+    widget.header.mask.value = labels
+    qtbot.waitUntil(lambda: len(points(widget)[0]) > 0, timeout=20_000)
+    widget.apply()
+    qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+    expected = nx.correct_decay(layer, "surface", mask=labels)
+    np.testing.assert_array_equal(viewer.layers[expected.name].data, expected.data)
+    positions, profile, _ = nx.decay_profile(layer, "surface", mask=labels)
+    found = np.isfinite(profile)
+    np.testing.assert_allclose(points(widget), (positions[found], profile[found]))

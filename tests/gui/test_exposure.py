@@ -12,12 +12,10 @@ import napari_exposure as nx
 from gui.driving import choose, click, finish, no_workers, tiles_of, type_into
 from napari_exposure import core
 from napari_exposure.core.adjustment import adjustments
-from napari_exposure.gui.exposure import dock as module
 from napari_exposure.gui.exposure.cards import Label
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.recipe import Recipe
 from napari_exposure.samples import make_synthetic
-from napari_exposure.source import Origin
 
 SIZED = {"scale": (2, 0.5, 0.5), "units": "um"}
 
@@ -40,12 +38,12 @@ def dock(nuclei, open_widget):
 
 
 def live(dock):
-    return dock._preview.layer
+    return dock.live.first.layer
 
 
 def settled(qtbot, dock, condition=lambda: True):
     qtbot.wait(60)
-    qtbot.waitUntil(lambda: not dock._preview.running and not dock.running and condition(), timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.live.running and not dock.running and condition(), timeout=20_000)
 
 
 def shows(qtbot, dock, expected):
@@ -76,12 +74,12 @@ def test_a_newcomer_has_a_result_in_four_actions(qtbot, viewer, nuclei):
     assert entry.text().startswith("Exposure")
     entry.trigger()
     assert any(each.windowTitle().startswith("Exposure") for each in window.findChildren(QDockWidget))
-    (dock,) = (each for each in module._docks if each.native.window() is window)
+    (dock,) = viewer.window.dock_widgets.values()
     qtbot.waitUntil(lambda: dock.layer == nuclei)
     assert names(viewer) == ["nuclei"]
     qtbot.waitUntil(lambda: "Add an adjustment" in dock.bar.state.said())
     # 2 and 3: Add, and an adjustment; 4: Apply
-    choose(dock.add_menu, "Adaptive equalization")
+    choose(dock.tools.add_menu, "Adaptive equalization")
     settled(qtbot, dock, lambda: live(dock) is not None)
     assert names(viewer) == ["nuclei", "nuclei - exposure"]
     assert viewer.layers.selection == {nuclei}
@@ -95,8 +93,8 @@ def test_a_newcomer_has_a_result_in_four_actions(qtbot, viewer, nuclei):
 
 
 def test_the_menu_offers_every_adjustment_with_a_line_on_when_to_use_it(dock):
-    dock.add_menu.aboutToShow.emit()
-    entries = [action for action in dock.add_menu.actions() if action.text() and not action.isSeparator()]
+    dock.tools.add_menu.aboutToShow.emit()
+    entries = [action for action in dock.tools.add_menu.actions() if action.text() and not action.isSeparator()]
     teaching = entries[-1].menu()
     words = [action.text() for action in (*entries[:-1], *teaching.actions())]
     kinds = adjustments()
@@ -108,7 +106,7 @@ def test_the_menu_offers_every_adjustment_with_a_line_on_when_to_use_it(dock):
 
 def test_a_chain_of_three_is_one_live_layer_in_2d_and_3d(qtbot, viewer, nuclei, dock):
     for name in ("Depth correction", "Percentile clipping", "Adaptive equalization"):
-        choose(dock.add_menu, name)
+        choose(dock.tools.add_menu, name)
     recipe = nx.Recipe((nx.DecayCorrection(), nx.PercentileClip(), nx.AdaptiveEqualization()), "µm")
     expected = recipe.apply(nuclei)
     shows(qtbot, dock, expected)
@@ -142,7 +140,7 @@ def test_a_chain_of_three_is_one_live_layer_in_2d_and_3d(qtbot, viewer, nuclei, 
 
 def test_a_card_is_dragged_to_another_place(qtbot, viewer, dock):
     for name in ("Gamma", "Percentile clipping", "Histogram equalization"):
-        choose(dock.add_menu, name)
+        choose(dock.tools.add_menu, name)
     settled(qtbot, dock, lambda: live(dock) is not None)
     view = dock.cards.views[2]
     QTest.mousePress(view.head, Qt.MouseButton.LeftButton, pos=QPoint(60, 8))
@@ -156,12 +154,12 @@ def test_a_card_is_dragged_to_another_place(qtbot, viewer, dock):
     assert titles(dock)[0] == "Histogram equalization"
     assert not view.folded
     # one step of the history, however many places it went
-    click(dock.undo)
+    click(dock.tools.undo)
     assert titles(dock) == ["Gamma", "Percentile clipping", "Histogram equalization"]
 
 
 def test_edit_again_update_and_undo(qtbot, viewer, nuclei, dock):
-    choose(dock.add_menu, "Gamma")
+    choose(dock.tools.add_menu, "Gamma")
     type_into(editor(dock, 0, "gamma"), "0.5")
     click(dock.bar.apply)
     finish(qtbot, dock)
@@ -169,7 +167,7 @@ def test_edit_again_update_and_undo(qtbot, viewer, nuclei, dock):
     settled(qtbot, dock, lambda: "Up to date" in dock.bar.state.said() or "made in" in dock.bar.state.said())
     assert dock.bar.apply.text() == "Update"
     # another stack on the source, kept as a layer of its own
-    choose(dock.add_menu, "Percentile clipping")
+    choose(dock.tools.add_menu, "Percentile clipping")
     shows(qtbot, dock, nx.clip_percentiles(nx.adjust_gamma(nuclei, 0.5)))
     assert names(viewer) == ["nuclei", "nuclei - gamma", "nuclei - exposure"]
     click(dock.bar.anew)
@@ -190,7 +188,7 @@ def test_edit_again_update_and_undo(qtbot, viewer, nuclei, dock):
     QTest.keyClick(line, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: editor(dock, 0, "gamma").value == 0.5)
     settled(qtbot, dock, lambda: live(dock) is None)
-    click(dock.redo)
+    click(dock.tools.redo)
     shows(qtbot, dock, nx.adjust_gamma(nuclei, 0.8))
     before = np.asarray(kept.data)
     click(dock.bar.apply)
@@ -224,36 +222,143 @@ def test_a_result_from_a_file_shows_its_cards_again(qtbot, viewer, nuclei, dock,
     qtbot.waitUntil(lambda: dock.layer == result)
 
 
-def test_two_channels_at_once(qtbot, viewer, nuclei, dock, volume):
+def live_of(dock, layer):
+    found = dock.live.of(layer)
+    return None if found is None else found.layer
+
+
+def test_several_layers_each_have_a_live_layer_and_one_apply(qtbot, viewer, nuclei, dock, volume):
     other = viewer.add_image(volume[::-1] // 2, name="membrane", scale=(1, 0.25, 0.25), units="um")
     viewer.layers.selection = {nuclei}
     qtbot.waitUntil(lambda: dock.layer == nuclei)
-    choose(dock.add_menu, "Percentile clipping")
+    choose(dock.tools.add_menu, "Percentile clipping")
     viewer.layers.selection = {nuclei, other}
     qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
-    # the cards stay, and the live layer is that of the first
+    # the cards stay
     assert titles(dock) == ["Percentile clipping"]
     assert dock.layer == nuclei
-    settled(qtbot, dock, lambda: live(dock) is not None)
+
+    def shown(fits):
+        # each live layer shows what the fit of one of the layers makes of its own
+        def there():
+            lives = [live_of(dock, each) for each in (nuclei, other)]
+            return all(
+                each is not None and np.array_equal(each.data[3], fit.apply(source.data)[3])
+                for each, fit, source in zip(lives, fits, (nuclei, other), strict=True)
+            )
+
+        settled(qtbot, dock, there)
+        assert dock.bar.state.said().startswith("Up to date")
+        assert viewer.layers.selection == {nuclei, other}
+
+    def fit(layer, low=0.5):
+        return nx.Recipe(nx.PercentileClip(low)).fit(layer)
+
+    low = nx.PercentileClip().low
+    shown([fit(nuclei, low), fit(other, low)])
+    assert names(viewer) == ["nuclei", "nuclei - exposure", "membrane", "membrane - exposure"]
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    results = "nuclei - clip", "membrane - clip"
+    assert names(viewer) == ["nuclei", results[0], "membrane", results[1]]
+    for source, result in zip((nuclei, other), results, strict=True):
+        np.testing.assert_array_equal(viewer.layers[result].data, nx.clip_percentiles(source).data)
+    # All have the fit of the first, which is that of the chip that is pressed.
+    dock.header.fit.value = "all have the fit of the first"
+    shown([fit(nuclei, low)] * 2)
+    click(dock.header.chips[other])
+    shown([fit(other, low)] * 2)
+    editor(dock, 0, "low").value = 10
+    shown([fit(other, 10)] * 2)
+    # Update computes both anew, in their places.
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    assert names(viewer) == ["nuclei", results[0], "membrane", results[1]]
+    for source, result in zip((nuclei, other), results, strict=True):
+        np.testing.assert_array_equal(viewer.layers[result].data, fit(other, 10).apply(source.data))
+    # Alone, each has the cards that were applied to it.
+    for layer in (nuclei, other):
+        viewer.layers.selection = {layer}
+        qtbot.waitUntil(lambda: dock.layer == layer and not dock.header.chips)  # noqa: B023
+        assert editor(dock, 0, "low").value == 10
+        assert dock.target.name.startswith(layer.name)
+
+
+@pytest.mark.parametrize("how", ["all voxels", "their sum", "the largest"])
+def test_channels_share_one_fit(qtbot, viewer, nuclei, dock, volume, how):
+    other = viewer.add_image(volume[::-1] // 2, name="membrane", scale=(1, 0.25, 0.25), units="um", colormap="magenta")
+    viewer.layers.selection = {nuclei}
+    qtbot.waitUntil(lambda: dock.layer == nuclei)
+    choose(dock.tools.add_menu, "Percentile clipping")
+    viewer.layers.selection = {nuclei, other}
+    qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
+    dock.header.fit.value = f"all have one fit, of {how}"
+    word = {"all voxels": "all", "their sum": "sum", "the largest": "max"}[how]
+    for low in (0.5, 10):
+        editor(dock, 0, "low").value = low
+        fitted = nx.Recipe(nx.PercentileClip(low)).fit([nuclei, other], fit_on=word)
+
+        def there(fitted=fitted):
+            lives = [live_of(dock, each) for each in (nuclei, other)]
+            return all(
+                each is not None and np.array_equal(each.data[3], fitted.apply(source.data)[3])
+                for each, source in zip(lives, (nuclei, other), strict=True)
+            )
+
+        settled(qtbot, dock, there)
     click(dock.bar.apply)
     finish(qtbot, dock)
     assert names(viewer) == ["nuclei", "nuclei - clip", "membrane", "membrane - clip"]
-    for source, result in ((nuclei, 1), (other, 3)):
-        np.testing.assert_array_equal(viewer.layers[result].data, nx.clip_percentiles(source).data)
-    # the other one is shown by its chip, and all are mapped by the fit of the first
-    chip = dock.header.chips[other]
-    click(chip)
-    shows(qtbot, dock, nx.clip_percentiles(other))
-    dock.header.fit.value = "all have the fit of the first"
+    for source in (nuclei, other):
+        result = viewer.layers[f"{source.name} - clip"]
+        np.testing.assert_array_equal(result.data, fitted.apply(source.data))
+        assert result.colormap.name == source.colormap.name
+    # nothing is left to do until the choice is another one
+    assert live_of(dock, nuclei) is None
+    dock.header.fit.value = "each has a fit of its own"
+    settled(qtbot, dock, lambda: live_of(dock, nuclei) is not None and live_of(dock, other) is not None)
+
+
+def test_channels_that_cannot_share_a_fit_are_told(qtbot, viewer, nuclei, dock, volume, messages):
+    other = viewer.add_image((volume // 16).astype(np.uint8), name="bytes", scale=(1, 0.25, 0.25), units="um")
+    viewer.layers.selection = {nuclei}
+    qtbot.waitUntil(lambda: dock.layer == nuclei)
+    choose(dock.tools.add_menu, "Percentile clipping")
+    viewer.layers.selection = {nuclei, other}
+    qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
+    dock.header.fit.value = "all have one fit, of their sum"
+    qtbot.waitUntil(lambda: "has dtype uint" in dock.bar.state.said(), timeout=10_000)
     click(dock.bar.apply)
+    assert "has dtype uint" in messages()[-1]
+    assert not dock.running
+
+
+def test_cancel_stops_all_layers_and_a_layer_that_does_not_fit_is_told(qtbot, viewer, nuclei, dock, volume, slow):
+    other = viewer.add_image(volume[:6] // 2, name="short", scale=(1, 0.25, 0.25), units="um")
+    viewer.layers.selection = {nuclei}
+    qtbot.waitUntil(lambda: dock.layer == nuclei)
+    choose(dock.tools.add_menu, "Adaptive equalization")
+    viewer.layers.selection = {nuclei, other}
+    settled(qtbot, dock, lambda: live_of(dock, nuclei) is not None and live_of(dock, other) is not None)
+    # Tiles have places, so that their fit is that of one shape.
+    dock.header.fit.value = "all have the fit of the first"
+    qtbot.waitUntil(lambda: live_of(dock, other) is None)
+    settled(qtbot, dock)
+    assert live_of(dock, nuclei) is not None
+    assert "shape" in dock.bar.state.said()
+    dock.header.fit.value = "each has a fit of its own"
+    settled(qtbot, dock, lambda: live_of(dock, other) is not None)
+    dock.adjusted.stack.set(dock.cards.views[0].key, "nbins", 100)
+    click(dock.bar.apply)
+    assert dock.running
+    click(dock.bar.cancel)
     finish(qtbot, dock)
-    fitted = nx.Recipe(nx.PercentileClip()).fit(other)
-    results = [each for each in viewer.layers if (o := Origin.of(each)) and o.source() is nuclei]
-    assert any(np.array_equal(each.data, fitted.apply(nuclei.data)) for each in results)
+    settled(qtbot, dock, lambda: live_of(dock, nuclei) is not None and live_of(dock, other) is not None)
+    assert names(viewer) == ["nuclei", "nuclei - exposure", "short", "short - exposure"]
 
 
 def test_what_is_seen_is_saved_though_the_slider_has_just_moved(qtbot, viewer, nuclei, dock, tmp_path):
-    choose(dock.add_menu, "Gamma")
+    choose(dock.tools.add_menu, "Gamma")
     settled(qtbot, dock, lambda: live(dock) is not None)
     for value in (0.5, 0.6, 0.7):
         editor(dock, 0, "gamma").value = value
@@ -272,14 +377,14 @@ def test_each_layer_has_cards_of_its_own_which_can_be_copied(qtbot, viewer, nucl
     other = viewer.add_image(volume // 2, name="other", scale=(2000, 500, 500), units="nm")
     viewer.layers.selection = {nuclei}
     qtbot.waitUntil(lambda: dock.layer == nuclei)
-    choose(dock.preset_menu, "Local contrast")
+    choose(dock.tools.preset_menu, "Local contrast")
     editor(dock, 1, "kernel_size").value = 6.0
-    choose(dock.preset_menu, "Copy cards")
+    choose(dock.tools.preset_menu, "Copy cards")
     viewer.layers.selection = {other}
     qtbot.waitUntil(lambda: dock.layer == other)
     assert titles(dock) == []
     settled(qtbot, dock, lambda: live(dock) is None)
-    choose(dock.preset_menu, "Paste cards")
+    choose(dock.tools.preset_menu, "Paste cards")
     assert titles(dock) == ["Percentile clipping", "Adaptive equalization"]
     assert editor(dock, 1, "kernel_size").value == 6000
     viewer.layers.selection = {nuclei}
@@ -287,24 +392,24 @@ def test_each_layer_has_cards_of_its_own_which_can_be_copied(qtbot, viewer, nucl
     assert editor(dock, 1, "kernel_size").value == 6
     QApplication.clipboard().setText("something else")
     before = dock.cards.views
-    choose(dock.preset_menu, "Paste cards")
+    choose(dock.tools.preset_menu, "Paste cards")
     assert dock.cards.views == before
 
 
 def test_a_preset_is_saved_and_there_the_next_day(qtbot, viewer, nuclei, monkeypatch, open_widget):
     dock = open_widget("Exposure")
-    choose(dock.add_menu, "Gamma")
+    choose(dock.tools.add_menu, "Gamma")
     editor(dock, 0, "gamma").value = 0.4
     monkeypatch.setattr(QInputDialog, "getText", lambda *args: ("my gamma", True))
-    choose(dock.preset_menu, "Save as preset")
+    choose(dock.tools.preset_menu, "Save as preset")
     viewer.window.remove_dock_widget("all")
     dock = open_widget("Exposure")
-    choose(dock.preset_menu, "my gamma")
+    choose(dock.tools.preset_menu, "my gamma")
     assert editor(dock, 0, "gamma").value == 0.4
-    forget = next(a.menu() for a in dock.preset_menu.actions() if a.text() == "Forget preset")
+    forget = next(a.menu() for a in dock.tools.preset_menu.actions() if a.text() == "Forget preset")
     forget.actions()[0].trigger()
-    dock.preset_menu.aboutToShow.emit()
-    assert "my gamma" not in [action.text() for action in dock.preset_menu.actions()]
+    dock.tools.preset_menu.aboutToShow.emit()
+    assert "my gamma" not in [action.text() for action in dock.tools.preset_menu.actions()]
 
 
 def test_suggest_puts_cards_that_say_why(qtbot, viewer, dock):
@@ -312,14 +417,14 @@ def test_suggest_puts_cards_that_say_why(qtbot, viewer, dock):
     dim = core.degrade(bright, 3.0)
     layer = viewer.add_image(dim, name="dim", scale=(1.0, 0.5, 0.5), units=("um",) * 3)
     qtbot.waitUntil(lambda: dock.layer == layer)
-    click(dock.propose)
+    click(dock.tools.propose)
     finish(qtbot, dock)
     expected = nx.suggest(layer)
     assert expected.recipe is not None
     assert [view.kind for view in dock.cards.views] == [type(step) for step in expected.recipe.steps]
     assert all(reason in view.title.toolTip() for view, reason in zip(dock.cards.views, expected.reasons, strict=True))
     # one step of the history
-    click(dock.undo)
+    click(dock.tools.undo)
     assert not dock.cards.views
 
 
@@ -328,7 +433,7 @@ def test_a_recipe_file_is_opened_as_cards(qtbot, viewer, nuclei, dock, tmp_path,
     dock.recipe.open(recipe.save(tmp_path / "recipe.json"))
     assert titles(dock) == ["Percentile clipping", "Adaptive equalization"]
     shows(qtbot, dock, recipe.apply(nuclei))
-    click(dock.undo)
+    click(dock.tools.undo)
     assert titles(dock) == []
     (tmp_path / "bad.json").write_text(json.dumps({"steps": []}))
     dock.recipe.open(tmp_path / "bad.json")
@@ -336,7 +441,7 @@ def test_a_recipe_file_is_opened_as_cards(qtbot, viewer, nuclei, dock, tmp_path,
 
 
 def test_a_result_can_be_duplicated_and_deleting_it_is_the_end(qtbot, viewer, nuclei, dock):
-    choose(dock.add_menu, "Gamma")
+    choose(dock.tools.add_menu, "Gamma")
     editor(dock, 0, "gamma").value = 0.5
     click(dock.bar.apply)
     finish(qtbot, dock)
@@ -351,7 +456,7 @@ def test_a_result_can_be_duplicated_and_deleting_it_is_the_end(qtbot, viewer, nu
 
 
 def test_a_double_click_on_a_label_resets_it(qtbot, viewer, dock):
-    choose(dock.add_menu, "Gamma")
+    choose(dock.tools.add_menu, "Gamma")
     editor(dock, 0, "gamma").value = 0.4
     editor(dock, 0, "gain").value = 2.0
     label = next(each for each in dock.native.findChildren(Label) if each.text() == "Gamma")
@@ -360,7 +465,7 @@ def test_a_double_click_on_a_label_resets_it(qtbot, viewer, dock):
 
 
 def test_the_histogram_shows_before_and_after(qtbot, viewer, nuclei, dock):
-    choose(dock.add_menu, "Gamma")
+    choose(dock.tools.add_menu, "Gamma")
     editor(dock, 0, "gamma").value = 0.5
     expected = nx.histogram(nx.adjust_gamma(nuclei, 0.5))
 
@@ -400,10 +505,10 @@ def test_random_actions_leave_nothing_behind(qtbot, viewer, nuclei, dock, volume
         "switch": lambda: dock.cards.views[card()].switch.click() if dock.cards.views else None,
         "move": lambda: dock.cards.views[card()].move_by(int(rng.choice([-1, 1]))) if dock.cards.views else None,
         "remove": lambda: (
-            dock._edited.stack.remove(dock.cards.views[card()].key) if len(dock.cards.views) > 2 else None
+            dock.adjusted.stack.remove(dock.cards.views[card()].key) if len(dock.cards.views) > 2 else None
         ),
-        "undo": dock.undo.click,
-        "redo": dock.redo.click,
+        "undo": dock.tools.undo.click,
+        "redo": dock.tools.redo.click,
         "dims": lambda: viewer.dims.set_current_step(0, int(rng.integers(12))),
         "3d": lambda: setattr(viewer.dims, "ndisplay", int(rng.choice([2, 3]))),
         "apply": lambda: dock.bar.apply.click(),
@@ -435,7 +540,7 @@ def test_random_actions_leave_nothing_behind(qtbot, viewer, nuclei, dock, volume
 
 
 def test_tiles_of_a_card_go_with_it(qtbot, viewer, nuclei, dock):
-    choose(dock.add_menu, "Adaptive equalization")
+    choose(dock.tools.add_menu, "Adaptive equalization")
     click(tiles_of(dock).switch)
     qtbot.waitUntil(lambda: "nuclei - tiles" in names(viewer))
     view = dock.cards.views[0]

@@ -308,9 +308,9 @@ def test_live_previews_are_cut_too(qtbot, viewer, open_widget, volume):
     source = add(viewer, volume)
     gamma = open_widget("Gamma")
     panel = open_widget(NAME)
-    qtbot.waitUntil(lambda: gamma._preview.layer is not None, timeout=10_000)
-    viewer.layers.selection.active = gamma._preview.layer
-    qtbot.waitUntil(lambda: panel.layer == gamma._preview.layer, timeout=10_000)
+    qtbot.waitUntil(lambda: gamma.live.first.layer is not None, timeout=10_000)
+    viewer.layers.selection.active = gamma.live.first.layer
+    qtbot.waitUntil(lambda: panel.layer == gamma.live.first.layer, timeout=10_000)
     settled(qtbot, panel)
     for value in (0.5, 2.0):
         gamma["gamma"].value = value

@@ -45,12 +45,12 @@ def viewer(make_napari_viewer):
 
 
 def shown(widget):
-    return widget._preview.layer
+    return widget.live.first.layer
 
 
 def wait(qtbot, widget, condition=lambda: True):
     qtbot.wait(60)
-    qtbot.waitUntil(lambda: not widget._preview.running and condition(), timeout=20_000)
+    qtbot.waitUntil(lambda: not widget.live.first.running and condition(), timeout=20_000)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,7 +112,7 @@ def test_apply_pressed_before_the_preview_is_there_leaves_none_behind(qtbot, vie
     viewer.add_image(volume, name="nuclei")
     widget = open_widget("Adaptive equalization")
     widget.apply()
-    widget._show()
+    widget.live.show()
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     wait(qtbot, widget)
     qtbot.wait(400)
@@ -237,7 +237,7 @@ def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget,
     # too large to begin by itself
     assert not widget.bar.live.isChecked()
     said = []
-    monkeypatch.setattr(widget._preview, "_said", lambda words, detail: said.append(f"{words} {detail}"))
+    monkeypatch.setattr(widget.live.first, "_said", lambda words, detail: said.append(f"{words} {detail}"))
     click(widget.bar.live)
     wait(qtbot, widget, lambda: "exact" in " ".join(said))
     assert next(each for each in said if not each.startswith("Updating")).startswith("Approximate")
@@ -327,6 +327,46 @@ def test_float_output_changes_the_dtype_of_the_preview(qtbot, viewer, open_widge
     np.testing.assert_array_equal(shown(widget).data[3], expected.data[3])
     assert tuple(shown(widget).contrast_limits) == (0, 1)
     assert len(viewer.layers) == 2
+
+
+def test_the_live_layer_stays_as_the_user_has_it_shown_when_its_dtype_changes(qtbot, viewer, open_widget, volume):
+    source = viewer.add_image(volume, name="nuclei")
+    widget = open_widget("Histogram equalization")
+    wait(qtbot, widget, lambda: shown(widget) is not None)
+    layer = shown(widget)
+    layer.colormap, layer.opacity, layer.blending, layer.gamma, layer.name = "magma", 0.7, "additive", 0.5, "mine"
+    # a fifth and three fifths of the range
+    layer.contrast_limits = 13107, 39321
+
+    def stays(dtype, limits):
+        wait(qtbot, widget, lambda: shown(widget).data.dtype == dtype)
+        assert shown(widget) is layer
+        found = layer.colormap.name, layer.opacity, layer.blending, layer.gamma, layer.name
+        assert found == ("magma", 0.7, "additive", 0.5, "mine")
+        np.testing.assert_allclose(layer.contrast_limits, limits)
+        expected = nx.equalize_hist(source, output="float32" if dtype is np.float32 else "dtype")
+        np.testing.assert_array_equal(layer.data[3], expected.data[3])
+        np.testing.assert_array_equal(layer._slice.image.raw, expected.data[viewer.dims.current_step[0]])
+
+    widget["output"].value = "float32"
+    stays(np.float32, (0.2, 0.6))
+    widget["output"].value = "dtype"
+    stays(np.uint16, (13107, 39321))
+    # The result that is kept is the same layer, also after it was computed anew with another dtype.
+    for output, dtype, limits in (("float32", np.float32, (0.2, 0.6)), ("dtype", np.uint16, (13107, 39321))):
+        widget["output"].value = output
+        wait(qtbot, widget)
+        click(widget.bar.apply)
+        qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
+        kept = widget.target
+        assert (kept.dtype, kept.colormap.name) == (dtype, "magma")
+        np.testing.assert_allclose(kept.contrast_limits, limits)
+    # other data of the source, of another dtype
+    kept.visible = False
+    source.data = (volume / 7).astype(np.float32)
+    wait(qtbot, widget, lambda: shown(widget) is not None and shown(widget).dtype == np.float32)
+    source.data = volume[:6]
+    wait(qtbot, widget, lambda: shown(widget) is not None and shown(widget).data.shape == (6, 40, 48))
 
 
 def test_rgb_time_series_and_planes(qtbot, viewer, open_widget):
@@ -497,9 +537,7 @@ def test_a_recipe_of_several_steps_is_one_live_layer(qtbot, viewer, volume, kind
     source = viewer.add_image(data.get(kind, lambda: volume)(), name="nuclei", scale=(2, 0.5, 0.5), units="um")
     viewer.dims.ndisplay = ndisplay
     said = []
-    live = preview.Preview(
-        viewer, lambda *words: said.append(words), *[lambda *_: None] * 4, parent=viewer.window._qt_window
-    )
+    live = preview.Preview(viewer, lambda *words: said.append(words), *[lambda *_: None] * 4)
 
     def shows(recipe):
         live.show(source, recipe)
@@ -635,6 +673,14 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
     source = viewer.add_image(lazy, name="lazy", scale=(2, 0.5, 0.5), contrast_limits=(0, 4000))
     widget = open_widget("Histogram equalization")
     wait(qtbot, widget)
+
+    def counted(z, curves):
+        # the histogram of the dock shows the plane in view
+        content = lambda: widget.plot.histogram.model.content  # noqa: E731
+        said = [f"plane z = {z}, exact, 1,920 voxels"] * curves
+        qtbot.waitUntil(lambda: [curve.coverage for curve in content().all_curves] == said, timeout=20_000)
+
+    counted(5, curves=1)
     # it may be large: no preview by itself
     assert shown(widget) is None
     assert not widget.bar.save.isEnabled()
@@ -644,18 +690,23 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
     result = viewer.layers[1]
     assert isinstance(result.data, da.Array)
     assert result.data.chunks == lazy.chunks
-    # one pass, and planes that napari and the histogram of the plane in view ask for: not the whole of it
-    assert len(read) < 4 * 6
+    counted(5, curves=2)
+    # One pass, two planes of two chunks that napari asks for, and those of the histogram before and after.
+    assert len(read) <= 6 + 4 + 4
     assert "planes are computed as you look at them" in widget.bar.state.said()
     expected = nx.core.equalize_hist(volume)
     np.testing.assert_array_equal(result._slice.image.raw, expected[viewer.dims.current_step[0]])
     viewer.dims.set_current_step(0, 11)
     np.testing.assert_array_equal(result._slice.image.raw, expected[11])
+    counted(11, curves=2)
     read.clear()
     viewer.dims.set_current_step(0, 10)
     viewer.dims.set_current_step(0, 11)
-    # napari keeps what it has computed; the dock's histogram reads the plane in view
-    assert len(read) <= 2 * 6
+    # Of either layer two planes of two chunks, where napari has not kept them; the histogram comes after the last move.
+    assert len(read) <= 2 * 2 * 2
+    viewer.dims.set_current_step(0, 10)
+    counted(10, curves=2)
+    assert len(read) <= 3 * 2 * 2 + 4
     widget.save(tmp_path / "result.zarr")
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     assert "saved as result.zarr" in widget.bar.state.said()
@@ -671,7 +722,7 @@ def test_a_result_is_saved_from_the_file_dialog(qtbot, viewer, open_widget, volu
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     path = tmp_path / "bright.ome.tif"
     chosen = [(str(path), ""), (str(tmp_path / "bright.png"), ""), ("", "")]
-    monkeypatch.setattr("napari_exposure.gui.exposure.dock.QFileDialog.getSaveFileName", lambda *args: chosen.pop(0))
+    monkeypatch.setattr("napari_exposure.gui.exposure.work.QFileDialog.getSaveFileName", lambda *args: chosen.pop(0))
     click(widget.bar.save)
     qtbot.waitUntil(lambda: not widget.running, timeout=20_000)
     found = nx.read_tiff(path)

@@ -41,12 +41,12 @@ def drawn(viewer):
 
 
 def result_of(widget):
-    return widget._preview.layer
+    return widget.live.first.layer
 
 
 def previewed(qtbot, widget, condition=lambda: True):
     qtbot.wait(60)
-    there = lambda: not widget._preview.running and result_of(widget) is not None and condition()  # noqa: E731
+    there = lambda: not widget.live.first.running and result_of(widget) is not None and condition()  # noqa: E731
     qtbot.waitUntil(there, timeout=20_000)
 
 

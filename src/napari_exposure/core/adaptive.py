@@ -191,6 +191,7 @@ def equalize_adapthist(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -230,6 +231,10 @@ def equalize_adapthist(
         Leave voxels of exactly 0 out of the histograms, such as an empty background.
     per : "dataset", "volume" or "plane"
         Which voxels share tiles: with "dataset" all time points and channels do.
+    window : int
+        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
+        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
+        where no name says it, the first one.  Channels are not mixed.
     rgb : bool, optional
         Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
     level : int
@@ -287,6 +292,7 @@ def equalize_adapthist(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         spacing=spacing,
         rgb=rgb,
         level=level,

@@ -7,13 +7,14 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.axes import check_spacing
+from napari_exposure.core.arrays import Several
+from napari_exposure.core.axes import check_spacing, gliding_axis, in_words, spatial_axes, time_axis
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.histogram import Histogram
@@ -29,6 +30,7 @@ from napari_exposure.core.intensity import (
     range_name,
     result_dtype,
 )
+from napari_exposure.core.memory import LIMIT, SHARED, Memory
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
@@ -65,7 +67,7 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
 class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
-    Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `PercentileClip`, `Fill`,
+    Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `Linear`, `PercentileClip`, `Fill`,
     `HistogramEqualization`, `HistogramMatching`, `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.
     ``fit`` reads a volume's statistics and gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain
     data.
@@ -81,6 +83,8 @@ class Adjustment(ABC):
         Leave voxels of exactly 0 out of every count.
     per : "dataset", "volume" or "plane"
         Which voxels share a fit: all, each index of the axes before the last three, or before the last two.
+    window : int
+        How many time points are fitted together, each with those around it.
     """
 
     # short word for the names of results, and the function of it; set by each subclass
@@ -120,6 +124,16 @@ class Adjustment(ABC):
         "Treated together: all volumes share one fit, and stay comparable. Separately: each time point or channel has "
         "its own; or each plane.",
         choices=PER,
+    )
+    window: int = parameter(
+        1,
+        "Time window",
+        "Of time points that are treated separately, so many around each are fitted together: the result follows a "
+        "slow change and does not pulse. 1: each alone.",
+        low=1,
+        high=9999,
+        step=1,
+        advanced=True,
     )
 
     def __post_init__(self) -> None:
@@ -234,7 +248,29 @@ class Adjustment(ABC):
     @property
     def in_space(self) -> bool:
         """Whether it matters which axes are space."""
-        return self.needs_spacing or self.per != "dataset" or hasattr(self, "axis")
+        return self.needs_spacing or self.per != "dataset" or self.in_series or hasattr(self, "axis")
+
+    @property
+    def in_series(self) -> bool:
+        """Whether time points are compared with one another, so that each has a fit of its own whatever `per` is."""
+        return False
+
+    def spatial(self, space: int, axes: int, labels: Sequence[object] = ()) -> int:
+        """How many of the last axes share a fit.
+
+        Parameters
+        ----------
+        space : int
+            How many of the last axes are space.
+        axes : int
+            How many there are.
+        labels : sequence
+            What they are called; empty where the image does not say.
+        """
+        time = time_axis(labels, axes - 2) if self.in_series else None
+        spatial = spatial_axes(space, self.per)
+        # Of three axes without names the first is time, if someone says that there is time.
+        return spatial if time is None else min(spatial, axes - 1 - time)
 
     @property
     def steps(self) -> tuple[Adjustment, ...]:
@@ -286,28 +322,78 @@ class Adjustment(ABC):
         """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
         if not volume.through:
             check_exposure(volume.array.dtype)
-        sizes = check_spacing(spacing, len(volume.shape), self.per)
-        spatial = len(sizes)
+        sizes = check_spacing(spacing, len(volume.shape))
+        spatial = self.spatial(len(sizes), len(volume.shape), volume.labels)
+        sizes = sizes[-spatial:]
+        if isinstance(volume.array, Several) and not volume.array.alike and (self.place_note or self.per != "dataset"):
+            shapes = ", ".join(str(tuple(array.shape)) for array in volume.array.arrays)
+            raise ValueError(
+                f"{self.title} depends on the place of a voxel, and the images have different shapes, {shapes}. Fit it "
+                "on each, without fit_on."
+            )
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
+        if self.in_series:
+            self._time(volume)
         self._check_shape(volume.shape[-spatial:], sizes, fits=math.prod(lead))
+        if self.window > 1:
+            self._gliding(volume, len(lead))
         return sizes
+
+    def _time(self, volume: Volume) -> int:
+        """The axis of time, or an error that says what to do."""
+        if self.window > 1:
+            raise ValueError(
+                f"window={self.window} is of time points that are fitted apart from others, and here they are "
+                "compared with one another; leave window at 1."
+            )
+        axis = time_axis(volume.labels, len(volume.shape) - 2)
+        if axis is None:
+            axes = in_words(volume.labels, len(volume.shape))
+            raise ValueError(
+                f"There is no axis of time before y and x: the image has {axes}. Move time to the front, and name "
+                "it t where axes have names."
+            )
+        return axis
+
+    def _gliding(self, volume: Volume, lead: int) -> int:
+        """The leading axis along which the window glides, or an error that says what to do."""
+        if self.per == "dataset":
+            raise ValueError(
+                f"window={self.window} is of time points that have fits of their own: with it give per='volume', or "
+                "per='plane' for a movie of planes."
+            )
+        axis = gliding_axis(volume.labels, lead)
+        if axis is None:
+            axes = in_words(volume.labels, len(volume.shape))
+            raise ValueError(
+                f"window={self.window} needs an axis of time before the {len(volume.shape) - lead} axes of space, but "
+                f"the image has {axes}. Give per='plane' for a movie of planes, or name the axis of time t."
+            )
+        return axis
 
     def fit_volume(self, volume: Volume, spacing: Spacing = None) -> Transform:
         """`fit` without its warning, as a part of other work."""
         sizes = self.check(volume, spacing)
+        # The range of grey levels and their counts, for one, are found in one pass.
+        volume = dataclasses.replace(volume, memory=volume.memory or Memory(SHARED))
         spatial = len(sizes)
         lead = len(volume.shape) - spatial
         groups: list[tuple[int, ...]] = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
-        together = None
-        if self.per != "dataset" and is_stack(volume, lead):
+        together: Sequence[Fit] | None = None
+        if self.in_series:
+            groups = list(np.ndindex(*volume.shape[:lead]))
+            together = self._fit_time(volume, groups, sizes)
+        elif self.window > 1:
+            axis = self._gliding(volume, lead)
+            if volume.memory is None or volume.memory.limit < LIMIT:
+                # Here each time point is counted once, for all windows that it is in.
+                volume = replace(volume, memory=Memory())
+            together = self._fit_windows([volume.around(group, axis, self.window) for group in groups], sizes)
+        elif self.per != "dataset" and is_stack(volume, lead):
             together = self._fit_stack(volume, lead)
-        if together is not None:
-            fits = dict(zip(groups, together, strict=True))
-        else:
-            fits = {}
-            for number, group in enumerate(groups):
-                with progress.part(number / len(groups), (number + 1) / len(groups)):
-                    fits[group] = self._fit_group(volume.at(group), sizes)
+        if together is None:
+            together = self._fit_groups([volume.at(group) for group in groups], sizes)
+        fits = dict(zip(groups, together, strict=True))
         for fit in fits.values():
             check_reach(fit.reach, self.result_dtype(volume.dtype))
         return self.transform_type(
@@ -328,6 +414,41 @@ class Adjustment(ABC):
     @abstractmethod
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         """Fit voxels that share a fit."""
+
+    def _fit_groups(self, groups: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
+        """Fit volumes one after the other."""
+        fits = []
+        for number, group in enumerate(groups):
+            with progress.part(number / len(groups), (number + 1) / len(groups)):
+                fits.append(self._fit_group(group, spacing))
+        return fits
+
+    def _fit_time(self, volume: Volume, groups: Sequence[tuple[int, ...]], spacing: tuple[float, ...]) -> Sequence[Fit]:
+        """Fit each series of time points, one for each index of the other axes that have fits of their own."""
+        time = self._time(volume)
+        others: dict[tuple[int, ...], dict[int, list[tuple[int, ...]]]] = {}
+        for group in groups:
+            other = group[:time] + group[time + 1 :] if self.per != "dataset" else ()
+            others.setdefault(other, {}).setdefault(group[time], []).append(group)
+        fits: dict[tuple[int, ...], Fit] = {}
+        for number, points in enumerate(others.values()):
+            every = [group for point in points.values() for group in point]
+            series = volume.joined(every)
+            members = [volume.joined(point) for point in points.values()]
+            with progress.part(number / len(others), (number + 1) / len(others)):
+                found = self._fit_series(series, members, time, spacing)
+            fits.update((group, fit) for point, fit in zip(points.values(), found, strict=True) for group in point)
+        return [fits[group] for group in groups]
+
+    def _fit_series(
+        self, series: Volume, members: Sequence[Volume], time: int, spacing: tuple[float, ...]
+    ) -> Sequence[Fit]:
+        """A fit for each of the time points of a series, which are its members along the axis `time`."""
+        raise NotImplementedError
+
+    def _fit_windows(self, windows: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
+        """Fit volumes that consist of members, many of which are in several of them."""
+        return self._fit_groups(windows, spacing)
 
     def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
         """Fit many small volumes together; their fits in order, or None where that is not possible."""
@@ -424,11 +545,11 @@ def warn_constant(transform: Transform) -> None:
         warn_user(f"{transform.adjustment.title}: {sentence}")
 
 
-def check_counted(total: int, volume: Volume) -> None:
+def check_counted(total: int, volume: Volume, reason: str = "") -> None:
     """Raise if nothing was counted; of many volumes or planes that have fits of their own, some may be empty."""
-    if total or volume.lead:
+    if total or volume.lead or volume.members:
         return
-    reasons = []
+    reasons = [reason] if reason else []
     if volume.mask is not None:
         reasons.append("the mask selects no such voxel")
     if volume.ignore_zeros:

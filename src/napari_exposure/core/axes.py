@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from napari_exposure.core.intensity import check_number
 from napari_exposure.core.typing import Spacing
 
+# Along all axes the size of a voxel, and the place of the first one.
+Tile = tuple[tuple[float, ...], tuple[float, ...]]
+
 # Kernels work in so many axes.
 MOST = 3
 
+AXES = ("z", "y", "x")
 # What axes are called, by the letters that files have for them.
 _LETTERS = {
     **dict.fromkeys(("t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"), "T"),
@@ -28,6 +33,45 @@ def axis_letter(label: object) -> str:
 def is_space(label: object) -> bool:
     """Whether an axis may be space: its label does not say otherwise."""
     return axis_letter(label) not in ("T", "C") and str(label).strip().lower() not in _OTHERS
+
+
+def time_axis(labels: Sequence[object], axes: int) -> int | None:
+    """Which of the first axes is time: the one that is called so, else the first whose name says nothing.
+
+    Parameters
+    ----------
+    labels : sequence
+        What all axes are called; empty where the image does not say, as arrays do not.
+    axes : int
+        How many of the first axes may be time.
+
+    Returns
+    -------
+    int or None
+        None where all of these axes are something else.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.axes import time_axis
+    >>> time_axis("ctzyx", 2), time_axis((), 1), time_axis("czyx", 1)
+    (1, 0, None)
+    """
+    first = list(labels[:axes]) or [""] * axes
+    called = [axis for axis, label in enumerate(first) if axis_letter(label) == "T"]
+    silent = [axis for axis, label in enumerate(first) if not axis_letter(label) and is_space(label)]
+    return next(iter(called + silent), None)
+
+
+def in_words(labels: Sequence[object], axes: int) -> str:
+    """What the axes of an image are called, for a message."""
+    return f"the axes {', '.join(str(label) or '?' for label in labels)}" if labels else f"{axes} axes"
+
+
+def gliding_axis(labels: Sequence[object], axes: int) -> int | None:
+    """Along which of the first axes, which have fits of their own, a window glides: time, or else the planes."""
+    found = time_axis(labels, axes)
+    planes = (axis for axis, label in enumerate(labels[:axes]) if is_space(label))
+    return next(planes, None) if found is None else found
 
 
 def count_space(axes: Iterable[bool]) -> int:
@@ -91,3 +135,16 @@ def check_spacing(spacing: Spacing, ndim: int, per: str = "dataset") -> tuple[fl
             )
     sizes = tuple(check_number(value, "spacing", above=0) for value in values[-most:])
     return sizes[-spatial_axes(len(sizes), per) :]
+
+
+def check_place(translate: Any, spacing: Spacing, ndim: int) -> Tile:
+    """The size of a voxel and the place of the first one of an array, along all axes."""
+    if translate is None:
+        raise ValueError("An array does not say where it lies: give translate, a place for each array.")
+    place = tuple(check_number(each, "translate") for each in translate)
+    given: Any = spacing if isinstance(spacing, Iterable) else (1.0 if spacing is None else spacing,) * ndim
+    sizes = tuple(check_number(size, "spacing", above=0) for size in given)
+    for name, values in (("translate", place), ("spacing", sizes)):
+        if len(values) != ndim:
+            raise ValueError(f"{name} has {len(values)} numbers, but the image has {ndim} axes; give one for each.")
+    return sizes, place

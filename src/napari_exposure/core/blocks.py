@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.arrays import both, held
+from napari_exposure.core.arrays import Several, both, held
 from napari_exposure.core.flatfile import off_map
 from napari_exposure.core.intensity import check_dtype, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
@@ -119,7 +119,8 @@ class Volume:
     Parameters
     ----------
     array : array-like
-        Anything with ``shape``, ``dtype`` and basic slicing: numpy, memory maps, zarr, h5py, dask.
+        Anything with ``shape``, ``dtype`` and basic slicing: numpy, memory maps, zarr, h5py, dask.  `Several` arrays
+        are counted together.
     mask : array-like, optional
         Same shape; voxels where it is not zero are counted.
     ignore_zeros : bool
@@ -137,6 +138,10 @@ class Volume:
     through : tuple of Transform
         What is read is what these make of the array, one after the other: each block is mapped as it is read, so
         that a step of a recipe is fitted without the results of the steps before it being anywhere.
+    labels : tuple of str
+        What the axes of the array are called, without the color axis, where the image says so.
+    members : tuple of Volume
+        The volumes, such as time points, that this one consists of: what is counted in each of them can be added.
     """
 
     array: Array
@@ -148,6 +153,8 @@ class Volume:
     colour: Callable[[np.ndarray], np.ndarray] = value_channel
     memory: Memory | None = field(default=None, repr=False)
     through: tuple[Transform, ...] = ()
+    labels: tuple[str, ...] = ()
+    members: tuple[Volume, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         array, own = held(self.array)
@@ -198,8 +205,15 @@ class Volume:
         return tuple(self.array.shape), self.lead, box, *how, self.through
 
     @property
+    def parts(self) -> tuple[Volume, ...]:
+        """The volumes of one array each that are counted together; nearly always this one alone."""
+        if not isinstance(self.array, Several):
+            return (self,)
+        return tuple(replace(self, array=array) for array in self.array.arrays)
+
+    @property
     def size(self) -> int:
-        return math.prod(self.shape)
+        return sum(math.prod(part.shape) for part in self.parts)
 
     @property
     def dtype(self) -> np.dtype:
@@ -213,10 +227,27 @@ class Volume:
         """The part at one index of the leading axes."""
         return replace(self, lead=lead)
 
+    def around(self, lead: tuple[int, ...], axis: int, window: int) -> Volume:
+        """The parts at `window` neighboring indices of a leading axis, that of `lead` in their middle, as one volume.
+
+        At either end of the axis there are fewer of them.
+        """
+        at = lead[axis]
+        near = range(max(0, at - (window - 1) // 2), min(self.shape[axis], at + window // 2 + 1))
+        return self.joined([(*lead[:axis], each, *lead[axis + 1 :]) for each in near])
+
+    def joined(self, leads: Sequence[tuple[int, ...]]) -> Volume:
+        """The parts at indices of the leading axes, which fill a box there, as one volume."""
+        first, last = leads[0], leads[-1]
+        held = tuple(slice(start, stop + 1) for start, stop in zip(first, last, strict=True))
+        whole = tuple(slice(0, n) for n in self.shape[len(first) :])
+        return replace(self, box=held + whole, members=tuple(self.at(lead) for lead in leads))
+
     def blocks(self) -> Iterator[Block]:
         """Blocks that cover it; of a zarr array or h5py dataset made of whole chunks, each read once."""
-        chunks = None if self.box else stored_chunks(self.array)
-        if chunks is None:
+        chunks = stored_chunks(self.array)
+        # A box that begins inside of a chunk has other blocks.
+        if chunks is None or any(part.start % size for part, size in zip(self.box, chunks, strict=False)):
             # Results of several steps are in memory at the same time, so their blocks are half as large.
             return contiguous_blocks(self.shape, *[BLOCK_VOXELS // 2] * bool(self.through))
         lead = len(self.lead)
@@ -247,11 +278,13 @@ class Volume:
             for part, at in zip(self.box, index, strict=True)
         )
 
+    def masked(self, block: Block) -> np.ndarray | None:
+        """The mask of a block, if there is one."""
+        return None if self.mask is None else read_part(self.mask, self._place(block))
+
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Which voxels of a block count, as booleans; an empty array means all of them."""
-        return counted(
-            values, None if self.mask is None else read_part(self.mask, self._place(block)), self.ignore_zeros
-        )
+        return counted(values, self.masked(block), self.ignore_zeros)
 
 
 class ClusterError(RuntimeError):
@@ -361,6 +394,13 @@ def count(
     what: str,
 ) -> None:
     """Walk a volume for a fit: ``visit(block, values, counted)``, merged in the order of the blocks."""
+    parts = volume.parts
+    if len(parts) > 1:
+        for number, part in enumerate(parts):
+            with progress.part(number / len(parts), (number + 1) / len(parts)):
+                count(part, visit, merge, what)
+        return
+    (volume,) = parts
     if is_dask(volume.array):
         from napari_exposure.core import lazy
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.arrays import Several
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.memory import Memory
+from napari_exposure.core.memory import SHARED, Memory
 from napari_exposure.core.pointwise import TableFit
 from napari_exposure.core.transform import BlockMap, Transform
 from napari_exposure.core.typing import Array, Spacing
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     import dask.array as da
 
 __all__ = ["FittedRecipe"]
-
-# The steps of one fit share what they counted, such as histograms of grey levels, up to so many bytes.
-SHARED = 8 << 20
 
 
 class Chain(Protocol):
@@ -152,7 +150,7 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = No
     """
     # Fits are kept under the spacing that they were made with.
     spacing = tuple(spacing) if isinstance(spacing, Iterable) else spacing
-    memory = volume.memory if volume.memory is not None or len(steps) == 1 else Memory(SHARED)
+    memory = volume.memory or Memory(SHARED)
     transforms: tuple[Transform, ...] = ()
     for number, step in enumerate(steps):
         seen = replace(volume, through=transforms, ignore_zeros=step.ignore_zeros, memory=memory)
@@ -184,7 +182,8 @@ def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = 
     """Raise what does not fit before any voxel is read, as far as shapes and dtypes tell."""
     dtype = np.dtype(volume.array.dtype).newbyteorder("=")
     for step in steps:
-        # This array has the right shape and dtype, and only one voxel in memory.
-        like = np.broadcast_to(np.zeros((), dtype), volume.array.shape)
+        # These arrays have the right shape and dtype, and only one voxel in memory.
+        likes = [np.broadcast_to(np.zeros((), dtype), part.array.shape) for part in volume.parts]
+        like = likes[0] if len(likes) == 1 else Several(likes)
         step.check(replace(volume, array=like, mask=None), _seen(step, volume, spacing))
         dtype = step.result_dtype(dtype)

@@ -112,7 +112,7 @@ def place_bins(
     )
 
 
-@remembered(_bytes)
+@remembered(_bytes, Histogram.__add__)
 def _count_values(volume: Volume) -> Histogram:
     if (table := _last_table(volume)) is not None:
         # The counts before a table tell those after it, so that no voxel needs to be read.
@@ -158,20 +158,26 @@ def _through(fit: PointwiseFit, before: Histogram, ignore_zeros: bool) -> Histog
     return Histogram(total, np.arange(first, last + 2) - 0.5, float(first), float(last), by_value=True)
 
 
-@remembered(lambda found: 64)
+def _wider(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """The extent of two parts; that of one where the other has NaN."""
+    return float(np.fmin(one[0], other[0])), float(np.fmax(one[1], other[1]))
+
+
+@remembered(lambda found: 64, _wider)
 def find_extent(volume: Volume) -> tuple[float, float]:
     """Exact finite minimum and maximum; NaN where nothing finite is counted."""
     if is_lookup(volume.dtype):
         found = _count_values(volume)
         return found.minimum, found.maximum
     kernel = load_kernel("extents_rows", working_dtype(volume.dtype))
-    ends = [math.nan, math.nan]
+    ends = math.nan, math.nan
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
         return _extent(kernel, values, counted)
 
     def merge(part: tuple[float, float]) -> None:
-        ends[:] = float(np.fmin(ends[0], part[0])), float(np.fmax(ends[1], part[1]))
+        nonlocal ends
+        ends = _wider(ends, part)
 
     count(volume, visit, merge, "finding the range")
     # a zero is one of no sign, whichever came first

@@ -88,6 +88,7 @@ def adjust_curve(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -104,7 +105,7 @@ def adjust_curve(
         first and behind the last the curve is level.  ``[(0, 1), (1, 0)]`` inverts.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that count as 0 and 1; values outside are clamped.
-    output, mask, ignore_zeros, per, rgb, level
+    output, mask, ignore_zeros, per, window, rgb, level
         As `adjust_gamma` has them.
 
     Returns
@@ -148,6 +149,7 @@ def adjust_curve(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

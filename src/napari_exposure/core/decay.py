@@ -18,8 +18,8 @@ from napari_exposure.core.gains import (
     Axis,
     GainsFit,
     axis_from_end,
+    dtypes_of,
     find_clamp,
-    placed,
 )
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.transform import Fit
@@ -61,11 +61,12 @@ class Decay(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         (lo, hi), clamp = find_clamp(self, volume)
-        parts = placed(self, volume, self.axis, len(spacing))
-        gains = exp(-self.rate * np.linspace(0, 1, volume.shape[parts["axis"]]))
+        parts = dtypes_of(self, volume)
+        axis = axis_from_end(self.axis, len(spacing))
+        gains = exp(-self.rate * np.linspace(0, 1, volume.shape[axis]))
         ends = parts["unit"] * np.outer((lo, hi), (gains.min(), gains.max()))
         bottom, top = float(ends.min()), float(ends.max())
-        return GainsFit(lo, hi, bottom, top, gains=gains, background=0.0, clamp=clamp, **parts)
+        return GainsFit(lo, hi, bottom, top, axis=axis, gains=gains, background=0.0, clamp=clamp, **parts)
 
 
 @verb
@@ -79,6 +80,7 @@ def degrade(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -108,6 +110,10 @@ def degrade(
         Leave voxels of exactly 0 out when the range is found.
     per : "dataset", "volume" or "plane"
         Which voxels share a range.
+    window : int
+        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
+        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
+        where no name says it, the first one.  Channels are not mixed.
     rgb : bool, optional
         Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
     level : int
@@ -148,6 +154,7 @@ def degrade(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -28,31 +29,42 @@ from napari_exposure.core.gains import (
     IN_RANGE_WORDS,
     OUTPUT,
     OUTPUT_WORDS,
-    Axis,
     GainsFit,
     axis_from_end,
+    dtypes_of,
     find_clamp,
-    placed,
 )
+from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, opened, verb
+from napari_exposure.core.match import HistogramMatching
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import common_profile, compared
+from napari_exposure.core.surface import Depths, find_depths, shell_percentiles
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_exponent", "decay_profile"]
 
+# What a correction may go along: time, an axis of space, or the depth below the surface of the mask.
+SURFACE = "surface"
+Along = Literal["t", "z", "y", "x", "surface"]
+ALONG = {"t": "t (time)", **AXES, SURFACE: "depth below the surface of the mask"}
+Model = Literal["exponential", "smooth", "plane", "ratio", "histogram"]
 MODELS = {
     "exponential": "exponential: a steady decay",
     "smooth": "smooth: any slow change",
-    "plane": "plane: a gain of its own for each plane",
+    "plane": "plane: a gain of its own for each plane or time point",
+    "ratio": "ratio: as plane, but to the first one",
+    "histogram": "histogram: that of the first time point",
 }
+# models whose gains are those of the planes themselves, to the first one in place of the brightest
+TO_FIRST = ("ratio", "histogram")
 AUTO = "auto"
 # percent of all voxels that an automatic background leaves below it: the darkest, but for a few defects
 DARKEST = 1.0
 # How much of a profile all intensities must have in common, so that light was lost and nothing else changed.  What
 # planes hold bends a line less than it moves a curve.  Real nuclei that lost nothing have at most 0.62, 0.94 and 0.83.
-SUPPORT = {"exponential": 0.8, "smooth": 0.96, "plane": 0.9}
+SUPPORT = {"exponential": 0.8, "smooth": 0.96, "plane": 0.9, "ratio": 0.9, "histogram": 0.9}
 # the part of all voxels that may exceed the dtype in silence
 CLAMPED = 0.001
 # planes whose median tells where the light begins
@@ -77,6 +89,8 @@ class DecayFit(GainsFit):
         Whether that was enough; else all gains are 1.
     clamped : (int, int, int)
         Voxels at the end of the dtype before, those that the gains drive beyond it, and how many there are.
+    depths : Depths, optional
+        Below the surface of a mask; then `gains`, `profile` and `fitted` are those of shells.
     """
 
     profile: np.ndarray
@@ -84,22 +98,97 @@ class DecayFit(GainsFit):
     support: float
     corrected: bool
     clamped: tuple[int, int, int]
+    depths: Depths | None
+
+    @property
+    def middles(self) -> np.ndarray:
+        """The depth of the middle of each shell, in the unit of the spacing."""
+        return np.empty(0) if self.depths is None else self.depths.middles
 
     @property
     def constant(self) -> bool:
         """Whether there are no two planes to compare, so that nothing is corrected."""
         return bool(np.isfinite(self.profile).sum() < 2)
 
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
+        if self.depths is not None:
+            return replace(self, depths=self.depths.onto(shape, steps))
+        return super().onto(shape, steps)
+
     def at_level(self, shape: tuple[int, ...]) -> Self:
+        if self.depths is not None:
+            return replace(self, depths=self.depths.onto(shape))
         profile, fitted = (self._along(values, shape) for values in (self.profile, self.fitted))
         return replace(super().at_level(shape), profile=profile, fitted=fitted)
+
+    def gains_in(self, block: Block) -> np.ndarray:
+        return super().gains_in(block) if self.depths is None else self.depths.gains(self.gains, block)
+
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        if self.depths is None:
+            super().map(values, offset, out)
+            return
+        spatial = values.shape[-len(offset) :]
+        gains = self.gains_in(tuple(slice(at, at + size) for at, size in zip(offset, spatial, strict=True)))
+        self._multiply(values, (values.size // gains.size, 1, gains.size), gains.reshape(1, -1), out)
+
+
+@dataclass(frozen=True, eq=False)
+class TimeFit(DecayFit):
+    """The gain of one time point, beside those of all.
+
+    Attributes
+    ----------
+    at : int
+        Which time point it is.
+    """
+
+    at: int
+
+    @property
+    def used(self) -> np.ndarray:
+        return self.gains[self.at : self.at + 1]
+
+    def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
+        return self
+
+    def at_level(self, shape: tuple[int, ...]) -> Self:
+        return self
+
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        self._multiply(values, (1, 1, values.size), self.used.reshape(1, 1), out)
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedFit(TimeFit):
+    """A time point that gets the histogram of the first one, by a curve in place of a gain.
+
+    Attributes
+    ----------
+    match : Fit
+        The curve.
+    """
+
+    match: Fit
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        return self.match.reach
+
+    @property
+    def kernel_key(self) -> tuple[Any, ...]:
+        return self.match.kernel_key
+
+    def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        self.match.map(values, offset, out)
 
 
 @dataclass(frozen=True, eq=False)
 class DecayTransform(Transform):
     """A `Transform` that also shows the intensities along the axis, for a plot.
 
-    Each is of shape (planes,), and where volumes or planes have fits of their own of shape (..., planes).
+    Each is of shape (planes,), and where volumes or planes have fits of their own of shape (..., planes).  Along time
+    the planes are the time points.
 
     Attributes
     ----------
@@ -108,10 +197,12 @@ class DecayTransform(Transform):
     fitted : numpy.ndarray of float64
         The same after the model, which is divided out.
     gains : numpy.ndarray of float64
-        What the intensity above the background of each plane is multiplied by, at least 1.
+        What the intensity above the background of each plane is multiplied by, at least 1; with the model "ratio" it
+        may be less.
     support : float or numpy.ndarray of float64
         The part of the profile's variation that all intensities of a plane have in common, at most 1: where it is
-        less than 0.8 (of "smooth" 0.96, of "plane" 0.9) the data do not support a loss of light, and the gains are 1.
+        less than 0.8 (of "smooth" 0.96, of "plane", "ratio" and "histogram" 0.9) the data do not support a loss of
+        light, and the gains are 1.
 
     Examples
     --------
@@ -124,6 +215,17 @@ class DecayTransform(Transform):
     >>> transform.gains
     array([1., 2., 4., 8.])
     """
+
+    def of_fits(self, name: str) -> Any:
+        """As `Transform.of_fits`; of a series of time points once, as each of their fits has that of all."""
+        if () in self.fits:
+            return super().of_fits(name)
+        first = next(iter(self.fits.values()))
+        if not isinstance(first, TimeFit):
+            return super().of_fits(name)
+        if self.adjustment.per == "dataset":
+            return getattr(first, name)
+        return np.take(super().of_fits(name), 0, axis=len(self.shape) + first.axis)
 
     @property
     def profile(self) -> np.ndarray:
@@ -154,7 +256,7 @@ class DecayCorrection(Adjustment):
     verb: ClassVar[str] = "correct_decay"
     title: ClassVar[str] = "Depth correction"
     group: ClassVar[str] = "Correct"
-    use: ClassVar[str] = "the stack gets darker with depth"
+    use: ClassVar[str] = "the stack gets darker with depth, or the series with time"
     place_note: ClassVar[str] = "its gains are those of the planes that were fitted"
     keeps_scale: ClassVar[bool] = True
     constant_note: ClassVar[str] = (
@@ -163,14 +265,20 @@ class DecayCorrection(Adjustment):
     )
     transform_type: ClassVar[type[Transform]] = DecayTransform
 
-    axis: Axis = parameter(
-        "z", "Axis", "The axis along which the intensity decays: z for depth in a stack.", choices=AXES
+    axis: Along = parameter(
+        "z",
+        "Axis",
+        "What the intensity decays along: z for depth in a stack, t for bleaching and flicker. Below the surface of "
+        "the mask, for what is lit from all sides, such as a spheroid, which is dark in its middle: then Measure "
+        "inside is what fills the sample.",
+        choices=ALONG,
     )
-    model: Literal["exponential", "smooth", "plane"] = parameter(
+    model: Model = parameter(
         "exponential",
         "Model",
-        "What is divided out: a steady exponential decay, any slow change, or whatever each plane has, for stacks "
-        "whose brightness jumps from plane to plane.",
+        "What is divided out: a steady exponential decay, any slow change, or whatever each plane or time point has, "
+        "where the brightness jumps: then all are as bright as the brightest, or with ratio as the first. Along time "
+        "each may also get the histogram of the first.",
         choices=MODELS,
     )
     background: float | Literal["auto"] = parameter(
@@ -244,10 +352,29 @@ class DecayCorrection(Adjustment):
     in_range: InRange = parameter("data", *IN_RANGE_WORDS)
     output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
+    @property
+    def in_series(self) -> bool:
+        return self.axis == "t"
+
+    @property
+    def needs_spacing(self) -> bool:  # type: ignore[override]  # a parameter decides it here
+        """Whether the size of a voxel matters: the nearest surface is that in physical units."""
+        return self.axis == SURFACE
+
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the volume has no such axis or too few planes along it."""
         sizes = super().check(volume, spacing)
-        planes = volume.shape[axis_from_end(self.axis, len(sizes), len(volume.shape))]
+        if self.model == "histogram":
+            if self.axis != "t":
+                raise ValueError(
+                    f"The model 'histogram' is for axis='t'; along {self.axis} choose another one, such as 'plane'."
+                )
+            self._matching("first").check(volume, spacing)
+        if self.axis == SURFACE:
+            self._check_surface(volume, len(sizes))
+            return sizes
+        along = self._time(volume) if self.in_series else axis_from_end(self.axis, len(sizes), len(volume.shape))
+        planes = volume.shape[along]
         if isinstance(self.start, float) and self.start and self.start > planes - 2:
             raise ValueError(
                 f"start is plane {self.start:g}, but there are {planes} planes along {self.axis}, and two are needed "
@@ -255,13 +382,25 @@ class DecayCorrection(Adjustment):
             )
         return sizes
 
+    def _check_surface(self, volume: Volume, spatial: int) -> None:
+        if self.per == "dataset" and math.prod(volume.shape[:-spatial]) > 1:
+            raise ValueError(
+                "axis='surface' needs a surface for each time point and channel. Set per='volume', or per='plane'."
+            )
+        if isinstance(self.start, float) and self.start:
+            raise ValueError("start counts planes, and axis='surface' has none. Set start=0 or start='auto'.")
+        if self.window > 1:
+            raise ValueError("axis='surface' has a surface for each time point, which none shares. Leave window at 1.")
+
     def notes(self, transform: Transform) -> list[str]:
         """What the user is warned of: also a decay that is none, and voxels that exceed the dtype."""
-        fits = [cast(DecayFit, fit) for fit in transform.fits.values()]
+        # The time points of a series have one in common.
+        fits = list({id(fit.profile): fit for fit in cast(dict[Any, DecayFit], transform.fits).values()}.values())
         notes = super().notes(transform)
         weak = [fit.support for fit in fits if not (fit.constant or fit.corrected)]
         if weak:
-            where = f"in {len(weak)} of {len(fits)} {self.per}s " * (len(fits) > 1)
+            kind = "series" if self.in_series else f"{self.per}s"
+            where = f"in {len(weak)} of {len(fits)} {kind} " * (len(fits) > 1)
             notes.append(
                 f"the data do not support a loss of light along {self.axis} {where}(model {self.model}): "
                 f"{max(0.0, *weak):.0%} of the profile's variation are common to dark and bright voxels, and "
@@ -276,7 +415,39 @@ class DecayCorrection(Adjustment):
             )
         return notes
 
+    def _matching(self, reference: Histogram | Literal["first"]) -> HistogramMatching:
+        """What gives a time point the histogram of the first one."""
+        shared = {"in_range": self.in_range, "output": self.output, "ignore_zeros": self.ignore_zeros}
+        return HistogramMatching(reference, per=self.per, **shared)  # type: ignore[arg-type]
+
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
+        return self._fit_along(
+            volume, spacing, None if self.axis == SURFACE else axis_from_end(self.axis, len(spacing))
+        )
+
+    def _fit_series(
+        self, series: Volume, members: Sequence[Volume], time: int, spacing: tuple[float, ...]
+    ) -> Sequence[Fit]:
+        share = 0.5 if self.model == "histogram" else 1.0
+        with progress.part(0, share):
+            found = vars(self._fit_along(series, spacing, time - len(series.shape)))
+        fits: list[Fit] = [TimeFit(**found, at=at) for at in range(len(members))]
+        if self.model == "histogram" and found["corrected"]:
+            with progress.part(share, 1):
+                curves = self._matching("first")._fit_series(series, members, time, spacing)
+            first = found["profile"][0] - found["background"]
+            with np.errstate(invalid="ignore"):
+                found["gains"] = np.nan_to_num(first / (found["profile"] - found["background"]), nan=1.0)
+            fits = [MatchedFit(**found, at=at, match=curve) for at, curve in enumerate(curves)]
+        return fits
+
+    def _fit_along(self, volume: Volume, spacing: tuple[float, ...], axis: int | None) -> DecayFit:
+        """The fit along an axis that is counted from the end; None: below the surface of the mask."""
+        if axis is None and volume.mask is None:
+            raise ValueError(
+                "axis='surface' is the depth below the surface of the mask, and there is none. Give mask, such as a "
+                "Labels layer that fills the sample."
+            )
         with progress.part(0, 0.3):
             (lo, hi), clamp = find_clamp(self, volume)
         if isinstance(self.background, float):
@@ -285,12 +456,20 @@ class DecayCorrection(Adjustment):
             with progress.part(0.3, 0.4):
                 found = find_cuts(volume, DARKEST, 100.0)
             background = float(np.clip(found[0] if found else 0.0, *clamp))
-        parts = placed(self, volume, self.axis, len(spacing))
+        parts, depths = dtypes_of(self, volume), None
         with progress.part(0.4, 0.9):
-            planes = plane_percentiles(volume, parts["axis"], compared(self.percentile))
-        check_counted(planes.counted.sum(), volume)
+            if axis is None:
+                axis = -len(spacing)
+                single = volume.at((*volume.lead, *[0] * (len(volume.shape) - len(spacing))))
+                depths = find_depths(single, spacing)
+                counted, levels = shell_percentiles(single, depths, lo, hi, compared(self.percentile))
+                values = levels[0]
+            else:
+                planes = plane_percentiles(volume, axis, compared(self.percentile))
+                counted, values, levels = planes.counted, planes.values[0], planes.levels
+        check_counted(counted.sum(), volume)
         # percentiles of clamped data are the clamped percentiles
-        values, levels = np.clip(planes.values[0], *clamp), np.clip(planes.levels, *clamp)
+        values, levels = np.clip(values, *clamp), np.clip(levels, *clamp)
         own = levels[0]
         known = np.isfinite(own) & (values > background) & (own > background)
         first = self._first(own, known)
@@ -301,23 +480,22 @@ class DecayCorrection(Adjustment):
         if len(known) > MANY_PLANES:
             progress.report("fitting the profile", 1.0)
         if known.sum() > 1:
-            logs, support = common_profile(self.model, levels - background, known, self.smoothness)
+            each = "plane" if self.model in TO_FIRST else self.model
+            logs, support = common_profile(each, levels - background, known, self.smoothness)
             light = exp(logs)
+            whole = float(light[first] if self.model in TO_FIRST else light[first:].max())
             # nothing was lost before the start
-            light[:first] = light[first:].max()
+            light[:first] = whole
             fitted = background + light
             corrected = self.force or support >= SUPPORT[self.model]
             if corrected:
-                gains = np.minimum(power(light.max() / light, self.exponent), self.max_gain)
-        clamped = 0, 0, volume.size
-        with progress.part(0.9, 1):
-            if parts["out_dtype"].kind in "iu":
-                clamped = _count_clamped(volume, parts, gains, background, clamp, hi)
-        return DecayFit(
+                gains = np.minimum(power(whole / light, self.exponent), self.max_gain)
+        fit = DecayFit(
             lo,
             hi,
             parts["unit"] * lo,
             parts["unit"] * hi,
+            axis=axis,
             gains=gains,
             background=background,
             clamp=clamp,
@@ -326,8 +504,13 @@ class DecayCorrection(Adjustment):
             fitted=fitted,
             support=support,
             corrected=corrected,
-            clamped=clamped,
+            clamped=(0, 0, volume.size),
+            depths=depths,
         )
+        if fit.out_dtype.kind not in "iu":
+            return fit
+        with progress.part(0.9, 1):
+            return replace(fit, clamped=_count_clamped(volume, fit))
 
     def _first(self, levels: np.ndarray, known: np.ndarray) -> int:
         """The plane from which on light is lost."""
@@ -341,22 +524,17 @@ class DecayCorrection(Adjustment):
         return int(at[np.argmax(smooth)])
 
 
-def _count_clamped(
-    volume: Volume, parts: dict[str, Any], gains: np.ndarray, background: float, clamp: tuple[float, float], hi: float
-) -> tuple[int, int, int]:
+def _count_clamped(volume: Volume, fit: DecayFit) -> tuple[int, int, int]:
     """Counted voxels at the end of their dtype, those that gains drive beyond it, and all."""
-    most = float(np.iinfo(parts["out_dtype"]).max)
-    if background + gains.max() * (min(hi, clamp[1]) - background) < most:
+    most, highest = float(np.iinfo(fit.out_dtype).max), fit.clamp[1]
+    if fit.background + fit.gains.max() * (min(fit.hi, highest) - fit.background) < most:
         return 0, 0, volume.size
-    along = len(volume.shape) + parts["axis"]
-    # what rounds to more than the dtype holds
-    limits = background + (most + 0.5 - background) / gains
     totals = np.zeros(3, np.int64)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[int, int, int]:
-        shape = [1] * values.ndim
-        shape[along] = -1
-        beyond = np.minimum(values, clamp[1]) > limits[block[along]].reshape(shape)
+        # What rounds to more than the dtype holds.
+        limits = fit.background + (most + 0.5 - fit.background) / fit.gains_in(block)
+        beyond = np.minimum(values, highest) > limits
         at = values >= most
         beyond &= ~at
         used = counted if counted.size else np.ones((), bool)
@@ -373,8 +551,8 @@ def _count_clamped(
 @verb
 def correct_decay(
     image: Any,
-    axis: Axis = "z",
-    model: Literal["exponential", "smooth", "plane"] = "exponential",
+    axis: Along = "z",
+    model: Model = "exponential",
     background: float | Literal["auto"] = 0.0,
     percentile: float = 50.0,
     smoothness: float = 0.15,
@@ -383,11 +561,13 @@ def correct_decay(
     start: float | Literal["auto"] = 0.0,
     force: bool = False,
     *,
+    spacing: Spacing = None,
     in_range: GivenRange = "data",
     output: Output = "dtype",
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -401,12 +581,18 @@ def correct_decay(
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
-    axis : "z", "y" or "x"
-        One of the last three axes.
-    model : "exponential", "smooth" or "plane"
+    axis : "t", "z", "y", "x" or "surface"
+        One of the last three axes, or "t", the axis of time: the one that is called so, and of an array, or where no
+        name says it, the first one, also of three axes.  "surface": the depth below the surface of `mask`, for a
+        sample that is lit from all sides, such as a spheroid, which is dark in its middle.
+    model : "exponential", "smooth", "plane", "ratio" or "histogram"
         "exponential": a straight line in the logarithm of the percentiles, robust against planes that hold
         other things.  "smooth": a smooth curve through them, robust too.  "plane": each plane has a gain of
-        its own, for stacks whose brightness jumps, as between sections.
+        its own, for stacks whose brightness jumps, as between sections.  "ratio": so too, but all become as bright
+        as the first plane (from `start` on), not as the brightest.  "histogram", along time only: each time point
+        gets the histogram of the first one, by `match_histograms`.  Along "t", these are the three of Fiji's Bleach
+        Correction: its Exponential Fit, Simple Ratio and Histogram Matching are "exponential", "ratio" and
+        "histogram"; where Fiji takes the mean of an image, here it is `percentile`.
     background : float or "auto"
         Black level, in intensities of the volume: light that is added to it decays, the level does not.
         Best taken from a picture without light.  "auto": the first percentile of all finite counted voxels.
@@ -425,17 +611,26 @@ def correct_decay(
         brightest, smoothed by a median of five planes.
     force : bool
         Correct also where the data do not support it.
+    spacing : float or sequence of float, optional
+        Physical size of a voxel along the spatial axes, for the depth below a surface.  Default 1.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
         "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
     mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
+        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.  For axis "surface" it
+        fills the sample.
     ignore_zeros : bool
         Leave voxels of exactly 0 out of the percentiles, such as the padding of a rotated stack.
     per : "dataset", "volume" or "plane"
-        Which voxels share a fit: a series that bleaches stays comparable with "dataset".
+        Which voxels share a fit: a series that bleaches stays comparable with "dataset".  Along "t" channels share
+        the gains of a time point with "dataset", and with "volume" each channel has its own.  A series has more than
+        one surface, so "surface" needs "volume" there.
+    window : int
+        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
+        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
+        where no name says it, the first one.  Channels are not mixed.
     rgb : bool, optional
         Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
     level : int
@@ -452,7 +647,7 @@ def correct_decay(
     TypeError
         For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a volume without this axis, a parameter out of bounds, or a mask of another
+        For an empty volume, a volume without this axis or surface, a parameter out of bounds, or a mask of another
         shape.
 
     Notes
@@ -465,10 +660,15 @@ def correct_decay(
 
     Lost light dims dark and bright voxels of a plane alike; fewer objects in a plane leave its dark voxels what they
     are.  So the model is also fitted to other percentiles of the planes (from a tenth of the chosen level on), and
-    where less than 0.8 of their variation is common to all of them (0.96 for "smooth", 0.9 for "plane"), nothing is
-    corrected, with a warning that has the figure.  A warning also says how many voxels exceed an integer dtype.
+    where less than 0.8 of their variation is common to all of them (0.96 for "smooth", 0.9 for "plane", "ratio" and
+    "histogram"), nothing is corrected, with a warning that has the figure.  A warning also says how many voxels exceed
+    an integer dtype.
 
-    The percentiles are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
+    Below a surface the depth is the Euclidean distance to the nearest voxel outside, measured on at most 160 voxels
+    an axis and interpolated, and 64 shells of one thickness take the place of planes; their percentiles are those of a
+    histogram of 4096 bins.  Where the mask ends at the border of the volume there is no surface.
+
+    The percentiles of planes are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
     decay.  Noise is amplified like the signal.
 
     References
@@ -502,6 +702,8 @@ def correct_decay(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
+        spacing=spacing,
         rgb=rgb,
         level=level,
     )
@@ -509,7 +711,7 @@ def correct_decay(
 
 def decay_profile(
     image: ArrayLike | Layer,
-    axis: Axis = "z",
+    axis: Along = "z",
     *,
     mask: ArrayLike | Layer | None = None,
     spacing: Spacing = None,
@@ -528,12 +730,13 @@ def decay_profile(
     Returns
     -------
     positions : numpy.ndarray of float64, shape (planes,)
-        Of the planes, from 0 on, in units of `spacing` or in the layer's unit.
+        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; numbers of time points along "t"; of
+        shells their depth.
     profile : numpy.ndarray of float64, shape (planes,)
         Percentile of each plane; NaN where there is none above the background.
     fitted : numpy.ndarray of float64, shape (planes,)
         The model of it, also where the data do not support it.  Where volumes or planes have fits of their own,
-        these two are of shape (..., planes).
+        they are of shape (..., planes); so are the depths of shells.
 
     Raises
     ------
@@ -558,17 +761,22 @@ def decay_profile(
     with found.bar():
         transform = cast(DecayTransform, adjustment.fit_volume(volume, found.spacing))
     warn_constant(transform)
-    sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
-    step = sizes[axis_from_end(axis, transform.spatial)]
+    if axis == SURFACE:
+        return transform.of_fits("middles"), transform.profile, transform.fitted
+    step = 1.0
+    if axis != "t":
+        sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
+        step = sizes[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted
 
 
 def decay_exponent(
     image: Any,
     reference: Any,
-    axis: Axis = "z",
+    axis: Along = "z",
     *,
     mask: ArrayLike | Layer | None = None,
+    spacing: Spacing = None,
     rgb: bool | None = None,
     **parameters: Any,
 ) -> float:
@@ -583,6 +791,8 @@ def decay_exponent(
         alike.
     axis, mask, rgb, **parameters
         As in `correct_decay`, for both.
+    spacing : float or sequence of float, optional
+        Of arrays: physical size of a voxel along the spatial axes.
 
     Returns
     -------
@@ -615,9 +825,9 @@ def decay_exponent(
     adjustment = DecayCorrection(axis, **{**parameters, "force": True})
     profiles = []
     for each in (reference, image):
-        found = opened(each, mask=mask, rgb=rgb)
+        found = opened(each, mask=mask, spacing=spacing, rgb=rgb)
         with found.bar():
-            transform = adjustment.fit_volume(found.volume(adjustment.ignore_zeros))
+            transform = adjustment.fit_volume(found.volume(adjustment.ignore_zeros), found.spacing)
         fits = [cast(DecayFit, fit) for fit in transform.fits.values()]
         light = np.reshape([fit.fitted - fit.background for fit in fits], -1)
         profiles.append(log(light) if np.isfinite(light).all() else np.zeros(1))

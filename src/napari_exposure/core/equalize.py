@@ -231,6 +231,7 @@ def equalize_hist(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -265,6 +266,10 @@ def equalize_hist(
         Leave voxels of exactly 0 out of the histogram.
     per : "dataset", "volume" or "plane"
         Which voxels share a histogram.
+    window : int
+        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
+        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
+        where no name says it, the first one.  Channels are not mixed.
     rgb : bool, optional
         Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
     level : int
@@ -312,6 +317,7 @@ def equalize_hist(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

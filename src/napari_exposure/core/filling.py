@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, check_counted, parameter
+from napari_exposure.core.arrays import Several
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.gains import IN_RANGE_WORDS, OUTPUT, OUTPUT_WORDS, find_clamp
@@ -198,6 +199,16 @@ class Fill(Adjustment):
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the nearest voxel may be one of another volume."""
         sizes = super().check(volume, spacing)
+        if self.method == "nearest" and isinstance(volume.array, Several):
+            raise ValueError(
+                "The nearest voxel is one of the same image, and several share this fit: fit on each, without fit_on, "
+                "or use method='median'."
+            )
+        if self.method == "nearest" and self.window > 1:
+            raise ValueError(
+                "The nearest voxel is one of the same volume, so time points are not filled together: leave window at "
+                "1, or use method='median'."
+            )
         if self.method == "nearest" and self.per == "dataset" and len(volume.shape) > len(sizes):
             raise ValueError(
                 "The nearest voxel is one of the same volume, and the image has several: use per='volume', "
@@ -219,7 +230,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
 
     count(volume, visit, merge, "counting gaps")
     below, gaps, above = totals.tolist()
-    check_counted(below + above, volume)
+    check_counted(below + above, volume, f"all have the gap value, {value:g}" if gaps else "")
     if not below + above:
         return value
     # where in the order of all voxels, those of gaps included
@@ -296,6 +307,7 @@ def fill(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -318,7 +330,7 @@ def fill(
         As `correct_decay` has it.
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are what gaps are filled with.  All gaps are filled.
-    ignore_zeros, per, rgb, level
+    ignore_zeros, per, window, rgb, level
         As `adjust_gamma` has them.
 
     Returns
@@ -361,6 +373,7 @@ def fill(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment
-from napari_exposure.core.blocks import Volume
+from napari_exposure.core.blocks import Block, Volume
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.intensity import dtype_range, result_dtype, working_dtype
 from napari_exposure.core.jit import kernel
@@ -98,9 +98,14 @@ class GainsFit(Fit):
         return False
 
     @property
+    def used(self) -> np.ndarray:
+        """The gains of the voxels that are mapped."""
+        return self.gains
+
+    @property
     def reach(self) -> tuple[float, float]:
         """Of the intensities that were found, each with the least and the greatest gain."""
-        gains = float(self.gains.min()), float(self.gains.max())
+        gains = float(self.used.min()), float(self.used.max())
         ends = [self.background + gain * (end - self.background) for gain in gains for end in (self.lo, self.hi)]
         return self.unit * min(ends), min(self.unit * max(ends), self.most)
 
@@ -122,6 +127,10 @@ class GainsFit(Fit):
         places = (np.arange(planes) + 0.5) / planes * found - 0.5
         return interpolate(places, np.arange(found), values)
 
+    def gains_in(self, block: Block) -> np.ndarray:
+        """The factors of the voxels of a block, in an array that broadcasts with it."""
+        return self.gains[block[self.axis]].reshape(-1, *[1] * (-1 - self.axis))
+
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         before, planes, behind = split_at(values.shape, self.axis)
         start = offset[self.axis]
@@ -129,7 +138,10 @@ class GainsFit(Fit):
         if behind == 1:
             # a row of the kernel has all of them
             planes, behind, gains = 1, planes, gains.T
-        shape = before, planes, behind
+        self._multiply(values, (before, planes, behind), gains, out)
+
+    def _multiply(self, values: np.ndarray, shape: tuple[int, int, int], gains: np.ndarray, out: np.ndarray) -> None:
+        """Apply gains of shape (rows, 1) or (rows, behind) to values that are seen in `shape`: before, rows, behind."""
         kernel(*self.kernel_key)(
             values.reshape(shape),
             np.ascontiguousarray(gains),
@@ -141,14 +153,13 @@ class GainsFit(Fit):
         )
 
 
-def placed(adjustment: Adjustment, volume: Volume, axis: str, spatial: int) -> dict[str, Any]:
-    """What a `GainsFit` of a volume has besides its gains and what was found."""
+def dtypes_of(adjustment: Adjustment, volume: Volume) -> dict[str, Any]:
+    """What a `GainsFit` of a volume has besides its axis, its gains and what was found."""
     out_dtype = result_dtype(volume.dtype, adjustment.output)
     colours = volume.rgb and out_dtype.kind == "f"
     return {
         "dtype": volume.dtype,
         "out_dtype": out_dtype,
-        "axis": axis_from_end(axis, spatial),
         "unit": 1 / dtype_range(volume.dtype, negative=False)[1] if colours else 1.0,
         "most": 1.0 if colours else math.inf,
     }

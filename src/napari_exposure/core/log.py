@@ -64,6 +64,7 @@ def adjust_log(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -83,7 +84,7 @@ def adjust_log(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that stay fixed; values outside are clamped.  With "dtype" the result equals
         ``skimage.exposure.adjust_log``, but for the clamp.
-    output, mask, ignore_zeros, per, rgb, level
+    output, mask, ignore_zeros, per, window, rgb, level
         As `adjust_gamma` has them.
 
     Returns
@@ -125,6 +126,7 @@ def adjust_log(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

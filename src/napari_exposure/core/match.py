@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, parameter
+from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counted import histogram
+from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.equalize import count_clamped
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.intensity import check_count, dtype_range, is_lookup, result_dtype
+from napari_exposure.core.intensity import check_choice, check_count, dtype_range, is_lookup, result_dtype
 from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.stacks import count_stack
 from napari_exposure.core.transform import Fit
@@ -27,6 +29,8 @@ from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
+# time points that the others may be matched to, and how a widget words them
+POINTS = {"first": "First time point", "median": "Median time point"}
 MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
 
 
@@ -40,10 +44,11 @@ class HistogramMatching(Adjustment):
     group: ClassVar[str] = "Like another image"
     use: ClassVar[str] = "several stacks shall look alike"
 
-    reference: Histogram = parameter(
+    reference: Histogram | Literal["first", "median"] = parameter(
         dataclasses.MISSING,
         "Reference",
-        "The image whose histogram the result has, or a file with one.",
+        "The image whose histogram the result has, or a file with one; or of a series its first or its median time "
+        "point.",
         example=Histogram(np.ones(1, np.int64), np.array([-0.5, 0.5]), 0.0, 0.0, by_value=True).to_dict(),
     )
     nbins: int = parameter(
@@ -66,18 +71,27 @@ class HistogramMatching(Adjustment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.reference, str):
+            check_choice(self.reference, "reference", POINTS)
+            return
         if not isinstance(self.reference, Histogram):
             raise TypeError(
-                f"reference must be a Histogram such as histogram(volume) gives, got {type(self.reference).__name__}."
+                "reference must be a Histogram such as histogram(volume) gives, or 'first' or 'median', got "
+                f"{type(self.reference).__name__}."
             )
         if not self.reference.counts.any():
             raise ValueError("The reference has no finite voxel in its bins. Choose another one.")
         # which recipes need not carry
         self._set("reference", replace(self.reference, moments=None))
 
+    @property
+    def in_series(self) -> bool:
+        return isinstance(self.reference, str)
+
     @cached_property
     def _quantiles(self) -> tuple[np.ndarray, np.ndarray]:
         """The reference's values, and the fraction of its voxels up to each."""
+        assert isinstance(self.reference, Histogram), "The time point was found."
         counts = self.reference.counts.copy()
         counts[0] += self.reference.below
         counts[-1] += self.reference.above
@@ -93,7 +107,13 @@ class HistogramMatching(Adjustment):
         """As every adjustment; also raise where the result could not hold the reference's intensities."""
         sizes = super().check(volume, spacing)
         dtype = result_dtype(volume.dtype, self.output)
-        low, high = self._quantiles[0][[0, -1]]
+        if isinstance(self.reference, str):
+            # What the series itself has fits, but for colors of integers as floats.
+            low, high = dtype_range(volume.dtype, negative=False)
+            whole = volume.dtype.kind in "iu"
+        else:
+            low, high = self._quantiles[0][[0, -1]]
+            whole = self.reference.whole
         if dtype.kind == "f" and not volume.rgb:
             return sizes
         least, most = dtype_range(dtype, negative=dtype.kind == "i")
@@ -103,11 +123,32 @@ class HistogramMatching(Adjustment):
                 f"The reference has intensities from {low:g} to {high:g}, which {dtype} cannot hold "
                 f"({least:g} to {most:g}). {hint}."
             )
-        if dtype.kind in "iu" and not self.reference.whole:
+        if dtype.kind in "iu" and not whole:
             raise ValueError(
                 f"The reference has floating-point intensities, {low:g} to {high:g}, which {dtype} would round. {hint}."
             )
         return sizes
+
+    def _fit_series(
+        self, series: Volume, members: Sequence[Volume], time: int, spacing: tuple[float, ...]
+    ) -> Sequence[Fit]:
+        with progress.part(0, 0.3):
+            at = 0 if self.reference == "first" else self._median(members)
+            reference = count_histogram(members[at], self.nbins)
+        check_counted(int(reference.counts.sum()), replace(members[at], members=(), lead=()))
+        with progress.part(0.3, 1):
+            return replace(self, reference=reference)._fit_groups(members, spacing)
+
+    @staticmethod
+    def _median(members: Sequence[Volume]) -> int:
+        """Which time point has the median intensity that is in the middle of those of all."""
+        medians = []
+        for number, member in enumerate(members):
+            with progress.part(number / len(members), (number + 1) / len(members)):
+                found = find_percentiles(member, (50.0,))
+            medians.append(found[0] if found else math.nan)
+        order = np.argsort(medians, kind="stable")[: np.isfinite(medians).sum()]
+        return int(order[(len(order) - 1) // 2]) if len(order) else 0
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         low, high = self._quantiles[0][[0, -1]].tolist()
@@ -166,7 +207,7 @@ def check_no_path(reference: object) -> None:
 @verb
 def match_histograms(
     image: Any,
-    reference: Histogram | ArrayLike | Layer,
+    reference: Histogram | ArrayLike | Layer | Literal["first", "median"],
     nbins: int = 65536,
     *,
     in_range: GivenRange = "data",
@@ -174,6 +215,7 @@ def match_histograms(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -186,10 +228,13 @@ def match_histograms(
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
         Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
         Never written.
-    reference : Histogram, array-like or napari.layers.Image
+    reference : Histogram, array-like, napari.layers.Image, "first" or "median"
         An image of any shape that has one, or its histogram, which ``Histogram.save`` and
         ``Histogram.load`` keep for other volumes.  An image is counted as this one is, with
-        `nbins`, `ignore_zeros` and `rgb`, but without the mask.
+        `nbins`, `ignore_zeros` and `rgb`, but without the mask.  "first" and "median": of a series its first time
+        point, or the one whose median intensity is in the middle of those of all, which each of the others is
+        matched to, inside the mask.  Time is the axis that is called so; of an array, or where no name says it, the
+        first one.
     nbins : int
         Bins for floats and 32-bit integers, 2 to 2**20.  Integers of up to 16 bits use every grey level.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
@@ -202,7 +247,12 @@ def match_histograms(
     ignore_zeros : bool
         Leave voxels of exactly 0 out of the histograms.
     per : "dataset", "volume" or "plane"
-        Which voxels of the volume share a histogram.  The reference is one for all.
+        Which voxels of the volume share a histogram.  The reference is one for all; of "first" and "median" it is of
+        the same channel with "volume", and of all channels of the time point with "dataset".
+    window : int
+        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
+        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
+        where no name says it, the first one.  Channels are not mixed.
     rgb : bool, optional
         Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
     level : int
@@ -246,7 +296,7 @@ def match_histograms(
     >>> match_histograms(dim, histogram(bright)).max()
     np.uint8(100)
     """
-    if not isinstance(reference, Histogram):
+    if not isinstance(reference, Histogram) and not (isinstance(reference, str) and reference in POINTS):
         check_no_path(reference)
         nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
         try:
@@ -263,6 +313,7 @@ def match_histograms(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any, Protocol, TypeVar, TypeVarTuple
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, cast
+
+from napari_exposure.core import progress
 
 # what one volume may cost: the tile histograms of several kernel sizes
 LIMIT = 256 << 20
+# What the passes and the steps of one fit share, such as histograms of grey levels, may cost so many bytes.
+SHARED = 8 << 20
 
 Result = TypeVar("Result")
 Rest = TypeVarTuple("Rest")
@@ -25,6 +29,10 @@ class Remembering(Protocol):
     @property
     def part(self) -> Hashable:
         """What tells it apart from other parts of the same volume."""
+
+    @property
+    def members(self) -> Sequence[Self]:
+        """The parts that it consists of; empty where it is one."""
 
 
 Seen = TypeVar("Seen", bound=Remembering)
@@ -51,7 +59,7 @@ class Memory:
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
-        self._limit = limit
+        self.limit = limit
         self._found: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
         self.size = 0
@@ -67,17 +75,18 @@ class Memory:
     def put(self, key: Hashable, value: object, size: int) -> None:
         """Remember `value`, of `size` bytes; one that is larger than the limit is not kept."""
         with self._lock:
-            if key in self._found or size > self._limit:
+            if key in self._found or size > self.limit:
                 return
             self._found[key] = value, size
             self.size += size
-            while self.size > self._limit:
+            while self.size > self.limit:
                 _, (_, oldest) = self._found.popitem(last=False)
                 self.size -= oldest
 
 
 def remembered(
     size: Callable[[Any], int],
+    add: Callable[[Any, Any], Any] | None = None,
 ) -> Callable[[Callable[[Seen, *Rest], Result]], Callable[[Seen, *Rest], Result]]:
     """Let a pass ``find(volume, *arguments)`` keep its result in the volume's memory, if it has one.
 
@@ -85,16 +94,26 @@ def remembered(
     ----------
     size : callable
         Bytes of a result.
+    add : callable, optional
+        Makes of the results of two parts that of both.  A volume that consists of several is not read then: its result
+        is the sum of theirs, each of which is found once.
     """
 
     def decorate(find: Callable[[Seen, *Rest], Result]) -> Callable[[Seen, *Rest], Result]:
         @functools.wraps(find)
         def remembering(volume: Seen, *arguments: *Rest) -> Result:
+            found: Result | None = None
             memory = volume.memory
+            if add is not None and volume.members:
+                for number, part in enumerate(volume.members):
+                    with progress.part(number / len(volume.members), (number + 1) / len(volume.members)):
+                        other = remembering(part, *arguments)
+                    found = other if found is None else add(found, other)
+                return cast(Result, found)
             if memory is None:
                 return find(volume, *arguments)
             key = find.__name__, volume.part, *arguments
-            found: Result | None = memory.get(key)
+            found = memory.get(key)
             if found is None:
                 found = find(volume, *arguments)
                 if found is not None:

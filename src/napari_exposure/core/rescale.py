@@ -124,6 +124,7 @@ def rescale_intensity(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -145,7 +146,7 @@ def rescale_intensity(
         which inverts.
     output : "dtype" or "float32"
         "dtype": the dtype that `out_range` asks for, integers rounded to nearest.  "float32": not rounded.
-    mask, ignore_zeros, per, rgb, level
+    mask, ignore_zeros, per, window, rgb, level
         As `adjust_gamma` has them.
 
     Returns
@@ -189,6 +190,7 @@ def rescale_intensity(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

@@ -72,6 +72,7 @@ def adjust_sigmoid(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -93,7 +94,7 @@ def adjust_sigmoid(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that count as 0 and 1; values outside are clamped.  With "dtype" the result equals
         ``skimage.exposure.adjust_sigmoid``.
-    output, mask, ignore_zeros, per, rgb, level
+    output, mask, ignore_zeros, per, window, rgb, level
         As `adjust_gamma` has them.
 
     Returns
@@ -138,6 +139,7 @@ def adjust_sigmoid(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )

@@ -187,6 +187,7 @@ def stretch_local(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -218,7 +219,7 @@ def stretch_local(
         The intensities in which percentiles are looked for, and which `max_gain` refers to.  The default keeps one
         hot voxel from counting.  A fixed range makes the largest gain of volumes comparable.
     output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
         "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
@@ -226,6 +227,10 @@ def stretch_local(
         Leave voxels of exactly 0 out of the percentiles, such as an empty background.
     per : "dataset", "volume" or "plane"
         Which voxels share tiles: with "dataset" all time points and channels do.
+    window : int
+        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
+        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
+        where no name says it, the first one.  Channels are not mixed.
     rgb : bool, optional
         Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
     level : int
@@ -284,6 +289,7 @@ def stretch_local(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         spacing=spacing,
         rgb=rgb,
         level=level,

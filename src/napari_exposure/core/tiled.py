@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -14,12 +14,21 @@ from numpy.typing import DTypeLike
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, parameter
 from napari_exposure.core.blocks import Block, Volume, count
-from napari_exposure.core.intensity import Percentiles, check_number, result_dtype, result_range, working_dtype
+from napari_exposure.core.intensity import (
+    Percentiles,
+    check_number,
+    is_lookup,
+    result_dtype,
+    result_range,
+    working_dtype,
+)
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
 from napari_exposure.core.transform import Fit
 
+# what cells of integers are counted as
+CELL = np.dtype(np.uint16)
 # bytes; what is counted in so many tiles that each holds a few voxels is a mistake in units
 MOST_BYTES = 1 << 30
 
@@ -101,13 +110,38 @@ class TiledAdjustment(Adjustment):
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> TiledFit:
         with progress.part(0, 0.4):
             lo, hi = self._find_range(volume)
+        counts = None
+        if lo < hi:
+            axes = self.grid(volume.shape[-len(spacing) :], spacing).axes
+            with progress.part(0.4, 1):
+                counts = tile_counts(volume, axes, lo, hi, self.bins)
+        return self._fit_counts(volume, spacing, lo, hi, counts)
+
+    def _fit_windows(self, windows: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
+        axes = self.grid(windows[0].shape[-len(spacing) :], spacing).axes
+        members = max(len(window.members) for window in windows)
+        cells = min(members * self.bins, 1 << 16) * math.prod(axis.tiles for axis in axes)
+        if not is_lookup(windows[0].dtype) or 16 * members * cells > MOST_BYTES:
+            return super()._fit_windows(windows, spacing)
+        ranges = []
+        for number, window in enumerate(windows):
+            with progress.part(0.4 * number / len(windows), 0.4 * (number + 1) / len(windows)):
+                ranges.append(self._find_range(window))
+        counted = count_windows(windows, axes, ranges, self.bins)
+        fits = []
+        for number, (window, ends, counts) in enumerate(zip(windows, ranges, counted, strict=True)):
+            with progress.part(0.4 + 0.6 * number / len(windows), 0.4 + 0.6 * (number + 1) / len(windows)):
+                fits.append(self._fit_counts(window, spacing, *ends, counts))
+        return fits
+
+    def _fit_counts(
+        self, volume: Volume, spacing: tuple[float, ...], lo: float, hi: float, counts: np.ndarray | None
+    ) -> TiledFit:
+        """The fit of the counts of all tiles, None where the range is a single number."""
         grid = self.grid(volume.shape[-len(spacing) :], spacing)
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = result_range(volume.dtype, out_dtype, lo)
-        counts = None
-        if lo < hi:
-            with progress.part(0.4, 1):
-                counts = tile_counts(volume, grid.axes, lo, hi, self.bins)
+        if counts is not None:
             check_counted(counts.sum(), volume)
             if not counts.any():
                 counts, hi = None, lo
@@ -184,9 +218,22 @@ class TiledFit(Fit):
 @remembered(lambda counts: counts.nbytes)
 def tile_counts(volume: Volume, axes: tuple[TileAxis, ...], lo: float, hi: float, nbins: int) -> np.ndarray:
     """Count every voxel in its one tile: counts of shape (tiles z, y, x, nbins)."""
+    return _count_tiles(volume, axes, lo, hi, nbins)
+
+
+def _count_tiles(
+    volume: Volume,
+    axes: tuple[TileAxis, ...],
+    lo: float,
+    hi: float,
+    nbins: int,
+    table: tuple[int, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Count every voxel in its one tile; `table` has its first integer, and of each what is counted in its place."""
     spatial = len(axes)
     total = np.zeros((*three([axis.tiles for axis in axes], 1), nbins), np.int64)
-    count_tiles = load_kernel("count_tiles", working_dtype(volume.dtype))
+    count_tiles = load_kernel("count_tiles" if table is None else "count_cells", working_dtype(volume.dtype))
+    how: tuple[Any, ...] = (lo, hi) if table is None else table
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[list[int], np.ndarray]:
         tiles: list[np.ndarray] = []
@@ -197,13 +244,15 @@ def tile_counts(volume: Volume, axes: tuple[TileAxis, ...], lo: float, hi: float
             tiles.append(tile - tile[0])
         if spatial == 2:
             tiles, origin = [np.zeros(1, np.int32), *tiles], [0, *origin]
-        counts = np.zeros((*(int(tile[-1]) + 1 for tile in tiles), 2, nbins + 1), np.uint32)
+        # Bins have two halves, and one more for what is not counted.
+        each = (2, nbins + 1) if table is None else (nbins,)
+        counts = np.zeros((*(int(tile[-1]) + 1 for tile in tiles), *each), np.uint32)
         # leading axes (time, channel) share the tiles
         pieces = values.reshape(-1, *(len(tile) for tile in tiles))
         masks = counted.reshape(pieces.shape) if counted.size else [counted.reshape(0, 0, 0)] * len(pieces)
         for piece, mask in zip(pieces, masks, strict=True):
-            count_tiles(piece, mask, lo, hi, *tiles, counts)
-        return origin, counts[..., :-1].sum(axis=3, dtype=np.int64)
+            count_tiles(piece, mask, *how, *tiles, counts)
+        return origin, counts if table is not None else counts[..., :-1].sum(axis=3, dtype=np.int64)
 
     def merge(result: tuple[list[int], np.ndarray]) -> None:
         origin, counts = result
@@ -212,3 +261,60 @@ def tile_counts(volume: Volume, axes: tuple[TileAxis, ...], lo: float, hi: float
 
     count(volume, visit, merge, "counting tiles")
     return total
+
+
+def bin_borders(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray:
+    """How many integers of a dtype lie before each bin, and before the end: shape (nbins + 1,)."""
+    limits = np.iinfo(dtype)
+    values = np.arange(limits.min, limits.max + 1).astype(dtype).reshape(1, 1, -1)
+    one = np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(values.size, np.int32)
+    counts = np.zeros((1, 1, 1, 2, nbins + 1), np.uint32)
+    load_kernel("count_tiles", dtype)(values, np.empty((0, 0, 0), bool), lo, hi, *one, counts)
+    return np.concatenate([[0], counts[0, 0, 0, :, :-1].sum(axis=0, dtype=np.int64).cumsum()])
+
+
+def count_windows(
+    windows: Sequence[Volume], axes: tuple[TileAxis, ...], ranges: Sequence[tuple[float, float]], nbins: int
+) -> Iterator[np.ndarray | None]:
+    """The counts of `tile_counts` of each window in its own range; each member is counted once.
+
+    The bins of windows differ, because their ranges do.  So a member is counted in cells that no bin of any window it
+    is in cuts, and the bins of a window are sums of these.
+    """
+    dtype = working_dtype(windows[0].dtype)
+    borders = [bin_borders(dtype, lo, hi, nbins) if lo < hi else None for lo, hi in ranges]
+    within: dict[tuple[int, ...], list[int]] = {}
+    for number, window in enumerate(windows):
+        for member in window.members:
+            within.setdefault(member.lead, []).append(number)
+    sums: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+    for number, window in enumerate(windows):
+        mine = borders[number]
+        if mine is None:
+            yield None
+            continue
+        total: Any = 0
+        for member in window.members:
+            if member.lead not in sums:
+                sums[member.lead] = _cell_sums(member, axes, [borders[each] for each in within[member.lead]])
+            cells, below = sums[member.lead]
+            total = total + below[..., np.searchsorted(cells, mine)]
+        yield np.diff(total, axis=-1)
+        for lead in [member.lead for member in window.members if within[member.lead][-1] == number]:
+            del sums[lead]
+
+
+def _cell_sums(
+    volume: Volume, axes: tuple[TileAxis, ...], borders: Sequence[np.ndarray | None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Borders of cells, as `bin_borders` has them, and how many voxels of each tile lie below each of them."""
+    known = [each for each in borders if each is not None]
+    there = np.zeros(known[0][-1] + 1, bool)
+    there[np.concatenate(known)] = True
+    cells = np.flatnonzero(there)
+    table = np.repeat(np.arange(len(cells) - 1, dtype=CELL), np.diff(cells))
+    first = int(np.iinfo(working_dtype(volume.dtype)).min)
+    counts = _count_tiles(volume, axes, 0.0, float(len(cells) - 1), len(cells) - 1, (first, table))
+    below = np.zeros((*counts.shape[:-1], len(cells)), np.int64)
+    np.cumsum(counts, axis=-1, out=below[..., 1:])
+    return cells, below

@@ -449,7 +449,7 @@ class Transform(BlockMap):
                 f"{adjustment.place_note}. Fit it on each volume, without fit_on."
             )
         lead = len(shape) - self.spatial
-        if len(shape) != len(self.shape) or (adjustment.per != "dataset" and shape[:lead] != self.shape[:lead]):
+        if len(shape) != len(self.shape) or (() not in self.fits and shape[:lead] != self.shape[:lead]):
             raise ValueError(
                 f"{adjustment.title} was fitted on shape {self.shape} per {adjustment.per}, this volume has {shape}. "
                 "Choose a volume of the same axes."

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image
 from napari.utils.theme import get_theme
 
-from napari_exposure.core.gains import axis_from_end
+from napari_exposure.core.depth import SURFACE
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.cursor import place_in, point_of
@@ -68,26 +68,39 @@ class DepthProfile(ProfilePlot):
         transform = self._drawn[1]
         correction: Any = transform.adjustment
         source = Source.of(layer)
-        across = axis_from_end(correction.axis, transform.spatial)
-        step = source.spacing[across]
-        label = correction.axis if math.isnan(step) else f"{correction.axis} ({source.unit})"
         shape = np.array(source.shape)
         place = np.clip(np.round(place_in(layer, dims.point, dims)).astype(int), 0, shape - 1)
         # volumes and planes may have profiles of their own
         group = () if () in transform.fits else tuple(place[: len(shape) - transform.spatial].tolist())
         fit: Any = transform.fits[group]
         after = fit.background + (fit.profile - fit.background) * fit.gains
+        across = self._across
+        if across is None:
+            self.draw(fit.middles, fit.profile, fit.fitted, after, f"depth ({source.unit})")
+            self.place(None)
+            return
+        # Time points are numbered: their step, where there is one, is in no unit of space.
+        step = math.nan if correction.in_series else source.spacing[across]
+        label = correction.axis if math.isnan(step) else f"{correction.axis} ({source.unit})"
         positions = (1.0 if math.isnan(step) else step) * np.arange(len(fit.profile))
         self.draw(positions, fit.profile, fit.fitted, after, label)
         seen = dims.ndim + across in dims.displayed
         self.place(None if seen else int(place[across]))
 
+    @property
+    def _across(self) -> int | None:
+        """The axis whose planes are drawn, counted from the end; None for the depth below a surface."""
+        if self._drawn is None:
+            return None
+        transform = self._drawn[1]
+        correction: Any = transform.adjustment
+        fit: Any = next(iter(transform.fits.values()))
+        return None if correction.axis == SURFACE else int(fit.axis)
+
     def _go(self, plane: int) -> None:
         """Let the slider of the axis go to a plane."""
-        layer, dims = self.layer, self._viewer.dims
-        if layer is not None and self._drawn is not None:
-            correction: Any = self._drawn[1].adjustment
-            across = axis_from_end(correction.axis, self._drawn[1].spatial)
+        layer, dims, across = self.layer, self._viewer.dims, self._across
+        if layer is not None and across is not None:
             voxel = place_in(layer, dims.point, dims)
             voxel[across] = plane
             dims.set_point(dims.ndim + across, point_of(layer, voxel, dims)[across])

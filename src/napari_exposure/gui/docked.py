@@ -31,7 +31,11 @@ class Docked(QObject):
         self._widget = widget
         self._entered, self._left, self._seen = entered, left, seen
         widget.installEventFilter(self)
-        widget.destroyed.connect(lambda: self._set(False))
+        # A method and no lambda: PyQt crashes where it calls a function that the garbage collector has cleared.
+        widget.destroyed.connect(self._on_destroyed)
+
+    def _on_destroyed(self) -> None:
+        self._set(False)
 
     def _set(self, inside: bool) -> None:
         if inside != self._inside:

@@ -6,13 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import psutil
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QTimer
 
 from napari_exposure.core import Adjustment, progress
 from napari_exposure.core.blocks import is_dask
@@ -285,7 +285,26 @@ def is_quick(layer) -> bool:
     return in_memory(array) and array.size <= QUICK
 
 
-class Preview(QObject):
+@dataclass(frozen=True)
+class Joined:
+    """Layers whose voxels are counted with those of another one.
+
+    Attributes
+    ----------
+    others : tuple of napari.layers.Image
+    how : str
+        As `Recipe.apply` has it.
+    """
+
+    others: tuple
+    how: str
+
+    def source(self, source: Source) -> Source:
+        """What is fitted: a source with the others; errors as ``Source.joined`` has them."""
+        return source.joined([Source.of(each) for each in self.others], self.how)
+
+
+class Preview:
     """Owns one live layer above its source.
 
     Parameters
@@ -301,8 +320,6 @@ class Preview(QObject):
         Called when there is another live layer, or none any more.
     fitted : callable
         Called with the layer and the transform that is shown of it, an approximate one first.
-    parent : QObject
-        Owns this object.
     """
 
     def __init__(
@@ -313,14 +330,13 @@ class Preview(QObject):
         gone: Callable,
         shown: Callable,
         fitted: Callable,
-        parent: QObject,
     ):
-        super().__init__(parent)
         self._viewer = viewer
         self._said, self._edited, self._gone, self._shown, self._fitted = said, edited, gone, shown, fitted
         self.layer: Any = None
         # what the layer shows: one, or one for each level
         self._data: list[PreviewData] = []
+        self._joined: Joined | None = None
         self.memory = Memory()
         self._source: Source | None = None
         self._mask: Any = None
@@ -336,15 +352,23 @@ class Preview(QObject):
 
     def is_of(self, layer) -> bool:
         """Whether the live layer is that of `layer`."""
-        return self.layer is not None and Origin.of(self.layer).source() == layer
+        origin = None if self.layer is None else Origin.of(self.layer)
+        return origin is not None and origin.source() == layer
+
+    def _takes(self, source: Source) -> bool:
+        """Whether the live layer is one of a source that has as many axes and levels as it."""
+        kind = len(source.shape), bool(source.levels)
+        return self.is_of(source.layer()) and (self.layer.ndim, self.layer.multiscale) == kind
 
     def memory_of(self, layer, mask) -> Memory | None:
         """What fits of the previewed data have found, for Apply; None for other data."""
         shown = self._source is not None and self._source.layer() == layer and self._mask == mask
-        return self.memory if shown else None
+        return self.memory if shown and self._joined is None else None
 
-    def show(self, layer, adjustment: Adjustment | Recipe, mask=None) -> None:
+    def show(self, layer, adjustment: Adjustment | Recipe, mask=None, joined: Joined | None = None) -> None:
         """Show what an adjustment or a recipe makes of `layer`; what is shown stays until that is fitted.
+
+        With `joined` other layers are fitted with it.
 
         Raises
         ------
@@ -352,19 +376,15 @@ class Preview(QObject):
             If the layer, the mask or a parameter does not fit, with a sentence for the user.
         """
         start = time.perf_counter()
-        source = Source.of(layer)
-        if self._source is None or self._source.layer() is not source.layer() or mask != self._mask:
-            self._turn(layer, mask)
-        self._source = source
+        source = self._begin(layer, mask, joined)
+        counted = source if joined is None else joined.source(source)
         memory = self.memory
-        if self._fit is not None:
-            self._fit.cancel()
 
         def current():
             return self._fit is job
 
         def exact():
-            return source.fit(adjustment, mask)
+            return counted.fit(adjustment, mask)
 
         def step(step):
             if current() and step.partial is not None:
@@ -389,12 +409,38 @@ class Preview(QObject):
         job = self._fit = None
         try:
             with progress.at_once():
-                transform = _fitted(source, adjustment, mask, memory)
+                transform = _fitted(counted, adjustment, mask, memory)
         except progress.MustRead:
-            work = partial(fit_for_preview, source, adjustment, mask, memory)
+            work = partial(fit_for_preview, counted, adjustment, mask, memory)
             job = self._fit = Job(work, done=done, ended=ended, step=step, failed=failed)
         else:
             done(transform, time.perf_counter() - start)
+
+    def follow(self, layer, first: Preview) -> None:
+        """Show what the fit of another layer, as `first` shows it, makes of `layer`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it does not fit.
+        """
+        source, shown = self._begin(layer, None), first._data[0]
+        fit, said = shown.exact, "Up to date" if shown.exact is None else "Approximate, updating"
+        exact = None if fit is None else lambda: fit().fitting(source.array)
+        self._put(source, shown.transform.fitting(source.array), None, said, "", exact)
+
+    def _begin(self, layer, mask, joined: Joined | None = None) -> Source:
+        """Stop the fit that is under way, for another one of this layer and mask."""
+        source = Source.of(layer)
+        same = self._source is not None and self._source.layer() is source.layer()
+        if not same or mask != self._mask or joined != self._joined:
+            self._joined = joined
+            self._turn(layer, mask)
+        self._source = source
+        if self._fit is not None:
+            self._fit.cancel()
+            self._fit = None
+        return source
 
     def _turn(self, layer, mask) -> None:
         """Begin with another source or mask; what is shown stays until that is fitted."""
@@ -402,7 +448,7 @@ class Preview(QObject):
         # another one: an older fit may still be writing
         self.memory = Memory()
         self._mask = mask
-        self._edits.watch(layer, mask)
+        self._edits.watch(layer, mask, *(() if self._joined is None else self._joined.others))
         for name in PLACEMENT:
             self._of_viewer.add(self._on_placement, getattr(layer.events, name))
         self._of_viewer.add(self._on_removed, self._viewer.layers.events.removed)
@@ -440,10 +486,10 @@ class Preview(QObject):
 
         Returns None where there is no live layer of this source, or one of another kind.
         """
-        if not self.is_of(source.layer()) or not self._data[0].fits(source.array, transform):
+        if not self._takes(source):
             return None
         layer = self._let_go()
-        source.put_into(layer, data, transform, seconds, mask)
+        source.put_into(layer, data, transform, seconds=seconds, mask=mask)
         if layer.name.startswith(source.name + LIVE_SUFFIX):
             layer.name = source.name_of(transform.steps)
         self._shown()
@@ -495,15 +541,20 @@ class Preview(QObject):
                 self._data[-1].volume = None
                 self.layer.refresh(extent=False, thumbnail=False, highlight=False)
         else:
-            old, self.layer = self.layer, None
-            if old is not None:
-                take_away(self._viewer, old)
             several = bool(source.levels)
             self._data = [PreviewData(*each, level=several) for each in zip(arrays, transforms, exacts, strict=True)]
-            self.layer = source.result(self._data if several else self._data[0], transform, mask=mask)
-            self.layer.name = source.name + LIVE_SUFFIX
-            place(self._viewer, self.layer, original)
-            show_source_on_key(self._viewer, self.layer, original)
+            shown: Any = self._data if several else self._data[0]
+            if self._takes(source):
+                # It stays how the user has it shown, also where the result has another dtype.
+                source.put_into(self.layer, shown, transform, mask=mask)
+            else:
+                old, self.layer = self.layer, None
+                if old is not None:
+                    take_away(self._viewer, old)
+                self.layer = source.result(shown, transform, mask=mask)
+                self.layer.name = source.name + LIVE_SUFFIX
+                place(self._viewer, self.layer, original)
+                show_source_on_key(self._viewer, self.layer, original)
             self._shown()
         if self._viewer.dims.ndisplay == 2:
             seconds = max(self._data, key=lambda data: data.read).seconds

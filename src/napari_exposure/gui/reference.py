@@ -15,16 +15,17 @@ from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog
 
 from napari_exposure.core import Histogram
+from napari_exposure.core.match import POINTS
 from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
 from napari_exposure.source import Source
 
 
 class ReferenceEdit(widgets.Container):
-    """A layer or a file, and what was counted in it.
+    """A layer or a file, and what was counted in it; or a time point of the image itself.
 
-    ``value`` is a Histogram, or None as long as there is none; ``changed`` tells of another one.  `follow` says
-    where layers come from.
+    ``value`` is a Histogram or the word of a time point, or None as long as there is none; ``changed`` tells of
+    another one.  `follow` says where layers come from.
     """
 
     def __init__(self, tooltip="", **options):
@@ -75,10 +76,10 @@ class ReferenceEdit(widgets.Container):
         return self._job is not None
 
     @property
-    def value(self) -> Histogram | None:
+    def value(self) -> Histogram | str | None:
         """Of what is chosen; None as long as it is not counted."""
         chosen = self._choice.value
-        if chosen is None or isinstance(chosen, Histogram):
+        if chosen is None or isinstance(chosen, Histogram | str):
             return chosen
         how, found = self._counted.get(chosen, (None, None))
         return found if how == self._how() else None
@@ -95,7 +96,8 @@ class ReferenceEdit(widgets.Container):
         self._choice.value = value
 
     def _choices(self) -> list:
-        return [(layer.name, layer) for layer in self._layers()] + list(self._files.items())
+        points = [(words, point) for point, words in POINTS.items()]
+        return [(layer.name, layer) for layer in self._layers()] + list(self._files.items()) + points
 
     def refresh(self, event=None) -> None:
         """Count what is chosen, if that is not done."""
@@ -145,6 +147,8 @@ class ReferenceEdit(widgets.Container):
         found = self.value
         if found is None:
             self._facts.value = "counting …" if self.counting else ""
+        elif isinstance(found, str):
+            self._facts.value = "of this image itself, whose other time points become like it"
         else:
             ends = " to ".join(f"{end:.5g}" for end in (found.minimum, found.maximum) if math.isfinite(end))
             self._facts.value = f"{found.total:,} voxels, {ends}"

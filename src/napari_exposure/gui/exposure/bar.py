@@ -18,10 +18,20 @@ WAYS: dict[str, type[Comparison]] = {"Side by side": SideBySide, "Split line": S
 
 
 class Bar(QWidget):
-    """State, comparison, and the buttons."""
+    """State, comparison, and the buttons.
 
-    def __init__(self, recipe: QPushButton, compared: Callable):
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    recipe : QPushButton
+        What can be done with a recipe.
+    compared : callable
+        Called when another way to compare is chosen.
+    """
+
+    def __init__(self, viewer, recipe: QPushButton, compared: Callable):
         super().__init__()
+        self._compared = {name: way(viewer) for name, way in WAYS.items()}
         self.state = Elided(lines=2)
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)
@@ -69,10 +79,18 @@ class Bar(QWidget):
         self.show_running(False)
         self.show_target(None)
 
-    @property
-    def way(self) -> str | None:
-        """How source and result are compared; None while they are not."""
-        return next((way for way, action in self.ways.items() if action.isChecked()), None)
+    def show_compared(self, source, result) -> None:
+        """Compare two layers as the menu says; where one is None there is nothing to compare."""
+        there = source is not None and result is not None
+        self.compare.setEnabled(there)
+        # a contrast of integers says nothing about floats
+        alike = there and not source.rgb and source.dtype.newbyteorder("=") == result.dtype
+        self.linked.setEnabled(alike)
+        for way, action in self.ways.items():
+            if there and action.isChecked():
+                self._compared[way].start(source, result, linked=alike and self.linked.isChecked())
+            else:
+                self._compared[way].stop()
 
     def show_target(self, name: str | None) -> None:
         """Say what Apply does: make a layer, or compute one anew."""

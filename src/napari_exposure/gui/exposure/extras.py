@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.axes import spatial_axes
+from napari_exposure.core.depth import SURFACE
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.core.transform import Transform
@@ -100,7 +101,7 @@ def _facts(grid: TileGrid, unit: str, nbins: int) -> str:
 
 
 class Profile:
-    """The intensity of each plane and what is divided out, drawn along the axis."""
+    """The intensity of each plane or time point and what is divided out, drawn along the axis."""
 
     def __init__(self, viewer, editors: dict, parent: QWidget):
         self._smoothness = editors["smoothness"]
@@ -110,7 +111,7 @@ class Profile:
     def describe(self, card: Card, source: Source | None) -> None:
         """Enable what means something."""
         self._smoothness.enabled = card.values["model"] == "smooth"
-        if source is not None:
+        if source is not None and card.values["axis"] not in (SURFACE, "t"):
             axes = len(source.shape)
             axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes)
 

@@ -34,7 +34,9 @@ from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.hilo import HiLo
+from napari_exposure.gui.histogram.limits import AutoLimits
 from napari_exposure.gui.histogram.plot import HistogramPlot
+from napari_exposure.gui.histogram.strip import Strip
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.scrolled import make_scrollable
@@ -61,6 +63,8 @@ class HistogramPanel(QWidget):
         self._of_viewer, self._of_masks = Connections(), Connections()
         self._clipping: Job | None = None
         self._hilo = HiLo()
+        self._limits = AutoLimits()
+        self.counter.also = lambda: self._limits.wanted
         # columns of the numbers, and whether they are below or beside the plot
         self._looks: tuple | None = None
         self._write_numbers = qdebounced(self._show_numbers, timeout=60)
@@ -73,6 +77,9 @@ class HistogramPanel(QWidget):
             signal.connect(self._write_numbers)
         for signal in (events.low, events.high):
             signal.connect(self._show_percents)
+        events.content.connect(self._limit)
+        events.display.connect(self._show_estimated)
+        self._list_axes()
         self._enable()
 
     @property
@@ -94,6 +101,17 @@ class HistogramPanel(QWidget):
         self.mask.setMinimumContentsLength(14)
         self.mask.setToolTip("Measure all voxels, or only those that have a label in a labels layer.")
         self.mask.currentIndexChanged.connect(lambda _: setattr(self.model, "mask", self.mask.currentData()))
+        self.strip = Strip(self._viewer, self.model)
+        self.strip.hide()
+        self.strip.changed.connect(self._list_axes)
+        self.strip.changed.connect(self._enable)
+        self.along = QComboBox()
+        self.along.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.along.setMinimumContentsLength(12)
+        self.along.setToolTip(
+            "Show the histogram of each time point or plane below, as a strip: flicker and fading are seen at a glance."
+        )
+        self.along.currentIndexChanged.connect(lambda _: setattr(self.strip, "axis", self.along.currentData()))
         self.zeros = self._check("Ignore zeros", "ignore_zeros", "Leave out voxels that are exactly 0.")
         self.log = self._check("Log counts", "log", "Count in powers of ten: rare voxels show too.")
         self.compare = self._check(
@@ -122,6 +140,27 @@ class HistogramPanel(QWidget):
         self.clip = QPushButton("Clip to new layer")
         self.clip.setToolTip("Make a new layer, clipped at these two percentiles and stretched over its data type.")
         self.clip.clicked.connect(self._clip)
+        self.selected = QPushButton("Selected layers")
+        self.selected.setToolTip("Set the contrast limits of all image layers that are selected.")
+        menu = QMenu(self.selected)
+        menu.setToolTipsVisible(True)
+        self.limit_all = menu.addAction("Auto-contrast all by these percentiles", self._limit_all)
+        self.limit_all.setShortcut("Ctrl+L")
+        self.limit_all.setToolTip("Show the two percentiles of each layer as its black and white.")
+        self.copy_limits = menu.addAction("Copy the limits of the first to the others", self._copy_limits)
+        self.copy_limits.setShortcut("Ctrl+Shift+L")
+        for action in (self.limit_all, self.copy_limits):
+            # napari's own shortcuts keep their keys elsewhere
+            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            self.addAction(action)
+        self.selected.setMenu(menu)
+        self.estimated = QLabel()
+        self.estimated.setWordWrap(True)
+        self.estimated.setTextFormat(Qt.TextFormat.PlainText)
+        self.estimated.setToolTip(
+            "These limits are from what was counted so far. They are set once more when all voxels are counted, unless "
+            "you change them."
+        )
         self.another = QPushButton("New panel")
         self.another.setToolTip("Open one more panel, with choices of its own: lock one, and compare.")
         self.another.clicked.connect(self._open_another)
@@ -136,8 +175,13 @@ class HistogramPanel(QWidget):
         self.numbers.setFrameShape(QTextBrowser.Shape.NoFrame)
         self.numbers.setMinimumSize(120, 40)
         self.numbers.setLineWrapMode(QTextBrowser.LineWrapMode.NoWrap)
+        plots = QWidget()
+        above = QVBoxLayout(plots)
+        above.setContentsMargins(0, 0, 0, 0)
+        above.addWidget(self.plot, 3)
+        above.addWidget(self.strip, 2)
         self._split = QSplitter(Qt.Orientation.Vertical)
-        self._split.addWidget(self.plot)
+        self._split.addWidget(plots)
         self._split.addWidget(self.numbers)
         self._split.setStretchFactor(0, 1)
         self._split.setStretchFactor(1, 0)
@@ -145,10 +189,11 @@ class HistogramPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         checks = self.zeros, self.log, self.compare, self.lock, self.tile, self.hilo
-        layout.addLayout(_flow(self.scope, self.mask))
+        layout.addLayout(_flow(self.scope, self.mask, self.along))
         layout.addLayout(_flow(*checks, self.again, self.another, self.export_menu))
         layout.addWidget(self._split, 1)
-        layout.addLayout(_flow(QLabel("Percentiles"), self.low, self.high, self.set_limits, self.clip))
+        layout.addLayout(_flow(QLabel("Percentiles"), self.low, self.high, self.set_limits, self.selected, self.clip))
+        layout.addWidget(self.estimated)
         make_scrollable(self)
 
     def _check(self, text: str, name: str, tooltip: str) -> QCheckBox:
@@ -194,6 +239,7 @@ class HistogramPanel(QWidget):
         self._of_viewer.drop()
         self._of_masks.drop()
         self._write_numbers.cancel()
+        self.strip.follow(None)
 
     def _list_masks(self) -> None:
         self._of_masks.drop()
@@ -208,14 +254,34 @@ class HistogramPanel(QWidget):
                         self.mask.setCurrentIndex(self.mask.count() - 1)
         self.model.mask = self.mask.currentData()
 
+    def _list_axes(self) -> None:
+        axes = self.strip.axes_of_layer
+        # The strip keeps its axis while layers without it are selected.
+        kept = [self.strip.axis] if self.strip.axis is not None and self.strip.axis not in axes else []
+        wanted = [("No strip", None), *((f"Strip along {axis}", axis) for axis in (*axes, *kept))]
+        shown = [(self.along.itemText(at), self.along.itemData(at)) for at in range(self.along.count())]
+        if wanted != shown:
+            with QSignalBlocker(self.along):
+                self.along.clear()
+                for words, axis in wanted:
+                    self.along.addItem(words, axis)
+                self.along.setCurrentIndex([axis for _, axis in wanted].index(self.strip.axis))
+
     def _enable(self) -> None:
         content = self.model.content
+        self.strip.follow(self.counter.shown)
         self.set_limits.setEnabled(bool(content.curves) and self.model.display is not None)
+        shown = len(self._limited) > 1 and bool(content.curves) and self.model.display is not None
+        for each in (self.selected, self.limit_all, self.copy_limits):
+            each.setEnabled(shown)
+        if shown:
+            name = short(self._limited[0].name).replace("&", "&&")
+            self.copy_limits.setText(f"Copy the limits of “{name}” to the others")
         self.clip.setEnabled(bool(content.curves) and self._clipping is None)
         self.export_menu.setEnabled(bool(content.curves))
         self.compare.setEnabled(content.has_source)
         self.tile.setEnabled(content.has_tiles)
-        self.again.setText("Refresh" if self.model.progress is None else "Cancel")
+        self.again.setText("Cancel" if self._counting else "Refresh")
         # what stands beside it does not move when it has a shorter word
         self.again.setMinimumWidth(max(self.again.minimumWidth(), self.again.sizeHint().width()))
         layer = self.counter.shown
@@ -230,18 +296,54 @@ class HistogramPanel(QWidget):
 
     # --- buttons ---
 
+    @property
+    def _counting(self) -> bool:
+        return self.model.progress is not None or self.strip.counting
+
     def _count_or_cancel(self) -> None:
-        if self.model.progress is None:
-            self.counter.count()
-        else:
+        if self._counting:
             self.counter.cancel()
+            self.strip.cancel()
+        else:
+            self.counter.count()
+            self.strip.count_again()
+
+    @property
+    def _limited(self) -> list[napari.layers.Image]:
+        """The layers in the plot that have contrast limits, the one with the lines first."""
+        return [layer for layer in self.counter.layers if not layer.rgb]
 
     def _set_limits(self) -> None:
-        low, high = self.model.percentile_lines()
-        if low < high and self.counter.shown is not None:
-            self.counter.shown.contrast_limits = low, high
-        else:
-            show_info(SAME)
+        if self.counter.shown is not None:
+            self._ask_limits([self.counter.shown])
+
+    def _limit_all(self) -> None:
+        self._ask_limits(self._limited)
+
+    def _ask_limits(self, layers: list[napari.layers.Image]) -> None:
+        self._limits.ask(layers, self.model.low, self.model.high)
+        self._limit()
+        # those of floats need the voxels again
+        self.counter.refine()
+
+    def _limit(self) -> None:
+        """Set the limits that were asked for as far as they are known."""
+        if alike := self._limits.update(self.counter.counted):
+            names = ", ".join(f"“{short(layer.name)}”" for layer in alike)
+            show_info(SAME if len(self._limited) == 1 else f"{names}: {SAME}")
+        self._show_estimated()
+
+    def _copy_limits(self) -> None:
+        first, *others = self._limited
+        self._limits.forget(others)
+        for layer in others:
+            layer.contrast_limits = first.contrast_limits
+        self._show_estimated()
+
+    def _show_estimated(self) -> None:
+        names = [short(layer.name) for layer in self._limited if layer in self._limits.estimated]
+        self.estimated.setVisible(bool(names))
+        self.estimated.setText(f"Limits estimated: {', '.join(names)}")
 
     def _clip(self) -> None:
         model = self.model

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_exposure.core import Histogram, progress
-from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, missing_chunks
+from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, missing_chunks, read_part
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
 from napari_exposure.core.noise import NoiseLevel, find_noise
@@ -26,6 +26,8 @@ BINS = 1 << 16
 # of a volume that is not in memory, what is read for a first look: voxels at once, and seconds at most
 SAMPLE_VOXELS = 1 << 18
 SAMPLE_SECONDS = 0.2
+# a plane of so many voxels is read whole
+PLANE_VOXELS = 1 << 24
 
 RGB: dict[str, tuple[tuple[int, int, int] | None, Any]] = {
     "red": ((230, 70, 70), itemgetter((..., 0))),
@@ -229,6 +231,7 @@ def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> l
 def survey(wanted: list[Target], percentiles: tuple[float, ...]) -> list[Curve]:
     """Count targets; the curves so far go along with the reports."""
     curves: list[Curve] = []
+    known: dict = {}
 
     def with_rest(step):
         return replace(step, partial=None if step.partial is None else [*curves, step.partial])
@@ -236,17 +239,36 @@ def survey(wanted: list[Target], percentiles: tuple[float, ...]) -> list[Curve]:
     for done, target in enumerate(wanted):
         with progress.changed(with_rest), progress.part(done / len(wanted), (done + 1) / len(wanted)):
             # the percentiles of the first are shown
-            curves.append(_survey_target(target, percentiles if done == 0 else ()))
+            curves.append(_survey_target(target, percentiles if done == 0 else (), known))
     return curves
 
 
-def _survey_target(target: Target, percentiles: tuple[float, ...]) -> Curve:
-    volume = target.volume
+def _at_hand(volume: Volume, known: dict) -> Volume:
+    """A plane of a store in memory, so that it is read once for all passes and colors; others as they are.
+
+    `known` holds what was read for other targets.
+    """
+    if in_memory(volume.array) or volume.size > PLANE_VOXELS or sum(size > 1 for size in volume.shape) > 2:
+        return volume
+
+    def part(array):
+        key = id(array), *((at.start, at.stop) for at in volume.box)
+        if key not in known:
+            known[key] = read_part(array, volume.box)
+        return known[key]
+
+    return replace(
+        volume, array=part(volume.array), mask=volume.mask if volume.mask is None else part(volume.mask), box=()
+    )
+
+
+def _survey_target(target: Target, percentiles: tuple[float, ...], known: dict) -> Curve:
     first_look = None
     if target.coarse is not None:
         first_look = target.curve(_quietly_counted(target.coarse), target.coarse_name)
         progress.report("counting", 0.0, slow=True, found=first_look)
-    elif not in_memory(volume.array):
+    volume = _at_hand(target.volume, known)
+    if target.coarse is None and not in_memory(volume.array):
         sample, voxels = _sample(volume)
         if sample is not None:
             look = target.curve(_quietly_counted(sample), f"a sample, {voxels / volume.size:.1%} of all voxels")
@@ -263,7 +285,7 @@ def _survey_target(target: Target, percentiles: tuple[float, ...]) -> Curve:
 
     with progress.changed(so_far), progress.part(0, 0.9 if volume.dtype.itemsize <= 2 else 0.6):
         found = count_histogram(volume, BINS)
-    missing = missing_chunks(volume.array)
+    missing = missing_chunks(target.volume.array)
     gaps = f", {missing:,} chunks missing in the store" if missing else ""
     curve = target.curve(found, f"exact, {found.total + found.nan:,} voxels{gaps}")
     with progress.part(0.6, 0.9):

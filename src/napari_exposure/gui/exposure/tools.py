@@ -1,0 +1,167 @@
+"""The row of buttons below the cards: adjustments and presets to choose from, suggestions, undo and redo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QApplication, QInputDialog, QMenu, QPushButton, QWidget
+from superqt import QFlowLayout
+
+from napari_exposure.core import Adjustment
+from napari_exposure.core.adjustment import adjustments
+from napari_exposure.gui.exposure.model import Card, Stack
+from napari_exposure.gui.exposure.recipes import telling
+from napari_exposure.gui.exposure.remembered import own_presets, presets, remembered, save_preset
+
+# the order of the menu Add
+GROUPS = ("Correct", "Range and curve", "Local contrast", "Like another image", "Teaching")
+
+
+class Tools(QWidget):
+    """Buttons that change the stack.
+
+    Parameters
+    ----------
+    stack : callable
+        Returns the stack that is shown.
+    suggest : callable
+        Called for cards that are proposed.
+    alone : bool
+        There is one card, which stays.
+    """
+
+    def __init__(self, stack: Callable[[], Stack], suggest: Callable, alone: bool):
+        super().__init__()
+        self._stack = stack
+        self.add_menu, self.preset_menu = QMenu(self), QMenu(self)
+        self.add_menu.aboutToShow.connect(self._list_adjustments)
+        self.preset_menu.aboutToShow.connect(self._list_presets)
+        flow = QFlowLayout(self)
+        flow.setContentsMargins(0, 0, 0, 0)
+        flow.setHorizontalSpacing(4)
+
+        def button(text: str, tooltip: str, does: Callable | QMenu, there: bool = not alone) -> QPushButton:
+            made = QPushButton(text)
+            made.setToolTip(tooltip)
+            if isinstance(does, QMenu):
+                made.setMenu(does)
+            else:
+                made.clicked.connect(lambda: does())
+            flow.addWidget(made)
+            made.setVisible(there)
+            return made
+
+        self.add = button("+ Add", "Add an adjustment below the others.", self.add_menu)
+        self.presets = button("Presets", "Cards for a purpose; copy cards to another layer.", self.preset_menu)
+        propose = "Look at a sample of the layer, and propose cards; each says why."
+        self.propose = button("Suggest", propose, suggest)
+        self.undo = button("↶", "Undo the last change of the cards (Ctrl+Z).", lambda: stack().undo(), there=True)
+        self.redo = button("↷", "Redo it (Ctrl+Shift+Z).", lambda: stack().redo(), there=True)
+
+    def show_history(self) -> None:
+        """Enable what can be undone and done again."""
+        self.undo.setEnabled(self._stack().can_undo)
+        self.redo.setEnabled(self._stack().can_redo)
+
+    # --- adjustments ---
+
+    def _list_adjustments(self) -> None:
+        self.add_menu.clear()
+        kinds = adjustments()
+        for group in dict.fromkeys((*GROUPS[:-1], *(kind.group for kind in kinds if kind.group != GROUPS[-1]))):
+            self.add_menu.addSection(group)
+            self._list_group(self.add_menu, group, kinds)
+        # tools for teaching, apart
+        self.add_menu.addSeparator()
+        self._list_group(self.add_menu.addMenu(GROUPS[-1]), GROUPS[-1], kinds)
+
+    def _list_group(self, menu: QMenu, group: str, kinds: list) -> None:
+        for kind in (each for each in kinds if each.group == group):
+            use = kind.use or (kind.__doc__ or "").splitlines()[0].split(";")[0]
+            menu.addAction(f"{kind.title}: {use}", partial(self.add_card, kind))
+
+    def add_card(self, kind: type[Adjustment]) -> None:
+        """Add a card of an adjustment, as it was applied last."""
+        self._stack().add(new_card(kind))
+
+    # --- presets, and the clipboard ---
+
+    def _list_presets(self) -> None:
+        menu = self.preset_menu
+        menu.clear()
+        with telling():
+            for name, cards in presets().items():
+                menu.addAction(name, partial(self._stack().put, cards))
+            menu.addSeparator()
+            there = bool(self._stack().cards)
+            menu.addAction("Save as preset …", self._ask_preset).setEnabled(there)
+            forget = menu.addMenu("Forget preset")
+            for name in own_presets():
+                forget.addAction(name, partial(save_preset, name, []))
+            forget.setEnabled(not forget.isEmpty())
+            menu.addSeparator()
+            menu.addAction("Copy cards", self.copy_cards).setEnabled(there)
+            menu.addAction("Paste cards", self.paste_cards)
+
+    def _ask_preset(self) -> None:
+        name, sure = QInputDialog.getText(self, "Save as preset", "Name of the preset:")
+        if sure and name.strip():
+            with telling():
+                save_preset(name.strip(), self._stack().cards)
+
+    def copy_cards(self) -> None:
+        """Put the cards on the clipboard, for another layer."""
+        with telling():
+            QApplication.clipboard().setText(json.dumps([card.to_dict() for card in self._stack().cards]))
+
+    def paste_cards(self) -> None:
+        """Have the cards on the clipboard instead of those that are there."""
+        with telling():
+            try:
+                plain = json.loads(QApplication.clipboard().text())
+                cards = [Card.from_dict(each) for each in plain] if isinstance(plain, list) else []
+            except ValueError as error:
+                raise ValueError(f"There are no cards on the clipboard: {error} Copy those of a layer first.") from None
+            self._stack().put(cards)
+
+
+def new_card(kind: type[Adjustment]) -> Card:
+    """A card of an adjustment, as it was applied last; where that cannot be read, it is told."""
+    try:
+        return remembered(kind)
+    except ValueError as error:
+        show_error(str(error))
+        return Card.new(kind)
+
+
+class UndoKeys(QObject):
+    """Lets Ctrl+Z undo a change of the cards also where a box has the focus, which would undo what was typed."""
+
+    def __init__(self, parent: QWidget, undo: QPushButton, redo: QPushButton):
+        super().__init__(parent)
+        self._buttons = {QKeySequence.StandardKey.Undo: undo, QKeySequence.StandardKey.Redo: redo}
+        self.watch(parent)
+
+    def watch(self, parent: QWidget) -> None:
+        """Watch all that can have the focus."""
+        for widget in (parent, *parent.findChildren(QWidget)):
+            widget.installEventFilter(self)
+
+    def eventFilter(self, watched, event) -> bool:
+        """Qt's hook."""
+        kind = event.type()
+        if kind not in (QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress):
+            return False
+        button = next((each for keys, each in self._buttons.items() if event.matches(keys)), None)
+        if button is None:
+            return False
+        # accepted, it is no shortcut of the window
+        event.accept()
+        if kind == QEvent.Type.KeyPress:
+            button.click()
+        return True

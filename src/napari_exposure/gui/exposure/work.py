@@ -1,0 +1,262 @@
+"""What the buttons of the dock begin: Apply, Save, Suggest, and recipes of files, one job at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from napari.utils.notifications import show_error
+from psygnal import Signal
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_exposure.gui.apply import apply_job
+from napari_exposure.gui.exposure.adjusted import Adjusted
+from napari_exposure.gui.exposure.bar import Bar
+from napari_exposure.gui.exposure.live import Live
+from napari_exposure.gui.exposure.model import Card, Stack
+from napari_exposure.gui.exposure.recipes import telling
+from napari_exposure.gui.exposure.remembered import remember
+from napari_exposure.gui.jobs import ActivityJob, Job
+from napari_exposure.gui.preview import PreviewData
+from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY
+from napari_exposure.recipe import Recipe
+from napari_exposure.saving import save
+from napari_exposure.source import Origin, Source, in_memory, result_bytes, unwrapped
+from napari_exposure.suggesting import suggest
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a result would be called, and what would be noted of it."""
+
+    name: str
+    metadata: dict
+
+
+class Work:
+    """Runs the job of a dock, of which there is one at a time.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    adjusted : Adjusted
+    live : Live
+        Whose layers are kept.
+    bar : Bar
+        Where the job is shown.
+    dock : QWidget
+        Above which dialogs open.
+    """
+
+    # a job has begun or ended
+    changed = Signal()
+    # a layer was applied, and the transform that made the result
+    applied = Signal(object, object)
+    # cards were proposed, and the reason for each
+    suggested = Signal(object)
+
+    def __init__(self, viewer, adjusted: Adjusted, live: Live, bar: Bar, dock: QWidget):
+        self._viewer, self._adjusted, self._live, self._bar, self._dock = viewer, adjusted, live, bar, dock
+        self._job: Job | None = None
+        # a job goes on with the layers that it began with
+        self._input: list = []
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way."""
+        return self._job is not None
+
+    def cancel(self) -> None:
+        """What the button Cancel does: stop the job; no layer is made."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def removed(self, layer) -> None:
+        """A layer has gone from the viewer: a job that needs it is stopped."""
+        if layer in self._input:
+            self.cancel()
+
+    def _begun(self, job: Job | None, layers: list) -> None:
+        self._job, self._input = job, layers
+        if job is not None:
+            self._live.paused = True
+            self._bar.show_running(True)
+            self.changed.emit()
+
+    def _ended(self) -> None:
+        cancelled = self._job is not None and self._job.cancelled
+        self._job, self._input = None, []
+        self._live.paused = False
+        if not self._live.started:
+            return
+        self._bar.show_running(False)
+        if cancelled:
+            self._live.say("Cancelled; nothing was made.")
+        self.changed.emit()
+        if any(map(self._live.wants, self._adjusted.layers)):
+            self._live.show.soon()
+
+    def _run(self, title: str, work: Callable, done: Callable) -> None:
+        """Begin a job that makes no layer."""
+        step, failed = partial(self._bar.step, title), lambda error: show_error(str(error))
+        self._begun(ActivityJob(title, work, done=done, ended=self._ended, step=step, failed=failed), [])
+
+    # --- Apply ---
+
+    def apply(self, anew: bool = False) -> None:
+        """What the button Apply does: compute the result of each layer, and keep it as a layer.
+
+        Parameters
+        ----------
+        anew : bool
+            Make other layers, and leave those that were made before as they are.
+        """
+        adjusted, live = self._adjusted, self._live
+        if not adjusted.layers or self.running:
+            return
+        cards = adjusted.stack.cards
+
+        def put(source, data, transform, seconds, inside):
+            target, shown = known[source.layer()][1], live.of(source.layer())
+            if target is not None and target in self._viewer.layers:
+                source.put_into(target, data, transform, seconds=seconds, mask=inside)
+                return target
+            return None if shown is None else shown.keep(source, data, transform, seconds, inside)
+
+        def done(made, seconds):
+            for result in made:
+                origin = Origin.of(result)
+                layer = origin.source()
+                edited, _, state = known[layer]
+                adjusted.applied(edited, layer, result, state)
+                if (shown := live.of(layer)) is not None:
+                    shown.remove()
+                self.applied.emit(layer, origin.transform)
+            with telling():
+                remember([card for card in cards if card.on])
+            names = ", ".join(f"“{each.name}”" for each in made)
+            live.say(f"{names} made in {seconds:.2g} s.{lazy}")
+
+        try:
+            chosen: list[tuple[Any, Any]] = [(each, adjusted.recipe(each)) for each in adjusted.layers]
+            if chosen[0][1] is None:
+                return
+            known = {
+                unwrapped(each): (adjusted.edited(each), None if anew else adjusted.target(each), adjusted.state(each))
+                for each in adjusted.layers
+            }
+            source = Source.of(adjusted.layer)
+            lazy = "" if in_memory(source.array) else _lazy_note(source, chosen[0][1])
+            job = apply_job(
+                self._viewer,
+                chosen,
+                adjusted.mask,
+                live.memory_of,
+                fit_on=adjusted.fit_on,
+                put=put,
+                done=done,
+                ended=self._ended,
+                step=partial(self._bar.step, "Apply"),
+            )
+        except (TypeError, ValueError) as error:
+            # raised by what the user chose: the sentence is enough, no traceback
+            show_error(str(error))
+            return
+        self._begun(job, list(adjusted.layers))
+
+    def apply_recipe(self, recipe: Recipe, name: str) -> None:
+        """Apply a recipe that is not in the cards to the layers."""
+        if self.running:
+            return
+        chosen: list[tuple[Any, Any]] = []
+        for layer in self._adjusted.layers:
+            with telling():
+                source = Source.of(layer).in_unit_of(recipe)
+                source.check(recipe)
+                cards = Stack([Card.of(step, recipe.unit) for step in recipe.steps])
+                chosen.append((layer, cards.recipe((0.0, 1.0), Source.of(layer).unit)))
+
+        def done(made, seconds):
+            self._live.say(f"{name}: {len(made)} made in {seconds:.2g} s.")
+
+        if chosen:
+            step = partial(self._bar.step, name)
+            self._begun(apply_job(self._viewer, chosen, done=done, ended=self._ended, step=step), [])
+
+    # --- Suggest ---
+
+    def suggest(self) -> None:
+        """What the button Suggest does: put the cards that are proposed for the layer, each with its reason."""
+        layer, stack = self._adjusted.layer, self._adjusted.stack
+        if layer is None or self.running:
+            return
+
+        def done(found, seconds):
+            if self._adjusted.layer != layer:
+                return
+            if found.recipe is None:
+                self._live.say("Nothing is suggested: the layer needs no adjustment.", str(found))
+                return
+            stack.put([Card.of(step, found.recipe.unit) for step in found.recipe.steps])
+            self.suggested.emit(found.reasons)
+
+        self._run(f"Looking at {layer.name}", partial(suggest, layer, mask=self._adjusted.mask), done)
+
+    # --- what is seen, as a file and in words ---
+
+    def seen(self) -> Any:
+        """What is looked at: a layer, or what the live layer is when it is up to date; None without a result."""
+        layer = self._adjusted.layer
+        if layer is None:
+            return None
+        if self._live.wants(layer):
+            source, recipe, shown = Source.of(layer), self._adjusted.recipe(layer), self._live.layer
+            record = source.record(recipe.steps, self._adjusted.mask)
+            return Note(source.name + LIVE_SUFFIX if shown is None else shown.name, {METADATA_KEY: record})
+        return self._adjusted.target(layer) or (layer if METADATA_KEY in layer.metadata else None)
+
+    def choose_file(self) -> None:
+        """What the button Save does: ask for a file, and write what is seen."""
+        result = self.seen()
+        if result is None or self.running:
+            return
+        name = f"{result.name.replace('/', '-')}.zarr"
+        path, _ = QFileDialog.getSaveFileName(
+            self._dock, "Save result", name, "OME-Zarr (*.zarr);;OME-TIFF (*.ome.tif)"
+        )
+        if path:
+            self.save(path)
+
+    def save(self, path) -> None:
+        """Write what is seen to `path`, which may be replaced; Cancel leaves nothing behind."""
+        result = self.seen()
+        if result is None or self.running:
+            return
+        adjusted = self._adjusted
+        source, recipe, mask = Source.of(adjusted.layer), adjusted.recipe(adjusted.layer), adjusted.mask
+        memory = self._live.memory_of(adjusted.layer)
+        fitted = source if adjusted.joined is None else adjusted.joined.source(source)
+
+        def work():
+            if not isinstance(result, Note):
+                return save(result, path, overwrite=True)
+            # The layer may be behind the cards, or show a sample so far: all in the worker.
+            transform = fitted.fit(recipe, mask, memory)
+            arrays = zip([source.array, *source.levels], source.at_levels(transform), strict=True)
+            data = [PreviewData(*each) for each in arrays]
+            layer = source.result(data if source.levels else data[0], transform, mask=mask)
+            layer.name = result.name
+            return save(layer, path, overwrite=True)
+
+        def done(path, seconds):
+            self._live.say(f"“{result.name}” saved as {path.name} in {seconds:.2g} s.", str(path))
+
+        self._run(f"Saving {result.name}", work, done)
+
+
+def _lazy_note(source: Source, recipe: Recipe) -> str:
+    """What to know of a result that is computed as it is looked at."""
+    size = result_bytes(source, recipe) / 2**30
+    return f" It would be {size:.2g} GB in memory: planes are computed as you look at them. Save it to keep them."
