@@ -14,7 +14,9 @@ from skimage import exposure
 from napari_exposure import Recipe
 from napari_exposure.core import (
     AdaptiveEqualization,
+    Adjustment,
     DecayCorrection,
+    Fill,
     Gamma,
     HistogramEqualization,
     HistogramMatching,
@@ -27,9 +29,11 @@ from napari_exposure.core import (
     decay_profile,
     equalize_adapthist,
     equalize_hist,
+    fill,
     histogram,
     match_histograms,
 )
+from napari_exposure.core.adjustment import adjustments
 from napari_exposure.core.axes import gliding_axis, time_axis
 from napari_exposure.core.blocks import Volume
 
@@ -181,6 +185,26 @@ def test_names_say_which_axis_glides():
         np.testing.assert_array_equal(found[channel], slow(HistogramEqualization(), volume[channel], 3))
     with pytest.raises(ValueError, match=r"needs an axis of time .* the image has the axes c, z, y, x"):
         equalize_hist(named[:, 0], per="volume", window=3)
+
+
+OURS = [cls for cls in adjustments() if cls.__module__.startswith("napari_exposure.")]
+
+
+@pytest.mark.parametrize("cls", OURS, ids=lambda cls: cls.__name__)
+@pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+def test_every_adjustment_has_windows(cls):
+    parameters = {**cls.examples(), **({"method": "median"} if cls is Fill else {})}
+    adjustment = Adjustment.from_dict({"adjustment": cls.__name__, **parameters})
+    volume = movie(shape=(POINTS, 5, 12, 13))
+    glides = dataclasses.replace(adjustment, per="volume", window=3)
+    np.testing.assert_array_equal(glides.fit(volume).apply(volume), slow(adjustment, volume, 3))
+
+
+def test_what_a_volume_has_alone_is_no_window():
+    with pytest.raises(ValueError, match="leave window at 1, or use method='median'"):
+        fill(movie(), per="volume", window=3)
+    with pytest.raises(ValueError, match="has a surface for each time point"):
+        correct_decay(movie(), "surface", per="volume", window=3, mask=np.ones((POINTS, *SPACE), bool))
 
 
 def test_windows_without_time():

@@ -1081,23 +1081,6 @@ def _runs(index: np.ndarray) -> np.ndarray:
     return starts[: found + 1]
 
 
-@register_jitable
-def _add_row(bins: np.ndarray, runs: np.ndarray, x_tile: np.ndarray, counts: np.ndarray) -> None:
-    """Count a row of bins in the tiles that it runs through: counts[x, 0 or 1, bin]."""
-    one = np.uint32(1)
-    for run in range(runs.size - 1):
-        # views that begin at 0: their indices need no check for counting from the end
-        part = bins[runs[run] : runs[run + 1]]
-        tile = x_tile[runs[run]]
-        even = counts[tile, 0]
-        odd = counts[tile, 1]
-        for i in range(part.size // 2):
-            even[part[2 * i]] += one
-            odd[part[2 * i + 1]] += one
-        if part.size % 2:
-            even[part[part.size - 1]] += one
-
-
 def _count_tiles(
     block: np.ndarray,
     counted: np.ndarray,
@@ -1119,6 +1102,7 @@ def _count_tiles(
     last = np.float64(nbins)
     top = np.int32(nbins - 1)
     bins = np.empty(nx, np.uint32)
+    one = np.uint32(1)
     runs = _runs(x_tile)
     for z in range(block.shape[0]):
         for y in range(block.shape[1]):
@@ -1133,7 +1117,17 @@ def _count_tiles(
                 for x in range(nx):
                     if not counted[z, y, x]:
                         bins[x] = nbins
-            _add_row(bins, runs, x_tile, counts[z_tile[z], y_tile[y]])
+            for run in range(runs.size - 1):
+                # views that begin at 0: their indices need no check for counting from the end
+                part = bins[runs[run] : runs[run + 1]]
+                tile = x_tile[runs[run]]
+                even = counts[z_tile[z], y_tile[y], tile, 0]
+                odd = counts[z_tile[z], y_tile[y], tile, 1]
+                for i in range(part.size // 2):
+                    even[part[2 * i]] += one
+                    odd[part[2 * i + 1]] += one
+                if part.size % 2:
+                    even[part[part.size - 1]] += one
 
 
 def _count_cells(
@@ -1146,22 +1140,19 @@ def _count_cells(
     x_tile: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """As `_count_tiles`, where a table has the bin of every integer from `first` on."""
+    """counts[z, y, x, cell], where a table has the cell of every integer from `first` on."""
     masked = counted.size > 0
-    nx = block.shape[2]
-    nbins = counts.shape[4] - 1
-    bins = np.empty(nx, np.uint32)
+    one = np.uint32(1)
     runs = _runs(x_tile)
     for z in range(block.shape[0]):
         for y in range(block.shape[1]):
             row = block[z, y]
-            for x in range(nx):
-                bins[x] = table[np.uint64(np.int64(row[x]) - first)]
-            if masked:
-                for x in range(nx):
-                    if not counted[z, y, x]:
-                        bins[x] = nbins
-            _add_row(bins, runs, x_tile, counts[z_tile[z], y_tile[y]])
+            for run in range(runs.size - 1):
+                # There are so many cells that stores seldom wait for each other, and half as many stay in the cache.
+                own = counts[z_tile[z], y_tile[y], x_tile[runs[run]]]
+                for x in range(runs[run], runs[run + 1]):
+                    if not masked or counted[z, y, x]:
+                        own[table[np.uint64(np.int64(row[x]) - first)]] += one
 
 
 @register_jitable
@@ -1477,7 +1468,7 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
         _count_cells,
         lambda t: (
             _read(t, 3), _read(types.boolean, 3), _i, _read(types.uint16, 1),
-            _left, _left, _left, _write(types.uint32, 5),
+            _left, _left, _left, _write(types.uint32, 4),
         ),
     ),
     "clip_rows": (_clip_rows, lambda: (_read(_i, 2), _f, _write(_f, 2))),

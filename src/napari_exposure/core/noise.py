@@ -163,16 +163,18 @@ def find_noise(volume: Volume) -> NoiseLevel:
     parts, looked = [], 0
     norm = 6.0 ** (sum(size > 2 for size in volume.shape[-2:]) / 2)
 
-    def work(block: Block) -> tuple[np.ndarray, int]:
-        values = volume.read(block)
-        return _filtered(values, volume.counted(block, values)), values.size
+    def work(place: tuple[Volume, Block]) -> tuple[np.ndarray, int]:
+        part, block = place
+        values = part.read(block)
+        return _filtered(values, part.counted(block, values)), values.size
 
     def merge(found: tuple[np.ndarray, int]) -> None:
         nonlocal looked
         parts.append(found[0])
         looked += found[1]
 
-    walk(windows(volume.shape), work, merge, "measuring noise")
+    places = ((part, block) for part in volume.parts for block in windows(part.shape))
+    walk(places, work, merge, "measuring noise")
     response, mean, slope = np.concatenate(parts, axis=1)
     if mean.size:
         # Dead and saturated places have no noise, which says nothing of the others.

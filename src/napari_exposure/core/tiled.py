@@ -244,13 +244,15 @@ def _count_tiles(
             tiles.append(tile - tile[0])
         if spatial == 2:
             tiles, origin = [np.zeros(1, np.int32), *tiles], [0, *origin]
-        counts = np.zeros((*(int(tile[-1]) + 1 for tile in tiles), 2, nbins + 1), np.uint32)
+        # Bins have two halves, and one more for what is not counted.
+        each = (2, nbins + 1) if table is None else (nbins,)
+        counts = np.zeros((*(int(tile[-1]) + 1 for tile in tiles), *each), np.uint32)
         # leading axes (time, channel) share the tiles
         pieces = values.reshape(-1, *(len(tile) for tile in tiles))
         masks = counted.reshape(pieces.shape) if counted.size else [counted.reshape(0, 0, 0)] * len(pieces)
         for piece, mask in zip(pieces, masks, strict=True):
             count_tiles(piece, mask, *how, *tiles, counts)
-        return origin, counts[..., :-1].sum(axis=3, dtype=np.int64)
+        return origin, counts if table is not None else counts[..., :-1].sum(axis=3, dtype=np.int64)
 
     def merge(result: tuple[list[int], np.ndarray]) -> None:
         origin, counts = result
@@ -306,7 +308,10 @@ def _cell_sums(
     volume: Volume, axes: tuple[TileAxis, ...], borders: Sequence[np.ndarray | None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Borders of cells, as `bin_borders` has them, and how many voxels of each tile lie below each of them."""
-    cells = np.unique(np.concatenate([each for each in borders if each is not None]))
+    known = [each for each in borders if each is not None]
+    there = np.zeros(known[0][-1] + 1, bool)
+    there[np.concatenate(known)] = True
+    cells = np.flatnonzero(there)
     table = np.repeat(np.arange(len(cells) - 1, dtype=CELL), np.diff(cells))
     first = int(np.iinfo(working_dtype(volume.dtype)).min)
     counts = _count_tiles(volume, axes, 0.0, float(len(cells) - 1), len(cells) - 1, (first, table))
