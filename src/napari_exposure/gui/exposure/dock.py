@@ -317,7 +317,8 @@ class ExposureDock(widgets.Container):
     def _show_fit(self, layer, transform) -> None:
         """Show on the cards what was found in a layer."""
         on = [view for view, card in zip(self.cards.views, self.adjusted.stack.cards, strict=True) if card.on]
-        for view, each in zip(on, transform.transforms, strict=False):
+        for at, (view, each) in enumerate(zip(on, transform.transforms, strict=False)):
+            view.before = transform.transforms[:at]
             for extra in view.extras:
                 if each.adjustment.__class__ is view.kind:
                     extra.fitted(layer, each)
