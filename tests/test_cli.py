@@ -72,6 +72,47 @@ def test_a_folder(folder, capsys):
     assert Recipe.of(Image(data, **options)) == Recipe.load(folder / "r.json")
 
 
+@pytest.mark.parametrize("how", ["each", "all", "sum", "max", "1"])
+def test_channels_that_share_a_fit(folder, how, capsys):
+    channels = [stack(8), stack(9) // 2]
+    options = {"spacing": SPACING, "unit": "um", "axes": "czyx", "channels": ("DAPI", "GFP")}
+    nx.write_tiff(np.stack(channels), folder / "in" / "both.ome.tif", overwrite=True, **options)
+    command = "apply", "r.json", "in/both.ome.tif", "-o", "out", "--channels", how
+    assert run(folder, *command) == 0
+    recipe = Recipe.load(folder / "r.json")
+    fit_on = {"each": None, "1": channels[1]}.get(how, how)
+    found = nx.read_tiff(folder / "out" / "both.ome.tif")
+    np.testing.assert_array_equal(found.data, recipe.apply(channels, spacing=SPACING, fit_on=fit_on))
+    assert found.channels == ("DAPI", "GFP")
+    # a later run with another choice keeps it, and the same one is skipped
+    capsys.readouterr()
+    assert run(folder, *command) == 0
+    assert "0 done, 1 skipped" in capsys.readouterr().out
+    other = "all" if how == "each" else "each"
+    assert run(folder, *command[:-1], other) == 1
+    assert "another options" in capsys.readouterr().out
+    # the channels of one file give the fit of others
+    if how != "each":
+        more = "--fit-on", "in/both.ome.tif", "--channels", how
+        assert run(folder, "apply", "r.json", "in/s0.tif", "-o", "out", *more) == 0
+        if how == "1":
+            fitted = recipe.fit(channels[1], spacing=SPACING)
+        else:
+            fitted = recipe.fit(channels, spacing=SPACING, fit_on=how)
+        np.testing.assert_array_equal(nx.read_tiff(folder / "out" / "s0.ome.tif").data, fitted.apply(stack(0)))
+
+
+def test_channels_that_are_not_there(folder, capsys):
+    command = "apply", "r.json", "in/both.ome.tif", "-o", "out", "--channels"
+    assert run(folder, *command, "2") == 1
+    assert "There is no channel 2: the file has 2, counted from 0." in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run(folder, *command, "mean")
+    assert "must be each, all, sum, max or a number from 0, got 'mean'" in capsys.readouterr().err
+    assert run(folder, "apply", "r.json", "in/s0.tif", "-o", "out", "--fit-on", "in/both.ome.tif") == 2
+    assert "has channels; say on which to fit: --channels all, sum, max" in capsys.readouterr().err
+
+
 def test_what_is_done_is_skipped_and_what_fails_does_not_stop_the_rest(folder, capsys):
     (folder / "in" / "bad.tif").write_text("no image")
     assert run(folder, "apply", "r.json", "in/s1.tif", "-o", "out") == 0

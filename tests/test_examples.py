@@ -48,6 +48,7 @@ def stale(folder):
         ("histogram.py", ["histogram.png", "tile.png"]),
         ("live.py", ["live.png", "live3d.png"]),
         ("stacks.py", ["stacks.png"]),
+        ("channels.py", ["channels.png", "mosaic_before.png", "mosaic_after.png"]),
         ("time_series.py", ["time_series.png", "time_strip.png"]),
         ("how_it_works.py", ["how_limit.png", "how_weights.png"]),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import math
 import os
 import shutil
 import sys
@@ -20,7 +21,7 @@ import tifffile
 import zarr
 
 import napari_exposure as nx
-from napari_exposure import core, zarrstore
+from napari_exposure import core, unpacked
 from napari_exposure.cli import main
 from napari_exposure.core import blocks
 from napari_exposure.core.flatfile import FlatFile
@@ -319,16 +320,37 @@ def test_honest_chunks_are_read(kind, sharded, tmp_path):
     np.testing.assert_array_equal(found[1:2, 3:9].compute(), expected[1:2, 3:9])
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"shuffle": True}, {"fletcher32": True}, {"shuffle": True, "fletcher32": True}]
+)
+def test_a_chunk_of_hdf5_that_unpacks_to_more_than_a_chunk_is_refused(options, tmp_path):
+    shape, chunks = (5, 32, 41), (2, 16, 16)
+    expected = np.arange(math.prod(shape), dtype="u2").reshape(shape)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        found = file.create_dataset("a", shape, "u2", chunks=chunks, compression="gzip", **options)
+        found[:, :, :32] = expected[:, :, :32]
+    expected[:, :, 32:] = 0
+    data = nx.read(tmp_path / "a.h5").data
+    np.testing.assert_array_equal(data.compute(), expected)
+    np.testing.assert_array_equal(data[1, 3::5, 7:20].compute(), expected[1, 3::5, 7:20])
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        packed = inflated("zlib", 1 << 24)
+        file["a"].id.write_direct_chunk((2, 16, 0), packed + (bytes(4) if "fletcher32" in options else b""))
+    assert data[:2].compute().sum() == expected[:2].sum()
+    with pytest.raises(OSError, match=r"chunk at \(2, 16, 0\) of a in a\.h5 unpacks to more than 1024 bytes"):
+        nx.histogram(data)
+
+
 @pytest.mark.parametrize("size", [100, 300, 70_000, 1 << 20, (1 << 24) + 3])
 def test_what_zstd_says_of_its_size(size):
     data = np.random.default_rng(0).integers(0, 3, size, dtype=np.uint8).tobytes()
     packed = imagecodecs.zstd_encode(data)
-    assert zarrstore._of_zstd(memoryview(packed)) == size
+    assert unpacked._of_zstd(memoryview(packed)) == size
     # A stream does not say how much it holds: the same blocks under another header.
     flags = packed[4]
     said = 4 + 1 + (not flags >> 5 & 1) + ((flags >> 5 & 1), 2, 4, 8)[flags >> 6]
     stream = packed[:4] + bytes([flags & 0x1F & ~3 | flags & 4, 0x58]) + packed[said:]
-    assert size <= zarrstore._of_zstd(memoryview(stream)) + (1 << 17) * (size > 128)
+    assert size <= unpacked._of_zstd(memoryview(stream)) + (1 << 17) * (size > 128)
 
 
 def test_chunks_outside_of_the_store_are_not_read(tmp_path):
@@ -449,3 +471,12 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path, mo
         nx.read(tmp_path / "a.tif", lazy=True)
     with pytest.raises(ValueError, match="stored in parts of"):
         nx.read(store(tmp_path / "a.zarr", chunks=(4, 32, 40)))
+    # a chunk is unpacked whole, also where it goes on beyond the array
+    store(tmp_path / "b.zarr", chunks=(1, 8, 9))
+    free.available = 100_000
+    nx.read(tmp_path / "b.zarr")
+    metadata = json.loads((tmp_path / "b.zarr" / "zarr.json").read_text())
+    metadata["chunk_grid"]["configuration"]["chunk_shape"] = [4, 800, 900]
+    (tmp_path / "b.zarr" / "zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match="stored in parts of 4 x 800 x 900"):
+        nx.read(tmp_path / "b.zarr")

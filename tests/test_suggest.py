@@ -193,6 +193,16 @@ def test_every_kind_of_image_has_an_answer(kind):
         nx.suggest(np.zeros((0, 3, 4)))
 
 
+def test_images_without_an_answer_say_why():
+    """What nothing can be known of is not told to need no adjustment."""
+    with pytest.raises(TypeError, match="A mask of two values has no exposure"):
+        nx.suggest(np.ones((4, 9, 9), bool))
+    with pytest.raises(TypeError, match="A mask of two values has no exposure"):
+        nx.noise_level(np.ones((4, 9, 9), bool))
+    with pytest.raises(ValueError, match="no finite voxels that count, so nothing can be suggested"):
+        nx.suggest(np.full((4, 9, 9), np.nan))
+
+
 # --- the command ------------------------------------------------------------------------
 
 

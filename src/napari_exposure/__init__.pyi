@@ -8,6 +8,7 @@ from .core import Gamma as Gamma
 from .core import Histogram as Histogram
 from .core import HistogramEqualization as HistogramEqualization
 from .core import HistogramMatching as HistogramMatching
+from .core import Linear as Linear
 from .core import LocalStretch as LocalStretch
 from .core import Log as Log
 from .core import Mixture as Mixture
@@ -20,6 +21,7 @@ from .core import Sigmoid as Sigmoid
 from .core import ToneCurve as ToneCurve
 from .core import adjust_curve as adjust_curve
 from .core import adjust_gamma as adjust_gamma
+from .core import adjust_linear as adjust_linear
 from .core import adjust_log as adjust_log
 from .core import adjust_sigmoid as adjust_sigmoid
 from .core import clip_percentiles as clip_percentiles
@@ -31,11 +33,13 @@ from .core import degrade as degrade
 from .core import equalize_adapthist as equalize_adapthist
 from .core import equalize_hist as equalize_hist
 from .core import fill as fill
+from .core import fit_overlaps as fit_overlaps
 from .core import from_colormap as from_colormap
 from .core import gain_map as gain_map
 from .core import histogram as histogram
 from .core import is_low_contrast as is_low_contrast
 from .core import match_histograms as match_histograms
+from .core import match_overlaps as match_overlaps
 from .core import mixture as mixture
 from .core import montage as montage
 from .core import noise_level as noise_level

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask, read_part
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.replacing import PathLike, check_place, is_zarr, keep_apart, tidy
+from napari_exposure.core.several import TOGETHER, Together
 from napari_exposure.core.typing import Array
 from napari_exposure.core.words import printable
 from napari_exposure.files import (
@@ -42,6 +43,8 @@ from napari_exposure.saving import save_volume
 from napari_exposure.tiff import goes_on_in
 from napari_exposure.voxels import unit_name
 
+# Each channel of a file has a fit of its own.
+EACH = "each"
 # bytes of a channel up to which it is read at once: sooner done than block by block
 WHOLE = 1 << 28
 SUFFIXES = {"tiff": ".ome.tif", "zarr": ".zarr"}
@@ -77,6 +80,9 @@ class Plan:
         Options of `read`.
     lazy : bool
         Work on dask arrays also where files are small, as a cluster does.
+    channels : str
+        What the channels of a file are fitted on: "each" itself; one fit of "all", of their "sum" or of their "max",
+        as `Recipe.apply` has it; or a number, of the channel whose fit all have.
     """
 
     recipe: Recipe
@@ -85,6 +91,7 @@ class Plan:
     unit: str | None = None
     opening: dict[str, Any] = field(default_factory=dict)
     lazy: bool = False
+    channels: str = EACH
 
     @cached_property
     def fitted(self) -> FittedRecipe | None:
@@ -92,9 +99,30 @@ class Plan:
         if self.fit_on is None:
             return None
         volume, size = self.open(self.fit_on)
-        if "C" in volume.axes:
-            raise ValueError(f"{self.fit_on} has channels; fit on a file of one, so that it is clear on which.")
-        return self.recipe.fit(volume.data, spacing=size, rgb=volume.axes.endswith("S"))
+        channels = list(split(volume))
+        if len(channels) == 1:
+            return self.recipe.fit(channels[0], spacing=size, rgb=volume.axes.endswith("S"))
+        fitted = self.fit_channels(channels, size, volume.axes.endswith("S"))
+        if fitted is None:
+            raise ValueError(
+                f"{self.fit_on} has channels; say on which to fit: --channels all, sum, max, or the number of one."
+            )
+        return fitted
+
+    def fit_channels(self, channels: Sequence[Array], spacing: tuple[float, ...], rgb: bool) -> FittedRecipe | None:
+        """The fit that the channels of a file share; None where each has its own."""
+        if self.channels == EACH or len(channels) == 1:
+            return None
+        channels = [as_dask(channel) for channel in channels] if self.lazy else channels
+        if self.channels in TOGETHER:
+            return self.recipe.fit(channels, spacing=spacing, rgb=rgb, fit_on=cast(Together, self.channels))
+        number = int(self.channels)
+        if number >= len(channels):
+            raise ValueError(
+                f"There is no channel {number}: the file has {len(channels)}, counted from 0. Give another number with "
+                "--channels."
+            )
+        return self.recipe.fit(channels[number], spacing=spacing, rgb=rgb)
 
     def open(self, path: Path) -> tuple[FileVolume, tuple[float, ...]]:
         """A file as it is adjusted, and its voxel size in the unit of the recipe."""
@@ -106,6 +134,8 @@ class Plan:
         """What tells the result of a file from others: by it a later run knows what is done."""
         recipe = json.dumps(self.recipe.to_dict(), sort_keys=True).encode()
         options = {name: value for name, value in self.opening.items() if value is not None}
+        if self.channels != EACH:
+            options |= {"channels": self.channels}
         if self.spacing is not None:
             options |= {"spacing": list(map(float, self.spacing)), "unit": self.unit}
         return {
@@ -289,11 +319,15 @@ def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
     check_place(target, folder=target.suffix == ".zarr")
     asked = plan.asked(path)
     volume, size = plan.open(path)
+    channels, rgb = list(split(volume)), volume.axes.endswith("S")
     results = []
-    channels = list(split(volume))
+    with progress.part(0, 0.2):
+        fitted = plan.fitted or plan.fit_channels(channels, size, rgb)
+    start = 0.0 if fitted is None else 0.2
+    step = (0.5 - start) / len(channels)
     for number, array in enumerate(channels):
-        with progress.part(0.5 * number / len(channels), 0.5 * (number + 1) / len(channels)):
-            results.append(_apply_to_channel(plan, array, size, volume.axes.endswith("S")))
+        with progress.part(start + number * step, start + (number + 1) * step):
+            results.append(plan.recipe.apply(_taken(plan, array), spacing=size, rgb=rgb, fit_on=fitted))
     steps = [step_record(each, size, plan.recipe.unit) for each in plan.recipe.steps]
     made = record(printable(path.name), noted(volume.notes), steps, asked=asked)
     # The display windows of the source do not suit the result, whose range is another one, so they are dropped.
@@ -315,10 +349,10 @@ def check_same(path: Path, before: dict[str, Any]) -> None:
         raise OSError(f"{path.name} was changed, replaced or removed while it was read. Run it again.")
 
 
-def _apply_to_channel(plan: Plan, array: Array, spacing: tuple[float, ...], rgb: bool) -> Array:
+def _taken(plan: Plan, array: Array) -> Any:
+    """A channel as it is worked on: in memory where it is small, else lazy."""
     small = math.prod(array.shape) * array.dtype.itemsize <= WHOLE and not plan.lazy
-    array = read_part(array, tuple(slice(0, n) for n in array.shape)) if small else as_dask(array)
-    return plan.recipe.apply(array, spacing=spacing, rgb=rgb, fit_on=plan.fitted)
+    return read_part(array, tuple(slice(0, n) for n in array.shape)) if small else as_dask(array)
 
 
 def split(volume: FileVolume) -> Iterator[Array]:

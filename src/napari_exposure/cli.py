@@ -68,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("-o", "--output", metavar="OUTDIR", type=Path, required=True, help="folder of the results")
     apply.add_argument("--format", choices=("tiff", "zarr"), help="of the results; default: that of the input")
     apply.add_argument("--fit-on", metavar="FILE", type=Path, help="fit on this volume, the same mapping for all")
+    apply.add_argument(
+        "--channels",
+        metavar="HOW",
+        type=_channels,
+        default="each",
+        help="what channels are fitted on: each itself (default), one fit of all, of their sum or of their max "
+        "(voxel by voxel), or the number of the one whose fit all have",
+    )
     apply.add_argument("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
     apply.add_argument("--unit", default="um", help="of --spacing (default: um)")
     _add_opening(apply)
@@ -109,6 +117,14 @@ def _opening(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("axes", "series", "dataset", "dtype")}
 
 
+def _channels(text: str) -> str:
+    from napari_exposure.core.several import TOGETHER
+
+    if text.isdecimal() or text in ("each", *TOGETHER):
+        return text
+    raise argparse.ArgumentTypeError(f"must be each, {', '.join(TOGETHER)} or a number from 0, got {text!r}")
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -131,7 +147,9 @@ def _apply(options: argparse.Namespace) -> int:
     recipe = Recipe.load(options.recipe)
     _sizes(options.spacing)
     unit = _length(options.unit)
-    plan = batch.Plan(recipe, options.fit_on, options.spacing, unit, _opening(options), bool(options.scheduler))
+    plan = batch.Plan(
+        recipe, options.fit_on, options.spacing, unit, _opening(options), bool(options.scheduler), options.channels
+    )
     if options.dry_run:
         for path, target in paths.items():
             there = None if options.overwrite else batch.left(target, plan.asked(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from napari_exposure.files import (
     in_order,
     stem,
 )
+from napari_exposure.unpacked import SPARE, unpacked_size
 
 if TYPE_CHECKING:
     import h5py
@@ -54,8 +56,37 @@ class Dataset:
             found = file[self.name]
             if found.shape != self.shape or found.dtype != self.dtype:
                 raise OSError(f"{self.path.name} was replaced while it was read. Open it again.")
+            if self.chunks is not None and found.id.get_create_plist().get_nfilters():
+                self._check_chunks(found, index)
             values: np.ndarray = found[index]
             return values
+
+    def _check_chunks(self, found: h5py.Dataset, index: Any) -> None:
+        """Raise where a chunk that is asked for unpacks to more than a chunk: HDF5 takes whatever memory it wants."""
+        assert self.chunks is not None, "Datasets in one piece are not packed."
+        index = (*(index if isinstance(index, tuple) else (index,)), *[slice(None)] * len(self.shape))
+        touched = []
+        for at, n, size in zip(index, self.shape, self.chunks, strict=False):
+            places = range(n)[at if isinstance(at, slice) else slice(at, at + 1)]
+            touched.append(range(min(places, default=0) // size * size, max(places, default=-1) + 1, size))
+        size = math.prod(self.chunks) * self.dtype.itemsize
+        plist = found.id.get_create_plist()
+        filters = [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
+        for place in itertools.product(*touched):
+            if not found.id.get_chunk_info_by_coord(place).size:
+                # It was never written.
+                continue
+            left_out, packed = found.id.read_direct_chunk(place)
+            applied = [_CODECS.get(each, "") for bit, each in enumerate(filters) if not left_out >> bit & 1]
+            if unpacked_size(tuple(reversed(applied)), memoryview(packed), size + SPARE) > size + SPARE:
+                raise DamagedFile(
+                    f"The chunk at {place} of {self.name} in {self.path.name} unpacks to more than {size} bytes, a "
+                    "chunk's."
+                )
+
+
+# The filters of HDF5 by their numbers.
+_CODECS = {1: "zlib", 3: "crc32c", 307: "bz2", 32001: "blosc", 32015: "zstd"}
 
 
 def read_hdf5(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import napari.layers
@@ -13,12 +14,13 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import GivenRange
+from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
-from napari_exposure.core.typing import Spacing
+from napari_exposure.core.typing import Array, Spacing
 from napari_exposure.layer_montage import layer_montage
 from napari_exposure.source import PLACEMENT, Origin, Source, mask_array, window_bar
 
@@ -66,6 +68,16 @@ class OpenedLayer:
         with progress.bar(window_bar):
             yield
 
+    def joined(self, others: Sequence[OpenedLayer], how: str) -> OpenedLayer:
+        """This and others as one image to fit on; `how` as `several.join` has it."""
+        found = copy(self)
+        found.source = self.source.joined([each.source for each in others], how)
+        return found
+
+    def check(self, adjustment: Chain) -> None:
+        """Raise what does not fit before any voxel is read."""
+        self.source.in_unit_of(adjustment).check(adjustment, self.mask)
+
     def fit(self, adjustment: Chain) -> BlockMap:
         """Fit an adjustment or a recipe."""
         with self.bar():
@@ -84,6 +96,17 @@ class OpenedLayer:
                 with progress.part(0.5, 1):
                     data, mask = source.mapped(transform), None
         return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
+
+    def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
+        """What is read as a tile of a mosaic, and where it lies in the world."""
+        if translate is not None or spacing is not None:
+            raise TypeError(f"translate and spacing are for arrays; layer {self.name!r} has its own.")
+        return self.source.array, self.source.tile()
+
+    def show_alike(self, results: Sequence[Any]) -> None:
+        """Show results over the range of this layer."""
+        for each in results:
+            each.contrast_limits = self.source.contrast_limits
 
     montage = staticmethod(layer_montage)
 
@@ -150,6 +173,8 @@ def _fitted(adjustment: Chain, fit_on: Any, mask: Any) -> BlockMap:
     if isinstance(fit_on, BlockMap):
         return fit_on
     if not isinstance(fit_on, napari.layers.Layer):
+        if isinstance(fit_on, str):
+            raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of layers.")
         raise TypeError(f"fit_on must be an Image layer or a FittedRecipe, got {type(fit_on).__name__}.")
     return OpenedLayer(fit_on, mask=mask).fit(adjustment)
 

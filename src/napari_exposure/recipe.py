@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.chain import FittedRecipe
-from napari_exposure.core.images import LayerKind, opened
+from napari_exposure.core.images import LayerKind, is_several, opened
 from napari_exposure.core.jsonfile import read_json, write_json
+from napari_exposure.core.several import Together
+from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 from napari_exposure.voxels import check_unit, in_unit, unit_name
 
@@ -179,6 +183,30 @@ class Recipe:
     @overload
     def apply(
         self,
+        image: list[LayerKind],
+        *,
+        spacing: Spacing = ...,
+        unit: str | None = ...,
+        mask: Layer | None = ...,
+        rgb: bool | None = ...,
+        fit_on: Together | Layer | FittedRecipe | None = ...,
+    ) -> list[LayerKind]: ...
+
+    @overload
+    def apply(
+        self,
+        image: list[np.ndarray],
+        *,
+        spacing: Spacing = ...,
+        unit: str | None = ...,
+        mask: ArrayLike | None = ...,
+        rgb: bool | None = ...,
+        fit_on: Together | ArrayLike | FittedRecipe | None = ...,
+    ) -> list[np.ndarray]: ...
+
+    @overload
+    def apply(
+        self,
         image: LayerKind,
         *,
         spacing: Spacing = ...,
@@ -222,12 +250,13 @@ class Recipe:
         rgb: bool | None = None,
         fit_on: Any = None,
     ) -> Any:
-        """Adjust a layer or an array.
+        """Adjust a layer or an array, or several of them.
 
         Parameters
         ----------
-        image : napari.layers.Image or array-like
-            Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.
+        image : napari.layers.Image or array-like, or a list of such
+            Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.  A list has images, such as the
+            channels of a volume; of numbers it is an array.
         spacing : float or sequence of float, optional
             Of arrays: the size of a voxel along the spatial axes.  A recipe with tiles in a unit needs it.
         unit : str, optional
@@ -236,31 +265,73 @@ class Recipe:
             Of the image's shape; only voxels where it is not zero are counted, in every step.
         rgb : bool, optional
             Of arrays: the last axis holds RGB or RGBA.
-        fit_on : napari.layers.Image, array-like or FittedRecipe, optional
-            The image whose mapping is applied, so that others stay comparable with it.  Default: `image`.
+        fit_on : napari.layers.Image, array-like or FittedRecipe, "all", "sum" or "max", optional
+            The image whose mapping is applied, so that others stay comparable with it.  Default: each its own.  Of
+            several images a word may stand for one: "all" fits on the voxels of all of them, "sum" and "max" on their
+            sum and on the largest of them, voxel by voxel.  Then all have one curve, and where that is a line through
+            zero the ratios of channels stay as they are.
 
         Returns
         -------
-        napari.layers.Image, numpy.ndarray or dask.array.Array
+        napari.layers.Image, numpy.ndarray or dask.array.Array, or a list of such
             As `image`; a layer is not yet in a viewer.
 
         Raises
         ------
         TypeError, ValueError
-            As the adjustments do; also if the recipe has tiles in a unit that the layer's does not convert to.
+            As the adjustments do; also if the recipe has tiles in a unit that the layer's does not convert to, or if
+            images that share one fit have different dtypes, or shapes where these matter.
+
+        Notes
+        -----
+        A sum of integers ends where their dtype does: no channel has voxels beyond, so nothing of the curve depends
+        on what is cut off there.  A voxel where one of the channels is NaN counts neither in the sum nor in the
+        largest.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from napari_exposure import Gamma, Recipe
+        >>> red, green = np.array([[0, 50, 100]], np.uint8), np.array([[0, 100, 200]], np.uint8)
+        >>> Recipe(Gamma(2.0)).apply([red, green], fit_on="all")
+        [array([[ 0, 12, 50]], dtype=uint8), array([[  0,  50, 200]], dtype=uint8)]
         """
-        return self._opened(image, mask, spacing, unit, rgb).adjusted(self, fit_on)
+        if not is_several(image):
+            return self._opened(image, mask, spacing, unit, rgb).adjusted(self, fit_on)
+        found = [self._opened(each, mask, spacing, unit, rgb) for each in image]
+        with found[0].bar():
+            for each in found:
+                each.check(self)
+            fitted = fit_on
+            if isinstance(fit_on, str):
+                with progress.part(0, 0.4):
+                    fitted = _joined(found, fit_on).fit(self)
+            elif fit_on is not None and not isinstance(fit_on, BlockMap):
+                with progress.part(0, 0.4):
+                    fitted = self._opened(fit_on, mask, spacing, unit, rgb).fit(self)
+            if isinstance(fitted, BlockMap):
+                for each in found:
+                    fitted.fitting(each.volume().array)
+            results, start = [], 0.0 if fit_on is None else 0.4
+            step = (1 - start) / len(found)
+            for number, each in enumerate(found):
+                with progress.part(start + number * step, start + (number + 1) * step):
+                    results.append(each.adjusted(self, fitted))
+        return results
 
     def fit(
         self,
-        image: ArrayLike | Layer,
+        image: ArrayLike | Layer | Sequence[ArrayLike | Layer],
         *,
         spacing: Spacing = None,
         unit: str | None = None,
         mask: ArrayLike | Layer | None = None,
         rgb: bool | None = None,
+        fit_on: Together = "all",
     ) -> FittedRecipe:
-        """Fit all steps on one image, to apply the same mapping to others; parameters as in `apply`.
+        """Fit all steps on one image, or on several together, to apply the same mapping to others.
+
+        Parameters are those of `apply`; `fit_on` says how several images are fitted together.
 
         Examples
         --------
@@ -270,7 +341,12 @@ class Recipe:
         >>> Recipe((Gamma(2.0),)).fit(first).apply(second)
         array([[ 0,  2, 10]], dtype=uint8)
         """
-        return FittedRecipe(self._opened(image, mask, spacing, unit, rgb).fit(self).transforms)
+        if is_several(image):
+            images: Any = image
+            found = _joined([self._opened(each, mask, spacing, unit, rgb) for each in images], fit_on)
+        else:
+            found = self._opened(image, mask, spacing, unit, rgb)
+        return FittedRecipe(found.fit(self).transforms)
 
     def _opened(self, image: Any, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
         """The image with its voxel size in the unit of the recipe, or an error where there is none."""
@@ -290,3 +366,11 @@ class Recipe:
                 f"spacing=(z, y, x) in {self.unit}, or in another unit with unit=."
             )
         return found
+
+
+def _joined(found: Sequence[Any], how: str) -> Any:
+    """Several opened images as one to fit on."""
+    kinds = {type(each).__name__: each for each in found}
+    if len(kinds) > 1:
+        raise TypeError("Images that share one fit must be of one kind: all layers, or all arrays.")
+    return found[0].joined(found[1:], how)

@@ -18,7 +18,7 @@ import psutil
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.arrays import held
-from napari_exposure.core.axes import check_space, count_space, is_space, spatial_axes
+from napari_exposure.core.axes import Tile, check_space, count_space, is_space, spatial_axes
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_histogram
@@ -26,6 +26,7 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_dtype, check_exposure
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
 from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record
@@ -120,6 +121,56 @@ class Source:
             history=noted(layer.metadata.get(METADATA_KEY)),
             layer=weakref.ref(unwrapped(layer)),
         )
+
+    def joined(self, others: Sequence[Source], how: str) -> Source:
+        """This and others as one image to fit on, without levels; `how` as `several.join` has it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If these cannot share a fit; the message names the layers.
+        """
+        sources = self, *others
+        for each in others:
+            if (each.rgb, each.space) != (self.rgb, self.space):
+                raise ValueError(
+                    f"Layers {self.name!r} and {each.name!r} cannot share one fit: "
+                    + ("one of them is RGB." if each.rgb != self.rgb else "their labels say that other axes are space.")
+                )
+        array, counted = join([each.array for each in sources], [f"Layer {each.name!r}" for each in sources], how)
+        if counted is not None:
+            raise ValueError(f"Of masked arrays there is no {how}; use fit_on='all'.")
+        return replace(self, array=array, levels=(), name=" + ".join(each.name for each in sources))
+
+    def tile(self) -> Tile:
+        """Along all axes the size of a voxel and the place of the first one, in napari's world.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the layer is RGB, or does not lie along the axes of the world.
+        """
+        if self.rgb:
+            raise TypeError(f"Layer {self.name!r} is RGB; take its colors apart first (Split RGB).")
+        ndim, place = len(self.shape), self.carried
+        turned = {
+            "rotated": not np.allclose(place["rotate"], np.eye(ndim)),
+            "sheared": np.any(place["shear"]),
+            "moved by an affine transform": not np.allclose(np.asarray(place["affine"]), np.eye(ndim + 1)),
+            "mirrored": min(place["scale"]) < 0,
+        }
+        if wrong := [word for word, is_so in turned.items() if is_so]:
+            raise ValueError(
+                f"Layer {self.name!r} is {' and '.join(wrong)}. Tiles of a mosaic may be scaled and translated, and "
+                "nothing else, because their voxels are compared one by one. Resample it first."
+            )
+        # Lengths in one unit, because one layer may be in nm and its neighbor in µm; what is none stays as it is.
+        factors = [in_unit(1.0, str(unit), "um") or 1.0 for unit in place["units"]]
+        sizes, where = (
+            tuple(float(each) * factor for each, factor in zip(place[name], factors, strict=True))
+            for name in ("scale", "translate")
+        )
+        return sizes, where
 
     def check_exposure(self) -> None:
         """Raise what to do where the layer can be counted, but not adjusted."""

@@ -32,6 +32,7 @@ from napari_exposure.core.findings import (
     flattened,
 )
 from napari_exposure.core.images import opened
+from napari_exposure.core.intensity import check_exposure
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.sample import Sample, take_sample
 from napari_exposure.core.stretch import LocalStretch
@@ -144,7 +145,8 @@ def suggest(
     Raises
     ------
     TypeError, ValueError
-        If the image, the mask or the spacing does not fit; the message says what to do.
+        If the image, the mask or the spacing does not fit, or where no finite voxel is found; the message says what to
+        do.
 
     Notes
     -----
@@ -162,6 +164,7 @@ def suggest(
     """
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume()
+    check_exposure(volume.array.dtype)
     known = found.spacing is not None and found.unit != PIXEL
     unit = (found.unit or unit) if known else None
     sizes = check_spacing(found.spacing, len(volume.shape))
@@ -183,7 +186,10 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
     steps: list[tuple[Adjustment, str]] = []
     background = find_background(sample)
     if background is None:
-        return Suggestion(tuple(findings), None, (), sample.looked, sample.volume.size)
+        raise ValueError(
+            "What was looked at holds no finite voxels that count, so nothing can be suggested. Choose a larger mask "
+            "or another volume."
+        )
     findings.append(_of_background(background))
     findings += _about_noise(sample)
 

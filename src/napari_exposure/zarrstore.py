@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import bz2
-import contextlib
-import lzma
 import math
 import os
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +13,7 @@ import numpy as np
 from zarr.storage import LocalStore
 
 from napari_exposure.files import DamagedFile, check_chunk
+from napari_exposure.unpacked import SPARE, unpacked_size
 
 if TYPE_CHECKING:
     import zarr
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
 
 # Stores beyond these are no volumes: their metadata are wrong, and looping over their chunks would not end.
 MOST_CHUNKS, MOST_BYTES = 1 << 25, 1 << 53
-# Bytes beyond those of a chunk that packed ones may hold: checksums and what codecs put before values.
-SPARE = 1 << 20
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
 
@@ -93,6 +88,8 @@ def check_array(name: str, array: zarr.Array[Any]) -> None:
             f"{name} says that it has {count:.3g} chunks and {bytes_:.3g} bytes, which is more than a store can hold."
         )
     check_chunk(name, [min(size, n) for size, n in zip(sizes, array.shape, strict=True)], array.dtype)
+    # A chunk is stored, and unpacked, whole also where the array ends within it.
+    check_chunk(name, array.chunks, array.dtype)
 
 
 # --- what chunks unpack to ---
@@ -141,76 +138,17 @@ class Packing:
     def unpacked(self, data: memoryview, byte_range: ByteRequest | None, most: int) -> int:
         """Bytes that the largest chunk in what was read unpacks to, or some number beyond `most`."""
         if not self.parts:
-            return _unpacked(self.codecs, data, most)
+            return unpacked_size(self.codecs, data, most)
         if byte_range is not None:
             # A part of a shard is one of its chunks, or its index.
             start = getattr(byte_range, "start", None)
             is_index = start is None or (start == 0 and self.index_first)
-            return 0 if is_index else _unpacked(self.codecs, data, most)
+            return 0 if is_index else unpacked_size(self.codecs, data, most)
         index = data[: self.index_size] if self.index_first else data[-self.index_size :]
         places = np.frombuffer(index[: 16 * self.parts], "<u8").reshape(-1, 2).tolist()
         inside = [(start, length) for start, length in places if start + length <= len(data)]
-        return max((_unpacked(self.codecs, data[at : at + n], most) for at, n in inside), default=0)
+        return max((unpacked_size(self.codecs, data[at : at + n], most) for at, n in inside), default=0)
 
 
 def _names(codecs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(each["name"].removeprefix("numcodecs.") for each in reversed(codecs))
-
-
-_STREAMS = {
-    "gzip": lambda: zlib.decompressobj(47),
-    "zlib": lambda: zlib.decompressobj(47),
-    "bz2": bz2.BZ2Decompressor,
-    "lzma": lzma.LZMADecompressor,
-}
-
-
-def _unpacked(codecs: tuple[str, ...], data: memoryview, most: int) -> int:
-    for codec in codecs:
-        if codec in _STREAMS:
-            return _streamed(_STREAMS[codec], data, most)
-        if codec == "zstd":
-            return _of_zstd(data)
-        if codec in ("blosc", "lz4"):
-            # The first bytes of either format say how large the chunk is when it is unpacked.
-            at = 4 if codec == "blosc" else 0
-            return int.from_bytes(data[at : at + 4], "little")
-        data = data[:-4] if codec == "crc32c" else data
-    return len(data)
-
-
-def _streamed(make: Callable[[], Any], data: memoryview, most: int) -> int:
-    """Bytes in streams that do not say how many, counted a piece at a time; what is damaged is left to zarr."""
-    size, rest = 0, bytes(data)
-    with contextlib.suppress(zlib.error, OSError, EOFError, lzma.LZMAError):
-        while rest and size <= most:
-            stream = make()
-            while not stream.eof and size <= most:
-                piece = stream.decompress(rest, SPARE)
-                rest = getattr(stream, "unconsumed_tail", b"")
-                size += len(piece)
-                if not piece and not rest:
-                    break
-            rest = stream.unused_data
-    return size
-
-
-def _of_zstd(data: memoryview) -> int:
-    """What a frame says that it holds, or what its blocks may hold (RFC 8878)."""
-    if bytes(data[:4]) != b"\x28\xb5\x2f\xfd":
-        return 0
-    flags = data[4]
-    single = flags >> 5 & 1
-    at = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
-    if flags >> 6 or single:
-        width = (1, 2, 4, 8)[flags >> 6]
-        return int.from_bytes(data[at : at + width], "little") + 256 * (width == 2)
-    size = 0
-    while at + 3 <= len(data):
-        block = int.from_bytes(data[at : at + 3], "little")
-        kind, length = block >> 1 & 3, block >> 3
-        size += 1 << 17 if kind == 2 else length
-        at += 3 + (1 if kind == 1 else length)
-        if block & 1:
-            break
-    return size

@@ -18,6 +18,7 @@ from napari_exposure.core import (
     Fill,
     Gamma,
     HistogramEqualization,
+    Linear,
     LocalStretch,
     Log,
     PercentileClip,
@@ -41,6 +42,7 @@ FUNCTIONS = {
     LocalStretch: core.stretch_local,
     DecayCorrection: core.correct_decay,
     Decay: core.degrade,
+    Linear: core.adjust_linear,
 }
 # every way of mapping: table, power, knots, steps, tiles of either kind
 ADJUSTMENTS = [

@@ -385,6 +385,11 @@ def test_low_contrast_is_that_of_scikit_image(dtype, width, threshold, lower):
     assert is_low_contrast(volume, *options) == exposure.is_low_contrast(volume, *options)
 
 
+@pytest.mark.parametrize("mask", [np.eye(9, dtype=bool), np.zeros((9, 9), bool), np.ones((9, 9), bool)])
+def test_low_contrast_of_masks_is_that_of_scikit_image(mask):
+    assert is_low_contrast(mask) == exposure.is_low_contrast(mask)
+
+
 def test_low_contrast_of_colors():
     colors = (np.random.default_rng(0).integers(80, 120, (30, 40, 3))).astype(np.uint8)
     grey = luminance(colors)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_exposure import Recipe
-from napari_exposure.core import DecayCorrection, LocalStretch, correct_decay, decay_profile
+from napari_exposure.core import DecayCorrection, LocalStretch, correct_decay, decay_exponent, decay_profile
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.surface import KEPT, SHELLS, find_depths
 
@@ -153,3 +153,22 @@ def test_saturated_voxels_are_told():
     eight = np.clip(seen * (255 / np.percentile(truth, 99.5)), 0, 255).astype(np.uint8)
     with pytest.warns(UserWarning, match=r"of the voxels exceed uint8"):
         correct_decay(eight, "surface", mask=inside, spacing=(2, 1, 1), background=10.0)
+
+
+def test_a_reference_channel_below_a_surface_measures_depth_in_physical_units():
+    # Planes are 6 times as far apart as pixels, so that in voxels the depth would be another one.
+    shape, spacing, ratio = (11, 70, 72), (6.0, 1.0, 1.0), 1.7
+    depth, radius = sphere(shape, spacing)
+    stain = np.random.default_rng(1).gamma(8, 20, shape) * (depth > 0)
+    others = np.random.default_rng(2).gamma(8, 20, shape) * (depth > 0)
+    reference, image = (
+        each * np.exp(-power * np.clip(depth, 0, None) / radius)
+        for each, power in ((stain, 1.5), (others, 1.5 * ratio))
+    )
+    how = {"axis": "surface", "mask": depth > 0}
+    exponent = decay_exponent(image, reference, spacing=spacing, **how)
+    assert exponent == pytest.approx(ratio, rel=0.01)
+    # The slope of the one profile against the other, both over the true depth.
+    x, y = (np.log(decay_profile(each, spacing=spacing, **how)[2]) for each in (reference, image))
+    assert exponent == pytest.approx(np.polyfit(x, y, 1)[0], rel=1e-9)
+    assert decay_exponent(image, reference, **how) != pytest.approx(exponent, rel=1e-4)

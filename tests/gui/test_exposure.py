@@ -284,6 +284,55 @@ def test_several_layers_each_have_a_live_layer_and_one_apply(qtbot, viewer, nucl
         assert dock.target.name.startswith(layer.name)
 
 
+@pytest.mark.parametrize("how", ["all voxels", "their sum", "the largest"])
+def test_channels_share_one_fit(qtbot, viewer, nuclei, dock, volume, how):
+    other = viewer.add_image(volume[::-1] // 2, name="membrane", scale=(1, 0.25, 0.25), units="um", colormap="magenta")
+    viewer.layers.selection = {nuclei}
+    qtbot.waitUntil(lambda: dock.layer == nuclei)
+    choose(dock.tools.add_menu, "Percentile clipping")
+    viewer.layers.selection = {nuclei, other}
+    qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
+    dock.header.fit.value = f"all have one fit, of {how}"
+    word = {"all voxels": "all", "their sum": "sum", "the largest": "max"}[how]
+    for low in (0.5, 10):
+        editor(dock, 0, "low").value = low
+        fitted = nx.Recipe(nx.PercentileClip(low)).fit([nuclei, other], fit_on=word)
+
+        def there(fitted=fitted):
+            lives = [live_of(dock, each) for each in (nuclei, other)]
+            return all(
+                each is not None and np.array_equal(each.data[3], fitted.apply(source.data)[3])
+                for each, source in zip(lives, (nuclei, other), strict=True)
+            )
+
+        settled(qtbot, dock, there)
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    assert names(viewer) == ["nuclei", "nuclei - clip", "membrane", "membrane - clip"]
+    for source in (nuclei, other):
+        result = viewer.layers[f"{source.name} - clip"]
+        np.testing.assert_array_equal(result.data, fitted.apply(source.data))
+        assert result.colormap.name == source.colormap.name
+    # nothing is left to do until the choice is another one
+    assert live_of(dock, nuclei) is None
+    dock.header.fit.value = "each has a fit of its own"
+    settled(qtbot, dock, lambda: live_of(dock, nuclei) is not None and live_of(dock, other) is not None)
+
+
+def test_channels_that_cannot_share_a_fit_are_told(qtbot, viewer, nuclei, dock, volume, messages):
+    other = viewer.add_image((volume // 16).astype(np.uint8), name="bytes", scale=(1, 0.25, 0.25), units="um")
+    viewer.layers.selection = {nuclei}
+    qtbot.waitUntil(lambda: dock.layer == nuclei)
+    choose(dock.tools.add_menu, "Percentile clipping")
+    viewer.layers.selection = {nuclei, other}
+    qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
+    dock.header.fit.value = "all have one fit, of their sum"
+    qtbot.waitUntil(lambda: "has dtype uint" in dock.bar.state.said(), timeout=10_000)
+    click(dock.bar.apply)
+    assert "has dtype uint" in messages()[-1]
+    assert not dock.running
+
+
 def test_cancel_stops_all_layers_and_a_layer_that_does_not_fit_is_told(qtbot, viewer, nuclei, dock, volume, slow):
     other = viewer.add_image(volume[:6] // 2, name="short", scale=(1, 0.25, 0.25), units="um")
     viewer.layers.selection = {nuclei}

@@ -1443,3 +1443,86 @@ def test_missing_chunks_are_said(tmp_path):
     array[3] = 1
     (curve,) = survey.survey([survey.Target("a", None, Volume(array))], ())
     assert curve.coverage == "exact, 256 voxels"
+
+
+# --- the limits of many layers ----------------------------------------------------------
+
+
+def press(panel, key, modifiers):
+    """Press a shortcut while the panel has the focus; without a window manager no window becomes active by itself."""
+    panel.window().activateWindow()
+    panel.low.setFocus()
+    QTest.qWait(30)
+    QTest.keyClick(panel.low, key, modifiers)
+    QTest.qWait(30)
+
+
+def test_all_selected_layers_get_their_percentiles(qtbot, viewer, panel, volume):
+    rng = np.random.default_rng(2)
+    datas = [volume, (volume // 3).astype(np.uint8), rng.normal(5, 2, (6, 20, 24)).astype(np.float32)]
+    layers = [viewer.add_image(data, name=f"channel {n}") for n, data in enumerate(datas)]
+    colors = viewer.add_image(rng.integers(0, 255, (20, 24, 3), dtype=np.uint8), name="colors", rgb=True)
+    other = viewer.add_image(volume, name="not selected", contrast_limits=(0, 77))
+    viewer.layers.selection = {layers[1]}
+    wait(qtbot, panel, lambda: exact(panel))
+    assert not panel.selected.isEnabled()
+    viewer.layers.selection = {*layers, colors}
+    wait(qtbot, panel, lambda: len(panel.model.content.curves) == 7)
+    panel.low.setValue(2)
+    panel.high.setValue(97)
+    before = colors.contrast_limits
+    assert panel.selected.isEnabled()
+    press(panel, Qt.Key.Key_L, Qt.KeyboardModifier.ControlModifier)
+    # those of floats are exact too, in a moment
+    wait(qtbot, panel, lambda: panel.estimated.isHidden())
+    for layer, data in zip(layers, datas, strict=True):
+        assert tuple(layer.contrast_limits) == tuple(np.percentile(data.astype(float), (2, 97), method="linear"))
+    assert tuple(other.contrast_limits) == (0, 77)
+    assert colors.contrast_limits == before
+
+
+def test_limits_are_copied_to_the_others(qtbot, viewer, panel, volume):
+    first = viewer.add_image(volume, name="R&D", contrast_limits=(100, 900))
+    others = [viewer.add_image(volume // 2, name="b"), viewer.add_image(volume / 4, name="c")]
+    viewer.layers.selection = {first, *others}
+    viewer.layers.selection.active = first
+    viewer.layers.selection.update(others)
+    wait(qtbot, panel, lambda: len(panel.model.content.curves) == 3)
+    shown = panel.counter.layers[0]
+    shown.contrast_limits = (100, 900)
+    assert panel.copy_limits.text() == f"Copy the limits of “{shown.name.replace('&', '&&')}” to the others"
+    press(panel, Qt.Key.Key_L, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    assert all(tuple(layer.contrast_limits) == (100, 900) for layer in (first, *others))
+    # also by the menu
+    shown.contrast_limits = (5, 50)
+    panel.copy_limits.trigger()
+    assert all(tuple(layer.contrast_limits) == (5, 50) for layer in (first, *others))
+
+
+def test_limits_of_a_first_look_are_said_to_be_estimated(qtbot, viewer, panel, stack, small_blocks, monkeypatch):
+    monkeypatch.setattr(survey, "SAMPLE_SECONDS", 0.05)
+    layers = [
+        viewer.add_image(slow_dask(stack // (n + 1), 0.03), name=f"lazy {n}", contrast_limits=(0, 4000)) for n in (0, 1)
+    ]
+    viewer.layers.selection = set(layers)
+    qtbot.waitUntil(lambda: panel.counter.counting and panel.selected.isEnabled(), timeout=10_000)
+    panel.limit_all.trigger()
+    assert not panel.estimated.isHidden()
+    first = panel.counter.layers[0]
+    assert panel.estimated.text().startswith(f"Limits estimated: {first.name}")
+    estimated = tuple(first.contrast_limits)
+    assert estimated != (0, 4000)
+    wait(qtbot, panel, lambda: panel.estimated.isHidden())
+    for layer, data in zip(layers, (stack, stack // 2), strict=True):
+        assert tuple(layer.contrast_limits) == tuple(np.percentile(data, (0.5, 99.5)))
+
+
+def test_limits_that_the_user_changes_meanwhile_are_kept(qtbot, viewer, panel, stack, small_blocks):
+    layer = viewer.add_image(slow_dask(stack, 0.03), name="lazy", contrast_limits=(0, 4000))
+    qtbot.waitUntil(lambda: panel.counter.counting and panel.set_limits.isEnabled(), timeout=10_000)
+    click(panel.set_limits)
+    assert panel.estimated.text() == "Limits estimated: lazy"
+    layer.contrast_limits = (12, 34)
+    wait(qtbot, panel, lambda: exact(panel))
+    assert tuple(layer.contrast_limits) == (12, 34)
+    assert panel.estimated.isHidden()

@@ -95,3 +95,20 @@ def test_an_axis_that_is_not_there_is_named():
 def test_provenance_says_how(volume, capsys):
     nx.provenance(nx.correct_decay(Image(volume, name="nuclei"), model="plane"))
     assert "Depth correction: Model plane" in capsys.readouterr().out
+
+
+def test_a_reference_layer_below_a_surface_has_the_voxel_size_of_its_own():
+    middle = np.array([5, 34.5, 35.5])[:, None, None, None]
+    spacing = (6.0, 1.0, 1.0)
+    away = (np.indices((11, 70, 72)) - middle) * np.array(spacing)[:, None, None, None]
+    depth = 29 - np.sqrt((away**2).sum(axis=0))
+    rng = np.random.default_rng(0)
+    dapi, gfp = (
+        rng.gamma(8, 20, depth.shape) * np.exp(-power * depth.clip(0) / 20) * (depth > 0) for power in (1.0, 1.5)
+    )
+    placed = {"scale": spacing, "units": ("um",) * 3}
+    found = nx.decay_exponent(
+        Image(gfp, **placed), Image(dapi, **placed), "surface", mask=Labels((depth > 0).astype(np.uint8), **placed)
+    )
+    assert found == nx.decay_exponent(gfp, dapi, "surface", mask=depth > 0, spacing=spacing)
+    assert found != nx.decay_exponent(gfp, dapi, "surface", mask=depth > 0)

@@ -20,12 +20,14 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust
 from napari_exposure.core.intensity import Percentiles
 from napari_exposure.core.lazy import as_dask
+from napari_exposure.core.linear import Linear, adjust_linear
 from napari_exposure.core.log import Log, adjust_log
 from napari_exposure.core.match import HistogramMatching, match_histograms
 from napari_exposure.core.mixtures import Mixture, mixture
 from napari_exposure.core.montage import montage
 from napari_exposure.core.noise import NoiseLevel, noise_level
 from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.overlaps import fit_overlaps, match_overlaps
 from napari_exposure.core.rescale import Rescale, rescale_intensity
 from napari_exposure.core.sigmoid import Sigmoid, adjust_sigmoid
 from napari_exposure.core.slopes import gain_map
@@ -45,6 +47,7 @@ __all__ = [
     "HistogramMatching",
     "LocalStretch",
     "NoiseLevel",
+    "Linear",
     "NoiseLimit",
     "Log",
     "Mixture",
@@ -58,6 +61,7 @@ __all__ = [
     "adjust",
     "adjust_curve",
     "adjust_gamma",
+    "adjust_linear",
     "adjust_log",
     "adjust_sigmoid",
     "as_dask",
@@ -78,6 +82,8 @@ __all__ = [
     "histogram_along",
     "is_low_contrast",
     "match_histograms",
+    "fit_overlaps",
+    "match_overlaps",
     "noise_level",
     "percentile",
     "stretch_local",

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import Several
 from napari_exposure.core.axes import check_spacing, gliding_axis, in_words, spatial_axes, time_axis
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_cuts, find_extent
@@ -67,7 +68,7 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
 class Adjustment(ABC):
     """The parameters of one exposure adjustment; checked when made, never changed.
 
-    Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `PercentileClip`, `Fill`,
+    Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `Linear`, `PercentileClip`, `Fill`,
     `HistogramEqualization`, `HistogramMatching`, `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.
     ``fit`` reads a volume's statistics and gives a `Transform`; ``to_dict`` and `from_dict` turn it to and from plain
     data.
@@ -325,6 +326,12 @@ class Adjustment(ABC):
         sizes = check_spacing(spacing, len(volume.shape))
         spatial = self.spatial(len(sizes), len(volume.shape), volume.labels)
         sizes = sizes[-spatial:]
+        if isinstance(volume.array, Several) and not volume.array.alike and (self.place_note or self.per != "dataset"):
+            shapes = ", ".join(str(tuple(array.shape)) for array in volume.array.arrays)
+            raise ValueError(
+                f"{self.title} depends on the place of a voxel, and the images have different shapes, {shapes}. Fit it "
+                "on each, without fit_on."
+            )
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
         if self.in_series:
             self._time(volume)
@@ -539,11 +546,11 @@ def warn_constant(transform: Transform) -> None:
         warn_user(f"{transform.adjustment.title}: {sentence}")
 
 
-def check_counted(total: int, volume: Volume) -> None:
+def check_counted(total: int, volume: Volume, reason: str = "") -> None:
     """Raise if nothing was counted; of many volumes or planes that have fits of their own, some may be empty."""
     if total or volume.lead or volume.members:
         return
-    reasons = []
+    reasons = [reason] if reason else []
     if volume.mask is not None:
         reasons.append("the mask selects no such voxel")
     if volume.ignore_zeros:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,30 @@ def both(mask: Any, other: Any) -> Any:
     if mask is None or other is None:
         return other if mask is None else mask
     return (np.asarray(mask) != 0) & (np.asarray(other) != 0)
+
+
+class Several:
+    """Arrays of one dtype that are counted together, each by itself; passes over a volume know it.
+
+    Attributes
+    ----------
+    arrays : tuple of array-like
+    shape, dtype
+        Of the first.
+    """
+
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        self.arrays = tuple(arrays)
+        self.shape, self.dtype, self.ndim = tuple(arrays[0].shape), np.dtype(arrays[0].dtype), len(arrays[0].shape)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all have the same shape, so that a place means the same in each."""
+        return len({tuple(array.shape) for array in self.arrays}) == 1
+
+    def __getitem__(self, index: Any, /) -> Several:
+        # Such as every second voxel of each; a fit counts voxels of one array after the other.
+        return Several([array[index] for array in self.arrays])
 
 
 class _Stored:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from napari_exposure.core.intensity import check_number
 from napari_exposure.core.typing import Spacing
+
+# Along all axes the size of a voxel, and the place of the first one.
+Tile = tuple[tuple[float, ...], tuple[float, ...]]
 
 # Kernels work in so many axes.
 MOST = 3
@@ -131,3 +135,16 @@ def check_spacing(spacing: Spacing, ndim: int, per: str = "dataset") -> tuple[fl
             )
     sizes = tuple(check_number(value, "spacing", above=0) for value in values[-most:])
     return sizes[-spatial_axes(len(sizes), per) :]
+
+
+def check_place(translate: Any, spacing: Spacing, ndim: int) -> Tile:
+    """The size of a voxel and the place of the first one of an array, along all axes."""
+    if translate is None:
+        raise ValueError("An array does not say where it lies: give translate, a place for each array.")
+    place = tuple(check_number(each, "translate") for each in translate)
+    given: Any = spacing if isinstance(spacing, Iterable) else (1.0 if spacing is None else spacing,) * ndim
+    sizes = tuple(check_number(size, "spacing", above=0) for size in given)
+    for name, values in (("translate", place), ("spacing", sizes)):
+        if len(values) != ndim:
+            raise ValueError(f"{name} has {len(values)} numbers, but the image has {ndim} axes; give one for each.")
+    return sizes, place

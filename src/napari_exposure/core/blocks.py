@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.arrays import both, held
+from napari_exposure.core.arrays import Several, both, held
 from napari_exposure.core.flatfile import off_map
 from napari_exposure.core.intensity import check_dtype, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
@@ -99,7 +99,8 @@ class Volume:
     Parameters
     ----------
     array : array-like
-        Anything with ``shape``, ``dtype`` and basic slicing: numpy, memory maps, zarr, h5py, dask.
+        Anything with ``shape``, ``dtype`` and basic slicing: numpy, memory maps, zarr, h5py, dask.  `Several` arrays
+        are counted together.
     mask : array-like, optional
         Same shape; voxels where it is not zero are counted.
     ignore_zeros : bool
@@ -184,8 +185,15 @@ class Volume:
         return tuple(self.array.shape), self.lead, box, *how, self.through
 
     @property
+    def parts(self) -> tuple[Volume, ...]:
+        """The volumes of one array each that are counted together; nearly always this one alone."""
+        if not isinstance(self.array, Several):
+            return (self,)
+        return tuple(replace(self, array=array) for array in self.array.arrays)
+
+    @property
     def size(self) -> int:
-        return math.prod(self.shape)
+        return sum(math.prod(part.shape) for part in self.parts)
 
     @property
     def dtype(self) -> np.dtype:
@@ -363,6 +371,13 @@ def count(
     what: str,
 ) -> None:
     """Walk a volume for a fit: ``visit(block, values, counted)``, merged in the order of the blocks."""
+    parts = volume.parts
+    if len(parts) > 1:
+        for number, part in enumerate(parts):
+            with progress.part(number / len(parts), (number + 1) / len(parts)):
+                count(part, visit, merge, what)
+        return
+    (volume,) = parts
     if is_dask(volume.array):
         from napari_exposure.core import lazy
 

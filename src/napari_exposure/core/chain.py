@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.arrays import Several
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.memory import SHARED, Memory
@@ -181,7 +182,8 @@ def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = 
     """Raise what does not fit before any voxel is read, as far as shapes and dtypes tell."""
     dtype = np.dtype(volume.array.dtype).newbyteorder("=")
     for step in steps:
-        # This array has the right shape and dtype, and only one voxel in memory.
-        like = np.broadcast_to(np.zeros((), dtype), volume.array.shape)
+        # These arrays have the right shape and dtype, and only one voxel in memory.
+        likes = [np.broadcast_to(np.zeros((), dtype), part.array.shape) for part in volume.parts]
+        like = likes[0] if len(likes) == 1 else Several(likes)
         step.check(replace(volume, array=like, mask=None), _seen(step, volume, spacing))
         dtype = step.result_dtype(dtype)

@@ -61,7 +61,8 @@ def is_low_contrast(
     Notes
     -----
     The question is that of ``skimage.exposure.is_low_contrast``: floats have a range of 2, from -1 to 1, and so
-    have colors.  The percentiles are exact for every dtype, without NaN.
+    have colors, and a mask has low contrast only where all of it is alike.  The percentiles are exact for every dtype,
+    without NaN.
 
     Examples
     --------
@@ -76,4 +77,7 @@ def is_low_contrast(
     found = opened(image, mask=mask, rgb=rgb)
     volume = replace(found.volume(ignore_zeros), colour=luminance)
     with found.bar():
+        if volume.array.dtype.kind == "b":
+            # As scikit-image has it, a mask has all of its contrast as soon as it has both values.
+            return contrast_of(volume, 0.0, 100.0) == 0
         return contrast_of(volume, asked.low, asked.high) < threshold

@@ -776,6 +776,7 @@ def decay_exponent(
     axis: Along = "z",
     *,
     mask: ArrayLike | Layer | None = None,
+    spacing: Spacing = None,
     rgb: bool | None = None,
     **parameters: Any,
 ) -> float:
@@ -790,6 +791,8 @@ def decay_exponent(
         alike.
     axis, mask, rgb, **parameters
         As in `correct_decay`, for both.
+    spacing : float or sequence of float, optional
+        Of arrays: physical size of a voxel along the spatial axes.
 
     Returns
     -------
@@ -822,9 +825,9 @@ def decay_exponent(
     adjustment = DecayCorrection(axis, **{**parameters, "force": True})
     profiles = []
     for each in (reference, image):
-        found = opened(each, mask=mask, rgb=rgb)
+        found = opened(each, mask=mask, spacing=spacing, rgb=rgb)
         with found.bar():
-            transform = adjustment.fit_volume(found.volume(adjustment.ignore_zeros))
+            transform = adjustment.fit_volume(found.volume(adjustment.ignore_zeros), found.spacing)
         fits = [cast(DecayFit, fit) for fit in transform.fits.values()]
         light = np.reshape([fit.fitted - fit.background for fit in fits], -1)
         profiles.append(log(light) if np.isfinite(light).all() else np.zeros(1))

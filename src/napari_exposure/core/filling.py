@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, check_counted, parameter
+from napari_exposure.core.arrays import Several
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.gains import IN_RANGE_WORDS, OUTPUT, OUTPUT_WORDS, find_clamp
@@ -198,6 +199,11 @@ class Fill(Adjustment):
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the nearest voxel may be one of another volume."""
         sizes = super().check(volume, spacing)
+        if self.method == "nearest" and isinstance(volume.array, Several):
+            raise ValueError(
+                "The nearest voxel is one of the same image, and several share this fit: fit on each, without fit_on, "
+                "or use method='median'."
+            )
         if self.method == "nearest" and self.window > 1:
             raise ValueError(
                 "The nearest voxel is one of the same volume, so time points are not filled together: leave window at "
@@ -224,7 +230,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
 
     count(volume, visit, merge, "counting gaps")
     below, gaps, above = totals.tolist()
-    check_counted(below + above, volume)
+    check_counted(below + above, volume, f"all have the gap value, {value:g}" if gaps else "")
     if not below + above:
         return value
     # where in the order of all voxels, those of gaps included

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -12,12 +13,13 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
-from napari_exposure.core.arrays import DATA_ARRAY, like
-from napari_exposure.core.axes import AXES
+from napari_exposure.core.arrays import DATA_ARRAY, both, like
+from napari_exposure.core.axes import AXES, Tile, check_place
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
-from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -88,6 +90,12 @@ class Opened(Protocol):
     def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> Any:
         """The numbers that colors stand for."""
 
+    def joined(self, others: Sequence[Any], how: str) -> Any:
+        """This and others of its kind as one image to fit on; `how` as `several.join` has it."""
+
+    def check(self, adjustment: Chain) -> None:
+        """Raise what does not fit before any voxel is read."""
+
     def fit(self, adjustment: Chain) -> BlockMap:
         """Fit an adjustment or a recipe."""
 
@@ -96,6 +104,12 @@ class Opened(Protocol):
 
     def gain_map(self, fitted: BlockMap | None) -> Any:
         """The slope of what was fitted, at every voxel."""
+
+    def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
+        """What is read as a tile of a mosaic, and where it lies."""
+
+    def show_alike(self, results: Sequence[Any]) -> None:
+        """Show results over the range of this image, as far as they are shown."""
 
 
 class OpenedArray:
@@ -158,10 +172,23 @@ class OpenedArray:
         warn_wrong(found)
         return found
 
+    def joined(self, others: Sequence[OpenedArray], how: str) -> OpenedArray:
+        """This and others as one image to fit on; `how` as `several.join` has it."""
+        found = copy(self)
+        images = self, *others
+        names = [each.name or f"image {number}" for number, each in enumerate(images, 1)]
+        found.array, counted = join([each.array for each in images], names, how)
+        found.mask = both(self.mask, counted)
+        return found
+
+    def check(self, adjustment: Chain) -> None:
+        """Raise what does not fit before any voxel is read."""
+        check_chain(adjustment.steps, self.volume(), self.spacing)
+
     def fit(self, adjustment: Chain) -> BlockMap:
         """Fit an adjustment or a recipe."""
+        self.check(adjustment)
         volume = self.volume()
-        check_chain(adjustment.steps, volume, self.spacing)
         with self.bar():
             transforms = fit_chain(adjustment.steps, volume, self.spacing)
         for transform in transforms:
@@ -170,6 +197,8 @@ class OpenedArray:
 
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
         """A new array, lazy where this one is; parameters as `Recipe.apply` has them."""
+        if isinstance(fit_on, str):
+            raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of them.")
         # Lists and the like become the arrays that they mean, others are those that they hold.
         array = self.volume().array
         with self.bar():
@@ -181,6 +210,16 @@ class OpenedArray:
                     fitted = (self if fit_on is None else opened(fit_on, **said)).fit(adjustment)
             with progress.part(0.4, 1):
                 return like(self.array, fitted.fitting(array).apply(array))
+
+    def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
+        """What is read as a tile of a mosaic, and where it lies."""
+        array = self.volume().array
+        # One of which not all voxels count stays what it is.
+        kept = self.array if isinstance(self.array, np.ma.MaskedArray) else array
+        return kept, check_place(translate, spacing, len(array.shape))
+
+    def show_alike(self, results: Sequence[Any]) -> None:
+        """Nothing, as arrays are not shown."""
 
     def gain_map(self, fitted: BlockMap | None) -> Any:
         """The slope of what was fitted, at every voxel."""
@@ -201,6 +240,13 @@ def opener(image: Any) -> Any:
             module, name = found.split(":")
             return getattr(import_module(module), name)
     return OpenedArray
+
+
+def is_several(image: Any) -> bool:
+    """Whether it is a list of images, and not one that is written as lists of numbers."""
+    if not isinstance(image, list | tuple) or not image:
+        return False
+    return all(opener(each) is not OpenedArray or len(getattr(each, "shape", ())) >= 2 for each in image)
 
 
 def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:

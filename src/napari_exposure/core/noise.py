@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_exposure.core.blocks import Block, Volume, walk
 from napari_exposure.core.images import opened
+from napari_exposure.core.intensity import check_exposure
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import ArrayLike, Layer
@@ -145,6 +146,7 @@ def noise_level(
     """
     found = opened(image, mask=mask, rgb=rgb)
     volume = found.volume(ignore_zeros)
+    check_exposure(volume.array.dtype)
     with found.bar():
         noise = find_noise(volume)
     if math.isnan(noise.dark):
@@ -161,16 +163,18 @@ def find_noise(volume: Volume) -> NoiseLevel:
     parts, looked = [], 0
     norm = 6.0 ** (sum(size > 2 for size in volume.shape[-2:]) / 2)
 
-    def work(block: Block) -> tuple[np.ndarray, int]:
-        values = volume.read(block)
-        return _filtered(values, volume.counted(block, values)), values.size
+    def work(place: tuple[Volume, Block]) -> tuple[np.ndarray, int]:
+        part, block = place
+        values = part.read(block)
+        return _filtered(values, part.counted(block, values)), values.size
 
     def merge(found: tuple[np.ndarray, int]) -> None:
         nonlocal looked
         parts.append(found[0])
         looked += found[1]
 
-    walk(windows(volume.shape), work, merge, "measuring noise")
+    places = ((part, block) for part in volume.parts for block in windows(part.shape))
+    walk(places, work, merge, "measuring noise")
     response, mean, slope = np.concatenate(parts, axis=1)
     if mean.size:
         # Dead and saturated places have no noise, which says nothing of the others.

@@ -219,7 +219,7 @@ def stretch_local(
         The intensities in which percentiles are looked for, and which `max_gain` refers to.  The default keeps one
         hot voxel from counting.  A fixed range makes the largest gain of volumes comparable.
     output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: float32 in [0, 1]);
+        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
         "float32" gives [0, 1].
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.

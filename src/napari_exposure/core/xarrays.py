@@ -11,7 +11,6 @@ import numpy as np
 from napari_exposure.core.axes import check_space, count_space, is_space
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.images import OpenedArray
-from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Spacing
 
 # by which part of a step coordinates may be uneven: they are often kept in single precision
@@ -56,15 +55,15 @@ class OpenedDataArray(OpenedArray):
         """What the axes are called, without the color axis."""
         return tuple(map(str, self.dims))
 
-    def fit(self, adjustment: Chain) -> BlockMap:
-        """Fit an adjustment or a recipe."""
+    def check(self, adjustment: Chain) -> None:
+        """Raise what does not fit before any voxel is read."""
         if any(step.in_space for step in adjustment.steps):
             check_space(self.space, self.dims)
         if self.unsized and any(step.needs_spacing for step in adjustment.steps):
             raise ValueError(
                 f"{self.unsized}, so tiles have no size; give spacing=, one number for each axis of space."
             )
-        return super().fit(adjustment)
+        super().check(adjustment)
 
 
 def step_of(coordinates: np.ndarray) -> float | None:

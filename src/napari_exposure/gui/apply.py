@@ -9,6 +9,7 @@ from typing import Any
 from napari.utils.notifications import show_error
 
 from napari_exposure.core import Adjustment, progress
+from napari_exposure.core.adjustment import warn_constant
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.progress import Step
 from napari_exposure.core.transform import BlockMap
@@ -18,6 +19,9 @@ from napari_exposure.gui.stack import place
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
 
+# All have the fit of the first.
+FIRST = "first"
+
 
 def apply_job(
     viewer,
@@ -25,7 +29,7 @@ def apply_job(
     mask=None,
     memory: Callable[[Any], Memory | None] = lambda layer: None,
     *,
-    together: bool = False,
+    fit_on: str | None = None,
     put: Callable | None = None,
     done: Callable,
     ended: Callable,
@@ -42,8 +46,8 @@ def apply_job(
         Inside which the first is measured, and others of its shape.
     memory : callable, optional
         Called with a layer, returns what earlier fits of it have found.
-    together : bool
-        All are mapped by the fit of the first.
+    fit_on : str, optional
+        What all are fitted on: `FIRST`, the first of them, or as `Recipe.apply` has it.  Default: each has its own fit.
     put : callable, optional
         Called with source, data, transform, seconds and mask of a result; returns its layer, or None to have a new one.
     done : callable
@@ -71,18 +75,31 @@ def apply_job(
     if not jobs:
         return None
 
+    first, recipe, within, shared_memory = jobs[0]
+    shared, parts = first, len(jobs) + (fit_on is not None and len(jobs) > 1)
+    if parts > len(jobs) and fit_on != FIRST:
+        # Layers that cannot share a fit are told of before work starts.
+        shared, shared_memory = first.joined([source for source, *_ in jobs[1:]], str(fit_on)), None
+        shared.check(recipe, within)
+
     def work():
         made: list[tuple] = []
-        first: BlockMap | None = None
-        for number, (source, adjustment, inside, known) in enumerate(jobs):
+        fitted: BlockMap | None = None
+        if parts > len(jobs):
+            with progress.part(0, 1 / parts):
+                fitted = shared.fit(recipe, within, shared_memory)
+            for each in fitted.transforms:
+                warn_constant(each)
+        for number, (source, adjustment, inside, known) in enumerate(jobs, parts - len(jobs)):
             start = time.perf_counter()
             try:
-                with progress.part(number / len(jobs), (number + 1) / len(jobs)):
-                    if first is None or not together:
+                with progress.part(number / parts, (number + 1) / parts):
+                    if fitted is None:
                         found = source.adjusted(adjustment, inside, known)
-                        first = found[1] if number == 0 else first
                     else:
-                        transform, inside = first.fitting(source.array), None
+                        # Only the first was measured inside of the mask, or all were as one.
+                        inside = inside if source is first else None
+                        transform = fitted.fitting(source.array)
                         found = source.mapped(transform), transform
                 made.append((source, *found, time.perf_counter() - start, inside))
             except (TypeError, ValueError) as error:

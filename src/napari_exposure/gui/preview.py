@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -285,6 +285,25 @@ def is_quick(layer) -> bool:
     return in_memory(array) and array.size <= QUICK
 
 
+@dataclass(frozen=True)
+class Joined:
+    """Layers whose voxels are counted with those of another one.
+
+    Attributes
+    ----------
+    others : tuple of napari.layers.Image
+    how : str
+        As `Recipe.apply` has it.
+    """
+
+    others: tuple
+    how: str
+
+    def source(self, source: Source) -> Source:
+        """What is fitted: a source with the others; errors as ``Source.joined`` has them."""
+        return source.joined([Source.of(each) for each in self.others], self.how)
+
+
 class Preview:
     """Owns one live layer above its source.
 
@@ -317,6 +336,7 @@ class Preview:
         self.layer: Any = None
         # what the layer shows: one, or one for each level
         self._data: list[PreviewData] = []
+        self._joined: Joined | None = None
         self.memory = Memory()
         self._source: Source | None = None
         self._mask: Any = None
@@ -343,10 +363,12 @@ class Preview:
     def memory_of(self, layer, mask) -> Memory | None:
         """What fits of the previewed data have found, for Apply; None for other data."""
         shown = self._source is not None and self._source.layer() == layer and self._mask == mask
-        return self.memory if shown else None
+        return self.memory if shown and self._joined is None else None
 
-    def show(self, layer, adjustment: Adjustment | Recipe, mask=None) -> None:
+    def show(self, layer, adjustment: Adjustment | Recipe, mask=None, joined: Joined | None = None) -> None:
         """Show what an adjustment or a recipe makes of `layer`; what is shown stays until that is fitted.
+
+        With `joined` other layers are fitted with it.
 
         Raises
         ------
@@ -354,14 +376,15 @@ class Preview:
             If the layer, the mask or a parameter does not fit, with a sentence for the user.
         """
         start = time.perf_counter()
-        source = self._begin(layer, mask)
+        source = self._begin(layer, mask, joined)
+        counted = source if joined is None else joined.source(source)
         memory = self.memory
 
         def current():
             return self._fit is job
 
         def exact():
-            return source.fit(adjustment, mask)
+            return counted.fit(adjustment, mask)
 
         def step(step):
             if current() and step.partial is not None:
@@ -386,9 +409,9 @@ class Preview:
         job = self._fit = None
         try:
             with progress.at_once():
-                transform = _fitted(source, adjustment, mask, memory)
+                transform = _fitted(counted, adjustment, mask, memory)
         except progress.MustRead:
-            work = partial(fit_for_preview, source, adjustment, mask, memory)
+            work = partial(fit_for_preview, counted, adjustment, mask, memory)
             job = self._fit = Job(work, done=done, ended=ended, step=step, failed=failed)
         else:
             done(transform, time.perf_counter() - start)
@@ -406,10 +429,12 @@ class Preview:
         exact = None if fit is None else lambda: fit().fitting(source.array)
         self._put(source, shown.transform.fitting(source.array), None, said, "", exact)
 
-    def _begin(self, layer, mask) -> Source:
+    def _begin(self, layer, mask, joined: Joined | None = None) -> Source:
         """Stop the fit that is under way, for another one of this layer and mask."""
         source = Source.of(layer)
-        if self._source is None or self._source.layer() is not source.layer() or mask != self._mask:
+        same = self._source is not None and self._source.layer() is source.layer()
+        if not same or mask != self._mask or joined != self._joined:
+            self._joined = joined
             self._turn(layer, mask)
         self._source = source
         if self._fit is not None:
@@ -423,7 +448,7 @@ class Preview:
         # another one: an older fit may still be writing
         self.memory = Memory()
         self._mask = mask
-        self._edits.watch(layer, mask)
+        self._edits.watch(layer, mask, *(() if self._joined is None else self._joined.others))
         for name in PLACEMENT:
             self._of_viewer.add(self._on_placement, getattr(layer.events, name))
         self._of_viewer.add(self._on_removed, self._viewer.layers.events.removed)

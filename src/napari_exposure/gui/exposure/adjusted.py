@@ -11,10 +11,11 @@ import napari.layers
 from napari.utils.notifications import show_error
 from psygnal import Signal
 
+from napari_exposure.core.several import TOGETHER
 from napari_exposure.gui.exposure.header import Header
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
-from napari_exposure.gui.preview import is_preview
+from napari_exposure.gui.preview import Joined, is_preview
 from napari_exposure.gui.stack import family
 from napari_exposure.provenance import parts_of
 from napari_exposure.source import Origin, Source, made_from, unwrapped
@@ -93,9 +94,20 @@ class Adjusted:
         return mask if mask is None or layer == self.layer or mask.data.shape == Source.of(layer).shape else None
 
     @property
+    def fit_on(self) -> str | None:
+        """What all layers are fitted on, as `apply_job` has it; None where each has its own fit."""
+        return self._header.fit_on if len(self.layers) > 1 else None
+
+    @property
     def together(self) -> bool:
-        """Whether all layers have the fit of the first."""
-        return len(self.layers) > 1 and self._header.together
+        """Whether all layers have one fit."""
+        return self.fit_on is not None
+
+    @property
+    def joined(self) -> Joined | None:
+        """The layers whose voxels are counted with those of the first, and how; None where it is fitted alone."""
+        how = self.fit_on
+        return Joined(tuple(self.layers[1:]), how) if how is not None and how in TOGETHER else None
 
     @property
     def stack(self) -> Stack:
@@ -118,7 +130,8 @@ class Adjusted:
     def state(self, layer) -> tuple:
         """What decides about the result of one of the layers, beside its data."""
         first = self.layer if self.together else layer
-        return self.recipe(first), self.mask, id(unwrapped(first))
+        fitted = [first] if self.joined is None else self.layers
+        return self.recipe(first), self.mask, self.joined and self.fit_on, tuple(id(unwrapped(each)) for each in fitted)
 
     def edited(self, layer) -> Edited:
         """What is known of one of the layers."""

@@ -12,6 +12,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
+from napari_exposure.gui.apply import FIRST
 from napari_exposure.gui.editors import text, warn
 from napari_exposure.gui.exposure.cards import Form, as_tooltip
 from napari_exposure.gui.histogram.survey import short
@@ -20,7 +21,14 @@ from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.source import Source
 from napari_exposure.voxels import PIXEL
 
-ALONE, TOGETHER = "each has a fit of its own", "all have the fit of the first"
+# How several selected layers are fitted, as `apply_job` has it.
+FITS: dict[str, str | None] = {
+    "each has a fit of its own": None,
+    "all have the fit of the first": FIRST,
+    "all have one fit, of all voxels": "all",
+    "all have one fit, of their sum": "sum",
+    "all have one fit, of the largest": "max",
+}
 
 
 class MaskBox(widgets.ComboBox):
@@ -43,7 +51,11 @@ class Header(QWidget):
         super().__init__()
         self._viewer, self._picked = viewer, picked
         self.layer = widgets.ComboBox(name="layer", choices=lambda _: self.images(), tooltip="The image to adjust.")
-        self.fit = widgets.ComboBox(choices=[ALONE, TOGETHER], tooltip="How Apply treats several selected layers.")
+        self.fit = widgets.ComboBox(
+            choices=list(FITS),
+            tooltip="How several selected layers are fitted. With one fit, channels keep their ratios where the curve "
+            "is a line through zero; the sum and the largest are taken voxel by voxel.",
+        )
         self.voxel = VoxelSizeEdit(viewer, name="voxel")
         self.facts = text(self._take_voxel_size)
         self.mask = MaskBox(
@@ -84,9 +96,9 @@ class Header(QWidget):
     # --- layers ---
 
     @property
-    def together(self) -> bool:
-        """Whether several layers have the fit of the first."""
-        return self.fit.value == TOGETHER
+    def fit_on(self) -> str | None:
+        """What several layers are fitted on, as `apply_job` has it."""
+        return FITS[self.fit.value]
 
     def choose_mask(self, name: str | None) -> None:
         """Measure inside the labels of this name, if there are such."""

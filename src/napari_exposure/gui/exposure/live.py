@@ -48,7 +48,7 @@ class Live:
         # the first is that of the layer whose cards are shown
         self._previews: list[Preview] = [self._make()]
         self._said: weakref.WeakKeyDictionary[Preview, tuple[str, str]] = weakref.WeakKeyDictionary()
-        # layers that have the fit of the first, which their previews are told of
+        # layers that share the fit of the first, which their previews are told of
         self._followers: list = []
         # while a job is under way, whose result takes the place of a live layer in a moment
         self.paused = False
@@ -175,7 +175,8 @@ class Live:
         self._followers = layers[1:] if self._adjusted.together else []
         for layer in layers[: len(layers) - len(self._followers)]:
             try:
-                previews[layer].show(layer, self._adjusted.recipe(layer), self._adjusted.mask_of(layer))
+                mask = self._adjusted.mask_of(layer)
+                previews[layer].show(layer, self._adjusted.recipe(layer), mask, self._adjusted.joined)
             except (TypeError, ValueError) as error:
                 previews[layer].remove()
                 wrong = wrong or str(error)

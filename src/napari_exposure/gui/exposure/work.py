@@ -154,7 +154,7 @@ class Work:
                 chosen,
                 adjusted.mask,
                 live.memory_of,
-                together=adjusted.together,
+                fit_on=adjusted.fit_on,
                 put=put,
                 done=done,
                 ended=self._ended,
@@ -237,12 +237,13 @@ class Work:
         adjusted = self._adjusted
         source, recipe, mask = Source.of(adjusted.layer), adjusted.recipe(adjusted.layer), adjusted.mask
         memory = self._live.memory_of(adjusted.layer)
+        fitted = source if adjusted.joined is None else adjusted.joined.source(source)
 
         def work():
             if not isinstance(result, Note):
                 return save(result, path, overwrite=True)
             # The layer may be behind the cards, or show a sample so far: all in the worker.
-            transform = source.fit(recipe, mask, memory)
+            transform = fitted.fit(recipe, mask, memory)
             arrays = zip([source.array, *source.levels], source.at_levels(transform), strict=True)
             data = [PreviewData(*each) for each in arrays]
             layer = source.result(data if source.levels else data[0], transform, mask=mask)

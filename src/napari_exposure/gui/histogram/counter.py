@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import napari.layers
 import numpy as np
 from qtpy.QtCore import QObject
 from superqt.utils import qdebounced
 
+from napari_exposure.core import progress
 from napari_exposure.core.progress import Step
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.cursor import voxel_under
@@ -20,7 +22,7 @@ from napari_exposure.gui.histogram.model import Content, Display, HistogramModel
 from napari_exposure.gui.histogram.tile import count_tile_at, group_of, tiles_fit
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
-from napari_exposure.source import Origin, level_0
+from napari_exposure.source import Origin, level_0, unwrapped
 
 NOTHING = "Select an image layer, or choose File > Open Sample > napari-exposure."
 
@@ -48,6 +50,10 @@ class Counter(QObject):
         # the layer that is drawn: for a moment not yet the one that is followed
         self.shown: napari.layers.Image | None = None
         self._targets: list[survey.Target] = []
+        # the layer of each target; None for the colors of one
+        self._owners: list[napari.layers.Image | None] = []
+        # which percentiles of which layers are needed too, exactly
+        self.also: Callable[[], dict[Any, tuple[float, ...]]] = dict
         self._jobs: dict[str, Job] = {}
         self._tile_at: tuple | None = None
         # adding a layer makes others active for a moment; sliders and brushes send events faster than one can count
@@ -236,11 +242,12 @@ class Counter(QObject):
         elif model.tile_mode:
             self._look_for_tile()
         try:
-            self._targets = [
-                target
+            pairs = [
+                (target, None if layer.rgb else layer)
                 for layer in (*layers, *([source] if compared else []))
                 for target in survey.targets(layer, self._viewer.dims, model.scope, model.mask, model.ignore_zeros)
             ]
+            self._targets, self._owners = [target for target, _ in pairs], [layer for _, layer in pairs]
         except (TypeError, ValueError) as error:
             self._explain(str(error))
             return
@@ -285,23 +292,44 @@ class Counter(QObject):
         same = shape == transform.shape and np.dtype(data.dtype).newbyteorder("=") == transform.dtype
         return source if same else None
 
+    @property
+    def counted(self) -> dict[Any, tuple[survey.Curve, bool]]:
+        """Of the layers that have contrast limits what was counted, and whether that is the last word."""
+        content = self._model.content
+        pairs = list(zip(self._owners, content.curves, strict=False)) if self._targets else []
+        # what is behind a curve was begun when that was done
+        last = len(pairs) - (not content.complete)
+        return {unwrapped(layer): (curve, at < last) for at, (layer, curve) in enumerate(pairs) if layer is not None}
+
+    def refine(self) -> None:
+        """Look soon whether there are exact percentiles to be found."""
+        self._refine()
+
     def _find_percentiles(self) -> None:
         """Exact percentiles of floats need the voxels again."""
         model = self._model
-        main, wanted = model.main, (model.low, 50.0, model.high)
-        if (
-            main is None
-            or all(map(main.knows, wanted))
-            or self.counting
-            or not (self._targets and model.content.complete)
-        ):
+        if self.counting or not (self._targets and model.content.complete):
             return
+        asked, wanted = self.also(), []
+        for number, (curve, layer) in enumerate(zip(model.content.curves, self._owners, strict=False)):
+            percents = (*asked.get(unwrapped(layer), ()), *((model.low, 50.0, model.high) if number == 0 else ()))
+            if not all(map(curve.knows, percents)):
+                wanted.append((number, curve, percents))
+        if not wanted:
+            return
+        targets = self._targets
 
-        def done(quantiles):
-            model.content = model.known(quantiles)
+        def find() -> dict[int, dict[float, float]]:
+            found = {}
+            for done, (number, curve, percents) in enumerate(wanted):
+                with progress.part(done / len(wanted), (done + 1) / len(wanted)):
+                    found[number] = survey.find_quantiles(targets[number].volume, curve, percents)
+            return found
 
-        work = partial(survey.find_quantiles, self._targets[0].volume, main, wanted)
-        self._start("percentiles", work, done, self._progress)
+        def done(found):
+            model.content = model.known(found)
+
+        self._start("percentiles", find, done, self._progress)
 
     # --- the tile under the cursor ---
 

@@ -289,7 +289,8 @@ class HistogramModel:
             words["tile"] = self.tile.title
         return {key: " ".join(text.split()) for key, text in words.items()}
 
-    def known(self, quantiles: dict[float, float]) -> Content:
-        """The content with more exact percentiles of the main curve."""
-        main, *rest = self.content.curves
-        return replace(self.content, curves=(replace(main, quantiles=quantiles), *rest))
+    def known(self, quantiles: dict[int, dict[float, float]]) -> Content:
+        """The content with more exact percentiles of some curves, under their numbers."""
+        curves = enumerate(self.content.curves)
+        found = (replace(curve, quantiles=quantiles.get(at, curve.quantiles)) for at, curve in curves)
+        return replace(self.content, curves=tuple(found))

@@ -34,6 +34,7 @@ from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.hilo import HiLo
+from napari_exposure.gui.histogram.limits import AutoLimits
 from napari_exposure.gui.histogram.plot import HistogramPlot
 from napari_exposure.gui.histogram.strip import Strip
 from napari_exposure.gui.histogram.survey import short
@@ -62,6 +63,8 @@ class HistogramPanel(QWidget):
         self._of_viewer, self._of_masks = Connections(), Connections()
         self._clipping: Job | None = None
         self._hilo = HiLo()
+        self._limits = AutoLimits()
+        self.counter.also = lambda: self._limits.wanted
         # columns of the numbers, and whether they are below or beside the plot
         self._looks: tuple | None = None
         self._write_numbers = qdebounced(self._show_numbers, timeout=60)
@@ -74,6 +77,8 @@ class HistogramPanel(QWidget):
             signal.connect(self._write_numbers)
         for signal in (events.low, events.high):
             signal.connect(self._show_percents)
+        events.content.connect(self._limit)
+        events.display.connect(self._show_estimated)
         self._list_axes()
         self._enable()
 
@@ -135,6 +140,27 @@ class HistogramPanel(QWidget):
         self.clip = QPushButton("Clip to new layer")
         self.clip.setToolTip("Make a new layer, clipped at these two percentiles and stretched over its data type.")
         self.clip.clicked.connect(self._clip)
+        self.selected = QPushButton("Selected layers")
+        self.selected.setToolTip("Set the contrast limits of all image layers that are selected.")
+        menu = QMenu(self.selected)
+        menu.setToolTipsVisible(True)
+        self.limit_all = menu.addAction("Auto-contrast all by these percentiles", self._limit_all)
+        self.limit_all.setShortcut("Ctrl+L")
+        self.limit_all.setToolTip("Show the two percentiles of each layer as its black and white.")
+        self.copy_limits = menu.addAction("Copy the limits of the first to the others", self._copy_limits)
+        self.copy_limits.setShortcut("Ctrl+Shift+L")
+        for action in (self.limit_all, self.copy_limits):
+            # napari's own shortcuts keep their keys elsewhere
+            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            self.addAction(action)
+        self.selected.setMenu(menu)
+        self.estimated = QLabel()
+        self.estimated.setWordWrap(True)
+        self.estimated.setTextFormat(Qt.TextFormat.PlainText)
+        self.estimated.setToolTip(
+            "These limits are from what was counted so far. They are set once more when all voxels are counted, unless "
+            "you change them."
+        )
         self.another = QPushButton("New panel")
         self.another.setToolTip("Open one more panel, with choices of its own: lock one, and compare.")
         self.another.clicked.connect(self._open_another)
@@ -166,7 +192,8 @@ class HistogramPanel(QWidget):
         layout.addLayout(_flow(self.scope, self.mask, self.along))
         layout.addLayout(_flow(*checks, self.again, self.another, self.export_menu))
         layout.addWidget(self._split, 1)
-        layout.addLayout(_flow(QLabel("Percentiles"), self.low, self.high, self.set_limits, self.clip))
+        layout.addLayout(_flow(QLabel("Percentiles"), self.low, self.high, self.set_limits, self.selected, self.clip))
+        layout.addWidget(self.estimated)
         make_scrollable(self)
 
     def _check(self, text: str, name: str, tooltip: str) -> QCheckBox:
@@ -244,6 +271,12 @@ class HistogramPanel(QWidget):
         content = self.model.content
         self.strip.follow(self.counter.shown)
         self.set_limits.setEnabled(bool(content.curves) and self.model.display is not None)
+        shown = len(self._limited) > 1 and bool(content.curves) and self.model.display is not None
+        for each in (self.selected, self.limit_all, self.copy_limits):
+            each.setEnabled(shown)
+        if shown:
+            name = short(self._limited[0].name).replace("&", "&&")
+            self.copy_limits.setText(f"Copy the limits of “{name}” to the others")
         self.clip.setEnabled(bool(content.curves) and self._clipping is None)
         self.export_menu.setEnabled(bool(content.curves))
         self.compare.setEnabled(content.has_source)
@@ -275,12 +308,42 @@ class HistogramPanel(QWidget):
             self.counter.count()
             self.strip.count_again()
 
+    @property
+    def _limited(self) -> list[napari.layers.Image]:
+        """The layers in the plot that have contrast limits, the one with the lines first."""
+        return [layer for layer in self.counter.layers if not layer.rgb]
+
     def _set_limits(self) -> None:
-        low, high = self.model.percentile_lines()
-        if low < high and self.counter.shown is not None:
-            self.counter.shown.contrast_limits = low, high
-        else:
-            show_info(SAME)
+        if self.counter.shown is not None:
+            self._ask_limits([self.counter.shown])
+
+    def _limit_all(self) -> None:
+        self._ask_limits(self._limited)
+
+    def _ask_limits(self, layers: list[napari.layers.Image]) -> None:
+        self._limits.ask(layers, self.model.low, self.model.high)
+        self._limit()
+        # those of floats need the voxels again
+        self.counter.refine()
+
+    def _limit(self) -> None:
+        """Set the limits that were asked for as far as they are known."""
+        if alike := self._limits.update(self.counter.counted):
+            names = ", ".join(f"“{short(layer.name)}”" for layer in alike)
+            show_info(SAME if len(self._limited) == 1 else f"{names}: {SAME}")
+        self._show_estimated()
+
+    def _copy_limits(self) -> None:
+        first, *others = self._limited
+        self._limits.forget(others)
+        for layer in others:
+            layer.contrast_limits = first.contrast_limits
+        self._show_estimated()
+
+    def _show_estimated(self) -> None:
+        names = [short(layer.name) for layer in self._limited if layer in self._limits.estimated]
+        self.estimated.setVisible(bool(names))
+        self.estimated.setText(f"Limits estimated: {', '.join(names)}")
 
     def _clip(self) -> None:
         model = self.model

@@ -1,0 +1,174 @@
+"""A factor and an offset, such as bring the tiles of a mosaic to one scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, parameter
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.gains import IN_RANGE_WORDS, OUTPUT, OUTPUT_WORDS, find_clamp
+from napari_exposure.core.images import adjust_image, verb
+from napari_exposure.core.intensity import dtype_range, is_lookup, result_dtype
+from napari_exposure.core.pointwise import PointwiseFit
+from napari_exposure.core.transform import Fit
+from napari_exposure.core.typing import ArrayLike, Layer
+
+__all__ = ["Linear", "adjust_linear"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit(PointwiseFit):
+    """A line that no range of intensities ends.
+
+    Attributes
+    ----------
+    factor, offset : float
+        Of the line, in units of the result.
+    clamp : (float, float)
+        Intensities outside become these before.
+    """
+
+    factor: float
+    offset: float
+    clamp: tuple[float, float]
+
+    @property
+    def constant(self) -> bool:
+        """Never: an intensity that stays alone goes along the line like others."""
+        return False
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        return self.offset, self.factor
+
+    def curve(self, values: np.ndarray) -> np.ndarray:
+        inside: np.ndarray = np.clip(values, *self.clamp)
+        return inside
+
+    # the kernel that fills gaps, without a gap: NaN equals no value, and stays NaN
+    _kernel_name = "map_replace"
+
+    def _kernel_parameters(self) -> tuple[Any, ...]:
+        return math.nan, math.nan, *self.clamp
+
+
+@dataclass(frozen=True)
+class Linear(Adjustment):
+    """Multiply intensities by a factor and add an offset; see `adjust_linear`."""
+
+    short_name: ClassVar[str] = "linear"
+    verb: ClassVar[str] = "adjust_linear"
+    title: ClassVar[str] = "Factor and offset"
+    group: ClassVar[str] = "Correct"
+    use: ClassVar[str] = "two images differ by a known factor, as tiles of a mosaic do"
+    keeps_scale: ClassVar[bool] = True
+
+    factor: float = parameter(
+        1.0,
+        "Factor",
+        "What intensities are multiplied by. 1 changes nothing.",
+        above=0.0,
+        min=1e-6,
+        max=1e6,
+        step=0.1,
+    )
+    offset: float = parameter(
+        0.0,
+        "Offset",
+        "What is added then, in the intensities of the result.",
+        min=-1e9,
+        max=1e9,
+        step=1.0,
+    )
+    _: KW_ONLY
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
+    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
+
+    def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
+        (lo, hi), clamp = find_clamp(self, volume)
+        out_dtype = result_dtype(volume.dtype, self.output)
+        unit = 1.0
+        if volume.rgb and out_dtype.kind == "f":
+            # Colors as floats end at 0 and 1.
+            top = dtype_range(volume.dtype, negative=False)[1]
+            unit = 1 / top
+            ends = -self.offset / self.factor, (top - self.offset) / self.factor
+            clamp = max(clamp[0], ends[0]), min(clamp[1], ends[1])
+        factor, offset = unit * self.factor, unit * self.offset
+        bottom, top = (offset + factor * min(max(end, clamp[0]), clamp[1]) for end in (lo, hi))
+        # A table has every integer of the dtype, because values beyond what was found go along the line too.
+        lo, hi = dtype_range(volume.dtype, negative=volume.dtype.kind == "i") if is_lookup(volume.dtype) else (lo, hi)
+        return LinearFit(lo, hi, bottom, top, volume.dtype, out_dtype, factor, offset, clamp)
+
+
+@verb
+def adjust_linear(
+    image: Any,
+    factor: float = 1.0,
+    offset: float = 0.0,
+    *,
+    in_range: GivenRange = "data",
+    output: Output = "dtype",
+    mask: ArrayLike | Layer | None = None,
+    ignore_zeros: bool = False,
+    per: Per = "dataset",
+    rgb: bool | None = None,
+    level: int = 0,
+) -> Any:
+    """Multiply intensities by a factor and add an offset, so that two images have one scale.
+
+    Parameters
+    ----------
+    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
+        As `adjust_gamma` takes it.  Never written.
+    factor : float
+        Greater than 0.
+    offset : float
+        In the intensities of the result.
+    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
+        Intensities are clamped to this range first; with "data" none is.
+    output : "dtype" or "float32"
+        "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
+        "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
+    mask, ignore_zeros, per, rgb, level
+        As `adjust_gamma` has them; they matter where `in_range` is found in the data.
+
+    Returns
+    -------
+    numpy.ndarray, dask.array.Array or napari.layers.Image
+        As `adjust_gamma` gives it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `adjust_gamma` does.
+
+    See Also
+    --------
+    match_overlaps : finds the factors and offsets of tiles that overlap.
+    rescale_intensity : the two ends of a range are given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import adjust_linear
+    >>> adjust_linear(np.array([[0, 100, 250]], dtype=np.uint8), 1.1, 3)
+    array([[  3, 113, 255]], dtype=uint8)
+    """
+    return adjust_image(
+        image,
+        Linear,
+        factor=factor,
+        offset=offset,
+        in_range=in_range,
+        output=output,
+        mask=mask,
+        ignore_zeros=ignore_zeros,
+        per=per,
+        rgb=rgb,
+        level=level,
+    )

@@ -1,0 +1,135 @@
+"""Several images that share one fit, such as the channels of a volume, as one array that a fit reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_exposure.core.arrays import Several, both, held
+from napari_exposure.core.blocks import is_dask, read_part, stored_chunks
+from napari_exposure.core.intensity import dtype_range
+from napari_exposure.core.typing import Array, Index
+
+Together = Literal["all", "sum", "max"]
+
+# What several images are fitted on where all share one fit, in words.
+TOGETHER: dict[str, str] = {
+    "all": "the voxels of all",
+    "sum": "their sum, voxel by voxel",
+    "max": "the largest of them, voxel by voxel",
+}
+
+
+class Combined:
+    """The sum or the largest of several arrays, voxel by voxel, in their dtype; it is made as it is read.
+
+    Sums of integers end where the dtype does: no channel has voxels beyond, so that its curve does not depend on how
+    many voxels of the sum there are.
+
+    Parameters
+    ----------
+    arrays : sequence of array-like
+        Of one shape and dtype.
+    how : "sum" or "max"
+    """
+
+    def __init__(self, arrays: Sequence[Array], how: str) -> None:
+        self.arrays, self._how = tuple(arrays), how
+        self.shape, self.dtype, self.ndim = tuple(arrays[0].shape), np.dtype(arrays[0].dtype), len(arrays[0].shape)
+        # What one of them reads at once, as all have the same blocks.
+        self.chunks = next((chunks for each in arrays if (chunks := stored_chunks(each))), None)
+
+    def __getitem__(self, index: Index, /) -> np.ndarray:
+        return combined(*(read_part(each, index) for each in self.arrays), how=self._how)
+
+
+def combined(*values: np.ndarray, how: str) -> np.ndarray:
+    """The sum or the largest of arrays, in their dtype; added in the order in which they are given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core.several import combined
+    >>> combined(np.array([100, 200], np.uint8), np.array([50, 100], np.uint8), how="sum")
+    array([150, 255], dtype=uint8)
+    """
+    dtype = values[0].dtype.newbyteorder("=")
+    if how == "max":
+        largest = values[0].astype(dtype)
+        for each in values[1:]:
+            np.maximum(largest, each, out=largest)
+        return largest
+    # Integers of 64 bits are worked on as float64 everywhere.
+    total = values[0].astype(np.int64 if dtype.kind in "iu" and dtype.itemsize < 8 else np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for each in values[1:]:
+            total += each
+        if dtype.kind in "iu":
+            least, most = np.array(dtype_range(dtype, negative=True)).astype(total.dtype)
+            total = total.clip(least, most)
+        return total.astype(dtype)
+
+
+def join(arrays: Sequence[Any], names: Sequence[str], how: str) -> tuple[Array, Any]:
+    """What several images are fitted on: an array, and which of its voxels count, None for all.
+
+    Parameters
+    ----------
+    arrays : sequence of array-like
+    names : sequence of str
+        What each is called in errors.
+    how : "all", "sum" or "max"
+        Fitted on the voxels of all, on their sum, or on the largest of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays cannot share a fit; the message names one that does not fit to the first.
+    """
+    check_together(how)
+    first, *rest = (held(array) for array in arrays)
+    shape, dtype = tuple(first[0].shape), np.dtype(first[0].dtype).newbyteorder("=")
+    for name, (array, _) in zip(names[1:], rest, strict=True):
+        other = np.dtype(array.dtype).newbyteorder("=")
+        if other != dtype:
+            raise TypeError(
+                f"{name} has dtype {other}, but {names[0]} has {dtype}. Images that share one fit need one dtype; "
+                "convert one of them first."
+            )
+        if len(array.shape) != len(shape) or (how != "all" and tuple(array.shape) != shape):
+            raise ValueError(
+                f"{name} has shape {tuple(array.shape)}, but {names[0]} has {shape}. "
+                + ("Give images of as many axes." if how == "all" else f"The {how} of images needs one shape.")
+            )
+    if how == "all":
+        # Each keeps which of its own voxels count.
+        return Several(list(arrays)), None
+    found = [first, *rest]
+    counted = None
+    for _, own in found:
+        counted = both(counted, own)
+    return _combine([array for array, _ in found], how), counted
+
+
+def _combine(arrays: Sequence[Array], how: str) -> Array:
+    if not any(map(is_dask, arrays)):
+        return Combined(arrays, how)
+    import dask.array as da
+
+    from napari_exposure.core.lazy import as_dask
+
+    dtype = np.dtype(arrays[0].dtype).newbyteorder("=")
+    lazy = [as_dask(array) for array in arrays]
+    nothing = np.empty((0,) * lazy[0].ndim, dtype)
+    # Chunks that differ from array to array are cut alike.
+    made: Array = da.map_blocks(combined, *lazy, how=how, dtype=dtype, meta=nothing)
+    return made
+
+
+def check_together(how: object) -> None:
+    """Raise what may be said in place of an image of what several images are fitted on."""
+    if not isinstance(how, str) or how not in TOGETHER:
+        words = ", ".join(f"{word!r} ({what})" for word, what in TOGETHER.items())
+        raise ValueError(f"fit_on must be {words}, or one image, got {how!r}.")
