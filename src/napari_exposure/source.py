@@ -21,7 +21,7 @@ from napari_exposure.core.arrays import held
 from napari_exposure.core.axes import Tile, check_space, count_space, is_space, spatial_axes
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
-from napari_exposure.core.counting import count_histogram
+from napari_exposure.core.counting import count_colors
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_dtype, check_exposure
 from napari_exposure.core.lazy import as_dask
@@ -279,7 +279,7 @@ class Source:
         """Count the layer, under its name."""
         with self._naming():
             volume = Volume(self.array, ignore_zeros=ignore_zeros, rgb=self.rgb)
-            return replace(count_histogram(volume, nbins), name=self.name)
+            return replace(count_colors(volume, nbins), name=self.name)
 
     def in_unit_of(self, recipe: Any) -> Source:
         """The same with its voxel size in a recipe's unit, or an error where there is no such size."""
