@@ -103,6 +103,7 @@ class HistogramMatching(Adjustment):
         "Reference",
         "The image whose histogram the result has, or a file with one; or of a series its first or its median time "
         "point.",
+        words=POINTS,
         example=Histogram(np.ones(1, np.int64), np.array([-0.5, 0.5]), 0.0, 0.0, by_value=True).to_dict(),
     )
     nbins: int = parameter(
