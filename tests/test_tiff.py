@@ -661,6 +661,14 @@ def test_samples_that_are_no_colors_are_channels(samples, photometric, axes, pla
     assert len(found.layers()) == samples
 
 
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_zero_that_is_white_is_told_where_nothing_is_black(dtype, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STACK.astype(dtype), photometric="miniswhite")
+    with pytest.warns(UserWarning, match=r"a\.tif says that 0 is white, but"):
+        found = read_tiff(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found.data, STACK)
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "bool"])
 def test_zero_that_is_white_is_turned_over(dtype, lazy, tmp_path):

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.strerror and error.filename is not None:
             words = f"{error.filename}: {error.strerror}."
         elif isinstance(error, OSError) and error.strerror:
-            words = f"{error.strerror}. Nothing was kept."
+            words = f"{error.strerror}. What was being written then was not kept."
         say(f"napari-exposure: {words}", sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -127,7 +127,9 @@ def _shade(plane: np.ndarray, low: float, high: float) -> np.ndarray:
     """A plane as bytes, black at `low` and white at `high`, whatever numbers these are."""
     unit = max(abs(low), abs(high), np.finfo(float).tiny)
     width = high / unit - low / unit
-    shade = (plane.astype(float) / unit - low / unit) / (width if width > 0 else 1)
+    # Infinite voxels have no shade of their own between infinite ends.
+    with np.errstate(invalid="ignore"):
+        shade = (plane.astype(float) / unit - low / unit) / (width if width > 0 else 1)
     return np.rint(255 * np.clip(np.nan_to_num(shade), 0, 1)).astype(np.uint8)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from napari_exposure.core.blocks import store
 from napari_exposure.core.flatfile import FlatFile
 from napari_exposure.core.lazy import as_dask
+from napari_exposure.core.words import warn_user
 from napari_exposure.files import (
     BIG_SUFFIXES,
     UNKNOWN,
@@ -119,7 +120,7 @@ def read_tiff(
                 shape, letters = split
             find_facts(file, within[number], letters, facts)
             samples = _samples(path, found.keyframe)
-            data = _upright(_data(path, file, within[number], lazy), found.keyframe)
+            data = _upright(path, _data(path, file, within[number], lazy), found.keyframe)
     except (ImportError, Refused):
         raise
     except MemoryError as error:
@@ -185,9 +186,15 @@ def _samples(path: Path, page: Any) -> str:
     return "S" if photometric in (2, 6) and page.samplesperpixel in (3, 4) else "C"
 
 
-def _upright(data: Any, page: Any) -> Any:
+def _upright(path: Path, data: Any, page: Any) -> Any:
     """Values that grow with brightness: in some files 0 is white, and viewers show it so."""
-    if int(page.photometric) != 0 or data.dtype.kind not in "bu":
+    if int(page.photometric) != 0:
+        return data
+    if data.dtype.kind not in "bu":
+        warn_user(
+            f"{path.name} says that 0 is white, but {data.dtype} has no value that is black then. It is read as it is: "
+            "higher values are darker."
+        )
         return data
     if data.dtype.kind == "b":
         return ~data

@@ -153,10 +153,17 @@ def test_a_tile_without_counted_voxels_takes_the_function_of_the_volume():
     np.testing.assert_array_equal(transform.fits[()].tables[0, 0, 1], alone.fits[()].tables[0, 0, 0])
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e30])
+@pytest.mark.parametrize("scale", [1e-300, 1e-40, 1e-30, 1e30, 5e39, 1e300])
 def test_magnitude_does_not_matter(scale):
     volume = reference.make_volume("float64")
     np.testing.assert_allclose(equalize_adapthist(volume * scale, 5), equalize_adapthist(volume, 5), rtol=0, atol=1e-5)
+
+
+def test_a_range_that_single_precision_does_not_hold():
+    volume = reference.make_volume("float32")
+    volume = (volume - volume.min()) / np.ptp(volume)
+    wide = (2 * volume - 1) * np.float32(3.3e38)
+    np.testing.assert_allclose(equalize_adapthist(wide, 5), equalize_adapthist(volume, 5), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])

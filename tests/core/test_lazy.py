@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import signal
 import threading
 import time
@@ -21,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import reference
+from napari_exposure import core
 from napari_exposure.core import (
     AdaptiveEqualization,
     Gamma,
@@ -43,6 +45,7 @@ from napari_exposure.core import (
 from napari_exposure.core.blocks import Volume, store
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.memory import Memory
+from napari_exposure.saving import save
 
 # one parameter each that lets the verb do something, with tiles that fit small volumes
 ACTIVE = {
@@ -664,6 +667,20 @@ def test_a_missing_chunk_reads_as_the_fill_value(tmp_path):
         expected = run(verb, volume)
         same_bits(run(verb, stored), expected)
         same_bits(run(verb, da.from_zarr(stored)), expected)
+
+
+@pytest.mark.parametrize("inside", ["", "group"])
+def test_a_store_that_is_removed_is_no_fill_value(inside, tmp_path):
+    volume = reference.make_volume("uint16", (6, 10, 12))
+    stored = zarr.create_array(tmp_path / "a.zarr", name=inside or None, data=volume, chunks=(2, 5, 12))
+    lazy_one = da.from_zarr(stored)
+    assert core.histogram(lazy_one) == core.histogram(volume)
+    shutil.rmtree(tmp_path / "a.zarr")
+    for array in (stored, lazy_one):
+        for work in (core.histogram, core.equalize_hist, lambda array: save(array, tmp_path / "b.ome.tif")):
+            with pytest.raises(OSError, match=r"a\.zarr.* was removed while it was read"):
+                work(array)
+    assert not list(tmp_path.iterdir())
 
 
 def fail_at(place, error, often=100):

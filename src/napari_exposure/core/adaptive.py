@@ -27,6 +27,8 @@ MANY_BINS = 1 << 20
 # Single precision is used where it moves no result, which lies from 0 to 1, by more than this. Results are exact to
 # 1e-5, so there is room.
 PLACE_ERROR = 4e-6
+# Between these a range and its bins are numbers of single precision.
+SINGLE = 2.0**-100, 2.0**126
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,12 @@ class TilesFit(TiledFit):
     @cached_property
     def kernel_key(self) -> tuple[Any, ...]:
         # Single precision rounds the place of a voxel among the bins. The error grows with the offset of the range, and
-        # the steepest bin says how much it moves the result.
-        offset = max(abs(self.lo), abs(self.upper)) / (self.upper - self.lo)
+        # the steepest bin says how much it moves the result. Ranges that it cannot hold need double precision too.
+        width, farthest = self.upper - self.lo, max(abs(self.lo), abs(self.upper))
         steepest = self.nbins * float(np.max(self.tables[..., 1:] - self.tables[..., :-1], initial=0))
-        place = np.float32 if 2.0**-24 * (2 * offset + 3) * steepest < PLACE_ERROR else np.float64
+        held = width > SINGLE[0] and farthest < SINGLE[1]
+        exact = held and 2.0**-24 * (2 * farthest / width + 3) * steepest < PLACE_ERROR
+        place = np.float32 if exact else np.float64
         # The tables are in single precision, which also tells all values of 16 bits apart, so results need no more.
         written = working_dtype(self.out_dtype)
         few = written.itemsize <= 2 or written == np.float32

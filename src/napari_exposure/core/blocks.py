@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
@@ -70,6 +71,11 @@ def stored_chunks(array: object) -> tuple[int, ...] | None:
 
 def missing_chunks(array: Any) -> int:
     """How many chunks of a zarr array, or of those that a dask array reads, are not stored; they are fill values."""
+    return sum(int(each.nchunks - each.nchunks_initialized) for each in _zarr_arrays(array))
+
+
+def _zarr_arrays(array: Any) -> list[Any]:
+    """The zarr arrays that an array reads."""
     stored = [array]
     if is_dask(array):
         graph: Any = array.__dask_graph__()
@@ -77,8 +83,22 @@ def missing_chunks(array: Any) -> int:
             each for name, layer in graph.layers.items() if name.startswith("original-") for each in layer.values()
         ]
     # Asking an instance would look for the chunks.
-    stored = [each for each in stored if hasattr(type(each), "nchunks_initialized")]
-    return sum(int(each.nchunks - each.nchunks_initialized) for each in stored)
+    return [each for each in stored if hasattr(type(each), "nchunks_initialized")]
+
+
+def check_there(array: Any) -> None:
+    """Raise where a zarr array that was read has gone from the disk, because it is fill values then.
+
+    Raises
+    ------
+    OSError
+        If so.
+    """
+    for each in _zarr_arrays(array):
+        # Other stores than folders have no root.
+        root = getattr(each.store, "root", None)
+        if isinstance(root, Path) and not (root / each.path).is_dir():
+            raise OSError(f"{root / each.path} was removed while it was read. Open it again.")
 
 
 def chunked_blocks(shape: tuple[int, ...], chunks: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Iterator[Block]:
@@ -203,6 +223,10 @@ class Volume:
         native = np.dtype(self.array.dtype).newbyteorder("=")
         return native if native.kind != "b" else working_dtype(native)
 
+    def seen_as(self, colour: Callable[[np.ndarray], np.ndarray]) -> Volume:
+        """The same where something else is read of RGB data, such as one color."""
+        return replace(self, colour=colour, members=tuple(member.seen_as(colour) for member in self.members))
+
     def at(self, lead: tuple[int, ...]) -> Volume:
         """The part at one index of the leading axes."""
         return replace(self, lead=lead)
@@ -279,8 +303,11 @@ def read_part(array: Array, index: Index) -> np.ndarray:
         if is_dask(array):
             from napari_exposure.core import lazy
 
-            return lazy.read(array[index])
-        return np.asarray(array[index])
+            found = lazy.read(array[index])
+        else:
+            found = np.asarray(array[index])
+        check_there(array)
+        return found
     except ClusterError:
         raise
     except Exception as error:
@@ -382,6 +409,7 @@ def count(
         from napari_exposure.core import lazy
 
         lazy.count(volume, visit, merge, what)
+        check_there(volume.array)
         return
 
     def work(block: Block) -> Found:
@@ -400,6 +428,7 @@ def store(array: Array, target: WritableArray, what: str) -> None:
         from napari_exposure.core import lazy
 
         lazy.store(array, target, what)
+        check_there(array)
         return
 
     def work(block: Block) -> None:
