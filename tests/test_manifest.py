@@ -33,7 +33,7 @@ def test_each_widget_has_its_menu_entries(manifest):
     menus = manifest.contributions.menus
     titles = {command.id: command.title for command in manifest.contributions.commands}
     assert [widget.display_name for widget in manifest.contributions.widgets] == [*TITLES, "Orthogonal planes"]
-    listed = [*TITLES[:-1], "Match overlaps of selected layers", TITLES[-1]]
+    listed = [*TITLES, "Match overlaps of selected layers"]
     assert [titles[item.command] for item in menus["napari_exposure_filter"]] == listed
     (submenu,) = manifest.contributions.submenus
     assert submenu.label == "Exposure"

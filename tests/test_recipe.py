@@ -1,6 +1,7 @@
 """Recipes: to and from JSON, on arrays and layers, and what layers say of how they were made."""
 
 import ast
+import dataclasses
 import json
 
 import dask.array as da
@@ -389,3 +390,18 @@ def test_spacing_of_two_numbers_says_that_two_axes_are_space(per):
     )
     with pytest.raises(ValueError, match="spacing has 1 numbers"):
         core.equalize_adapthist(movie, 12.0, spacing=[0.5])
+
+
+def test_references_with_colors_are_kept_in_recipes(tmp_path):
+    rng = np.random.default_rng(0)
+    image, other = rng.integers(0, 99, (20, 24, 3), dtype=np.uint8), rng.integers(50, 250, (40, 30, 3), dtype=np.uint8)
+    layers = [Image(each, rgb=True, name=name) for each, name in ((image, "image"), (other, "other"))]
+    made = nx.match_histograms(*layers, colors="each")
+    np.testing.assert_array_equal(made.data, core.match_histograms(image, other, colors="each", rgb=True))
+    recipe = Recipe.of(made)
+    again = Recipe.load(recipe.save(tmp_path / "colors.json"))
+    assert again == recipe
+    assert again.steps[0].reference.colors == recipe.steps[0].reference.colors
+    np.testing.assert_array_equal(again.apply(layers[0]).data, made.data)
+    swapped = dataclasses.replace(recipe.steps[0].reference, colors=recipe.steps[0].reference.colors[::-1])
+    assert dataclasses.replace(recipe.steps[0], reference=swapped) != recipe.steps[0]

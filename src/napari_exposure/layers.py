@@ -124,19 +124,11 @@ class OpenedLayer:
             source, fitted = Source.of(made_from), origin.transform
         with self.bar():
             data: Any = source.mapped(GainMap(fitted).fitting(source.array))
-        placed = {each: source.carried[each] for each in (*PLACEMENT, "metadata")}
         first = data[0] if source.levels else data
         gains = first[first > 0] if isinstance(first, np.ndarray) else np.empty(0)
         # what is shown ends above nearly all of them, so that a few steep voxels do not darken the others
         top = max(2.0, math.ceil(np.percentile(gains, 99))) if gains.size else 10.0
-        return napari.layers.Image(
-            data,
-            name=f"{name} - gain",
-            colormap=_gain_colors(top),
-            contrast_limits=(SATURATED - 0.5, top),
-            multiscale=bool(source.levels),
-            **placed,
-        )
+        return gain_layer(source, data, name, top)
 
     def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> napari.layers.Image:
         """A new layer with the numbers that the colors stand for."""
@@ -177,6 +169,19 @@ def _fitted(adjustment: Chain, fit_on: Any, mask: Any) -> BlockMap:
             raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of layers.")
         raise TypeError(f"fit_on must be an Image layer or a FittedRecipe, got {type(fit_on).__name__}.")
     return OpenedLayer(fit_on, mask=mask).fit(adjustment)
+
+
+def gain_layer(source: Source, data: Any, name: str, top: float) -> napari.layers.Image:
+    """A layer with the gains of what was made from a source, in colors that go up to the gain `top`."""
+    placed = {each: source.carried[each] for each in (*PLACEMENT, "metadata")}
+    return napari.layers.Image(
+        data,
+        name=f"{name} - gain",
+        colormap=_gain_colors(top),
+        contrast_limits=(SATURATED - 0.5, top),
+        multiscale=bool(source.levels),
+        **placed,
+    )
 
 
 def _gain_colors(top: float) -> Any:

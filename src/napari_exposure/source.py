@@ -21,7 +21,7 @@ from napari_exposure.core.arrays import held
 from napari_exposure.core.axes import Tile, check_space, count_space, is_space, spatial_axes
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
-from napari_exposure.core.counting import count_histogram
+from napari_exposure.core.counting import count_colors
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_dtype, check_exposure
 from napari_exposure.core.lazy import as_dask
@@ -279,7 +279,7 @@ class Source:
         """Count the layer, under its name."""
         with self._naming():
             volume = Volume(self.array, ignore_zeros=ignore_zeros, rgb=self.rgb)
-            return replace(count_histogram(volume, nbins), name=self.name)
+            return replace(count_colors(volume, nbins), name=self.name)
 
     def in_unit_of(self, recipe: Any) -> Source:
         """The same with its voxel size in a recipe's unit, or an error where there is no such size."""
@@ -363,18 +363,17 @@ class Source:
 
         Where it has another range, its contrast limits lie in that where they lay in the one before.
         """
-        before, limits = Origin.of(layer), layer.contrast_limits
-        if before is None or (before.transform.out_range, layer.dtype) != (transform.out_range, transform.out_dtype):
-            layer.data = data
-            if not self.rgb:
-                low, high = self.shown_range(transform)
-                least, most = (low, high) if before is None else self.shown_range(before.transform)
-                shown = limits if before is not None else (low, high)
-                factor = (high - low) / (most - least)
-                layer.contrast_limits_range = low, high
-                layer.contrast_limits = [low + (limit - least) * factor for limit in shown]
-        else:
-            layer.data = data
+        before, dtype = Origin.of(layer), layer.dtype
+        layer.data = data
+        same = before is not None and (before.transform.out_range, dtype) == (transform.out_range, transform.out_dtype)
+        if not (same or self.rgb):
+            low, high = self.shown_range(transform)
+            limits, (least, most) = (low, high), (low, high)
+            if before is not None:
+                limits, (least, most) = layer.contrast_limits, self.shown_range(before.transform)
+            factor = (high - low) / (most - least)
+            layer.contrast_limits_range = low, high
+            layer.contrast_limits = [low + (limit - least) * factor for limit in limits]
         if before is not None and layer.name == self.name_of(before.transform.steps):
             layer.name = self.name_of(transform.steps)
         layer.metadata[METADATA_KEY] = self.record(transform.steps, mask, seconds)

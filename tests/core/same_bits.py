@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_exposure import core
 from napari_exposure.core.intensity import luminance
+from napari_exposure.recipe import Recipe
 
 SHAPE = (6, 40, 44)
 
@@ -53,6 +54,13 @@ def of_decay(volume, **options):
     return joined(*core.decay_profile(volume, **options), core.correct_decay(volume, output="float32", **options))
 
 
+def of_overlaps(volume):
+    """Factors and offsets of two tiles; the second one has noise of its own."""
+    tiles = volume[:, :, :30], 0.7 * volume[:, :, 14:] + 0.2 + noise("f4", volume[:, :, 14:].shape, 3) / 50
+    found = core.fit_overlaps(tiles, translate=[(0, 0, 0), (0, 0, 14)])
+    return joined([(each.factor, each.offset) for each in found])
+
+
 COLOURS = (4, 30, 33, 3)
 # name: (volume, what is computed of it, as bytes or an array)
 CASES = {
@@ -76,6 +84,14 @@ CASES = {
     "stretch float32": (noise("f4"), lambda v: core.stretch_local(v, (3, 9, 10), mask=np.asarray(v) > 0.1)),
     "match uint16": (noise("u2"), lambda v: core.match_histograms(v, noise("u1", seed=1), output="float32")),
     "match float32": (noise("f4"), lambda v: core.match_histograms(v, noise("f4", seed=1), 512)),
+    "match colors": (
+        noise("u1", COLOURS),
+        lambda v: core.match_histograms(v, noise("u1", COLOURS, seed=1), colors="each", rgb=True),
+    ),
+    "linear float32": (noise("f4"), lambda v: core.adjust_linear(v, 1.7, -0.1)),
+    "overlaps float32": (noise("f4"), of_overlaps),
+    "sum uint16": (noise("u2"), lambda v: joined(*Recipe(core.Gamma(0.7)).apply([v, v // 3], fit_on="sum"))),
+    "all float32": (noise("f4"), lambda v: joined(*Recipe(core.PercentileClip(1, 98)).apply([v, v / 3], fit_on="all"))),
     "decay": (noise("u2"), lambda v: core.degrade(v, 2.3, "x", output="float32")),
     "profile exponential": (faded("u2"), lambda v: of_decay(v)),
     "profile smooth": (faded("f4"), lambda v: of_decay(v, model="smooth", percentile=70.0)),

@@ -409,3 +409,79 @@ def test_a_saved_reference_serves_many_volumes(tmp_path):
     np.testing.assert_array_equal(results[0], plate[0])
     medians = [np.median(result) for result in results]
     np.testing.assert_allclose(medians, medians[0], rtol=1e-3)
+
+
+# --- colors, each by itself ---------------------------------------------------------------
+
+
+def tinted(dtype, shape, seed, tint):
+    """An image whose colors have histograms of their own."""
+    rng = np.random.default_rng(seed)
+    colors = np.stack([rng.gamma(2 + color, 12 * share, shape) for color, share in enumerate(tint)], axis=-1)
+    return np.clip(colors, 0, 250).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("planes", [(), (4,)])
+def test_each_color_equals_scikit_image(dtype, planes):
+    image = tinted(dtype, (*planes, 20, 24), 0, (1, 2, 0.5))
+    other = tinted(dtype, (*planes, 11, 30), 1, (2, 0.7, 1.5))
+    # of integers scikit-image truncates what it makes of each color; of the same as floats it does not
+    expected = exposure.match_histograms(image.astype(float), other.astype(float), channel_axis=-1)
+    result = match_histograms(image, other, colors="each", rgb=True)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, np.rint(expected))
+    assert not np.array_equal(result, match_histograms(image, other, rgb=True))
+    lazy = match_histograms(da.from_array(image, chunks=(*planes, 7, 9, 3)), other, colors="each", rgb=True)
+    np.testing.assert_array_equal(lazy.compute(), result)
+
+
+def test_each_color_of_floats_equals_scikit_image():
+    image, other = (tinted("uint8", (20, 24), *how) / 255 for how in ((0, (1, 2, 0.5)), (1, (2, 0.7, 1.5))))
+    expected = exposure.match_histograms(image, other, channel_axis=-1)
+    found = match_histograms(image, other, colors="each", rgb=True)
+    np.testing.assert_allclose(found, expected, atol=1 / 65536)
+
+
+def test_alpha_stays_and_masks_count():
+    image = tinted("uint8", (20, 24), 0, (1, 2, 0.5, 1))
+    other = tinted("uint8", (11, 30), 1, (2, 0.7, 1.5))
+    mask = np.zeros((20, 24), bool)
+    mask[3:15] = True
+    found = match_histograms(image, other, colors="each", rgb=True, mask=mask)
+    np.testing.assert_array_equal(found[..., 3], image[..., 3])
+    for color in range(3):
+        alone = match_histograms(image[..., color], other[..., color], mask=mask)
+        np.testing.assert_array_equal(found[..., color], alone)
+
+
+def test_each_plane_and_the_first_time_point_have_colors_of_their_own():
+    series = np.stack([tinted("uint8", (20, 24), seed, (1, 2, 1 / (1 + seed))) for seed in range(3)])
+    planes = match_histograms(series, series[0], colors="each", rgb=True, per="plane")
+    first = match_histograms(series, "first", colors="each", rgb=True, per="plane")
+    for time in range(3):
+        pair = series[time].astype(float), series[0].astype(float)
+        expected = np.rint(exposure.match_histograms(*pair, channel_axis=-1))
+        np.testing.assert_array_equal(planes[time], expected)
+        np.testing.assert_array_equal(first[time], expected)
+
+
+def test_colors_that_are_not_there_are_told():
+    image = tinted("uint8", (20, 24), 0, (1, 2, 0.5))
+    with pytest.raises(ValueError, match="colors='each' needs a reference with colors"):
+        match_histograms(image, histogram(image, rgb=True), colors="each", rgb=True)
+    with pytest.raises(ValueError, match="colors='each' is for RGB images"):
+        adjust(HistogramMatching(matching_reference(image), colors="each"), image[..., 0])
+    with pytest.raises(ValueError, match="colors must be one of 'value', 'each'"):
+        match_histograms(image, image, colors="red", rgb=True)
+    plain = matching_reference(image).to_dict()
+    for wrong in ({"colors": plain["colors"][:2]}, {"colors": [plain] * 3}, {"colors": 3}):
+        with pytest.raises(ValueError, match="color"):
+            Histogram.from_dict({**plain, **wrong})
+
+
+def matching_reference(image):
+    from napari_exposure.core.blocks import Volume
+    from napari_exposure.core.counting import count_colors
+
+    return count_colors(Volume(image, rgb=True), 256)

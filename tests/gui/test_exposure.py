@@ -1,9 +1,15 @@
 """The Exposure dock in a shown window, as a user drives it: with the mouse, menus and keys."""
 
+import dataclasses
+import gc
 import json
+import os
+import weakref
 
 import numpy as np
 import pytest
+from napari.layers import Image
+from napari.utils.notifications import ErrorNotification, notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget, QInputDialog
@@ -12,10 +18,12 @@ import napari_exposure as nx
 from gui.driving import choose, click, finish, no_workers, tiles_of, type_into
 from napari_exposure import core
 from napari_exposure.core.adjustment import adjustments
+from napari_exposure.gui import editors
 from napari_exposure.gui.exposure.cards import Label
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.recipe import Recipe
 from napari_exposure.samples import make_synthetic
+from napari_exposure.source import Origin
 
 SIZED = {"scale": (2, 0.5, 0.5), "units": "um"}
 
@@ -220,6 +228,19 @@ def test_a_result_from_a_file_shows_its_cards_again(qtbot, viewer, nuclei, dock,
     # without its source it is an image like others
     viewer.layers.remove(nuclei)
     qtbot.waitUntil(lambda: dock.layer == result)
+
+
+@pytest.mark.parametrize("kind", adjustments())
+def test_an_editor_shows_every_value_that_its_adjustment_takes(qtbot, kind):
+    for field in dataclasses.fields(kind):
+        widget = editors.editor(field, kind)
+        for value in (1e300, -1, 1e-300, 0.0123456789, 20, 70000, 0, 1):
+            try:
+                kind(**{**kind.examples(), field.name: value})
+            except (TypeError, ValueError):
+                continue
+            widget.value = value
+            assert widget.value == value, field.name
 
 
 def live_of(dock, layer):
@@ -482,61 +503,201 @@ def test_the_histogram_shows_before_and_after(qtbot, viewer, nuclei, dock):
     assert nuclei.contrast_limits[1] != 1234
 
 
-def test_random_actions_leave_nothing_behind(qtbot, viewer, nuclei, dock, volume, messages):
-    rng = np.random.default_rng(5)
-    kinds = [kind for kind in adjustments() if not kind.examples() and kind.group != "Teaching"]
+class User:
+    """Somebody who tries everything in any order."""
 
-    def card():
-        return int(rng.integers(len(dock.cards.views)))
+    def __init__(self, viewer, open_widget, volume, seed):
+        self.viewer, self.open_widget, self.volume = viewer, open_widget, volume
+        self.rng = np.random.default_rng(seed)
+        self.kinds = [kind for kind in adjustments() if not kind.examples()]
+        self.dock, self.others = None, {}
+        self.open_again()
 
-    def knob():
-        view = dock.cards.views[card()]
-        sliders = [each for each in view.editors.values() if hasattr(each, "ends") and each.ends]
-        if sliders:
-            each = sliders[int(rng.integers(len(sliders)))]
-            each._slider.value = int(rng.integers(500))
+    def one(self, items):
+        items = list(items)
+        return items[int(self.rng.integers(len(items)))]
 
-    def remove():
-        QTest.keyClick(dock.cards.views[card()].head, Qt.Key.Key_Delete)
+    def act(self):
+        """Do something; its name is given back."""
+        actions = [name for name in dir(self) if name.startswith("do_")]
+        action = self.one(actions)
+        getattr(self, action)()
+        return action
 
-    actions = {
-        "add": lambda: dock.add_card(kinds[int(rng.integers(len(kinds)))]) if len(dock.cards.views) < 4 else None,
-        "knob": lambda: knob() if dock.cards.views else None,
-        "switch": lambda: dock.cards.views[card()].switch.click() if dock.cards.views else None,
-        "move": lambda: dock.cards.views[card()].move_by(int(rng.choice([-1, 1]))) if dock.cards.views else None,
-        "remove": lambda: (
-            dock.adjusted.stack.remove(dock.cards.views[card()].key) if len(dock.cards.views) > 2 else None
-        ),
-        "undo": dock.tools.undo.click,
-        "redo": dock.tools.redo.click,
-        "dims": lambda: viewer.dims.set_current_step(0, int(rng.integers(12))),
-        "3d": lambda: setattr(viewer.dims, "ndisplay", int(rng.choice([2, 3]))),
-        "apply": lambda: dock.bar.apply.click(),
-        "cancel": lambda: dock.bar.cancel.click(),
-        "anew": lambda: dock.bar.anew.click() if len(viewer.layers) < 6 else None,
-        "image": lambda: viewer.add_image(volume[::-1], name="other", **SIZED) if len(viewer.layers) < 6 else None,
-        "delete": lambda: viewer.layers.pop() if len(viewer.layers) > 2 else None,
-        "select": lambda: setattr(viewer.layers, "selection", {viewer.layers[int(rng.integers(len(viewer.layers)))]}),
-        "all": lambda: viewer.layers.select_all(),
-        "live": dock.bar.live.click,
-        "rename": lambda: setattr(viewer.layers[-1], "name", f"name {rng.integers(9)}"),
-        "hide": lambda: dock.native.parent().setVisible(not dock.native.parent().isVisible()),
-        "theme": lambda: setattr(viewer, "theme", str(rng.choice(["dark", "light"]))),
-        "side": lambda: dock.bar.ways["Side by side"].trigger() if dock.bar.compare.isEnabled() else None,
-    }
-    for _ in range(80):
-        if not viewer.layers:
+    # the docks
+    def open_again(self):
+        if self.dock is not None:
+            self.viewer.window.remove_dock_widget(self.dock.native)
+        self.dock = self.open_widget("Exposure")
+
+    def do_close_and_open(self):
+        if self.rng.random() < 0.3:
+            self.open_again()
+
+    def do_another_dock(self):
+        name = self.one(["Gamma", "Adaptive equalization", "Depth correction", "Histogram & CDF"])
+        if name in self.others:
+            closed = self.others.pop(name)
+            self.viewer.window.remove_dock_widget(getattr(closed, "native", closed))
+        else:
+            self.others[name] = self.open_widget(name)
+
+    def do_hide(self):
+        parent = self.dock.native.parent()
+        parent.setVisible(not parent.isVisible())
+
+    # cards
+    def do_add(self):
+        if len(self.dock.cards.views) < 4:
+            self.dock.add_card(self.one(self.kinds))
+
+    def do_preset(self):
+        choose(self.dock.tools.preset_menu, self.one(["Deep stack", "Local contrast", "Stretch the range"]))
+
+    def do_knob(self):
+        for view in self.dock.cards.views[:1]:
+            sliders = [each for each in view.editors.values() if hasattr(each, "ends") and each.ends]
+            if sliders:
+                self.one(sliders)._slider.value = int(self.rng.integers(500))
+
+    do_turn = do_knob
+
+    def do_output(self):
+        for view in self.dock.cards.views[-1:]:
+            view.editors["output"].value = self.one(["dtype", "float32"])
+
+    def do_switch(self):
+        for view in self.dock.cards.views[:1]:
+            view.switch.click()
+
+    def do_move(self):
+        for view in self.dock.cards.views[-1:]:
+            view.move_by(-1)
+
+    def do_remove(self):
+        for view in self.dock.cards.views[2:]:
+            QTest.keyClick(view.head, Qt.Key.Key_Delete)
+
+    def do_undo(self):
+        self.dock.tools.undo.click()
+
+    def do_redo(self):
+        self.dock.tools.redo.click()
+
+    def do_suggest(self):
+        if self.rng.random() < 0.3:
+            self.dock.tools.propose.click()
+
+    # the bar
+    def do_apply(self):
+        self.dock.bar.apply.click()
+
+    def do_anew(self):
+        if len(self.viewer.layers) < 8:
+            self.dock.bar.anew.click()
+
+    def do_cancel(self):
+        self.dock.bar.cancel.click()
+
+    def do_live(self):
+        self.dock.bar.live.click()
+
+    def do_compare(self):
+        if self.dock.bar.compare.isEnabled():
+            self.one(self.dock.bar.ways.values()).trigger()
+
+    def do_together(self):
+        self.dock.header.fit.value = self.one(self.dock.header.fit.choices)
+
+    def do_mask(self):
+        self.dock.header.mask.value = self.one(self.dock.header.mask.choices)
+
+    def do_chip(self):
+        for chip in list(self.dock.header.chips.values())[-1:]:
+            chip.click()
+
+    # layers
+    def do_image(self):
+        if len(self.viewer.layers) < 8:
+            data = self.volume[: int(self.rng.integers(2, 13))].astype(self.one([np.uint8, np.uint16, np.float32]))
+            self.viewer.add_image(data, name=self.one(["other", "nuclei", "c"]), **SIZED)
+
+    def do_labels(self):
+        if len(self.viewer.layers) < 8:
+            self.viewer.add_labels(self.volume // 300 % 3, **SIZED)
+
+    def do_delete(self):
+        if len(self.viewer.layers) > 1:
+            self.viewer.layers.remove(self.one(self.viewer.layers))
+
+    def do_delete_all(self):
+        if self.rng.random() < 0.2:
+            self.viewer.layers.select_all()
+            self.viewer.layers.remove_selected()
+
+    def do_select(self):
+        self.viewer.layers.selection = {self.one(self.viewer.layers)}
+
+    def do_select_all(self):
+        self.viewer.layers.select_all()
+
+    def do_rename(self):
+        self.one(self.viewer.layers).name = f"name {self.rng.integers(9)}"
+
+    def do_reorder(self):
+        self.viewer.layers.move(int(self.rng.integers(len(self.viewer.layers))), 0)
+
+    def do_replace(self):
+        layer = self.one(self.viewer.layers)
+        if not is_preview(layer) and layer.ndim == 3:
+            layer.data = layer.data[:, ::-1]
+
+    def do_look(self):
+        layer = self.one(self.viewer.layers)
+        layer.visible = not layer.visible
+        layer.blending = self.one(["additive", "translucent"])
+
+    # the viewer
+    def do_dims(self):
+        self.viewer.dims.set_current_step(0, int(self.rng.integers(12)))
+
+    def do_3d(self):
+        self.viewer.dims.ndisplay = self.one([2, 3])
+
+    def do_roll(self):
+        self.viewer.dims.roll()
+
+    def do_theme(self):
+        self.viewer.theme = self.one(["dark", "light"])
+
+
+# NAPARI_EXPOSURE_FUZZ=1000 tries five seeds
+@pytest.mark.parametrize("seed", range(max(1, int(os.environ.get("NAPARI_EXPOSURE_FUZZ", "0")) // 200)))
+def test_random_actions_leave_nothing_behind(qtbot, viewer, open_widget, volume, messages, seed):
+    user = User(viewer, open_widget, volume, seed)
+    done = []
+    for _ in range(200 if "NAPARI_EXPOSURE_FUZZ" in os.environ else 80):
+        if not any(isinstance(layer, Image) for layer in viewer.layers):
             viewer.add_image(volume, name="nuclei", **SIZED)
-        actions[str(rng.choice(list(actions)))]()
-        qtbot.wait(int(rng.choice([1, 20, 80])))
-    dock.native.parent().show()
-    settled(qtbot, dock)
-    assert sum(map(is_preview, viewer.layers)) <= 1
-    dock.native.parent().hide()
+        done.append(user.act())
+        qtbot.wait(int(user.rng.choice([1, 20, 80])))
+        errors = [each for each in notification_manager.records if isinstance(each, ErrorNotification)]
+        assert not errors, (done[-5:], errors[0].as_text())
+    user.dock.native.parent().show()
+    settled(qtbot, user.dock)
+    lives = [layer for layer in viewer.layers if is_preview(layer)]
+    assert len({Origin.of(layer).source() for layer in lives}) == len(lives), done
+    for widget in (user.dock, *user.others.values()):
+        viewer.window.remove_dock_widget(getattr(widget, "native", widget))
     qtbot.waitUntil(no_workers, timeout=10_000)
     qtbot.wait(100)
-    assert not any(map(is_preview, viewer.layers))
-    assert not any(layer.name.endswith("tiles") for layer in viewer.layers)
+    assert not any(map(is_preview, viewer.layers)), done
+    assert not any(layer.name.endswith("tiles") for layer in viewer.layers), done
+    # The docks are freed where nobody holds them.
+    docks = [weakref.ref(widget) for widget in (user.dock, *user.others.values())]
+    del widget, user
+    gc.collect()
+    assert [each() for each in docks if each() is not None] == []
 
 
 def test_tiles_of_a_card_go_with_it(qtbot, viewer, nuclei, dock):

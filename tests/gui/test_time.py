@@ -63,6 +63,8 @@ def test_the_strip_marks_the_time_point_and_goes_to_it(qtbot, viewer, panel):
     viewer.dims.set_current_step(0, 4)
     assert strip._here.value() == 4
     qtbot.waitUntil(lambda: strip._box.height() > 20)
+    # the strip has its place when all of it is laid out
+    qtbot.wait(50)
     middle = strip.edges.mean()
     QTest.mouseClick(strip.viewport(), Qt.MouseButton.LeftButton, pos=strip.point_of(2.2, middle))
     assert viewer.dims.current_step[0] == 2
@@ -135,8 +137,11 @@ def test_the_depth_card_goes_along_time(qtbot, viewer, open_widget, layer, serie
     assert plot.axes["bottom"].labelText == "t"
     viewer.dims.set_current_step(0, 4)
     assert plot._here.value() == 4
+    # the plot has its place when all of it is laid out
+    qtbot.waitUntil(lambda: widget.up_to_date and plot._box.height() > 20, timeout=10_000)
+    qtbot.wait(50)
     QTest.mouseClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=plot.point_of(1, fitted.mean()))
-    assert viewer.dims.current_step[0] == 1
+    qtbot.waitUntil(lambda: viewer.dims.current_step[0] == 1, timeout=5_000)
     click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=30_000)
     expected = nx.correct_decay(layer, "t", "ratio")

@@ -57,7 +57,8 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
     Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
     word `automatic`, or None, or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`,
     `step` and `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said;
-    what is `advanced` is not seen at first.  A field without a default has an `example`, in plain data.
+    what is `advanced` is not seen at first.  Where only some values have names, `words` has them.  A field without a
+    default has an `example`, in plain data.
     """
     shown = {"label": label, "tooltip": tooltip, **options}
     return dataclasses.field(default=default, metadata=shown)
@@ -480,7 +481,7 @@ class Adjustment(ABC):
 
 def _in_words(value: Any, field: dataclasses.Field[Any], unit: str) -> str:
     """A parameter with its label, as a user reads it."""
-    label, choices = field.metadata["label"], field.metadata.get("choices", {})
+    label, choices = field.metadata["label"], field.metadata.get("choices") or field.metadata.get("words", {})
     if isinstance(value, bool):
         return label if value else f"not {label}"
     if isinstance(value, Percentiles):

@@ -223,6 +223,10 @@ class Volume:
         native = np.dtype(self.array.dtype).newbyteorder("=")
         return native if native.kind != "b" else working_dtype(native)
 
+    def seen_as(self, colour: Callable[[np.ndarray], np.ndarray]) -> Volume:
+        """The same where something else is read of RGB data, such as one color."""
+        return replace(self, colour=colour, members=tuple(member.seen_as(colour) for member in self.members))
+
     def at(self, lead: tuple[int, ...]) -> Volume:
         """The part at one index of the leading axes."""
         return replace(self, lead=lead)

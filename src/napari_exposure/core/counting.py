@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.histogram import Histogram, interpolate
-from napari_exposure.core.intensity import is_lookup, working_dtype
+from napari_exposure.core.intensity import COLORS, is_lookup, working_dtype
 from napari_exposure.core.jit import Kernel, load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.moments import Grid, Moments
@@ -56,6 +56,18 @@ def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
 
     with progress.part(start, 1):
         return _added(volume, visit, nothing, "counting")
+
+
+def count_colors(volume: Volume, nbins: int) -> Histogram:
+    """`count_histogram`; of RGB data with the histograms of red, green and blue beside that of the value channel."""
+    if not volume.rgb:
+        return count_histogram(volume, nbins)
+    found = []
+    channels = (volume.colour, *COLORS)
+    for number, channel in enumerate(channels):
+        with progress.part(number / len(channels), (number + 1) / len(channels)):
+            found.append(count_histogram(volume.seen_as(channel), nbins))
+    return replace(found[0], colors=tuple(found[1:]))
 
 
 def _added(

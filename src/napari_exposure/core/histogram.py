@@ -52,6 +52,8 @@ class Histogram:
         Where the bins are not single values: sums and voxels at the extremes, the same bits in any order.
     name : str
         Of the layer that was counted, if it was one; says nothing of equality.
+    colors : tuple of Histogram
+        Of RGB data those of red, green and blue, where they were counted beside the value channel; else empty.
 
     Examples
     --------
@@ -78,6 +80,7 @@ class Histogram:
     by_value: bool = False
     moments: Moments | None = field(default=None, repr=False)
     name: str = field(default="", repr=False)
+    colors: tuple[Histogram, ...] = field(default=(), repr=False)
 
     @property
     def centers(self) -> np.ndarray:
@@ -433,11 +436,11 @@ class Histogram:
         return hash((self.total, len(self.counts), self.by_value))
 
     @property
-    def _key(self) -> tuple[bytes, bytes, str]:
+    def _key(self) -> tuple[Any, ...]:
         """What two equal histograms share: all but the name."""
         # as text, so that NaN is itself
         numbers = repr((self.minimum, self.maximum, self.below, self.above, self.nan, self.by_value, self.moments))
-        return self.counts.tobytes(), self.edges.tobytes(), numbers
+        return self.counts.tobytes(), self.edges.tobytes(), numbers, tuple(each._key for each in self.colors)
 
     def __repr__(self) -> str:
         name = f"{self.name!r}, " * bool(self.name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -235,6 +236,9 @@ def value_channel(block: np.ndarray) -> np.ndarray:
     return value
 
 
+# what is read of RGB data for red, green and blue alone
+COLORS: tuple[Callable[[np.ndarray], np.ndarray], ...] = tuple(itemgetter((..., color)) for color in range(3))
+
 # ITU-R BT.709
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
@@ -271,6 +275,11 @@ def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np
         # black has no hue: it becomes grey
         colour[dark] = adjusted[dark]
         out[..., channel] = np.rint(colour) if out.dtype.kind in "iu" else colour
+    write_alpha(block, out, top)
+
+
+def write_alpha(block: np.ndarray, out: np.ndarray, top: float) -> None:
+    """Write the alpha of RGBA data, in units of `out`; parameters as `recolour` has them."""
     if block.shape[-1] == 4:
         alpha = block[..., 3]
         if out.dtype != block.dtype.newbyteorder("="):

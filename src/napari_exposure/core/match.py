@@ -16,22 +16,75 @@ from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counted import histogram
-from napari_exposure.core.counting import count_histogram, find_percentiles
+from napari_exposure.core.counting import count_colors, count_histogram, find_percentiles
 from napari_exposure.core.equalize import count_clamped
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.histogram import Histogram
-from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.intensity import check_choice, check_count, dtype_range, is_lookup, result_dtype
+from napari_exposure.core.images import adjust_image, opened, verb
+from napari_exposure.core.intensity import (
+    COLORS,
+    check_choice,
+    check_count,
+    dtype_range,
+    is_lookup,
+    prepared,
+    result_dtype,
+    working_dtype,
+    write_alpha,
+)
 from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.stacks import count_stack
-from napari_exposure.core.transform import Fit
+from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
 # time points that the others may be matched to, and how a widget words them
 POINTS = {"first": "First time point", "median": "Median time point"}
+# what of RGB images is matched, and how a widget words it
+CHANNELS = {"value": "brightness, colors keep their hue", "each": "red, green and blue each by itself"}
 MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
+
+
+@dataclass(frozen=True, eq=False)
+class ColorsFit(Fit):
+    """A fit for each of red, green and blue.
+
+    Attributes
+    ----------
+    dtype, out_dtype : numpy.dtype
+        Of the volume and of the result.
+    colors : tuple of Fit
+    """
+
+    dtype: np.dtype
+    out_dtype: np.dtype
+    colors: tuple[Fit, ...]
+
+    @property
+    def constant(self) -> bool:
+        """Whether all colors are."""
+        return all(fit.constant for fit in self.colors)
+
+    @property
+    def kernel_key(self) -> tuple[Any, ...]:
+        return self.colors[0].kernel_key
+
+
+class MatchingTransform(Transform):
+    """A fitted matching, which maps the colors of an RGB image one by one where each was fitted."""
+
+    def _write(self, block: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        fits = {group: fit for group, fit in self.fits.items() if isinstance(fit, ColorsFit)}
+        if not fits:
+            super()._write(block, offset, out)
+            return
+        mapped = np.empty(block.shape[:-1], working_dtype(self.out_dtype))
+        for number, color in enumerate(COLORS):
+            alone = replace(self, rgb=False, fits={group: fit.colors[number] for group, fit in fits.items()})
+            alone._map(prepared(color(block), self.dtype), offset, mapped)
+            out[..., number] = mapped
+        write_alpha(block, out, top=dtype_range(self.dtype, negative=False)[1])
 
 
 @dataclass(frozen=True)
@@ -41,6 +94,7 @@ class HistogramMatching(Adjustment):
     short_name: ClassVar[str] = "matched"
     verb: ClassVar[str] = "match_histograms"
     title: ClassVar[str] = "Histogram matching"
+    transform_type: ClassVar[type[Transform]] = MatchingTransform
     group: ClassVar[str] = "Like another image"
     use: ClassVar[str] = "several stacks shall look alike"
 
@@ -49,6 +103,7 @@ class HistogramMatching(Adjustment):
         "Reference",
         "The image whose histogram the result has, or a file with one; or of a series its first or its median time "
         "point.",
+        words=POINTS,
         example=Histogram(np.ones(1, np.int64), np.array([-0.5, 0.5]), 0.0, 0.0, by_value=True).to_dict(),
     )
     nbins: int = parameter(
@@ -61,6 +116,14 @@ class HistogramMatching(Adjustment):
         advanced=True,
     )
     _: KW_ONLY
+    colors: Literal["value", "each"] = parameter(
+        "value",
+        "Colors",
+        "Of RGB images: match the brightness, and colors keep their hue; or red, green and blue each to that of the "
+        "reference, which takes its tint too.",
+        choices=CHANNELS,
+        advanced=True,
+    )
     output: Output = parameter(
         "dtype",
         "Output",
@@ -82,7 +145,13 @@ class HistogramMatching(Adjustment):
         if not self.reference.counts.any():
             raise ValueError("The reference has no finite voxel in its bins. Choose another one.")
         # which recipes need not carry
-        self._set("reference", replace(self.reference, moments=None))
+        colors = tuple(replace(each, moments=None) for each in self.reference.colors)
+        self._set("reference", replace(self.reference, moments=None, colors=colors))
+        if self.colors == "each" and not self.reference.colors:
+            raise ValueError(
+                "colors='each' needs a reference with colors: an RGB image, or a histogram that match_histograms has "
+                "counted of one."
+            )
 
     @property
     def in_series(self) -> bool:
@@ -105,6 +174,12 @@ class HistogramMatching(Adjustment):
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """As every adjustment; also raise where the result could not hold the reference's intensities."""
+        if self.colors == "each":
+            if not volume.rgb:
+                raise ValueError("colors='each' is for RGB images; use colors='value'.")
+            if isinstance(self.reference, Histogram):
+                for each in self._of_colors():
+                    each.check(volume, spacing)
         sizes = super().check(volume, spacing)
         dtype = result_dtype(volume.dtype, self.output)
         if isinstance(self.reference, str):
@@ -134,7 +209,7 @@ class HistogramMatching(Adjustment):
     ) -> Sequence[Fit]:
         with progress.part(0, 0.3):
             at = 0 if self.reference == "first" else self._median(members)
-            reference = count_histogram(members[at], self.nbins)
+            reference = (count_histogram if self.colors == "value" else count_colors)(members[at], self.nbins)
         check_counted(int(reference.counts.sum()), replace(members[at], members=(), lead=()))
         with progress.part(0.3, 1):
             return replace(self, reference=reference)._fit_groups(members, spacing)
@@ -150,7 +225,21 @@ class HistogramMatching(Adjustment):
         order = np.argsort(medians, kind="stable")[: np.isfinite(medians).sum()]
         return int(order[(len(order) - 1) // 2]) if len(order) else 0
 
+    def _of_colors(self) -> list[HistogramMatching]:
+        """The matching of red, green and blue alone."""
+        assert isinstance(self.reference, Histogram), "The time point was found."
+        return [replace(self, reference=each, colors="value") for each in self.reference.colors]
+
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
+        if self.colors == "each":
+            fits = []
+            for number, (color, alone) in enumerate(zip(COLORS, self._of_colors(), strict=True)):
+                with progress.part(number / len(COLORS), (number + 1) / len(COLORS)):
+                    fits.append(alone._fit_group(volume.seen_as(color), spacing))
+            lo, hi = min(fit.lo for fit in fits), max(fit.hi for fit in fits)
+            bottom, top = min(fit.bottom for fit in fits), max(fit.top for fit in fits)
+            out_dtype = result_dtype(volume.dtype, self.output)
+            return ColorsFit(lo, hi, bottom, top, volume.dtype, out_dtype, tuple(fits))
         low, high = self._quantiles[0][[0, -1]].tolist()
         ends = low, high, volume.dtype, result_dtype(volume.dtype, self.output)
         with progress.part(0, 0.4):
@@ -177,7 +266,7 @@ class HistogramMatching(Adjustment):
         return nearest
 
     def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
-        if not isinstance(self.in_range, str):
+        if not isinstance(self.in_range, str) or self.colors == "each":
             return None
         stack = count_stack(volume, lead, self.in_range, self.nbins)
         if stack is None:
@@ -216,6 +305,7 @@ def match_histograms(
     ignore_zeros: bool = False,
     per: Per = "dataset",
     window: int = 1,
+    colors: Literal["value", "each"] = "value",
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -253,8 +343,12 @@ def match_histograms(
         With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
         that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
         where no name says it, the first one.  Channels are not mixed.
+    colors : "value" or "each"
+        Of RGB images.  "value": the value channel is matched, hue, saturation and alpha stay.  "each": red, green and
+        blue are matched each to that of the reference, which is RGB too, as ``channel_axis=-1`` does in scikit-image;
+        alpha stays.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
+        Of arrays: the last axis holds RGB or RGBA.
     level : int
         Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
 
@@ -300,7 +394,12 @@ def match_histograms(
         check_no_path(reference)
         nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
         try:
-            reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
+            if colors == "each":
+                found = opened(reference, rgb=rgb)
+                with found.bar():
+                    reference = replace(count_colors(found.volume(ignore_zeros), nbins), name=found.name)
+            else:
+                reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
         except (TypeError, ValueError) as error:
             raise type(error)(f"reference must be an image or its Histogram: {error}") from None
     return adjust_image(
@@ -314,6 +413,7 @@ def match_histograms(
         ignore_zeros=ignore_zeros,
         per=per,
         window=window,
+        colors=colors,
         rgb=rgb,
         level=level,
     )

@@ -47,6 +47,8 @@ def plain_of(histogram: Histogram) -> dict[str, Any]:
         plain["moments"] = {
             key: str(value) if isinstance(value, Fraction) else _written(value) for key, value in moments.items()
         }
+    if histogram.colors:
+        plain["colors"] = [plain_of(each) for each in histogram.colors]
     return plain
 
 
@@ -64,8 +66,8 @@ def histogram_of(plain: dict[str, Any]) -> Histogram:
         raise ValueError(
             f"The histogram has schema {plain[KEY]!r}, this version reads {SCHEMA}; update napari-exposure."
         )
-    known = {KEY, "bins", *(field.name for field in dataclasses.fields(Histogram))}
-    if wrong := sorted(known ^ set(map(str, plain))):
+    known = {KEY, "bins", *(field.name for field in dataclasses.fields(Histogram))} - {"colors"}
+    if wrong := sorted(known ^ (set(map(str, plain)) - {"colors"})):
         raise ValueError(f"A histogram has exactly {', '.join(sorted(known))}; check {', '.join(wrong)}.")
     if not isinstance(plain["by_value"], bool) or not isinstance(plain["name"], str):
         raise ValueError("by_value must be true or false, and name a text.")
@@ -83,7 +85,17 @@ def histogram_of(plain: dict[str, Any]) -> Histogram:
         raise ValueError(f"minimum and maximum must be finite and in order, got {minimum} and {maximum}.")
     if plain["by_value"] and bins and not np.array_equal(edges, np.rint(edges[0] + 0.5) - 0.5 + np.arange(bins + 1)):
         raise ValueError("With by_value the edges must lie around whole numbers.")
-    return Histogram(counts, edges, minimum, maximum, below, above, nan, plain["by_value"], moments, plain["name"])
+    found = minimum, maximum, below, above, nan, plain["by_value"], moments, plain["name"]
+    return Histogram(counts, edges, *found, _colors(plain.get("colors", [])))
+
+
+def _colors(plain: Any) -> tuple[Histogram, ...]:
+    """Those of red, green and blue, or none."""
+    if not isinstance(plain, list) or len(plain) not in (0, 3):
+        raise ValueError("colors must be a list of three histograms.")
+    if any(isinstance(each, dict) and "colors" in each for each in plain):
+        raise ValueError("The histogram of a color has no colors.")
+    return tuple(map(histogram_of, plain))
 
 
 def _runs(counts: np.ndarray) -> str:

@@ -339,6 +339,12 @@ class Transform(BlockMap):
             )
         if not block.size:
             return out
+        self._write(block, offset, out)
+        return out
+
+    def _write(self, block: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
+        """Map a block that was checked."""
+        shape = block.shape[:-1] if self.rgb else block.shape
         values = prepared(value_channel(block) if self.rgb else block, self.dtype)
         written = working_dtype(self.out_dtype)
         mapped = out if out.dtype == written and not self.rgb else np.empty(shape, written)
@@ -347,7 +353,6 @@ class Transform(BlockMap):
             recolour(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
         elif mapped is not out:
             out[...] = mapped
-        return out
 
     def _map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         lead = values.ndim - self.spatial

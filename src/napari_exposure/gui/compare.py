@@ -9,6 +9,7 @@ from functools import partial
 
 from napari.layers import Image
 
+from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.napari_versions import camera_of, grid_of, name_overlay_of
 from napari_exposure.gui.stack import family
 from napari_exposure.source import unwrapped
@@ -86,9 +87,23 @@ class Comparison(ABC):
 
     def _link(self, source: Image, result: Image) -> None:
         layers, pair, limits = self._viewer.layers, [unwrapped(source), unwrapped(result)], ("contrast_limits",)
-        self._set(result, contrast_limits=source.contrast_limits)
+        before, of_result = result.contrast_limits, Connections()
+
+        def unlink():
+            if of_result:
+                of_result.drop()
+                layers.unlink_layers(pair, limits)
+                result.contrast_limits = before
+
+        def look(event):
+            # A contrast of integers says nothing about floats.
+            if result.dtype != source.dtype.newbyteorder("="):
+                unlink()
+
+        result.contrast_limits = source.contrast_limits
         layers.link_layers(pair, limits)
-        self._undo.append(lambda: layers.unlink_layers(pair, limits))
+        of_result.add(look, result.events.data)
+        self._undo.append(unlink)
 
 
 class SourceAlone(Comparison):

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_exposure.core import ToneCurve
 from napari_exposure.core.curve import Points
-from napari_exposure.gui.plotting import AFTER
+from napari_exposure.gui.plotting import AFTER, BEFORE
 
 # pixels: of the frame, of a point, and of its surroundings that take hold of it
 FRAME, POINT, NEAR = 6, 4, 9
@@ -28,6 +28,8 @@ class _Canvas(QWidget):
     def __init__(self):
         super().__init__()
         self.points: Points = ToneCurve().points
+        # How many voxels lie in equal parts of the input range; none where that is not known.
+        self._counts = np.empty(0)
         self._held: int | None = None
         self.setMinimumHeight(130)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -41,6 +43,11 @@ class _Canvas(QWidget):
         """Where a point of the curve is in the widget."""
         frame = self._frame()
         return QPointF(frame.left() + point[0] * frame.width(), frame.bottom() - point[1] * frame.height())
+
+    def show_counts(self, counts: np.ndarray) -> None:
+        """Draw a histogram of the input range behind the curve, or none."""
+        self._counts = counts
+        self.update()
 
     def _under(self, position: QPointF) -> int | None:
         apart = [(self.place(point) - position).manhattanLength() for point in self.points]
@@ -105,6 +112,17 @@ class _Canvas(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         text = self.palette().color(QPalette.ColorRole.WindowText)
+        if self._counts.any():
+            # Square roots, because beside many dark voxels few bright ones would have no height.
+            heights = np.sqrt(self._counts / self._counts.max())
+            steps = np.linspace(0, 1, len(heights) + 1).repeat(2)[1:-1]
+            outline = [(0.0, 0.0), *zip(steps.tolist(), heights.repeat(2).tolist(), strict=True), (1.0, 0.0)]
+            shade = QColor(BEFORE)
+            shade.setAlpha(110)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(shade)
+            painter.drawPolygon(QPolygonF([self.place(point) for point in outline]))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(text, 1))
         painter.drawRect(self._frame())
         painter.setPen(QPen(text, 1, Qt.PenStyle.DotLine))

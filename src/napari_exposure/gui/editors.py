@@ -47,6 +47,24 @@ def times(numbers) -> str:
     return " × ".join(f"{number:.4g}" for number in numbers)
 
 
+class NumberEdit(widgets.FloatSpinBox):
+    """A number; its limits are what the arrows reach, and give way where a card has another value."""
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return super().value
+
+    @value.setter
+    def value(self, value: float) -> None:
+        if isinstance(value, float | int):
+            # no digit is lost
+            digits = -int(Decimal(f"{value:.12g}").as_tuple().exponent)
+            self.native.setDecimals(max(digits, self.native.decimals()))
+            self.min, self.max = min(self.min, value), max(self.max, value)
+        widgets.FloatSpinBox.value.fset(self, value)  # type: ignore[attr-defined]
+
+
 # how an input range is chosen: the texts that the combobox shows
 DATA, DTYPE, LIMITS = "minimum to maximum", "range of the dtype", "contrast limits"
 PERCENTILES, FIXED = "percentiles", "fixed numbers"
@@ -60,7 +78,7 @@ class InRangeEdit(widgets.Container):
 
     def __init__(self, value, **options):
         self._mode = widgets.ComboBox(choices=[DATA, PERCENTILES, FIXED, LIMITS, DTYPE])
-        self._low, self._high = widgets.FloatSpinBox(name="low"), widgets.FloatSpinBox(name="high")
+        self._low, self._high = NumberEdit(name="low"), NumberEdit(name="high")
         # what the user set, or was given to begin with
         self._kept: dict[str, Any] = {PERCENTILES: (0.05, 99.95), FIXED: None}
         if isinstance(value, Percentiles):
@@ -138,7 +156,7 @@ class SliderEdit(widgets.Container):
     def __init__(self, value, slider, min, max, step, top=None, tooltip="", **options):
         self._ends, self._top = tuple(slider), top
         self._slider = widgets.Slider(min=0, max=self.FINE, readout=False, tooltip=tooltip)
-        self.box = widgets.FloatSpinBox(value=value, min=min, max=max, step=step, tooltip=tooltip)
+        self.box = NumberEdit(value=value, min=min, max=max, step=step, tooltip=tooltip)
         self._place()
         # before any container hears of it: what it asks for then is right
         self._slider.changed.connect(self._on_slide)
@@ -204,7 +222,7 @@ class AutomaticEdit(widgets.Container):
     def __init__(self, value, automatic, min, max, step, start=None, tooltip="", **options):
         self._word = automatic
         self._automatic = widgets.CheckBox(text="automatic", tooltip=tooltip)
-        number = widgets.SpinBox if isinstance(min, int) else widgets.FloatSpinBox
+        number = widgets.SpinBox if isinstance(min, int) else NumberEdit
         self.box = number(value=min if start is None else start, min=min, max=max, step=step, tooltip=tooltip)
         # before any container hears of it: what it asks for then is right
         self._automatic.changed.connect(self._arrange)
@@ -292,7 +310,7 @@ class TileEdgeEdit(widgets.Container):
             tooltip="automatic: an eighth of the largest extent of the volume",
         )
         self._edge = SliderEdit(1.0, slider=(0.1, 100.0), min=0.0001, max=1e9, step=0.1, name="edge")
-        self._boxes = [widgets.FloatSpinBox(name=axis) for axis in "zyx"]
+        self._boxes = [NumberEdit(name=axis) for axis in "zyx"]
         # before any container hears of it: what it asks for then is right
         self._edge.changed.connect(self._on_edit)
         row = widgets.Container(widgets=self._boxes, layout="horizontal", labels=False)
@@ -364,10 +382,6 @@ class TileEdgeEdit(widgets.Container):
         self._mode.value = EACH if each else SAME
         boxes = self._boxes[3 - len(value) :] if each else [self._edge.box]
         for box, edge in zip(boxes, value if each else (value,), strict=True):
-            # The edge may lie outside what the layer before allowed, and have more digits than its steps.
-            digits = -int(Decimal(f"{edge:.12g}").as_tuple().exponent)
-            box.native.setDecimals(max(digits, box.native.decimals()))
-            box.min, box.max = min(box.min, edge), max(box.max, edge)
             box.value = edge
 
 
@@ -424,6 +438,8 @@ def editor(field: Field, owner: type[Adjustment]):
         return CurveEdit(default, **options)
     if annotation not in (int, float, str):
         return TextEdit(value=default, **options)
+    if annotation is float:
+        return NumberEdit(value=default, **limits, **options)
     tooltip = options.pop("tooltip")
     return widgets.create_widget(
         value=field.default, annotation=annotation, options={**limits, "tooltip": tooltip}, **options

@@ -2,39 +2,90 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from napari.qt.threading import create_worker
 from napari.utils import cancelable_progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import QApplication
 
 from napari_exposure.core import progress
 from napari_exposure.core.progress import Step
 
 # seconds; each showing repaints the window, which costs the job its processors: quick jobs show nothing
 SHOW_EVERY = 0.25
-# seconds that a window waits for work that is not at a block's end when it closes
+# seconds that napari waits at its end for work that is not at a block's end
 CLOSE_AFTER = 1.0
 # errors about what the user chose, the disk, or a package that is missing: their sentence is enough
 MENDABLE = (TypeError, ValueError, OSError, ImportError)
 
 
 class _Reports(QObject):
-    """Carries reports from the worker to the GUI thread, on which this object is made."""
+    """Carries reports and the end from the thread to the GUI thread, on which this object is made."""
 
     made = Signal(object)
+    over = Signal()
 
-    def __init__(self, heard: Callable[[Step], None]):
+    def __init__(self, heard: Callable[[Step], None], ended: Callable[[], None]):
         super().__init__()
-        self._heard = heard
+        self._heard, self._ended = heard, ended
         self.made.connect(self._hear, Qt.ConnectionType.QueuedConnection)
+        self.over.connect(self._end, Qt.ConnectionType.QueuedConnection)
 
     def _hear(self, step: Step) -> None:
         self._heard(step)
+
+    def _end(self) -> None:
+        self._ended()
+
+
+class _Told:
+    """Has napari tell warnings as long as any thread is inside, because filters and hooks are those of all threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("always")
+                tell: Any = notification_manager.receive_warning
+                warnings.showwarning = tell
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(None, None, None)
+
+
+_told = _Told()
+# what is under way
+_running: set[Job] = set()
+
+
+def stop_all() -> None:
+    """Stop all jobs, and wait a moment for them: Qt calls it when napari ends."""
+    for job in _running:
+        job.cancel()
+    end = time.perf_counter() + CLOSE_AFTER
+    for job in _running:
+        job.wait(end - time.perf_counter())
+
+
+@functools.cache
+def _hear_of_the_end() -> None:
+    app: Any = QApplication.instance()
+    app.aboutToQuit.connect(stop_all)
 
 
 class Job:
@@ -75,13 +126,12 @@ class Job:
         self._result: tuple[object] | None = None
         self._error: Exception | None = None
         self._seconds = 0.0
-        self._reports = _Reports(self._show)
-        # napari declares functions and not methods, and that something comes with the end
-        create: Any = create_worker
-        self._worker = create(self._run, _start_thread=False)
-        self._worker.finished.connect(self._finish)
-        self._worker.warned.connect(lambda warning: notification_manager.receive_warning(*warning))
-        self._worker.start()
+        self._reports = _Reports(self._show, self._finish)
+        _hear_of_the_end()
+        _running.add(self)
+        # It is left to itself where it waits for a slow disk when napari ends.
+        self._thread = threading.Thread(target=self._carry_out, name="napari-exposure-job", daemon=True)
+        self._thread.start()
 
     def cancel(self) -> None:
         """Stop after the blocks that are being worked on, some ten milliseconds; the result is dropped."""
@@ -91,26 +141,12 @@ class Job:
     def cancelled(self) -> bool:
         return self._cancelled
 
-    def _run(self) -> None:
-        """Have the work done in a thread of its own, which is left to itself where the window closes meanwhile.
-
-        It ends at its next report. Until then it may wait for a slow disk, but a window does not wait with it.
-        """
-        thread = threading.Thread(target=self._carry_out, name="napari-exposure-job", daemon=True)
-        thread.start()
-        closing = None
-        while thread.is_alive():
-            thread.join(0.02)
-            if self._worker.abort_requested:
-                now = time.perf_counter()
-                closing = closing or now
-                if now - closing > CLOSE_AFTER:
-                    self._cancelled = True
-                    return
+    def wait(self, seconds: float) -> None:
+        """Wait for the thread, so many seconds at most."""
+        self._thread.join(max(seconds, 0.0))
 
     def _stop(self) -> None:
-        # napari asks its workers to stop when its window closes
-        if self.cancelled or self._worker.abort_requested:
+        if self.cancelled:
             raise progress.Cancelled
 
     def _carry_out(self) -> None:
@@ -125,16 +161,17 @@ class Job:
                 self._reports.made.emit(step)
 
         try:
-            with progress.listening(hear, self._stop):
-                work = self._work
-                if work is not None and not self.cancelled:
-                    self._result = (work(),)
+            with progress.listening(hear, self._stop), _told:
+                if not self.cancelled:
+                    self._result = (self._work(),)
         except progress.Cancelled:
             self._cancelled = True
         except Exception as error:
-            # superqt takes a RuntimeError for a deleted worker, and others for its own
             self._error = error
         self._seconds = time.perf_counter() - start
+        # Python may be at its end, where Qt's objects are gone.
+        with suppress(RuntimeError):
+            self._reports.over.emit()
 
     def _show(self, step: Step) -> None:
         if not (self._over or self.cancelled):
@@ -142,8 +179,9 @@ class Job:
 
     def _finish(self) -> None:
         self._over = True
+        _running.discard(self)
         result, error, done, ended, failed = self._result, self._error, self._done, self._ended, self._failed
-        # the worker keeps this job, which must not keep the volumes
+        # who keeps this job must not keep the volumes
         self._work = self._result = self._error = None
         self._done = self._ended = self._step = self._failed = None
         try:

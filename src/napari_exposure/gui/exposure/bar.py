@@ -56,6 +56,13 @@ class Bar(QWidget):
         self.linked = menu.addAction("Same contrast")
         self.linked.setCheckable(True)
         self.linked.setToolTip("Show both with the contrast limits of the source; those of both change together.")
+        self.gains = menu.addAction("Gain map")
+        self.gains.setCheckable(True)
+        self.gains.setToolTip(
+            "What was amplified: a layer of how many times as steep as a plain stretch all cards together are. Voxels "
+            "that became black are blue, those that became white red."
+        )
+        menu.setToolTipsVisible(True)
         for action in (*self.ways.values(), self.linked):
             action.toggled.connect(lambda _: compared())
         self.compare.setMenu(menu)

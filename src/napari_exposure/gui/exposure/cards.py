@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exposure.core import Adjustment
+from napari_exposure.core.transform import Transform
 from napari_exposure.gui.editors import editor
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
@@ -228,6 +229,8 @@ class CardView(QFrame):
         self.kind, self.key = kind, key
         self._stack, self._unit = stack, unit
         self.folded = False
+        # the transforms of the cards before this one, as they were fitted last
+        self.before: tuple[Transform, ...] = ()
         self.setFrameShape(QFrame.Shape.StyledPanel)
         main = [field.name for field in kind.main_fields()]
         fields = {field.name: field for field in dataclasses.fields(kind)}

@@ -10,6 +10,7 @@ from napari_exposure import core
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.exposure.adjusted import Adjusted
+from napari_exposure.gui.exposure.amplified import Amplified
 from napari_exposure.gui.exposure.bar import Bar
 from napari_exposure.gui.exposure.cards import CardList, CardView, FitLabels
 from napari_exposure.gui.exposure.header import Header
@@ -79,6 +80,7 @@ class ExposureDock(widgets.Container):
             napari_viewer, self.adjusted, self.bar, self.native, title, shown=self._on_shown, fitted=self._show_fit
         )
         self.work = Work(napari_viewer, self.adjusted, self.live, self.bar, self.native)
+        self.amplified = Amplified(napari_viewer, self.bar.gains)
         self._fit_labels = FitLabels(self.native, self.cards)
         self._keys = UndoKeys(self.native, self.tools.undo, self.tools.redo)
         # adding a layer makes others active for a moment
@@ -207,6 +209,7 @@ class ExposureDock(widgets.Container):
 
     def _on_removed(self, event) -> None:
         self.work.removed(event.value)
+        self.amplified.removed(event.value)
         if event.value in self.adjusted.layers:
             self._follow()
         self.adjusted.removed(event.value)
@@ -314,10 +317,12 @@ class ExposureDock(widgets.Container):
     def _show_fit(self, layer, transform) -> None:
         """Show on the cards what was found in a layer."""
         on = [view for view, card in zip(self.cards.views, self.adjusted.stack.cards, strict=True) if card.on]
-        for view, each in zip(on, transform.transforms, strict=False):
+        for at, (view, each) in enumerate(zip(on, transform.transforms, strict=False)):
+            view.before = transform.transforms[:at]
             for extra in view.extras:
                 if each.adjustment.__class__ is view.kind:
                     extra.fitted(layer, each)
+        self.amplified.show(self.live.layer or self.target)
 
     def _forget_fit(self) -> None:
         for view in self.cards.views:
@@ -332,7 +337,9 @@ class ExposureDock(widgets.Container):
     def _compare(self) -> None:
         """Show source and result as the menu says, if there are two."""
         result = (self.live.layer or self.target) if self.live.started else None
-        self.bar.show_compared(self.layer, result if result in self._viewer.layers else None)
+        result = result if result in self._viewer.layers else None
+        self.bar.show_compared(self.layer, result)
+        self.amplified.show(result)
         self._tell_target()
 
     # --- what the buttons do ---

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.axes import spatial_axes
+from napari_exposure.core.blocks import Volume
+from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.depth import SURFACE
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.tiles import TileGrid, tile_grid
@@ -17,16 +20,22 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.depth_profile import DepthProfile
 from napari_exposure.gui.editors import text, times, warn
 from napari_exposure.gui.exposure.model import SIZE, Card
+from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
+from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.stack import lies_above
 from napari_exposure.gui.tile_overlay import TileOverlay
 from napari_exposure.source import Source
 from napari_exposure.voxels import PIXEL
 
+# The parameter that is drawn as a curve, and the bars of the histogram behind it.
+CURVE, BARS = "points", 128
+
 
 def extras_of(kind: type[Adjustment]) -> list[type]:
     """What belongs to a card of this kind, by the parameters and the transform that it has."""
-    found = [Tiles] if SIZE in kind.defaults() else []
+    found: list[type] = [Tiles] if SIZE in kind.defaults() else []
+    found += [Behind] if CURVE in kind.defaults() else []
     return [*found, *[Profile] * hasattr(kind.transform_type, "profile"), Notes]
 
 
@@ -114,6 +123,60 @@ class Profile:
         if source is not None and card.values["axis"] not in (SURFACE, "t"):
             axes = len(source.shape)
             axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes)
+
+
+class Behind:
+    """The histogram behind a tone curve, of what the cards before this one give."""
+
+    def __init__(self, viewer, editors: dict, parent: QWidget):
+        self._canvas, self._card = editors[CURVE].canvas, parent
+        self.widget = QWidget()
+        self.widget.hide()
+        self._counted: Any = None
+        self._job: Job | None = None
+
+    def start(self) -> None:
+        """Follow nothing."""
+
+    def stop(self) -> None:
+        """Count nothing any more."""
+        if self._job is not None:
+            self._job.cancel()
+        self._job = self._counted = None
+
+    def describe(self, card: Card, source: Source | None) -> None:
+        """Say nothing."""
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Count the input range that a fit has found, where that is done in a moment."""
+        if transform is None or not is_quick(layer):
+            self.stop()
+            self._canvas.show_counts(np.empty(0))
+            return
+        fit, before = next(iter(transform.fits.values())), self._card.before
+        # The curve is dragged, and as long as nothing else changes the histogram is the same.
+        wanted = layer.data, fit.lo, fit.upper, tuple(each.adjustment for each in before)
+        if self._counted is not None and self._counted[0] is wanted[0] and self._counted[1:] == wanted[1:]:
+            return
+        self.stop()
+        self._counted = wanted
+        source = Source.of(layer)
+        volume = Volume(source.array, rgb=source.rgb, through=before)
+
+        def done(counts, seconds):
+            if self._job is job:
+                self._canvas.show_counts(counts)
+
+        job = self._job = Job(lambda: counts_between(volume, fit.lo, fit.upper), done=done, ended=lambda: None)
+
+
+def counts_between(volume: Volume, lo: float, hi: float) -> np.ndarray:
+    """How many voxels lie in each of some equal parts of a range, those beyond it in the outermost ones."""
+    found = count_histogram(volume, 4096)
+    # Bars are cut out of the bins, which else would make a comb of integers.
+    below = np.interp(np.linspace(lo, hi, BARS + 1), found.edges, np.append(0, np.cumsum(found.counts)))
+    below[0], below[-1] = 0, found.counts.sum()
+    return np.diff(below)
 
 
 class Notes:

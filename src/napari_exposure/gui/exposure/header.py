@@ -85,7 +85,11 @@ class Header(QWidget):
         row.addWidget(self.pencil, 0, Qt.AlignmentFlag.AlignTop)
         form = Form(self)
         form.add("Layer", self.layer.native, "The image to adjust.")
-        form.add("Layers", self._several, "The selected layers. The live layer is that of the one that is pressed.")
+        form.add(
+            "Layers",
+            self._several,
+            "The selected layers, each with a live layer. The histogram is that of the one that is pressed.",
+        )
         form.add("Voxel size", line, "The size of a voxel along z, y and x.")
         form.addRow(self.voxel.native)
         form.add("Measure inside", self.mask.native, str(self.mask.tooltip))
@@ -138,7 +142,7 @@ class Header(QWidget):
             chip = self.chips[layer] = QPushButton(short(layer.name, 20).replace("&", "&&"))
             chip.setCheckable(True)
             chip.setChecked(layer == layers[0])
-            chip.setToolTip(as_tooltip(f"Show the live layer of {layer.name}."))
+            chip.setToolTip(as_tooltip(f"Show histogram and comparison of {layer.name}; it is the first then."))
             chip.clicked.connect(lambda _, layer=layer: self._picked(layer))
             self._group.addButton(chip)
             self._column.insertWidget(len(self.chips) - 1, chip)
@@ -167,7 +171,7 @@ class Header(QWidget):
         elif unknown and len(source.shape) > 2:
             self.facts.value = warn("not known: type it, so that tiles have one")
         else:
-            self.facts.value = html.escape(f"{' × '.join(said)} {source.unit}")
+            self.facts.value = html.escape(f"{' × '.join(said)} {source.unit}").replace(" ", "&nbsp;")
 
     def _take_voxel_size(self) -> None:
         try:
