@@ -499,6 +499,17 @@ def test_scanimage(pages, said, axes, shape, scale, tmp_path):
         assert found.data[:, :, 0, 0].tolist() == [[0, 2, 4], [1, 3, 5]]
 
 
+def test_scanimage_with_frames_of_the_way_back(tmp_path):
+    said = SCANIMAGE.format(channels=1, stack="true", frames=1, slices=3)
+    said += "SI.hFastZ.discardFlybackFrames = true\nSI.hFastZ.numDiscardFlybackFrames = 1\n"
+    data = np.repeat(np.arange(8, dtype=np.int16), 80).reshape(8, 8, 10)
+    found = described(tmp_path, data, software=said)
+    assert (found.axes, found.scale, found.guessed) == ("TZYX", (0.25, 2.5, 2, 2), "")
+    assert found.data[:, :, 0, 0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    # without these frames the file is as it was
+    assert described(tmp_path, data[:6], software=said).data.shape == (2, 3, 8, 10)
+
+
 # --- units, places, channels ----------------------------------------------------------------
 
 # OME's units of length, in meters

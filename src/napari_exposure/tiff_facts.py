@@ -328,10 +328,16 @@ def scanimage_axes(file: TiffFile, series: TiffPageSeries) -> tuple[tuple[int, .
     slices = _whole(frames.get("SI.hStackManager.actualNumSlices", frames.get("SI.hStackManager.numSlices")))
     slices = slices if stacked else 1
     each = _whole(frames.get("SI.hStackManager.framesPerSlice"))
+    back = (
+        _whole(frames.get("SI.hFastZ.numDiscardFlybackFrames")) if frames.get("SI.hFastZ.discardFlybackFrames") else 0
+    )
     if slices > 1 and each > 1 and count == slices * each * channels:
         shape, axes = (slices, each, channels, *plane), "ZTCYX"
     elif slices > 1 and each == 1 and count % (slices * channels) == 0:
         shape, axes = (count // (slices * channels), slices, channels, *plane), "TZCYX"
+    elif slices > 1 and each == 1 and back and count % ((slices + back) * channels) == 0:
+        # Frames that were taken while the focus went back are kept as they are, behind the slices.
+        shape, axes = (count // ((slices + back) * channels), slices + back, channels, *plane), "TZCYX"
     elif slices == 1 and count % channels == 0:
         shape, axes = (count // channels, channels, *plane), "TCYX"
     else:
