@@ -116,6 +116,7 @@ def adjust_linear(
     mask: ArrayLike | Layer | None = None,
     ignore_zeros: bool = False,
     per: Per = "dataset",
+    window: int = 1,
     rgb: bool | None = None,
     level: int = 0,
 ) -> Any:
@@ -134,7 +135,7 @@ def adjust_linear(
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
         "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
-    mask, ignore_zeros, per, rgb, level
+    mask, ignore_zeros, per, window, rgb, level
         As `adjust_gamma` has them; they matter where `in_range` is found in the data.
 
     Returns
@@ -169,6 +170,7 @@ def adjust_linear(
         mask=mask,
         ignore_zeros=ignore_zeros,
         per=per,
+        window=window,
         rgb=rgb,
         level=level,
     )
