@@ -230,6 +230,7 @@ def test_a_result_from_a_file_shows_its_cards_again(qtbot, viewer, nuclei, dock,
     qtbot.waitUntil(lambda: dock.layer == result)
 
 
+@pytest.mark.filterwarnings("ignore:Percentiles are in percent")
 @pytest.mark.parametrize("kind", adjustments())
 def test_an_editor_shows_every_value_that_its_adjustment_takes(qtbot, kind):
     for field in dataclasses.fields(kind):

@@ -186,7 +186,7 @@ def test_two_previews_on_two_layers(qtbot, viewer, open_widget, volume, monkeypa
     monkeypatch.setattr(preview, "fit_for_preview", slowly)
     clip.header.layer.value, gamma.header.layer.value = b, a
     wait(qtbot, clip, lambda: shown(clip) is not None and Origin.of(shown(clip)).source() is b)
-    wait(qtbot, gamma, lambda: Origin.of(shown(gamma)).source() is a)
+    wait(qtbot, gamma, lambda: shown(gamma) is not None and Origin.of(shown(gamma)).source() is a)
     np.testing.assert_array_equal(shown(clip).data[3], nx.clip_percentiles(b).data[3])
     np.testing.assert_array_equal(shown(gamma).data[3], nx.adjust_gamma(a).data[3])
 

@@ -171,7 +171,7 @@ class Header(QWidget):
         elif unknown and len(source.shape) > 2:
             self.facts.value = warn("not known: type it, so that tiles have one")
         else:
-            self.facts.value = html.escape(f"{' × '.join(said)} {source.unit}").replace(" ", "&nbsp;")
+            self.facts.value = html.escape(f"{' × '.join(said)} {source.unit}").replace(" ", "\N{NO-BREAK SPACE}")
 
     def _take_voxel_size(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -46,7 +47,7 @@ class Counter(QObject):
         self._of_viewer, self._of_layers, self._of_tile = Connections(), Connections(), Connections()
         self.layers: list[napari.layers.Image] = []
         # those that are shown whichever is active, where somebody has asked for that
-        self._asked: list[napari.layers.Image] | None = None
+        self._asked: list[weakref.ref[napari.layers.Image]] | None = None
         # the layer that is drawn: for a moment not yet the one that is followed
         self.shown: napari.layers.Image | None = None
         self._targets: list[survey.Target] = []
@@ -97,13 +98,13 @@ class Counter(QObject):
         self.cancel()
         # a lock lasts while the panel is hidden
         self.layers = self.layers if self._model.locked else []
-        self._targets, self.shown = [], None
+        self._targets, self._owners, self.shown = [], [], None
 
     # --- which layers ---
 
     def follow(self, layers: Sequence[napari.layers.Image] | None) -> None:
         """Turn to these layers whichever is active; None: to those that are selected."""
-        self._asked = None if layers is None else list(layers)
+        self._asked = None if layers is None else list(map(weakref.ref, layers))
         self._follow_layers()
 
     def _follow_layers(self, again: bool = False) -> None:
@@ -116,7 +117,7 @@ class Counter(QObject):
         chosen = [layer for layer in images if layer in selection]
         chosen.sort(key=lambda layer: layer != selection.active)
         if self._asked is not None:
-            chosen = [layer for layer in self._asked if layer in images]
+            chosen = [layer for asked in self._asked if (layer := asked()) in images]
         elif (self._model.locked and kept) or not chosen:
             # a labels layer that is painted on does not turn the panel away from the image
             chosen = kept or images[-1:]
@@ -138,7 +139,7 @@ class Counter(QObject):
     def _on_removed(self, event) -> None:
         if event.value in self.layers:
             self.cancel()
-            self._targets = []
+            self._targets, self._owners = [], []
             self._follow()
         elif self._model.content.before is not None:
             self._recount()
@@ -219,7 +220,7 @@ class Counter(QObject):
         if not self.started:
             return
         self.cancel()
-        self._targets = []
+        self._targets, self._owners = [], []
         layers, model = self.layers, self._model
         self._tile_at = None
         if not layers:
