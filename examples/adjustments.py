@@ -31,7 +31,7 @@ def main() -> None:
         # source on the left, preview on the right
         widget.bar.ways["Side by side"].setChecked(True)
         show.all()
-        show.picture(name)
+        show.picture(name, lambda widget=widget: widget.up_to_date)
         if pictures:
             viewer.close()
     if not pictures:

@@ -346,8 +346,9 @@ class ExposureDock(widgets.Container):
 
     @property
     def up_to_date(self) -> bool:
-        """Whether what is seen is what the cards say."""
-        return not (self.running or self.live.running) and self.bar.state.said().startswith(UP_TO_DATE)
+        """Whether what is seen, also in the histogram, is what the cards say."""
+        under_way = self.running or self.live.running or self.plot.histogram.counter.running
+        return not under_way and self.bar.state.said().startswith(UP_TO_DATE)
 
     @property
     def running(self) -> bool:
