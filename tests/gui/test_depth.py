@@ -193,3 +193,13 @@ def test_below_the_surface_of_the_mask(viewer, open_widget, qtbot):
     positions, profile, _ = nx.decay_profile(layer, "surface", mask=labels)
     found = np.isfinite(profile)
     np.testing.assert_allclose(points(widget), (positions[found], profile[found]))
+
+
+def test_what_is_changed_out_of_sight_is_told(widget, qtbot):
+    card = widget.cards.views[0]
+    assert card.advanced.text() == "Advanced"
+    widget["exponent"].value = 1.7
+    widget["percentile"].value = 60
+    qtbot.waitUntil(lambda: card.advanced.text() == "Advanced (1 changed)")
+    widget["exponent"].value = 1.0
+    qtbot.waitUntil(lambda: card.advanced.text() == "Advanced")

@@ -245,6 +245,7 @@ class CardView(QFrame):
         self.title.setToolTip(as_tooltip(reason))
 
     def _build(self, main: list[str], fields: dict, alone: bool) -> None:
+        self._main = set(main)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(3, 2, 3, 2)
         layout.setSpacing(2)
@@ -368,9 +369,14 @@ class CardView(QFrame):
             extra.describe(card, source if card.on else None)
         try:
             limits, unit = ((0.0, 1.0), "") if source is None else (source.contrast_limits, source.unit)
-            self.summary.say(card.adjustment(limits, unit).in_words(unit, all_own=True))
+            adjustment = card.adjustment(limits, unit)
         except (TypeError, ValueError) as error:
             self.summary.say(str(error))
+            return
+        self.summary.say(adjustment.in_words(unit, all_own=True))
+        # What was chosen last time comes back, and shall not act unseen.
+        hidden = len(adjustment.changed().keys() - self._main)
+        self.advanced.setText(f"Advanced ({hidden} changed)" if hidden else "Advanced")
 
 
 # what all adjustments have
