@@ -1,4 +1,6 @@
+import sys
 import threading
+import types
 from operator import itemgetter
 
 import numpy as np
@@ -7,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import reference
-from napari_exposure.core import AdaptiveEqualization, Gamma, adjust, blocks, histogram, percentile
-from napari_exposure.core.blocks import Volume, contiguous_blocks, walk
+from napari_exposure.core import AdaptiveEqualization, Gamma, adjust, adjust_gamma, blocks, histogram, percentile
+from napari_exposure.core.blocks import Volume, contiguous_blocks, is_dask, walk
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
 
@@ -316,3 +318,10 @@ def test_histograms_of_channels(small_blocks):
     for channel in range(3):
         found = count_histogram(Volume(array, rgb=True, colour=itemgetter((..., channel))))
         np.testing.assert_array_equal(found.counts, np.bincount(array[..., channel].ravel())[int(found.minimum) :])
+
+
+def test_nothing_is_of_dask_while_dask_is_being_imported(monkeypatch):
+    # as another thread sees the module in the middle of its import
+    monkeypatch.setitem(sys.modules, "dask.array.core", types.ModuleType("dask.array.core"))
+    assert not is_dask(np.zeros(3))
+    assert adjust_gamma(np.array([[0, 64, 255]], np.uint8)).tolist() == [[0, 64, 255]]

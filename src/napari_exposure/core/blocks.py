@@ -351,8 +351,9 @@ def counted(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) 
 
 def is_dask(array: object) -> TypeGuard[da.Array]:
     """Whether it is a dask array, without importing dask."""
-    core = sys.modules.get("dask.array.core")
-    return core is not None and isinstance(array, core.Array)
+    # Another thread may be importing dask just now; before its class is there, nothing is one.
+    kind = getattr(sys.modules.get("dask.array.core"), "Array", None)
+    return kind is not None and isinstance(array, kind)
 
 
 def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[[Found], object], what: str) -> None:
