@@ -259,3 +259,19 @@ def test_a_movie_of_planes_and_channels(tmp_path, capsys):
     for channel in ("0", "1"):
         assert main(["suggest", str(path), "--channel", channel]) == 0
         assert "one of 2 channels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "said", [{"units": ("s", "um", "um")}, {"axis_labels": ("t", "y", "x")}, {"axis_labels": ("time", "y", "x")}]
+)
+def test_a_movie_of_planes_has_no_depth(said):
+    rng = np.random.default_rng(0)
+    light = np.exp(-1.5 * np.arange(12) / 12)[:, None, None]
+    movie = (light * rng.gamma(4, 100, (96, 96)) + 100 + rng.normal(0, 3, (12, 96, 96))).astype(np.uint16)
+    found = nx.suggest(Image(movie, scale=(1, 0.5, 0.5), **said))
+    assert found.finding("bleaching").figure == pytest.approx(np.exp(-1.5), abs=0.08)
+    assert not [each for each in found.findings if "along z" in str(each)]
+    # what is suggested can be applied
+    assert found.recipe.apply(Image(movie, **said)).data.shape == movie.shape
+    # on arrays the length of spacing says it
+    assert nx.suggest(movie, spacing=(0.5, 0.5)).finding("bleaching") is not None

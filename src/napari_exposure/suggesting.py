@@ -170,10 +170,8 @@ def suggest(
     sizes = check_spacing(found.spacing, len(volume.shape))
     with found.bar():
         with progress.part(0, 0.9):
-            sample = take_sample(volume)
+            sample = take_sample(volume, len(sizes))
         progress.report("looking for what is needed", 0.9)
-        # Along time, which a sample of a movie of planes has for its third axis, nothing has a size.
-        sizes = (max(sizes),) * (sample.spatial - len(sizes)) + sizes
         return suggested(sample, sizes, unit)
 
 

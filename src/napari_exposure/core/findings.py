@@ -393,8 +393,8 @@ def find_jumps(sample: Sample, background: Background | None = None) -> Jumps | 
 
 
 def find_flicker(sample: Sample, background: Background | None = None) -> Jumps | None:
-    """Whether whole time points, the first axis of more than three, are brighter or darker than those before."""
-    return None if sample.cells.ndim <= 3 else _jumps(sample, -sample.cells.ndim, background)
+    """Whether whole time points, the first axis, where not all are space, are brighter or darker than those before."""
+    return None if sample.cells.ndim <= sample.spatial else _jumps(sample, -sample.cells.ndim, background)
 
 
 def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | None:
@@ -432,8 +432,8 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
 
 
 def find_bleaching(sample: Sample, background: Background | None = None) -> Trend | None:
-    """Whether the light fades over time, the first axis of more than three."""
-    return None if sample.cells.ndim <= 3 else find_trend(sample, -sample.cells.ndim, background)
+    """Whether the light fades over time, the first axis, where not all are space."""
+    return None if sample.cells.ndim <= sample.spatial else find_trend(sample, -sample.cells.ndim, background)
 
 
 def flattened(sample: Sample, trends: list[Trend]) -> Sample:

@@ -44,6 +44,8 @@ class Sample:
     noise : NoiseLevel
     looked : int
         Voxels that were read.
+    spatial : int
+        How many of the last axes are space.
     """
 
     volume: Volume
@@ -54,11 +56,7 @@ class Sample:
     corners: list[tuple[int, ...]]
     noise: NoiseLevel
     looked: int
-
-    @property
-    def spatial(self) -> int:
-        """How many of the last axes are space."""
-        return min(len(self.volume.shape), 3)
+    spatial: int
 
     @property
     def cell_noise(self) -> float:
@@ -66,16 +64,20 @@ class Sample:
         return self.noise.dark / math.sqrt(self.averaged) if self.noise.dark > 0 else 0.0
 
 
-def take_sample(volume: Volume) -> Sample:
-    """Read a sample; what is read is the same whatever the chunks are."""
+def take_sample(volume: Volume, spatial: int | None = None) -> Sample:
+    """Read a sample; what is read is the same whatever the chunks are.
+
+    `spatial` says how many of the last axes are space; where nobody has said, the last three are.
+    """
+    spatial = min(len(volume.shape), 3) if spatial is None else spatial
     with progress.part(0, 0.3):
         noise = find_noise(volume)
     with progress.part(0.3, 0.8):
         cells, cell, averaged, looked = _cells(volume)
     with progress.part(0.8, 1):
-        boxes, corners = _boxes(volume)
+        boxes, corners = _boxes(volume, spatial)
     looked += noise.voxels + sum(box.size for box in boxes)
-    return Sample(volume, cells, cell, averaged, boxes, corners, noise, min(looked, volume.size))
+    return Sample(volume, cells, cell, averaged, boxes, corners, noise, min(looked, volume.size), spatial)
 
 
 def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
@@ -143,9 +145,8 @@ def _slabs(shape: tuple[int, ...]) -> list[Block]:
     ]
 
 
-def _boxes(volume: Volume) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
+def _boxes(volume: Volume, spatial: int) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
     """Some boxes of whole voxels; one where the volume is no larger."""
-    spatial = min(len(volume.shape), 3)
     lead, size = volume.shape[:-spatial], volume.shape[-spatial:]
     edges = tuple(min(n, most) for n, most in zip(size, BOX[-spatial:], strict=True))
     number = 1 if edges == size and math.prod(lead) == 1 else BOXES
