@@ -106,6 +106,8 @@ def test_channels_that_are_not_there(folder, capsys):
     command = "apply", "r.json", "in/both.ome.tif", "-o", "out", "--channels"
     assert run(folder, *command, "2") == 1
     assert "There is no channel 2: the file has 2, counted from 0." in capsys.readouterr().out
+    assert run(folder, "apply", "r.json", "in/s0.tif", "-o", "out", "--channels", "7") == 1
+    assert "There is no channel 7: the file has 1, counted from 0." in capsys.readouterr().out
     with pytest.raises(SystemExit):
         run(folder, *command, "mean")
     assert "must be each, all, sum, max or a number from 0, got 'mean'" in capsys.readouterr().err

@@ -111,17 +111,17 @@ class Plan:
 
     def fit_channels(self, channels: Sequence[Array], spacing: tuple[float, ...], rgb: bool) -> FittedRecipe | None:
         """The fit that the channels of a file share; None where each has its own."""
-        if self.channels == EACH or len(channels) == 1:
-            return None
-        channels = [as_dask(channel) for channel in channels] if self.lazy else channels
-        if self.channels in TOGETHER:
-            return self.recipe.fit(channels, spacing=spacing, rgb=rgb, fit_on=cast(Together, self.channels))
-        number = int(self.channels)
+        number = int(self.channels) if self.channels not in (EACH, *TOGETHER) else 0
         if number >= len(channels):
             raise ValueError(
                 f"There is no channel {number}: the file has {len(channels)}, counted from 0. Give another number with "
                 "--channels."
             )
+        if self.channels == EACH or len(channels) == 1:
+            return None
+        channels = [as_dask(channel) for channel in channels] if self.lazy else channels
+        if self.channels in TOGETHER:
+            return self.recipe.fit(channels, spacing=spacing, rgb=rgb, fit_on=cast(Together, self.channels))
         return self.recipe.fit(channels[number], spacing=spacing, rgb=rgb)
 
     def open(self, path: Path) -> tuple[FileVolume, tuple[float, ...]]:
