@@ -43,6 +43,9 @@ def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:
         voxel = np.round(place_in(layer, position, viewer.dims)).astype(int)
     else:
         displayed = list(viewer.dims.displayed)
+        if max(displayed) >= layer.ndim:
+            # A plane has no line of sight through it. It may also be that other layers have just gone.
+            return None
         start, end = layer.get_ray_intersections(
             position, camera_of(viewer).calculate_nd_view_direction(viewer.dims.ndim, displayed), displayed
         )
