@@ -935,11 +935,22 @@ def disk_blocks(path):
     return path.stat().st_blocks * 512
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="macOS cannot take the place of a file beforehand")
-def test_the_place_of_a_tiff_is_taken_first(tmp_path):
+def test_the_place_of_a_tiff_is_taken_first(tmp_path, monkeypatch):
+    # macOS has no such function, and gives no place beforehand.
+    real, taken = getattr(os, "posix_fallocate", None), []
+
+    def take(file, start, size):
+        taken.append((start, size))
+        if real is not None:
+            real(file, start, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", take, raising=False)
+
     def then():
         (partial,) = tmp_path.rglob("*.tif")
-        assert disk_blocks(partial) >= 8 * 512 * 512
+        assert partial.stat().st_size >= 8 * 512 * 512
+        assert taken == [(0, partial.stat().st_size)]
+        assert real is None or disk_blocks(partial) >= 8 * 512 * 512
 
     assert reference.stopped(lambda: save(np.zeros((8, 512, 512), "u1"), tmp_path / "a.ome.tif"), then=then)
 

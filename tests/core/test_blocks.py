@@ -1,6 +1,8 @@
+import subprocess
 import sys
 import threading
 import types
+from concurrent.futures import CancelledError
 from operator import itemgetter
 
 import numpy as np
@@ -13,6 +15,7 @@ from napari_exposure.core import AdaptiveEqualization, Gamma, adjust, adjust_gam
 from napari_exposure.core.blocks import Volume, contiguous_blocks, is_dask, walk
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
+from napari_exposure.core.threads import Threads
 
 shapes = st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple)
 
@@ -325,3 +328,56 @@ def test_nothing_is_of_dask_while_dask_is_being_imported(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask.array.core", types.ModuleType("dask.array.core"))
     assert not is_dask(np.zeros(3))
     assert adjust_gamma(np.array([[0, 64, 255]], np.uint8)).tolist() == [[0, 64, 255]]
+
+
+@pytest.mark.parametrize("how", ["array", "dask"])
+def test_a_process_ends_while_a_read_hangs(how):
+    # In a thread that is left to itself, as a job of a window that was closed is.
+    code = f"""
+import threading
+import numpy as np
+from napari_exposure.core import blocks, histogram
+
+begun = threading.Event()
+
+class Slow:
+    shape, dtype, ndim = (6, 64, 64), np.dtype("u1"), 3
+
+    def __getitem__(self, index):
+        begun.set()
+        threading.Event().wait()
+
+array = Slow()
+if {how == "dask"}:
+    import dask.array as da
+    array = da.from_array(array, chunks=(1, 64, 64), meta=np.zeros((0, 0, 0), "u1"))
+blocks.BLOCK_VOXELS = 64 * 64
+blocks.contiguous_blocks.__defaults__ = (64 * 64,)
+threading.Thread(target=histogram, args=[array], daemon=True).start()
+assert begun.wait(60)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_pool_drops_what_has_not_begun():
+    begun, go = threading.Event(), threading.Event()
+
+    def first():
+        begun.set()
+        go.wait()
+        return 1
+
+    pool = Threads(1)
+    futures = [pool.submit(first), *(pool.submit(pow, 2, n) for n in range(5))]
+    begun.wait()
+    ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
+    ending.start()
+    for future in futures[1:]:
+        with pytest.raises(CancelledError):
+            future.result(60)
+    assert not futures[0].done()
+    go.set()
+    ending.join()
+    assert futures[0].result() == 1
+    with Threads(2) as pool, pytest.raises(ZeroDivisionError):
+        pool.submit(divmod, 1, 0).result()

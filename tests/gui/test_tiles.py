@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QSlider
 import napari_exposure as nx
 from gui.driving import click, no_workers, tiles_of
 from napari_exposure.gui import preview
+from napari_exposure.gui.cursor import voxel_under
 from napari_exposure.gui.napari_versions import camera_of, grid_of
 
 NAME = "Adaptive equalization"
@@ -456,6 +457,20 @@ def test_in_3d_the_tile_of_the_brightest_voxel(qtbot, viewer, open_widget, quiet
         expected = edges_of_box(*(tile_of(found, at) for found, at in zip(every, voxel, strict=True)))
         expected = placed(expected, [0, 1, 2], 3, scale=(2, 0.5, 0.5))
         points_at(qtbot, viewer, tuple(position), expected, [0, 1, 2])
+
+
+def test_in_3d_a_series_and_a_plane_lie_beside_the_volume(qtbot, viewer, open_widget, quiet):
+    data = np.zeros((12, 40, 48), np.uint8)
+    data[10, 35, 44] = 200
+    volume = viewer.add_image(data, name="nuclei")
+    series = viewer.add_image(np.zeros((3, *data.shape), np.uint8), name="series")
+    plane = viewer.add_image(data[0], name="plane")
+    viewer.dims.ndisplay = 3
+    camera_of(viewer).set_view_direction((1, 0, 0), (0, -1, 0))
+    viewer.cursor.position = (0, -50 * np.round(camera_of(viewer).view_direction)[0], 35, 44)
+    assert voxel_under(volume, viewer, volume) == (10, 35, 44)
+    assert voxel_under(series, viewer, series)[-2:] == (35, 44)
+    assert voxel_under(plane, viewer, plane) is None
 
 
 def test_the_tile_stays_while_z_moves(qtbot, viewer, open_widget, quiet):

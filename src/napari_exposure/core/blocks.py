@@ -7,7 +7,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -21,6 +21,7 @@ from napari_exposure.core.arrays import Several, both, held
 from napari_exposure.core.flatfile import off_map
 from napari_exposure.core.intensity import check_dtype, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.threads import Threads
 from napari_exposure.core.typing import Array, Index, WritableArray
 
 if TYPE_CHECKING:
@@ -369,7 +370,7 @@ def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[
         progress.report(what, 1.0)
         return
     threads = thread_count()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="napari-exposure")
+    pool = Threads(threads)
     try:
         waiting: deque[Future[Found]] = deque()
         ahead = iter(blocks)

@@ -7,7 +7,6 @@ import mmap
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise, product
 from queue import Empty, SimpleQueue
@@ -27,6 +26,7 @@ from napari_exposure.core.blocks import (
     unreadable,
 )
 from napari_exposure.core.flatfile import off_map
+from napari_exposure.core.threads import Threads
 from napari_exposure.core.typing import Array, Index, WritableArray
 
 if TYPE_CHECKING:
@@ -442,14 +442,14 @@ def _on_threads(tasks: Sequence[Any]) -> Generator[tuple[int, Any]]:
 
     def run() -> None:
         # a pool of its own, which ends with the last task that has begun: nothing is written later
-        with ThreadPoolExecutor(threads) as pool:
+        with Threads(threads) as pool:
             try:
                 dask.compute(*noting, scheduler="threads", pool=pool, callbacks=[(None, None, before, None, None)])
             except BaseException as error:
                 stopped.set()
                 found.put(error)
 
-    thread = threading.Thread(target=run, name="napari-exposure-dask")
+    thread = threading.Thread(target=run, name="napari-exposure-dask", daemon=True)
     thread.start()
     try:
         for _ in tasks:

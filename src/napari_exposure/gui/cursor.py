@@ -43,12 +43,13 @@ def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:
         voxel = np.round(place_in(layer, position, viewer.dims)).astype(int)
     else:
         displayed = list(viewer.dims.displayed)
-        if max(displayed) >= layer.ndim:
-            # A plane has no line of sight through it. It may also be that other layers have just gone.
+        direction = camera_of(viewer).calculate_nd_view_direction(viewer.dims.ndim, displayed)
+        # The last axes of the layer are those of the viewer, which may have more.
+        more = viewer.dims.ndim - layer.ndim
+        if min(displayed) < more or more < 0:
+            # There is no line of sight through a plane, nor where the viewer has not yet the axes of the layer.
             return None
-        start, end = layer.get_ray_intersections(
-            position, camera_of(viewer).calculate_nd_view_direction(viewer.dims.ndim, displayed), displayed
-        )
+        start, end = layer.get_ray_intersections(position[more:], direction[more:], [axis - more for axis in displayed])
         if start is None or end is None:
             return None
         line = np.linspace(start, end, 2 * max(shape))
