@@ -17,8 +17,8 @@ from showing import wait_for
 from napari_exposure import AdaptiveEqualization
 from napari_exposure.core.tiles import tile_grid
 from napari_exposure.gui.editors import times
+from napari_exposure.io.tiff import read_tiff
 from napari_exposure.provenance import METADATA_KEY
-from napari_exposure.tiff import read_tiff
 
 
 def main() -> None:

@@ -185,7 +185,7 @@ def test_tiles_in_pixels_are_no_micrometres(folder, capsys):
 
 def test_large_files_are_read_in_blocks(folder, monkeypatch):
     monkeypatch.setattr("napari_exposure.batch.WHOLE", 0)
-    monkeypatch.setattr("napari_exposure.tiff.LAZY_BYTES", 0)
+    monkeypatch.setattr("napari_exposure.io.tiff.LAZY_BYTES", 0)
     tifffile.imwrite(folder / "in" / "packed.tif", stack(3), compression="zlib", photometric="minisblack")
     sizes = ("--spacing", "2", "0.5", "0.5")
     assert run(folder, "apply", "r.json", "in/packed.tif", "in/s0.tif", "-o", "out", "--format", "zarr", *sizes) == 0

@@ -5,7 +5,7 @@ import pytest
 import zarr
 
 import napari_exposure as nx
-from napari_exposure.omezarr import read_zarr
+from napari_exposure.io.omezarr import read_zarr
 
 RNG = np.random.default_rng(0)
 

@@ -21,11 +21,12 @@ import tifffile
 import zarr
 
 import napari_exposure as nx
-from napari_exposure import core, unpacked
+from napari_exposure import core
 from napari_exposure.cli import main
 from napari_exposure.core import blocks
 from napari_exposure.core.flatfile import FlatFile
-from napari_exposure.files import stem
+from napari_exposure.io import unpacked
+from napari_exposure.io.files import stem
 
 STACK = np.random.default_rng(0).integers(0, 4000, (6, 20, 24), dtype=np.uint16)
 

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 import napari_exposure as nx
 from core import reference
-from napari_exposure import omezarr
 from napari_exposure.core import blocks, lazy, progress
-from napari_exposure.files import FileVolume
-from napari_exposure.reading import read
+from napari_exposure.io import omezarr
+from napari_exposure.io.files import FileVolume
+from napari_exposure.io.reading import read
+from napari_exposure.io.tiff import read_tiff
 from napari_exposure.saving import save
-from napari_exposure.tiff import read_tiff
 
 settings.register_profile("saving", derandomize=True, deadline=None)
 settings.load_profile("saving")

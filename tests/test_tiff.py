@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_exposure import tiff
+from napari_exposure.io import tiff
+from napari_exposure.io.tiff import read_tiff
 from napari_exposure.saving import write_tiff
-from napari_exposure.tiff import read_tiff
 
 STACK = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
 

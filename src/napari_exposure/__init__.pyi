@@ -46,9 +46,10 @@ from .core import noise_level as noise_level
 from .core import percentile as percentile
 from .core import rescale_intensity as rescale_intensity
 from .core import stretch_local as stretch_local
+from .io.reading import read as read
+from .io.tiff import read_tiff as read_tiff
 from .layer_montage import label_montage as label_montage
 from .provenance import provenance as provenance
-from .reading import read as read
 from .recipe import FittedRecipe as FittedRecipe
 from .recipe import Recipe as Recipe
 from .saving import save as save
@@ -56,4 +57,3 @@ from .saving import write_tiff as write_tiff
 from .suggesting import Finding as Finding
 from .suggesting import Suggestion as Suggestion
 from .suggesting import suggest as suggest
-from .tiff import read_tiff as read_tiff

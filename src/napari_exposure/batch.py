@@ -26,7 +26,7 @@ from napari_exposure.core.replacing import PathLike, check_place, is_zarr, keep_
 from napari_exposure.core.several import TOGETHER, Together
 from napari_exposure.core.typing import Array
 from napari_exposure.core.words import printable
-from napari_exposure.files import (
+from napari_exposure.io.files import (
     PICTURE_SUFFIXES,
     UNKNOWN,
     VOLUME_SUFFIXES,
@@ -36,12 +36,12 @@ from napari_exposure.files import (
     converted,
     stem,
 )
+from napari_exposure.io.reading import read
+from napari_exposure.io.tiff import goes_on_in
+from napari_exposure.io.units import unit_name
 from napari_exposure.provenance import noted, record, step_record
-from napari_exposure.reading import read
 from napari_exposure.recipe import FittedRecipe, Recipe
 from napari_exposure.saving import save_volume
-from napari_exposure.tiff import goes_on_in
-from napari_exposure.voxels import unit_name
 
 # Each channel of a file has a fit of its own.
 EACH = "each"

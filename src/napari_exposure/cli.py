@@ -225,8 +225,8 @@ def _summary(outcomes: Sequence[Outcome]) -> int:
 def _info(options: argparse.Namespace) -> int:
     from napari_exposure import core
     from napari_exposure.batch import check_dtype, split
-    from napari_exposure.files import UNKNOWN
-    from napari_exposure.reading import read
+    from napari_exposure.io.files import UNKNOWN
+    from napari_exposure.io.reading import read
 
     volume = read(options.file, **_opening(options))
     size = math.prod(volume.data.shape) * volume.data.dtype.itemsize
@@ -263,7 +263,7 @@ def _info(options: argparse.Namespace) -> int:
 def _suggest(options: argparse.Namespace) -> int:
     from napari_exposure.batch import check_dtype, resized, split
     from napari_exposure.core.replacing import check_place, keep_apart
-    from napari_exposure.reading import read
+    from napari_exposure.io.reading import read
     from napari_exposure.suggesting import suggest
 
     if options.output is not None:
@@ -301,7 +301,7 @@ def _suggest(options: argparse.Namespace) -> int:
 
 def _length(text: str) -> str:
     """A unit of length as it is named here, or an error."""
-    from napari_exposure.voxels import unit_name
+    from napari_exposure.io.units import unit_name
 
     unit = unit_name(text)
     if unit is None:
@@ -329,7 +329,7 @@ def _histogram(options: argparse.Namespace) -> int:
     from napari_exposure.batch import check_dtype, split
     from napari_exposure.core.histogram import cell
     from napari_exposure.core.replacing import check_place, keep_apart, replacing
-    from napari_exposure.reading import read
+    from napari_exposure.io.reading import read
 
     outputs = [path for path in (options.csv, options.png) if path is not None]
     if not outputs:

@@ -12,7 +12,7 @@ from napari_exposure.core.intensity import Percentiles, check_number
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import Layer
 from napari_exposure.core.words import printable, shortened
-from napari_exposure.voxels import PIXEL
+from napari_exposure.io.units import PIXEL
 
 __all__ = ["provenance"]
 

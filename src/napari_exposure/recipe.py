@@ -18,7 +18,7 @@ from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.several import Together
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
-from napari_exposure.voxels import check_unit, in_unit, unit_name
+from napari_exposure.io.units import check_unit, in_unit, unit_name
 
 if TYPE_CHECKING:
     import dask.array as da

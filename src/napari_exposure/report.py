@@ -19,8 +19,8 @@ from napari_exposure.core.blocks import read_part
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import Array
 from napari_exposure.core.words import printable
-from napari_exposure.files import FileVolume
-from napari_exposure.reading import read
+from napari_exposure.io.files import FileVolume
+from napari_exposure.io.reading import read
 from napari_exposure.recipe import Recipe
 
 if TYPE_CHECKING:

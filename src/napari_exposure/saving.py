@@ -21,11 +21,11 @@ from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.core.words import printable
-from napari_exposure.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, in_order, stem
-from napari_exposure.omezarr import check_ome_version, write_zarr
+from napari_exposure.io.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, in_order, stem
+from napari_exposure.io.omezarr import check_ome_version, write_zarr
+from napari_exposure.io.tiff import check_tiff, write_pages
+from napari_exposure.io.units import LENGTH, TIME, unit_name
 from napari_exposure.provenance import METADATA_KEY, noted
-from napari_exposure.tiff import check_tiff, write_pages
-from napari_exposure.voxels import LENGTH, TIME, unit_name
 
 __all__ = ["save", "write_tiff"]
 

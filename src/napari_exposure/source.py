@@ -29,8 +29,8 @@ from napari_exposure.core.memory import Memory
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
+from napari_exposure.io.units import TIME, in_unit, voxel_size
 from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record
-from napari_exposure.voxels import TIME, in_unit, voxel_size
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 CARRIED = (*PLACEMENT, "colormap", "blending", "rendering")

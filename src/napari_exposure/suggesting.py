@@ -37,8 +37,8 @@ from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.sample import Sample, take_sample
 from napari_exposure.core.stretch import LocalStretch
 from napari_exposure.core.typing import Spacing
+from napari_exposure.io.units import PIXEL, in_unit
 from napari_exposure.recipe import Recipe
-from napari_exposure.voxels import PIXEL, in_unit
 
 __all__ = ["Finding", "Suggestion", "suggest"]
 

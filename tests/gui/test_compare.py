@@ -13,10 +13,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 import napari_exposure as nx
-from napari_exposure.gui.compare import SideBySide, SourceAlone
 from napari_exposure.gui.napari_versions import camera_of, grid_of
-from napari_exposure.gui.split_line import SplitLine
-from napari_exposure.gui.stack import place
+from napari_exposure.gui.viewer.compare import SideBySide, SourceAlone
+from napari_exposure.gui.viewer.layer_order import place
+from napari_exposure.gui.viewer.split_line import SplitLine
 
 WAYS = [SourceAlone, SideBySide, SplitLine]
 

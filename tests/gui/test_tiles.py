@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QApplication, QSlider
 import napari_exposure as nx
 from gui.driving import click, no_workers, tiles_of
 from napari_exposure.gui import preview
-from napari_exposure.gui.cursor import voxel_under
 from napari_exposure.gui.napari_versions import camera_of, grid_of
+from napari_exposure.gui.viewer.cursor import voxel_under
 
 NAME = "Adaptive equalization"
 

@@ -13,9 +13,9 @@ from napari_exposure.core.adjustment import warn_constant
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.progress import Step
 from napari_exposure.core.transform import BlockMap
-from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.jobs import ActivityJob
-from napari_exposure.gui.stack import place
+from napari_exposure.gui.viewer.compare import show_source_on_key
+from napari_exposure.gui.viewer.layer_order import place
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
 

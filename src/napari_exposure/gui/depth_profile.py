@@ -13,8 +13,8 @@ from napari.utils.theme import get_theme
 from napari_exposure.core.depth import SURFACE
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
-from napari_exposure.gui.cursor import place_in, point_of
 from napari_exposure.gui.profile_plot import ProfilePlot
+from napari_exposure.gui.viewer.cursor import place_in, point_of
 from napari_exposure.source import Source
 
 

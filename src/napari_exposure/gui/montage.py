@@ -13,7 +13,7 @@ from napari.utils.notifications import show_error
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.editors import text, warn
 from napari_exposure.gui.jobs import ActivityJob
-from napari_exposure.gui.stack import place, take_away
+from napari_exposure.gui.viewer.layer_order import place, take_away
 from napari_exposure.layer_montage import arrangement, label_montage, montage_job
 
 # planes that the dialog begins with, and width to height of what they fill

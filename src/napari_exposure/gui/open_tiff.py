@@ -14,9 +14,9 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_exposure.core import progress
-from napari_exposure.files import TIFF_SUFFIXES
 from napari_exposure.gui.jobs import ActivityJob
-from napari_exposure.reading import read
+from napari_exposure.io.files import TIFF_SUFFIXES
+from napari_exposure.io.reading import read
 
 ALL = "all of them"
 

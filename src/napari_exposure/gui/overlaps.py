@@ -10,10 +10,10 @@ from napari.utils.notifications import show_error, show_info
 
 from napari_exposure.core import progress
 from napari_exposure.core.overlaps import Mosaic
-from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.preview import is_preview
-from napari_exposure.gui.stack import place
+from napari_exposure.gui.viewer.compare import show_source_on_key
+from napari_exposure.gui.viewer.layer_order import place
 from napari_exposure.layers import OpenedLayer
 
 

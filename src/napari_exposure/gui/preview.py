@@ -19,11 +19,11 @@ from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.lazy import read
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.transform import BlockMap
-from napari_exposure.gui.compare import show_source_on_key
 from napari_exposure.gui.connections import Connections
-from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
-from napari_exposure.gui.stack import place, take_away
+from napari_exposure.gui.viewer.compare import show_source_on_key
+from napari_exposure.gui.viewer.edits import Edits
+from napari_exposure.gui.viewer.layer_order import place, take_away
 from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import PLACEMENT, Origin, Source, in_memory, level_0

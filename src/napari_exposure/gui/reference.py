@@ -16,8 +16,8 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_exposure.core import Histogram
 from napari_exposure.core.match import POINTS
-from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.jobs import Job
+from napari_exposure.gui.viewer.edits import Edits
 from napari_exposure.source import Source
 
 

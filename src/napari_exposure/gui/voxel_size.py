@@ -12,8 +12,8 @@ from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_exposure.batch import is_volume
-from napari_exposure.reading import read
-from napari_exposure.voxels import PIXEL, voxel_size
+from napari_exposure.io.reading import read
+from napari_exposure.io.units import PIXEL, voxel_size
 
 UNITS = (PIXEL, "nm", "µm", "mm")
 # the size along an axis of which only the others are known

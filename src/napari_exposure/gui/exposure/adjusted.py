@@ -16,7 +16,7 @@ from napari_exposure.gui.exposure.header import Header
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.preview import Joined, is_preview
-from napari_exposure.gui.stack import family
+from napari_exposure.gui.viewer.layer_order import family
 from napari_exposure.provenance import parts_of
 from napari_exposure.source import Origin, Source, made_from, unwrapped
 

@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QCheckBox, QMenu, QProgressBar, QPushButton, QVBoxLay
 from superqt import QFlowLayout
 
 from napari_exposure.core.progress import Step
-from napari_exposure.gui.compare import KEY, Comparison, SideBySide
 from napari_exposure.gui.exposure.cards import Elided, as_tooltip
-from napari_exposure.gui.split_line import SplitLine
+from napari_exposure.gui.viewer.compare import KEY, Comparison, SideBySide
+from napari_exposure.gui.viewer.split_line import SplitLine
 
 # the ways to see source and result together, as the menu names them
 WAYS: dict[str, type[Comparison]] = {"Side by side": SideBySide, "Split line": SplitLine}

@@ -23,9 +23,9 @@ from napari_exposure.gui.exposure.work import Work
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.gui.scrolled import make_scrollable
+from napari_exposure.io.units import PIXEL
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
-from napari_exposure.voxels import PIXEL
 
 OPEN_ONE = "Open an image, or choose File > Open Sample > napari-exposure."
 

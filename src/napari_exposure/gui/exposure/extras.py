@@ -23,10 +23,10 @@ from napari_exposure.gui.exposure.model import SIZE, Card
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import is_quick
-from napari_exposure.gui.stack import lies_above
-from napari_exposure.gui.tile_overlay import TileOverlay
+from napari_exposure.gui.viewer.layer_order import lies_above
+from napari_exposure.gui.viewer.tile_overlay import TileOverlay
+from napari_exposure.io.units import PIXEL
 from napari_exposure.source import Source
-from napari_exposure.voxels import PIXEL
 
 # The parameter that is drawn as a curve, and the bars of the histogram behind it.
 CURVE, BARS = "points", 128

@@ -18,8 +18,8 @@ from napari_exposure.gui.exposure.cards import Form, as_tooltip
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
+from napari_exposure.io.units import PIXEL
 from napari_exposure.source import Source
-from napari_exposure.voxels import PIXEL
 
 # How several selected layers are fitted, as `apply_job` has it.
 FITS: dict[str, str | None] = {

@@ -11,8 +11,8 @@ from psygnal import Signal
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.adjustment import adjustments
+from napari_exposure.io.units import in_unit
 from napari_exposure.recipe import Recipe
-from napari_exposure.voxels import in_unit
 
 # This input range is a word of layers: adjustments take the two numbers.
 LIMITS = "contrast_limits"

@@ -16,13 +16,13 @@ from superqt.utils import qdebounced
 from napari_exposure.core import progress
 from napari_exposure.core.progress import Step
 from napari_exposure.gui.connections import Connections
-from napari_exposure.gui.cursor import voxel_under
-from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.model import Content, Display, HistogramModel
 from napari_exposure.gui.histogram.tile import count_tile_at, group_of, tiles_fit
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
+from napari_exposure.gui.viewer.cursor import voxel_under
+from napari_exposure.gui.viewer.edits import Edits
 from napari_exposure.source import Origin, level_0, unwrapped
 
 NOTHING = "Select an image layer, or choose File > Open Sample > napari-exposure."

@@ -17,13 +17,13 @@ from superqt.utils import qdebounced
 from napari_exposure.core.progress import Step
 from napari_exposure.core.strip import count_strip
 from napari_exposure.gui.connections import Connections
-from napari_exposure.gui.cursor import place_in, point_of
-from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.caption import Caption
 from napari_exposure.gui.histogram.model import HistogramModel
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.plotting import AFTER, PlotView
+from napari_exposure.gui.viewer.cursor import place_in, point_of
+from napari_exposure.gui.viewer.edits import Edits
 
 BINS = 256
 COLORS = "viridis"

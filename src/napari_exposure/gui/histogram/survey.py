@@ -16,8 +16,8 @@ from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, missin
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
 from napari_exposure.core.noise import NoiseLevel, find_noise
-from napari_exposure.gui.cursor import place_in
 from napari_exposure.gui.histogram.words import digits_between, number, voxels
+from napari_exposure.gui.viewer.cursor import place_in
 from napari_exposure.source import Source, in_memory, mask_array
 
 SCOPES = {"dataset": "Whole dataset", "volume": "This volume", "plane": "Plane in view"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_exposure.gui.cursor import place_in
-from napari_exposure.gui.line_overlay import FAINT, LineOverlay, border_lines, box_lines
+from napari_exposure.gui.viewer.cursor import place_in
+from napari_exposure.gui.viewer.line_overlay import FAINT, LineOverlay, border_lines, box_lines
 
 
 class CrossHair(LineOverlay):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_exposure.core.blocks import read_part
-from napari_exposure.voxels import PIXEL, voxel_size
+from napari_exposure.io.units import PIXEL, voxel_size
 
 # voxels of a cut: of a pyramid a level is read that has no more
 MOST = 1 << 22

@@ -10,8 +10,6 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QSplitter, QVBoxLayout, QWidget
 from superqt.utils import qdebounced
 
 from napari_exposure.gui.connections import Connections
-from napari_exposure.gui.cursor import place_in, point_of
-from napari_exposure.gui.edits import Edits
 from napari_exposure.gui.napari_versions import units_events
 from napari_exposure.gui.orthogonal.crosshair import CrossHair
 from napari_exposure.gui.orthogonal.cuts import Axes, Cut, drawable, look_up_table, shape_of, sizes_of, where
@@ -20,9 +18,11 @@ from napari_exposure.gui.orthogonal.reader import Reader
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.scrolled import make_scrollable
-from napari_exposure.gui.stack import lies_above
+from napari_exposure.gui.viewer.cursor import place_in, point_of
+from napari_exposure.gui.viewer.edits import Edits
+from napari_exposure.gui.viewer.layer_order import lies_above
+from napari_exposure.io.units import PIXEL
 from napari_exposure.source import in_memory, level_0
-from napari_exposure.voxels import PIXEL
 
 NOTHING = "Select an image layer with at least three axes."
 # volumes are flat, as a rule: of two panes beside each other the row has more room, of two below each other the column

@@ -9,10 +9,10 @@ from qtpy.QtWidgets import QWidget
 from vispy.visuals.filters.base_filter import Filter
 from vispy.visuals.shaders import Function, Varying
 
-from napari_exposure.gui.compare import Comparison
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.napari_versions import grid_of
-from napari_exposure.gui.stack import family, uncovered
+from napari_exposure.gui.viewer.compare import Comparison
+from napari_exposure.gui.viewer.layer_order import family, uncovered
 from napari_exposure.source import unwrapped
 
 # pixels: of what the mouse can take hold of, and of the grip that shows where

@@ -26,7 +26,7 @@ from napari_exposure.core.blocks import (
 )
 from napari_exposure.core.replacing import is_zarr
 from napari_exposure.core.typing import Array
-from napari_exposure.files import (
+from napari_exposure.io.files import (
     UNKNOWN,
     DamagedFile,
     Facts,
@@ -39,12 +39,12 @@ from napari_exposure.files import (
     in_order,
     stem,
 )
-from napari_exposure.voxels import long_name
+from napari_exposure.io.units import long_name
 
 if TYPE_CHECKING:
     import dask.array as da
 
-    from napari_exposure.zarrstore import CarefulStore
+    from napari_exposure.io.zarrstore import CarefulStore
 
 __all__ = ["read_zarr"]
 
@@ -83,7 +83,7 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
         raise FileNotFoundError(f"There is no zarr store {path}.")
     import zarr
 
-    from napari_exposure.zarrstore import CarefulStore
+    from napari_exposure.io.zarrstore import CarefulStore
 
     facts, number = Facts(), 0
     images: list[str] = []
@@ -147,7 +147,7 @@ def _lazy(name: str, store: CarefulStore, array: Any) -> da.Array:
     """A zarr array as a dask array, or an error that says why it can be none."""
     import dask.array as da
 
-    from napari_exposure.zarrstore import check_array
+    from napari_exposure.io.zarrstore import check_array
 
     check_array(name, array)
     store.expect(array)

@@ -11,7 +11,7 @@ from napari.layers import Image
 
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.napari_versions import camera_of, grid_of, name_overlay_of
-from napari_exposure.gui.stack import family
+from napari_exposure.gui.viewer.layer_order import family
 from napari_exposure.source import unwrapped
 
 # while it is held on a selected result or its source, the source shows instead of its results

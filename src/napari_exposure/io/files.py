@@ -16,7 +16,7 @@ import psutil
 from napari_exposure.core.blocks import missing_chunks
 from napari_exposure.core.typing import Array
 from napari_exposure.core.words import printable
-from napari_exposure.voxels import LENGTH, TIME, in_unit, unit_name
+from napari_exposure.io.units import LENGTH, TIME, in_unit, unit_name
 
 # the unit along axes whose size is not known
 UNKNOWN = "pixel"

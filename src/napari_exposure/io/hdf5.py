@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_exposure.core.blocks import stored_chunks
 from napari_exposure.core.lazy import as_dask
-from napari_exposure.files import (
+from napari_exposure.io.files import (
     DamagedFile,
     Facts,
     FileVolume,
@@ -27,7 +27,7 @@ from napari_exposure.files import (
     in_order,
     stem,
 )
-from napari_exposure.unpacked import SPARE, unpacked_size
+from napari_exposure.io.unpacked import SPARE, unpacked_size
 
 if TYPE_CHECKING:
     import h5py

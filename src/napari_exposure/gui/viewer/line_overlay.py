@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.napari_versions import camera_of, units_events
-from napari_exposure.gui.stack import take_away
+from napari_exposure.gui.viewer.layer_order import take_away
 
 # pixels of the canvas
 THICKNESS = 2.0

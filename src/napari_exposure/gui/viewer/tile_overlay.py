@@ -8,9 +8,9 @@ import numpy as np
 from qtpy.QtCore import QObject
 
 from napari_exposure.core.tiles import TileGrid
-from napari_exposure.gui.cursor import place_in, voxel_under
-from napari_exposure.gui.line_overlay import FAINT, LineOverlay, border_lines, box_lines
 from napari_exposure.gui.paced import Paced
+from napari_exposure.gui.viewer.cursor import place_in, voxel_under
+from napari_exposure.gui.viewer.line_overlay import FAINT, LineOverlay, border_lines, box_lines
 
 
 class TileOverlay(LineOverlay):

@@ -24,7 +24,7 @@ from napari_exposure.core.blocks import store
 from napari_exposure.core.flatfile import FlatFile
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.words import warn_user
-from napari_exposure.files import (
+from napari_exposure.io.files import (
     BIG_SUFFIXES,
     UNKNOWN,
     DamagedFile,
@@ -41,8 +41,8 @@ from napari_exposure.files import (
     in_order,
     stem,
 )
-from napari_exposure.tiff_facts import ANNOTATION, DISPLAY, children, find_facts, scanimage_axes
-from napari_exposure.voxels import unit_name
+from napari_exposure.io.tiff_facts import ANNOTATION, DISPLAY, children, find_facts, scanimage_axes
+from napari_exposure.io.units import unit_name
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries

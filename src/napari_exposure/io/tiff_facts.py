@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from napari_exposure.files import UNKNOWN, Facts
-from napari_exposure.voxels import in_unit, unit_name
+from napari_exposure.io.files import UNKNOWN, Facts
+from napari_exposure.io.units import in_unit, unit_name
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core.replacing import is_zarr
-from napari_exposure.files import (
+from napari_exposure.io.files import (
     HDF5_SUFFIXES,
     TIFF_SUFFIXES,
     DamagedFile,
@@ -27,9 +27,9 @@ from napari_exposure.files import (
     reader_of,
     stem,
 )
-from napari_exposure.hdf5 import read_hdf5
-from napari_exposure.omezarr import read_zarr
-from napari_exposure.tiff import read_tiff
+from napari_exposure.io.hdf5 import read_hdf5
+from napari_exposure.io.omezarr import read_zarr
+from napari_exposure.io.tiff import read_tiff
 
 __all__ = ["read"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from zarr.storage import LocalStore
 
-from napari_exposure.files import DamagedFile, check_chunk
-from napari_exposure.unpacked import SPARE, unpacked_size
+from napari_exposure.io.files import DamagedFile, check_chunk
+from napari_exposure.io.unpacked import SPARE, unpacked_size
 
 if TYPE_CHECKING:
     import zarr
