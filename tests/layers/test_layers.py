@@ -334,7 +334,7 @@ def test_colours_become_numbers_where_they_are():
     np.testing.assert_allclose(nx.from_colormap(layer, colours).data * 3000 + 1500, result.data, rtol=1e-6)
     with pytest.raises(ValueError, match="no colormap 'sepia99'"):
         nx.from_colormap(layer, "sepia99")
-    with pytest.raises(ValueError, match="colormap must be colours"):
+    with pytest.raises(ValueError, match="colormap must be colors"):
         nx.from_colormap(layer, 5)
     with pytest.raises(ValueError, match="limits must be two different numbers"):
         nx.from_colormap(layer, "jet", limits=(3, 3))
