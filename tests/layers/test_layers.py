@@ -246,7 +246,7 @@ def test_what_a_layer_knows_is_not_told_to_it(name, layer):
 
 
 def test_an_array_has_neither_levels_nor_contrast_limits(volume):
-    with pytest.raises(ValueError, match="an array has none, so level must be 0, got 1"):
+    with pytest.raises(ValueError, match="an array has only level 0, got 1"):
         nx.adjust_gamma(volume, level=1)
     with pytest.raises(ValueError, match=r"in_range must be .* got 'contrast_limits'"):
         nx.adjust_gamma(volume, in_range="contrast_limits")
