@@ -4,7 +4,6 @@ import asyncio
 import errno
 import math
 import os
-import re
 import shutil
 import time
 from types import SimpleNamespace

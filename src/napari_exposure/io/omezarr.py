@@ -373,7 +373,8 @@ def _omero(volume: FileVolume, coarsest: Any) -> list[dict[str, Any]]:
         if name := _at(volume.channels, number):
             channel["label"] = name
         channel["color"] = (_at(volume.colors, number) or free[number % len(free)]).lstrip("#").upper()
-        low, high = _at(volume.windows, number) or _range(coarsest, volume.axes, number)
+        window = _at(volume.windows, number)
+        low, high = window or _range(coarsest, volume.axes, number)
         least, most = (low, high) if whole is None else (whole.min, whole.max)
         channel["window"] = {"start": low, "end": high, "min": min(low, least), "max": max(high, most)}
         found.append(channel)
