@@ -98,20 +98,19 @@ def adjust_curve(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     points : sequence of (float, float)
         Two or more pairs (input, output), fractions of the range in [0, 1], with ascending inputs.  Before the
         first and behind the last the curve is level.  ``[(0, 1), (1, 0)]`` inverts.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that count as 0 and 1; values outside are clamped.
-    output, mask, ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them.
+    output : "dtype" or "float32"
+        "dtype" keeps dtype and range; "float32" gives [0, 1].
+    image, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
@@ -140,16 +139,4 @@ def adjust_curve(
     >>> adjust_curve(np.array([[0, 25, 50, 100]], dtype=np.uint8), [(0, 0), (0.5, 0.8), (1, 1)])
     array([[  0,  50,  80, 100]], dtype=uint8)
     """
-    return adjust_image(
-        image,
-        ToneCurve,
-        points=points,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(ToneCurve, **locals())

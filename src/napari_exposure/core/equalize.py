@@ -239,9 +239,6 @@ def equalize_hist(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
-        Never written.
     nbins : int
         Bins of equal width for floats and larger integers, 2 to 65536.  Default: exact quantiles, so that a few
         voxels far off do not take all bins for themselves.  Integers of up to 16 bits use every grey level.
@@ -255,31 +252,12 @@ def equalize_hist(
         The darkest counted intensity (of floats and 32-bit integers the lowest bin) becomes the lowest value, as
         OpenCV's ``equalizeHist`` has it, and the rest is stretched.  Else a background of most voxels becomes
         bright: the fraction of voxels that it has.  "rank" does so in any case.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range before they are counted.
-    output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
-        "float32" gives [0, 1].
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out of the histogram.
-    per : "dataset", "volume" or "plane"
-        Which voxels share a histogram.
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
-    rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+    image, in_range, output, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -306,18 +284,4 @@ def equalize_hist(
     array([[0.25, 0.75],
            [0.75, 1.  ]], dtype=float32)
     """
-    return adjust_image(
-        image,
-        HistogramEqualization,
-        nbins=nbins,
-        method=method,
-        anchor=anchor,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(HistogramEqualization, **locals())

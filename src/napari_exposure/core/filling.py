@@ -315,28 +315,21 @@ def fill(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     method : "nearest" or "median"
         "nearest": what the nearest voxel beside a gap is, in physical units, so that the image goes on into its
         gaps.  "median": the median of all voxels that are none.
     value : float
         The intensity of voxels that hold nothing.  NaN is filled in any case.
-    spacing : float or sequence of float, optional
-        Of arrays: physical size of a voxel along the spatial axes.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
         As `correct_decay` has it.
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are what gaps are filled with.  All gaps are filled.
-    ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them.
+    image, spacing, in_range, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
@@ -362,18 +355,4 @@ def fill(
     >>> fill(tiles, "median")
     array([[7, 8, 6, 6, 6, 3, 4]], dtype=uint8)
     """
-    return adjust_image(
-        image,
-        Fill,
-        method=method,
-        value=value,
-        spacing=spacing,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Fill, **locals())

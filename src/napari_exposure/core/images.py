@@ -17,6 +17,7 @@ from napari_exposure.core.arrays import DATA_ARRAY, both, like
 from napari_exposure.core.axes import AXES, Tile, check_place
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.docstrings import complete
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
@@ -59,7 +60,8 @@ class _Function(Protocol[Parameters]):
 
 
 def verb(function: _Function[Parameters]) -> Verb[Parameters]:
-    """Declare a verb, whose first parameter is the image."""
+    """Declare a verb, whose first parameter is the image; its docstring leaves out what all adjustments share."""
+    complete(function)
     return function
 
 
@@ -305,8 +307,8 @@ def adjust(
 
 
 def adjust_image(
-    image: Any,
     kind: type[Adjustment],
+    image: Any,
     *,
     in_range: GivenRange,
     mask: Any,
@@ -315,6 +317,6 @@ def adjust_image(
     spacing: Spacing = None,
     **parameters: Any,
 ) -> Any:
-    """What a verb does: make the adjustment for this image, fit it and map all of it."""
+    """What a verb does with all that it was given: make the adjustment for this image, fit it and map all of it."""
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
     return found.adjusted(kind(in_range=found.in_range(in_range), **parameters))

@@ -124,24 +124,19 @@ def adjust_linear(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     factor : float
         Greater than 0.
     offset : float
         In the intensities of the result.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
         "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
-    mask, ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them; they matter where `in_range` is found in the data.
+    image, in_range, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
@@ -160,17 +155,4 @@ def adjust_linear(
     >>> adjust_linear(np.array([[0, 100, 250]], dtype=np.uint8), 1.1, 3)
     array([[  3, 113, 255]], dtype=uint8)
     """
-    return adjust_image(
-        image,
-        Linear,
-        factor=factor,
-        offset=offset,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Linear, **locals())

@@ -293,6 +293,22 @@ def check_no_path(reference: object) -> None:
         )
 
 
+def _as_reference(reference: Any, nbins: int, ignore_zeros: bool, rgb: bool | None, colors: str) -> Histogram | str:
+    """The histogram to match, where a reference is not one already or a time point."""
+    if isinstance(reference, Histogram) or (isinstance(reference, str) and reference in POINTS):
+        return reference
+    check_no_path(reference)
+    nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
+    try:
+        if colors != "each":
+            return histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
+        found = opened(reference, rgb=rgb)
+        with found.bar():
+            return replace(count_colors(found.volume(ignore_zeros), nbins), name=found.name)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"reference must be an image or its Histogram: {error}") from None
+
+
 @verb
 def match_histograms(
     image: Any,
@@ -315,9 +331,6 @@ def match_histograms(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
-        Never written.
     reference : Histogram, array-like, napari.layers.Image, "first" or "median"
         An image of any shape that has one, or its histogram, which ``Histogram.save`` and
         ``Histogram.load`` keep for other volumes.  An image is counted as this one is, with
@@ -327,36 +340,24 @@ def match_histograms(
         first one.
     nbins : int
         Bins for floats and 32-bit integers, 2 to 2**20.  Integers of up to 16 bits use every grey level.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range before they are counted.
     output : "dtype" or "float32"
         "dtype": the volume's dtype, integers rounded.  "float32": not rounded.
         In both the result has the intensities of the reference; nothing is stretched.
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out of the histograms.
     per : "dataset", "volume" or "plane"
         Which voxels of the volume share a histogram.  The reference is one for all; of "first" and "median" it is of
         the same channel with "volume", and of all channels of the time point with "dataset".
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
     colors : "value" or "each"
         Of RGB images.  "value": the value channel is matched, hue, saturation and alpha stay.  "each": red, green and
         blue are matched each to that of the reference, which is RGB too, as ``channel_axis=-1`` does in scikit-image;
         alpha stays.
     rgb : bool, optional
         Of arrays: the last axis holds RGB or RGBA.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+    image, in_range, mask, ignore_zeros, window, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -390,30 +391,5 @@ def match_histograms(
     >>> match_histograms(dim, histogram(bright)).max()
     np.uint8(100)
     """
-    if not isinstance(reference, Histogram) and not (isinstance(reference, str) and reference in POINTS):
-        check_no_path(reference)
-        nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
-        try:
-            if colors == "each":
-                found = opened(reference, rgb=rgb)
-                with found.bar():
-                    reference = replace(count_colors(found.volume(ignore_zeros), nbins), name=found.name)
-            else:
-                reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"reference must be an image or its Histogram: {error}") from None
-    return adjust_image(
-        image,
-        HistogramMatching,
-        reference=reference,
-        nbins=nbins,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        colors=colors,
-        rgb=rgb,
-        level=level,
-    )
+    reference = _as_reference(reference, nbins, ignore_zeros, rgb, colors)
+    return adjust_image(HistogramMatching, **locals())

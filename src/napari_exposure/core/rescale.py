@@ -132,8 +132,6 @@ def rescale_intensity(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     in_range : "image", "dtype", name of a dtype, (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that are stretched; values outside are clamped.  "image" (or "data"): the exact finite
         minimum and maximum.  "dtype": the range of the image's dtype, with its negative part; of floats -1 to 1.
@@ -146,13 +144,12 @@ def rescale_intensity(
         which inverts.
     output : "dtype" or "float32"
         "dtype": the dtype that `out_range` asks for, integers rounded to nearest.  "float32": not rounded.
-    mask, ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them.
+    image, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
@@ -181,16 +178,4 @@ def rescale_intensity(
     >>> rescale_intensity(image, in_range=(0, 255), out_range=(0, 1))
     array([[0.2, 0.4, 0.6]], dtype=float32)
     """
-    return adjust_image(
-        image,
-        Rescale,
-        in_range=in_range,
-        out_range=out_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Rescale, **locals())

@@ -199,48 +199,21 @@ def stretch_local(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
-        Never written.  The last three axes are tiled (two if `per` is "plane"); time and channel are not.
-    kernel_size : float, sequence of float or None
-        Edge of a tile in units of `spacing`: a number is the same physical edge on every axis, a
-        sequence has one for each spatial axis, None is an eighth of the largest extent.  Tiles are
-        rounded so that they divide the volume evenly.
     low, high : float
         Percentiles of a tile's voxels, 0 <= low < high <= 100: what lies at or below the first becomes the lowest
         value, at or above the second the highest.
     max_gain : float or NoiseLimit
         In [1, 1e6]: no tile is stretched more than this many times as much as `in_range` would be, so that tiles of
         nothing but noise stay dark.  ``NoiseLimit(0.02)`` lets noise grow to 2 % of the result's range.
-    spacing : float or sequence of float, optional
-        Physical size of a voxel along the spatial axes, such as (2.0, 0.5, 0.5) in micrometres.
-        Default 1: `kernel_size` is in voxels.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities in which percentiles are looked for, and which `max_gain` refers to.  The default keeps one
         hot voxel from counting.  A fixed range makes the largest gain of volumes comparable.
-    output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
-        "float32" gives [0, 1].
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out of the percentiles, such as an empty background.
-    per : "dataset", "volume" or "plane"
-        Which voxels share tiles: with "dataset" all time points and channels do.
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
-    rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+    image, kernel_size, spacing, output, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -277,20 +250,4 @@ def stretch_local(
     >>> float(result[..., :16].mean()), float(result[..., 48:].mean())
     (0.49, 0.50)
     """
-    return adjust_image(
-        image,
-        LocalStretch,
-        kernel_size=kernel_size,
-        low=low,
-        high=high,
-        max_gain=max_gain,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        spacing=spacing,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(LocalStretch, **locals())
