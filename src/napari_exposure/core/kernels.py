@@ -667,17 +667,16 @@ _EXP2_SINGLE = tuple(map(np.float32, _EXP2_SINGLE))
 def _map_power_single(
     values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
 ) -> None:
-    """In single precision, for floats; written so that it vectorises, several times as fast as the C library's."""
+    """In single precision, for floats; written so that it vectorises, several times as fast as the C library's.
+
+    The loops are short, because a processor works on the next vectors while it waits for one only as far as their
+    instructions fit into its queue: logarithm and power in one loop take a quarter longer.
+    """
     position = np.empty(_CHUNK, np.float32)
-    exponent = np.empty(_CHUNK, np.float32)
-    mantissa = np.empty(_CHUNK, np.float32)
     power = np.empty(_CHUNK, np.float32)
-    position_bits = position.view(np.int32)
-    mantissa_bits = mantissa.view(np.int32)
-    power_bits = power.view(np.int32)
     one = np.float32(1)
     half = np.float32(0.5)
-    root = np.float32(2**0.5)
+    least = np.float32(-126)
     smallest = np.float32(1.17549435e-38)
     g = np.float32(gamma)
     for start in range(0, values.size, _CHUNK):
@@ -687,24 +686,21 @@ def _map_power_single(
         for i in range(n):
             position[i] = _position(part[i], lo, hi, 1.0)
         for i in range(n):
-            bits = position_bits[i]
-            exponent[i] = np.float32((bits >> np.int32(23)) - np.int32(127))
-            mantissa_bits[i] = (bits & np.int32(0x7FFFFF)) | np.int32(0x3F800000)
+            # position = m * 2 ** k, m from sqrt(1/2) to sqrt(2); these are the bits of the number behind sqrt(1/2)
+            bits = np.float32(position[i]).view(np.int32)
+            k = np.int32(bits - np.int32(0x3F3504F4)) >> np.int32(23)
+            t = np.int32(bits - (k << np.int32(23))).view(np.float32) - one
+            p = g * (np.float32(k) + t * _horner(_LOG2_SINGLE, t))
+            power[i] = p if p > least else least
         for i in range(n):
-            m = mantissa[i]
-            e = exponent[i]
-            e = e + one if m > root else e
-            t = (m * half if m > root else m) - one
-            log = _horner(_LOG2_SINGLE, t)
-            p = g * (e + t * log)
-            p = p if p > np.float32(-126) else np.float32(-126)
+            p = power[i]
             whole = np.floor(p + half)
             f = p - whole
-            mantissa[i] = one + f * _horner(_EXP2_SINGLE, f)
-            power_bits[i] = (np.int32(whole) + np.int32(127)) << np.int32(23)
+            y = one + f * _horner(_EXP2_SINGLE, f)
+            y *= np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+            power[i] = y if position[i] >= smallest else np.float32(0)
         for i in range(n):
-            y = mantissa[i] * power[i] if position[i] >= smallest else np.float32(0)
-            y = np.nan if _is_nan(part[i]) else min(gain * np.float64(y), 1.0)
+            y = np.nan if _is_nan(part[i]) else min(gain * np.float64(power[i]), 1.0)
             result[i] = _cast(bottom + span * y, result)
 
 
