@@ -345,37 +345,6 @@ def _moments(
             _add_split(sums, far[exponent])
 
 
-def _count_bins(
-    values: np.ndarray, counted: np.ndarray, edges: np.ndarray, counts: np.ndarray, tally: np.ndarray
-) -> None:
-    """counts: bin j holds edges[j] <= v < edges[j + 1], the last one its upper edge too.
-
-    tally: below the first edge, above the last, NaN.
-    """
-    masked = counted.size > 0
-    nbins = counts.size
-    lo = edges[0]
-    hi = edges[nbins]
-    for i in range(values.size):
-        if masked and not counted[i]:
-            continue
-        v = np.float64(values[i])
-        if v < lo:
-            tally[0] += 1
-        elif v > hi:
-            tally[1] += 1
-        elif np.isnan(v):
-            tally[2] += 1
-        else:
-            j = min(np.int64(nbins * ((v - lo) / (hi - lo))), nbins - 1)
-            # the edges decide, not the rounding of the division
-            if v < edges[j]:
-                j -= 1
-            elif j < nbins - 1 and v >= edges[j + 1]:
-                j += 1
-            counts[j] += 1
-
-
 @register_jitable
 def _sort_key(bits: int, size: int, kind: int) -> np.uint64:
     """The pattern of a value of `size` bits, changed so that keys order as unsigned integers the way values order.
@@ -531,22 +500,32 @@ def _values_rows(values: np.ndarray, counted: np.ndarray, first: np.ndarray, cou
 
 
 def _bins_rows(
-    values: np.ndarray, counted: np.ndarray, first: np.ndarray, width: np.ndarray, last: np.ndarray, counts: np.ndarray
+    values: np.ndarray,
+    counted: np.ndarray,
+    first: np.ndarray,
+    width: np.ndarray,
+    last: np.ndarray,
+    counts: np.ndarray,
+    rest: np.ndarray,
 ) -> None:
-    """As `_count_bins` with edges first + j * width, but what lies outside is counted at the ends."""
+    """counts[r, j]: of a row what lies from first + j * width up to the next edge, in the last bin with it.
+
+    rest[r]: below the first edge, above the last, NaN.
+    """
     masked = counted.size > 0
     nbins = counts.shape[1]
     scale = np.float64(nbins)
     top = np.int32(nbins - 1)
     bins = np.empty(_CHUNK, np.uint32)
-    # the bin behind the last takes what is not counted; two halves hide the store latency
-    even = np.empty(nbins + 1, np.uint32)
-    odd = np.empty(nbins + 1, np.uint32)
+    # behind the last bin what is in none, and what is not counted; two halves hide the store latency
+    even = np.empty(nbins + 4, np.uint32)
+    odd = np.empty(nbins + 4, np.uint32)
     one = np.uint32(1)
     for r in range(values.shape[0]):
         lo = first[r]
+        hi = last[r]
         step = width[r]
-        factor = scale / (last[r] - lo)
+        factor = scale / (hi - lo)
         even[:] = 0
         odd[:] = 0
         for start in range(0, values.shape[1], _CHUNK):
@@ -559,11 +538,12 @@ def _bins_rows(
                 # the edges decide, not the rounding of the product
                 j -= np.int32((v < j * step + lo) & (j > 0))
                 j += np.int32((v >= (j + 1) * step + lo) & (j < top))
-                bins[i] = nbins if _is_nan(part[i]) else j
+                j = nbins if v < lo else nbins + 1 if v > hi else j
+                bins[i] = nbins + 2 if _is_nan(part[i]) else j
             if masked:
                 for i in range(part.size):
                     if not counted[r, start + i]:
-                        bins[i] = nbins
+                        bins[i] = nbins + 3
             for i in range(part.size // 2):
                 even[bins[2 * i]] += one
                 odd[bins[2 * i + 1]] += one
@@ -571,6 +551,8 @@ def _bins_rows(
                 even[bins[part.size - 1]] += one
         for j in range(nbins):
             counts[r, j] += np.int64(even[j]) + np.int64(odd[j])
+        for k in range(3):
+            rest[r, k] += np.int64(even[nbins + k]) + np.int64(odd[nbins + k])
 
 
 # --- counting along an axis -------------------------------------------------------------
@@ -1365,10 +1347,6 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
             _read(t, 1), _mask1, _f, _f, _f, _f, _write(_i, 1), _write(_i, 2), _write(_i, 1),
         ),
     ),
-    "count_bins": (
-        _count_bins,
-        lambda t: (_read(t, 1), _mask1, _read(_f, 1), _write(_i, 1), _write(_i, 1)),
-    ),
     "count_digits": (
         _count_digits,
         lambda t: (_read(t, 1), _mask1, _i, types.uint64, _i, _write(_i, 1)),
@@ -1390,7 +1368,10 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     ),
     "bins_rows": (
         _bins_rows,
-        lambda t: (_read(t, 2), _read(types.boolean, 2), _read(_f, 1), _read(_f, 1), _read(_f, 1), _write(_i, 2)),
+        lambda t: (
+            _read(t, 2), _read(types.boolean, 2), _read(_f, 1), _read(_f, 1), _read(_f, 1),
+            _write(_i, 2), _write(_i, 2),
+        ),
     ),
     "along_table": (
         _along_table,
