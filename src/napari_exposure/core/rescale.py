@@ -59,8 +59,8 @@ class Rescale(Adjustment):
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
         """The dtype of results for volumes of `dtype`."""
         if isinstance(self.out_range, tuple):
-            # numbers say nothing of a dtype, so that nothing is rounded
-            dtype = dtype if dtype.kind == "f" else np.dtype(np.float32)
+            # Numbers say nothing of a dtype, so that nothing is rounded, as in scikit-image.
+            dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
         elif self.out_range not in OUT_RANGE:
             dtype = named_range(self.out_range)[0]
             if self.output == "dtype":
@@ -140,8 +140,8 @@ def rescale_intensity(
     out_range : "dtype", "image", name of a dtype, or (low, high)
         What they become.  "dtype": the range of the image's dtype, from 0 on where `in_range` has nothing
         negative.  "image": the image's own minimum and maximum.  A name: the range of that dtype, and the result
-        has it (uint16 for "uint10" to "uint14").  Two numbers: these, as floats; the first may be the greater one,
-        which inverts.
+        has it (uint16 for "uint10" to "uint14").  Two numbers: these, of integers as float64; the first may be the
+        greater one, which inverts.
     output : "dtype" or "float32"
         "dtype": the dtype that `out_range` asks for, integers rounded to nearest.  "float32": not rounded.
     image, mask, ignore_zeros, per, window, rgb, level
@@ -176,6 +176,6 @@ def rescale_intensity(
     >>> rescale_intensity(image, out_range="uint12")
     array([[   0, 2048, 4095]], dtype=uint16)
     >>> rescale_intensity(image, in_range=(0, 255), out_range=(0, 1))
-    array([[0.2, 0.4, 0.6]], dtype=float32)
+    array([[0.2, 0.4, 0.6]])
     """
     return adjust_image(Rescale, **locals())

@@ -52,6 +52,10 @@ __all__ = ["read_zarr"]
 CHUNK_VOXELS = 1 << 21
 # the coarsest level of a pyramid is no larger along any axis
 COARSEST = 256
+# colors of channels of which none is known: of one, of two and of more, as napari gives them
+WHITE = "#ffffff"
+TWO = ("#ff00ff", "#00ff00")
+MORE = ("#00ffff", "#ffff00", "#ff00ff", "#ff0000", "#00ff00", "#0000ff")
 Value = TypeVar("Value")
 
 
@@ -253,6 +257,9 @@ def _note(facts: Facts, attributes: dict[str, Any], ome: dict[str, Any], image: 
     shown = (ome.get("omero") or attributes.get("omero") or {}).get("channels", ())
     facts.channels = tuple(str(each.get("label") or "") for each in shown)
     facts.colors = tuple(_color(str(each.get("color") or "")) for each in shown)
+    if facts.colors == (WHITE,):
+        # every file must say a color, and a single channel without one is white
+        facts.colors = ()
     facts.windows = tuple(_window(each.get("window") or {}) for each in shown)
 
 
@@ -344,29 +351,48 @@ def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
         if unit != UNKNOWN:
             axis["unit"] = long_name(unit)
     write_multiscales_metadata(group, datasets, fmt=fmt, axes=axes, name=volume.name)
-    if channels := _omero(volume):
-        shown: dict[str, Any] = {"omero": {"channels": channels}}
-        group.attrs.update({"ome": {**_ome(group), **shown}} if ome_version == "0.5" else shown)
+    shown: dict[str, Any] = {"omero": {"channels": _omero(volume, previous)}}
+    group.attrs.update({"ome": {**_ome(group), **shown}} if ome_version == "0.5" else shown)
     if volume.notes:
         group.attrs["napari_exposure"] = volume.notes
 
 
-def _omero(volume: FileVolume) -> list[dict[str, Any]]:
-    """How channels are called and shown, as far as it is known."""
+def _omero(volume: FileVolume, coarsest: Any) -> list[dict[str, Any]]:
+    """How each channel is called and shown; the format wants a color and a window, whatever is known.
+
+    One channel is white, several have colors that tell them apart, and a window is the range of the coarsest level.
+    """
+    at = volume.axes.find("C")
+    count = 1 if at < 0 else coarsest.shape[at]
+    palette = (WHITE,) if count == 1 else TWO if count == 2 else MORE
+    free = [color for color in palette if color not in volume.colors] or palette
+    whole = np.iinfo(coarsest.dtype) if coarsest.dtype.kind in "iu" else None
     found = []
-    for number in range(max(map(len, (volume.channels, volume.colors, volume.windows)))):
+    for number in range(count):
         channel: dict[str, Any] = {"active": True}
         if name := _at(volume.channels, number):
             channel["label"] = name
-        if color := _at(volume.colors, number):
-            channel["color"] = color.lstrip("#").upper()
-        if window := _at(volume.windows, number):
-            low, high = window
-            kind = volume.data.dtype.kind
-            least, most = (np.iinfo(volume.data.dtype).min, np.iinfo(volume.data.dtype).max) if kind in "iu" else window
-            channel["window"] = {"start": low, "end": high, "min": min(low, least), "max": max(high, most)}
+        channel["color"] = (_at(volume.colors, number) or free[number % len(free)]).lstrip("#").upper()
+        window = _at(volume.windows, number)
+        low, high = window or _range(coarsest, volume.axes, number)
+        least, most = (low, high) if whole is None else (whole.min, whole.max)
+        channel["window"] = {"start": low, "end": high, "min": min(low, least), "max": max(high, most)}
         found.append(channel)
     return found
+
+
+def _range(coarsest: Any, axes: str, channel: int) -> tuple[float, float]:
+    """The least and the greatest finite value of a channel in the first, the middle and the last time point."""
+    times = coarsest.shape[0] if "T" in axes else 1
+    low, high = math.inf, -math.inf
+    for time in sorted({0, times // 2, times - 1}):
+        part = np.asarray(coarsest[tuple({"T": time, "C": channel}.get(axis, slice(None)) for axis in axes)])
+        known = np.isfinite(part)
+        if known.any():
+            low, high = min(low, float(part[known].min())), max(high, float(part[known].max()))
+    if low > high:
+        return 0.0, 1.0
+    return (low, high) if low < high else (low, float(np.nextafter(low + 1, math.inf)))
 
 
 def _at(values: Sequence[Value], number: int) -> Value | None:
