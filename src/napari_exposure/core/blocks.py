@@ -1,4 +1,4 @@
-"""Walks the blocks of any array on a pool of threads.  The only place that reads or writes volumes."""
+"""Walks the blocks of any array on a pool of threads; nothing else reads or writes volumes."""
 
 from __future__ import annotations
 
@@ -195,14 +195,14 @@ class Volume:
 
     @property
     def part(self) -> tuple[Any, ...]:
-        """Tells apart which voxels of the array and the mask count; hashable."""
+        """A key under which a memory keeps what it found in these voxels, apart from what it found in others."""
         box = tuple((part.start, part.stop) for part in self.box)
         how = self.mask is None, self.ignore_zeros, self.rgb, self.colour
         return tuple(self.array.shape), self.lead, box, *how, self.through
 
     @property
     def parts(self) -> tuple[Volume, ...]:
-        """The volumes of one array each that are counted together; nearly always this one alone."""
+        """The volumes of one array each that are counted one after the other; mostly there is only this one."""
         if not isinstance(self.array, Several):
             return (self,)
         return tuple(replace(self, array=array) for array in self.array.arrays)

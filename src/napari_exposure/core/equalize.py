@@ -32,7 +32,7 @@ __all__ = ["HistogramEqualization", "equalize_hist"]
 
 # So many bins of equal width are counted where no number of them is given.
 BINS = 256
-# All fits begin with what 0 and 1 become, and with the dtypes of the volume and of the result.
+# These parts of a fit do not depend on its curve: what 0 and 1 become, and the dtypes of the volume and the result.
 Fixed = tuple[float, float, np.dtype, np.dtype]
 
 METHODS = {"cdf": "cumulative distribution", "rank": "exact rank"}

@@ -168,12 +168,12 @@ class Fill(Adjustment):
     output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     @property
-    def needs_spacing(self) -> bool:  # type: ignore[override]  # a parameter decides it here
+    def needs_spacing(self) -> bool:  # type: ignore[override]  # A parameter decides it here.
         """Whether the size of a voxel matters: it says which voxel is the nearest."""
         return self.method == "nearest"
 
     @property
-    def place_note(self) -> str:  # type: ignore[override]  # as above
+    def place_note(self) -> str:  # type: ignore[override]  # The same holds here.
         """Why a fit on one shape does not hold for another; empty where it does."""
         return "its gaps are those that were fitted" if self.method == "nearest" else ""
 
@@ -234,7 +234,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
     check_counted(below + above, volume, f"all have the gap value, {value:g}" if gaps else "")
     if not below + above:
         return value
-    # The percentiles are those of all voxels, so ranks above the gap value are counted up by the voxels of gaps.
+    # The percentiles are those of all voxels, so the ranks of values above that of gaps include the voxels of gaps.
     middle = (below + above - 1) / 2
     ranks = [rank + (gaps if rank >= below else 0) for rank in (math.floor(middle), math.ceil(middle))]
     last = max(below + gaps + above - 1, 1)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["adjust"]
 
-# These classes of other packages have something that opens their instances.  It is imported when the first of them is
-# met, so that core needs none of these packages.
+# Instances of these classes are opened by classes of our own, which are imported when the first instance is met, so
+# that core needs none of these packages.
 OPENERS = {
     "napari.layers.base.base.Layer": "napari_exposure.layers:OpenedLayer",
     DATA_ARRAY: "napari_exposure.core.xarrays:OpenedDataArray",
