@@ -17,7 +17,7 @@ from napari_exposure.core.adjustment import GivenRange
 from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain
-from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
+from napari_exposure.core.colormap import color_table, read_colors, warn_wrong
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, Spacing
@@ -203,7 +203,7 @@ def _colours(colormap: Any) -> tuple[Any, np.ndarray]:
     from napari.utils.colormaps import ensure_colormap
 
     if not isinstance(colormap, str | Colormap):
-        colour_table(colormap)
+        color_table(colormap)
         return Colormap(np.asarray(colormap) / (255 if np.asarray(colormap).dtype.kind in "ui" else 1)), colormap
     try:
         shown = ensure_colormap(colormap)

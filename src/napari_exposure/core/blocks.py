@@ -127,7 +127,7 @@ class Volume:
         The index of the leading axes at which the volume lies in the array.
     box : tuple of slice
         The part of the array that is read, with start and stop on every axis but the color axis; all if empty.
-    colour : callable
+    color : callable
         It turns a block of RGB data into what is read of it, which has no last axis, such as the value channel.
     memory : Memory, optional
         It keeps what passes found, for the next fit of this volume.
@@ -146,7 +146,7 @@ class Volume:
     rgb: bool = False
     lead: tuple[int, ...] = ()
     box: Block = ()
-    colour: Callable[[np.ndarray], np.ndarray] = value_channel
+    color: Callable[[np.ndarray], np.ndarray] = value_channel
     memory: Memory | None = field(default=None, repr=False)
     through: tuple[Transform, ...] = ()
     labels: tuple[str, ...] = ()
@@ -197,7 +197,7 @@ class Volume:
     def part(self) -> tuple[Any, ...]:
         """A key under which a memory keeps what it found in these voxels, apart from what it found in others."""
         box = tuple((part.start, part.stop) for part in self.box)
-        how = self.mask is None, self.ignore_zeros, self.rgb, self.colour
+        how = self.mask is None, self.ignore_zeros, self.rgb, self.color
         return tuple(self.array.shape), self.lead, box, *how, self.through
 
     @property
@@ -219,9 +219,9 @@ class Volume:
         native = np.dtype(self.array.dtype).newbyteorder("=")
         return native if native.kind != "b" else working_dtype(native)
 
-    def seen_as(self, colour: Callable[[np.ndarray], np.ndarray]) -> Volume:
+    def seen_as(self, color: Callable[[np.ndarray], np.ndarray]) -> Volume:
         """The same volume, of whose RGB data something else is read, such as one color."""
-        return replace(self, colour=colour, members=tuple(member.seen_as(colour) for member in self.members))
+        return replace(self, color=color, members=tuple(member.seen_as(color) for member in self.members))
 
     def at(self, lead: tuple[int, ...]) -> Volume:
         """The part at one index of the leading axes."""
@@ -256,7 +256,7 @@ class Volume:
     def read(self, block: Block) -> np.ndarray:
         """Read a block as kernels take it: native, aligned and C-contiguous."""
         values = self._mapped(self._place(block)) if self.through else read_part(self.array, self._place(block))
-        return prepared(self.colour(values) if self.rgb else values, self.dtype)
+        return prepared(self.color(values) if self.rgb else values, self.dtype)
 
     def _mapped(self, place: Index) -> np.ndarray:
         """Read a part of the array and map it by all transforms that the volume is read through."""

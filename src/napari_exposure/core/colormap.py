@@ -103,7 +103,7 @@ def warn_wrong(found: Uncoloured) -> None:
 
 def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, float] = (0.0, 1.0)) -> Uncoloured:
     """Do what `from_colormap` does, without its bar and its warning, as a part of other work."""
-    colors, places = colour_table(colormap)
+    colors, places = color_table(colormap)
     low, high = check_pair(limits, "limits")
     if low == high:
         raise ValueError(f"limits must be two different numbers, got {limits!r}.")
@@ -144,7 +144,7 @@ def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, fl
     return Uncoloured(out, distances / count if count else math.nan, maximum if count else math.nan)
 
 
-def colour_table(colormap: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def color_table(colormap: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The distinct colors of a colormap, float64 from 0 to 1, and the place from 0 to 1 of each of them."""
     colors = np.asarray(colormap)
     if colors.ndim != 2 or colors.shape[1] not in (3, 4) or not 2 <= len(colors) < 1 << 15:

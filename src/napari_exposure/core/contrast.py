@@ -75,7 +75,7 @@ def is_low_contrast(
     threshold = check_number(fraction_threshold, "fraction_threshold", low=0, high=1)
     asked = Percentiles(lower_percentile, upper_percentile)
     found = opened(image, mask=mask, rgb=rgb)
-    volume = replace(found.volume(ignore_zeros), colour=luminance)
+    volume = replace(found.volume(ignore_zeros), color=luminance)
     with found.bar():
         if volume.array.dtype.kind == "b":
             # In scikit-image a mask has full contrast as soon as it holds both values.

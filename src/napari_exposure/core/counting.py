@@ -65,7 +65,7 @@ def count_colors(volume: Volume, nbins: int) -> Histogram:
     if not volume.rgb:
         return count_histogram(volume, nbins)
     found = []
-    channels = (volume.colour, *COLORS)
+    channels = (volume.color, *COLORS)
     for number, channel in enumerate(channels):
         with progress.part(number / len(channels), (number + 1) / len(channels)):
             found.append(count_histogram(volume.seen_as(channel), nbins))

@@ -256,7 +256,7 @@ def luminance(block: np.ndarray) -> np.ndarray:
     return found.astype(block.dtype.newbyteorder("="), copy=False)
 
 
-def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
+def recolor(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
     """Write `block` with its value replaced: colors scale together, so hue, saturation and alpha stay.
 
     Parameters
@@ -279,7 +279,7 @@ def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np
 
 
 def write_alpha(block: np.ndarray, out: np.ndarray, top: float) -> None:
-    """Write the alpha of RGBA data, in units of `out`; parameters as `recolour` has them."""
+    """Write the alpha of RGBA data, in units of `out`; parameters as `recolor` has them."""
     if block.shape[-1] == 4:
         alpha = block[..., 3]
         if out.dtype != block.dtype.newbyteorder("="):

@@ -202,7 +202,7 @@ def count(
         _visit,
         *arrays,
         shared=dask.delayed(visit, traverse=False),
-        fixed=(volume.rgb, volume.colour, volume.dtype, volume.ignore_zeros),
+        fixed=(volume.rgb, volume.color, volume.dtype, volume.ignore_zeros),
         chunks=tuple((1,) * len(sizes) for sizes in array.chunks),
         dtype=object,
         meta=np.empty((0,) * array.ndim, object),

@@ -216,7 +216,7 @@ def _count_colors(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each bin of colors with voxels: their number, mean and covariance, in units of intensity."""
     top = dtype_range(volume.dtype, negative=False)[1]
     zeros = volume.ignore_zeros
-    volume = replace(volume, ignore_zeros=False, colour=colors_of)
+    volume = replace(volume, ignore_zeros=False, color=colors_of)
     counts, sums = np.zeros(SIDE**3, np.int64), np.zeros((SIDE**3, 9), np.int64)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
-from napari_exposure.core.intensity import dtype_range, is_lookup, prepared, recolour, value_channel, working_dtype
+from napari_exposure.core.intensity import dtype_range, is_lookup, prepared, recolor, value_channel, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array
 
@@ -350,7 +350,7 @@ class Transform(BlockMap):
         mapped = out if out.dtype == written and not self.rgb else np.empty(shape, written)
         self._map(values, offset, mapped)
         if self.rgb:
-            recolour(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
+            recolor(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
         elif mapped is not out:
             out[...] = mapped
 
