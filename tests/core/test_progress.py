@@ -111,6 +111,13 @@ def test_parts_make_one_whole():
     np.testing.assert_allclose([step.fraction for step in steps], np.arange(1, 9) / 8)
 
 
+def test_items_are_worked_on_in_order_as_equal_parts():
+    steps, result = reference.heard(lambda: progress.each("abc", lambda letter: letter + job()))
+    assert result == ["aresult", "bresult", "cresult"]
+    np.testing.assert_allclose([step.fraction for step in steps], np.arange(1, 13) / 12)
+    assert progress.each([], job) == []
+
+
 def test_a_part_never_runs_back():
     found = []
     with progress.listening(lambda step: found.append(step.fraction)), progress.part(0.5, 1):

@@ -418,11 +418,7 @@ class Adjustment(ABC):
 
     def _fit_groups(self, groups: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
         """Fit volumes one after the other."""
-        fits = []
-        for number, group in enumerate(groups):
-            with progress.part(number / len(groups), (number + 1) / len(groups)):
-                fits.append(self._fit_group(group, spacing))
-        return fits
+        return progress.each(groups, lambda group: self._fit_group(group, spacing))
 
     def _fit_time(self, volume: Volume, groups: Sequence[tuple[int, ...]], spacing: tuple[float, ...]) -> Sequence[Fit]:
         """Fit each series of time points; there is one for each index of the other axes that have their own fits."""

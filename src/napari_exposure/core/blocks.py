@@ -397,9 +397,7 @@ def count(
     """Walk a volume for a fit: run ``visit(block, values, counted)``, and merge its results in the order of blocks."""
     parts = volume.parts
     if len(parts) > 1:
-        for number, part in enumerate(parts):
-            with progress.part(number / len(parts), (number + 1) / len(parts)):
-                count(part, visit, merge, what)
+        progress.each(parts, lambda part: count(part, visit, merge, what))
         return
     (volume,) = parts
     if is_dask(volume.array):

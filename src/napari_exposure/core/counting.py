@@ -64,12 +64,9 @@ def count_colors(volume: Volume, nbins: int) -> Histogram:
     """Count a volume; of RGB data the histograms of red, green and blue come with that of the value channel."""
     if not volume.rgb:
         return count_histogram(volume, nbins)
-    found = []
     channels = (volume.color, *COLORS)
-    for number, channel in enumerate(channels):
-        with progress.part(number / len(channels), (number + 1) / len(channels)):
-            found.append(count_histogram(volume.seen_as(channel), nbins))
-    return replace(found[0], colors=tuple(found[1:]))
+    value, *colors = progress.each(channels, lambda channel: count_histogram(volume.seen_as(channel), nbins))
+    return replace(value, colors=tuple(colors))
 
 
 def _added(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 Listener = Callable[["Step"], None]
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _listener: ContextVar[Listener | None] = ContextVar("napari_exposure_listener", default=None)
@@ -98,6 +99,15 @@ def part(start: float, stop: float) -> Iterator[None]:
 
     with changed(placed):
         yield
+
+
+def each(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
+    """Do the work for one item after the other, each as an equal part of the whole, and return the results."""
+    found = []
+    for number, item in enumerate(items):
+        with part(number / len(items), (number + 1) / len(items)):
+            found.append(work(item))
+    return found
 
 
 @contextmanager
