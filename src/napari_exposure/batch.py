@@ -42,6 +42,7 @@ from napari_exposure.io.units import unit_name
 from napari_exposure.provenance import noted, record, step_record
 from napari_exposure.recipe import FittedRecipe, Recipe
 from napari_exposure.saving import save_volume
+from napari_exposure.suggesting import Suggestion, suggest
 
 # Each channel of a file has a fit of its own.
 EACH = "each"
@@ -363,6 +364,20 @@ def split(volume: FileVolume) -> Iterator[Array]:
         return
     for number in range(volume.data.shape[at]):
         yield volume.data[(slice(None),) * at + (number,)]
+
+
+def suggestion(volume: FileVolume, channel: int) -> Suggestion:
+    """What Suggest finds in a channel of a file."""
+    array = list(split(volume))[channel]
+    known = volume.unit is not None and not volume.unsized
+    # The last three axes are taken for space, so a movie of single planes gets an axis of one plane, which keeps
+    # time out of it.
+    flat = "T" in volume.axes and "Z" not in volume.axes
+    if flat:
+        array = array[:, None]
+    sizes = [volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
+    spacing = [*[max(sizes)] * flat, *sizes] if known else None
+    return suggest(array, spacing=spacing, unit=volume.unit, rgb=volume.axes.endswith("S"))
 
 
 def joined(volume: FileVolume, results: Sequence[Any]) -> Array:

@@ -157,7 +157,7 @@ def _apply(options: argparse.Namespace) -> int:
             say(f"{path} -> {target}{words}")
         return 0
     _make_folder(options.output)
-    report = None if options.report is None else Report(recipe, options.report, _opening(options))
+    report = None if options.report is None else Report(plan, options.report)
     with contextlib.ExitStack() as stack:
         if options.scheduler:
             try:
@@ -261,10 +261,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _suggest(options: argparse.Namespace) -> int:
-    from napari_exposure.batch import check_dtype, resized, split
+    from napari_exposure.batch import check_dtype, resized, split, suggestion
     from napari_exposure.core.replacing import check_place, keep_apart
     from napari_exposure.io.reading import read
-    from napari_exposure.suggesting import suggest
 
     if options.output is not None:
         keep_apart([options.file], [options.output])
@@ -277,16 +276,7 @@ def _suggest(options: argparse.Namespace) -> int:
         raise ValueError(f"--channel must be 0 to {len(channels) - 1}, got {options.channel}.")
     if len(channels) > 1:
         say(f"{volume.channel(options.channel)}, one of {len(channels)} channels; --channel chooses another")
-    array = channels[options.channel]
-    known = volume.unit is not None and not volume.unsized
-    # The last three axes are taken for space, so a movie of single planes gets an axis of one plane, which keeps
-    # time out of it.
-    flat = "T" in volume.axes and "Z" not in volume.axes
-    if flat:
-        array = array[:, None]
-    sizes = [volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
-    spacing = [*[max(sizes)] * flat, *sizes] if known else None
-    found = suggest(array, spacing=spacing, unit=volume.unit, rgb=volume.axes.endswith("S"))
+    found = suggestion(volume, options.channel)
     for line in str(found).splitlines():
         say(line)
     if options.output is None:

@@ -17,6 +17,7 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.axes import axis_letter
 from napari_exposure.core.blocks import is_dask
+from napari_exposure.core.intensity import dtype_range
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
@@ -30,6 +31,8 @@ from napari_exposure.provenance import METADATA_KEY, noted
 __all__ = ["save", "write_tiff"]
 
 AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
+# samples of a color as channels, which add up to it: black adds nothing
+SAMPLES = {"red": "#ff0000", "green": "#00ff00", "blue": "#0000ff", "alpha": "#000000"}
 
 
 def save(
@@ -273,7 +276,7 @@ def _colours_as_channels(volume: FileVolume) -> FileVolume:
         raise ValueError(f"{volume.name!r} has colours and channels; save it as OME-TIFF, or its channels apart.")
     import dask.array as da
 
-    at = volume.axes.find("T") + 1
+    at, samples = volume.axes.find("T") + 1, volume.data.shape[-1]
     return replace(
         volume,
         data=da.moveaxis(as_dask(volume.data), -1, at),
@@ -281,6 +284,9 @@ def _colours_as_channels(volume: FileVolume) -> FileVolume:
         scale=(*volume.scale[:at], 1.0, *volume.scale[at:]),
         units=(*volume.units[:at], UNKNOWN, *volume.units[at:]),
         translate=(*volume.translate[:at], 0.0, *volume.translate[at:]) if volume.translate else (),
+        channels=tuple(SAMPLES)[:samples],
+        colors=tuple(SAMPLES.values())[:samples],
+        windows=() if volume.data.dtype == bool else (dtype_range(volume.data.dtype, negative=False),) * samples,
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from napari_exposure.core import progress
 from napari_exposure.core.adaptive import AdaptiveEqualization
-from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.adjustment import Adjustment, Per
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.clip import PercentileClip
 from napari_exposure.core.depth import DecayCorrection
+from napari_exposure.core.equalize import HistogramEqualization
 from napari_exposure.core.findings import (
     SURE,
     Background,
@@ -22,6 +23,7 @@ from napari_exposure.core.findings import (
     find_background,
     find_bits,
     find_bleaching,
+    find_crowded,
     find_ends,
     find_flicker,
     find_jumps,
@@ -32,7 +34,7 @@ from napari_exposure.core.findings import (
     flattened,
 )
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import check_exposure
+from napari_exposure.core.intensity import Percentiles, check_exposure
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.sample import Sample, take_sample
 from napari_exposure.core.stretch import LocalStretch
@@ -45,6 +47,8 @@ __all__ = ["Finding", "Suggestion", "suggest"]
 Sure = Literal["measured", "sure", "likely"]
 
 AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
+# after which intensities use the range of the dtype
+STRETCHES = PercentileClip | LocalStretch | AdaptiveEqualization | HistogramEqualization
 # regions whose contrasts differ so many times are stretched; a range of which the usual region uses less is equalized
 DIFFERENT, USED = 4.0, 0.3
 # edges of tiles, in structures; the widest side of a volume has at least two tiles
@@ -191,10 +195,15 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
     findings.append(_of_background(background))
     findings += _about_noise(sample)
 
-    over_time = [*_about_time(sample, background)]
+    over_time = _about_time(sample, background)
     findings += over_time
     if over_time:
-        steps.append((PercentileClip(0.1, 99.9, per="volume"), "time points are not equally bright"))
+        # Channels of a series need not fade alike.
+        per: Per = "volume" if len(sample.volume.shape) > sample.spatial + 1 else "dataset"
+        correction = DecayCorrection(
+            "t", "ratio", _rounded(background.offset), percentile=_percentile(background), per=per
+        )
+        steps.append((correction, " and ".join(each.sentence for each in over_time)))
 
     jumps = find_jumps(sample, background)
     if jumps is not None:
@@ -244,22 +253,20 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
         high = 100 * (1 - min(max(3 * ends.hot, 1e-5), 0.01))
         steps.append((PercentileClip(0.0, round(high, 4)), "single hot voxels are brighter than all structures"))
 
-    sizes = find_structures(even)
     edge = None
-    # What is as large as the volume is no structure in it.
-    extents = sample.volume.shape[-sample.spatial :]
-    if sizes is not None and min(size / extent for size, extent in zip(sizes, extents, strict=True)) < LARGEST:
-        physical = [size * step for size, step in zip(sizes, spacing, strict=True)]
-        findings.append(
-            Finding(
-                "structures",
-                f"structures are about {' x '.join(f'{size:.3g}' for size in physical)} {words} large",
-                sum(physical) / len(physical),
-                "likely",
-            )
-        )
-        edge = _edge(sample, physical, spacing)
+    structures = find_structures(even)
+    if structures is not None:
+        found, physical = _of_structures(sample, structures, spacing, names, words)
+        findings += found
+        edge = _edge(sample, physical, spacing) if found else None
     steps += _about_regions(even, findings, edge, spacing)
+    crowded = find_crowded(even, background) if edge is None else None
+    if crowded is not None:
+        sentence = f"half of what is lit lies in the lowest {crowded.share:.1%} of the range"
+        findings.append(Finding("crowded", sentence, crowded.share))
+        # All that is dark becomes the one level that stays the lowest.
+        lit = Percentiles(round(crowded.dark, 1), 100.0)
+        steps.append((HistogramEqualization(anchor=True, in_range=lit), f"{sentence}, and no structures tell a tile"))
     low = find_low_contrast(sample, bits)
     if low is not None:
         findings.append(
@@ -269,7 +276,7 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
                 low.share,
             )
         )
-        if not any(isinstance(step, PercentileClip | LocalStretch | AdaptiveEqualization) for step, _ in steps):
+        if not any(isinstance(step, STRETCHES) for step, _ in steps):
             steps.append((PercentileClip(0.1, 99.9), f"intensities use only {low.share:.1%} of the range of the dtype"))
     recipe = Recipe(tuple(step for step, _ in steps), unit if _has_size(steps) else None) if steps else None
     return Suggestion(tuple(findings), recipe, tuple(reason for _, reason in steps), sample.looked, sample.volume.size)
@@ -367,6 +374,24 @@ def _of_trend(trend: Trend, name: str, sample: Sample, step: float, words: str) 
         length,
         _surely(trend.sure),
     )
+
+
+def _of_structures(
+    sample: Sample, sizes: Sequence[float], spacing: tuple[float, ...], names: Sequence[str], words: str
+) -> tuple[list[Finding], list[float]]:
+    """How large structures are along the axes that are long enough to tell; nothing where they fill the volume."""
+    extents = sample.volume.shape[-sample.spatial :]
+    rows = zip(sizes, extents, spacing, names, strict=True)
+    known = [(size / extent, size * step, name) for size, extent, step, name in rows if not math.isnan(size)]
+    physical = [size for _, size, _ in known]
+    # What is as large as the volume is no structure in it.
+    if not known or min(share for share, _, _ in known) >= LARGEST:
+        return [], physical
+    short = [name for name in names if name not in {name for *_, name in known}]
+    along = f" along {' and '.join(name for *_, name in known)}; along {' and '.join(short)} it is too short to tell"
+    sentence = f"structures are about {' x '.join(f'{size:.3g}' for size in physical)} {words} large"
+    figure = sum(physical) / len(physical)
+    return [Finding("structures", sentence + along * bool(short), figure, "likely")], physical
 
 
 def _about_regions(

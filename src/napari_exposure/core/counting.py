@@ -34,7 +34,7 @@ def count_histogram(volume: Volume, nbins: int = 256, bounds: tuple[float, float
 @remembered(_bytes)
 def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) -> Histogram:
     dtype = working_dtype(volume.dtype)
-    kernel = load_kernel("count_bins", dtype)
+    kernel = load_kernel("bins_rows", dtype)
     moments, extents = load_kernel("moments", dtype), load_kernel("extents_rows", dtype)
     start = 0.0
     if bounds is None:
@@ -42,17 +42,19 @@ def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
             lo, hi = find_extent(volume)
         bounds = (0.0, 1.0) if math.isnan(lo) else (lo, hi)
         start = 0.5
-    edges = _edges(volume.dtype, *bounds, nbins)
-    grid = Grid.between(float(edges[0]), float(edges[-1]))
+    first, width, last = places = _place_bins(volume.dtype, *bounds, nbins)
+    edges = np.append(first + width * np.arange(nbins), last)
+    grid = Grid.between(*map(float, edges[[0, -1]]))
     nothing = Histogram(np.zeros(nbins, np.int64), edges, math.nan, math.nan, moments=Moments())
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> Histogram:
-        values, counted = values.reshape(-1), counted.reshape(-1)
-        counts, rest = np.zeros(nbins, np.int64), np.zeros(3, np.int64)
-        kernel(values, counted, edges, counts, rest)
-        finite = Moments.of_values(moments, values, counted, grid, _extent(extents, values, counted))
-        below, above, nan = map(int, rest)
-        return Histogram(counts, edges, finite.minimum, finite.maximum, below, above, nan, moments=finite)
+        values, counted = values.reshape(1, -1), counted.reshape(1, -1)
+        counts, rest = np.zeros((1, nbins), np.int64), np.zeros((1, 3), np.int64)
+        kernel(values, counted, *places, counts, rest)
+        extent = _extent(extents, values, counted)
+        finite = Moments.of_values(moments, values.reshape(-1), counted.reshape(-1), grid, extent)
+        below, above, nan = rest[0].tolist()
+        return Histogram(counts[0], edges, finite.minimum, finite.maximum, below, above, nan, moments=finite)
 
     with progress.part(start, 1):
         return _added(volume, visit, nothing, "counting")
@@ -84,16 +86,13 @@ def _added(
     return found
 
 
-def _edges(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray:
+def _place_bins(dtype: np.dtype, lo: float, hi: float, nbins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if not math.isfinite(hi - lo):
         raise ValueError(f"The range {lo:g} to {hi:g} is too wide to be divided into bins; rescale the data first.")
     if lo == hi and dtype.kind == "f":
         # half a unit as NumPy has it
         lo, hi = lo - 0.5, hi + 0.5
-    first, width, last = (float(each) for each in place_bins(dtype, lo, hi, nbins))
-    edges = first + width * np.arange(nbins + 1, dtype=np.float64)
-    edges[-1] = last
-    return edges
+    return place_bins(dtype, [lo], [hi], nbins)
 
 
 def place_bins(

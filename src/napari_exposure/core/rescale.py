@@ -60,7 +60,7 @@ class Rescale(Adjustment):
         """The dtype of results for volumes of `dtype`."""
         if isinstance(self.out_range, tuple):
             # Two numbers do not name a dtype, so the result is floating point and nothing is rounded.
-            dtype = dtype if dtype.kind == "f" else np.dtype(np.float32)
+            dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
         elif self.out_range not in OUT_RANGE:
             dtype = named_range(self.out_range)[0]
             if self.output == "dtype":
@@ -139,8 +139,8 @@ def rescale_intensity(
     out_range : "dtype", "image", name of a dtype, or (low, high)
         What they become.  "dtype" is the range of the image's dtype, which begins at 0 where `in_range` has nothing
         negative.  "image" is the image's own minimum and maximum.  A name is the range of that dtype, and the result
-        has it (uint16 for "uint10" to "uint14").  Two numbers give floats; if the first one is the greater one, the
-        result is inverted.
+        has it (uint16 for "uint10" to "uint14").  Two numbers give floats, float64 for integers; if the first one is
+        the greater one, the result is inverted.
     output : "dtype" or "float32"
         "dtype": the dtype that `out_range` asks for, integers rounded to nearest.  "float32": not rounded.
     image, mask, ignore_zeros, per, window, rgb, level
@@ -175,6 +175,6 @@ def rescale_intensity(
     >>> rescale_intensity(image, out_range="uint12")
     array([[   0, 2048, 4095]], dtype=uint16)
     >>> rescale_intensity(image, in_range=(0, 255), out_range=(0, 1))
-    array([[0.2, 0.4, 0.6]], dtype=float32)
+    array([[0.2, 0.4, 0.6]])
     """
     return adjust_image(Rescale, **locals())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from napari_exposure.core import progress
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import place_bins
 from napari_exposure.core.intensity import dtype_range, is_lookup, working_dtype
-from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.jit import Kernel, load_kernel
 from napari_exposure.core.memory import remembered
 
 # A volume is small if it has at most so many voxels; the cost of a call for a larger one does not matter.
@@ -155,16 +156,20 @@ def count_bins(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray, n
     numpy.ndarray of int64, shape (small volumes, nbins)
     """
     dtype = working_dtype(volume.dtype)
-    kernel = load_kernel("values_rows" if is_lookup(dtype) else "bins_rows", dtype)
+    lookup = is_lookup(dtype)
+    kernel = load_kernel("values_rows" if lookup else "bins_rows", dtype)
     counts = np.zeros((*volume.shape[:lead], nbins), np.int64)
     placed = [each.reshape(volume.shape[:lead]) for each in edges]
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[Block, np.ndarray]:
         place, shape = _placed(lead, block)
         found = np.zeros((math.prod(shape), nbins), np.int64)
-        first, width, last = (np.ascontiguousarray(each[place]).reshape(-1) for each in placed)
-        how = (np.ceil(first).astype(np.int64),) if is_lookup(dtype) else (first, width, last)
-        kernel(rows_of(values, lead), _rows_counted(counted, lead), *how, found)
+        rows = rows_of(values, lead), _rows_counted(counted, lead)
+        ends = [np.ascontiguousarray(each[place]).reshape(-1) for each in placed]
+        if lookup:
+            kernel(*rows, np.ceil(ends[0]).astype(np.int64), found)
+        else:
+            count_rows(kernel, *rows, ends, found)
         return place, found.reshape(*shape, nbins)
 
     def merge(part: tuple[Block, np.ndarray]) -> None:
@@ -173,6 +178,16 @@ def count_bins(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray, n
 
     count(volume, visit, merge, "counting")
     return counts.reshape(-1, nbins)
+
+
+def count_rows(
+    kernel: Kernel, values: np.ndarray, counted: np.ndarray, edges: Sequence[np.ndarray], counts: np.ndarray
+) -> None:
+    """Count rows with the kernel "bins_rows", and at the ends of each what lies outside of its bins."""
+    rest = np.zeros((len(counts), 3), np.int64)
+    kernel(values, counted, *edges, counts, rest)
+    counts[:, 0] += rest[:, 0]
+    counts[:, -1] += rest[:, 1]
 
 
 def sort_volumes(volume: Volume, lead: int, in_range: str) -> list[tuple[float, float, np.ndarray]]:

@@ -11,6 +11,7 @@ from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_cuts, place_bins
 from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.stacks import count_rows
 
 # So many percent of all voxels lie beyond either end of the bins; they are counted in the first and the last bin.
 BEYOND = 0.05
@@ -62,7 +63,7 @@ def count_strip(volume: Volume, axis: int, nbins: int) -> tuple[np.ndarray, np.n
         rows = _rows(values, axis)
         used = _rows(counted, axis) if counted.size else np.empty((0, 0), bool)
         part = np.zeros((len(rows), nbins), np.int64)
-        kernel(rows, used, *(np.full(len(rows), each) for each in (first, width, last)), part)
+        count_rows(kernel, rows, used, [np.full(len(rows), each) for each in (first, width, last)], part)
         return block[axis], part
 
     def merge(result: tuple[slice, np.ndarray]) -> None:

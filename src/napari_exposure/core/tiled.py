@@ -298,8 +298,8 @@ def count_windows(
             if member.lead not in sums:
                 sums[member.lead] = _cell_sums(member, axes, [borders[each] for each in within[member.lead]])
             cells, below = sums[member.lead]
-            total = total + below[..., np.searchsorted(cells, mine)]
-        yield np.diff(total, axis=-1)
+            total = total + below[np.searchsorted(cells, mine)]
+        yield np.moveaxis(np.diff(total, axis=0), 0, -1)
         for lead in [member.lead for member in window.members if within[member.lead][-1] == number]:
             del sums[lead]
 
@@ -315,6 +315,7 @@ def _cell_sums(
     table = np.repeat(np.arange(len(cells) - 1, dtype=CELL), np.diff(cells))
     first = int(np.iinfo(working_dtype(volume.dtype)).min)
     counts = _count_tiles(volume, axes, 0.0, float(len(cells) - 1), len(cells) - 1, (first, table))
-    below = np.zeros((*counts.shape[:-1], len(cells)), np.int64)
-    np.cumsum(counts, axis=-1, out=below[..., 1:])
+    # All tiles lie together for each border, because a window takes some borders and all tiles.
+    below = np.zeros((len(cells), *counts.shape[:-1]), np.int64)
+    np.cumsum(np.moveaxis(counts, -1, 0), axis=0, out=below[1:])
     return cells, below
