@@ -52,7 +52,7 @@ __all__ = ["read_zarr"]
 CHUNK_VOXELS = 1 << 21
 # The coarsest level of a pyramid has at most so many voxels along any axis.
 COARSEST = 256
-# colors of channels of which none is known: of one, of two and of more, as napari gives them
+# Channels without colors get these, as in napari: a single one, two, or more of them.
 WHITE = "#ffffff"
 TWO = ("#ff00ff", "#00ff00")
 MORE = ("#00ffff", "#ffff00", "#ff00ff", "#ff0000", "#00ff00", "#0000ff")
@@ -258,7 +258,7 @@ def _note(facts: Facts, attributes: dict[str, Any], ome: dict[str, Any], image: 
     facts.channels = tuple(str(each.get("label") or "") for each in shown)
     facts.colors = tuple(_color(str(each.get("color") or "")) for each in shown)
     if facts.colors == (WHITE,):
-        # every file must say a color, and a single channel without one is white
+        # A file must give each channel a color, and writes white for a single channel without one.
         facts.colors = ()
     facts.windows = tuple(_window(each.get("window") or {}) for each in shown)
 
