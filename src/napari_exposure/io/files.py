@@ -244,6 +244,13 @@ class Facts:
             **more,
         )
 
+    def of_file(self, path: Path, data: Any, axes: str, images: Sequence[str] = (), **more: Any) -> FileVolume:
+        """Return the volume of a file with these facts, whose axes are checked and put in order."""
+        check_axes(path.name, axes)
+        letters, order = in_order(axes)
+        images = tuple(images) if len(images) > 1 else ()
+        return self.volume(data.transpose(order), letters, stem(path), images=images, **more)
+
 
 def converted(size: float, unit: str, other: str) -> float:
     """Return a size in another unit of the same kind."""

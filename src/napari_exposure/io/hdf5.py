@@ -19,13 +19,10 @@ from napari_exposure.io.files import (
     Facts,
     FileVolume,
     Refused,
-    check_axes,
     check_chunk,
     chosen,
     given_axes,
     guessed_axes,
-    in_order,
-    stem,
 )
 from napari_exposure.io.unpacked import SPARE, unpacked_size
 
@@ -125,16 +122,7 @@ def read_hdf5(
         letters = said
     else:
         letters, guessed = guessed_axes(path.name, data.shape)
-    check_axes(path.name, letters)
-    letters, order = in_order(letters)
-    return facts.volume(
-        as_dask(data).transpose(order),
-        letters,
-        stem(path),
-        guessed=guessed,
-        images=tuple(images) if len(images) > 1 else (),
-        series=number,
-    )
+    return facts.of_file(path, as_dask(data), letters, images, guessed=guessed, series=number)
 
 
 def _images(file: h5py.File) -> list[str]:

@@ -32,12 +32,9 @@ from napari_exposure.io.files import (
     Facts,
     FileVolume,
     Refused,
-    check_axes,
     chosen,
     given_axes,
     guessed_axes,
-    in_order,
-    stem,
 )
 from napari_exposure.io.units import long_name
 
@@ -128,23 +125,12 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
         if images:
             units = [axis.get("unit") for axis in named or ()]
             _place(facts, letters, units, _flat(steps))
-    except Refused:
-        raise
-    except DamagedFile:
+    except (Refused, DamagedFile):
         raise
     except Exception as error:
         # Wrong metadata may raise any kind of error.
         raise DamagedFile(f"{path.name} cannot be read as OME-Zarr: {type(error).__name__}: {error}") from error
-    check_axes(path.name, letters)
-    letters, order = in_order(letters)
-    return facts.volume(
-        data.transpose(order),
-        letters,
-        stem(path),
-        guessed=guessed,
-        images=tuple(images) if len(images) > 1 else (),
-        series=number,
-    )
+    return facts.of_file(path, data, letters, images, guessed=guessed, series=number)
 
 
 def _lazy(name: str, store: CarefulStore, array: Any) -> da.Array:

@@ -18,14 +18,11 @@ from napari_exposure.io.files import (
     Facts,
     FileVolume,
     Refused,
-    check_axes,
     check_memory,
     chosen,
     given_axes,
-    in_order,
     needs,
     reader_of,
-    stem,
 )
 from napari_exposure.io.hdf5 import read_hdf5
 from napari_exposure.io.omezarr import read_zarr
@@ -142,9 +139,7 @@ def _read_png(path: Path, *, axes: str | None = None, series: int | None = None)
         ) from None
     letters = "YX" if data.ndim == 2 else "YXS" if data.shape[2] > 2 else "YXC"
     letters = letters if axes is None else given_axes(path.name, data.shape, axes)
-    check_axes(path.name, letters)
-    letters, order = in_order(letters)
-    return Facts().volume(data.transpose(order), letters, stem(path))
+    return Facts().of_file(path, data, letters)
 
 
 def _read_bioio(path: Path, *, axes: str | None = None, series: int | None = None) -> FileVolume:
@@ -180,7 +175,4 @@ def _read_bioio(path: Path, *, axes: str | None = None, series: int | None = Non
     if "C" not in letters:
         facts.channels = ()
     letters = letters if axes is None else given_axes(path.name, data.shape, axes)
-    check_axes(path.name, letters)
-    letters, order = in_order(letters)
-    images = tuple(map(str, image.scenes)) if len(image.scenes) > 1 else ()
-    return facts.volume(data.transpose(order), letters, stem(path), images=images, series=number)
+    return facts.of_file(path, data, letters, list(map(str, image.scenes)), series=number)

@@ -31,15 +31,12 @@ from napari_exposure.io.files import (
     Facts,
     FileVolume,
     Refused,
-    check_axes,
     check_chunk,
     check_memory,
     check_readable,
     chosen,
     converted,
     given_axes,
-    in_order,
-    stem,
 )
 from napari_exposure.io.tiff_facts import ANNOTATION, DISPLAY, children, find_facts, scanimage_axes
 from napari_exposure.io.units import unit_name
@@ -134,17 +131,7 @@ def read_tiff(
         letters = given_axes(path.name, shape, axes)
     else:
         letters, guessed = _named(letters)
-    check_axes(path.name, letters)
-    # Axes are sorted, because ImageJ has channels after z, but here axes of space come last.
-    letters, order = in_order(letters)
-    return facts.volume(
-        data.reshape(shape).transpose(order),
-        letters,
-        stem(path),
-        guessed=guessed,
-        images=tuple(images) if len(images) > 1 else (),
-        series=number,
-    )
+    return facts.of_file(path, data.reshape(shape), letters, images, guessed=guessed, series=number)
 
 
 def _shape(series: TiffPageSeries) -> str:
