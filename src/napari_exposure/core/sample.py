@@ -100,13 +100,7 @@ def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
         part = replace(volume, array=_taken(volume.array, taken), mask=_taken(volume.mask, taken))
 
         def work(block: Block, part: Volume = part) -> tuple[Block, np.ndarray]:
-            values = part.read(block)
-            counted = part.counted(block, values)
-            found = values.astype(np.float64)
-            found[~np.isfinite(found)] = np.nan
-            if counted.size:
-                found[~counted] = np.nan
-            found = found[..., : shape[-1] * along]
+            found = _read(part, block)[..., : shape[-1] * along]
             return block, found.reshape(*found.shape[:-1], shape[-1], along).mean(axis=-1)
 
         def merge(found: tuple[Block, np.ndarray]) -> None:
@@ -117,6 +111,17 @@ def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
         looked += part.size
     cell = (*[1] * len(lead[:-1]), *[apart] * bool(lead), across, along)
     return total / together, cell, together * along, looked
+
+
+def _read(volume: Volume, block: Block) -> np.ndarray:
+    """Read a block as float64, with NaN where a voxel does not count or is not finite."""
+    values = volume.read(block)
+    counted = volume.counted(block, values)
+    found = values.astype(np.float64)
+    found[~np.isfinite(found)] = np.nan
+    if counted.size:
+        found[~counted] = np.nan
+    return found
 
 
 def _taken(array: Any, index: tuple[slice, ...]) -> Any:
@@ -161,13 +166,7 @@ def _boxes(volume: Volume, spatial: int) -> tuple[list[np.ndarray], list[tuple[i
     found: list[np.ndarray] = []
 
     def work(block: Block) -> np.ndarray:
-        values = volume.read(block)
-        counted = volume.counted(block, values)
-        box = values.astype(np.float64)
-        box[~np.isfinite(box)] = np.nan
-        if counted.size:
-            box[~counted] = np.nan
-        return box.reshape(edges)
+        return _read(volume, block).reshape(edges)
 
     walk(blocks, work, found.append, "taking a sample")
     return found, [tuple(part.start for part in block) for block in blocks]
