@@ -25,7 +25,7 @@ NOTE = "Adjusted intensities are for looking and segmenting, not for measuring i
 
 
 def version() -> str:
-    """The installed version of napari-exposure."""
+    """Return the installed version of napari-exposure."""
     from importlib.metadata import version
 
     return version("napari-exposure")

@@ -264,7 +264,7 @@ class Recipe:
         mask : napari.layers.Labels or array-like, optional
             Of the image's shape; only voxels where it is not zero are counted, in every step.
         rgb : bool, optional
-            Of arrays: the last axis holds RGB or RGBA.
+            Whether the last axis of an array holds RGB or RGBA.
         fit_on : napari.layers.Image, array-like or FittedRecipe, "all", "sum" or "max", optional
             The image whose mapping is applied to all, so that they stay comparable with it; by default each has its
             own.  For several images a word may stand for it: "all" fits on the voxels of all of them, "sum" and "max"

@@ -109,7 +109,7 @@ class HistogramMatching(Adjustment):
     nbins: int = parameter(
         65536,
         "Bins",
-        "Bins for floats and 32-bit integers; other integers use every grey level.",
+        "Bins for floats and 32-bit integers; other integers use every gray level.",
         low=2,
         high=1 << 20,
         step=1,
@@ -339,7 +339,7 @@ def match_histograms(
         is in the middle of those of all; the mask holds for that one too.  Time is the axis with that name, or the
         first axis where axes have no names.
     nbins : int
-        Bins for floats and 32-bit integers, 2 to 2**20.  Integers of up to 16 bits use every grey level.
+        Bins for floats and 32-bit integers, 2 to 2**20.  Integers of up to 16 bits use every gray level.
     output : "dtype" or "float32"
         "dtype": the volume's dtype, integers rounded.  "float32": not rounded.
         In both the result has the intensities of the reference; nothing is stretched.
@@ -351,7 +351,7 @@ def match_histograms(
         and blue each to that of the reference, which must be RGB too, as ``channel_axis=-1`` does in scikit-image;
         alpha stays.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.
+        Whether the last axis of an array holds RGB or RGBA.
     image, in_range, mask, ignore_zeros, window, level
         As all adjustments have them.
 

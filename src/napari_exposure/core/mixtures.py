@@ -43,7 +43,7 @@ class Mixture:
     weights : numpy.ndarray of float64, shape (n,)
         Which part of the voxels each component has.
     means : numpy.ndarray of float64, shape (n,) or (n, 3)
-        In units of intensity, in ascending order; of colors red, green and blue, in the order of their sum.
+        Intensities in ascending order; or colors (red, green, blue) in the order of their sums.
     covariances : numpy.ndarray of float64, shape (n, 1, 1) or (n, 3, 3)
     log_likelihood : float
         Mean logarithm of the density at the voxels.
@@ -75,7 +75,7 @@ class Mixture:
         return found
 
     def density(self, values: npt.ArrayLike) -> np.ndarray:
-        """The density of each component at some values; their sum is that of the mixture.
+        """Return the density of each component at some values; their sum is that of the mixture.
 
         Parameters
         ----------
@@ -132,9 +132,9 @@ def mixture(
     tol : float
         The mixture is found when an iteration adds less to the mean logarithm of the density; greater than 0.
     mask, ignore_zeros
-        As in `histogram`; of RGB data voxels that are black are zeros.
+        As in `histogram`; black voxels of RGB data count as zeros.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The three colors are fitted together.
+        Whether the last axis of an array holds RGB or RGBA.  The three colors are fitted together.
 
     Returns
     -------

@@ -24,7 +24,7 @@ class Grid:
 
     @classmethod
     def between(cls, low: float, high: float) -> Grid:
-        """The grid between two edges."""
+        """Return the grid between two edges."""
         center = low + (high - low) / 2
         _, exponent = math.frexp(max(high - center, center - low))
         unit = math.ldexp(1.0, max(exponent, -900) - 51)

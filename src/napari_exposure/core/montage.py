@@ -144,7 +144,7 @@ def montage(
     fill : float, optional
         The value of gaps, and of cells that have no plane.  The default is 0, or the lower contrast limit of a layer.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA, and is kept.
+        Whether the last axis of an array holds RGB or RGBA, which is kept.
     level : int
         The level of a multiscale layer whose planes are shown.
 

@@ -103,7 +103,7 @@ def noise_level(
     ignore_zeros : bool
         Leave out voxels of exactly 0 and their neighbors.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is looked at.
+        Whether the last axis of an array holds RGB or RGBA.  The value channel is looked at.
 
     Returns
     -------

@@ -134,10 +134,10 @@ def match_overlaps(
     images : sequence of napari.layers.Image or array-like
         Two or more images with the same number of axes, each of which overlaps with another one.  Never written.
     translate : sequence of sequence of float, optional
-        Of arrays: where the first voxel of each lies, along all axes, in units of `spacing`.  A layer knows its own
-        place in the world.
+        Where the first voxel of each array lies, along all axes, in units of `spacing`.  A layer knows its own place in
+        the world.
     spacing : float or sequence of float, optional
-        Of arrays: the size of a voxel along all axes, the same for all arrays.  Default: 1.
+        The size of a voxel of arrays along all axes, which is the same for all arrays and 1 by default.
     fixed : int
         The number of the image that stays as it is.
     output : "dtype" or "float32"

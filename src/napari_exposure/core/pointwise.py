@@ -208,7 +208,7 @@ def sampled(curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     while True:
         knots = curve(np.linspace(0, 1, pieces + 1))
         away = np.abs(knots[1::2] - (knots[:-1:2] + knots[2::2]) / 2)
-        # These are the errors of half as many knots, four times as large.
+        # The distances are those of half as many knots, whose errors are four times as large.
         if pieces >= MOST or away.max() <= 4 * TOLERANCE:
             return knots
         pieces *= 2

@@ -57,7 +57,7 @@ class Rescale(Adjustment):
         self._set("out_range", check_out_range(self.out_range))
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        """The dtype of results for volumes of `dtype`."""
+        """Return the dtype of results for volumes of `dtype`."""
         if isinstance(self.out_range, tuple):
             # Two numbers do not name a dtype, so the result is floating point and nothing is rounded.
             dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)

@@ -114,7 +114,7 @@ class StretchFit(TiledFit):
         return "map_stretch", working_dtype(self.dtype), working_dtype(self.out_dtype)
 
     def ends(self, tile: tuple[int, ...]) -> tuple[float, float]:
-        """The intensities that become 0 and 1 in the middle of a tile."""
+        """Return the intensities that become 0 and 1 in the middle of a tile."""
         low, width = float(self.low[three(tile, 0)]), float(self.width[three(tile, 0)])
         return low, low + width
 
