@@ -161,6 +161,45 @@ class Recipe:
         except TypeError as error:
             raise ValueError(str(error)) from None
 
+    def workflow(self, *, spacing: Sequence[float] | None = None, unit: str | None = None) -> dict[str, Any]:
+        """The steps as plain data that ndev-workflows loads, once it is written as YAML: a function and its arguments.
+
+        Parameters
+        ----------
+        spacing : sequence of float, optional
+            The size of a voxel along the spatial axes of the arrays that it will be run on.  Tiles in a unit need it.
+        unit : str, optional
+            Of `spacing`.  Default: the recipe's.
+
+        Returns
+        -------
+        dict
+            With the input "image" and a task for each step, whose function is `apply_recipe`.
+
+        Raises
+        ------
+        ValueError
+            If the recipe has tiles in a unit and there is no spacing, or it is in one that does not convert.
+
+        Examples
+        --------
+        >>> from napari_exposure import Gamma, PercentileClip, Recipe
+        >>> plan = Recipe((PercentileClip(1, 99), Gamma(0.5))).workflow()
+        >>> [(name, task["params"]["arg0"]) for name, task in plan["tasks"].items()]
+        [('1 Percentile clipping', 'image'), ('2 Gamma', '1 Percentile clipping')]
+        """
+        own = self._in_own_unit(spacing, unit)
+        self._check_sized(own)
+        sizes = {} if own is None else {"spacing": [float(size) for size in own]}
+        tasks, last = {}, "image"
+        for number, step in enumerate(self.steps, 1):
+            plain = Recipe((step,), self.unit).to_dict()
+            function = f"{apply_recipe.__module__}.{apply_recipe.__name__}"
+            name = f"{number} {step.title}"
+            tasks[name] = {"function": function, "params": {"arg0": last, "recipe": plain, **sizes}}
+            last = name
+        return {"name": self.title, "inputs": ["image"], "outputs": [last], "tasks": tasks}
+
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the recipe to a JSON file, wholly or not at all."""
         return write_json(path, self.to_dict())
@@ -349,22 +388,56 @@ class Recipe:
 
     def _opened(self, image: Any, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
         """Open an image with its voxel size in the unit of the recipe, or raise if there is none."""
+        found = opened(image, mask=mask, spacing=self._in_own_unit(spacing, unit), rgb=rgb)
+        self._check_sized(found.spacing)
+        return found
+
+    def _in_own_unit(self, spacing: Spacing, unit: str | None) -> Any:
+        """The size of a voxel in the unit of the recipe."""
         if unit is not None and spacing is None:
             raise TypeError("unit is that of spacing: give spacing too, or leave unit out.")
-        if unit is not None and self.unit is not None and self.has_sizes:
-            check_unit(unit)
-            factor = in_unit(1.0, unit, self.unit)
-            if factor is None:
-                raise ValueError(f"The recipe has tiles in {self.unit}, to which spacing in {unit} does not convert.")
-            sizes: Any = spacing
-            spacing = [factor * size for size in sizes] if np.iterable(sizes) else factor * sizes
-        found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
-        if found.spacing is None and self.has_sizes and self.unit is not None and unit_name(self.unit) is not None:
+        if unit is None or self.unit is None or not self.has_sizes:
+            return spacing
+        check_unit(unit)
+        factor = in_unit(1.0, unit, self.unit)
+        if factor is None:
+            raise ValueError(f"The recipe has tiles in {self.unit}, to which spacing in {unit} does not convert.")
+        sizes: Any = spacing
+        return [factor * size for size in sizes] if np.iterable(sizes) else factor * sizes
+
+    def _check_sized(self, spacing: Spacing) -> None:
+        """Raise where tiles have a size in a unit and voxels have none."""
+        if spacing is None and self.has_sizes and self.unit is not None and unit_name(self.unit) is not None:
             raise ValueError(
                 f"The recipe has tiles in {self.unit}, but an array does not say how large a voxel is. Give it: "
                 f"spacing=(z, y, x) in {self.unit}, or in another unit with unit=."
             )
-        return found
+
+
+def apply_recipe(image: ArrayLike, recipe: dict[str, Any], spacing: Spacing = None) -> np.ndarray | da.Array:
+    """Apply a recipe that is plain data to an array, as a step in the workflow of another plugin.
+
+    Parameters
+    ----------
+    image : array-like
+    recipe : dict
+        As `Recipe.to_dict` gives it; it is checked name by name.
+    spacing : float or sequence of float, optional
+        The size of a voxel along the spatial axes, in the unit of the recipe.
+
+    Returns
+    -------
+    numpy.ndarray or dask.array.Array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure import Gamma, Recipe
+    >>> from napari_exposure.recipe import apply_recipe
+    >>> apply_recipe(np.array([[0, 50, 100]], np.uint8), Recipe(Gamma(2.0)).to_dict())
+    array([[  0,  25, 100]], dtype=uint8)
+    """
+    return Recipe.from_dict(recipe).apply(image, spacing=spacing)
 
 
 def _joined(found: Sequence[Any], how: str) -> Any:
