@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from napari_exposure.core import progress
 from napari_exposure.core.adaptive import AdaptiveEqualization
 from napari_exposure.core.adjustment import Adjustment, Per
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.clip import PercentileClip
-from napari_exposure.core.depth import DecayCorrection
+from napari_exposure.core.depth import SUPPORT, TO_FIRST, DecayCorrection
 from napari_exposure.core.equalize import HistogramEqualization
 from napari_exposure.core.findings import (
     SURE,
@@ -32,10 +34,12 @@ from napari_exposure.core.findings import (
     find_structures,
     find_trend,
     flattened,
+    percentiles,
 )
 from napari_exposure.core.images import opened
 from napari_exposure.core.intensity import Percentiles, check_exposure
 from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.profiles import common_profile, compared
 from napari_exposure.core.sample import Sample, take_sample
 from napari_exposure.core.stretch import LocalStretch
 from napari_exposure.core.typing import Spacing
@@ -195,21 +199,14 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
     findings.append(_of_background(background))
     findings += _about_noise(sample)
 
-    over_time = _about_time(sample, background)
-    findings += over_time
-    if over_time:
-        # Channels of a series need not fade alike.
-        per: Per = "volume" if len(sample.volume.shape) > sample.spatial + 1 else "dataset"
-        correction = DecayCorrection(
-            "t", "ratio", _rounded(background.offset), percentile=_percentile(background), per=per
-        )
-        steps.append((correction, " and ".join(each.sentence for each in over_time)))
-
+    steps += _about_time(sample, background, findings)
+    percentile = _percentile(background)
     jumps = find_jumps(sample, background)
     if jumps is not None:
         findings.append(_of_jumps("saw-tooth", "planes along z jump", jumps))
-        correction = DecayCorrection("z", "plane", _rounded(background.offset), percentile=_percentile(background))
-        steps.append((correction, f"planes along z jump in brightness by {jumps.size:.1%} from one to the next"))
+        correction = DecayCorrection("z", "plane", _rounded(jumps.offset), percentile=percentile)
+        if _holds(sample, -3, correction):
+            steps.append((correction, findings[-1].sentence))
     trends = []
     for axis in range(-sample.spatial, 0):
         name = names[axis]
@@ -217,22 +214,15 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
         # of planes with gains of their own nothing is left
         if trend is None or (jumps is not None and name == "z"):
             continue
-        trends.append(trend)
         findings.append(_of_trend(trend, name, sample, spacing[axis], words))
-        if trend.steady or trend.sure >= SURE:
-            steps.append(
-                (
-                    DecayCorrection(
-                        name,
-                        "exponential" if trend.steady else "smooth",
-                        _rounded(trend.offset),
-                        percentile=_percentile(background),
-                    ),
-                    f"the light {'fades' if trend.rate < 0 else 'grows'} along {name}, down to {trend.left:.0%} "
-                    f"at its {'end' if trend.rate < 0 else 'beginning'}",
-                )
-            )
-    even = flattened(sample, [trend for trend in trends if trend.steady or trend.sure >= SURE])
+        correction = DecayCorrection(
+            name, "exponential" if trend.steady else "smooth", _rounded(trend.offset), percentile=percentile
+        )
+        if (trend.steady or trend.sure >= SURE) and _holds(sample, axis, correction):
+            trends.append(trend)
+            change, end = ("fades", "end") if trend.rate < 0 else ("grows", "beginning")
+            steps.append((correction, f"the light {change} along {name}, down to {trend.left:.0%} at its {end}"))
+    even = flattened(sample, trends)
 
     ends = find_ends(sample)
     if ends is not None and ends.saturated:
@@ -334,23 +324,39 @@ def _about_noise(sample: Sample) -> list[Finding]:
     return [] if math.isnan(noise.dark) else [Finding("noise", str(noise), noise.dark)]
 
 
-def _about_time(sample: Sample, background: Background) -> list[Finding]:
-    found = []
-    flicker = find_flicker(sample, background)
+def _about_time(sample: Sample, background: Background, findings: list[Finding]) -> list[tuple[Adjustment, str]]:
+    found, offsets = [], []
+    flicker, bleaching = find_flicker(sample, background), find_bleaching(sample, background)
     if flicker is not None:
         found.append(_of_jumps("flicker", "time points jump", flicker))
-    bleaching = find_bleaching(sample, background)
+        offsets.append((flicker.offset, flicker.axis))
     if bleaching is not None:
         change = "bleaches" if bleaching.rate < 0 else "grows"
-        found.append(
-            Finding(
-                "bleaching",
-                f"the light {change} over time, down to {bleaching.left:.0%}",
-                bleaching.left,
-                _surely(bleaching.sure),
-            )
-        )
-    return found
+        sentence = f"the light {change} over time, down to {bleaching.left:.0%}"
+        found.append(Finding("bleaching", sentence, bleaching.left, _surely(bleaching.sure)))
+        offsets.append((bleaching.offset, bleaching.axis))
+    findings += found
+    if not found:
+        return []
+    # Channels of a series need not fade alike.
+    per: Per = "volume" if len(sample.volume.shape) > sample.spatial + 1 else "dataset"
+    offset, axis = min(offsets)
+    correction = DecayCorrection("t", "ratio", _rounded(offset), percentile=_percentile(background), per=per)
+    reason = " and ".join(each.sentence for each in found)
+    return [(correction, reason)] if _holds(sample, axis, correction) else []
+
+
+def _holds(sample: Sample, axis: int, correction: DecayCorrection) -> bool:
+    """Whether the correction itself will find that the data support it: that dark and bright voxels change alike."""
+    planes = np.moveaxis(sample.cells, axis, 0)
+    levels = np.array([percentiles(plane, *compared(correction.percentile)) for plane in planes]).T
+    background: Any = correction.background
+    known = levels[0] > background
+    if known.sum() < 2:
+        return False
+    model = "plane" if correction.model in TO_FIRST else correction.model
+    _, support = common_profile(model, levels - background, known, correction.smoothness)
+    return support >= SUPPORT[correction.model]
 
 
 def _surely(sure: float) -> Sure:

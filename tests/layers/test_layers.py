@@ -338,7 +338,7 @@ def test_colours_become_numbers_where_they_are():
         nx.from_colormap(layer, 5)
     with pytest.raises(ValueError, match="limits must be two different numbers"):
         nx.from_colormap(layer, "jet", limits=(3, 3))
-    with pytest.raises(ValueError, match="'scan - values' has no colours"):
+    with pytest.raises(ValueError, match="'scan - values' has no colors"):
         nx.from_colormap(result, "jet")
     several = nx.from_colormap(Image([volume, volume[:, ::2, ::2]], rgb=True, multiscale=True), "jet")
     assert several.multiscale

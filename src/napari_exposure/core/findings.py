@@ -380,10 +380,15 @@ def _meeting(light: np.ndarray, dark: np.ndarray, offset: float, sample: Sample)
 
 @dataclass(frozen=True)
 class Jumps:
-    """Brightness that jumps from index to index along an axis: by which fraction, and how sure that is."""
+    """Brightness that jumps from index to index along an axis: by which fraction, and how sure that is.
 
+    `axis` is counted from the end; `offset` is the level that does not jump.
+    """
+
+    axis: int
     size: float
     sure: float
+    offset: float
 
 
 def find_jumps(sample: Sample, background: Background | None = None) -> Jumps | None:
@@ -433,17 +438,39 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
     large = np.abs(alone)[(np.abs(alone) > max(2.5 * usual, 2 * LEAST_JUMP)) & (alike > AGREED)]
     if large.size >= max(2, 0.03 * alone.size):
         jump = middle(large)
-        return Jumps(jump, jump / usual * math.sqrt(large.size) if usual else math.inf)
+        sure = jump / usual * math.sqrt(large.size) if usual else math.inf
+        return Jumps(axis, jump, sure, _still(sample, axis, background.offset))
     # or many that are a little too large all together
     if size > 2.5 * error and size**2 - error**2 > LEAST_JUMP**2:
-        return Jumps(math.sqrt(size**2 - error**2), size / error if error else math.inf)
+        sure = size / error if error else math.inf
+        return Jumps(axis, math.sqrt(size**2 - error**2), sure, _still(sample, axis, background.offset))
     return None
+
+
+def _still(sample: Sample, axis: int, offset: float) -> float:
+    """The level where bright and dark percentiles of planes meet as both jump, at most `offset`."""
+    planes = np.moveaxis(sample.cells, axis, 0)
+    bright, dim = np.array([percentiles(plane, LIGHT, DARK) for plane in planes]).T
+    # From plane to plane, because what planes hold changes slowly.
+    steps, others = np.diff(bright), np.diff(dim)
+    known = ~np.isnan(steps) & ~np.isnan(others)
+    steps, others = steps[known], others[known]
+    slope = float((steps * others).sum() / max(float((steps**2).sum()), np.finfo(float).tiny))
+    if not 0 <= slope < 0.8:
+        return offset
+    level = (middle(dim) - slope * middle(bright)) / (1 - slope)
+    return float(min(max(level, float(np.nanmin(sample.cells)) - 3 * sample.cell_noise), offset))
 
 
 def find_bleaching(sample: Sample, background: Background | None = None) -> Trend | None:
     """Whether the light fades over time."""
     axis = _time(sample)
-    return None if axis is None else find_trend(sample, axis, background)
+    background = background or find_background(sample)
+    trend = None if axis is None or background is None else find_trend(sample, axis, background)
+    if trend is None or background is None:
+        return None
+    # What is there stays over time, so that single steps tell the level too.
+    return replace(trend, offset=min(trend.offset, _still(sample, trend.axis, background.offset)))
 
 
 def flattened(sample: Sample, trends: list[Trend]) -> Sample:

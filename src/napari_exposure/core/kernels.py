@@ -103,6 +103,8 @@ def _position(value: float, lo: float, hi: float, scale: float) -> float:
 
 # values worked on together, short enough to stay in the cache
 _CHUNK = 1024
+# few enough that often none of them is looked for
+_FEW = 64
 
 
 # --- functions --------------------------------------------------------------------------
@@ -379,13 +381,25 @@ def _count_digits(
     down = np.uint64(shift)
     low = np.uint64(0xFFFF)
     top = shift + 16 >= size
-    above = np.uint64(0) if top else np.uint64(shift + 16)
-    for i in range(bits.size):
-        if (masked and not counted[i]) or _is_left_out(bits[i], size, kind):
+    above = np.uint64(shift + 16)
+    if top:
+        for i in range(bits.size):
+            if not (masked and not counted[i]) and not _is_left_out(bits[i], size, kind):
+                counts[_sort_key(bits[i], size, kind) >> down] += 1
+        return
+    for start in range(0, bits.size, _FEW):
+        part = bits[start : start + _FEW]
+        # Most values have another prefix, which vectorized code sees sooner.
+        hits = 0
+        for i in range(part.size):
+            hits += _sort_key(part[i], size, kind) >> above == prefix
+        if hits == 0:
             continue
-        key = _sort_key(bits[i], size, kind)
-        if top or (key >> above) == prefix:
-            counts[(key >> down) & low] += 1
+        for i in range(part.size):
+            key = _sort_key(part[i], size, kind)
+            left_out = (masked and not counted[start + i]) or _is_left_out(part[i], size, kind)
+            if key >> above == prefix and not left_out:
+                counts[(key >> down) & low] += 1
 
 
 def _count_keys(
