@@ -325,9 +325,8 @@ def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
     with progress.part(0, 0.2):
         fitted = plan.fitted or plan.fit_channels(channels, size, rgb)
     start = 0.0 if fitted is None else 0.2
-    step = (0.5 - start) / len(channels)
     for number, array in enumerate(channels):
-        with progress.part(start + number * step, start + (number + 1) * step):
+        with progress.item(number, len(channels), start, 0.5):
             results.append(plan.recipe.apply(_taken(plan, array), spacing=size, rgb=rgb, fit_on=fitted))
     steps = [step_record(each, size, plan.recipe.unit) for each in plan.recipe.steps]
     made = record(printable(path.name), noted(volume.notes), steps, asked=asked)

@@ -312,9 +312,8 @@ class Recipe:
                 for each in found:
                     fitted.fitting(each.volume().array)
             results, start = [], 0.0 if fit_on is None else 0.4
-            step = (1 - start) / len(found)
             for number, each in enumerate(found):
-                with progress.part(start + number * step, start + (number + 1) * step):
+                with progress.item(number, len(found), start, 1):
                     results.append(each.adjusted(self, fitted))
         return results
 

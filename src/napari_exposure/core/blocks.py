@@ -403,7 +403,7 @@ def count(
     parts = volume.parts
     if len(parts) > 1:
         for number, part in enumerate(parts):
-            with progress.part(number / len(parts), (number + 1) / len(parts)):
+            with progress.item(number, len(parts)):
                 count(part, visit, merge, what)
         return
     (volume,) = parts

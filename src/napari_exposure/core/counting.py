@@ -67,7 +67,7 @@ def count_colors(volume: Volume, nbins: int) -> Histogram:
     found = []
     channels = (volume.colour, *COLORS)
     for number, channel in enumerate(channels):
-        with progress.part(number / len(channels), (number + 1) / len(channels)):
+        with progress.item(number, len(channels)):
             found.append(count_histogram(volume.seen_as(channel), nbins))
     return replace(found[0], colors=tuple(found[1:]))
 
@@ -271,7 +271,7 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
             for prefix, part in zip(wanted, parts, strict=True):
                 np.add(counts[prefix], part, out=counts[prefix])
 
-        with progress.part(number / passes, (number + 1) / passes):
+        with progress.item(number, passes):
             count(volume, visit, merge, "finding percentiles")
         if number == 0:
             n = int(counts[0].sum())

@@ -219,7 +219,7 @@ class HistogramMatching(Adjustment):
         """Return the time point whose median intensity is in the middle of those of all."""
         medians = []
         for number, member in enumerate(members):
-            with progress.part(number / len(members), (number + 1) / len(members)):
+            with progress.item(number, len(members)):
                 found = find_percentiles(member, (50.0,))
             medians.append(found[0] if found else math.nan)
         order = np.argsort(medians, kind="stable")[: np.isfinite(medians).sum()]
@@ -234,7 +234,7 @@ class HistogramMatching(Adjustment):
         if self.colors == "each":
             fits = []
             for number, (color, alone) in enumerate(zip(COLORS, self._of_colors(), strict=True)):
-                with progress.part(number / len(COLORS), (number + 1) / len(COLORS)):
+                with progress.item(number, len(COLORS)):
                     fits.append(alone._fit_group(volume.seen_as(color), spacing))
             lo, hi = min(fit.lo for fit in fits), max(fit.hi for fit in fits)
             bottom, top = min(fit.bottom for fit in fits), max(fit.top for fit in fits)

@@ -195,7 +195,7 @@ def match_overlaps(
             lines = mosaic.fit(output)
         results = []
         for number, (each, line) in enumerate(zip(found, lines, strict=True)):
-            with progress.part(0.4 + 0.6 * number / len(found), 0.4 + 0.6 * (number + 1) / len(found)):
+            with progress.item(number, len(found), 0.4, 1):
                 results.append(each.adjusted(line))
     found[fixed].show_alike(results)
     return results

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from functools import partial
@@ -98,6 +98,11 @@ def part(start: float, stop: float) -> Iterator[None]:
 
     with changed(placed):
         yield
+
+
+def item(number: int, count: int, start: float = 0.0, stop: float = 1.0) -> AbstractContextManager[None]:
+    """Report the work inside as item `number` of `count` equal ones, which go from fraction `start` to `stop`."""
+    return part(start + (stop - start) * number / count, start + (stop - start) * (number + 1) / count)
 
 
 @contextmanager

@@ -125,12 +125,12 @@ class TiledAdjustment(Adjustment):
             return super()._fit_windows(windows, spacing)
         ranges = []
         for number, window in enumerate(windows):
-            with progress.part(0.4 * number / len(windows), 0.4 * (number + 1) / len(windows)):
+            with progress.item(number, len(windows), 0, 0.4):
                 ranges.append(self._find_range(window))
         counted = count_windows(windows, axes, ranges, self.bins)
         fits = []
         for number, (window, ends, counts) in enumerate(zip(windows, ranges, counted, strict=True)):
-            with progress.part(0.4 + 0.6 * number / len(windows), 0.4 + 0.6 * (number + 1) / len(windows)):
+            with progress.item(number, len(windows), 0.4, 1):
                 fits.append(self._fit_counts(window, spacing, *ends, counts))
         return fits
 

@@ -41,7 +41,7 @@ def match_selected() -> ActivityJob | None:
         made = []
         for number, (source, line) in enumerate(zip(sources, lines, strict=True)):
             start = time.perf_counter()
-            with progress.part(0.4 + 0.6 * number / len(sources), 0.4 + 0.6 * (number + 1) / len(sources)):
+            with progress.item(number, len(sources), 0.4, 1):
                 made.append((*source.adjusted(line), time.perf_counter() - start))
         return made
 
