@@ -127,6 +127,17 @@ def test_every_window_of_time_points_is_an_equal_part():
     np.testing.assert_allclose(counted, 0.4 + 0.12 * np.arange(1, 5))
 
 
+def test_items_fill_a_part_equally():
+    found = []
+    with progress.listening(lambda step: found.append(step.fraction)), progress.part(0.4, 1):
+        for number in range(3):
+            with progress.item(number, 3):
+                progress.report("work", 0.5)
+                progress.report("work", 1.0)
+    np.testing.assert_allclose(found, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert found[-1] == 1
+
+
 def test_a_part_never_runs_back():
     found = []
     with progress.listening(lambda step: found.append(step.fraction)), progress.part(0.5, 1):

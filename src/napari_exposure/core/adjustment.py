@@ -432,7 +432,7 @@ class Adjustment(ABC):
             every = [group for point in points.values() for group in point]
             series = volume.joined(every)
             members = [volume.joined(point) for point in points.values()]
-            with progress.part(number / len(others), (number + 1) / len(others)):
+            with progress.item(number, len(others)):
                 found = self._fit_series(series, members, time, spacing)
             fits.update((group, fit) for point, fit in zip(points.values(), found, strict=True) for group in point)
         return [fits[group] for group in groups]

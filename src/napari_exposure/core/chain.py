@@ -154,7 +154,7 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = No
     transforms: tuple[Transform, ...] = ()
     for number, step in enumerate(steps):
         seen = replace(volume, through=transforms, ignore_zeros=step.ignore_zeros, memory=memory)
-        with progress.part(number / len(steps), (number + 1) / len(steps)):
+        with progress.item(number, len(steps)):
             transforms += (_fit(step, seen, spacing, last=number == len(steps) - 1),)
     return transforms
 

@@ -268,7 +268,7 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
             for prefix, part in zip(wanted, parts, strict=True):
                 np.add(counts[prefix], part, out=counts[prefix])
 
-        with progress.part(number / passes, (number + 1) / passes):
+        with progress.item(number, passes):
             count(volume, visit, merge, "finding percentiles")
         if number == 0:
             n = int(counts[0].sum())

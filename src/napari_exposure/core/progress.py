@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from functools import partial
@@ -101,13 +101,18 @@ def part(start: float, stop: float) -> Iterator[None]:
         yield
 
 
+def item(number: int, count: int) -> AbstractContextManager[None]:
+    """Report the work inside as item `number` of `count` equal ones."""
+    return part(number / count, (number + 1) / count)
+
+
 def each(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
     """Do the work for one item after the other, each as an equal part of the whole, and return the results."""
-    found = []
-    for number, item in enumerate(items):
-        with part(number / len(items), (number + 1) / len(items)):
-            found.append(work(item))
-    return found
+    results = []
+    for number, one in enumerate(items):
+        with item(number, len(items)):
+            results.append(work(one))
+    return results
 
 
 @contextmanager
