@@ -40,7 +40,7 @@ from napari_exposure.core.words import warn_user
 __all__ = ["Adjustment"]
 
 # These are the choices of shared parameters, and how a widget words each of them.
-PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane separately"}
+PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane alone"}
 OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
@@ -228,7 +228,7 @@ class Adjustment(ABC):
         --------
         >>> from napari_exposure.core import AdaptiveEqualization
         >>> AdaptiveEqualization(6.0, 0.02, per="plane").in_words("µm")
-        'Tile 6 µm, Clip limit 0.02, Time points each plane separately'
+        'Tile 6 µm, Clip limit 0.02, Time points each plane alone'
         """
         shown = {field.name for field in self.main_fields()} if all_own else self.changed()
         shared = {field.name for field in dataclasses.fields(Adjustment)}

@@ -41,9 +41,9 @@ __all__ = ["HistogramMatching", "match_histograms"]
 
 # The values are the words of a widget: the time points of a series that others are matched to, what is matched of RGB
 # images, and the dtype of the result.
-POINTS = {"first": "First time point", "median": "Median time point"}
-CHANNELS = {"value": "brightness, colors keep their hue", "each": "red, green and blue each by itself"}
-MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
+POINTS = {"first": "First time", "median": "Median time"}
+CHANNELS = {"value": "brightness: colors keep their hue", "each": "each color: red, green and blue each by itself"}
+MATCHED = {"dtype": "same bit depth", "float32": "float32: not rounded"}
 
 
 @dataclass(frozen=True, eq=False)

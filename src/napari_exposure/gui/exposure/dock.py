@@ -74,7 +74,7 @@ class ExposureDock(widgets.Container):
         layout.setSpacing(4)
         for widget in (self.header, self.plot, self.cards, self.tools):
             layout.addWidget(widget)
-        make_scrollable(self.native, below=self.bar)
+        self._area = make_scrollable(self.native, below=self.bar)
         title = "Exposure" if self.adjustment is None else self.adjustment.title
         self.live = Live(
             napari_viewer, self.adjusted, self.bar, self.native, title, shown=self._on_shown, fitted=self._show_fit
@@ -242,7 +242,8 @@ class ExposureDock(widgets.Container):
     def _limits(self) -> tuple[float, float]:
         return (0.0, 1.0) if self.layer is None else Source.of(self.layer).contrast_limits
 
-    def _show_cards(self) -> None:
+    def _show_cards(self) -> list[CardView]:
+        """Show the cards of the layer, and give back those that were not there."""
         new, gone = self.cards.show_cards(self.adjusted.stack.cards, self._unit())
         for view in gone:
             self._stop(view)
@@ -254,10 +255,12 @@ class ExposureDock(widgets.Container):
         self.tools.show_history()
         if new:
             self._fit_labels.again()
+        return new
 
     def _on_stack(self) -> None:
         """The cards have changed."""
-        self._show_cards()
+        for view in self._show_cards()[:1]:
+            self._area.reveal(view, view.advanced)
         if not self.bar.live.isChecked():
             # What is drawn was found with other parameters.
             self._forget_fit()
