@@ -36,11 +36,13 @@ from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.stacks import count_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.words import given, naming
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
 # time points that the others may be matched to, and how a widget words them
 POINTS = {"first": "First time point", "median": "Median time point"}
+REFERENCES = "an image, its Histogram, 'first' or 'median'"
 # what of RGB images is matched, and how a widget words it
 CHANNELS = {"value": "brightness, colors keep their hue", "each": "red, green and blue each by itself"}
 MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
@@ -140,7 +142,7 @@ class HistogramMatching(Adjustment):
         if not isinstance(self.reference, Histogram):
             raise TypeError(
                 "reference must be a Histogram such as histogram(volume) gives, or 'first' or 'median', got "
-                f"{type(self.reference).__name__}."
+                f"{given(self.reference)}."
             )
         if not self.reference.counts.any():
             raise ValueError("The reference has no finite voxel in its bins. Choose another one.")
@@ -285,14 +287,6 @@ class HistogramMatching(Adjustment):
         return fits
 
 
-def check_no_path(reference: object) -> None:
-    """Raise what to do, if a reference is the name of a file."""
-    if isinstance(reference, str | os.PathLike):
-        raise TypeError(
-            f"reference must be an image or its Histogram, got {reference!r}; read a file with Histogram.load first."
-        )
-
-
 @verb
 def match_histograms(
     image: Any,
@@ -391,17 +385,17 @@ def match_histograms(
     np.uint8(100)
     """
     if not isinstance(reference, Histogram) and not (isinstance(reference, str) and reference in POINTS):
-        check_no_path(reference)
         nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
-        try:
+        check_choice(colors, "colors", CHANNELS)
+        with naming(f"reference must be {REFERENCES}"):
+            if isinstance(reference, str | os.PathLike):
+                raise TypeError(f"Got {given(reference)}; read a file with Histogram.load first.")
             if colors == "each":
                 found = opened(reference, rgb=rgb)
                 with found.bar():
                     reference = replace(count_colors(found.volume(ignore_zeros), nbins), name=found.name)
             else:
                 reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"reference must be an image or its Histogram: {error}") from None
     return adjust_image(
         image,
         HistogramMatching,
