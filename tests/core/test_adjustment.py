@@ -82,7 +82,7 @@ adjustments = st.one_of(
     st.builds(
         AdaptiveEqualization,
         st.one_of(st.none(), _edges, st.tuples(_edges, _edges), st.tuples(_edges, _edges, _edges)),
-        st.floats(-1, 2),
+        st.floats(0, 1),
         st.integers(2, 65536),
         **_shared,
     ),

@@ -564,7 +564,7 @@ def test_colours_keep_their_hue(dtype, output):
         (lambda: DecayCorrection(smoothness=0), "smoothness"),
         (lambda: DecayCorrection(max_gain=0.5), "max_gain"),
         (lambda: DecayCorrection(exponent=0), "exponent must be a finite number greater than 0"),
-        (lambda: DecayCorrection(start=-1), r"start \(or 'auto'\) must be a finite number in \[0, 1e\+06\]"),
+        (lambda: DecayCorrection(start=-1), r"start must be a finite number in \[0, 1e\+06\] or 'auto'"),
         (lambda: DecayCorrection(start="first"), "start"),
         (lambda: DecayCorrection(force=1), "force must be True or False"),
         (lambda: Decay(rate=30), "rate"),

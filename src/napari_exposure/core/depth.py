@@ -692,8 +692,8 @@ def decay_profile(
     Returns
     -------
     positions : numpy.ndarray of float64, shape (planes,)
-        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; numbers of time points along "t"; of
-        shells their depth.
+        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; of shells their depth.  Along "t" the
+        times in the unit of that axis, or numbers of time points where it has none.
     profile : numpy.ndarray of float64, shape (planes,)
         Percentile of each plane; NaN where there is none above the background.
     fitted : numpy.ndarray of float64, shape (planes,)
@@ -725,8 +725,9 @@ def decay_profile(
     warn_constant(transform)
     if axis == SURFACE:
         return transform.of_fits("middles"), transform.profile, transform.fitted
-    step = 1.0
-    if axis != "t":
+    if axis == "t":
+        step = found.time_step(adjustment._time(volume))
+    else:
         sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
         step = sizes[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted
