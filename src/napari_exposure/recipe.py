@@ -1,4 +1,4 @@
-"""Recipes: adjustments in a row, kept as JSON, for other volumes with the same parameters or the very same mapping."""
+"""Recipes: adjustments in a row, kept as JSON, for other volumes with the same parameters or the same mapping."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FittedRecipe", "Recipe"]
 
-# of the file; raised when an older version could not read it
+# The schema of the file is raised when an older version could not read it.
 SCHEMA = 1
 KEY = "napari_exposure_recipe"
 
@@ -37,10 +37,10 @@ class Recipe:
     Attributes
     ----------
     steps : tuple of Adjustment
-        The second is fitted on the result of the first, and so on.
+        Each is fitted on the result of the one before.
     unit : str or None
-        In which sizes of tiles are, such as "µm"; None where no step has one, or it is that of whatever `spacing`
-        is given.
+        The unit of the sizes of tiles, such as "µm"; None where no step has a size, or where sizes are in the unit of
+        any `spacing` that is given.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class Recipe:
 
     @classmethod
     def of(cls, layer: Layer) -> Recipe:
-        """The recipe of a layer that the plugin has made, all of its steps.
+        """Return the recipe of a layer that the plugin has made, with all of its steps.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class Recipe:
         Returns
         -------
         Recipe
-            Without masks, which are layers of one volume.
+            It has no masks, because these are layers of one volume.
 
         Raises
         ------
@@ -115,18 +115,18 @@ class Recipe:
         return cls(tuple(adjustment for adjustment, _ in steps), *units)
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        """The dtype of results for volumes of `dtype`."""
+        """Return the dtype of results for volumes of `dtype`."""
         for step in self.steps:
             dtype = step.result_dtype(dtype)
         return dtype
 
     @property
     def title(self) -> str:
-        """What is done, in words."""
+        """The titles of all steps."""
         return ", ".join(step.title for step in self.steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `from_dict` takes back."""
+        """Return plain data that `from_dict` takes back."""
         return {KEY: SCHEMA, "unit": self.unit, "steps": [step.to_dict() for step in self.steps]}
 
     @classmethod
@@ -136,7 +136,7 @@ class Recipe:
         Raises
         ------
         ValueError
-            If a name or a value is not known or not valid; the message says which and what may stand there.
+            If a name or a value is not known or not valid; the message says which, and what it may be.
         """
         if not isinstance(plain, dict) or KEY not in plain:
             raise ValueError(f"This is no recipe: it has no {KEY!r}.")
@@ -161,8 +161,47 @@ class Recipe:
         except TypeError as error:
             raise ValueError(str(error)) from None
 
+    def workflow(self, *, spacing: Sequence[float] | None = None, unit: str | None = None) -> dict[str, Any]:
+        """The steps as plain data that ndev-workflows loads, once it is written as YAML: a function and its arguments.
+
+        Parameters
+        ----------
+        spacing : sequence of float, optional
+            The size of a voxel along the spatial axes of the arrays that it will be run on.  Tiles in a unit need it.
+        unit : str, optional
+            Of `spacing`.  Default: the recipe's.
+
+        Returns
+        -------
+        dict
+            With the input "image" and a task for each step, whose function is `apply_recipe`.
+
+        Raises
+        ------
+        ValueError
+            If the recipe has tiles in a unit and there is no spacing, or it is in one that does not convert.
+
+        Examples
+        --------
+        >>> from napari_exposure import Gamma, PercentileClip, Recipe
+        >>> plan = Recipe((PercentileClip(1, 99), Gamma(0.5))).workflow()
+        >>> [(name, task["params"]["arg0"]) for name, task in plan["tasks"].items()]
+        [('1 Percentile clipping', 'image'), ('2 Gamma', '1 Percentile clipping')]
+        """
+        own = self._in_own_unit(spacing, unit)
+        self._check_sized(own)
+        sizes = {} if own is None else {"spacing": [float(size) for size in own]}
+        tasks, last = {}, "image"
+        for number, step in enumerate(self.steps, 1):
+            plain = Recipe((step,), self.unit).to_dict()
+            function = f"{apply_recipe.__module__}.{apply_recipe.__name__}"
+            name = f"{number} {step.title}"
+            tasks[name] = {"function": function, "params": {"arg0": last, "recipe": plain, **sizes}}
+            last = name
+        return {"name": self.title, "inputs": ["image"], "outputs": [last], "tasks": tasks}
+
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the recipe to a JSON file; all of it or nothing."""
+        """Write the recipe to a JSON file, wholly or not at all."""
         return write_json(path, self.to_dict())
 
     @classmethod
@@ -174,7 +213,7 @@ class Recipe:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it is no recipe, or one that is not valid; the message says where.
+            If it is no valid recipe; the message says where.
         """
         return read_json(path, "recipe", cls.from_dict)
 
@@ -255,38 +294,37 @@ class Recipe:
         Parameters
         ----------
         image : napari.layers.Image or array-like, or a list of such
-            Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.  A list has images, such as the
-            channels of a volume; of numbers it is an array.
+            Arrays have 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.  A list of images may be the
+            channels of a volume; a list of numbers is an array.
         spacing : float or sequence of float, optional
-            Of arrays: the size of a voxel along the spatial axes.  A recipe with tiles in a unit needs it.
+            The size of a voxel of arrays along the spatial axes, which a recipe with tiles in a unit needs.
         unit : str, optional
-            Of `spacing`, such as "nm".  Default: the recipe's.
+            The unit of `spacing`, such as "nm", by default that of the recipe.
         mask : napari.layers.Labels or array-like, optional
             Of the image's shape; only voxels where it is not zero are counted, in every step.
         rgb : bool, optional
-            Of arrays: the last axis holds RGB or RGBA.
+            Whether the last axis of an array holds RGB or RGBA.
         fit_on : napari.layers.Image, array-like or FittedRecipe, "all", "sum" or "max", optional
-            The image whose mapping is applied, so that others stay comparable with it.  Default: each its own.  Of
-            several images a word may stand for one: "all" fits on the voxels of all of them, "sum" and "max" on their
-            sum and on the largest of them, voxel by voxel.  Then all have one curve, and where that is a line through
-            zero the ratios of channels stay as they are.
+            The image whose mapping is applied to all, so that they stay comparable with it; by default each has its
+            own.  For several images a word may stand for it: "all" fits on the voxels of all of them, "sum" and "max"
+            on their sum or on the largest of them, voxel by voxel.  Then all have one curve, and if that is a line
+            through zero, the ratios of channels are kept.
 
         Returns
         -------
         napari.layers.Image, numpy.ndarray or dask.array.Array, or a list of such
-            As `image`; a layer is not yet in a viewer.
+            It is of the kind of `image`; a layer is not yet in a viewer.
 
         Raises
         ------
         TypeError, ValueError
-            As the adjustments do; also if the recipe has tiles in a unit that the layer's does not convert to, or if
+            As the adjustments do; also if the unit of the layer does not convert to that of the recipe's tiles, or if
             images that share one fit have different dtypes, or shapes where these matter.
 
         Notes
         -----
-        A sum of integers ends where their dtype does: no channel has voxels beyond, so nothing of the curve depends
-        on what is cut off there.  A voxel where one of the channels is NaN counts neither in the sum nor in the
-        largest.
+        A sum of integers is clamped to their dtype: no channel has intensities beyond it, so the curve does not depend
+        on what is cut off.  A voxel where one of the channels is NaN counts neither in the sum nor in the largest.
 
         Examples
         --------
@@ -331,7 +369,7 @@ class Recipe:
     ) -> FittedRecipe:
         """Fit all steps on one image, or on several together, to apply the same mapping to others.
 
-        Parameters are those of `apply`; `fit_on` says how several images are fitted together.
+        The parameters are those of `apply`; `fit_on` says how several images are fitted together.
 
         Examples
         --------
@@ -349,27 +387,61 @@ class Recipe:
         return FittedRecipe(found.fit(self).transforms)
 
     def _opened(self, image: Any, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
-        """The image with its voxel size in the unit of the recipe, or an error where there is none."""
+        """Open an image with its voxel size in the unit of the recipe, or raise if there is none."""
+        found = opened(image, mask=mask, spacing=self._in_own_unit(spacing, unit), rgb=rgb)
+        self._check_sized(found.spacing)
+        return found
+
+    def _in_own_unit(self, spacing: Spacing, unit: str | None) -> Any:
+        """The size of a voxel in the unit of the recipe."""
         if unit is not None and spacing is None:
             raise TypeError("unit is that of spacing: give spacing too, or leave unit out.")
-        if unit is not None and self.unit is not None and self.has_sizes:
-            check_unit(unit)
-            factor = in_unit(1.0, unit, self.unit)
-            if factor is None:
-                raise ValueError(f"The recipe has tiles in {self.unit}, to which spacing in {unit} does not convert.")
-            sizes: Any = spacing
-            spacing = [factor * size for size in sizes] if np.iterable(sizes) else factor * sizes
-        found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
-        if found.spacing is None and self.has_sizes and self.unit is not None and unit_name(self.unit) is not None:
+        if unit is None or self.unit is None or not self.has_sizes:
+            return spacing
+        check_unit(unit)
+        factor = in_unit(1.0, unit, self.unit)
+        if factor is None:
+            raise ValueError(f"The recipe has tiles in {self.unit}, to which spacing in {unit} does not convert.")
+        sizes: Any = spacing
+        return [factor * size for size in sizes] if np.iterable(sizes) else factor * sizes
+
+    def _check_sized(self, spacing: Spacing) -> None:
+        """Raise where tiles have a size in a unit and voxels have none."""
+        if spacing is None and self.has_sizes and self.unit is not None and unit_name(self.unit) is not None:
             raise ValueError(
                 f"The recipe has tiles in {self.unit}, but an array does not say how large a voxel is. Give it: "
                 f"spacing=(z, y, x) in {self.unit}, or in another unit with unit=."
             )
-        return found
+
+
+def apply_recipe(image: ArrayLike, recipe: dict[str, Any], spacing: Spacing = None) -> np.ndarray | da.Array:
+    """Apply a recipe that is plain data to an array, as a step in the workflow of another plugin.
+
+    Parameters
+    ----------
+    image : array-like
+    recipe : dict
+        As `Recipe.to_dict` gives it; it is checked name by name.
+    spacing : float or sequence of float, optional
+        The size of a voxel along the spatial axes, in the unit of the recipe.
+
+    Returns
+    -------
+    numpy.ndarray or dask.array.Array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure import Gamma, Recipe
+    >>> from napari_exposure.recipe import apply_recipe
+    >>> apply_recipe(np.array([[0, 50, 100]], np.uint8), Recipe(Gamma(2.0)).to_dict())
+    array([[  0,  25, 100]], dtype=uint8)
+    """
+    return Recipe.from_dict(recipe).apply(image, spacing=spacing)
 
 
 def _joined(found: Sequence[Any], how: str) -> Any:
-    """Several opened images as one to fit on."""
+    """Return several opened images as one to fit on."""
     kinds = {type(each).__name__: each for each in found}
     if len(kinds) > 1:
         raise TypeError("Images that share one fit must be of one kind: all layers, or all arrays.")
