@@ -17,6 +17,7 @@ from napari_exposure.gui.exposure.header import Header
 from napari_exposure.gui.exposure.live import UP_TO_DATE, Live
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.plot import Plot
+from napari_exposure.gui.exposure.ready import get_ready
 from napari_exposure.gui.exposure.recipes import RecipeButton
 from napari_exposure.gui.exposure.tools import Tools, UndoKeys, new_card
 from napari_exposure.gui.exposure.work import Work
@@ -195,6 +196,7 @@ class ExposureDock(widgets.Container):
         if not self.live.started:
             return
         for layer in self.adjusted.layers:
+            get_ready(layer)
             self._of_layer.add(self._describe, layer.events.scale, layer.events.units)
             self._of_layer.add(self._on_data, layer.events.data)
         self._describe()
