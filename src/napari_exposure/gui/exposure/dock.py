@@ -20,6 +20,7 @@ from napari_exposure.gui.exposure.plot import Plot
 from napari_exposure.gui.exposure.recipes import RecipeButton
 from napari_exposure.gui.exposure.tools import Tools, UndoKeys, new_card
 from napari_exposure.gui.exposure.work import Work
+from napari_exposure.gui.napari_versions import on_renamed
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.gui.scrolled import make_scrollable
@@ -124,6 +125,7 @@ class ExposureDock(widgets.Container):
         self.live.start()
         self._of_viewer.add(self._follow, layers.selection.events.active, layers.selection.events.changed)
         self._of_viewer.add(self._on_removed, layers.events.removed)
+        self._of_viewer.add(*on_renamed(layers, self.reset_choices))
         for view in self.cards.views:
             self._start(view)
         self.reset_choices()
