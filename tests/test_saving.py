@@ -552,7 +552,7 @@ def test_a_colour_layer_comes_back_from_tiff_as_one(dtype, shape, chunked, tmp_p
 def test_colours_and_channels(tmp_path):
     volume = volume_of((2, 9, 8, 3), "uint8")
     layer = napari.layers.Image(volume, rgb=True, axis_labels=("c", "y", "x"), name="both")
-    with pytest.raises(ValueError, match="'both' has colours and channels; save it as OME-TIFF, or its"):
+    with pytest.raises(ValueError, match="'both' has colors and channels; save it as OME-TIFF, or its"):
         save(layer, tmp_path / "x.zarr")
     found = read_tiff(save(layer, tmp_path / "x.ome.tif"))
     assert found.axes == "CYXS"

@@ -1,4 +1,4 @@
-"""Recipes: adjustments in a row, kept as JSON, for other volumes with the same parameters or the very same mapping."""
+"""Recipes: adjustments in a row, kept as JSON, for other volumes with the same parameters or the same mapping."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FittedRecipe", "Recipe"]
 
-# of the file; raised when an older version could not read it
+# The schema of the file is raised when an older version could not read it.
 SCHEMA = 1
 KEY = "napari_exposure_recipe"
 
@@ -37,10 +37,10 @@ class Recipe:
     Attributes
     ----------
     steps : tuple of Adjustment
-        The second is fitted on the result of the first, and so on.
+        Each is fitted on the result of the one before.
     unit : str or None
-        In which sizes of tiles are, such as "µm"; None where no step has one, or it is that of whatever `spacing`
-        is given.
+        The unit of the sizes of tiles, such as "µm"; None where no step has a size, or where sizes are in the unit of
+        any `spacing` that is given.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class Recipe:
 
     @classmethod
     def of(cls, layer: Layer) -> Recipe:
-        """The recipe of a layer that the plugin has made, all of its steps.
+        """Return the recipe of a layer that the plugin has made, with all of its steps.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class Recipe:
         Returns
         -------
         Recipe
-            Without masks, which are layers of one volume.
+            It has no masks, because these are layers of one volume.
 
         Raises
         ------
@@ -115,18 +115,18 @@ class Recipe:
         return cls(tuple(adjustment for adjustment, _ in steps), *units)
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        """The dtype of results for volumes of `dtype`."""
+        """Return the dtype of results for volumes of `dtype`."""
         for step in self.steps:
             dtype = step.result_dtype(dtype)
         return dtype
 
     @property
     def title(self) -> str:
-        """What is done, in words."""
+        """The titles of all steps."""
         return ", ".join(step.title for step in self.steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `from_dict` takes back."""
+        """Return plain data that `from_dict` takes back."""
         return {KEY: SCHEMA, "unit": self.unit, "steps": [step.to_dict() for step in self.steps]}
 
     @classmethod
@@ -136,7 +136,7 @@ class Recipe:
         Raises
         ------
         ValueError
-            If a name or a value is not known or not valid; the message says which and what may stand there.
+            If a name or a value is not known or not valid; the message says which, and what it may be.
         """
         if not isinstance(plain, dict) or KEY not in plain:
             raise ValueError(f"This is no recipe: it has no {KEY!r}.")
@@ -201,7 +201,7 @@ class Recipe:
         return {"name": self.title, "inputs": ["image"], "outputs": [last], "tasks": tasks}
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the recipe to a JSON file; all of it or nothing."""
+        """Write the recipe to a JSON file, wholly or not at all."""
         return write_json(path, self.to_dict())
 
     @classmethod
@@ -213,7 +213,7 @@ class Recipe:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it is no recipe, or one that is not valid; the message says where.
+            If it is no valid recipe; the message says where.
         """
         return read_json(path, "recipe", cls.from_dict)
 
@@ -294,38 +294,37 @@ class Recipe:
         Parameters
         ----------
         image : napari.layers.Image or array-like, or a list of such
-            Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.  A list has images, such as the
-            channels of a volume; of numbers it is an array.
+            Arrays have 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.  A list of images may be the
+            channels of a volume; a list of numbers is an array.
         spacing : float or sequence of float, optional
-            Of arrays: the size of a voxel along the spatial axes.  A recipe with tiles in a unit needs it.
+            The size of a voxel of arrays along the spatial axes, which a recipe with tiles in a unit needs.
         unit : str, optional
-            Of `spacing`, such as "nm".  Default: the recipe's.
+            The unit of `spacing`, such as "nm", by default that of the recipe.
         mask : napari.layers.Labels or array-like, optional
             Of the image's shape; only voxels where it is not zero are counted, in every step.
         rgb : bool, optional
-            Of arrays: the last axis holds RGB or RGBA.
+            Whether the last axis of an array holds RGB or RGBA.
         fit_on : napari.layers.Image, array-like or FittedRecipe, "all", "sum" or "max", optional
-            The image whose mapping is applied, so that others stay comparable with it.  Default: each its own.  Of
-            several images a word may stand for one: "all" fits on the voxels of all of them, "sum" and "max" on their
-            sum and on the largest of them, voxel by voxel.  Then all have one curve, and where that is a line through
-            zero the ratios of channels stay as they are.
+            The image whose mapping is applied to all, so that they stay comparable with it; by default each has its
+            own.  For several images a word may stand for it: "all" fits on the voxels of all of them, "sum" and "max"
+            on their sum or on the largest of them, voxel by voxel.  Then all have one curve, and if that is a line
+            through zero, the ratios of channels are kept.
 
         Returns
         -------
         napari.layers.Image, numpy.ndarray or dask.array.Array, or a list of such
-            As `image`; a layer is not yet in a viewer.
+            It is of the kind of `image`; a layer is not yet in a viewer.
 
         Raises
         ------
         TypeError, ValueError
-            As the adjustments do; also if the recipe has tiles in a unit that the layer's does not convert to, or if
+            As the adjustments do; also if the unit of the layer does not convert to that of the recipe's tiles, or if
             images that share one fit have different dtypes, or shapes where these matter.
 
         Notes
         -----
-        A sum of integers ends where their dtype does: no channel has voxels beyond, so nothing of the curve depends
-        on what is cut off there.  A voxel where one of the channels is NaN counts neither in the sum nor in the
-        largest.
+        A sum of integers is clamped to their dtype: no channel has intensities beyond it, so the curve does not depend
+        on what is cut off.  A voxel where one of the channels is NaN counts neither in the sum nor in the largest.
 
         Examples
         --------
@@ -370,7 +369,7 @@ class Recipe:
     ) -> FittedRecipe:
         """Fit all steps on one image, or on several together, to apply the same mapping to others.
 
-        Parameters are those of `apply`; `fit_on` says how several images are fitted together.
+        The parameters are those of `apply`; `fit_on` says how several images are fitted together.
 
         Examples
         --------
@@ -388,7 +387,7 @@ class Recipe:
         return FittedRecipe(found.fit(self).transforms)
 
     def _opened(self, image: Any, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
-        """The image with its voxel size in the unit of the recipe, or an error where there is none."""
+        """Open an image with its voxel size in the unit of the recipe, or raise if there is none."""
         found = opened(image, mask=mask, spacing=self._in_own_unit(spacing, unit), rgb=rgb)
         self._check_sized(found.spacing)
         return found
@@ -442,7 +441,7 @@ def apply_recipe(image: ArrayLike, recipe: dict[str, Any], spacing: Spacing = No
 
 
 def _joined(found: Sequence[Any], how: str) -> Any:
-    """Several opened images as one to fit on."""
+    """Return several opened images as one to fit on."""
     kinds = {type(each).__name__: each for each in found}
     if len(kinds) > 1:
         raise TypeError("Images that share one fit must be of one kind: all layers, or all arrays.")

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from napari_exposure.core import progress
 from napari_exposure.core.adaptive import AdaptiveEqualization
-from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.adjustment import Adjustment, Per
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.clip import PercentileClip
-from napari_exposure.core.depth import DecayCorrection
+from napari_exposure.core.depth import SUPPORT, TO_FIRST, DecayCorrection
+from napari_exposure.core.equalize import HistogramEqualization
 from napari_exposure.core.findings import (
     SURE,
     Background,
@@ -22,6 +25,7 @@ from napari_exposure.core.findings import (
     find_background,
     find_bits,
     find_bleaching,
+    find_crowded,
     find_ends,
     find_flicker,
     find_jumps,
@@ -30,10 +34,12 @@ from napari_exposure.core.findings import (
     find_structures,
     find_trend,
     flattened,
+    percentiles,
 )
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import check_exposure
+from napari_exposure.core.intensity import Percentiles, check_exposure
 from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.profiles import common_profile, compared
 from napari_exposure.core.sample import Sample, take_sample
 from napari_exposure.core.stretch import LocalStretch
 from napari_exposure.core.typing import Spacing
@@ -45,6 +51,8 @@ __all__ = ["Finding", "Suggestion", "suggest"]
 Sure = Literal["measured", "sure", "likely"]
 
 AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
+# after which intensities use the range of the dtype
+STRETCHES = PercentileClip | LocalStretch | AdaptiveEqualization | HistogramEqualization
 # regions whose contrasts differ so many times are stretched; a range of which the usual region uses less is equalized
 DIFFERENT, USED = 4.0, 0.3
 # edges of tiles, in structures; the widest side of a volume has at least two tiles
@@ -191,16 +199,14 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
     findings.append(_of_background(background))
     findings += _about_noise(sample)
 
-    over_time = [*_about_time(sample, background)]
-    findings += over_time
-    if over_time:
-        steps.append((PercentileClip(0.1, 99.9, per="volume"), "time points are not equally bright"))
-
+    steps += _about_time(sample, background, findings)
+    percentile = _percentile(background)
     jumps = find_jumps(sample, background)
     if jumps is not None:
         findings.append(_of_jumps("saw-tooth", "planes along z jump", jumps))
-        correction = DecayCorrection("z", "plane", _rounded(background.offset), percentile=_percentile(background))
-        steps.append((correction, f"planes along z jump in brightness by {jumps.size:.1%} from one to the next"))
+        correction = DecayCorrection("z", "plane", _rounded(jumps.offset), percentile=percentile)
+        if _holds(sample, -3, correction):
+            steps.append((correction, findings[-1].sentence))
     trends = []
     for axis in range(-sample.spatial, 0):
         name = names[axis]
@@ -208,22 +214,15 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
         # of planes with gains of their own nothing is left
         if trend is None or (jumps is not None and name == "z"):
             continue
-        trends.append(trend)
         findings.append(_of_trend(trend, name, sample, spacing[axis], words))
-        if trend.steady or trend.sure >= SURE:
-            steps.append(
-                (
-                    DecayCorrection(
-                        name,
-                        "exponential" if trend.steady else "smooth",
-                        _rounded(trend.offset),
-                        percentile=_percentile(background),
-                    ),
-                    f"the light {'fades' if trend.rate < 0 else 'grows'} along {name}, down to {trend.left:.0%} "
-                    f"at its {'end' if trend.rate < 0 else 'beginning'}",
-                )
-            )
-    even = flattened(sample, [trend for trend in trends if trend.steady or trend.sure >= SURE])
+        correction = DecayCorrection(
+            name, "exponential" if trend.steady else "smooth", _rounded(trend.offset), percentile=percentile
+        )
+        if (trend.steady or trend.sure >= SURE) and _holds(sample, axis, correction):
+            trends.append(trend)
+            change, end = ("fades", "end") if trend.rate < 0 else ("grows", "beginning")
+            steps.append((correction, f"the light {change} along {name}, down to {trend.left:.0%} at its {end}"))
+    even = flattened(sample, trends)
 
     ends = find_ends(sample)
     if ends is not None and ends.saturated:
@@ -244,22 +243,20 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
         high = 100 * (1 - min(max(3 * ends.hot, 1e-5), 0.01))
         steps.append((PercentileClip(0.0, round(high, 4)), "single hot voxels are brighter than all structures"))
 
-    sizes = find_structures(even)
     edge = None
-    # What is as large as the volume is no structure in it.
-    extents = sample.volume.shape[-sample.spatial :]
-    if sizes is not None and min(size / extent for size, extent in zip(sizes, extents, strict=True)) < LARGEST:
-        physical = [size * step for size, step in zip(sizes, spacing, strict=True)]
-        findings.append(
-            Finding(
-                "structures",
-                f"structures are about {' x '.join(f'{size:.3g}' for size in physical)} {words} large",
-                sum(physical) / len(physical),
-                "likely",
-            )
-        )
-        edge = _edge(sample, physical, spacing)
+    structures = find_structures(even)
+    if structures is not None:
+        found, physical = _of_structures(sample, structures, spacing, names, words)
+        findings += found
+        edge = _edge(sample, physical, spacing) if found else None
     steps += _about_regions(even, findings, edge, spacing)
+    crowded = find_crowded(even, background) if edge is None else None
+    if crowded is not None:
+        sentence = f"half of what is lit lies in the lowest {crowded.share:.1%} of the range"
+        findings.append(Finding("crowded", sentence, crowded.share))
+        # All that is dark becomes the one level that stays the lowest.
+        lit = Percentiles(round(crowded.dark, 1), 100.0)
+        steps.append((HistogramEqualization(anchor=True, in_range=lit), f"{sentence}, and no structures tell a tile"))
     low = find_low_contrast(sample, bits)
     if low is not None:
         findings.append(
@@ -269,7 +266,7 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
                 low.share,
             )
         )
-        if not any(isinstance(step, PercentileClip | LocalStretch | AdaptiveEqualization) for step, _ in steps):
+        if not any(isinstance(step, STRETCHES) for step, _ in steps):
             steps.append((PercentileClip(0.1, 99.9), f"intensities use only {low.share:.1%} of the range of the dtype"))
     recipe = Recipe(tuple(step for step, _ in steps), unit if _has_size(steps) else None) if steps else None
     return Suggestion(tuple(findings), recipe, tuple(reason for _, reason in steps), sample.looked, sample.volume.size)
@@ -327,23 +324,39 @@ def _about_noise(sample: Sample) -> list[Finding]:
     return [] if math.isnan(noise.dark) else [Finding("noise", str(noise), noise.dark)]
 
 
-def _about_time(sample: Sample, background: Background) -> list[Finding]:
-    found = []
-    flicker = find_flicker(sample, background)
+def _about_time(sample: Sample, background: Background, findings: list[Finding]) -> list[tuple[Adjustment, str]]:
+    found, offsets = [], []
+    flicker, bleaching = find_flicker(sample, background), find_bleaching(sample, background)
     if flicker is not None:
         found.append(_of_jumps("flicker", "time points jump", flicker))
-    bleaching = find_bleaching(sample, background)
+        offsets.append((flicker.offset, flicker.axis))
     if bleaching is not None:
         change = "bleaches" if bleaching.rate < 0 else "grows"
-        found.append(
-            Finding(
-                "bleaching",
-                f"the light {change} over time, down to {bleaching.left:.0%}",
-                bleaching.left,
-                _surely(bleaching.sure),
-            )
-        )
-    return found
+        sentence = f"the light {change} over time, down to {bleaching.left:.0%}"
+        found.append(Finding("bleaching", sentence, bleaching.left, _surely(bleaching.sure)))
+        offsets.append((bleaching.offset, bleaching.axis))
+    findings += found
+    if not found:
+        return []
+    # Channels of a series need not fade alike.
+    per: Per = "volume" if len(sample.volume.shape) > sample.spatial + 1 else "dataset"
+    offset, axis = min(offsets)
+    correction = DecayCorrection("t", "ratio", _rounded(offset), percentile=_percentile(background), per=per)
+    reason = " and ".join(each.sentence for each in found)
+    return [(correction, reason)] if _holds(sample, axis, correction) else []
+
+
+def _holds(sample: Sample, axis: int, correction: DecayCorrection) -> bool:
+    """Whether the correction itself will find that the data support it: that dark and bright voxels change alike."""
+    planes = np.moveaxis(sample.cells, axis, 0)
+    levels = np.array([percentiles(plane, *compared(correction.percentile)) for plane in planes]).T
+    background: Any = correction.background
+    known = levels[0] > background
+    if known.sum() < 2:
+        return False
+    model = "plane" if correction.model in TO_FIRST else correction.model
+    _, support = common_profile(model, levels - background, known, correction.smoothness)
+    return support >= SUPPORT[correction.model]
 
 
 def _surely(sure: float) -> Sure:
@@ -367,6 +380,24 @@ def _of_trend(trend: Trend, name: str, sample: Sample, step: float, words: str) 
         length,
         _surely(trend.sure),
     )
+
+
+def _of_structures(
+    sample: Sample, sizes: Sequence[float], spacing: tuple[float, ...], names: Sequence[str], words: str
+) -> tuple[list[Finding], list[float]]:
+    """How large structures are along the axes that are long enough to tell; nothing where they fill the volume."""
+    extents = sample.volume.shape[-sample.spatial :]
+    rows = zip(sizes, extents, spacing, names, strict=True)
+    known = [(size / extent, size * step, name) for size, extent, step, name in rows if not math.isnan(size)]
+    physical = [size for _, size, _ in known]
+    # What is as large as the volume is no structure in it.
+    if not known or min(share for share, _, _ in known) >= LARGEST:
+        return [], physical
+    short = [name for name in names if name not in {name for *_, name in known}]
+    along = f" along {' and '.join(name for *_, name in known)}; along {' and '.join(short)} it is too short to tell"
+    sentence = f"structures are about {' x '.join(f'{size:.3g}' for size in physical)} {words} large"
+    figure = sum(physical) / len(physical)
+    return [Finding("structures", sentence + along * bool(short), figure, "likely")], physical
 
 
 def _about_regions(

@@ -271,7 +271,7 @@ class Layer:
 @pytest.mark.parametrize("verb", [*VERBS, *STATISTICS, histogram_along])
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(Layer(), r"got Layer\. Of a layer pass layer\.data"), ("x.tif", "got str"), (None, "got NoneType")],
+    [(Layer(), r"got Layer\. If it is a layer, pass layer\.data"), ("x.tif", "got str"), (None, "got NoneType")],
 )
 def test_what_is_no_array(verb, value, words):
     with pytest.raises(TypeError, match=f"The volume must be an array, {words}"):
@@ -280,7 +280,7 @@ def test_what_is_no_array(verb, value, words):
 
 @pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
 def test_a_mask_that_is_no_array(verb):
-    with pytest.raises(TypeError, match=r"The mask must be an array, got Layer\. Of a layer pass layer\.data"):
+    with pytest.raises(TypeError, match=r"The mask must be an array, got Layer\. If it is a layer, pass layer\.data"):
         verb(Unreadable(), mask=Layer())
 
 

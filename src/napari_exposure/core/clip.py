@@ -57,12 +57,12 @@ class PercentileClip(Adjustment):
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = find_percentiles(volume, (self.low, self.high)) or (0.0, 0.0)
         if not (lo < hi and math.isfinite(hi - lo)):
-            # Nearly all voxels are alike, or a percentile is infinite.
+            # If nearly all voxels are alike or a percentile is infinite, the finite extremes take its place.
             least, most = self._find_range(volume, "data")
             inner = max(lo, least), min(hi, most)
             lo, hi = check_width(*(inner if inner[0] < inner[1] else (least, most)))
         if self.in_range != "data":
-            # percentiles of clamped data are the clamped percentiles
+            # Data that are clamped first have these percentiles, clamped.
             lo, hi = np.clip((lo, hi), *self._find_range(volume)).tolist()
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = result_range(volume.dtype, out_dtype, lo)
@@ -108,8 +108,8 @@ def clip_percentiles(
 
     Notes
     -----
-    The same as ``numpy.percentile`` and ``skimage.exposure.rescale_intensity(out_range="dtype")``,
-    without a float copy of the volume and with rounding instead of truncation.  Where the two
+    The result is that of ``numpy.percentile`` and ``skimage.exposure.rescale_intensity(out_range="dtype")``,
+    without a float copy of the volume and with rounding instead of truncation.  If the two
     percentiles coincide, the exact minimum and maximum are used instead; a constant volume becomes
     the lowest value, with a warning.
 

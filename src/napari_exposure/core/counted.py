@@ -1,4 +1,4 @@
-"""Histograms and percentiles of images, exact."""
+"""Functions that count images exactly: histograms, cumulative distributions and percentiles."""
 
 from __future__ import annotations
 
@@ -41,20 +41,21 @@ def histogram(
         The bins of 32-bit integers are whole numbers wide.
     source_range : "image" or "dtype"
         Where bins begin and end, in scikit-image's words.  "image": at the exact finite minimum and maximum.
-        "dtype": at the ends of the dtype; of floats at -1 and 1.
+        "dtype": at the ends of the dtype, which for floats are -1 and 1.
     range : (float, float), optional
-        Where those bins begin and end, in numbers.  Default: as `source_range` says.
+        Where bins begin and end, in numbers.  Default: `source_range` says it.
     mask : array-like or napari.layers.Labels, optional
-        Of the image's shape (without the colour axis); only voxels where it is not zero are counted.
+        It has the image's shape, without the color axis; only voxels where it is not zero are counted.
     ignore_zeros : bool
         Leave out voxels that are exactly 0.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is counted.
+        For arrays: the last axis holds RGB or RGBA.  The value channel is counted.
 
     Returns
     -------
     Histogram
-        With ``counts``, ``edges``, ``cdf``, ``percentile(q)``, and the name of a layer; empty where no voxel is finite.
+        It has ``counts``, ``edges``, ``cdf``, ``percentile(q)``, and the name of a layer.  It is empty if no voxel is
+        finite.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def histogram(
 
 
 def _over(found: Histogram, low: float, high: float) -> Histogram:
-    """The same counts with a bin for every value from `low` to `high`, also where there is no voxel."""
+    """The same counts with a bin for every value from `low` to `high`, even if no voxel has it."""
     counts = np.zeros(round(high - low) + 1, np.int64)
     if len(found.counts):
         first = round(found.centers[0] - low)

@@ -1,4 +1,4 @@
-"""Tone curve: what intensities become, drawn through points."""
+"""Tone curve: a smooth curve through points says what each intensity becomes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["ToneCurve", "adjust_curve"]
 
 Points = tuple[tuple[float, float], ...]
 
-# the straight line, which changes nothing
+# The straight line changes nothing.
 STRAIGHT: Points = ((0.0, 0.0), (1.0, 1.0))
 
 
 @dataclass(frozen=True)
 class ToneCurve(Adjustment):
-    """A smooth curve through points, from intensities to intensities; see `adjust_curve`."""
+    """Change intensities by a smooth curve through points; see `adjust_curve`."""
 
     short_name: ClassVar[str] = "curve"
     verb: ClassVar[str] = "adjust_curve"
@@ -99,8 +99,8 @@ def adjust_curve(
     Parameters
     ----------
     points : sequence of (float, float)
-        Two or more pairs (input, output), fractions of the range in [0, 1], with ascending inputs.  Before the
-        first and behind the last the curve is level.  ``[(0, 1), (1, 0)]`` inverts.
+        Two or more pairs (input, output) of fractions of the range, in [0, 1], with ascending inputs.  The curve is
+        level before the first point and behind the last.  ``[(0, 1), (1, 0)]`` inverts.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that count as 0 and 1; values outside are clamped.
     output : "dtype" or "float32"
@@ -115,7 +115,7 @@ def adjust_curve(
     Raises
     ------
     TypeError, ValueError
-        As `adjust_gamma` does; also for points that are no pairs, lie outside of [0, 1] or are out of order.
+        As `adjust_gamma` does; also for points that are not pairs, lie outside of [0, 1] or are out of order.
 
     See Also
     --------

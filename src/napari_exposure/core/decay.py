@@ -1,4 +1,4 @@
-"""Intensity decay along an axis, for experiments."""
+"""Simulated decay of intensity along an axis, to try corrections on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Decay", "degrade"]
 
 @dataclass(frozen=True)
 class Decay(Adjustment):
-    """Let the intensity decay along an axis, as deep in tissue; see `degrade`."""
+    """Let the intensity decay along an axis, as it does deep in tissue; see `degrade`."""
 
     short_name: ClassVar[str] = "degraded"
     verb: ClassVar[str] = "degrade"
@@ -54,7 +54,7 @@ class Decay(Adjustment):
     output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
-        """As every adjustment; also raise where the volume has no such axis."""
+        """Check as every adjustment does, and raise an error if the volume has no such axis."""
         sizes = super().check(volume, spacing)
         axis_from_end(self.axis, len(sizes), len(volume.shape))
         return sizes
@@ -97,7 +97,7 @@ def degrade(
         One of the last three axes.
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
-        "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
+        "float32": neither rounded nor clamped, on the same scale (RGB data from 0 to 1).
     image, in_range, mask, ignore_zeros, per, window, rgb, level
         As all adjustments have them.
 
@@ -115,7 +115,7 @@ def degrade(
 
     Notes
     -----
-    NaN stays NaN.  `correct_decay` finds the decay and takes it back, but for what rounding has lost.
+    NaN stays NaN.  `correct_decay` finds the decay and undoes it, except for what rounding has lost.
 
     Examples
     --------

@@ -18,48 +18,48 @@ in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_li
 output : "dtype" or "float32"
     "dtype" stretches over the full range of the input's dtype (floats: [0, 1]); "float32" gives [0, 1].
 mask : array-like or napari.layers.Labels, optional
-    Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
+    It has the image's shape; only voxels where it is not zero are counted, but all are mapped.
 ignore_zeros : bool
     Leave voxels of exactly 0 out of what is counted, such as an empty background or the padding of a rotated stack.
 per : "dataset", "volume" or "plane"
     Which voxels share a fit: all, those of each time point and channel, or those of each plane.
 window : int
     With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-    that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-    where no name says it, the first one.  Channels are not mixed.
+    that the result follows a slow change and does not pulse.  Time is the axis with that name, or the first axis of
+    arrays and where no axis has it.  Channels are not mixed.
 spacing : float or sequence of float, optional
-    Of arrays: physical size of a voxel along the spatial axes, such as (2.0, 0.5, 0.5) in micrometers.  Default 1.
+    For arrays: physical size of a voxel along the spatial axes, such as (2.0, 0.5, 0.5) in micrometers.  Default 1.
 rgb : bool, optional
-    Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
+    For arrays: the last axis holds RGB or RGBA.  The value channel is adjusted; hue, saturation and alpha stay.
 level : int
-    Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+    For multiscale layers: the level that is fitted.  A coarse one is fitted sooner.
 """
 
 RETURNS = """
 numpy.ndarray, dask.array.Array or napari.layers.Image
-    As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
+    What the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
     yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
 """
 
-# what stands in a docstring where parameters, or a result, are those of all adjustments
+# A docstring says this where parameters, or the result, are those of all adjustments.
 SHARED = "As all adjustments have"
 
 
 def _entries(section: str) -> dict[str, str]:
-    """The texts of a section by the names of the parameters, of which one text may have several."""
+    """The texts of a section by the names of parameters; one text may describe several parameters."""
     found = re.findall(r"^\S.*(?:\n(?: .*)?)*", section.strip(), re.MULTILINE)
     return {name: each.rstrip() for each in found for name in each.split("\n")[0].split(" :")[0].split(", ")}
 
 
 def complete(function: Callable[..., object]) -> None:
-    """Put what all adjustments share into the docstring of one, its parameters in the order of its signature."""
+    """Put what all adjustments share into the docstring of a verb, with parameters in the order of its signature."""
     if not function.__doc__:
         return
     doc = inspect.cleandoc(function.__doc__)
     summary, parameters, rest = re.split(r"(?<=Parameters\n----------\n)|(?=\n\nReturns\n-)", doc, maxsplit=2)
     own = {name: text for name, text in _entries(parameters).items() if SHARED not in text}
     texts = {**_entries(PARAMETERS), **own}
-    # a text that is of several parameters comes once
+    # A text that describes several parameters is listed once.
     listed = dict.fromkeys(texts[name] for name in inspect.signature(function).parameters)
     rest = re.sub(rf"^{SHARED} it\.$", lambda _: RETURNS.strip(), rest, count=1, flags=re.MULTILINE)
     function.__doc__ = summary + "\n".join(listed) + rest

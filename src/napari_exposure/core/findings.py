@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from napari_exposure.core.axes import time_axis
 from napari_exposure.core.functions import exp, log
 from napari_exposure.core.histogram import interpolate as percentile_of
 from napari_exposure.core.intensity import dtype_range
@@ -33,7 +34,7 @@ LEAST_JUMP = 0.015
 CLUSTERED = 1.5
 # the fraction of parts that a jump goes the same way in
 AGREED = 0.85
-LOW_CONTRAST = 0.05
+LOW_CONTRAST, CROWDED = 0.05, 0.05
 # planes over which brightness is smooth, where jumps are looked for
 SMOOTH = 5
 # half of the autocorrelation of balls is reached at this part of their diameter
@@ -379,10 +380,15 @@ def _meeting(light: np.ndarray, dark: np.ndarray, offset: float, sample: Sample)
 
 @dataclass(frozen=True)
 class Jumps:
-    """Brightness that jumps from index to index along an axis: by which fraction, and how sure that is."""
+    """Brightness that jumps from index to index along an axis: by which fraction, and how sure that is.
 
+    `axis` is counted from the end; `offset` is the level that does not jump.
+    """
+
+    axis: int
     size: float
     sure: float
+    offset: float
 
 
 def find_jumps(sample: Sample, background: Background | None = None) -> Jumps | None:
@@ -393,8 +399,16 @@ def find_jumps(sample: Sample, background: Background | None = None) -> Jumps | 
 
 
 def find_flicker(sample: Sample, background: Background | None = None) -> Jumps | None:
-    """Whether whole time points, the first axis, where not all are space, are brighter or darker than those before."""
-    return None if sample.cells.ndim <= sample.spatial else _jumps(sample, -sample.cells.ndim, background)
+    """Whether whole time points are brighter or darker than those before."""
+    axis = _time(sample)
+    return None if axis is None else _jumps(sample, axis, background)
+
+
+def _time(sample: Sample) -> int | None:
+    """The axis of time, counted from the end; None where there is none before those of space."""
+    axes = sample.cells.ndim
+    axis = time_axis(sample.volume.labels, axes - sample.spatial)
+    return None if axis is None else axis - axes
 
 
 def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | None:
@@ -424,16 +438,39 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
     large = np.abs(alone)[(np.abs(alone) > max(2.5 * usual, 2 * LEAST_JUMP)) & (alike > AGREED)]
     if large.size >= max(2, 0.03 * alone.size):
         jump = middle(large)
-        return Jumps(jump, jump / usual * math.sqrt(large.size) if usual else math.inf)
+        sure = jump / usual * math.sqrt(large.size) if usual else math.inf
+        return Jumps(axis, jump, sure, _still(sample, axis, background.offset))
     # or many that are a little too large all together
     if size > 2.5 * error and size**2 - error**2 > LEAST_JUMP**2:
-        return Jumps(math.sqrt(size**2 - error**2), size / error if error else math.inf)
+        sure = size / error if error else math.inf
+        return Jumps(axis, math.sqrt(size**2 - error**2), sure, _still(sample, axis, background.offset))
     return None
 
 
+def _still(sample: Sample, axis: int, offset: float) -> float:
+    """The level where bright and dark percentiles of planes meet as both jump, at most `offset`."""
+    planes = np.moveaxis(sample.cells, axis, 0)
+    bright, dim = np.array([percentiles(plane, LIGHT, DARK) for plane in planes]).T
+    # From plane to plane, because what planes hold changes slowly.
+    steps, others = np.diff(bright), np.diff(dim)
+    known = ~np.isnan(steps) & ~np.isnan(others)
+    steps, others = steps[known], others[known]
+    slope = float((steps * others).sum() / max(float((steps**2).sum()), np.finfo(float).tiny))
+    if not 0 <= slope < 0.8:
+        return offset
+    level = (middle(dim) - slope * middle(bright)) / (1 - slope)
+    return float(min(max(level, float(np.nanmin(sample.cells)) - 3 * sample.cell_noise), offset))
+
+
 def find_bleaching(sample: Sample, background: Background | None = None) -> Trend | None:
-    """Whether the light fades over time, the first axis, where not all are space."""
-    return None if sample.cells.ndim <= sample.spatial else find_trend(sample, -sample.cells.ndim, background)
+    """Whether the light fades over time."""
+    axis = _time(sample)
+    background = background or find_background(sample)
+    trend = None if axis is None or background is None else find_trend(sample, axis, background)
+    if trend is None or background is None:
+        return None
+    # What is there stays over time, so that single steps tell the level too.
+    return replace(trend, offset=min(trend.offset, _still(sample, trend.axis, background.offset)))
 
 
 def flattened(sample: Sample, trends: list[Trend]) -> Sample:
@@ -511,14 +548,21 @@ def find_structures(sample: Sample) -> tuple[float, ...] | None:
     """The size of structures in voxels along each spatial axis; None where there are none in the noise.
 
     Half of the autocorrelation of balls is reached at 0.347 of their diameter; what has this distance there is called
-    so large.  Noise is correlated with itself alone, so that the value without any distance is not used.
+    so large.  Noise is correlated with itself alone, so that the value without any distance is not used.  NaN along an
+    axis that is too short to tell.
     """
     fine = _sizes(sample.boxes, sample.spatial, (1,) * sample.spatial)
     pitch = sample.cell[-sample.spatial :]
-    if fine is None or any(size < 6 * step for size, step in zip(fine, pitch, strict=True)):
+    if fine is None:
+        return None
+    large = not any(size < 6 * step for size, step in zip(fine, pitch, strict=True))
+    if not large and not any(map(math.isnan, fine)):
         return fine
     # Of larger structures there are more in the cells, which lie all over the volume.
-    return _sizes([sample.cells], sample.spatial, pitch) or fine
+    coarse = _sizes([sample.cells], sample.spatial, pitch) or fine
+    if large:
+        return coarse
+    return tuple(other if math.isnan(size) else size for size, other in zip(fine, coarse, strict=True))
 
 
 def _sizes(boxes: list[np.ndarray], spatial: int, pitch: tuple[int, ...]) -> tuple[float, ...] | None:
@@ -537,7 +581,10 @@ def _sizes(boxes: list[np.ndarray], spatial: int, pitch: tuple[int, ...]) -> tup
     for axis in range(spatial):
         lags = found[0][0][axis][0]
         heights = np.sum([each[0][axis][1] for each in found], axis=0) / noise_free
-        sizes.append(pitch[axis] * _half(lags, heights) / HALF_OF_BALL)
+        half = _half(lags, heights)
+        # Of longer distances an axis has too few that are independent of each other.
+        extent = boxes[0].shape[axis - spatial]
+        sizes.append(pitch[axis] * half / HALF_OF_BALL if half <= extent / 4 else math.nan)
     return tuple(sizes)
 
 
@@ -570,14 +617,36 @@ def _correlations(
 
 
 def _half(lags: np.ndarray, heights: np.ndarray) -> float:
-    """The distance at which a correlation has fallen to a half."""
+    """The distance at which a correlation has fallen to a half; infinite where it does not."""
     lags, heights = np.append(0, lags), np.append(1.0, heights)
     below = np.flatnonzero(heights < 0.5)
     if not below.size:
-        return float(lags[-1])
+        return math.inf
     last = below[0]
     share = (heights[last - 1] - 0.5) / (heights[last - 1] - heights[last])
     return float(lags[last - 1] + share * (lags[last] - lags[last - 1]))
+
+
+@dataclass(frozen=True)
+class Crowded:
+    """Where intensities crowd: half of the voxels that are lit lie in this `share` of the range, at its lower end.
+
+    `dark` is the percentage of all that are not lit.
+    """
+
+    share: float
+    dark: float
+
+
+def find_crowded(sample: Sample, background: Background) -> Crowded | None:
+    """Whether half of what is lit lies within a twentieth of the range of intensities."""
+    cells = sample.cells[~np.isnan(sample.cells)]
+    lit = cells[cells > background.offset + 6 * sample.cell_noise]
+    (last,) = percentiles(cells, 99.9)
+    if lit.size < 100 or last <= background.offset:
+        return None
+    share = float((middle(lit) - background.offset) / (last - background.offset))
+    return Crowded(share, 100 * (1 - lit.size / cells.size)) if share < CROWDED else None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ __all__ = ["Gamma", "adjust_gamma"]
 
 @dataclass(frozen=True)
 class Gamma(Adjustment):
-    """Gamma correction that keeps the intensity range; see `adjust_gamma`."""
+    """Correct the gamma and keep the intensity range; see `adjust_gamma`."""
 
     short_name: ClassVar[str] = "gamma"
     verb: ClassVar[str] = "adjust_gamma"
@@ -49,7 +49,7 @@ class Gamma(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The curve needs it, where nobody wants to wait.
+        # The kernel is loaded here, because nobody wants to wait for it when the curve is drawn.
         load_kernel("power")
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = (lo, hi) if self.output == "dtype" else (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""What a volume may be, and what its intensities may become: validation, dtype and range policy."""
+"""Which dtypes and parameters are valid, and which dtypes and ranges results have."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array")
     ----------
     dtype : numpy.dtype
     name, data : str
-        What has it, and how its array is written in the line that converts it.
+        What an error calls the volume, and its array in the line that converts it.
     """
     native = np.dtype(dtype).newbyteorder("=")
     if native in DTYPES or native.kind == "b":
@@ -80,7 +80,7 @@ def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array")
 
 
 def check_exposure(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> None:
-    """Raise what to do where data can be counted but not adjusted; parameters as `check_dtype` has them."""
+    """Raise an error if data can be counted but not adjusted; parameters as `check_dtype` has them."""
     if np.dtype(dtype).kind == "b":
         raise TypeError(
             f"The {name} has dtype bool. A mask of two values has no exposure to adjust; convert it first, e.g. "
@@ -89,10 +89,10 @@ def check_exposure(dtype: npt.DTypeLike, name: str = "volume", data: str = "arra
 
 
 def as_array(value: Any, name: str) -> np.ndarray:
-    """An array of what is none yet, such as nested lists, or an error where it cannot become one."""
+    """Turn what is not an array yet, such as nested lists, into one, or raise an error."""
     array = np.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "OSU":
-        hint = " Of a layer pass layer.data." if hasattr(value, "data") else ""
+        hint = " If it is a layer, pass layer.data." if hasattr(value, "data") else ""
         raise TypeError(f"The {name} must be an array, got {type(value).__name__}.{hint}")
     return array
 
@@ -110,7 +110,7 @@ def working_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Values of `dtype` as kernels take them: native, aligned, C-contiguous; copied only where they are not so.
+    """Make values of `dtype` native, aligned and C-contiguous, as kernels take them; copy them only if they are not.
 
     Raises
     ------
@@ -122,21 +122,21 @@ def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         least, most = int(values.min()), int(values.max())
         if least < -EXACT or most > EXACT:
             raise ValueError(
-                f"The values {least} to {most} lie beyond 2**53, up to where every integer is exact in float64. "
+                f"The values {least} to {most} lie beyond 2**53, where float64 no longer holds every integer. "
                 "Subtract an offset or divide them first, e.g. array // 1024."
             )
     return values
 
 
 def result_dtype(dtype: np.dtype, output: str) -> np.dtype:
-    """The dtype of a result."""
+    """The dtype of results for volumes of `dtype`."""
     return dtype if output == "dtype" else np.dtype(np.float32)
 
 
 def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
-    """The full range of a dtype as scikit-image has it: floats to 1, and below 0 only for negative data.
+    """The full range of a dtype as scikit-image has it: floats end at 1, and only negative data begin below 0.
 
-    That of integers of 64 bits ends where float64 does not hold every integer any more.
+    The range of integers of 64 bits ends where float64 no longer holds every integer.
 
     Parameters
     ----------
@@ -150,12 +150,12 @@ def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
     return (float(max(info.min, -EXACT)) if negative else 0.0), float(min(info.max, EXACT))
 
 
-# scikit-image's names of ranges that are no dtypes
+# These are names that scikit-image has for ranges, but NumPy not for dtypes.
 NAMED: dict[str, str | int] = {"float": "float64", "uint10": 10, "uint12": 12, "uint14": 14}
 
 
 def range_name(value: Any) -> str | None:
-    """The name of a dtype's range, as scikit-image takes one: np.uint8, "uint8", "uint12", float; None for others."""
+    """The name of a dtype's range, of what scikit-image takes: np.uint8, "uint8", "uint12", float; else None."""
     if isinstance(value, type | np.dtype):
         value = np.dtype(value).name
     known = isinstance(value, str) and (value in NAMED or value in {dtype.name for dtype in DTYPES})
@@ -163,7 +163,7 @@ def range_name(value: Any) -> str | None:
 
 
 def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
-    """The dtype that holds a range of scikit-image's, and the range."""
+    """The dtype that holds a range that scikit-image has a name for, and the range."""
     bits: str | int = NAMED.get(name, name)
     if isinstance(bits, int):
         return np.dtype(np.uint16), (0.0, 2.0**bits - 1)
@@ -172,7 +172,7 @@ def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
 
 
 def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float, float]:
-    """What 0 and 1 of an adjustment become in the result."""
+    """The intensities of the result that 0 and 1 of an adjustment become."""
     if out_dtype.kind == "f":
         return 0.0, 1.0
     return dtype_range(dtype, negative=lo < 0)
@@ -181,14 +181,14 @@ def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float
 def check_number(
     value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float | None = None
 ) -> float:
-    """Return `value` as a float, or say which parameter is out of which bounds."""
+    """Return `value` as a float, or raise an error that names the parameter and its bounds."""
     bounds = f" greater than {above:g}" if above is not None else f" in [{low:g}, {high:g}]" * math.isfinite(high)
     try:
         if isinstance(value, str):
             raise TypeError
         number = float(value)
     except OverflowError:
-        # A whole number of any length; its digits are more than anybody reads, or than Python writes.
+        # An integer may have more digits than anybody reads, or than Python writes, so the message leaves them out.
         raise ValueError(f"{name} must be a finite number{bounds}, got one beyond 1e308.") from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number{bounds}, got {value!r}.") from None
@@ -199,7 +199,7 @@ def check_number(
 
 
 def check_pair(value: Any, name: str) -> tuple[float, float]:
-    """Return two numbers as floats, or say which parameter is not two."""
+    """Return two numbers as floats, or raise an error that names the parameter."""
     values = tuple(value) if np.iterable(value) and not isinstance(value, str) else ()
     if len(values) != 2:
         raise ValueError(f"{name} must be two numbers, (low, high), got {value!r}.")
@@ -208,7 +208,7 @@ def check_pair(value: Any, name: str) -> tuple[float, float]:
 
 
 def check_range(value: Any, name: str) -> tuple[float, float]:
-    """Return two numbers in ascending order as floats, or say which parameter is not."""
+    """Return two numbers in ascending order as floats, or raise an error that names the parameter."""
     low, high = check_pair(value, name)
     if not low < high:
         raise ValueError(f"{name} must be (low, high) with low < high, got {value!r}.")
@@ -216,7 +216,7 @@ def check_range(value: Any, name: str) -> tuple[float, float]:
 
 
 def check_count(value: Any, name: str, *, low: int, high: int) -> int:
-    """Return `value` as an int, or say which parameter is not a whole number in which bounds."""
+    """Return `value` as an int, or raise an error that names the parameter and its bounds."""
     number = check_number(value, name, low=low, high=high)
     if not number.is_integer():
         raise ValueError(f"{name} must be a whole number in [{low}, {high}], got {value!r}.")
@@ -224,30 +224,30 @@ def check_count(value: Any, name: str, *, low: int, high: int) -> int:
 
 
 def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of `choices`, or say what may be chosen."""
+    """Return `value` if it is one of `choices`, or raise an error that says what may be chosen."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
     return value
 
 
 def value_channel(block: np.ndarray) -> np.ndarray:
-    """The value (HSV) of RGB or RGBA data: the largest of the three colours."""
+    """The value (HSV) of RGB or RGBA data: the greatest of the three colors."""
     value: np.ndarray = block[..., :3].max(axis=-1)
     return value
 
 
-# what is read of RGB data for red, green and blue alone
+# These read only red, only green or only blue of RGB data.
 COLORS: tuple[Callable[[np.ndarray], np.ndarray], ...] = tuple(itemgetter((..., color)) for color in range(3))
 
-# ITU-R BT.709
+# ITU-R BT.709 gives these weights to red, green and blue.
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def luminance(block: np.ndarray) -> np.ndarray:
     """The luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
-    # colour by colour: a product of matrices adds them in an order that depends on the layout and the processor
+    # Colors are added one by one, because the order in which a matrix product adds them depends on the layout and the
+    # processor. Opposite infinities give NaN, without a warning.
     with np.errstate(invalid="ignore"):
-        # of opposite infinities NaN
         found: np.ndarray = block[..., 0] * LUMINANCE[0]
         for channel in (1, 2):
             found += block[..., channel] * LUMINANCE[channel]
@@ -256,8 +256,8 @@ def luminance(block: np.ndarray) -> np.ndarray:
     return found.astype(block.dtype.newbyteorder("="), copy=False)
 
 
-def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
-    """Write `block` with its value replaced: colours scale together, so hue, saturation and alpha stay.
+def recolor(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
+    """Write `block` with its value replaced: colors scale together, so hue, saturation and alpha stay.
 
     Parameters
     ----------
@@ -266,20 +266,20 @@ def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np
     value, adjusted : numpy.ndarray
         The value channel before and after; `adjusted` in units of `out`.
     top : float
-        The greatest intensity of `block`'s dtype as a colour, for alpha in units of `out`.
+        The greatest value that a color has in `block`, from which alpha is brought into units of `out`.
     """
     dark = value == 0
     ratio = np.divide(adjusted, value, dtype=np.float64, where=~dark, out=np.zeros(value.shape))
     for channel in range(3):
-        colour = block[..., channel] * ratio
-        # black has no hue: it becomes grey
-        colour[dark] = adjusted[dark]
-        out[..., channel] = np.rint(colour) if out.dtype.kind in "iu" else colour
+        color = block[..., channel] * ratio
+        # Black has no hue, so it becomes grey.
+        color[dark] = adjusted[dark]
+        out[..., channel] = np.rint(color) if out.dtype.kind in "iu" else color
     write_alpha(block, out, top)
 
 
 def write_alpha(block: np.ndarray, out: np.ndarray, top: float) -> None:
-    """Write the alpha of RGBA data, in units of `out`; parameters as `recolour` has them."""
+    """Write the alpha of RGBA data, in units of `out`; parameters as `recolor` has them."""
     if block.shape[-1] == 4:
         alpha = block[..., 3]
         if out.dtype != block.dtype.newbyteorder("="):

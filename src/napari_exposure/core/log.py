@@ -44,7 +44,7 @@ class Log(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The curve needs it, where nobody wants to wait.
+        # The kernel is loaded here, where the wait is reported, and not when the curve first needs it.
         load_kernel("exp" if self.inv else "log")
         return fit_curve(self._curve, lo, hi, volume.dtype, self.output)
 

@@ -51,7 +51,7 @@ class Sigmoid(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The curve needs it, where nobody wants to wait.
+        # The kernel is loaded here, where the wait is reported, and not when the curve first needs it.
         load_kernel("exp")
         return fit_curve(self._curve, lo, hi, volume.dtype, self.output)
 
@@ -88,7 +88,7 @@ def adjust_sigmoid(
     gain : float
         In [0, 1000]; the slope at the cutoff is a quarter of it.
     inv : bool
-        One minus that: bright becomes dark.
+        Subtract the curve from 1, so that bright becomes dark.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that count as 0 and 1; values outside are clamped.  With "dtype" the result equals
         ``skimage.exposure.adjust_sigmoid``.

@@ -1,4 +1,4 @@
-"""What is said: texts that come from elsewhere, such as names in files, made fit to be shown, and warnings."""
+"""Words to the user: texts from elsewhere, such as names in files, are made fit to be shown; warnings are raised."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import sys
 import unicodedata
 import warnings
 
-# characters of an error that somebody else's values may fill
+# A foreign value takes at most about so many characters of an error.
 MOST = 400
 
 
 def printable(text: object) -> str:
-    """A text on one line in which nothing acts.
+    """Return a text on one line, in which characters that would act or cannot be written are spelled out.
 
-    Control characters would move the cursor of a terminal, marks of direction turn other words around, and halves of
-    characters, as in names of files that are not UTF-8, cannot be written at all: they are spelled out.
+    Control characters would move the cursor of a terminal, marks of direction would turn other words around, and
+    halves of characters, as in names of files that are not UTF-8, cannot be written at all.
 
     Examples
     --------
@@ -30,13 +30,13 @@ def _is_shown(character: str) -> bool:
 
 
 def shortened(text: object, most: int = MOST) -> str:
-    """A text of no more than some `most` characters, without its middle where it has more."""
+    """Return a text of about `most` characters at most, from which the middle is cut out if it is longer."""
     text = str(text)
     return text if len(text) <= most else f"{text[: most * 3 // 4]} ... {text[-most // 4 :]}"
 
 
 def warn_user(message: str) -> None:
-    """Warn at the line that called this package, so that another line of the user's warns again."""
+    """Warn at the line that called this package, so that Python shows the warning again for another line."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("napari_exposure."):
         frame, level = frame.f_back, level + 1

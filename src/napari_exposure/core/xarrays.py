@@ -1,4 +1,4 @@
-"""xarray's DataArray, whose dimensions say which axes are space and whose coordinates say how large a voxel is."""
+"""Opens xarray's DataArray, whose dimensions name the axes and whose coordinates give the size of a voxel."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from napari_exposure.core.chain import Chain
 from napari_exposure.core.images import OpenedArray
 from napari_exposure.core.typing import Spacing
 
-# by which part of a step coordinates may be uneven: they are often kept in single precision
+# Steps of coordinates may differ by this fraction, because coordinates are often kept in single precision.
 EVEN = 1e-3
 
 
 class OpenedDataArray(OpenedArray):
-    """A DataArray; parameters as `core.images.opened` has them, and the result is a DataArray."""
+    """An opened DataArray, whose results are one too; the parameters are those of `core.images.opened`."""
 
     def __init__(
         self, image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
     ) -> None:
         self.dims: tuple[Hashable, ...] = image.dims[: -1 if rgb else None]
         self.space = count_space(map(is_space, self.dims))
-        # why the coordinates do not say how large a voxel is
+        # If the coordinates do not give the size of a voxel, this says why.
         self.unsized = ""
         if spacing is None:
             spacing = self._sizes(image, self.dims[-max(self.space, 2) :])
@@ -35,7 +35,7 @@ class OpenedDataArray(OpenedArray):
         self.name = str(image.name or "")
 
     def _sizes(self, image: Any, dims: tuple[Hashable, ...]) -> tuple[float, ...]:
-        """The step of each coordinate; 1 for all where none is known."""
+        """Return the step of each coordinate, or 1 for all where none is known."""
         steps = ((dim, step_of(image.coords[dim].values)) for dim in dims if dim in image.coords)
         known = {dim: step for dim, step in steps if step is not None}
         units = {dim: image.coords[dim].attrs.get("units") for dim in known}
@@ -45,18 +45,18 @@ class OpenedDataArray(OpenedArray):
         elif uneven := [str(dim) for dim, step in known.items() if math.isnan(step)]:
             self.unsized = f"The coordinates of {', '.join(uneven)} are no even steps"
         elif known and (missing := [str(dim) for dim in dims if dim not in known and image.sizes[dim] > 1]):
-            self.unsized = f"There are no coordinates of {', '.join(missing)}, but of others"
+            self.unsized = f"There are no coordinates of {', '.join(missing)}, but of other axes"
         if self.unsized or not known:
             return (1.0,) * len(dims)
         return tuple(known.get(dim, max(known.values())) for dim in dims)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the axes are called, without the color axis."""
+        """The names of the axes, without the color axis."""
         return tuple(map(str, self.dims))
 
     def check(self, adjustment: Chain) -> None:
-        """Raise what does not fit before any voxel is read."""
+        """Raise if the axes or the sizes do not suit an adjustment, before any voxel is read."""
         if any(step.in_space for step in adjustment.steps):
             check_space(self.space, self.dims)
         if self.unsized and any(step.needs_spacing for step in adjustment.steps):
@@ -67,7 +67,7 @@ class OpenedDataArray(OpenedArray):
 
 
 def step_of(coordinates: np.ndarray) -> float | None:
-    """How far coordinates lie apart; NaN where that differs, None where there is one alone, or none is a number."""
+    """Return the step of coordinates: NaN if steps differ, None if there is only one or they are no numbers."""
     if coordinates.dtype.kind not in "iuf" or coordinates.size < 2:
         return None
     steps = np.abs(np.diff(coordinates.astype(np.float64)))

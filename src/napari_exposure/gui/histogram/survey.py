@@ -221,8 +221,8 @@ def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> l
             whole,
             name=f"{layer.name}, {name}",
             color=color,
-            volume=replace(volume, colour=channel),
-            coarse=coarse and replace(coarse, colour=channel),
+            volume=replace(volume, color=channel),
+            coarse=coarse and replace(coarse, color=channel),
         )
         for name, (color, channel) in RGB.items()
     ]
