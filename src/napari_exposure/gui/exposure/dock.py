@@ -146,7 +146,9 @@ class ExposureDock(widgets.Container):
         self.cancel()
         for view in self.cards.views:
             self._stop(view)
-        self._compare()
+        # of a window that closes the buttons may be gone
+        self.bar.stop_comparing()
+        self.amplified.remove()
 
     def _start(self, view: CardView) -> None:
         for extra in view.extras:
