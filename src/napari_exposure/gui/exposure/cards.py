@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from collections.abc import Callable
 
 from magicgui.widgets import CheckBox
@@ -24,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.transform import Transform
+from napari_exposure.core.words import as_tooltip
 from napari_exposure.gui.editors import editor, show_whole
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
@@ -31,11 +31,6 @@ from napari_exposure.source import Source
 
 # a card is dragged when the mouse went so many pixels
 DRAGGED = 8
-
-
-def as_tooltip(text: str) -> str:
-    """A text as it is, whatever names in it look like."""
-    return f"<qt>{html.escape(text)}</qt>".replace("\n", "<br>")
 
 
 class Label(QLabel):

@@ -21,6 +21,7 @@ from napari_exposure.gui.exposure.ready import get_ready
 from napari_exposure.gui.exposure.recipes import RecipeButton
 from napari_exposure.gui.exposure.tools import Tools, UndoKeys, new_card
 from napari_exposure.gui.exposure.work import Work
+from napari_exposure.gui.napari_versions import on_renamed
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.gui.scrolled import make_scrollable
@@ -125,6 +126,7 @@ class ExposureDock(widgets.Container):
         self.live.start()
         self._of_viewer.add(self._follow, layers.selection.events.active, layers.selection.events.changed)
         self._of_viewer.add(self._on_removed, layers.events.removed)
+        self._of_viewer.add(*on_renamed(layers, self.reset_choices))
         for view in self.cards.views:
             self._start(view)
         self.reset_choices()
@@ -145,7 +147,9 @@ class ExposureDock(widgets.Container):
         self.cancel()
         for view in self.cards.views:
             self._stop(view)
-        self._compare()
+        # of a window that closes the buttons may be gone
+        self.bar.stop_comparing()
+        self.amplified.remove()
 
     def _start(self, view: CardView) -> None:
         for extra in view.extras:

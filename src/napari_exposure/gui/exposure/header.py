@@ -12,9 +12,10 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
+from napari_exposure.core.words import as_tooltip
 from napari_exposure.gui.apply import FIRST
 from napari_exposure.gui.editors import Choice, text, warn
-from napari_exposure.gui.exposure.cards import Form, as_tooltip
+from napari_exposure.gui.exposure.cards import Form
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
