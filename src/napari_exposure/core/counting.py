@@ -21,6 +21,9 @@ from napari_exposure.core.moments import Grid, Moments
 if TYPE_CHECKING:
     from napari_exposure.core.pointwise import PointwiseFit
 
+# A radix selection counts 65,536 digits in each pass, so that sorting so few voxels takes less time.
+FEW = 1 << 16
+
 
 def _bytes(found: Histogram) -> int:
     return found.counts.nbytes + found.edges.nbytes
@@ -230,8 +233,9 @@ def find_cuts(volume: Volume, low: float, high: float) -> list[float] | None:
 def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) -> list[float] | None:
     """Return the values at places in the sorted voxels, interpolated between two voxels; None if nothing is counted.
 
-    Integers of up to 16 bits are counted in one pass.  For others the order statistics are found by a radix selection
-    of 16 bits a pass, so that 32-bit values take two passes and 64-bit ones four, whatever their distribution.
+    Integers of up to 16 bits are counted in one pass.  Few voxels of other dtypes are sorted; for many the order
+    statistics are found by a radix selection of 16 bits a pass, so that 32-bit values take two passes and 64-bit ones
+    four, whatever their distribution.
 
     Parameters
     ----------
@@ -243,6 +247,9 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
     if is_lookup(volume.dtype):
         found = _count_values(volume)
         return [interpolate(found.order_statistic, at) for at in places(found.total)] if found.total else None
+    if math.prod(volume.shape) <= FEW:
+        ordered = _sorted_values(volume, finite)
+        return [interpolate(ordered.item, at) for at in places(len(ordered))] if len(ordered) else None
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
     kernel = load_kernel("count_digits", unsigned)
@@ -284,6 +291,19 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
             prefixes[rank] = prefix << 16 | digit
     value_at = dict(zip(prefixes, value_of_keys(list(prefixes.values()), dtype).tolist(), strict=True))
     return [interpolate(value_at.__getitem__, at) for at in positions]
+
+
+def _sorted_values(volume: Volume, finite: bool) -> np.ndarray:
+    """All values that are counted, in ascending order and as float64."""
+    parts: list[np.ndarray] = []
+
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        found = (values[counted] if counted.size else values.reshape(-1)).astype(np.float64)
+        kept: np.ndarray = found[np.isfinite(found) if finite else ~np.isnan(found)]
+        return kept
+
+    count(volume, visit, parts.append, "finding percentiles")
+    return np.sort(np.concatenate(parts))
 
 
 def key_of_values(ends: tuple[float, float], dtype: np.dtype) -> tuple[int, int]:
