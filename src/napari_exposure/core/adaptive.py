@@ -47,8 +47,8 @@ class AdaptiveEqualization(TiledAdjustment):
         "Clip limit",
         "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit. "
         "It can also be found from how strong noise may become.",
-        min=0.0,
-        max=1.0,
+        low=0.0,
+        high=1.0,
         step=0.001,
         slider=(0.001, 1.0),
         noise=True,
@@ -204,7 +204,7 @@ def equalize_adapthist(
     Parameters
     ----------
     clip_limit : float or NoiseLimit
-        Largest fraction of a tile's voxels in one bin; greater gives more contrast.  <= 0 or >= 1: no
+        Largest fraction of a tile's voxels in one bin, from 0 to 1; greater gives more contrast.  0 and 1: no
         limit.  At 1 / nbins the mapping is linear, and less changes nothing.  ``NoiseLimit(0.02)`` lets noise
         grow to 2 % of the result's range.
     nbins : int

@@ -23,6 +23,8 @@ from napari_exposure.core.intensity import (
     check_choice,
     check_count,
     check_exposure,
+    check_flag,
+    check_kind,
     check_number,
     check_pair,
     dtype_range,
@@ -35,12 +37,12 @@ from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Spacing
-from napari_exposure.core.words import warn_user
+from napari_exposure.core.words import given, warn_user
 
 __all__ = ["Adjustment"]
 
 # These are the choices of shared parameters, and how a widget words each of them.
-PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane separately"}
+PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane alone"}
 OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
@@ -174,7 +176,7 @@ class Adjustment(ABC):
         True
         """
         known = {cls.__name__: cls for cls in adjustments()}
-        values = dict(plain)
+        values = dict(check_kind(plain, "An adjustment", dict, "a dict, as to_dict gives it"))
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"Unknown adjustment {name!r}; known are {', '.join(known)}.")
@@ -228,7 +230,7 @@ class Adjustment(ABC):
         --------
         >>> from napari_exposure.core import AdaptiveEqualization
         >>> AdaptiveEqualization(6.0, 0.02, per="plane").in_words("µm")
-        'Tile 6 µm, Clip limit 0.02, Time points each plane separately'
+        'Tile 6 µm, Clip limit 0.02, Time points each plane alone'
         """
         shown = {field.name for field in self.main_fields()} if all_own else self.changed()
         shared = {field.name for field in dataclasses.fields(Adjustment)}
@@ -350,8 +352,8 @@ class Adjustment(ABC):
         if axis is None:
             axes = in_words(volume.labels, len(volume.shape))
             raise ValueError(
-                f"There is no axis of time before y and x: the image has {axes}. Move time to the front, and name "
-                "it t where axes have names."
+                f"There is no axis of time before y and x: the image has {axes}. Move time to the front, and where "
+                "axes have names call it t: layer.axis_labels = ('t', 'y', 'x')."
             )
         return axis
 
@@ -519,21 +521,21 @@ def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
     if "choices" in allowed:
         return check_choice(value, name, allowed["choices"])
     if isinstance(default, bool):
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, got {value!r}.")
-        return bool(value)
+        return check_flag(value, name)
+    others = []
     if allowed.get("noise"):
         if isinstance(value, NoiseLimit):
             return value
-        name = f"{name} (or NoiseLimit)"
+        others.append("NoiseLimit(limit)")
     if "automatic" in allowed:
         word = allowed["automatic"]
         if type(value) is type(word) and value == word:
             return value
-        name = f"{name} (or {word!r})"
+        others.append(repr(word))
+    also = " or ".join(others)
     if isinstance(default, int) or (default is None and isinstance(allowed.get("low"), int)):
-        return check_count(value, name, **bounds)
-    return check_number(value, name, **bounds) if isinstance(default, float) else value
+        return check_count(value, name, also=also, **bounds)
+    return check_number(value, name, also=also, **bounds) if isinstance(default, float) else value
 
 
 def warn_constant(transform: Transform) -> None:
@@ -590,5 +592,5 @@ def check_in_range(value: Any) -> InRange:
             return check_width(lo, hi)
     raise ValueError(
         "in_range must be 'data', 'dtype', the name of a dtype such as 'uint8', (low, high) with low < high, or "
-        f"Percentiles(low, high), got {value!r}."
+        f"Percentiles(low, high), got {given(value)}."
     )

@@ -88,7 +88,7 @@ def histogram_along(
         raise TypeError("Histograms along an axis count all voxels, so pass the data of a masked array: array.data.")
     dims = len(checked.shape)
     at = check_count(axis, "axis", low=-dims, high=dims - 1)
-    if not isinstance(bins, int) and np.ndim(bins):
+    if np.iterable(bins) and not isinstance(bins, str | bytes):
         edges = np.array([check_number(edge, "bins") for edge in bins])
         if range is not None:
             raise ValueError("Give the edges of bins, or their number and a range, but not edges and a range.")

@@ -30,13 +30,20 @@ def held(array: Any, name: str = "volume") -> Held:
     TypeError
         If it is no array.
     """
+    holder = _holder(array)
+    return (checked(array, name), None) if holder is None else holder(array)
+
+
+def checked(array: Any, name: str = "volume") -> Any:
+    """Return the array, or the one that NumPy makes of nested lists; parameters and errors as `held` has them."""
+    known = _holder(array) or (hasattr(array, "shape") and _is_dtype(getattr(array, "dtype", None)))
+    return array if known else as_array(array, name)
+
+
+def _holder(array: Any) -> Callable[[Any], Held] | None:
     # Classes are found by their names, so that none of these packages needs to be imported.
-    for cls in type(array).__mro__:
-        if holder := _HOLDERS.get(f"{cls.__module__}.{cls.__qualname__}"):
-            return holder(array)
-    if not (hasattr(array, "shape") and _is_dtype(getattr(array, "dtype", None))):
-        array = as_array(array, name)
-    return array, None
+    kinds = (_HOLDERS.get(f"{cls.__module__}.{cls.__qualname__}") for cls in type(array).__mro__)
+    return next(filter(None, kinds), None)
 
 
 def _is_dtype(dtype: object) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_exposure.core.intensity import check_number
 from napari_exposure.core.typing import Spacing
+from napari_exposure.core.words import given
 
 # A tile of a mosaic has the size of a voxel, and the place of its first voxel, along all axes.
 Tile = tuple[tuple[float, ...], tuple[float, ...]]
@@ -33,6 +34,31 @@ def axis_letter(label: object) -> str:
 def is_space(label: object) -> bool:
     """Return whether an axis may be space, because its label does not say otherwise."""
     return axis_letter(label) not in ("T", "C") and str(label).strip().lower() not in _OTHERS
+
+
+def named_axes(labels: Iterable[object], kinds: Iterable[str | None]) -> tuple[str, ...]:
+    """What axes are called: what labels say, and where these say nothing, what units do.
+
+    Parameters
+    ----------
+    labels : iterable
+    kinds : iterable of "time", "space" or None
+        What the unit of each axis is one of; a length is one of space on the last three axes, because further ones are
+        not, whatever unit a layer has on all of its axes.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.axes import named_axes
+    >>> named_axes(["-3", "-2", "-1"], ["space"] * 3), named_axes(["", "y", "x"], ["time", "space", "space"])
+    (('z', 'y', 'x'), ('t', 'y', 'x'))
+    """
+    names = list(map(str, labels))
+    places = (*[""] * (len(names) - len(AXES)), *AXES)[-len(names) :]
+    said = ({"time": "t", "space": place}.get(kind or "", "") for kind, place in zip(kinds, places, strict=True))
+    return tuple(
+        name if axis_letter(name) or not is_space(name) else unit or name
+        for name, unit in zip(names, said, strict=True)
+    )
 
 
 def time_axis(labels: Sequence[object], axes: int) -> int | None:
@@ -141,9 +167,11 @@ def check_place(translate: Any, spacing: Spacing, ndim: int) -> Tile:
     """Return the size of a voxel of an array, and the place of its first voxel, along all axes."""
     if translate is None:
         raise ValueError("An array does not say where it lies: give translate, a place for each array.")
+    if isinstance(translate, str) or not isinstance(translate, Iterable):
+        raise TypeError(f"translate must have places, each with a number for each axis, got {given(translate)}.")
     place = tuple(check_number(each, "translate") for each in translate)
-    given: Any = spacing if isinstance(spacing, Iterable) else (1.0 if spacing is None else spacing,) * ndim
-    sizes = tuple(check_number(size, "spacing", above=0) for size in given)
+    each_size: Any = spacing if isinstance(spacing, Iterable) else (1.0 if spacing is None else spacing,) * ndim
+    sizes = tuple(check_number(size, "spacing", above=0) for size in each_size)
     for name, values in (("translate", place), ("spacing", sizes)):
         if len(values) != ndim:
             raise ValueError(f"{name} has {len(values)} numbers, but the image has {ndim} axes; give one for each.")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import Several, both, held
 from napari_exposure.core.flatfile import off_map
-from napari_exposure.core.intensity import check_dtype, prepared, value_channel, working_dtype
+from napari_exposure.core.intensity import check_dtype, check_flag, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.threads import Threads
 from napari_exposure.core.typing import Array, Index, WritableArray
@@ -153,6 +153,7 @@ class Volume:
     members: tuple[Volume, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        check_flag(self.ignore_zeros, "ignore_zeros")
         array, own = held(self.array)
         mask, masked = (None, None) if self.mask is None else held(self.mask, "mask")
         object.__setattr__(self, "array", array)

@@ -11,7 +11,13 @@ import numpy as np
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import check_choice, check_count, check_number, check_range, dtype_range
+from napari_exposure.core.intensity import (
+    check_choice,
+    check_count,
+    check_percents,
+    check_range,
+    dtype_range,
+)
 from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["cumulative_distribution", "histogram", "percentile"]
@@ -194,7 +200,7 @@ def percentile(
     >>> percentile(np.arange(101, dtype=np.float32).reshape(1, 101), (0.5, 99.5))
     array([ 0.5, 99.5])
     """
-    wanted = tuple(check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q))
+    wanted = check_percents(q)
     found = opened(image, mask=mask, rgb=rgb)
     volume = found.volume(ignore_zeros)
     with found.bar():

@@ -35,7 +35,7 @@ BINS = 256
 # These parts of a fit do not depend on its curve: what 0 and 1 become, and the dtypes of the volume and the result.
 Fixed = tuple[float, float, np.dtype, np.dtype]
 
-METHODS = {"cdf": "cumulative distribution", "rank": "exact rank"}
+METHODS = {"cdf": "cumulative: by the cumulative distribution", "rank": "exact rank"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class HistogramEqualization(Adjustment):
     )
     anchor: bool = parameter(
         False,
-        "Keep the background dark",
+        "Dark background",
         "The darkest counted intensity stays the lowest value, however many voxels have it. Without it, a stack that "
         "is mostly empty gets a bright background.",
     )

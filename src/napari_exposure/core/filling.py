@@ -146,6 +146,7 @@ class Fill(Adjustment):
     short_name: ClassVar[str] = "filled"
     verb: ClassVar[str] = "fill"
     title: ClassVar[str] = "Fill gaps"
+    use: ClassVar[str] = "some voxels hold nothing, as where planes or tiles are missing"
     keeps_scale: ClassVar[bool] = True
 
     method: Literal["nearest", "median"] = parameter(

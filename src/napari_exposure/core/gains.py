@@ -18,7 +18,7 @@ from napari_exposure.core.transform import Fit
 # These are the choices of parameters, and how a widget words each of them. Axes are in the order of arrays.
 Axis = Literal["z", "y", "x"]
 AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
-OUTPUT = {"dtype": "same bit depth", "float32": "float32, not rounded"}
+OUTPUT = {"dtype": "same bit depth", "float32": "float32: not rounded"}
 # The range and the output mean something else here than where intensities are stretched, so they have other tooltips.
 IN_RANGE_WORDS = (
     "Input range",

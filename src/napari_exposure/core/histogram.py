@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, overload
 
 import numpy as np
 
-from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.intensity import check_count, check_kind, check_percents
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.moments import Moments
 from napari_exposure.core.words import printable
@@ -82,6 +82,10 @@ class Histogram:
     name: str = field(default="", repr=False)
     colors: tuple[Histogram, ...] = field(default=(), repr=False)
 
+    def __post_init__(self) -> None:
+        for name in ("counts", "edges"):
+            check_kind(getattr(self, name), name, np.ndarray, "an array, as histogram(volume) has it")
+
     @property
     def centers(self) -> np.ndarray:
         """The middle of each bin; for integers of up to 16 bits the value itself."""
@@ -130,7 +134,7 @@ class Histogram:
         ValueError
             If q is out of bounds, or nothing was counted.
         """
-        wanted = [check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q)]
+        wanted = check_percents(q)
         if not self.total:
             raise ValueError("No voxel was counted, so there are no percentiles.")
         found = [interpolate(self.order_statistic, value / 100 * (self.total - 1)) for value in wanted]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core.images import opened
+from napari_exposure.core.intensity import check_kind
 from napari_exposure.core.transform import BlockMap
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class GainMap(BlockMap):
     fitted: BlockMap
 
     def __post_init__(self) -> None:
+        check_kind(self.fitted, "fitted", BlockMap, "what recipe.fit(image) gives")
         if self.fitted.rgb:
             raise ValueError("A gain map needs gray values; this was fitted on colors. Split them into channels first.")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from napari_exposure.core.axes import named_axes
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -49,6 +52,24 @@ def unit_name(text: str, kind: str = LENGTH) -> str | None:
             symbol = f"{unit:~}".replace("µ", "u")
             return _USUAL.get(symbol, symbol)
     return None
+
+
+@lru_cache
+def kind_of(unit: str) -> str | None:
+    """Whether a unit is one of "time" or of "space", that is a length; None for others."""
+    kinds = {"time": TIME, "space": LENGTH}
+    return next((kind for kind, dimension in kinds.items() if unit_name(unit, dimension) is not None), None)
+
+
+def axis_names(layer: Layer) -> tuple[str, ...]:
+    """What the axes of a layer are called, as `core.axes.named_axes` has it."""
+    return named_axes(layer.axis_labels, (kind_of(str(unit)) for unit in layer.units))
+
+
+def time_step(layer: Layer, axis: int) -> tuple[float, str]:
+    """How far time points lie apart along an axis of a layer, and in which unit; 1 and "" where it has no unit."""
+    unit = layer.units[axis]
+    return (abs(float(layer.scale[axis])), f"{unit:~P}") if kind_of(str(unit)) == "time" else (1.0, "")
 
 
 def long_name(unit: str) -> str:
