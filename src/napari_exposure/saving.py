@@ -323,7 +323,7 @@ def _of_layer(layer: Any) -> FileVolume:
 
 
 def _axes_of(layer: Any) -> str | None:
-    """Return the axes of a layer by what they are called, or else by their place, where one of time may be known."""
+    """Return the axes of a layer by their names, or else by their place, where an axis may be known as time."""
     letters = [axis_letter(name) for name in axis_names(layer)]
     if all(letters) and len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters):
         return "".join(letters)

@@ -201,7 +201,7 @@ def match_overlaps(
 def _opened(
     images: Iterable[Any], translate: Sequence[Sequence[float]] | None, spacing: Spacing, fixed: Any
 ) -> tuple[list[Opened], Mosaic]:
-    """Images and their mosaic; `fixed` is one of them or its number."""
+    """Open images and make their mosaic; `fixed` is one of them or its number."""
     images = listed(images)
     found = open_all(images, opened)
     same = [number for number, image in enumerate(images) if image is fixed]
