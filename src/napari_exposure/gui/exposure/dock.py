@@ -318,7 +318,7 @@ class ExposureDock(widgets.Container):
         """Show on the cards what was found in a layer."""
         on = [view for view, card in zip(self.cards.views, self.adjusted.stack.cards, strict=True) if card.on]
         for at, (view, each) in enumerate(zip(on, transform.transforms, strict=False)):
-            view.before = transform.transforms[:at]
+            view.before, view.mask = transform.transforms[:at], self.adjusted.mask_of(layer)
             for extra in view.extras:
                 if each.adjustment.__class__ is view.kind:
                     extra.fitted(layer, each)
