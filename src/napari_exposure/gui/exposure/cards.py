@@ -7,7 +7,7 @@ import html
 from collections.abc import Callable
 
 from magicgui.widgets import CheckBox
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -230,9 +230,11 @@ class CardView(QFrame):
         self.kind, self.key = kind, key
         self._stack, self._unit = stack, unit
         self.folded = False
-        # the transforms of the cards before this one, as they were fitted last, and inside which labels
+        # The transforms of the cards before this one, as they were fitted last; inside which labels, and on which other
+        # layer.
         self.before: tuple[Transform, ...] = ()
         self.mask: Labels | None = None
+        self.reference: Image | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
         main = [field.name for field in kind.main_fields()]
         fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -317,7 +319,10 @@ class CardView(QFrame):
             rows = [(form if name in main else rest, words["label"], widget, tooltip)]
             if isinstance(widget, NoiseLimitEdit):
                 # Noise is what one sees; the number that limits it is for those who know it.
-                rows = [(form, widget.LABEL, widget, str(widget.tooltip)), (rest, words["label"], widget.number, tooltip)]
+                rows = [
+                    (form, widget.LABEL, widget, str(widget.tooltip)),
+                    (rest, words["label"], widget.number, tooltip),
+                ]
             for where, title, each, tip in rows:
                 label = where.add(title, each.native, tip)
                 label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))

@@ -6,16 +6,19 @@ import dataclasses
 import math
 import operator
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from magicgui import widgets
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_exposure.core import Adjustment, NoiseLimit
 from napari_exposure.core.axes import spatial_axes
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram
-from napari_exposure.core.depth import SURFACE
+from napari_exposure.core.depth import SURFACE, decay_exponent
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.noise import find_noise
 from napari_exposure.core.tiles import TileGrid, tile_grid
@@ -41,6 +44,7 @@ def extras_of(kind: type[Adjustment]) -> list[type]:
     found: list[type] = [Tiles] if SIZE in kind.defaults() else []
     found += [Behind] if CURVE in kind.defaults() else []
     found += [Grain] if any(each.metadata.get("noise") for each in dataclasses.fields(kind)) else []
+    found += [Reference] if "exponent" in kind.defaults() else []
     return [*found, *[Profile] * hasattr(kind.transform_type, "profile"), Notes]
 
 
@@ -117,10 +121,14 @@ def _facts(grid: TileGrid, unit: str, nbins: int) -> str:
 class Profile:
     """The intensity of each plane or time point and what is divided out, drawn along the axis."""
 
-    def __init__(self, viewer, editors: dict, parent: QWidget):
+    def __init__(self, viewer, editors: dict, parent: Any):
         self._smoothness = editors["smoothness"]
         self.widget = DepthProfile(viewer)
-        self.start, self.stop, self.fitted = self.widget.start, self.widget.stop, self.widget.show_fit
+        self.start, self.stop, self._card = self.widget.start, self.widget.stop, parent
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Draw what a fit has found."""
+        self.widget.show_fit(layer, transform, self._card.reference is not None)
 
     def describe(self, card: Card, source: Source | None) -> None:
         """Enable what means something."""
@@ -128,6 +136,118 @@ class Profile:
         if source is not None and card.values["axis"] not in (SURFACE, "t"):
             axes = len(source.shape)
             axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes)
+
+
+class Reference:
+    """Chooses another channel on which the gains are fitted, and fits the exponent that its light needs.
+
+    Attributes
+    ----------
+    others : callable
+        Returns the layers that may be chosen.
+    chosen : callable
+        Returns the one that is.
+    choose : callable
+        Called with another one.
+    """
+
+    def __init__(self, viewer, editors: dict, parent: QWidget):
+        self.others: Callable[[], list] = list
+        self.chosen: Callable[[], Any] = lambda: None
+        self.choose: Callable[[Any], object] = lambda layer: None
+        self._exponent, self._card = editors["exponent"], parent
+        self._adjustment: Any = None
+        self._source: Source | None = None
+        self._job: Job | None = None
+        self.box = widgets.ComboBox(
+            choices=lambda _: [(layer.name, layer) for layer in self.others()],
+            nullable=True,
+            tooltip="A channel that is everywhere alike, such as a nuclear stain: all cards are fitted on it, and its "
+            "gains correct this layer. Of the layer's shape and data type.",
+        )
+        self.box.null_string = "the layer itself"
+        self.find = QPushButton("Fit exponent")
+        self.find.setToolTip(
+            "Light of another wavelength is lost to another power: compare the planes of both channels, and put it "
+            "under Advanced."
+        )
+        self.said = text()
+        self.widget = QWidget()
+        column = QVBoxLayout(self.widget)
+        column.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
+        label = QLabel("Fit on")
+        label.setToolTip(self.box.tooltip)
+        for part, share in ((label, 0), (self.box.native, 1), (self.find, 0)):
+            row.addWidget(part, share)
+        column.addLayout(row)
+        column.addWidget(self.said.native)
+        self.box.changed.connect(lambda layer: self._on_choice(layer))
+        self.find.clicked.connect(lambda: self._find())
+
+    def start(self) -> None:
+        """List the layers."""
+        self.list_layers()
+
+    def stop(self) -> None:
+        """Compare nothing any more."""
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+
+    def _on_choice(self, layer) -> None:
+        self.choose(layer)
+        self._describe()
+
+    def describe(self, card: Card, source: Source | None) -> None:
+        """Show what is chosen for a layer."""
+        self._source, self._adjustment = source, None
+        with suppress(TypeError, ValueError):
+            self._adjustment = card.adjustment((0.0, 1.0), None)
+        self.list_layers()
+        self._describe()
+
+    def list_layers(self) -> None:
+        """Offer the layers that there are."""
+        with self.box.changed.blocked():
+            self.box.reset_choices()
+            self.box.value = self.chosen()
+
+    def _describe(self) -> None:
+        reference = self.chosen()
+        self.find.setVisible(reference is not None)
+        words = "" if reference is None else f"exponent {self._exponent.value:.4g}"
+        self.said.value = "comparing …" if self._job is not None else words
+        self.said.visible = bool(self.said.value)
+
+    def _find(self) -> None:
+        layer, reference, adjustment = self._source and self._source.layer(), self.chosen(), self._adjustment
+        if layer is None or reference is None or adjustment is None:
+            return
+        self.stop()
+        given = adjustment.changed()
+        how = {name: value for name, value in given.items() if name not in ("axis", "exponent", "force", "output")}
+
+        def done(found, seconds):
+            if self._job is job:
+                # no more digits than the planes tell
+                self._exponent.value = float(f"{found:.4g}")
+
+        def ended():
+            if self._job is job:
+                self._job = None
+                self._describe()
+
+        job = self._job = Job(
+            lambda: decay_exponent(layer, reference, adjustment.axis, mask=self._card.mask, **how),
+            done=done,
+            ended=ended,
+            failed=lambda error: show_error(str(error)),
+        )
+        self._describe()
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Show what a fit has found: nothing here."""
 
 
 class Looked:
