@@ -20,7 +20,7 @@ from pathlib import Path
 from table import ROWS, SHAPE, make_volume, processor_seconds, seconds
 
 HISTORY = Path(__file__).with_name("history.csv")
-COLUMNS = ("date", "commit", "processor", "row", "peer", "ratio", "work")
+COLUMNS = ("date", "commit", "processor", "voxels", "row", "peer", "ratio", "work")
 
 
 def commit():
@@ -48,9 +48,9 @@ def ratios(row, volume, repeat):
         yield statistics.median(theirs / mine for mine, theirs in pairs)
 
 
-def record(rows, repeat, name):
+def record(rows, repeat, shape, name):
     """Measure rows, and add them to the history."""
-    volumes = {dtype: make_volume(SHAPE, dtype) for dtype in ("uint16", "float32")}
+    volumes = {dtype: make_volume(shape, dtype) for dtype in ("uint16", "float32")}
     new = not HISTORY.exists()
     with HISTORY.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -59,7 +59,8 @@ def record(rows, repeat, name):
         for row in rows:
             dtype, _, _, goal, peer = ROWS[row]
             ratio, work = ratios(row, volumes[dtype], repeat)
-            writer.writerow([datetime.date.today(), name, processor(), row, peer, f"{ratio:.2f}", f"{work:.2f}"])
+            about = datetime.date.today(), name, processor(), "x".join(map(str, shape))
+            writer.writerow([*about, row, peer, f"{ratio:.2f}", f"{work:.2f}"])
             file.flush()
             print(f"{row:28} {ratio:7.1f} times {peer}, {work:.1f} times less work (goal {goal})", flush=True)
 
@@ -86,13 +87,14 @@ def draw(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--shape", type=int, nargs=3, default=SHAPE)
     parser.add_argument("--rows", nargs="*", default=list(ROWS))
     parser.add_argument("--commit", help="what was measured, where that is not the state of this folder")
     parser.add_argument("--picture", help="where to save a picture of the history, for the docs")
     parser.add_argument("--only-draw", action="store_true", help="measure nothing")
     options = parser.parse_args()
     if not options.only_draw:
-        record(options.rows, options.repeat, options.commit or commit())
+        record(options.rows, options.repeat, tuple(options.shape), options.commit or commit())
     if options.picture:
         draw(options.picture)
 
