@@ -205,7 +205,7 @@ def _opened(
     images = listed(images)
     found = open_all(images, opened)
     same = [number for number, image in enumerate(images) if image is fixed]
-    if not same and not (isinstance(fixed, int) and not isinstance(fixed, bool) and 0 <= fixed < len(found)):
+    if found and not same and not (isinstance(fixed, int) and not isinstance(fixed, bool) and 0 <= fixed < len(found)):
         raise ValueError(f"fixed must be one of the images or its number, 0 to {len(found) - 1}, got {given(fixed)}.")
     return found, Mosaic.of(found, translate, spacing, *same[:1] or [fixed])
 
