@@ -59,6 +59,10 @@ class AdaptiveEqualization(TiledAdjustment):
     def bins(self) -> int:
         return self.nbins
 
+    def gain(self, limit: float) -> float:
+        """How many times as steep as a stretch of the input range it is at most, with a limit that is a number."""
+        return max(limit * self.nbins, 1.0) if 0 < limit < 1 else self.nbins
+
     def _fit_bytes(self) -> int:
         return 4 * (self.nbins + 1)
 

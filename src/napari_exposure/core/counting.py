@@ -196,7 +196,7 @@ def find_extent(volume: Volume) -> tuple[float, float]:
 
 
 def _extent(kernel: Kernel, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
-    """Return the finite minimum and maximum of a block, by the kernel "extents_rows"; NaN where there is none."""
+    """Return the finite minimum and maximum of a block, which the kernel "extents_rows" finds; NaN if there is none."""
     if not counted.size:
         # NumPy's functions are faster. If they give NaN or infinity, there are voxels that the kernel must leave out.
         low, high = float(values.min()), float(values.max())

@@ -84,7 +84,7 @@ class Opened(Protocol):
         """The unit of the spacing; None if it is not known."""
 
     def time_step(self, axis: int) -> float:
-        """How far time points lie apart along an axis; 1 where nobody has said."""
+        """Return the time between points along an axis, which is 1 where it is not known."""
 
     def in_range(self, value: GivenRange) -> Any:
         """Turn an input range into what adjustments take."""
@@ -146,7 +146,7 @@ class OpenedArray:
         return ("",) * (axes - len(space)) + space
 
     def time_step(self, axis: int) -> float:
-        """How far time points lie apart: 1, as an array does not say."""
+        """Return 1, because an array does not know the time between its points."""
         return 1.0
 
     def in_range(self, value: GivenRange) -> Any:

@@ -81,6 +81,10 @@ class TiledAdjustment(Adjustment):
         """How many bins the histogram of a tile has."""
 
     @abstractmethod
+    def gain(self, limit: float) -> float:
+        """How many times as steep as a stretch of the input range it is at most, with a limit that is a number."""
+
+    @abstractmethod
     def _fit_bytes(self) -> int:
         """Return how many bytes a fit keeps for each tile."""
 

@@ -33,6 +33,7 @@ class DepthProfile(ProfilePlot):
         self._of_viewer = Connections()
         # the layer and the transform that are drawn
         self._drawn: tuple[weakref.ref[Image], Transform] | None = None
+        self._reference = False
         self.pointed.connect(self._go)
         self._paint()
 
@@ -52,8 +53,9 @@ class DepthProfile(ProfilePlot):
         """The layer whose profile is drawn."""
         return self._drawn[0]() if self._drawn is not None else None
 
-    def show_fit(self, layer: Image | None, transform: Transform | None) -> None:
-        """Show what a fit has found in a layer, or nothing."""
+    def show_fit(self, layer: Image | None, transform: Transform | None, reference: bool = False) -> None:
+        """Show what a fit has found in a layer, or in a reference that is corrected by gains of its own; or nothing."""
+        self._reference = reference
         self._drawn = None if layer is None or transform is None else (weakref.ref(layer), transform)
         self._draw()
 
@@ -74,7 +76,8 @@ class DepthProfile(ProfilePlot):
         # volumes and planes may have profiles of their own
         group = () if () in transform.fits else tuple(place[: len(shape) - transform.spatial].tolist())
         fit: Any = transform.fits[group]
-        after = fit.background + (fit.profile - fit.background) * fit.gains
+        gains = fit.gains ** (1 / correction.exponent) if self._reference else fit.gains
+        after = fit.background + (fit.profile - fit.background) * gains
         across = self._across
         if across is None:
             self.draw(fit.middles, fit.profile, fit.fitted, after, f"depth ({source.unit})")

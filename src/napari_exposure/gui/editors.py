@@ -296,52 +296,77 @@ class AutomaticEdit(widgets.Container):
 
 
 class NoiseLimitEdit(widgets.Container):
-    """A number, or the noise of the result that stands for one, in percent of its range.
+    """How far noise may grow, in percent of the range of the result; or the number that limits it, typed.
+
+    Both are seen.  The one that was set last is kept, and `follow` shows what the other one comes to in a volume.
 
     Parameters
     ----------
     value : float or NoiseLimit
-    label : str
-        What the number is called.
     slider, min, max, step
         Of the number, as `SliderEdit` has them.
+
+    Attributes
+    ----------
+    number : SliderEdit
+        For a row of its own, as few know what it does to noise.
     """
+
+    # what the row of the noise is called, and what stands where the noise of a volume is not known
+    LABEL, UNKNOWN = "Noise may\ngrow to", "–"
 
     def __init__(self, value, slider, min, max, step, label="", tooltip="", **options):
         self.number = SliderEdit(slider[0], slider, min=min, max=max, step=step, tooltip=tooltip)
-        self.noise = SliderEdit(
-            2.0, (0.1, 20.0), min=0.001, max=100.0, step=0.1, tooltip="Percent of the range of the result."
+        how = (
+            "How strong noise may become in the result, in percent of its range: more brings out weaker structures. "
+            f"{label} becomes what allows just that in the volume; it is under Advanced, where it can be typed instead."
         )
-        self._limited = widgets.CheckBox(
-            text="by noise, in %",
-            tooltip=f"{label} becomes what lets the noise of the result grow to so many percent of its range.",
-        )
+        self.noise = SliderEdit(2.0, (0.1, 100.0), min=0.001, max=100.0, step=0.1, tooltip=how)
+        self.noise.box.native.setSuffix(" %")
+        self._value = value
         # before any container hears of it: what it asks for then is right
-        self._limited.changed.connect(self._arrange)
-        super().__init__(
-            widgets=[self.number, self.noise, self._limited], labels=False, label=label, tooltip=tooltip, **options
-        )
+        self.noise.changed.connect(self._on_noise)
+        self.number.changed.connect(self._on_number)
+        super().__init__(widgets=[self.noise], labels=False, label=label, tooltip=how, **options)
         self.margins = (0, 0, 0, 0)
         self.min, self.max, self.step = min, max, step
         self.value = value
-        self._arrange()
 
-    def _arrange(self) -> None:
-        self.number.visible, self.noise.visible = not self._limited.value, self._limited.value
+    def _on_noise(self) -> None:
+        self.value = NoiseLimit(self.noise.value / 100)
+
+    def _on_number(self) -> None:
+        self.value = self.number.value
+        # It lies in no container whose changes this one tells.
+        self.changed.emit(self)
 
     @property
     def value(self) -> float | NoiseLimit:
         """The number, or the limit of noise."""
-        return NoiseLimit(self.noise.value / 100) if self._limited.value else self.number.value
+        return self._value
 
     @value.setter
     def value(self, value: float | NoiseLimit) -> None:
-        self._limited.value = isinstance(value, NoiseLimit)
+        self._value = value
         if isinstance(value, NoiseLimit):
             # no more digits than were meant
-            self.noise.value = float(f"{100 * value.limit:.12g}")
+            self._show(self.noise, float(f"{100 * value.limit:.12g}"))
         else:
-            self.number.value = value
+            self._show(self.number, value)
+        self.follow(None)
+
+    def follow(self, other: float | None) -> None:
+        """Show the number that the noise comes to, or the percentage of noise that the number does; None: not known."""
+        edit = self.number if isinstance(self._value, NoiseLimit) else self.noise
+        self._show(edit, None if other is None else float(f"{other:.3g}"))
+
+    def _show(self, edit: SliderEdit, value: float | None) -> None:
+        if value is not None and value == edit.value and not edit.box.native.specialValueText():
+            # A number that is being typed is left alone.
+            return
+        edit.box.native.setSpecialValueText(self.UNKNOWN if value is None else "")
+        with edit.changed.blocked():
+            edit.value = edit.box.native.minimum() if value is None else value
 
 
 AUTOMATIC, SAME, EACH = "automatic", "one for all axes", "one for each axis"

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from magicgui.widgets import CheckBox
+from napari.layers import Image, Labels
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -24,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_exposure.core import Adjustment
 from napari_exposure.core.transform import Transform
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.editors import editor, show_whole
+from napari_exposure.gui.editors import NoiseLimitEdit, editor, show_whole
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.source import Source
@@ -145,7 +146,7 @@ class FitLabels(QObject):
         if not labels:
             return
         metrics = labels[0].fontMetrics()
-        wide = max(metrics.horizontalAdvance(label.text()) for label in labels) + 2
+        wide = max(metrics.horizontalAdvance(line) for label in labels for line in label.text().splitlines()) + 2
         for label in labels:
             label.setMinimumWidth(wide)
         for button in self._dock.findChildren(QToolButton):
@@ -225,8 +226,11 @@ class CardView(QFrame):
         self.kind, self.key = kind, key
         self._stack, self._unit = stack, unit
         self.folded = False
-        # the transforms of the cards before this one, as they were fitted last
+        # The transforms of the cards before this one, as they were fitted last; inside which labels, and on which other
+        # layer.
         self.before: tuple[Transform, ...] = ()
+        self.mask: Labels | None = None
+        self.reference: Image | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
         # room for a number at every font
         self.setStyleSheet("QAbstractSpinBox { min-width: 5.1em }")
@@ -310,8 +314,16 @@ class CardView(QFrame):
                 # The label of the row says it.
                 widget.native.setText("")
             tooltip = f"{words['tooltip']}\nDouble click on the label: the default."
-            label = (form if name in main else rest).add(words["label"], widget.native, tooltip)
-            label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))
+            rows = [(form if name in main else rest, words["label"], widget, tooltip)]
+            if isinstance(widget, NoiseLimitEdit):
+                # Noise is what one sees; the number that limits it is for those who know it.
+                rows = [
+                    (form, widget.LABEL, widget, str(widget.tooltip)),
+                    (rest, words["label"], widget.number, tooltip),
+                ]
+            for where, title, each, tip in rows:
+                label = where.add(title, each.native, tip)
+                label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))
         self._show_advanced(False)
         self.switch.clicked.connect(lambda on: self._stack().switch(self.key, on))
         self.head.clicked.connect(lambda: self.fold(not self.folded))

@@ -13,6 +13,7 @@ from napari_exposure.gui.exposure.adjusted import Adjusted
 from napari_exposure.gui.exposure.amplified import Amplified
 from napari_exposure.gui.exposure.bar import Bar
 from napari_exposure.gui.exposure.cards import CardList, CardView, FitLabels
+from napari_exposure.gui.exposure.extras import Reference
 from napari_exposure.gui.exposure.header import Header
 from napari_exposure.gui.exposure.live import UP_TO_DATE, Live
 from napari_exposure.gui.exposure.model import Card, Stack
@@ -118,6 +119,10 @@ class ExposureDock(widgets.Container):
         self.header.reset_choices()
         for edit in self._references(self.cards.views):
             edit.reset_choices()
+        for view in self.cards.views:
+            for extra in view.extras:
+                if isinstance(extra, Reference):
+                    extra.list_layers()
 
     # --- in the window ---
 
@@ -230,13 +235,22 @@ class ExposureDock(widgets.Container):
         view.editors["in_range"].limits = self._limits
         view.head.dragged.connect(lambda y: self.adjusted.stack.move(view.key, self.cards.place_at(view, y)))
         view.head.dropped.connect(lambda: self.adjusted.stack.seal())
+        others = lambda: [each for each in self.header.images() if each != self.layer]  # noqa: E731
+        for extra in view.extras:
+            if isinstance(extra, Reference):
+                extra.others, extra.chosen, extra.choose = others, lambda: self.adjusted.reference, self._refer
         how = {name: view.editors[name] for name in ("nbins", "ignore_zeros") if name in view.editors}
         for edit in self._references([view]):
-            others = lambda: [each for each in self.header.images() if each != self.layer]  # noqa: E731
             edit.follow(self._viewer, others, lambda: {name: widget.value for name, widget in how.items()})
             for widget in how.values():
                 widget.changed.connect(edit.refresh)
         return view
+
+    def _refer(self, layer) -> None:
+        """Fit on another layer, or on the layer itself."""
+        self.adjusted.reference = layer
+        self._forget_fit()
+        self.live.touch()
 
     def _references(self, views: list[CardView]) -> list[ReferenceEdit]:
         return [edit for view in views for edit in view.editors.values() if isinstance(edit, ReferenceEdit)]
@@ -327,7 +341,8 @@ class ExposureDock(widgets.Container):
         """Show on the cards what was found in a layer."""
         on = [view for view, card in zip(self.cards.views, self.adjusted.stack.cards, strict=True) if card.on]
         for at, (view, each) in enumerate(zip(on, transform.transforms, strict=False)):
-            view.before = transform.transforms[:at]
+            view.before, view.mask = transform.transforms[:at], self.adjusted.mask_of(layer)
+            view.reference = self.adjusted.reference
             for extra in view.extras:
                 if each.adjustment.__class__ is view.kind:
                     extra.fitted(layer, each)
