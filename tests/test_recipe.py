@@ -2,11 +2,13 @@
 
 import ast
 import dataclasses
+import importlib
 import json
 
 import dask.array as da
 import numpy as np
 import pytest
+import yaml
 from napari.layers import Image, Labels
 
 import napari_exposure as nx
@@ -405,3 +407,42 @@ def test_references_with_colors_are_kept_in_recipes(tmp_path):
     np.testing.assert_array_equal(again.apply(layers[0]).data, made.data)
     swapped = dataclasses.replace(recipe.steps[0].reference, colors=recipe.steps[0].reference.colors[::-1])
     assert dataclasses.replace(recipe.steps[0], reference=swapped) != recipe.steps[0]
+
+
+# --- workflows of other plugins ---------------------------------------------------------
+
+
+def run_workflow(plan, image):
+    """What ndev-workflows does with its YAML: a task is a path of a function, arg0 of another task, and the rest."""
+    results = {"image": image}
+    assert plan["inputs"] == ["image"]
+    for name, task in plan["tasks"].items():
+        module, _, function = task["function"].rpartition(".")
+        given = dict(task["params"])
+        results[name] = getattr(importlib.import_module(module), function)(results[given.pop("arg0")], **given)
+    (last,) = plan["outputs"]
+    return results[last]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe((nx.PercentileClip(1, 99), nx.Gamma(0.5))),
+        Recipe((nx.Gamma(0.5), nx.Gamma(0.5))),
+        Recipe((nx.AdaptiveEqualization(4000.0, nx.NoiseLimit(0.02), per="volume"), nx.Gamma(0.7)), "nm"),
+    ],
+)
+def test_a_workflow_of_plain_data_does_the_same(recipe):
+    volume = np.random.default_rng(0).gamma(4, 100, (8, 24, 32)).astype(np.uint16)
+    plan = recipe.workflow(spacing=(2, 1, 1), unit="um")
+    assert yaml.safe_load(yaml.safe_dump(plan)) == plan
+    expected = recipe.apply(volume, spacing=(2, 1, 1), unit="um")
+    np.testing.assert_array_equal(run_workflow(yaml.safe_load(yaml.safe_dump(plan)), volume), expected)
+    assert len(plan["tasks"]) == len(recipe.steps)
+
+
+def test_a_workflow_knows_how_large_its_tiles_are():
+    with pytest.raises(ValueError, match=r"Give it: spacing=\(z, y, x\) in um"):
+        Recipe(nx.AdaptiveEqualization(4.0), "um").workflow()
+    with pytest.raises(ValueError, match="does not convert"):
+        Recipe(nx.AdaptiveEqualization(4.0), "um").workflow(spacing=(1, 1, 1), unit="s")

@@ -287,11 +287,51 @@ def test_ome_zarr_readers_find_all(version, tmp_path):
         assert group["0"].metadata.dimension_separator == "/"
 
 
-def test_ome_zarr_is_valid(tmp_path):
-    # its models of 0.4 do not work with this pydantic
-    models = pytest.importorskip("ome_zarr_models")
-    path = save(volume_of((3, 4, 300)), tmp_path / "a.zarr", spacing=(2, 1, 1), unit="um", ome_version="0.5")
-    models.open_ome_zarr(zarr.open_group(path, mode="r"), version="0.5")
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(
+    ("shape", "axes", "dtype", "colors"),
+    [
+        ((3, 4, 200), "zyx", "u2", ["FFFFFF"]),
+        ((2, 3, 4, 5), "czyx", "u1", ["FF00FF", "00FF00"]),
+        ((3, 2, 3, 4, 5), "tczyx", "f4", ["FF00FF", "00FF00"]),
+        ((3, 4, 5), "cyx", "i2", ["00FFFF", "FFFF00", "FF00FF"]),
+        ((6, 5, 3), "yxs", "u1", ["FF0000", "00FF00", "0000FF"]),
+        ((6, 5, 4), "yxs", "f4", ["FF0000", "00FF00", "0000FF", "000000"]),
+    ],
+)
+def test_viewers_on_the_web_know_how_to_show_it(shape, axes, dtype, colors, version, tmp_path):
+    """The specification wants a color of six digits and a window of four numbers for each channel."""
+    volume = volume_of(shape).astype(dtype)
+    path = save(volume, tmp_path / "a.zarr", axes=axes, ome_version=version)
+    if version == "0.5":
+        # its models of 0.4 do not work with this pydantic
+        pytest.importorskip("ome_zarr_models").open_ome_zarr(zarr.open_group(path, mode="r"), version="0.5")
+    attributes = dict(zarr.open_group(path, mode="r").attrs)
+    channels = (attributes["ome"] if version == "0.5" else attributes)["omero"]["channels"]
+    assert [channel["color"] for channel in channels] == colors
+    at = max(axes.find("c"), axes.find("s"))
+    parts = [volume] if at < 0 else np.moveaxis(volume, at, 0)
+    for channel, part in zip(channels, parts, strict=True):
+        # of colors the range of the dtype, so that they stay what they are
+        window = (0, {"u1": 255, "f4": 1}[dtype]) if axes == "yxs" else (part.min(), part.max())
+        assert (channel["window"]["start"], channel["window"]["end"]) == window
+        assert channel["window"]["min"] <= window[0] < window[1] <= channel["window"]["max"]
+
+
+@pytest.mark.parametrize(
+    ("values", "window"),
+    [
+        ([np.nan, 2, np.inf, 5], (2, 5)),
+        ([np.nan] * 4, (0, 1)),
+        ([7.0] * 4, (7, np.nextafter(8, 9))),
+        ([1e300] * 4, (1e300, np.nextafter(1e300, np.inf))),
+        ([False, True] * 2, (0, 1)),
+    ],
+)
+def test_the_window_of_any_values(values, window, tmp_path):
+    path = save(np.array(values).reshape(2, 2), tmp_path / "a.zarr")
+    (channel,) = zarr.open_group(path, mode="r").attrs["ome"]["omero"]["channels"]
+    assert (channel["window"]["start"], channel["window"]["end"]) == window
 
 
 def test_time_has_no_unit_of_length(tmp_path):
@@ -512,7 +552,7 @@ def test_a_colour_layer_comes_back_from_tiff_as_one(dtype, shape, chunked, tmp_p
 def test_colours_and_channels(tmp_path):
     volume = volume_of((2, 9, 8, 3), "uint8")
     layer = napari.layers.Image(volume, rgb=True, axis_labels=("c", "y", "x"), name="both")
-    with pytest.raises(ValueError, match="'both' has colours and channels; save it as OME-TIFF, or its"):
+    with pytest.raises(ValueError, match="'both' has colors and channels; save it as OME-TIFF, or its"):
         save(layer, tmp_path / "x.zarr")
     found = read_tiff(save(layer, tmp_path / "x.ome.tif"))
     assert found.axes == "CYXS"

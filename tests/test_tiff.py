@@ -753,7 +753,7 @@ def test_no_files_of_other_folders_are_read(own, tmp_path):
     for name in strangers(tmp_path):
         path = write_set(tmp_path / "in", *(["a0.ome.tif"] if own else []), name, uuid=own)
         if own:
-            with pytest.raises(ValueError, match=r"a0\.ome\.tif cannot be read.*planes of it lie in other files"):
+            with pytest.raises(ValueError, match=r"a0\.ome\.tif cannot be read.*some of its planes lie in files"):
                 read_tiff(path)
         else:
             # What lies elsewhere is not asked for; this file holds a plane.
@@ -768,7 +768,7 @@ def test_a_file_that_was_renamed_is_read(tmp_path):
 
 def test_planes_in_a_file_that_was_not_copied_are_no_zeros(tmp_path):
     path = write_set(tmp_path / "in", "a0.ome.tif", "a1.ome.tif")
-    with pytest.raises(ValueError, match=r"planes of it lie in other files, which are not in its folder: a1\.ome\.tif"):
+    with pytest.raises(ValueError, match=r"some of its planes lie in files that are not in its folder: a1\.ome\.tif"):
         read_tiff(path)
 
 
@@ -855,10 +855,10 @@ def test_what_stands_in_another_file(tmp_path):
         assert (found.axes, found.scale[0]) == ("ZYX", 2)
         assert found.data[:, 0, 0].tolist() == [10, 11, 12]
     (tmp_path / names[1]).unlink()
-    with pytest.raises(ValueError, match=r"planes of it lie in other files.*a1\.ome\.tif"):
+    with pytest.raises(ValueError, match=r"some of its planes lie in files.*a1\.ome\.tif"):
         read_tiff(tmp_path / names[0])
     (tmp_path / "set.companion.ome").unlink()
-    with pytest.raises(ValueError, match=r"what it holds is said in set\.companion\.ome, which is not in its folder"):
+    with pytest.raises(ValueError, match=r"it is described in set\.companion\.ome, which is not in its folder"):
         read_tiff(tmp_path / names[0])
 
 

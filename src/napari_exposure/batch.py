@@ -1,4 +1,4 @@
-"""A recipe on many files: which, where to, one after the other, and what came of it."""
+"""Applies a recipe to many files: finds them, names their results, runs several at once, and tells what became."""
 
 from __future__ import annotations
 
@@ -42,19 +42,20 @@ from napari_exposure.io.units import unit_name
 from napari_exposure.provenance import noted, record, step_record
 from napari_exposure.recipe import FittedRecipe, Recipe
 from napari_exposure.saving import save_volume
+from napari_exposure.suggesting import Suggestion, suggest
 
 # Each channel of a file has a fit of its own.
 EACH = "each"
-# bytes of a channel up to which it is read at once: sooner done than block by block
+# A channel of at most so many bytes is read at once, which is faster than block by block.
 WHOLE = 1 << 28
 SUFFIXES = {"tiff": ".ome.tif", "zarr": ".zarr"}
-# File systems refuse names of more bytes than this.
+# File systems refuse names of more bytes.
 LONGEST = 255
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a file: "done", "skipped", "failed" or "stopped", and why."""
+    """What became of a file: "done", "skipped", "failed" or "stopped", and why."""
 
     path: Path
     target: Path
@@ -71,18 +72,18 @@ class Plan:
     ----------
     recipe : Recipe
     fit_on : Path, optional
-        The file whose mapping is applied to all.  Default: each file has its own.
+        The file whose mapping is applied to all; by default each file has its own.
     spacing : sequence of float, optional
-        Voxel size along the spatial axes, in place of that of the files.
+        The voxel size along the spatial axes, in place of that of the files.
     unit : str, optional
-        Of `spacing`.
+        The unit of `spacing`.
     opening : dict
         Options of `read`.
     lazy : bool
-        Work on dask arrays also where files are small, as a cluster does.
+        Use dask arrays for small files too, which a cluster needs.
     channels : str
-        What the channels of a file are fitted on: "each" itself; one fit of "all", of their "sum" or of their "max",
-        as `Recipe.apply` has it; or a number, of the channel whose fit all have.
+        What the channels of a file are fitted on: "each" on itself; one fit on "all", on their "sum" or on their
+        "max", as in `Recipe.apply`; or the number of the channel whose fit all share.
     """
 
     recipe: Recipe
@@ -95,7 +96,7 @@ class Plan:
 
     @cached_property
     def fitted(self) -> FittedRecipe | None:
-        """The recipe as it was fitted on one file."""
+        """The recipe fitted on the file `fit_on`, or None."""
         if self.fit_on is None:
             return None
         volume, size = self.open(self.fit_on)
@@ -110,7 +111,7 @@ class Plan:
         return fitted
 
     def fit_channels(self, channels: Sequence[Array], spacing: tuple[float, ...], rgb: bool) -> FittedRecipe | None:
-        """The fit that the channels of a file share; None where each has its own."""
+        """Return the fit that the channels of a file share, or None where each has its own."""
         number = int(self.channels) if self.channels not in (EACH, *TOGETHER) else 0
         if number >= len(channels):
             raise ValueError(
@@ -125,13 +126,13 @@ class Plan:
         return self.recipe.fit(channels[number], spacing=spacing, rgb=rgb)
 
     def open(self, path: Path) -> tuple[FileVolume, tuple[float, ...]]:
-        """A file as it is adjusted, and its voxel size in the unit of the recipe."""
+        """Open a file; return its volume, and its voxel size in the unit of the recipe."""
         volume = resized(read(path, **self.opening), self.spacing, self.unit)
         check_dtype(path, volume)
         return volume, spacing_in(self.recipe.unit, volume, self.recipe.has_sizes)
 
     def asked(self, path: Path) -> dict[str, Any]:
-        """What tells the result of a file from others: by it a later run knows what is done."""
+        """Return what tells the result of a file from other results, so that a later run knows what is done."""
         recipe = json.dumps(self.recipe.to_dict(), sort_keys=True).encode()
         options = {name: value for name, value in self.opening.items() if value is not None}
         if self.channels != EACH:
@@ -147,7 +148,7 @@ class Plan:
 
 
 def identity(path: Path) -> dict[str, Any]:
-    """What a file is now: its name, its bytes and when it was changed; of a store all of its files, of a set too."""
+    """Return name, number of files, bytes and time of the last change of a volume, which may be a store or a set."""
     if path.is_dir():
         stats = [each.stat() for folder, _, names in os.walk(path) for each in map(Path(folder).joinpath, names)]
     else:
@@ -162,12 +163,12 @@ def identity(path: Path) -> dict[str, Any]:
 
 
 def collect(inputs: Iterable[PathLike]) -> list[Path]:
-    """The volumes that names, folders and patterns mean, each once, also where it lies in several files.
+    """Return the volumes that names, folders and patterns mean, each once even if it lies in several files.
 
     Raises
     ------
     FileNotFoundError
-        If one of them means none.
+        If one of them means no volume.
     """
     found: dict[Path, None] = {}
     for each in map(str, inputs):
@@ -192,19 +193,19 @@ def collect(inputs: Iterable[PathLike]) -> list[Path]:
 
 
 def is_volume(path: Path, endings: tuple[str, ...] = VOLUME_SUFFIXES) -> bool:
-    """Whether a file or folder is one that can be read; what begins with a dot is somebody's unfinished work."""
+    """Whether a path is that of a volume; a name that begins with a dot is that of unfinished work."""
     if path.name.startswith("."):
         return False
     return is_zarr(path) or (path.is_file() and path.name.lower().endswith(endings))
 
 
 def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Path]:
-    """Where the result of each file goes.
+    """Return where the result of each file goes.
 
     Raises
     ------
     ValueError
-        If two of them would go to one place, or a result would replace one of them.
+        If two results would go to one place, or a result would replace an input.
     """
     found: dict[Path, Path] = {}
     for path in paths:
@@ -219,14 +220,14 @@ def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Pat
 
 
 def _fitting(name: str, ending: str) -> str:
-    """A name with another ending, cut off where a file system would not take it."""
+    """Return a name with an ending, shortened where a file system would refuse it."""
     while len(os.fsencode(name + ending)) > LONGEST:
         name = name[:-1]
     return name + ending
 
 
 def check_dtype(path: Path, volume: FileVolume) -> None:
-    """Raise where data have no exposure."""
+    """Raise if data have no exposure."""
     dtype = volume.data.dtype
     if dtype.kind == "b":
         holds, way = "a mask of 1 bit a pixel, which has", "uint8"
@@ -238,9 +239,9 @@ def check_dtype(path: Path, volume: FileVolume) -> None:
 
 
 def left(target: Path, asked: dict[str, Any]) -> str | None:
-    """What is at the place of a result: "" the very result, words that say what else, or None for nothing.
+    """Return "" if the result is at its place, words for something else there, or None for nothing.
 
-    What is empty or damaged is nothing.
+    An empty or damaged file counts as nothing.
     """
     try:
         found = read(target, lazy=True).notes.get("asked")
@@ -249,7 +250,7 @@ def left(target: Path, asked: dict[str, Any]) -> str | None:
     except (DamagedFile, FileNotFoundError):
         return None
     except Exception:
-        # The file may be in order, but its kind cannot be read here, so nothing is known of how it was made.
+        # The file may be valid, but it cannot be read here, so nothing is known of how it was made.
         found = None
     if not isinstance(found, dict):
         return f"{target.name} is there, but is not known to be a result of this recipe and this file"
@@ -265,15 +266,15 @@ def run(
     overwrite: bool = False,
     step: Callable[[Path, progress.Step], None] = lambda path, step: None,
 ) -> Iterator[Outcome]:
-    """Carry out a plan on files, some at once; what becomes of each is told as it is done.
+    """Carry out a plan on files, several at once, and yield what became of each as it is done.
 
-    Closing the generator stops what is under way; no half file stays.
+    Closing the generator stops the files in work; no half file stays.
     """
-    # A run that was killed may have left a whole result under a temporary name. It is put in its place first, so
-    # that it counts as done below.
+    # A killed run may have left a whole result under a temporary name, which is put in its place first, so that it
+    # counts as done below.
     for folder in {target.parent for target in paths.values()}:
         tidy(folder)
-    # The file that all are fitted on is read now, so that an error in it is told before any work begins.
+    # The file that all are fitted on is read now, so that an error in it is raised before any work begins.
     _ = plan.fitted
     stopped = threading.Event()
 
@@ -315,22 +316,22 @@ def run(
 
 
 def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
-    """Carry out a plan on one file, and say what of it was left out."""
+    """Carry out a plan on one file, and return words on images in it that were left out, or ""."""
     check_place(target, folder=target.suffix == ".zarr")
     asked = plan.asked(path)
     volume, size = plan.open(path)
     channels, rgb = list(split(volume)), volume.axes.endswith("S")
-    results = []
     with progress.part(0, 0.2):
         fitted = plan.fitted or plan.fit_channels(channels, size, rgb)
-    start = 0.0 if fitted is None else 0.2
-    step = (0.5 - start) / len(channels)
-    for number, array in enumerate(channels):
-        with progress.part(start + number * step, start + (number + 1) * step):
-            results.append(plan.recipe.apply(_taken(plan, array), spacing=size, rgb=rgb, fit_on=fitted))
+
+    def apply(array: Array) -> Any:
+        return plan.recipe.apply(_taken(plan, array), spacing=size, rgb=rgb, fit_on=fitted)
+
+    with progress.part(0.0 if fitted is None else 0.2, 0.5):
+        results = progress.each(channels, apply)
     steps = [step_record(each, size, plan.recipe.unit) for each in plan.recipe.steps]
     made = record(printable(path.name), noted(volume.notes), steps, asked=asked)
-    # The display windows of the source do not suit the result, whose range is another one, so they are dropped.
+    # The display windows of the source are dropped, because the result has another range.
     result = replace(volume, data=joined(volume, results), notes=made, windows=())
     with progress.part(0.5, 1):
         save_volume(result, target, overwrite=True, before=partial(check_same, path, asked["input"]))
@@ -340,7 +341,7 @@ def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
 
 
 def check_same(path: Path, before: dict[str, Any]) -> None:
-    """Raise where a file is not what it was: what was read of it may be half of the one and half of the other."""
+    """Raise if a file has changed, because what was read may be half of the old and half of the new one."""
     try:
         same = identity(path) == before
     except OSError:
@@ -350,13 +351,13 @@ def check_same(path: Path, before: dict[str, Any]) -> None:
 
 
 def _taken(plan: Plan, array: Array) -> Any:
-    """A channel as it is worked on: in memory where it is small, else lazy."""
+    """Return a channel in memory if it is small, else as a dask array."""
     small = math.prod(array.shape) * array.dtype.itemsize <= WHOLE and not plan.lazy
     return read_part(array, tuple(slice(0, n) for n in array.shape)) if small else as_dask(array)
 
 
 def split(volume: FileVolume) -> Iterator[Array]:
-    """The data of each channel: as layers in napari, channels have fits of their own."""
+    """Yield the data of each channel, because channels have fits of their own, as napari layers do."""
     at = volume.axes.find("C")
     if at < 0:
         yield volume.data
@@ -365,8 +366,21 @@ def split(volume: FileVolume) -> Iterator[Array]:
         yield volume.data[(slice(None),) * at + (number,)]
 
 
+def suggestion(volume: FileVolume, channel: int) -> Suggestion:
+    """Return what Suggest finds in a channel of a file."""
+    array = list(split(volume))[channel]
+    known = volume.unit is not None and not volume.unsized
+    # The last three axes count as space, so a movie of planes gets a z axis of one plane, which keeps time out.
+    flat = "T" in volume.axes and "Z" not in volume.axes
+    if flat:
+        array = array[:, None]
+    sizes = [volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
+    spacing = [*[max(sizes)] * flat, *sizes] if known else None
+    return suggest(array, spacing=spacing, unit=volume.unit, rgb=volume.axes.endswith("S"))
+
+
 def joined(volume: FileVolume, results: Sequence[Any]) -> Array:
-    """The channels again as one array."""
+    """Return the channels joined to one array again."""
     at = volume.axes.find("C")
     if at < 0:
         only: Array = results[0]
@@ -380,7 +394,7 @@ def joined(volume: FileVolume, results: Sequence[Any]) -> Array:
 
 
 def resized(volume: FileVolume, spacing: Sequence[float] | None = None, unit: str | None = None) -> FileVolume:
-    """A volume with another voxel size along its spatial axes."""
+    """Return a volume with another voxel size along its spatial axes."""
     if spacing is None:
         return volume
     axes = [axis for axis in volume.axes if axis in "ZYX"]
@@ -396,7 +410,7 @@ def resized(volume: FileVolume, spacing: Sequence[float] | None = None, unit: st
 
 
 def spacing_in(unit: str | None, volume: FileVolume, needed: bool = True) -> tuple[float, ...]:
-    """The voxel size along the spatial axes in the unit of a recipe, or an error that says what to do."""
+    """Return the voxel size along the spatial axes in the unit of a recipe, or raise what to do."""
     sizes = tuple(volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX")
     if unit is None or not needed:
         return sizes

@@ -1,4 +1,4 @@
-"""The command napari-exposure: recipes on many files, and what is in a file; without napari and Qt."""
+"""The command napari-exposure: applies recipes to many files and tells what is in a file, without napari and Qt."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ QUANTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, 1 where a file failed, 2 where the command is wrong."""
+    """Run the command and return its exit status: 0, 1 if a file failed, 2 if the command is wrong."""
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # whoever reads has enough, such as head; what is left must not fail again at exit
+        # The reader of the output, such as head, has ended. The rest goes nowhere, so that it does not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (OSError, TypeError, ValueError, ImportError) as error:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def say(words: str, file: TextIO | None = None) -> None:
-    """Print a line; names in it may hold anything."""
+    """Print a line, which may contain names with any characters."""
     print(printable(words), file=file, flush=True)
 
 
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_opening(parser: argparse.ArgumentParser) -> None:
-    """Options of how a file is read."""
+    """Add the options of how a file is read."""
     parser.add_argument("--series", metavar="N", type=int, help="which image, in a file of several (default: 0)")
     parser.add_argument("--dataset", metavar="NAME", help="which dataset of an HDF5 file, such as volumes/raw")
     parser.add_argument("--axes", metavar="LETTERS", help="such as tzyx, where the file does not say or is wrong")
@@ -157,7 +157,7 @@ def _apply(options: argparse.Namespace) -> int:
             say(f"{path} -> {target}{words}")
         return 0
     _make_folder(options.output)
-    report = None if options.report is None else Report(recipe, options.report, _opening(options))
+    report = None if options.report is None else Report(plan, options.report)
     with contextlib.ExitStack() as stack:
         if options.scheduler:
             try:
@@ -235,7 +235,7 @@ def _info(options: argparse.Namespace) -> int:
         say(f"series       {number}: {image}{', which this is about' if number == volume.series else ''}")
     say(f"shape        {' x '.join(map(str, volume.data.shape))} ({volume.axes}), {_bytes(size)}")
     if volume.guessed:
-        say(f"             {', '.join(volume.guessed)}: a guess, as the file does not say; --axes does")
+        say(f"             {', '.join(volume.guessed)}: a guess, because the file does not say it; give --axes")
     say(f"dtype        {volume.data.dtype.newbyteorder('=')}")
     for axis, (step, unit) in volume.sizes.items():
         if axis in volume.came_from and axis != "C":
@@ -261,10 +261,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _suggest(options: argparse.Namespace) -> int:
-    from napari_exposure.batch import check_dtype, resized, split
+    from napari_exposure.batch import check_dtype, resized, split, suggestion
     from napari_exposure.core.replacing import check_place, keep_apart
     from napari_exposure.io.reading import read
-    from napari_exposure.suggesting import suggest
 
     if options.output is not None:
         keep_apart([options.file], [options.output])
@@ -277,16 +276,7 @@ def _suggest(options: argparse.Namespace) -> int:
         raise ValueError(f"--channel must be 0 to {len(channels) - 1}, got {options.channel}.")
     if len(channels) > 1:
         say(f"{volume.channel(options.channel)}, one of {len(channels)} channels; --channel chooses another")
-    array = channels[options.channel]
-    known = volume.unit is not None and not volume.unsized
-    # The last three axes are taken for space, so a movie of single planes gets an axis of one plane, which keeps
-    # time out of it.
-    flat = "T" in volume.axes and "Z" not in volume.axes
-    if flat:
-        array = array[:, None]
-    sizes = [volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
-    spacing = [*[max(sizes)] * flat, *sizes] if known else None
-    found = suggest(array, spacing=spacing, unit=volume.unit, rgb=volume.axes.endswith("S"))
+    found = suggestion(volume, options.channel)
     for line in str(found).splitlines():
         say(line)
     if options.output is None:
@@ -300,7 +290,7 @@ def _suggest(options: argparse.Namespace) -> int:
 
 
 def _length(text: str) -> str:
-    """A unit of length as it is named here, or an error."""
+    """Return the usual name of a unit of length, or raise if it is none."""
     from napari_exposure.io.units import unit_name
 
     unit = unit_name(text)
@@ -310,7 +300,7 @@ def _length(text: str) -> str:
 
 
 def _sizes(spacing: list[float] | None) -> list[float] | None:
-    """What --spacing says, or an error where it is no size."""
+    """Return the sizes that --spacing gives, or raise if they are none."""
     from napari_exposure.core.intensity import check_number
 
     return None if spacing is None else [check_number(size, "--spacing", above=0) for size in spacing]

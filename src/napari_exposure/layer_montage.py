@@ -1,4 +1,4 @@
-"""Every n-th plane of a layer in rows and columns: an Image in, a new Image out, not yet in a viewer."""
+"""Montages of layers, and layers that label their planes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from napari.layers import Image, Points
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask, stored_chunks
+from napari_exposure.core.intensity import check_level
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.montage import THIN, Arrangement, Gap, array_montage
 from napari_exposure.core.typing import Array
@@ -18,17 +19,17 @@ from napari_exposure.source import check_image, window_bar
 
 __all__ = ["label_montage"]
 
-# beside these the placement of the axes; rotated or sheared, rows and columns would not be such
+# A montage takes over these attributes and the placement of its axes, but not a rotation or a shear of the source.
 LOOKS = ("colormap", "contrast_limits", "gamma", "blending", "rendering", "interpolation2d")
 METADATA_KEY = "napari_exposure.montage"
-# of the longer edge of a plane: the height of its label
+# The height of a label is this fraction of the longer edge of a plane.
 LABEL = 1 / 16
 
 
 def layer_montage(
     layer: Image, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
 ) -> Image:
-    """`core.montage` of a layer."""
+    """Return the montage of a layer; see `core.montage`."""
     fill_it, make = montage_job(layer, step, columns, axis=axis, gap=gap, fill=fill, rgb=rgb, level=level)
     with progress.bar(window_bar):
         return make(fill_it())
@@ -40,12 +41,12 @@ def label_montage(montage: Image) -> Points:
     Parameters
     ----------
     montage : napari.layers.Image
-        As `montage` gives it.  Not changed.
+        A result of `montage`.  It is not changed.
 
     Returns
     -------
     napari.layers.Points
-        A new layer, not yet in a viewer, of nothing but text; it lies over the montage at every time and channel.
+        A new layer, not yet in a viewer, which shows only text; it lies over the montage at every time and channel.
 
     Raises
     ------
@@ -66,11 +67,12 @@ def label_montage(montage: Image) -> Points:
     --------
     montage : Show every n-th plane of a layer in rows and columns.
     """
+    check_image(montage)
     record = montage.metadata.get(METADATA_KEY)
     if record is None:
         raise ValueError(f"Layer {montage.name!r} is no montage. Give what nx.montage made.")
     height, width = record["plane"]
-    # a voxel is centered on its index
+    # A voxel is centered on its index, so it begins half a voxel before.
     corners = [
         [row * (height + record["gap"][0]) - 0.5, column * (width + record["gap"][1]) - 0.5]
         for row, column in (divmod(number, record["columns"]) for number in range(len(record["planes"])))
@@ -90,13 +92,13 @@ def label_montage(montage: Image) -> Points:
         features={"label": record["labels"]},
         text={
             "string": "{label}",
-            # of the text: it stands below and right of the corner
+            # With this anchor, text stands below and to the right of the corner.
             "anchor": "lower_left",
             "color": "white" if black else "black",
         },
     )
     if hasattr(made.text, "scaling"):
-        # as large as a part of a plane at every zoom; an older napari writes them in one size
+        # Labels are scaled with the planes at every zoom; an older napari can only write them in one size.
         made.text.scaling = True
         made.text.size = float(LABEL * max(np.abs(scale) * (height, width)))
     return made
@@ -105,7 +107,7 @@ def label_montage(montage: Image) -> Points:
 def arrangement(
     layer: Image, step: int = 2, columns: int = 6, *, axis: int = -3, gap: Gap = None, level: int = 0
 ) -> Arrangement:
-    """Which planes of a layer are shown, and where; see `montage`."""
+    """Return which planes of a layer are shown, and where; see `montage`."""
     shape, scale, _ = _placed(layer, level)
     arranged = Arrangement.of(shape, step, columns, axis, gap)
     if gap is not None:
@@ -116,16 +118,13 @@ def arrangement(
 
 
 def _placed(layer: Image, level: int) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
-    """Shape of a level without its colour axis, scale and translation of its voxels."""
+    """Return the shape of a level without its color axis, and the scale and translation of its voxels."""
     levels = layer.data if layer.multiscale else [layer.data]
-    if level not in range(len(levels)):
-        raise ValueError(
-            f"Layer {layer.name!r} has {len(levels)} level(s): level must be 0 to {len(levels) - 1}, got {level!r}."
-        )
+    check_level(level, len(levels), f"Layer {layer.name!r}")
     whole, shape = (array.shape[:-1] if layer.rgb else array.shape for array in (levels[0], levels[level]))
     wider = np.divide(whole, shape)
     scale = np.asarray(layer.scale, float)
-    # the first voxel of a coarse level begins where that of level 0 does
+    # The first voxel of a coarse level begins where that of level 0 begins.
     translate = np.asarray(layer.translate, float) + scale * (wider - 1) / 2
     return tuple(shape), tuple((scale * wider).tolist()), tuple(translate.tolist())
 
@@ -141,13 +140,13 @@ def montage_job(
     rgb: bool | None = None,
     level: int = 0,
 ) -> tuple[Callable[[], Array], Callable[[Array], Image]]:
-    """What makes the array of a montage, and what makes the layer from it; bad parameters raise here."""
+    """Return two functions, which make the array of a montage and the layer of it; bad parameters raise here."""
     check_image(layer)
     if rgb is not None and bool(rgb) != layer.rgb:
         raise TypeError(f"rgb is for arrays; layer {layer.name!r} says rgb={layer.rgb} of itself.")
     arranged = arrangement(layer, step, columns, axis=axis, gap=gap, level=level)
     array = layer.data[level] if layer.multiscale else layer.data
-    # what is read as it is looked at gives such a montage
+    # The montage of an array that is not in memory is lazy.
     array = as_dask(array) if is_dask(array) or stored_chunks(array) else array
     fill = _black(layer) if fill is None else fill
     fill_it = partial(array_montage, array, step, columns, axis, gap=arranged.gap, fill=fill, rgb=layer.rgb)
@@ -159,7 +158,7 @@ def montage_job(
         at = arranged.axis
         kept.remove(at)
         if at and arranged.lead:
-            # the axis stays, as one voxel over its whole extent: the others belong to the same sliders as in the source
+            # The axis stays as one voxel over its whole extent, so that the other axes keep their sliders.
             slab = min(at, len(arranged.lead))
             kept.insert(slab, at)
             translate = _replaced(translate, at, translate[at] + scale[at] * (shape[at] - 1) / 2)
@@ -194,7 +193,7 @@ def _replaced(values: tuple[float, ...], at: int, value: float) -> tuple[float, 
 
 
 def _black(layer: Image) -> float:
-    """The value of gaps: the lower contrast limit as the layer's dtype has it."""
+    """Return the value of gaps: the lower contrast limit in the layer's dtype."""
     dtype = np.dtype(layer.dtype)
     if layer.rgb or dtype.kind == "b":
         return 0
@@ -209,7 +208,7 @@ def _record(layer: Image, arranged: Arrangement, level: int) -> dict[str, Any]:
         _, steps, starts = _placed(layer, level)
         axis = layer.axis_labels[at]
         usual = [*(f"axis {number}" for number in range(layer.ndim - 3)), *"zyx"][-layer.ndim :]
-        # napari has numbers for axes that nobody has named
+        # napari numbers axes that have no name.
         label = usual[at] if axis.lstrip("-").isdigit() else axis
         unit = "" if str(layer.units[at]) == "pixel" else f" {layer.units[at]:~P}"
         words = [f"{label} {starts[at] + steps[at] * plane:.4g}{unit}" for plane in arranged.planes]

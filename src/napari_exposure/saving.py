@@ -1,4 +1,4 @@
-"""Results to disk, block by block: OME-Zarr with a pyramid, OME-TIFF, or ImageJ's TIFF, with voxel size."""
+"""Saves results block by block, with their voxel size, as OME-Zarr with a pyramid, OME-TIFF, or ImageJ's TIFF."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.axes import axis_letter
 from napari_exposure.core.blocks import is_dask
+from napari_exposure.core.intensity import as_path, check_number, dtype_range
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
-from napari_exposure.core.words import printable
+from napari_exposure.core.words import given, printable
 from napari_exposure.io.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, in_order, stem
 from napari_exposure.io.omezarr import check_ome_version, write_zarr
 from napari_exposure.io.tiff import check_tiff, write_pages
-from napari_exposure.io.units import LENGTH, TIME, unit_name
+from napari_exposure.io.units import LENGTH, TIME, axis_names, unit_name
 from napari_exposure.provenance import METADATA_KEY, noted
 
 __all__ = ["save", "write_tiff"]
 
 AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
+# The samples of a color become channels in these colors, which add up to it; alpha is black, which adds nothing.
+SAMPLES = {"red": "#ff0000", "green": "#00ff00", "blue": "#0000ff", "alpha": "#000000"}
 
 
 def save(
@@ -42,11 +45,11 @@ def save(
     overwrite: bool = False,
     ome_version: Literal["0.4", "0.5"] = "0.5",
 ) -> Path:
-    """Write a result to disk block by block; of dask arrays only what is being worked on is in memory.
+    """Write a result to disk block by block, so that only blocks in work of a dask array are in memory.
 
-    It is written beside `path`, brought to the disk, and put in its place at the end: whatever happens, also a kill
-    or a power cut, `path` is all of it or what it was.  What a process has left that was killed is removed by the
-    next one that writes in this folder; where an OME-Zarr was about to be replaced, that one ends it.
+    It is written beside `path`, flushed to the disk, and moved to its place at the end.  Whatever happens, even a kill
+    or a power cut, `path` is the whole result or what it was before.  The next process that writes in this folder
+    removes what a killed one has left there, and completes the replacement of an OME-Zarr if that had begun.
 
     Parameters
     ----------
@@ -55,17 +58,17 @@ def save(
     path : str or Path
         Ending in ``.zarr`` for OME-Zarr with a pyramid, or in ``.ome.tif`` for OME-TIFF.
     spacing : sequence of float, optional
-        Size of a voxel along the last axes of an array.  Default: 1.
+        The size of a voxel along the last axes of an array, by default 1.
     unit : str, optional
-        Of `spacing`, such as "um".
+        The unit of `spacing`, such as "um".
     axes : str, optional
-        A letter of "tczyxs" for each axis of an array, in this order; s is colour, which is red, green, blue and
-        perhaps alpha.  Default: the last ones of "tzyx"; with 5 axes "tczyx".  OME-Zarr has no such axis: there
-        colours are channels.
+        A letter of "tczyxs" for each axis of an array, in this order; s is color, which is red, green, blue and
+        perhaps alpha.  The default is the last ones of "tzyx", or "tczyx" for 5 axes.  OME-Zarr has no axis s: there
+        colors become channels.
     overwrite : bool
-        Replace what is at `path`, which keeps its mode.  A folder is replaced only if it is a zarr store.
+        Replace what is at `path`, and keep its mode.  A folder is replaced only if it is a zarr store.
     ome_version : "0.5" or "0.4"
-        Of OME-Zarr: 0.5 is zarr version 3, 0.4 version 2.
+        The version of OME-Zarr: 0.5 has zarr version 3, and 0.4 version 2.
 
     Returns
     -------
@@ -92,7 +95,7 @@ def save(
     >>> read_tiff(path).scale
     (2.0, 0.5, 0.5)
     """
-    path = Path(path)
+    path = as_path(path)
     return save_volume(_volume_of(result, path, spacing, unit, axes), path, overwrite, ome_version)
 
 
@@ -103,14 +106,14 @@ def save_volume(
     ome_version: str = "0.5",
     before: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Write what came from a file; as `save`, which says more.
+    """Write a volume as `save` does.
 
-    `before` is called when all is written, before it takes its place; what it raises leaves `path` as it was.
+    `before` is called when all is written, but not yet moved to `path`; if it raises, `path` stays as it was.
     """
     name = path.name.lower()
     if name.endswith(".zarr"):
         check_ome_version(ome_version)
-        volume = _colours_as_channels(volume)
+        volume = _colors_as_channels(volume)
         write: Callable[[FileVolume, Path], None] = partial(write_zarr, ome_version=ome_version)
     elif name.endswith(tuple(f".ome{suffix}" for suffix in WRITTEN_SUFFIXES)):
         check_tiff(volume, imagej=False)
@@ -136,11 +139,11 @@ def write_tiff(
     Parameters
     ----------
     result, path, spacing, unit, axes, overwrite
-        As `save` has them; `path` may end in ``.tif`` or ``.tiff``.
+        As `save` has them; `path` may also end in ``.tif`` or ``.tiff``.
     channels : sequence of str
-        Names along the axis c.
+        The names of the channels along the axis c.
     imagej : bool
-        Write the TIFF of ImageJ and Fiji, which holds uint8, uint16 and float32 up to 4 GB.  Colours other than
+        Write the TIFF of ImageJ and Fiji, which holds uint8, uint16 and float32 up to 4 GB.  Colors other than
         uint8 are channels there.
 
     Returns
@@ -162,18 +165,18 @@ def write_tiff(
     >>> read_tiff(path).came_from["Z"]
     'ImageJ spacing'
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise ValueError(f"{path.name} must end in .tif or .tiff, or in .btf, .tf2 or .tf8 (BigTIFF).")
     volume = _volume_of(result, path, spacing, unit, axes, channels)
     check_tiff(volume, imagej)
     if imagej and volume.data.dtype != np.uint8:
-        volume = _colours_as_channels(volume)
+        volume = _colors_as_channels(volume)
     return _write(path, volume, partial(write_pages, imagej=imagej), overwrite)
 
 
 def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """napari's File > Save: an image layer as OME-TIFF."""
+    """Save an image layer as OME-TIFF, for File > Save of napari."""
     import napari.layers
 
     layer = napari.layers.Layer.create(data, meta, "image")
@@ -232,48 +235,53 @@ def _volume_of(
     axes: str | None = None,
     channels: Sequence[str] = (),
 ) -> FileVolume:
-    """What is written: a layer, an array, or what came from a file."""
+    """Return a layer, an array or a volume of a file as the volume that is written."""
     if isinstance(result, FileVolume):
         return result
     if hasattr(result, "axis_labels") and hasattr(result, "metadata"):
+        if not hasattr(result, "rgb"):
+            raise TypeError(f"An Image layer or an array is needed, got {given(result)}.")
         return _of_layer(result)
     array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
     ndim = len(array.shape)
     letters = AXES.get(ndim) if axes is None else str(axes).upper()
     if letters is None or len(letters) != ndim or not _in_order(letters.removesuffix("S")):
         raise ValueError(
-            f"axes must be {ndim} of the letters tczyx in this order, the last ones y and x, or y, x and s (colour), "
-            f"got {axes!r}; shape {array.shape}."
+            f"axes must be {ndim} of the letters tczyx in this order, the last ones y and x, or y, x and s (color), "
+            f"got {given(axes)}; shape {array.shape}."
         )
     if letters.endswith("S") and array.shape[-1] not in (3, 4):
-        raise ValueError(f"The axis s (colour) must have 3 or 4 samples, got {axes!r}; shape {array.shape}.")
+        raise ValueError(f"The axis s (color) must have 3 or 4 samples, got {given(axes)}; shape {array.shape}.")
     sized = len(letters.removesuffix("S"))
-    spacing = () if spacing is None else tuple(map(float, spacing))
-    if len(spacing) > sized or not all(0 < size < math.inf for size in spacing):
+    sizes = spacing if np.iterable(spacing) else () if spacing is None else (spacing,)
+    spacing = tuple(check_number(size, "spacing", above=0) for size in sizes)
+    if len(spacing) > sized:
         raise ValueError(f"spacing must be up to {sized} positive numbers, got {spacing}.")
     known = None if unit is None else unit_name(unit)
     if unit is not None and known is None:
-        raise ValueError(f"unit must be one of the units of length that pint knows, such as um or nm, got {unit!r}.")
+        raise ValueError(f"unit must be one of the units of length that pint knows, such as um, got {given(unit)}.")
+    if isinstance(channels, str) or not np.iterable(channels):
+        raise TypeError(f"channels must be a list of names, got {given(channels)}.")
     channels = tuple(map(str, channels))
     if channels and (array.shape[letters.index("C")] if "C" in letters else 1) != len(channels):
         raise ValueError(f"channels must have a name for each of axis c, got {channels} for {axes} of {array.shape}.")
     lead = sized - len(spacing)
-    # What has no size given has none, also no unit.
+    # An axis without a given size has no unit either.
     units = [known if known and axis in "ZYX" and at >= lead else UNKNOWN for at, axis in enumerate(letters[:sized])]
     return FileVolume(
         array, letters, (1.0,) * lead + spacing, tuple(units), name=printable(stem(path)), channels=channels
     )
 
 
-def _colours_as_channels(volume: FileVolume) -> FileVolume:
-    """The same for files that have no colour: its samples along the axis C."""
+def _colors_as_channels(volume: FileVolume) -> FileVolume:
+    """Return a volume with the samples of colors along the axis C, for files that have no color."""
     if not volume.axes.endswith("S"):
         return volume
     if "C" in volume.axes:
-        raise ValueError(f"{volume.name!r} has colours and channels; save it as OME-TIFF, or its channels apart.")
+        raise ValueError(f"{volume.name!r} has colors and channels; save it as OME-TIFF, or its channels apart.")
     import dask.array as da
 
-    at = volume.axes.find("T") + 1
+    at, samples = volume.axes.find("T") + 1, volume.data.shape[-1]
     return replace(
         volume,
         data=da.moveaxis(as_dask(volume.data), -1, at),
@@ -281,6 +289,9 @@ def _colours_as_channels(volume: FileVolume) -> FileVolume:
         scale=(*volume.scale[:at], 1.0, *volume.scale[at:]),
         units=(*volume.units[:at], UNKNOWN, *volume.units[at:]),
         translate=(*volume.translate[:at], 0.0, *volume.translate[at:]) if volume.translate else (),
+        channels=tuple(SAMPLES)[:samples],
+        colors=tuple(SAMPLES.values())[:samples],
+        windows=() if volume.data.dtype == bool else (dtype_range(volume.data.dtype, negative=False),) * samples,
     )
 
 
@@ -291,7 +302,7 @@ def _in_order(axes: str) -> bool:
 def _of_layer(layer: Any) -> FileVolume:
     array = layer.data[0] if layer.multiscale else layer.data
     if hasattr(array, "settled"):
-        # A live preview may have been fitted on a sample so far; what is saved is what Apply would give.
+        # A live preview may have been fitted only on a sample so far, but what Apply would give is saved.
         array = array.settled()
     axes = _axes_of(layer)
     if axes is None:
@@ -312,11 +323,11 @@ def _of_layer(layer: Any) -> FileVolume:
 
 
 def _axes_of(layer: Any) -> str | None:
-    """The axes of a layer by their labels, else by their place, where an axis in a unit of time is time."""
-    letters = [axis_letter(label) for label in layer.axis_labels]
+    """Return the axes of a layer by what they are called, or else by their place, where one of time may be known."""
+    letters = [axis_letter(name) for name in axis_names(layer)]
     if all(letters) and len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters):
         return "".join(letters)
-    timed = [at for at, unit in enumerate(layer.units) if unit_name(unit, TIME) is not None]
+    timed = [at for at, letter in enumerate(letters) if letter == "T"]
     if len(timed) == 1 and timed[0] < layer.ndim - 2 and layer.ndim <= 5:
         others = "CZYX"[1 - layer.ndim :]
         return f"{others[: timed[0]]}T{others[timed[0] :]}"
@@ -324,7 +335,7 @@ def _axes_of(layer: Any) -> str | None:
 
 
 def _color(layer: Any) -> str:
-    """The color that a layer goes to from black, or "" for other colormaps, and for gray, which says nothing."""
+    """Return the color of a colormap from black to it, or "" for other colormaps and for gray, the default."""
     colors = np.asarray(layer.colormap.colors)
     if len(colors) != 2 or colors[0, :3].any() or (colors[1] == 1).all():
         return ""

@@ -1,12 +1,11 @@
-"""From an Image layer to an adjusted one: what is read of it, what is carried over, what is written down."""
+"""Sources: what adjustments read of an Image layer, and what a new layer takes over from it and records."""
 
 from __future__ import annotations
 
 import math
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,13 +22,14 @@ from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_colors
 from napari_exposure.core.histogram import Histogram
-from napari_exposure.core.intensity import check_dtype, check_exposure
+from napari_exposure.core.intensity import check_dtype, check_exposure, check_level
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
-from napari_exposure.io.units import TIME, in_unit, voxel_size
+from napari_exposure.core.words import given, naming
+from napari_exposure.io.units import axis_names, in_unit, voxel_size
 from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -38,29 +38,29 @@ CARRIED = (*PLACEMENT, "colormap", "blending", "rendering")
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What an adjustment takes from an Image layer, read once, so that a job outlives the layer.
+    """What an adjustment needs of an Image layer, read once, so that a job can outlive the layer.
 
     Attributes
     ----------
     name : str
     array : array-like
-        The layer's data; of a multiscale layer level 0.
+        The layer's data, or level 0 of a multiscale layer.
     levels : tuple of array-like
         The coarser levels of a multiscale layer.
     rgb : bool
     spacing : tuple of float
-        Size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
+        The size of a voxel along all axes in `unit`; NaN along axes of another kind, such as time.
     space : int
-        How many of the last axes are space, 2 or 3, as labels and units say it, or their place.
+        How many of the last axes are space, 2 or 3, by labels and units, or else by their place.
     labels : tuple of str
-        What the axes are called; "t" where the unit is one of time.
+        The names of the axes, as labels and units say them.
     unit : str
-        Short name of the unit, such as "µm"; `voxels.PIXEL` where no voxel size is known.
+        The short name of the unit, such as "µm"; `units.PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
     carried : dict
         Arguments of the new layer.
     history : dict
-        How this layer was made, if the plugin made it.
+        The record of how this layer was made, if the plugin made it.
     layer : weakref.ref
         The layer itself, as long as it lives.
     """
@@ -80,21 +80,21 @@ class Source:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Without the colour axis."""
+        """The shape without the color axis."""
         return tuple(self.array.shape[:-1] if self.rgb else self.array.shape)
 
     def spatial(self, adjustment: Chain) -> int:
-        """How many of the last axes are space in every step of an adjustment or a recipe."""
+        """Return how many of the last axes are space in every step of an adjustment or a recipe."""
         return min(each.spatial(len(self.sizes), len(self.shape), self.labels) for each in adjustment.steps)
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """Size of a voxel along the axes of space, as `core` takes it; 1 along one whose size is not known."""
+        """The size of a voxel along the axes of space, as `core` takes it; 1 where it is not known."""
         return tuple(1.0 if math.isnan(size) else size for size in self.spacing[-max(self.space, 2) :])
 
     @classmethod
     def of(cls, layer: Any) -> Source:
-        """Read a layer, or say why it cannot be adjusted.
+        """Read a layer, or raise why it cannot be adjusted.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Source:
         """
         check_image(layer)
         check_dtype(layer.dtype, f"layer {layer.name!r}", "layer.data")
-        spacing, unit = voxel_size(layer)
+        (spacing, unit), labels = voxel_size(layer), axis_names(layer)
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
@@ -113,8 +113,8 @@ class Source:
             levels=tuple(map(_read, layer.data[1:])) if layer.multiscale else (),
             rgb=layer.rgb,
             spacing=spacing,
-            space=count_space(map(is_space, axis_names(layer))),
-            labels=axis_names(layer),
+            space=count_space(map(is_space, labels)),
+            labels=labels,
             unit=unit,
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
@@ -123,12 +123,12 @@ class Source:
         )
 
     def joined(self, others: Sequence[Source], how: str) -> Source:
-        """This and others as one image to fit on, without levels; `how` as `several.join` has it.
+        """Return this source and others as one image to fit on, without levels; `how` is that of `several.join`.
 
         Raises
         ------
         TypeError, ValueError
-            If these cannot share a fit; the message names the layers.
+            If they cannot share a fit; the message names the layers.
         """
         sources = self, *others
         for each in others:
@@ -139,11 +139,11 @@ class Source:
                 )
         array, counted = join([each.array for each in sources], [f"Layer {each.name!r}" for each in sources], how)
         if counted is not None:
-            raise ValueError(f"Of masked arrays there is no {how}; use fit_on='all'.")
+            raise ValueError(f"Masked arrays have no {how}; use fit_on='all'.")
         return replace(self, array=array, levels=(), name=" + ".join(each.name for each in sources))
 
     def tile(self) -> Tile:
-        """Along all axes the size of a voxel and the place of the first one, in napari's world.
+        """Return the size of a voxel and the place of the first one along all axes, in napari's world.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class Source:
                 f"Layer {self.name!r} is {' and '.join(wrong)}. Tiles of a mosaic may be scaled and translated, and "
                 "nothing else, because their voxels are compared one by one. Resample it first."
             )
-        # Lengths in one unit, because one layer may be in nm and its neighbor in µm; what is none stays as it is.
+        # Lengths are converted to one unit, because one layer may be in nm and its neighbor in µm.
         factors = [in_unit(1.0, str(unit), "um") or 1.0 for unit in place["units"]]
         sizes, where = (
             tuple(float(each) * factor for each, factor in zip(place[name], factors, strict=True))
@@ -173,16 +173,16 @@ class Source:
         return sizes, where
 
     def check_exposure(self) -> None:
-        """Raise what to do where the layer can be counted, but not adjusted."""
+        """Raise what to do if the layer can be counted, but not adjusted."""
         check_exposure(self.array.dtype, f"layer {self.name!r}", "layer.data")
 
     def check(self, adjustment: Chain, mask: Any = None) -> None:
-        """Raise what does not fit, before any voxel is read; `adjusted` does so too.
+        """Check an adjustment and a mask, as `adjusted` does too, before any voxel is read.
 
         Raises
         ------
         TypeError, ValueError
-            If the layer, the mask or a parameter does not fit, or the result would not fit into memory.
+            If the layer, the mask or a parameter is not suitable, or the result would not fit into memory.
         """
         self._checked(adjustment, mask, None)
         needed, free = result_bytes(self, adjustment), psutil.virtual_memory().available
@@ -195,38 +195,38 @@ class Source:
     def adjusted(
         self, adjustment: Chain, mask: Any = None, memory: Memory | None = None, level: int = 0
     ) -> tuple[Array | list[Array], BlockMap]:
-        """The new layer's data, an array or a list with one for each level, and the transform, fitted on `level`."""
+        """Return the new data, an array or a list of one for each level, and the transform fitted on `level`."""
         self.check(adjustment, mask)
         with progress.part(0, 0.4):
             transform = self.fit(adjustment, mask, memory, level=level)
         for each in transform.transforms:
             warn_constant(each)
-        with progress.part(0.4, 1), self._naming():
+        with progress.part(0.4, 1), naming(f"Layer {self.name!r}"):
             return self.mapped(transform), transform
 
     def mapped(self, transform: BlockMap) -> Array | list[Array]:
-        """What a transform makes of the layer: an array, or a list with one for each level."""
+        """Return what a transform makes of the layer: an array, or a list of one for each level."""
         results: list[Array] = []
         levels = self.array, *self.levels
         for number, (array, level) in enumerate(zip(levels, self.at_levels(transform), strict=True)):
-            # what is read as it is looked at gives such a result
+            # The result of an array that is not in memory is lazy.
             array = array if in_memory(array) else as_dask(array)
-            with progress.part(number / len(levels), (number + 1) / len(levels)):
+            with progress.item(number, len(levels)):
                 results.append(level.apply(array))
         return results if self.levels else results[0]
 
     def at_levels(self, transform: BlockMap) -> list[BlockMap]:
-        """A transform of this layer for each of its levels."""
+        """Return a transform of this layer for each of its levels."""
         shapes = (level.shape[:-1] if self.rgb else level.shape for level in self.levels)
         return [transform, *(transform.at_level(tuple(shape)) for shape in shapes)]
 
     def fit(
         self, adjustment: Chain, mask: Any = None, memory: Memory | None = None, *, step: int = 1, level: int = 0
     ) -> BlockMap:
-        """The fit alone, of an adjustment or a recipe.
+        """Fit an adjustment or a recipe, and return the transform.
 
-        With `step` it is made from every step-th voxel along the spatial axes, with `level` from a coarser level:
-        nearly the same, sooner.
+        It is fitted sooner, and is nearly the same, with `step` on every step-th voxel along the spatial axes, or with
+        `level` on a coarser level.
         """
         volume = self._checked(adjustment, mask, memory)
         spatial = self.spatial(adjustment)
@@ -238,7 +238,7 @@ class Source:
             coarse = volume if level == 0 else replace(volume, array=self._level(level, mask, adjustment, spatial))
         places = zip(reversed(self.sizes), reversed(volume.shape), reversed(coarse.shape), strict=False)
         sizes = tuple(size * whole / n for size, whole, n in places)[::-1]
-        with self._naming():
+        with naming(f"Layer {self.name!r}"):
             transforms = fit_chain(adjustment.steps, coarse, sizes)
         transform: BlockMap = transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
         if coarse is volume:
@@ -246,12 +246,8 @@ class Source:
         return transform.at_level(volume.shape) if level else transform.onto(volume.shape)
 
     def _level(self, level: int, mask: Any, adjustment: Chain, spatial: int) -> Array:
-        """The array of a coarser level to fit on, or an error that says why there is none."""
-        if level not in range(len(self.levels) + 1):
-            raise ValueError(
-                f"Layer {self.name!r} has {len(self.levels) + 1} level(s): level must be 0 to "
-                f"{len(self.levels)}, got {level!r}."
-            )
+        """Return the array of a coarser level to fit on, or raise why it cannot be used."""
+        check_level(level, len(self.levels) + 1, f"Layer {self.name!r}")
         if mask is not None:
             raise ValueError("A mask has the shape of level 0; use level=0 with it.")
         array = self.levels[level - 1]
@@ -262,10 +258,10 @@ class Source:
         return array
 
     def _checked(self, adjustment: Chain, mask: Any, memory: Memory | None) -> Volume:
-        """The volume to fit; raises what does not fit."""
+        """Return the volume to fit on, or raise why the adjustment or the mask does not suit it."""
         self.check_exposure()
         counted = None if mask is None else mask_array(mask, self)
-        with self._naming():
+        with naming(f"Layer {self.name!r}"):
             volume = Volume(self.array, counted, rgb=self.rgb, memory=memory, labels=self.labels)
             for each in adjustment.steps:
                 if each.in_space:
@@ -277,12 +273,12 @@ class Source:
 
     def histogram(self, nbins: int, ignore_zeros: bool = False) -> Histogram:
         """Count the layer, under its name."""
-        with self._naming():
+        with naming(f"Layer {self.name!r}"):
             volume = Volume(self.array, ignore_zeros=ignore_zeros, rgb=self.rgb)
             return replace(count_colors(volume, nbins), name=self.name)
 
     def in_unit_of(self, recipe: Any) -> Source:
-        """The same with its voxel size in a recipe's unit, or an error where there is no such size."""
+        """Return the source with its voxel size in a recipe's unit, or raise if it does not convert to it."""
         unit = getattr(recipe, "unit", None)
         if unit is None or unit == self.unit or not recipe.has_sizes:
             return self
@@ -295,29 +291,21 @@ class Source:
         return replace(self, spacing=tuple(size * factor for size in self.spacing), unit=unit)
 
     def spacing_along(self, spatial: int) -> tuple[float, ...]:
-        """Size of a voxel along the spatial axes, or an error where one of them is not a length."""
+        """Return the size of a voxel along the spatial axes, or raise if one of them is no length."""
         spacing = self.spacing[-spatial:]
         if any(map(math.isnan, spacing)):
             raise ValueError(
                 f"one of the last {spatial} axes has a unit that does not convert to {self.unit}, so tiles have no "
-                "size along it. Set layer.units; if it is no axis of space, say so in layer.axis_labels, such as t."
+                "size along it. Set layer.units; if it is no axis of space, name it in layer.axis_labels, such as t."
             )
         return spacing
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Name the layer in errors."""
-        try:
-            yield
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"Layer {self.name!r}: {error}") from None
-
     def name_of(self, steps: Sequence[Adjustment]) -> str:
-        """What a result of these adjustments is called."""
+        """Return the name of a result of these adjustments."""
         return " - ".join([self.name, *(step.short_name for step in steps)])
 
     def record(self, steps: Sequence[Adjustment], mask: Any = None, seconds: float | None = None) -> dict[str, Any]:
-        """How a result of these adjustments is made, as its metadata keep it; `seconds` is how long that took."""
+        """Return the record of a result of these adjustments for its metadata; `seconds` is how long they took."""
         took = {} if seconds is None else {"seconds": round(seconds, 3)}
         name = None if mask is None else getattr(mask, "name", None) or MASK_ARRAY
         made = [
@@ -329,7 +317,7 @@ class Source:
     def result(
         self, data: Any, transform: BlockMap, *, seconds: float | None = None, mask: Any = None
     ) -> napari.layers.Image:
-        """The new layer: placed and shown like the source, with contrast limits and a record of its own.
+        """Return the new layer, placed and shown like the source, with contrast limits and a record of its own.
 
         `data` is an array, or a list with one for each level.
         """
@@ -343,10 +331,10 @@ class Source:
         return layer
 
     def shown_range(self, transform: BlockMap) -> tuple[float, float]:
-        """The contrast limits that a result begins with."""
+        """Return the contrast limits that a result begins with."""
         low, high = self.contrast_limits
         for each in transform.transforms:
-            # a step that keeps the scale of intensities is shown over the same range as what it was made from
+            # A step that keeps the scale of intensities is shown over the range of the step before.
             low, high = (low, high) if each.adjustment.keeps_scale else each.out_range
         return low, high if high > low else low + 1
 
@@ -359,9 +347,9 @@ class Source:
         seconds: float | None = None,
         mask: Any = None,
     ) -> None:
-        """Give a result that was made before other data; it stays where and how it is shown.
+        """Give an existing result new data, while it is shown at the same place and in the same way.
 
-        Where it has another range, its contrast limits lie in that where they lay in the one before.
+        If the range changes, the contrast limits keep their relative place in it.
         """
         before, dtype = Origin.of(layer), layer.dtype
         layer.data = data
@@ -380,15 +368,15 @@ class Source:
         self.mark(layer, transform, mask)
 
     def mark(self, layer: napari.layers.Image, transform: BlockMap, mask: Any) -> None:
-        """Note how a layer was made, as long as it lives and has these data."""
-        # Nobody else may keep an array, which no layer shows.
+        """Note how a layer was made, for as long as it lives and has these data."""
+        # A mask that is an array is kept here, because nothing else may keep it; a layer is not.
         found = weakref.ref(unwrapped(mask)) if isinstance(mask, napari.layers.Layer) else lambda: mask
         _origins[layer] = Origin(self.layer, transform, None if mask is None else found, weakref.ref(layer.data))
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """How a layer was made in this process: what its metadata cannot hold.
+    """How a layer was made in this process, as far as its metadata cannot hold it.
 
     Attributes
     ----------
@@ -396,9 +384,9 @@ class Origin:
         The layer that was adjusted.
     transform : Transform or FittedRecipe
     mask : callable or None
-        Gives the labels layer or the array inside which voxels were counted, as long as it lives.
+        It returns the labels layer or the array inside which voxels were counted, as long as that lives.
     data : weakref.ref
-        The result: a layer whose data were replaced since is not this result any more.
+        The data of the result; a layer with other data is not this result any more.
     """
 
     source: weakref.ref[napari.layers.Image]
@@ -408,7 +396,7 @@ class Origin:
 
     @classmethod
     def of(cls, layer: Any) -> Origin | None:
-        """How the plugin made `layer`, if it did so in this process and the data are still those."""
+        """Return how the plugin made a layer, if it did so in this process and the layer still has the same data."""
         origin = _origins.get(unwrapped(layer))
         return origin if origin is not None and origin.data() is layer.data else None
 
@@ -417,19 +405,13 @@ _origins: weakref.WeakKeyDictionary[napari.layers.Image, Origin] = weakref.WeakK
 
 
 def _read(data: Any, name: str = "volume") -> Array:
-    """What is read of an array; one of which not all voxels count stays what it is."""
+    """Return the array to read, which is the data as they are if not all of their voxels count."""
     array, counted = held(data, name)
     return array if counted is None else data
 
 
-def axis_names(layer: Any) -> tuple[str, ...]:
-    """What the axes of a layer are called; "t" where the unit is one of time."""
-    timed = (unit.dimensionality == {TIME: 1} for unit in layer.units)
-    return tuple("t" if t else str(label) for label, t in zip(layer.axis_labels, timed, strict=True))
-
-
 class _Nowhere:
-    """A terminal that is none."""
+    """A stand-in for a terminal, which drops what is written."""
 
     def write(self, text: str) -> int:
         return len(text)
@@ -439,16 +421,16 @@ class _Nowhere:
 
 
 def window_bar(**options: Any) -> Any:
-    """A progress bar in napari's window; on a terminal too, where there is one, but not in a file or a pipe."""
+    """Return a progress bar for napari's window, which also shows on a terminal, but not in a file or a pipe."""
     there = sys.stderr is not None and sys.stderr.isatty()
     return napari.utils.progress(file=None if there else _Nowhere(), **options)
 
 
 def made_from(layer: napari.layers.Image, layers: Iterable[Any]) -> tuple[napari.layers.Image, int] | None:
-    """The one of `layers` that a result was made from, and how many steps that one has; None without one.
+    """Return the one of `layers` that a result was made from, and how many steps that one has, or None.
 
-    Results of this process know their source.  For others, such as one that was read from a file, it is a layer with
-    the name and the shape that the source had.
+    Results of this process know their source.  For others, such as one that was read from a file, a layer with the
+    name and the shape of the source is taken for it.
     """
     record = noted(layer.metadata.get(METADATA_KEY))
     origin, steps = Origin.of(layer), record.get("steps", [])
@@ -465,7 +447,7 @@ def made_from(layer: napari.layers.Image, layers: Iterable[Any]) -> tuple[napari
 
 
 def check_image(layer: Any) -> None:
-    """Raise what it is, if it is not an Image layer."""
+    """Raise if something is not an Image layer."""
     if not isinstance(layer, napari.layers.Image):
         if isinstance(layer, napari.layers.Layer):
             what = f"{layer.name!r} is a {type(layer).__name__} layer"
@@ -475,30 +457,30 @@ def check_image(layer: Any) -> None:
 
 
 def unwrapped(layer: Any) -> Any:
-    """The layer itself of the proxy that napari gives to plugins."""
+    """Return the layer itself of a proxy that napari gives to plugins."""
     return getattr(layer, "__wrapped__", layer)
 
 
 def in_memory(array: object) -> bool:
-    """Whether reading costs nothing but memory bandwidth."""
+    """Whether an array lies in memory, so that reading it costs nothing but memory bandwidth."""
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
 def result_bytes(source: Source, adjustment: Chain) -> int:
-    """Bytes of what an adjustment of `source` gives, all levels."""
+    """Return how many bytes the results of an adjustment take for all levels of a source."""
     voxels: int = sum(math.prod(array.shape) for array in (source.array, *source.levels))
     return voxels * adjustment.result_dtype(np.dtype(source.array.dtype)).itemsize
 
 
 def level_0(layer: Any) -> Any:
-    """The layer's data; of a multiscale layer those of the highest resolution."""
+    """Return the layer's data, or those of the highest resolution of a multiscale layer."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
 def mask_array(mask: Any, source: Source) -> Array:
-    """The array of a mask of the source's shape, a Labels layer or an array, or an error that names both."""
+    """Return the array of a mask, which is a Labels layer or an array, or raise if its shape is not the source's."""
     if isinstance(mask, napari.layers.Layer) and not isinstance(mask, napari.layers.Labels):
-        raise TypeError(f"mask must be a Labels layer or an array, got {type(mask).__name__}.")
+        raise TypeError(f"mask must be a Labels layer or an array, got {given(mask)}.")
     named = isinstance(mask, napari.layers.Labels)
     array: Array = level_0(mask) if named else _read(mask, "mask")
     if tuple(array.shape) != source.shape:

@@ -289,13 +289,13 @@ def test_what_is_read_of_colours_can_be_chosen(dtype, channels):
     block = (slice(1, 4), slice(0, 9), slice(0, 10))
     np.testing.assert_array_equal(Volume(array, rgb=True).read(block), array[block][..., :3].max(axis=-1))
     for channel in range(channels):
-        values = Volume(array, rgb=True, colour=itemgetter((..., channel))).read(block)
+        values = Volume(array, rgb=True, color=itemgetter((..., channel))).read(block)
         np.testing.assert_array_equal(values, array[block][..., channel])
         # as kernels take it
         assert values.flags.c_contiguous
         assert values.dtype == (np.float32 if dtype == "float16" else array.dtype.newbyteorder("="))
     expected = array[block][..., :3].astype(np.float64) @ [0.2126, 0.7152, 0.0722]
-    found = Volume(array, rgb=True, colour=luminance).read(block)
+    found = Volume(array, rgb=True, color=luminance).read(block)
     tolerance = {"float16": 0.13, "float32": 1e-4}.get(dtype, 0.5001)
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
@@ -304,7 +304,7 @@ def test_zeros_are_those_of_the_colour_that_is_read():
     array = np.array([[[0, 5, 0], [7, 0, 0], [0, 0, 0]]], np.uint8)
     block = (slice(0, 1), slice(0, 3))
     for colour, expected in ((0, [False, True, False]), (1, [True, False, False]), (2, [False] * 3)):
-        volume = Volume(array, None, True, True, colour=itemgetter((..., colour)))
+        volume = Volume(array, None, True, True, color=itemgetter((..., colour)))
         assert volume.counted(block, volume.read(block))[0].tolist() == expected
     volume = Volume(array, None, True, True)
     assert volume.counted(block, volume.read(block))[0].tolist() == [True, True, False]
@@ -313,13 +313,13 @@ def test_zeros_are_those_of_the_colour_that_is_read():
 def test_without_colours_nothing_is_chosen():
     array = reference.make_volume("uint8", (5, 6, 3))
     block = (slice(0, 5), slice(0, 6), slice(0, 3))
-    np.testing.assert_array_equal(Volume(array, colour=luminance).read(block), array)
+    np.testing.assert_array_equal(Volume(array, color=luminance).read(block), array)
 
 
 def test_histograms_of_channels(small_blocks):
     array = np.random.default_rng(0).integers(10, 200, (4, 9, 10, 3), np.uint8)
     for channel in range(3):
-        found = count_histogram(Volume(array, rgb=True, colour=itemgetter((..., channel))))
+        found = count_histogram(Volume(array, rgb=True, color=itemgetter((..., channel))))
         np.testing.assert_array_equal(found.counts, np.bincount(array[..., channel].ravel())[int(found.minimum) :])
 
 

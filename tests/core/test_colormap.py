@@ -46,7 +46,7 @@ def test_limits_are_the_numbers_of_the_ends():
     np.testing.assert_allclose(from_colormap(MAP[index], MAP, limits=(1, -1)).values, 1 - 2 * index / 255, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:The colours lie")
+@pytest.mark.filterwarnings("ignore:The colors lie")
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
 def test_any_colour_has_the_nearest(dtype):
     rng = np.random.default_rng(0)
@@ -64,7 +64,7 @@ def test_any_colour_has_the_nearest(dtype):
     np.testing.assert_allclose([found.mean, found.maximum], [distance.mean(), distance.max()], rtol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:The colours lie")
+@pytest.mark.filterwarnings("ignore:The colors lie")
 @given(hnp.arrays(np.uint8, (2, 3, 3)), hnp.arrays(np.uint8, st.tuples(st.integers(2, 9), st.just(3))))
 def test_nothing_is_nearer(volume, colours):
     found = from_colormap(volume, colours)
@@ -126,7 +126,7 @@ def test_2_to_5_axes(shape):
         (MAP[:1], "shape"),
         (MAP[:, :2], "shape"),
         (MAP[0], "shape"),
-        (5, "colormap must be colours"),
+        (5, "colormap must be colors"),
         (MAP * 255, "from 0 to 255"),
         (MAP - 0.1, "from 0 to 255"),
         (MAP * np.nan, "from 0 to 255"),

@@ -201,7 +201,7 @@ def test_volumes_of_a_series_have_gaps_of_their_own():
 
 
 def test_a_value_that_is_no_gap(monkeypatch):
-    monkeypatch.setattr("napari_exposure.core.filling.MOST", 10)
+    monkeypatch.setattr("napari_exposure.core.filling.MOST_BESIDE", 10)
     volume, _ = with_gaps()
     with pytest.raises(ValueError, match=r"voxels lie beside one of intensity 0, which is no gap"):
         fill(volume)

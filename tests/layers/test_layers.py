@@ -15,7 +15,7 @@ from napari_exposure.provenance import as_python
 from napari_exposure.source import Origin, window_bar
 
 # the volumes here do not fade
-pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. nothing is corrected")
 VERBS = {
     "gamma": (nx.adjust_gamma, core.adjust_gamma),
     "clip": (nx.clip_percentiles, core.clip_percentiles),
@@ -246,7 +246,7 @@ def test_what_a_layer_knows_is_not_told_to_it(name, layer):
 
 
 def test_an_array_has_neither_levels_nor_contrast_limits(volume):
-    with pytest.raises(ValueError, match="an array has none, so level must be 0, got 1"):
+    with pytest.raises(ValueError, match="an array has only level 0, got 1"):
         nx.adjust_gamma(volume, level=1)
     with pytest.raises(ValueError, match=r"in_range must be .* got 'contrast_limits'"):
         nx.adjust_gamma(volume, in_range="contrast_limits")
@@ -334,11 +334,11 @@ def test_colours_become_numbers_where_they_are():
     np.testing.assert_allclose(nx.from_colormap(layer, colours).data * 3000 + 1500, result.data, rtol=1e-6)
     with pytest.raises(ValueError, match="no colormap 'sepia99'"):
         nx.from_colormap(layer, "sepia99")
-    with pytest.raises(ValueError, match="colormap must be colours"):
+    with pytest.raises(ValueError, match="colormap must be colors"):
         nx.from_colormap(layer, 5)
     with pytest.raises(ValueError, match="limits must be two different numbers"):
         nx.from_colormap(layer, "jet", limits=(3, 3))
-    with pytest.raises(ValueError, match="'scan - values' has no colours"):
+    with pytest.raises(ValueError, match="'scan - values' has no colors"):
         nx.from_colormap(result, "jet")
     several = nx.from_colormap(Image([volume, volume[:, ::2, ::2]], rgb=True, multiscale=True), "jet")
     assert several.multiscale

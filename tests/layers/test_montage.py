@@ -128,7 +128,7 @@ def test_bad_input_is_named(layer):
         nx.montage(Labels(np.zeros((4, 4), int), name="cells"))
     with pytest.raises(TypeError, match="rgb is for arrays; layer 'nuclei' says rgb=False of itself"):
         nx.montage(layer, rgb=True)
-    with pytest.raises(ValueError, match="level is for multiscale layers; an array has none"):
+    with pytest.raises(ValueError, match="level is for multiscale layers; an array has only level 0"):
         nx.montage(layer.data, level=1)
     with pytest.raises(ValueError, match="step must be"):
         nx.montage(layer, 0)

@@ -22,12 +22,12 @@ from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 
-# bins of all tiles that take longer than some ten milliseconds to clip
+# To clip more bins than these, of all tiles together, takes some ten milliseconds, so that progress is reported.
 MANY_BINS = 1 << 20
-# Single precision is used where it moves no result, which lies from 0 to 1, by more than this. Results are exact to
-# 1e-5, so there is room.
+# Single precision is used where it moves no result, which lies from 0 to 1, by more than this. The result may be off
+# by 1e-5, so there is room.
 PLACE_ERROR = 4e-6
-# Between these a range and its bins are numbers of single precision.
+# Single precision holds a range whose width is above the first of these, and whose ends are below the second.
 SINGLE = 2.0**-100, 2.0**126
 
 
@@ -46,9 +46,9 @@ class AdaptiveEqualization(TiledAdjustment):
         0.01,
         "Clip limit",
         "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit. "
-        "Or how strong noise may become.",
-        min=0.0,
-        max=1.0,
+        "It can also be found from how strong noise may become.",
+        low=0.0,
+        high=1.0,
         step=0.001,
         slider=(0.001, 1.0),
         noise=True,
@@ -69,8 +69,8 @@ class AdaptiveEqualization(TiledAdjustment):
     def _fit_tiles(self, volume: Volume, counts: np.ndarray | None, **shared: Any) -> TilesFit:
         limit = self.clip_limit
         if isinstance(limit, NoiseLimit):
-            # A tile's function is at most clip_limit * nbins times as steep as a stretch of the range, and noise
-            # grows by the steepness, so the largest gain that noise allows gives the clip limit.
+            # Noise grows by the steepness of a tile's function, which is at most clip_limit * nbins times that of a
+            # stretch of the range. So the largest gain that noise allows gives the clip limit.
             limit = min(noise_gain(limit, volume, shared["hi"] - shared["lo"]) / self.nbins, 1.0)
         if counts is None:
             tables = np.zeros((*three(shared["grid"].shape, 1), self.nbins + 1), np.float32)
@@ -87,7 +87,7 @@ class TilesFit(TiledFit):
     Attributes
     ----------
     clip_limit : float
-        What histograms were clipped at, also where a limit of noise was asked for.
+        The number that histograms were clipped at; a limit of noise was turned into it.
     tables : numpy.ndarray of float32, shape (tiles z, tiles y, tiles x, nbins + 1)
         Each tile's function at the borders of the bins, from 0 to 1.
     """
@@ -98,13 +98,13 @@ class TilesFit(TiledFit):
     @cached_property
     def kernel_key(self) -> tuple[Any, ...]:
         # Single precision rounds the place of a voxel among the bins. The error grows with the offset of the range, and
-        # the steepest bin says how much it moves the result. Ranges that it cannot hold need double precision too.
+        # the steepest bin says how much it moves the result.
         width, farthest = self.upper - self.lo, max(abs(self.lo), abs(self.upper))
         steepest = self.nbins * float(np.max(self.tables[..., 1:] - self.tables[..., :-1], initial=0))
         held = width > SINGLE[0] and farthest < SINGLE[1]
         exact = held and 2.0**-24 * (2 * farthest / width + 3) * steepest < PLACE_ERROR
         place = np.float32 if exact else np.float64
-        # The tables are in single precision, which also tells all values of 16 bits apart, so results need no more.
+        # The tables are in single precision, which tells all values of 16 bits apart, so such results need no more.
         written = working_dtype(self.out_dtype)
         few = written.itemsize <= 2 or written == np.float32
         return "map_tiles", working_dtype(self.dtype), written, place, np.float32 if few else np.float64
@@ -122,12 +122,12 @@ class TilesFit(TiledFit):
 
 
 def clip_height(total: Any, nbins: int, clip_limit: float) -> Any:
-    """Voxels that a bin may hold of histograms of `total` voxels; None where there is no limit."""
+    """Return how many voxels a bin may hold in histograms of `total` voxels; None where there is no limit."""
     return np.maximum(clip_limit * total, total / nbins) if 0 < clip_limit < 1 else None
 
 
 def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
-    """Limit the bins of histograms and spread what was cut over the others; the sum stays.
+    """Limit the bins of histograms and spread what was cut off over the others, so that the sum stays.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
 
 
 def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
-    """The function of each tile at the borders of its bins.
+    """Return the function of each tile at the borders of its bins.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     Returns
     -------
     numpy.ndarray of float32, shape (..., nbins + 1)
-        Rises from 0 to 1.  An empty tile has the function of all tiles together.
+        Each rises from 0 to 1.  An empty tile has the function of all tiles together.
     """
     nbins = counts.shape[-1]
     rows = np.ascontiguousarray(counts.reshape(-1, nbins))
@@ -203,52 +203,25 @@ def equalize_adapthist(
 
     The volume is cut into tiles of a physical size.  Each has a histogram, whose bins are limited, and
     whose cumulative sum maps intensities; a voxel's result is interpolated between the functions of
-    the tiles around it.  It depends on absolute positions only, so chunks and blocks never show.
+    the tiles around it.  The tiles lie where the volume says and not where its chunks are, so chunks never show.
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
-        Never written.  The last three axes are tiled (two if `per` is "plane"); time and channel are not.
-    kernel_size : float, sequence of float or None
-        Edge of a tile in units of `spacing`: a number is the same physical edge on every axis, a
-        sequence has one for each spatial axis, None is an eighth of the largest extent.  Tiles are
-        rounded so that they divide the volume evenly.
     clip_limit : float or NoiseLimit
-        Largest fraction of a tile's voxels in one bin; greater gives more contrast.  <= 0 or >= 1: no
-        limit.  At least 1 / nbins takes effect, where the mapping is linear.  ``NoiseLimit(0.02)`` lets noise
+        Largest fraction of a tile's voxels in one bin, from 0 to 1; greater gives more contrast.  0 and 1: no
+        limit.  At 1 / nbins the mapping is linear, and less changes nothing.  ``NoiseLimit(0.02)`` lets noise
         grow to 2 % of the result's range.
     nbins : int
         Bins of each tile's histogram, 2 to 65536.
-    spacing : float or sequence of float, optional
-        Physical size of a voxel along the spatial axes, such as (2.0, 0.5, 0.5) in micrometres.
-        Default 1: `kernel_size` is in voxels.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that the bins divide; values outside are clamped.  The default keeps one hot
         voxel from ruining the bins.  A fixed range makes volumes comparable.
-    output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
-        "float32" gives [0, 1].
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out of the histograms, such as an empty background.
-    per : "dataset", "volume" or "plane"
-        Which voxels share tiles: with "dataset" all time points and channels do.
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
-    rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+    image, kernel_size, spacing, output, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -261,7 +234,7 @@ def equalize_adapthist(
     Notes
     -----
     After [1]_, with these differences from ``skimage.exposure.equalize_adapthist``: interpolation
-    centres are the centres of the tiles, clipping conserves the number of voxels (water filling), the
+    centers are the centers of the tiles, clipping conserves the number of voxels (water filling), the
     functions are continuous inside a bin, nothing is padded, and there is no final stretch by the
     result's own extremes.  NaN is not counted and stays NaN; a tile without counted voxels takes the
     function of the whole volume; a constant volume becomes the lowest value, with a warning.  The
@@ -275,7 +248,7 @@ def equalize_adapthist(
 
     Examples
     --------
-    Tiles of 8 micrometres in a stack whose planes are four times as far apart as its pixels:
+    Tiles of 8 micrometers in a stack whose planes are four times as far apart as its pixels:
 
     >>> import numpy as np
     >>> from napari_exposure.core import equalize_adapthist
@@ -285,19 +258,4 @@ def equalize_adapthist(
     >>> result.shape, result.dtype
     ((16, 64, 64), dtype('uint16'))
     """
-    return adjust_image(
-        image,
-        AdaptiveEqualization,
-        kernel_size=kernel_size,
-        clip_limit=clip_limit,
-        nbins=nbins,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        spacing=spacing,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(AdaptiveEqualization, **locals())

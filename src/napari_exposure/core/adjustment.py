@@ -1,4 +1,4 @@
-"""Adjustment: parameters -> fit -> transform -> blocks, the one mechanism of the project."""
+"""What all adjustments are: parameters, which are fitted on a volume and give a transform."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from napari_exposure.core.intensity import (
     check_choice,
     check_count,
     check_exposure,
+    check_flag,
+    check_kind,
     check_number,
     check_pair,
     dtype_range,
@@ -35,38 +37,37 @@ from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Spacing
-from napari_exposure.core.words import warn_user
+from napari_exposure.core.words import given, warn_user
 
 __all__ = ["Adjustment"]
 
-# what may be chosen, and how a widget words it
-PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane separately"}
+# These are the choices of shared parameters, and how a widget words each of them.
+PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane alone"}
 OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
 Per = Literal["dataset", "volume", "plane"]
 Output = Literal["dtype", "float32"]
 InRange = Literal["data", "dtype"] | tuple[float, float] | Percentiles
-# as verbs take it
+# Verbs also take the contrast limits of a layer, which become two numbers.
 GivenRange = Literal["data", "dtype", "contrast_limits"] | Sequence[float] | Percentiles
 
 
 def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
-    """A dataclass field with what it may be and what a widget shows of it, the one place that says so.
+    """Declare a parameter, in the one place that says what it may be and what an editor shows of it.
 
-    Every adjustment checks itself by it: one of `choices`; a number in [`low`, `high`] or greater than `above`; the
-    word `automatic`, or None, or, with `noise`, a `NoiseLimit` in place of a number.  Editors have `label`, `tooltip`,
-    `step` and `slider`, and offer numbers from `min` to `max`, which are `low` and `high` where nothing else is said;
-    what is `advanced` is not seen at first.  Where only some values have names, `words` has them.  A field without a
-    default has an `example`, in plain data.
+    Every adjustment checks its values by this: a value is one of `choices`, or a number in [`low`, `high`] or greater
+    than `above`.  In place of a number it may be `automatic`, which is a word or None, or with `noise` a `NoiseLimit`.
+    Editors show `label`, `tooltip`, `step` and `slider`, and offer numbers from `min` to `max`, which are `low` and
+    `high` unless they are given; they hide what is `advanced` at first.  Where only some values have names, `words`
+    holds them.  A parameter without a default has an `example` in plain data.
     """
-    shown = {"label": label, "tooltip": tooltip, **options}
-    return dataclasses.field(default=default, metadata=shown)
+    return dataclasses.field(default=default, metadata={"label": label, "tooltip": tooltip, **options})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adjustment(ABC):
-    """The parameters of one exposure adjustment; checked when made, never changed.
+    """The parameters of one exposure adjustment, which are checked when it is made and never change.
 
     Its subclasses are `Gamma`, `Log`, `Sigmoid`, `ToneCurve`, `Rescale`, `Linear`, `PercentileClip`, `Fill`,
     `HistogramEqualization`, `HistogramMatching`, `AdaptiveEqualization`, `LocalStretch`, `DecayCorrection` and `Decay`.
@@ -88,18 +89,18 @@ class Adjustment(ABC):
         How many time points are fitted together, each with those around it.
     """
 
-    # short word for the names of results, and the function of it; set by each subclass
+    # Each subclass sets these: the word that names of results end with, its function, and its name in menus.
     short_name: ClassVar[str]
     verb: ClassVar[str]
     title: ClassVar[str]
-    # whether the size of a voxel matters
+    # This says whether the size of a voxel matters.
     needs_spacing: ClassVar[bool] = False
-    # why what was fitted on one shape does not hold for another; empty where it does
+    # An error says this where a fit on one shape does not hold for another. It is empty where the fit does.
     place_note: ClassVar[str] = ""
-    # what a volume has in which there is nothing to adjust
+    # A warning says this of a volume in which there is nothing to adjust.
     constant_note: ClassVar[str] = "only one intensity among the counted voxels; the result there is the lowest value."
     transform_type: ClassVar[type[Transform]] = Transform
-    # whether intensities mean after it what they did before: shown over the same range
+    # If intensities mean after it what they did before, the result is shown over the same range.
     keeps_scale: ClassVar[bool] = False
     # A menu lists the adjustment in this group, with a line that says when to use it. Without such a line the menu
     # shows the first line of the class.
@@ -146,7 +147,7 @@ class Adjustment(ABC):
         object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data (str, float, bool, list, dict) that `from_dict` takes back."""
+        """Return plain data (str, float, bool, list, dict) that `from_dict` takes back."""
         plain: dict[str, Any] = {"adjustment": type(self).__name__}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -175,7 +176,7 @@ class Adjustment(ABC):
         True
         """
         known = {cls.__name__: cls for cls in adjustments()}
-        values = dict(plain)
+        values = dict(check_kind(plain, "An adjustment", dict, "a dict, as to_dict gives it"))
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"Unknown adjustment {name!r}; known are {', '.join(known)}.")
@@ -200,48 +201,48 @@ class Adjustment(ABC):
 
     @classmethod
     def unknown(cls, names: Iterable[str]) -> str:
-        """Which of these names are no parameters, in words for an error; empty where all are."""
+        """Say for an error which of these names are no parameters; empty where all are parameters."""
         fields = {field.name for field in dataclasses.fields(cls)}
         strange = sorted(set(names) - fields)
         return f"has no parameter {', '.join(strange)}; it has {', '.join(sorted(fields))}." if strange else ""
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """The parameters that have a default, and what it is."""
+        """Return the defaults of the parameters that have one."""
         return {each.name: each.default for each in dataclasses.fields(cls) if each.default is not dataclasses.MISSING}
 
     @classmethod
     def examples(cls) -> dict[str, Any]:
-        """Plain data for the parameters that have no default, such as a volume decides."""
+        """Return examples, in plain data, of the parameters that have no default because they depend on the volume."""
         return {each.name: each.metadata["example"] for each in dataclasses.fields(cls) if "example" in each.metadata}
 
     def changed(self) -> dict[str, Any]:
-        """The parameters that are not the default."""
+        """Return the parameters whose value is not the default."""
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
     def in_words(self, unit: str = "", *, all_own: bool = False) -> str:
-        """The parameters that are not the default as a user reads them, sizes in `unit`; "defaults" without any.
+        """Return the parameters that are not the default as a user reads them, sizes in `unit`; "defaults" without any.
 
-        With `all_own` also the main ones that are, and no others.
+        With `all_own` it is the main parameters instead, whether they are the default or not.
 
         Examples
         --------
         >>> from napari_exposure.core import AdaptiveEqualization
         >>> AdaptiveEqualization(6.0, 0.02, per="plane").in_words("µm")
-        'Tile 6 µm, Clip limit 0.02, Time points each plane separately'
+        'Tile 6 µm, Clip limit 0.02, Time points each plane alone'
         """
         shown = {field.name for field in self.main_fields()} if all_own else self.changed()
         shared = {field.name for field in dataclasses.fields(Adjustment)}
         fields = [field for field in dataclasses.fields(self) if field.name in shown]
-        # what is its own before what all adjustments have
+        # The adjustment's own parameters come before those that all adjustments have.
         fields.sort(key=lambda field: field.name in shared)
         words = [_in_words(getattr(self, field.name), field, unit) for field in fields]
         return ", ".join(words) or "defaults"
 
     @classmethod
     def main_fields(cls) -> list[dataclasses.Field[Any]]:
-        """The parameters that are its own, but for those that are advanced."""
+        """Return the parameters that only this adjustment has, without the advanced ones."""
         shared = {field.name for field in dataclasses.fields(Adjustment)}
         fields = dataclasses.fields(cls)
         return [field for field in fields if field.name not in shared and not field.metadata.get("advanced")]
@@ -253,33 +254,33 @@ class Adjustment(ABC):
 
     @property
     def in_series(self) -> bool:
-        """Whether time points are compared with one another, so that each has a fit of its own whatever `per` is."""
+        """Whether time points are compared with one another, so that each has its own fit, whatever `per` is."""
         return False
 
     def spatial(self, space: int, axes: int, labels: Sequence[object] = ()) -> int:
-        """How many of the last axes share a fit.
+        """Return how many of the last axes share a fit.
 
         Parameters
         ----------
         space : int
             How many of the last axes are space.
         axes : int
-            How many there are.
+            How many axes there are.
         labels : sequence
-            What they are called; empty where the image does not say.
+            What the axes are called; empty where the image does not say.
         """
         time = time_axis(labels, axes - 2) if self.in_series else None
         spatial = spatial_axes(space, self.per)
-        # Of three axes without names the first is time, if someone says that there is time.
+        # If time points are compared, the first of three axes without names is time and not z.
         return spatial if time is None else min(spatial, axes - 1 - time)
 
     @property
     def steps(self) -> tuple[Adjustment, ...]:
-        """This one alone, as a recipe has several."""
+        """This adjustment alone, so that it can be used as a recipe of one step."""
         return (self,)
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        """The dtype of results for volumes of `dtype`."""
+        """Return the dtype of results for volumes of `dtype`."""
         return result_dtype(dtype, self.output)
 
     def fit(
@@ -289,13 +290,13 @@ class Adjustment(ABC):
 
         Parameters
         ----------
-        volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), and a colour axis where `rgb`
+        volume : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), and a color axis where `rgb`
         mask : array-like, optional
-            Of the volume's shape; only voxels where it is not zero are counted.  All are mapped.
+            It has the volume's shape.  Only voxels where it is not zero are counted, but all are mapped.
         spacing : float or sequence of float, optional
-            Physical size of a voxel along the spatial axes; as many numbers as the last axes that are space.
+            Physical size of a voxel; a sequence has one number for each of the last axes that are space.
         rgb : bool
-            The last axis holds RGB or RGBA: the value channel is adjusted, hue, saturation and alpha stay.
+            The last axis holds RGB or RGBA: the value channel is adjusted; hue, saturation and alpha stay.
 
         Returns
         -------
@@ -320,7 +321,7 @@ class Adjustment(ABC):
         return cast(Transform, opened(volume, mask=mask, spacing=spacing, rgb=rgb).fit(self))
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
-        """Raise what does not fit before any voxel is read; return the spacing of the spatial axes."""
+        """Raise an error before any voxel is read, if the volume does not fit; return the spacing of spatial axes."""
         if not volume.through:
             check_exposure(volume.array.dtype)
         sizes = check_spacing(spacing, len(volume.shape))
@@ -329,7 +330,7 @@ class Adjustment(ABC):
         if isinstance(volume.array, Several) and not volume.array.alike and (self.place_note or self.per != "dataset"):
             shapes = ", ".join(str(tuple(array.shape)) for array in volume.array.arrays)
             raise ValueError(
-                f"{self.title} depends on the place of a voxel, and the images have different shapes, {shapes}. Fit it "
+                f"{self.title} depends on the place of a voxel, but the images have different shapes, {shapes}. Fit it "
                 "on each, without fit_on."
             )
         lead = volume.shape[:-spatial] if self.per != "dataset" else ()
@@ -341,26 +342,26 @@ class Adjustment(ABC):
         return sizes
 
     def _time(self, volume: Volume) -> int:
-        """The axis of time, or an error that says what to do."""
+        """Return the axis of time, or raise an error that says what to do."""
         if self.window > 1:
             raise ValueError(
-                f"window={self.window} is of time points that are fitted apart from others, and here they are "
+                f"window={self.window} is for time points that are fitted apart from one another, but here they are "
                 "compared with one another; leave window at 1."
             )
         axis = time_axis(volume.labels, len(volume.shape) - 2)
         if axis is None:
             axes = in_words(volume.labels, len(volume.shape))
             raise ValueError(
-                f"There is no axis of time before y and x: the image has {axes}. Move time to the front, and name "
-                "it t where axes have names."
+                f"There is no axis of time before y and x: the image has {axes}. Move time to the front, and where "
+                "axes have names call it t: layer.axis_labels = ('t', 'y', 'x')."
             )
         return axis
 
     def _gliding(self, volume: Volume, lead: int) -> int:
-        """The leading axis along which the window glides, or an error that says what to do."""
+        """Return the leading axis along which the window glides, or raise an error that says what to do."""
         if self.per == "dataset":
             raise ValueError(
-                f"window={self.window} is of time points that have fits of their own: with it give per='volume', or "
+                f"window={self.window} is for time points that have fits of their own: with it give per='volume', or "
                 "per='plane' for a movie of planes."
             )
         axis = gliding_axis(volume.labels, lead)
@@ -373,22 +374,23 @@ class Adjustment(ABC):
         return axis
 
     def fit_volume(self, volume: Volume, spacing: Spacing = None) -> Transform:
-        """`fit` without its warning, as a part of other work."""
+        """Fit as `fit` does, but without its warning, as a part of other work."""
         sizes = self.check(volume, spacing)
-        # The range of grey levels and their counts, for one, are found in one pass.
-        volume = dataclasses.replace(volume, memory=volume.memory or Memory(SHARED))
+        # With a memory, a pass that finds the range of gray levels has also counted them for the next question.
+        memory = volume.memory or Memory(SHARED)
+        if self.window > 1 and memory.limit < LIMIT:
+            # With a larger memory each time point is counted once, for all windows that it is in.
+            memory = Memory()
+        volume = replace(volume, memory=memory)
         spatial = len(sizes)
         lead = len(volume.shape) - spatial
-        groups: list[tuple[int, ...]] = list(np.ndindex(*volume.shape[:lead])) if self.per != "dataset" else [()]
+        apart = self.in_series or self.per != "dataset"
+        groups: list[tuple[int, ...]] = list(np.ndindex(*volume.shape[:lead])) if apart else [()]
         together: Sequence[Fit] | None = None
         if self.in_series:
-            groups = list(np.ndindex(*volume.shape[:lead]))
             together = self._fit_time(volume, groups, sizes)
         elif self.window > 1:
             axis = self._gliding(volume, lead)
-            if volume.memory is None or volume.memory.limit < LIMIT:
-                # Here each time point is counted once, for all windows that it is in.
-                volume = replace(volume, memory=Memory())
             together = self._fit_windows([volume.around(group, axis, self.window) for group in groups], sizes)
         elif self.per != "dataset" and is_stack(volume, lead):
             together = self._fit_stack(volume, lead)
@@ -407,25 +409,21 @@ class Adjustment(ABC):
         )
 
     def notes(self, transform: Transform) -> list[str]:
-        """What the user is warned of after a fit, in sentences."""
+        """Return sentences that warn the user after a fit."""
         constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
         where = "The volume has" if groups == 1 else f"{constant} of {groups} {self.per}s have"
         return [f"{where} {self.constant_note}"] * bool(constant)
 
     @abstractmethod
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
-        """Fit voxels that share a fit."""
+        """Fit a volume, all voxels of which share the fit."""
 
     def _fit_groups(self, groups: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
         """Fit volumes one after the other."""
-        fits = []
-        for number, group in enumerate(groups):
-            with progress.part(number / len(groups), (number + 1) / len(groups)):
-                fits.append(self._fit_group(group, spacing))
-        return fits
+        return progress.each(groups, lambda group: self._fit_group(group, spacing))
 
     def _fit_time(self, volume: Volume, groups: Sequence[tuple[int, ...]], spacing: tuple[float, ...]) -> Sequence[Fit]:
-        """Fit each series of time points, one for each index of the other axes that have fits of their own."""
+        """Fit each series of time points; there is one for each index of the other axes that have their own fits."""
         time = self._time(volume)
         others: dict[tuple[int, ...], dict[int, list[tuple[int, ...]]]] = {}
         for group in groups:
@@ -436,7 +434,7 @@ class Adjustment(ABC):
             every = [group for point in points.values() for group in point]
             series = volume.joined(every)
             members = [volume.joined(point) for point in points.values()]
-            with progress.part(number / len(others), (number + 1) / len(others)):
+            with progress.item(number, len(others)):
                 found = self._fit_series(series, members, time, spacing)
             fits.update((group, fit) for point, fit in zip(points.values(), found, strict=True) for group in point)
         return [fits[group] for group in groups]
@@ -444,22 +442,22 @@ class Adjustment(ABC):
     def _fit_series(
         self, series: Volume, members: Sequence[Volume], time: int, spacing: tuple[float, ...]
     ) -> Sequence[Fit]:
-        """A fit for each of the time points of a series, which are its members along the axis `time`."""
+        """Fit a series, and return a fit for each of its time points, which are `members` along the axis `time`."""
         raise NotImplementedError
 
     def _fit_windows(self, windows: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
-        """Fit volumes that consist of members, many of which are in several of them."""
+        """Fit windows, which consist of time points, most of which are in several windows."""
         return self._fit_groups(windows, spacing)
 
     def _fit_stack(self, volume: Volume, lead: int) -> Sequence[Fit] | None:
-        """Fit many small volumes together; their fits in order, or None where that is not possible."""
+        """Fit many small volumes together; return their fits in order, or None where that is not possible."""
         return None
 
     def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:  # noqa: B027 (a hook)
-        """Raise what is wrong with the parameters for this shape, before any voxel is read."""
+        """Raise an error if the parameters do not fit this shape, before any voxel is read."""
 
     def _find_range(self, volume: Volume, in_range: InRange | None = None) -> tuple[float, float]:
-        """An input range in numbers; both the same for a constant volume, or where nothing is counted."""
+        """Find an input range in numbers, which are equal if the volume is constant or nothing is counted."""
         in_range = self.in_range if in_range is None else in_range
         if isinstance(in_range, tuple):
             return in_range
@@ -469,7 +467,7 @@ class Adjustment(ABC):
             found = find_cuts(volume, in_range.low, in_range.high)
             if found and found[0] < found[1]:
                 return check_width(found[0], found[1])
-        # also where the percentiles coincide, because nearly all voxels are alike
+            # If the percentiles coincide, because nearly all voxels are alike, the whole extent is taken.
         lo, hi = find_extent(volume)
         if math.isnan(lo):
             check_counted(0, volume)
@@ -480,7 +478,7 @@ class Adjustment(ABC):
 
 
 def _in_words(value: Any, field: dataclasses.Field[Any], unit: str) -> str:
-    """A parameter with its label, as a user reads it."""
+    """Return a parameter's label and value, as a user reads them."""
     label, choices = field.metadata["label"], field.metadata.get("choices") or field.metadata.get("words", {})
     if isinstance(value, bool):
         return label if value else f"not {label}"
@@ -501,14 +499,14 @@ def _in_words(value: Any, field: dataclasses.Field[Any], unit: str) -> str:
 
 
 def adjustments(cls: Any = None) -> list[type[Adjustment]]:
-    """All adjustments that there are, or those of a class: its subclasses that lack nothing, and theirs."""
+    """Return all adjustments, or those that derive from a class, without abstract ones."""
     cls = Adjustment if cls is None else cls
     found = [] if inspect.isabstract(cls) else [cls]
     return found + [each for subclass in cls.__subclasses__() for each in adjustments(subclass)]
 
 
 def _lists(value: Any) -> Any:
-    """Tuples, and those inside of them, as JSON has them."""
+    """Turn tuples, and those inside of them, into lists, which JSON has."""
     return [_lists(each) for each in value] if isinstance(value, tuple) else value
 
 
@@ -517,37 +515,37 @@ def _tuples(value: Any) -> Any:
 
 
 def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
-    """A parameter as its field has it, or an error that says what it may be."""
+    """Return a parameter's value in its one form, or raise an error that says what it may be."""
     name, allowed, default = field.name, field.metadata, field.default
     bounds = {each: allowed[each] for each in ("low", "high", "above") if each in allowed}
     if "choices" in allowed:
         return check_choice(value, name, allowed["choices"])
     if isinstance(default, bool):
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, got {value!r}.")
-        return bool(value)
+        return check_flag(value, name)
+    others = []
     if allowed.get("noise"):
         if isinstance(value, NoiseLimit):
             return value
-        name = f"{name} (or NoiseLimit)"
+        others.append("NoiseLimit(limit)")
     if "automatic" in allowed:
         word = allowed["automatic"]
         if type(value) is type(word) and value == word:
             return value
-        name = f"{name} (or {word!r})"
+        others.append(repr(word))
+    also = " or ".join(others)
     if isinstance(default, int) or (default is None and isinstance(allowed.get("low"), int)):
-        return check_count(value, name, **bounds)
-    return check_number(value, name, **bounds) if isinstance(default, float) else value
+        return check_count(value, name, also=also, **bounds)
+    return check_number(value, name, also=also, **bounds) if isinstance(default, float) else value
 
 
 def warn_constant(transform: Transform) -> None:
-    """Warn where there is nothing to adjust, or of what else a fit has found."""
+    """Warn the user if there is nothing to adjust, or if the fit has found something else to say."""
     for sentence in transform.adjustment.notes(transform):
         warn_user(f"{transform.adjustment.title}: {sentence}")
 
 
 def check_counted(total: int, volume: Volume, reason: str = "") -> None:
-    """Raise if nothing was counted; of many volumes or planes that have fits of their own, some may be empty."""
+    """Raise an error if nothing was counted; but one of many volumes or planes with their own fits may be empty."""
     if total or volume.lead or volume.members:
         return
     reasons = [reason] if reason else []
@@ -568,9 +566,9 @@ def check_width(lo: float, hi: float) -> tuple[float, float]:
 
 
 def check_reach(reach: tuple[float, float], dtype: np.dtype) -> None:
-    """Raise if results may be greater than floats of `dtype` can be, which would make them infinite."""
+    """Raise an error if results may exceed the floats of `dtype`, which would make them infinite."""
     most = float(np.finfo(dtype).max) if dtype.kind == "f" else math.inf
-    # by its negation, because of NaN
+    # The test is negated so that it also holds for NaN, which compares as False.
     if not all(abs(end) <= most for end in reach):
         raise ValueError(
             f"Results may reach from {reach[0]:g} to {reach[1]:g}, but {dtype} ends at {most:g}. Divide the data "
@@ -579,11 +577,10 @@ def check_reach(reach: tuple[float, float], dtype: np.dtype) -> None:
 
 
 def check_in_range(value: Any) -> InRange:
-    """Return an input range in its one form, or say what it may be."""
+    """Return an input range in its one form, or raise an error that says what it may be."""
     if isinstance(value, Percentiles) or (isinstance(value, str) and value in IN_RANGE):
-        known: Any = value
-        return cast(InRange, known)
-    # scikit-image's words for the same
+        return cast(InRange, value)
+    # scikit-image has this word for the same range.
     if isinstance(value, str) and value == "image":
         return "data"
     if name := range_name(value):
@@ -595,5 +592,5 @@ def check_in_range(value: Any) -> InRange:
             return check_width(lo, hi)
     raise ValueError(
         "in_range must be 'data', 'dtype', the name of a dtype such as 'uint8', (low, high) with low < high, or "
-        f"Percentiles(low, high), got {value!r}."
+        f"Percentiles(low, high), got {given(value)}."
     )

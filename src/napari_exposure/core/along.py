@@ -28,7 +28,7 @@ from napari_exposure.core.typing import Array, ArrayLike
 
 __all__ = ["histogram_along"]
 
-# images that a block holds: so many increments for each time that the counts of its pixels come into the cache
+# A block holds so many images, because the counts of its pixels come into the processor's cache once a block.
 _TOGETHER = 128
 
 
@@ -38,7 +38,7 @@ def histogram_along(
     bins: int | Sequence[float] | np.ndarray = 256,
     range: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Count along an axis: of a stack of images the histogram of every pixel.
+    """Count along an axis, such as that of a stack of images: every pixel gets a histogram.
 
     The counts are those of ``np.histogram(volume[:, y, x], bins, range)`` for each pixel.
 
@@ -49,7 +49,7 @@ def histogram_along(
         block once (twice without `range`), never written.  The chunks of a dask array are computed, and
         counted in this process.
     axis : int
-        Along which to count, such as that of the images of a stack.
+        The axis to count along.
     bins : int or sequence of float
         Bins of equal width, or their edges in ascending order.  Each holds its lower edge, the last one
         also its upper.
@@ -60,7 +60,7 @@ def histogram_along(
     Returns
     -------
     counts : numpy.ndarray, shape (the other axes, bins)
-        uint16 where no count can exceed 65535, so for up to as many images; else uint32.  NaN is not counted.
+        uint16 for up to 65535 images, because no count can be greater; else uint32.  NaN is not counted.
     edges : numpy.ndarray of float64, shape (bins + 1,)
 
     Raises
@@ -82,13 +82,13 @@ def histogram_along(
     >>> edges
     array([ 0.,  5., 10.])
     """
-    # what is no array yet becomes one there
+    # A Volume turns lists and the like into an array, and checks it.
     checked = Volume(cast(Array, volume))
     if checked.mask is not None:
-        raise TypeError("Histograms along an axis count all voxels; of a masked array pass the data, e.g. array.data.")
+        raise TypeError("Histograms along an axis count all voxels, so pass the data of a masked array: array.data.")
     dims = len(checked.shape)
     at = check_count(axis, "axis", low=-dims, high=dims - 1)
-    if not isinstance(bins, int) and np.ndim(bins):
+    if np.iterable(bins) and not isinstance(bins, str | bytes):
         edges = np.array([check_number(edge, "bins") for edge in bins])
         if range is not None:
             raise ValueError("Give the edges of bins, or their number and a range, but not edges and a range.")
@@ -106,6 +106,7 @@ def histogram_along(
 
 
 def _of_extent(volume: Volume, axis: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Count into bins between the extremes of the volume, which are found first."""
     with progress.part(0, 0.3):
         lo, hi = find_extent(volume)
     if math.isnan(lo):
@@ -127,7 +128,7 @@ def _count_along(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) ->
         kernel = load_kernel("along_bins", dtype, counts.dtype)
         how = edges, uniform
     array, blocks = _blocks(volume.array, shape, axis)
-    # blocks above each other count into the same pixels
+    # Blocks that lie behind one another along the axis count into the same pixels, so one waits for the other.
     locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
     places = [(block, locks[str(block[:axis] + block[axis + 1 :])]) for block in blocks]
 
@@ -149,18 +150,18 @@ def _count_along(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) ->
 
 
 def _table(dtype: np.dtype, edges: np.ndarray) -> tuple[int, np.ndarray]:
-    """The bin of every integer of a dtype, -1 for none, and the first of these integers."""
+    """Return the first integer of a dtype, and the bin of every integer, which is -1 where there is none."""
     limits = np.iinfo(dtype)
     values = np.arange(limits.min, limits.max + 1)
     table = np.searchsorted(edges, values, side="right") - 1
-    # the last bin has its upper edge
+    # The last bin also holds its upper edge.
     table[values == edges[-1]] = len(edges) - 2
     table[values > edges[-1]] = -1
     return limits.min, table.astype(np.int32)
 
 
 def _blocks(array: Array, shape: tuple[int, ...], axis: int) -> tuple[Array, Iterable[Block]]:
-    """An array and blocks that cover it, each of which is read once."""
+    """Return an array to read, and blocks that cover it, each of which is read once."""
     if is_dask(array):
         from napari_exposure.core import lazy
 
@@ -168,7 +169,8 @@ def _blocks(array: Array, shape: tuple[int, ...], axis: int) -> tuple[Array, Ite
     chunks = stored_chunks(array)
     if chunks is not None:
         return array, chunked_blocks(shape, chunks)
-    # many images and some of their rows, so that the counts of these stay in the cache; several for the threads
+    # A block is some rows of many images, so that the counts of these rows stay in the processor's cache. There are at
+    # least eight blocks, so that all threads have work.
     chunks = tuple(min(n, _TOGETHER) if number == axis else 1 for number, n in enumerate(shape))
     voxels = min(BLOCK_VOXELS, max(1, math.prod(shape) // shape[axis] // 8) * chunks[axis])
     return array, chunked_blocks(shape, chunks, voxels)

@@ -1,4 +1,4 @@
-"""Arrays of other packages: what is read of them, which of their voxels count, and results of their kind."""
+"""Arrays of other packages: how they are read, which of their voxels count, and how a result becomes one of them."""
 
 from __future__ import annotations
 
@@ -10,37 +10,44 @@ import numpy as np
 from napari_exposure.core.intensity import as_array
 from napari_exposure.core.typing import Array
 
-# An array that is read, and which of its voxels count, None for all.
+# The array that is read, and a mask of the voxels that count; None means that all count.
 Held = tuple[Array, Any]
 
 
 def held(array: Any, name: str = "volume") -> Held:
-    """The array that another one holds, and which of its voxels count; None for all.
+    """Return the array that another one holds, and a mask of the voxels that count; None where all count.
 
     Parameters
     ----------
     array : array-like
-        Of numpy, masked or not, xarray, pint, TensorStore, dask, or whatever has a shape, a dtype and slices; else
-        what NumPy makes an array of.
+        An array of numpy, masked or not, xarray, pint, TensorStore or dask, anything that has a shape, a dtype and
+        slices, or something that NumPy can make an array of.
     name : str
-        What it is, for errors.
+        What an error calls it.
 
     Raises
     ------
     TypeError
         If it is no array.
     """
-    # No package is imported here: whoever has such an array has imported it.
-    for cls in type(array).__mro__:
-        if holder := _HOLDERS.get(f"{cls.__module__}.{cls.__qualname__}"):
-            return holder(array)
-    if not (hasattr(array, "shape") and _is_dtype(getattr(array, "dtype", None))):
-        array = as_array(array, name)
-    return array, None
+    holder = _holder(array)
+    return (checked(array, name), None) if holder is None else holder(array)
+
+
+def checked(array: Any, name: str = "volume") -> Any:
+    """Return the array, or the one that NumPy makes of nested lists; parameters and errors as `held` has them."""
+    known = _holder(array) or (hasattr(array, "shape") and _is_dtype(getattr(array, "dtype", None)))
+    return array if known else as_array(array, name)
+
+
+def _holder(array: Any) -> Callable[[Any], Held] | None:
+    # Classes are found by their names, so that none of these packages needs to be imported.
+    kinds = (_HOLDERS.get(f"{cls.__module__}.{cls.__qualname__}") for cls in type(array).__mro__)
+    return next(filter(None, kinds), None)
 
 
 def _is_dtype(dtype: object) -> bool:
-    """Whether it is a dtype of NumPy, or one that NumPy knows."""
+    """Return whether NumPy knows a dtype, which may be one of another package."""
     try:
         return dtype is not None and isinstance(np.dtype(dtype), np.dtype)  # type: ignore[call-overload]
     except TypeError:
@@ -48,7 +55,7 @@ def _is_dtype(dtype: object) -> bool:
 
 
 def like(image: Any, result: Any) -> Any:
-    """A result of the kind of the image: a DataArray with its coordinates, a masked array with its mask."""
+    """Turn a result into what the image is: a DataArray with its coordinates, or a masked array with its mask."""
     if isinstance(image, np.ma.MaskedArray):
         return np.ma.array(result, mask=image.mask)
     if any(f"{cls.__module__}.{cls.__qualname__}" == DATA_ARRAY for cls in type(image).__mro__):
@@ -57,20 +64,20 @@ def like(image: Any, result: Any) -> Any:
 
 
 def both(mask: Any, other: Any) -> Any:
-    """The mask inside which both masks count; None stands for one where all voxels do."""
+    """Return a mask of the voxels that count in both masks; None stands for a mask in which all voxels count."""
     if mask is None or other is None:
         return other if mask is None else mask
     return (np.asarray(mask) != 0) & (np.asarray(other) != 0)
 
 
 class Several:
-    """Arrays of one dtype that are counted together, each by itself; passes over a volume know it.
+    """Arrays of one dtype that share a fit: a pass over a volume counts one of them after the other.
 
     Attributes
     ----------
     arrays : tuple of array-like
     shape, dtype
-        Of the first.
+        Those of the first array.
     """
 
     def __init__(self, arrays: Sequence[Array]) -> None:
@@ -79,16 +86,16 @@ class Several:
 
     @property
     def alike(self) -> bool:
-        """Whether all have the same shape, so that a place means the same in each."""
+        """Whether all arrays have the same shape, so that a place means the same in each."""
         return len({tuple(array.shape) for array in self.arrays}) == 1
 
     def __getitem__(self, index: Any, /) -> Several:
-        # Such as every second voxel of each; a fit counts voxels of one array after the other.
+        # A preview reads every second voxel, for example, and gets those of every array.
         return Several([array[index] for array in self.arrays])
 
 
 class _Stored:
-    """What reads parts of an array that another package stores."""
+    """An array that another package stores, of which parts are read."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[Any], Any], chunks: Any = None) -> None:
         self.shape, self.dtype, self.ndim, self.chunks = tuple(shape), np.dtype(dtype), len(shape), chunks
@@ -104,7 +111,7 @@ def _of_masked(array: np.ma.MaskedArray[Any, Any]) -> Held:
 
 
 def _of_data_array(array: Any) -> Held:
-    # Data of dask, and those in memory, are what they are; what lies in a file is read part by part.
+    # Data in memory and dask arrays are used as they are. A file is read part by part, because ``data`` reads it whole.
     data = array.data if array.chunks is not None else getattr(array.variable, "_data", None)
     if array.chunks is not None or isinstance(data, np.ndarray):
         return held(data)

@@ -1,4 +1,4 @@
-"""Walks the blocks of any array on a pool of threads.  The only place that reads or writes volumes."""
+"""Walks the blocks of any array on a pool of threads; nothing else reads or writes volumes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import Several, both, held
 from napari_exposure.core.flatfile import off_map
-from napari_exposure.core.intensity import check_dtype, prepared, value_channel, working_dtype
+from napari_exposure.core.intensity import check_dtype, check_flag, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.threads import Threads
 from napari_exposure.core.typing import Array, Index, WritableArray
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from napari_exposure.core.transform import Transform
 
-# voxels: some ten milliseconds of work, short enough to cancel promptly, long enough to hide Python's part
+# A block of so many voxels is some ten milliseconds of work: short enough to be canceled promptly, and long enough
+# that Python's own share of the time does not matter.
 BLOCK_VOXELS = 1 << 21
 
 Block = tuple[slice, ...]
@@ -39,7 +40,7 @@ _NOTHING_MASKED = np.empty(0, bool)
 
 
 def thread_count() -> int:
-    """The processors that this process may use."""
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -65,38 +66,32 @@ def contiguous_blocks(shape: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Ite
 
 
 def stored_chunks(array: object) -> tuple[int, ...] | None:
-    """What a zarr array or an h5py dataset reads at once; None for others."""
+    """Return the shape of what a zarr array or an h5py dataset reads at once; None for other arrays."""
     chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
     return chunks if isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks) else None
 
 
 def missing_chunks(array: Any) -> int:
-    """How many chunks of a zarr array, or of those that a dask array reads, are not stored; they are fill values."""
+    """Return how many chunks of the zarr arrays that an array reads are not stored, which are read as fill values."""
     return sum(int(each.nchunks - each.nchunks_initialized) for each in _zarr_arrays(array))
 
 
 def _zarr_arrays(array: Any) -> list[Any]:
-    """The zarr arrays that an array reads."""
+    """Return the zarr arrays that an array reads: itself, or those that a dask array was made from."""
     stored = [array]
     if is_dask(array):
         graph: Any = array.__dask_graph__()
         stored = [
             each for name, layer in graph.layers.items() if name.startswith("original-") for each in layer.values()
         ]
-    # Asking an instance would look for the chunks.
+    # The class is asked, because the attribute of an instance would look for all chunks on the disk.
     return [each for each in stored if hasattr(type(each), "nchunks_initialized")]
 
 
 def check_there(array: Any) -> None:
-    """Raise where a zarr array that was read has gone from the disk, because it is fill values then.
-
-    Raises
-    ------
-    OSError
-        If so.
-    """
+    """Raise an `OSError` if a zarr array was removed while it was read, because zarr then gives its fill value."""
     for each in _zarr_arrays(array):
-        # Other stores than folders have no root.
+        # Only stores that are folders have a root.
         root = getattr(each.store, "root", None)
         if isinstance(root, Path) and not (root / each.path).is_dir():
             raise OSError(f"{root / each.path} was removed while it was read. Open it again.")
@@ -115,7 +110,7 @@ def chunked_blocks(shape: tuple[int, ...], chunks: tuple[int, ...], voxels: int 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A volume as an adjustment reads it: checked once, then block by block, never whole.
+    """A volume as an adjustment reads it: it is checked once and read block by block, never whole.
 
     Parameters
     ----------
@@ -123,26 +118,26 @@ class Volume:
         Anything with ``shape``, ``dtype`` and basic slicing: numpy, memory maps, zarr, h5py, dask.  `Several` arrays
         are counted together.
     mask : array-like, optional
-        Same shape; voxels where it is not zero are counted.
+        It has the shape of the volume; only voxels where it is not zero are counted.
     ignore_zeros : bool
         Whether voxels of exactly 0 are left out of the counts.
     rgb : bool
         Whether the last axis holds RGB or RGBA; then the value channel is what is read.
     lead : tuple of int
-        Index of the leading axes that this view is restricted to.
+        The index of the leading axes at which the volume lies in the array.
     box : tuple of slice
-        The part of the array that is read, with start and stop on every axis but the colour axis; all if empty.
-    colour : callable
-        What is read of RGB data, such as the value channel: from a block to one without its last axis.
+        The part of the array that is read, with start and stop on every axis but the color axis; all if empty.
+    color : callable
+        It turns a block of RGB data into what is read of it, which has no last axis, such as the value channel.
     memory : Memory, optional
-        Where passes keep what they found, for the next fit of this volume.
+        It keeps what passes found, for the next fit of this volume.
     through : tuple of Transform
-        What is read is what these make of the array, one after the other: each block is mapped as it is read, so
-        that a step of a recipe is fitted without the results of the steps before it being anywhere.
+        Each block is mapped by these, one after the other, as it is read.  So a step of a recipe is fitted on the
+        results of the steps before it, which are never kept.
     labels : tuple of str
-        What the axes of the array are called, without the color axis, where the image says so.
+        What the axes of the array are called, without the color axis; empty where the image does not say.
     members : tuple of Volume
-        The volumes, such as time points, that this one consists of: what is counted in each of them can be added.
+        The volumes, such as time points, that this one consists of.  Their counts add up to those of this one.
     """
 
     array: Array
@@ -151,13 +146,14 @@ class Volume:
     rgb: bool = False
     lead: tuple[int, ...] = ()
     box: Block = ()
-    colour: Callable[[np.ndarray], np.ndarray] = value_channel
+    color: Callable[[np.ndarray], np.ndarray] = value_channel
     memory: Memory | None = field(default=None, repr=False)
     through: tuple[Transform, ...] = ()
     labels: tuple[str, ...] = ()
     members: tuple[Volume, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        check_flag(self.ignore_zeros, "ignore_zeros")
         array, own = held(self.array)
         mask, masked = (None, None) if self.mask is None else held(self.mask, "mask")
         object.__setattr__(self, "array", array)
@@ -186,13 +182,13 @@ class Volume:
                 f"The mask has shape {tuple(self.mask.shape)} but the volume has {full}; they must be the same."
             )
         if own is not None:
-            # of colors a voxel counts where all of them do
+            # The mask of a masked RGB array has a color axis, and a voxel counts if all of its colors do.
             kept = np.asarray(own).all(axis=-1) if self.rgb else own
             object.__setattr__(self, "mask", both(self.mask, kept))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Without the colour axis and without the leading axes that are fixed."""
+        """The shape without the color axis and without the leading axes that are fixed."""
         if self.box:
             return tuple(part.stop - part.start for part in self.box[len(self.lead) :])
         shape = tuple(map(int, self.array.shape))
@@ -200,14 +196,14 @@ class Volume:
 
     @property
     def part(self) -> tuple[Any, ...]:
-        """Tells apart which voxels of the array and the mask count; hashable."""
+        """A key under which a memory keeps what it found in these voxels, apart from what it found in others."""
         box = tuple((part.start, part.stop) for part in self.box)
-        how = self.mask is None, self.ignore_zeros, self.rgb, self.colour
+        how = self.mask is None, self.ignore_zeros, self.rgb, self.color
         return tuple(self.array.shape), self.lead, box, *how, self.through
 
     @property
     def parts(self) -> tuple[Volume, ...]:
-        """The volumes of one array each that are counted together; nearly always this one alone."""
+        """The volumes of one array each that are counted one after the other; mostly there is only this one."""
         if not isinstance(self.array, Several):
             return (self,)
         return tuple(replace(self, array=array) for array in self.array.arrays)
@@ -218,40 +214,40 @@ class Volume:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of what is read, in native byte order; what is read of bool are the integers 0 and 1."""
+        """The dtype of what is read, in native byte order; bool is read as the integers 0 and 1."""
         if self.through:
             return self.through[-1].out_dtype
         native = np.dtype(self.array.dtype).newbyteorder("=")
         return native if native.kind != "b" else working_dtype(native)
 
-    def seen_as(self, colour: Callable[[np.ndarray], np.ndarray]) -> Volume:
-        """The same where something else is read of RGB data, such as one color."""
-        return replace(self, colour=colour, members=tuple(member.seen_as(colour) for member in self.members))
+    def seen_as(self, color: Callable[[np.ndarray], np.ndarray]) -> Volume:
+        """Return the same volume, of whose RGB data something else is read, such as one color."""
+        return replace(self, color=color, members=tuple(member.seen_as(color) for member in self.members))
 
     def at(self, lead: tuple[int, ...]) -> Volume:
-        """The part at one index of the leading axes."""
+        """Return the part at one index of the leading axes."""
         return replace(self, lead=lead)
 
     def around(self, lead: tuple[int, ...], axis: int, window: int) -> Volume:
-        """The parts at `window` neighboring indices of a leading axis, that of `lead` in their middle, as one volume.
+        """Return the parts at `window` neighboring indices along a leading axis as one volume, `lead` in the middle.
 
-        At either end of the axis there are fewer of them.
+        Near the ends of the axis there are fewer of them.
         """
         at = lead[axis]
         near = range(max(0, at - (window - 1) // 2), min(self.shape[axis], at + window // 2 + 1))
         return self.joined([(*lead[:axis], each, *lead[axis + 1 :]) for each in near])
 
     def joined(self, leads: Sequence[tuple[int, ...]]) -> Volume:
-        """The parts at indices of the leading axes, which fill a box there, as one volume."""
+        """Return the parts at several indices of the leading axes, which must fill a box, as one volume."""
         first, last = leads[0], leads[-1]
         held = tuple(slice(start, stop + 1) for start, stop in zip(first, last, strict=True))
         whole = tuple(slice(0, n) for n in self.shape[len(first) :])
         return replace(self, box=held + whole, members=tuple(self.at(lead) for lead in leads))
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks that cover it; of a zarr array or h5py dataset made of whole chunks, each read once."""
+        """Return blocks that cover the volume: whole chunks, each read once, of a zarr array or an h5py dataset."""
         chunks = stored_chunks(self.array)
-        # A box that begins inside of a chunk has other blocks.
+        # Blocks of a box that begins inside of a chunk cannot be whole chunks.
         if chunks is None or any(part.start % size for part, size in zip(self.box, chunks, strict=False)):
             # Results of several steps are in memory at the same time, so their blocks are half as large.
             return contiguous_blocks(self.shape, *[BLOCK_VOXELS // 2] * bool(self.through))
@@ -259,13 +255,13 @@ class Volume:
         return chunked_blocks(self.shape, chunks[lead : lead + len(self.shape)])
 
     def read(self, block: Block) -> np.ndarray:
-        """One block as kernels take it: native, aligned, C-contiguous; copied only where it is not so."""
+        """Read a block as kernels take it: native, aligned and C-contiguous."""
         values = self._mapped(self._place(block)) if self.through else read_part(self.array, self._place(block))
-        return prepared(self.colour(values) if self.rgb else values, self.dtype)
+        return prepared(self.color(values) if self.rgb else values, self.dtype)
 
     def _mapped(self, place: Index) -> np.ndarray:
-        """What the steps before make of a part of the array."""
-        # The steps take blocks with all axes, so the leading ones are dropped at the end.
+        """Read a part of the array and map it by all transforms that the volume is read through."""
+        # Transforms take blocks with all axes, so axes that an index fixes are dropped at the end.
         whole = tuple(slice(at, at + 1) if isinstance(at, int) else at for at in place)
         values, offset = read_part(self.array, whole), tuple(at.start for at in whole)
         for transform in self.through:
@@ -274,7 +270,7 @@ class Volume:
         return found
 
     def _place(self, block: Block) -> Index:
-        """Where in the array a block lies."""
+        """Return the index of a block in the array."""
         index: Index = self.lead + block
         if not self.box:
             return index
@@ -284,20 +280,20 @@ class Volume:
         )
 
     def masked(self, block: Block) -> np.ndarray | None:
-        """The mask of a block, if there is one."""
+        """Return the mask of a block, if there is one."""
         return None if self.mask is None else read_part(self.mask, self._place(block))
 
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
-        """Which voxels of a block count, as booleans; an empty array means all of them."""
+        """Return which voxels of a block count, as booleans; an empty array means all of them."""
         return counted(values, self.masked(block), self.ignore_zeros)
 
 
 class ClusterError(RuntimeError):
-    """A cluster cannot go on, whatever the data are."""
+    """A cluster cannot go on, for a reason that has nothing to do with the data."""
 
 
 def read_part(array: Array, index: Index) -> np.ndarray:
-    """A part of an array; where it cannot be read, the error says which part that is."""
+    """Read a part of an array; if it cannot be read, the error says which part that is."""
     if isinstance(array, np.ndarray):
         return off_map(np.asanyarray(array[index]))
     try:
@@ -316,7 +312,7 @@ def read_part(array: Array, index: Index) -> np.ndarray:
 
 
 def _bad_chunk(array: Array, index: Index) -> Index:
-    """The chunk within `index` that cannot be read, or `index` where that is not known."""
+    """Return the chunk within `index` that cannot be read, or `index` if the array has no chunks."""
     chunks = stored_chunks(array)
     parts = [part for part in index if isinstance(part, slice)]
     if chunks is None or len(parts) < len(index):
@@ -334,13 +330,13 @@ def _bad_chunk(array: Array, index: Index) -> Index:
 
 
 def unreadable(index: Index, error: Exception) -> OSError:
-    """The error for a part of an array that cannot be read."""
+    """Return the error for a part of an array that cannot be read."""
     where = ", ".join(f"{at.start}:{at.stop}" if isinstance(at, slice) else str(at) for at in index)
     return OSError(f"The voxels [{where}] cannot be read: {type(error).__name__}: {error}")
 
 
 def counted(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) -> np.ndarray:
-    """Which of some values count, as booleans; an empty array means all of them."""
+    """Return which of some values count, as booleans; an empty array means all of them."""
     if mask is None and not ignore_zeros:
         return _NOTHING_MASKED
     # Kernels take the mask in C order, whatever order it has itself.
@@ -351,17 +347,17 @@ def counted(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) 
 
 
 def is_dask(array: object) -> TypeGuard[da.Array]:
-    """Whether it is a dask array, without importing dask."""
-    # Another thread may be importing dask just now; before its class is there, nothing is one.
+    """Return whether it is a dask array, without importing dask."""
+    # The class may be missing because another thread is just importing dask; then no array can be one yet.
     kind = getattr(sys.modules.get("dask.array.core"), "Array", None)
     return kind is not None and isinstance(array, kind)
 
 
 def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[[Found], object], what: str) -> None:
-    """Run ``work(block)`` over blocks on a pool of threads, ``merge(result)`` in order on this one.
+    """Run ``work(block)`` over blocks on a pool of threads, and ``merge(result)`` in their order on this thread.
 
-    Progress is reported after each block.  Where the listener stops the work, what has not begun is dropped and the
-    rest is waited for, a few milliseconds: nothing goes on behind a cancelled call.
+    Progress is reported after each block.  If the listener stops the work, blocks that have not begun are dropped and
+    the others are waited for, which takes a few milliseconds, so that nothing goes on behind a canceled call.
     """
     blocks = list(blocks)
     progress.report(what, 0.0)
@@ -376,7 +372,7 @@ def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[
         ahead = iter(blocks)
         done = 0
         while done < len(blocks):
-            # a short queue, so that blocks read from disk do not pile up
+            # The queue is short, so that blocks that were read from disk do not pile up in memory.
             while len(waiting) < 2 * threads and (block := next(ahead, None)) is not None:
                 waiting.append(pool.submit(work, block))
             merge(_awaited(waiting.popleft()))
@@ -387,7 +383,7 @@ def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[
 
 
 def _awaited(future: Future[Found]) -> Found:
-    """The result of a block, unless the work is stopped while it waits for a slow one."""
+    """Wait for the result of a block; the listener may stop the work meanwhile."""
     while not wait([future], progress.PATIENCE).done:
         progress.look()
     return future.result()
@@ -399,12 +395,10 @@ def count(
     merge: Callable[[Found], object],
     what: str,
 ) -> None:
-    """Walk a volume for a fit: ``visit(block, values, counted)``, merged in the order of the blocks."""
+    """Walk a volume for a fit: run ``visit(block, values, counted)``, and merge its results in the order of blocks."""
     parts = volume.parts
     if len(parts) > 1:
-        for number, part in enumerate(parts):
-            with progress.part(number / len(parts), (number + 1) / len(parts)):
-                count(part, visit, merge, what)
+        progress.each(parts, lambda part: count(part, visit, merge, what))
         return
     (volume,) = parts
     if is_dask(volume.array):
@@ -424,7 +418,7 @@ def count(
 def store(array: Array, target: WritableArray, what: str) -> None:
     """Write an array to another of its shape, such as one on disk, block by block.
 
-    Blocks are whole chunks of the target; chunks of a dask array must consist of such.
+    Blocks are whole chunks of the target.  Chunks of a dask array must consist of whole chunks of the target.
     """
     if is_dask(array):
         from napari_exposure.core import lazy

@@ -1,4 +1,4 @@
-"""Adjustments in a row: each is fitted on what the ones before it give, and no volume between them is ever kept."""
+"""Adjustments in a row: each is fitted on what those before it give, and no volume between them is ever kept."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Chain(Protocol):
 
     @property
     def steps(self) -> tuple[Adjustment, ...]:
-        """Each is fitted on what the ones before it give."""
+        """The adjustments in their order."""
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        """The dtype of results for volumes of `dtype`."""
+        """Return the dtype of results for volumes of `dtype`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +53,12 @@ class FittedRecipe(BlockMap):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the volume that was fitted, without its color axis."""
+        """The shape of the volume that was fitted, without its color axis."""
         return self.transforms[0].shape
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the volume that was fitted, in native byte order."""
+        """The dtype of the volume that was fitted, in native byte order."""
         return self.transforms[0].dtype
 
     @property
@@ -81,7 +81,7 @@ class FittedRecipe(BlockMap):
 
     @cached_property
     def _joined(self) -> tuple[Transform, ...]:
-        """The same steps, where neighboring tables are one table."""
+        """The transforms; neighbors that are tables are joined into one table, so that a block is mapped once."""
         found: list[Transform] = []
         for transform in self.transforms:
             before = found[-1].table_fit if found and not self.rgb else None
@@ -113,12 +113,12 @@ class FittedRecipe(BlockMap):
         return FittedRecipe(tuple(transform.at_level(shape) for transform in self.transforms))
 
     def fitting(self, volume: Array) -> FittedRecipe:
-        """The same mapping for a volume of perhaps another shape; errors as ``Transform.fitting`` has them."""
+        """Return the same mapping for a volume of perhaps another shape; errors as ``Transform.fitting`` has them."""
         first, *rest = self.transforms
         first = first.fitting(volume)
         return FittedRecipe((first, *(transform.fitting_shape(first.shape) for transform in rest)))
 
-    # dask.array.Array is an array too, but gives its own kind
+    # An overload for dask comes first, because a dask array is an Array too.
     @overload
     def apply(self, volume: da.Array) -> da.Array: ...
 
@@ -126,12 +126,12 @@ class FittedRecipe(BlockMap):
     def apply(self, volume: Array) -> np.ndarray: ...
 
     def apply(self, volume: Array) -> np.ndarray | da.Array:
-        """Map a volume of the fitted dtype; where tiles were fitted also of the fitted shape.
+        """Map a volume that has the fitted dtype and, if a step depends on places, the fitted shape.
 
         Raises
         ------
         TypeError, ValueError
-            If it is another.
+            If it has another dtype or shape.
         """
         fitted = self.fitting(volume)
         return super().apply(volume) if fitted.shape == self.shape else fitted.apply(volume)
@@ -144,23 +144,23 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = No
     ----------
     steps : sequence of Adjustment
     volume : Volume
-        What the first step reads; each step decides for itself about zeros.
+        The volume that the first step reads; each step decides for itself whether zeros are counted.
     spacing : float or sequence of float, optional
         Physical size of a voxel along the spatial axes.
     """
-    # Fits are kept under the spacing that they were made with.
+    # The spacing is a part of the key under which a fit is kept, so it must be hashable.
     spacing = tuple(spacing) if isinstance(spacing, Iterable) else spacing
     memory = volume.memory or Memory(SHARED)
     transforms: tuple[Transform, ...] = ()
     for number, step in enumerate(steps):
         seen = replace(volume, through=transforms, ignore_zeros=step.ignore_zeros, memory=memory)
-        with progress.part(number / len(steps), (number + 1) / len(steps)):
+        with progress.item(number, len(steps)):
             transforms += (_fit(step, seen, spacing, last=number == len(steps) - 1),)
     return transforms
 
 
 def _fit(step: Adjustment, volume: Volume, spacing: Spacing, last: bool) -> Transform:
-    """Fit one step; one that others follow is kept, because what they count is kept under its name."""
+    """Fit one step; if others follow it, the memory keeps the fit, because it keeps what they count under this fit."""
     spacing = _seen(step, volume, spacing)
     if last or volume.memory is None:
         return step.fit_volume(volume, spacing)
@@ -173,16 +173,16 @@ def _fit(step: Adjustment, volume: Volume, spacing: Spacing, last: bool) -> Tran
 
 
 def _seen(step: Adjustment, volume: Volume, spacing: Spacing) -> tuple[float, ...]:
-    """What a step is to know of the size of a voxel: for most only how many axes are space."""
+    """Return the size of a voxel as far as a step needs it: most steps need only how many axes are space."""
     sizes = check_spacing(spacing, len(volume.shape))
     return sizes if step.needs_spacing else (1.0,) * len(sizes)
 
 
 def check_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = None) -> None:
-    """Raise what does not fit before any voxel is read, as far as shapes and dtypes tell."""
+    """Raise an error before any voxel is read, if shapes and dtypes tell that a step does not fit."""
     dtype = np.dtype(volume.array.dtype).newbyteorder("=")
     for step in steps:
-        # These arrays have the right shape and dtype, and only one voxel in memory.
+        # Each array stands for a result of the step before: it has its shape and dtype, but only one voxel in memory.
         likes = [np.broadcast_to(np.zeros((), dtype), part.array.shape) for part in volume.parts]
         like = likes[0] if len(likes) == 1 else Several(likes)
         step.check(replace(volume, array=like, mask=None), _seen(step, volume, spacing))

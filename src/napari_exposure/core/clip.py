@@ -57,12 +57,12 @@ class PercentileClip(Adjustment):
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = find_percentiles(volume, (self.low, self.high)) or (0.0, 0.0)
         if not (lo < hi and math.isfinite(hi - lo)):
-            # Nearly all voxels are alike, or a percentile is infinite.
+            # If nearly all voxels are alike or a percentile is infinite, the finite extremes take its place.
             least, most = self._find_range(volume, "data")
             inner = max(lo, least), min(hi, most)
             lo, hi = check_width(*(inner if inner[0] < inner[1] else (least, most)))
         if self.in_range != "data":
-            # percentiles of clamped data are the clamped percentiles
+            # Data that are clamped first have these percentiles, clamped.
             lo, hi = np.clip((lo, hi), *self._find_range(volume)).tolist()
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = result_range(volume.dtype, out_dtype, lo)
@@ -89,37 +89,15 @@ def clip_percentiles(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
-        Never written.
     low, high : float
         Percentiles, 0 <= low < high <= 100: voxels at or below the first become the lowest value,
         at or above the second the highest.  Exact, on every dtype.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range first.
-    output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
-        "float32" gives [0, 1].
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out of the percentiles.
-    per : "dataset", "volume" or "plane"
-        Which voxels share percentiles.
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
-    rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+    image, in_range, output, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -130,8 +108,8 @@ def clip_percentiles(
 
     Notes
     -----
-    The same as ``numpy.percentile`` and ``skimage.exposure.rescale_intensity(out_range="dtype")``,
-    without a float copy of the volume and with rounding instead of truncation.  Where the two
+    The result is that of ``numpy.percentile`` and ``skimage.exposure.rescale_intensity(out_range="dtype")``,
+    without a float copy of the volume and with rounding instead of truncation.  If the two
     percentiles coincide, the exact minimum and maximum are used instead; a constant volume becomes
     the lowest value, with a warning.
 
@@ -142,17 +120,4 @@ def clip_percentiles(
     >>> clip_percentiles(np.arange(5, dtype=np.uint8).reshape(1, 5), 25, 75)
     array([[  0,   0, 128, 255, 255]], dtype=uint8)
     """
-    return adjust_image(
-        image,
-        PercentileClip,
-        low=low,
-        high=high,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(PercentileClip, **locals())

@@ -1,4 +1,4 @@
-"""From colours back to numbers: the values of a volume that was saved through a colormap."""
+"""Finds the numbers behind colors: the values of a volume that was saved through a colormap."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from napari_exposure.core.images import LayerKind, opened
 from napari_exposure.core.intensity import check_pair
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import ArrayLike
+from napari_exposure.core.words import given
 
 __all__ = ["Uncoloured", "from_colormap"]
 
-# mean distance of a wrong colormap, where channels go from 0 to 1: rounding to 8 bits takes less than 0.007
+# From this mean distance on, a colormap is probably the wrong one. Channels go from 0 to 1, and rounding to 8 bits
+# moves a color by less than 0.007.
 WRONG = 0.05
 
 
@@ -28,10 +30,10 @@ class Uncoloured(NamedTuple):
     Attributes
     ----------
     values : numpy.ndarray of float32
-        Of the volume's shape without its colour axis.
+        The numbers, in the volume's shape without its color axis.
     mean, maximum : float
-        How far voxels lie from the nearest colour of the map, as a distance in RGB with channels from 0 to 1.
-        NaN where no voxel has a colour.
+        How far voxels lie from the nearest color of the map, as a distance in RGB with channels from 0 to 1.
+        NaN if no voxel has a color.
     """
 
     values: np.ndarray
@@ -48,36 +50,36 @@ def from_colormap(image: ArrayLike, colormap: npt.ArrayLike, limits: tuple[float
 
 
 def from_colormap(image: Any, colormap: Any, limits: tuple[float, float] = (0.0, 1.0)) -> Any:
-    """Give the numbers back to a volume that was turned into colours.
+    """Find the numbers of a volume that was turned into colors.
 
-    Each voxel takes the place in the colormap of the colour that is nearest to its own, exactly the nearest
-    in RGB.  The numbers are as fine as the map: of 256 colours, 256 values.
+    Each voxel becomes the place in the colormap of the color that is nearest to its own in RGB, exactly.
+    The numbers are as fine as the map: 256 colors give 256 values.
 
     Parameters
     ----------
-    volume : array-like, 2 to 5 axes and a last one of RGB or RGBA
-        Unsigned integers over their full range, or floats from 0 to 1; alpha is not looked at.  Read block by
-        block, never written.
+    image : array-like, 2 to 5 axes and a last one of RGB or RGBA, or napari.layers.Image
+        Unsigned integers over their full range, or floats from 0 to 1; alpha is ignored.  Read block by block,
+        never written.
     colormap : array-like, shape (N, 3) or (N, 4)
-        Its colours in order, as uint8 or as floats from 0 to 1, N from 2 to 32767.
+        Its colors in order, as uint8 or as floats from 0 to 1, N from 2 to 32767.
     limits : (float, float)
-        The numbers of the first and the last colour.
+        The numbers of the first and the last color.
 
     Returns
     -------
     Uncoloured
-        ``values``, float32; and ``mean`` and ``maximum`` of the distances.  A colour that occurs several times
+        ``values``, float32; and ``mean`` and ``maximum`` of the distances.  A color that occurs several times
         in the map gives the mean of its places; NaN gives NaN.
 
     Raises
     ------
     TypeError, ValueError
-        If the volume has no colours, or the colormap or the limits are none.
+        If the volume has no colors, or the colormap or the limits are not valid.
 
     Warns
     -----
     UserWarning
-        If the colours are far from those of the map, so that it is probably another one.
+        If the colors are far from those of the map, so that the volume was probably saved through another one.
 
     Examples
     --------
@@ -91,21 +93,21 @@ def from_colormap(image: Any, colormap: Any, limits: tuple[float, float] = (0.0,
 
 
 def warn_wrong(found: Uncoloured) -> None:
-    """Warn where the colours are not those of the map."""
+    """Warn the user if the colors are far from those of the map."""
     if found.mean > WRONG:
         warnings.warn(
-            f"The colours lie {found.mean:.3f} from those of the colormap on average (at most {found.maximum:.3f}, "
-            "channels go from 0 to 1): it is probably another colormap.",
+            f"The colors lie {found.mean:.3f} from those of the colormap on average (at most {found.maximum:.3f}, "
+            "where channels go from 0 to 1): it is probably another colormap.",
             stacklevel=3,
         )
 
 
 def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, float] = (0.0, 1.0)) -> Uncoloured:
-    """`from_colormap` without its bar and its warning, as a part of other work."""
-    colours, places = colour_table(colormap)
+    """Do what `from_colormap` does, without its bar and its warning, as a part of other work."""
+    colors, places = color_table(colormap)
     low, high = check_pair(limits, "limits")
     if low == high:
-        raise ValueError(f"limits must be two different numbers, got {limits!r}.")
+        raise ValueError(f"limits must be two different numbers, got {given(limits)}.")
     values = (low + (high - low) * places).astype(np.float32)
     array = volume.array
     blocks: Iterable[Block] = volume.blocks()
@@ -116,7 +118,7 @@ def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, fl
         blocks = [block[:-1] for block in chunks]
     if volume.dtype == np.uint8:
         kernel = load_kernel("nearest_bytes")
-        # of every colour the nearest in the map, as soon as it occurs
+        # For every color that occurs, the kernel notes which of the map is the nearest, so that it is sought once.
         known: tuple[np.ndarray, ...] = (np.full(1 << 24, -1, np.int16),)
     else:
         kernel, known = load_kernel("nearest"), ()
@@ -130,7 +132,7 @@ def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, fl
             part = part / np.float64(unit)
         result, tally = np.empty(part.shape[:-1], np.float32), np.zeros(3)
         part = np.require(part.reshape(-1, 3), np.float64 if not known else np.uint8, ["C", "A"])
-        kernel(part, colours, values, *known, result.reshape(-1), tally)
+        kernel(part, colors, values, *known, result.reshape(-1), tally)
         out[block] = result
         return tally
 
@@ -138,24 +140,24 @@ def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, fl
         total[:2] += tally[:2]
         total[2] = max(total[2], tally[2])
 
-    walk(blocks, work, merge, "looking colours up")
+    walk(blocks, work, merge, "looking colors up")
     count, distances, maximum = total.tolist()
     return Uncoloured(out, distances / count if count else math.nan, maximum if count else math.nan)
 
 
-def colour_table(colormap: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The different colours of a colormap, float64 from 0 to 1, and their places from 0 to 1."""
-    colours = np.asarray(colormap)
-    if colours.ndim != 2 or colours.shape[1] not in (3, 4) or not 2 <= len(colours) < 1 << 15:
+def color_table(colormap: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct colors of a colormap, float64 from 0 to 1, and the place from 0 to 1 of each of them."""
+    colors = np.asarray(colormap)
+    if colors.ndim != 2 or colors.shape[1] not in (3, 4) or not 2 <= len(colors) < 1 << 15:
         raise ValueError(
-            f"colormap must be colours in an array of shape (N, 3) or (N, 4), N from 2 to 32767; got {colours.shape}."
+            f"colormap must be colors in an array of shape (N, 3) or (N, 4), N from 2 to 32767; got {colors.shape}."
         )
-    if colours.dtype.kind not in "uif":
-        raise TypeError(f"colormap must be uint8, or floats from 0 to 1, got {colours.dtype}.")
-    colours = colours[:, :3] / (255 if colours.dtype.kind in "ui" else 1.0)
-    if not ((colours >= 0) & (colours <= 1)).all():
-        raise ValueError("The colours of a colormap are integers from 0 to 255, or floats from 0 to 1.")
-    places = np.linspace(0, 1, len(colours))
-    different, which = np.unique(colours, axis=0, return_inverse=True)
+    if colors.dtype.kind not in "uif":
+        raise TypeError(f"colormap must be uint8, or floats from 0 to 1, got {colors.dtype}.")
+    colors = colors[:, :3] / (255 if colors.dtype.kind in "ui" else 1.0)
+    if not ((colors >= 0) & (colors <= 1)).all():
+        raise ValueError("The colors of a colormap must be integers from 0 to 255, or floats from 0 to 1.")
+    places = np.linspace(0, 1, len(colors))
+    different, which = np.unique(colors, axis=0, return_inverse=True)
     which = which.reshape(-1)
     return different, np.bincount(which, places) / np.bincount(which)

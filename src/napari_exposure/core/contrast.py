@@ -14,9 +14,9 @@ __all__ = ["is_low_contrast"]
 
 
 def contrast_of(volume: Volume, lower: float = 1.0, upper: float = 99.0) -> float:
-    """Between two percentiles of a volume, as a fraction of what its dtype holds; 0 where nothing is counted.
+    """Return the distance of two percentiles of a volume, as a fraction of its dtype's range; 0 if nothing is counted.
 
-    The range of a dtype is scikit-image's: of floats from -1 to 1, and so of colors, which it makes grey floats.
+    The range of a dtype is scikit-image's: that of floats goes from -1 to 1, and colors are turned into gray floats.
     """
     found = find_percentiles(volume, (lower, upper))
     if found is None:
@@ -36,7 +36,7 @@ def is_low_contrast(
     ignore_zeros: bool = False,
     rgb: bool | None = None,
 ) -> bool:
-    """Whether the intensities of a volume span less than a fraction of what its dtype holds.
+    """Return whether the intensities of a volume span less than a fraction of what its dtype holds.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def is_low_contrast(
     fraction_threshold : float
         In [0, 1].
     lower_percentile, upper_percentile : float
-        Between which intensities are compared, in [0, 100].
+        The span goes from the one percentile to the other, in [0, 100].
     mask, ignore_zeros, rgb
         As in `histogram`.
 
@@ -60,9 +60,9 @@ def is_low_contrast(
 
     Notes
     -----
-    The question is that of ``skimage.exposure.is_low_contrast``: floats have a range of 2, from -1 to 1, and so
-    have colors, and a mask has low contrast only where all of it is alike.  The percentiles are exact for every dtype,
-    without NaN.
+    The answer is that of ``skimage.exposure.is_low_contrast``: floats and colors have a range of 2, from -1 to 1, and
+    a mask has low contrast only if all of its voxels are alike.  The percentiles are exact for every dtype, and NaN is
+    not counted.
 
     Examples
     --------
@@ -75,9 +75,9 @@ def is_low_contrast(
     threshold = check_number(fraction_threshold, "fraction_threshold", low=0, high=1)
     asked = Percentiles(lower_percentile, upper_percentile)
     found = opened(image, mask=mask, rgb=rgb)
-    volume = replace(found.volume(ignore_zeros), colour=luminance)
+    volume = replace(found.volume(ignore_zeros), color=luminance)
     with found.bar():
         if volume.array.dtype.kind == "b":
-            # As scikit-image has it, a mask has all of its contrast as soon as it has both values.
+            # In scikit-image a mask has full contrast as soon as it holds both values.
             return contrast_of(volume, 0.0, 100.0) == 0
         return contrast_of(volume, asked.low, asked.high) < threshold

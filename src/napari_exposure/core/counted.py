@@ -1,4 +1,4 @@
-"""Histograms and percentiles of images, exact."""
+"""Functions that count images exactly: histograms, cumulative distributions and percentiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import numpy as np
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import check_choice, check_count, check_number, check_range, dtype_range
+from napari_exposure.core.intensity import (
+    check_choice,
+    check_count,
+    check_percents,
+    check_range,
+    dtype_range,
+)
 from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["cumulative_distribution", "histogram", "percentile"]
@@ -41,20 +47,21 @@ def histogram(
         The bins of 32-bit integers are whole numbers wide.
     source_range : "image" or "dtype"
         Where bins begin and end, in scikit-image's words.  "image": at the exact finite minimum and maximum.
-        "dtype": at the ends of the dtype; of floats at -1 and 1.
+        "dtype": at the ends of the dtype, which for floats are -1 and 1.
     range : (float, float), optional
-        Where those bins begin and end, in numbers.  Default: as `source_range` says.
+        Where bins begin and end, in numbers.  Default: `source_range` says it.
     mask : array-like or napari.layers.Labels, optional
-        Of the image's shape (without the colour axis); only voxels where it is not zero are counted.
+        It has the image's shape, without the color axis; only voxels where it is not zero are counted.
     ignore_zeros : bool
         Leave out voxels that are exactly 0.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is counted.
+        For arrays: the last axis holds RGB or RGBA.  The value channel is counted.
 
     Returns
     -------
     Histogram
-        With ``counts``, ``edges``, ``cdf``, ``percentile(q)``, and the name of a layer; empty where no voxel is finite.
+        It has ``counts``, ``edges``, ``cdf``, ``percentile(q)``, and the name of a layer.  It is empty if no voxel is
+        finite.
 
     Raises
     ------
@@ -87,7 +94,7 @@ def histogram(
 
 
 def _over(found: Histogram, low: float, high: float) -> Histogram:
-    """The same counts with a bin for every value from `low` to `high`, also where there is no voxel."""
+    """Return the same counts with a bin for every value from `low` to `high`, even if no voxel has it."""
     counts = np.zeros(round(high - low) + 1, np.int64)
     if len(found.counts):
         first = round(found.centers[0] - low)
@@ -103,7 +110,7 @@ def cumulative_distribution(
     ignore_zeros: bool = False,
     rgb: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The cumulative distribution of a volume's intensities, as scikit-image's function of that name.
+    """Return the cumulative distribution of a volume's intensities, as scikit-image's function of that name.
 
     Parameters
     ----------
@@ -164,7 +171,7 @@ def percentile(
     ignore_zeros: bool = False,
     rgb: bool | None = None,
 ) -> float | np.ndarray:
-    """Exact percentiles of a volume without sorting or copying it.
+    """Return exact percentiles of a volume without sorting or copying it.
 
     Equal to ``numpy.nanpercentile(volume, q, method="linear")``; between a number and an infinity it is
     the infinity, where NumPy gives NaN.
@@ -193,7 +200,7 @@ def percentile(
     >>> percentile(np.arange(101, dtype=np.float32).reshape(1, 101), (0.5, 99.5))
     array([ 0.5, 99.5])
     """
-    wanted = tuple(check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q))
+    wanted = check_percents(q)
     found = opened(image, mask=mask, rgb=rgb)
     volume = found.volume(ignore_zeros)
     with found.bar():

@@ -21,20 +21,23 @@ from napari_exposure.core.moments import Grid, Moments
 if TYPE_CHECKING:
     from napari_exposure.core.pointwise import PointwiseFit
 
+# A radix selection counts 65,536 digits in each pass, so that sorting so few voxels takes less time.
+FEW = 1 << 16
+
 
 def _bytes(found: Histogram) -> int:
     return found.counts.nbytes + found.edges.nbytes
 
 
 def count_histogram(volume: Volume, nbins: int = 256, bounds: tuple[float, float] | None = None) -> Histogram:
-    """Count a volume; what is known so far goes along with the reports."""
+    """Count a volume; reports of progress hold the histogram of what has been counted so far."""
     return _count_values(volume) if is_lookup(volume.dtype) else _count_bins(volume, nbins, bounds)
 
 
 @remembered(_bytes)
 def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) -> Histogram:
     dtype = working_dtype(volume.dtype)
-    kernel = load_kernel("count_bins", dtype)
+    kernel = load_kernel("bins_rows", dtype)
     moments, extents = load_kernel("moments", dtype), load_kernel("extents_rows", dtype)
     start = 0.0
     if bounds is None:
@@ -42,38 +45,37 @@ def _count_bins(volume: Volume, nbins: int, bounds: tuple[float, float] | None) 
             lo, hi = find_extent(volume)
         bounds = (0.0, 1.0) if math.isnan(lo) else (lo, hi)
         start = 0.5
-    edges = _edges(volume.dtype, *bounds, nbins)
-    grid = Grid.between(float(edges[0]), float(edges[-1]))
+    first, width, last = places = _place_bins(volume.dtype, *bounds, nbins)
+    edges = np.append(first + width * np.arange(nbins), last)
+    grid = Grid.between(*map(float, edges[[0, -1]]))
     nothing = Histogram(np.zeros(nbins, np.int64), edges, math.nan, math.nan, moments=Moments())
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> Histogram:
-        values, counted = values.reshape(-1), counted.reshape(-1)
-        counts, rest = np.zeros(nbins, np.int64), np.zeros(3, np.int64)
-        kernel(values, counted, edges, counts, rest)
-        finite = Moments.of_values(moments, values, counted, grid, _extent(extents, values, counted))
-        below, above, nan = map(int, rest)
-        return Histogram(counts, edges, finite.minimum, finite.maximum, below, above, nan, moments=finite)
+        values, counted = values.reshape(1, -1), counted.reshape(1, -1)
+        counts, rest = np.zeros((1, nbins), np.int64), np.zeros((1, 3), np.int64)
+        kernel(values, counted, *places, counts, rest)
+        extent = _extent(extents, values, counted)
+        finite = Moments.of_values(moments, values.reshape(-1), counted.reshape(-1), grid, extent)
+        below, above, nan = rest[0].tolist()
+        return Histogram(counts[0], edges, finite.minimum, finite.maximum, below, above, nan, moments=finite)
 
     with progress.part(start, 1):
         return _added(volume, visit, nothing, "counting")
 
 
 def count_colors(volume: Volume, nbins: int) -> Histogram:
-    """`count_histogram`; of RGB data with the histograms of red, green and blue beside that of the value channel."""
+    """Count a volume; of RGB data the histograms of red, green and blue come with that of the value channel."""
     if not volume.rgb:
         return count_histogram(volume, nbins)
-    found = []
-    channels = (volume.colour, *COLORS)
-    for number, channel in enumerate(channels):
-        with progress.part(number / len(channels), (number + 1) / len(channels)):
-            found.append(count_histogram(volume.seen_as(channel), nbins))
-    return replace(found[0], colors=tuple(found[1:]))
+    channels = (volume.color, *COLORS)
+    value, *colors = progress.each(channels, lambda channel: count_histogram(volume.seen_as(channel), nbins))
+    return replace(value, colors=tuple(colors))
 
 
 def _added(
     volume: Volume, visit: Callable[[Block, np.ndarray, np.ndarray], Histogram], found: Histogram, what: str
 ) -> Histogram:
-    """`found` and what `visit` counts in each block; what is known so far goes along with the reports."""
+    """Add to `found` what `visit` counts in each block; reports of progress hold the sum so far."""
 
     def merge(part: Histogram) -> None:
         nonlocal found
@@ -84,36 +86,33 @@ def _added(
     return found
 
 
-def _edges(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray:
+def _place_bins(dtype: np.dtype, lo: float, hi: float, nbins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if not math.isfinite(hi - lo):
         raise ValueError(f"The range {lo:g} to {hi:g} is too wide to be divided into bins; rescale the data first.")
     if lo == hi and dtype.kind == "f":
-        # half a unit as NumPy has it
+        # NumPy also takes half a unit on either side of a single value.
         lo, hi = lo - 0.5, hi + 0.5
-    first, width, last = (float(each) for each in place_bins(dtype, lo, hi, nbins))
-    edges = first + width * np.arange(nbins + 1, dtype=np.float64)
-    edges[-1] = last
-    return edges
+    return place_bins(dtype, [lo], [hi], nbins)
 
 
 def place_bins(
     dtype: np.dtype, lo: npt.ArrayLike, hi: npt.ArrayLike, nbins: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first edge, the width and the last edge of bins from `lo` to `hi`, which may be arrays."""
+    """Return the first edge, the width and the last edge of bins from `lo` to `hi`, which may be arrays."""
     lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
     if dtype.kind in "iu":
-        # whole-number widths: otherwise some bins hold one value more than others, a comb
+        # The width is a whole number, because the histogram would look like a comb if some bins held more values.
         first, width = lo - 0.5, np.ceil((hi - lo + 1) / nbins)
         return first, width, first + width * nbins
-    # Where there are more bins than float64 has numbers, each number is an edge, and there are bins toward zero, where
-    # it has more.
+    # If the range has fewer numbers of float64 than bins are asked for, each number is an edge, and the other bins lie
+    # toward zero, where numbers are closer.
     _, exponent = np.frexp(np.maximum(np.abs(lo), np.abs(hi)))
     step = np.maximum(np.ldexp(1.0, exponent - 53), np.finfo(np.float64).tiny)
     positive = hi > 0
     with np.errstate(over="ignore"):
         first, last = np.floor(lo / step), np.ceil(hi / step)
         narrow = (hi - lo < nbins * step) & (last - first <= nbins)
-        # The last bin holds its upper edge too, so there is one more if possible.
+        # The last bin also holds its upper edge, so one more edge is taken if there is room for it.
         spare = last - first < nbins
         last = np.where(positive, (last + spare) * step, (first + nbins) * step)
         last = np.minimum(last, np.finfo(np.float64).max)
@@ -127,13 +126,13 @@ def place_bins(
 @remembered(_bytes, Histogram.__add__)
 def _count_values(volume: Volume) -> Histogram:
     if (table := _last_table(volume)) is not None:
-        # The counts before a table tell those after it, so that no voxel needs to be read.
+        # The counts behind a table follow from those before it, so no voxel needs to be read.
         before = _count_values(replace(volume, through=volume.through[:-1], ignore_zeros=False))
         return _through(table, before, volume.ignore_zeros)
     kernel = load_kernel("count_values", volume.dtype)
     nothing = Histogram(np.zeros(0, np.int64), np.full(1, np.nan), math.nan, math.nan, by_value=True)
     if np.dtype(volume.array.dtype).kind == "b":
-        # two bars, also where only one is there
+        # A mask has two bars, even if all of its voxels are alike.
         nothing = replace(nothing, counts=np.zeros(2, np.int64), edges=np.arange(3) - 0.5)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> Histogram:
@@ -148,16 +147,16 @@ def _count_values(volume: Volume) -> Histogram:
         edges = np.arange(first, first + len(counts) + 1) - 0.5
         return Histogram(counts, edges, float(first), float(first + len(counts) - 1), by_value=True)
 
-    return _added(volume, visit, nothing, "counting grey levels")
+    return _added(volume, visit, nothing, "counting gray levels")
 
 
 def _last_table(volume: Volume) -> PointwiseFit | None:
-    """The table of the last step that a volume is read through, where all of its voxels go through one."""
+    """Return the table of the last step that a volume is read through, if that maps all voxels by one table."""
     return volume.through[-1].table_fit if volume.through and not volume.rgb else None
 
 
 def _through(fit: PointwiseFit, before: Histogram, ignore_zeros: bool) -> Histogram:
-    """The histogram of grey levels after a table, from the one before it."""
+    """Return the histogram of gray levels behind a table, from the one before it."""
     used = np.flatnonzero(before.counts)
     results, counts = fit.at(before.centers[used].astype(np.int64)).astype(np.int64), before.counts[used]
     if ignore_zeros:
@@ -171,13 +170,13 @@ def _through(fit: PointwiseFit, before: Histogram, ignore_zeros: bool) -> Histog
 
 
 def _wider(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """The extent of two parts; that of one where the other has NaN."""
+    """Return the extent of two parts together; NaN stands for a part that has none."""
     return float(np.fmin(one[0], other[0])), float(np.fmax(one[1], other[1]))
 
 
 @remembered(lambda found: 64, _wider)
 def find_extent(volume: Volume) -> tuple[float, float]:
-    """Exact finite minimum and maximum; NaN where nothing finite is counted."""
+    """Return the exact finite minimum and maximum of a volume; NaN where nothing finite is counted."""
     if is_lookup(volume.dtype):
         found = _count_values(volume)
         return found.minimum, found.maximum
@@ -192,14 +191,14 @@ def find_extent(volume: Volume) -> tuple[float, float]:
         ends = _wider(ends, part)
 
     count(volume, visit, merge, "finding the range")
-    # a zero is one of no sign, whichever came first
+    # To add 0 turns -0 into 0, so that the result does not depend on which zero came first.
     return ends[0] + 0.0, ends[1] + 0.0
 
 
 def _extent(kernel: Kernel, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
-    """Finite minimum and maximum of a block, with the kernel "extents_rows"; NaN where there is none."""
+    """Return the finite minimum and maximum of a block, by the kernel "extents_rows"; NaN where there is none."""
     if not counted.size:
-        # NumPy's are vectorised, and show by NaN or infinity that they do not suffice
+        # NumPy's functions are faster. If they give NaN or infinity, there are voxels that the kernel must leave out.
         low, high = float(values.min()), float(values.max())
         if math.isfinite(low) and math.isfinite(high):
             return low, high
@@ -211,16 +210,16 @@ def _extent(kernel: Kernel, values: np.ndarray, counted: np.ndarray) -> tuple[fl
 
 @remembered(lambda found: 64)
 def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[float] | None:
-    """Exact percentiles of any dtype; None if nothing is counted."""
+    """Return exact percentiles of a volume of any dtype; None if nothing is counted."""
     return _select(volume, lambda n: [q / 100 * (n - 1) for q in percentiles], finite=False)
 
 
 @remembered(lambda found: 64)
 def find_cuts(volume: Volume, low: float, high: float) -> list[float] | None:
-    """Two percentiles of the finite voxels, between which a range lies; None if nothing finite is counted.
+    """Return the range between two percentiles of the finite voxels; None if nothing finite is counted.
 
-    At each end where something is to be cut, because `low` is above 0 or `high` below 100, at least one voxel lies
-    outside, if there are enough: in few voxels a hot one would otherwise be the end of the range.
+    If `low` is above 0 or `high` is below 100, at least one voxel lies outside at this end, if there are enough:
+    otherwise one hot voxel among few would be the end of the range.
     """
 
     def places(n: int) -> list[float]:
@@ -232,21 +231,25 @@ def find_cuts(volume: Volume, low: float, high: float) -> list[float] | None:
 
 
 def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) -> list[float] | None:
-    """What lies at places in the sorted voxels, perhaps between two; None if nothing is counted.
+    """Return the values at places in the sorted voxels, interpolated between two voxels; None if nothing is counted.
 
-    Integers of up to 16 bits: one pass.  Others: a radix selection of the order statistics, 16 bits
-    a pass (32-bit values two passes, 64-bit ones four), whatever the distribution.
+    Integers of up to 16 bits are counted in one pass.  Few voxels of other dtypes are sorted; for many the order
+    statistics are found by a radix selection of 16 bits a pass, so that 32-bit values take two passes and 64-bit ones
+    four, whatever their distribution.
 
     Parameters
     ----------
     places : callable
-        From the number of voxels to places.
+        It returns the places for a number of voxels.
     finite : bool
         Whether infinities are left out.
     """
     if is_lookup(volume.dtype):
         found = _count_values(volume)
         return [interpolate(found.order_statistic, at) for at in places(found.total)] if found.total else None
+    if math.prod(volume.shape) <= FEW:
+        ordered = _sorted_values(volume, finite)
+        return [interpolate(ordered.item, at) for at in places(len(ordered))] if len(ordered) else None
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
     kernel = load_kernel("count_digits", unsigned)
@@ -272,7 +275,7 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
             for prefix, part in zip(wanted, parts, strict=True):
                 np.add(counts[prefix], part, out=counts[prefix])
 
-        with progress.part(number / passes, (number + 1) / passes):
+        with progress.item(number, passes):
             count(volume, visit, merge, "finding percentiles")
         if number == 0:
             n = int(counts[0].sum())
@@ -290,8 +293,21 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
     return [interpolate(value_at.__getitem__, at) for at in positions]
 
 
+def _sorted_values(volume: Volume, finite: bool) -> np.ndarray:
+    """All values that are counted, in ascending order and as float64."""
+    parts: list[np.ndarray] = []
+
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        found = (values[counted] if counted.size else values.reshape(-1)).astype(np.float64)
+        kept: np.ndarray = found[np.isfinite(found) if finite else ~np.isnan(found)]
+        return kept
+
+    count(volume, visit, parts.append, "finding percentiles")
+    return np.sort(np.concatenate(parts))
+
+
 def key_of_values(ends: tuple[float, float], dtype: np.dtype) -> tuple[int, int]:
-    """The sort keys of the ends of a range: of integers those of the whole numbers at or beyond them."""
+    """Return the sort keys of the ends of a range; for integers those of the whole numbers at or beyond the ends."""
     lo, hi = ends
     size = 8 * dtype.itemsize
     if dtype.kind in "iu":
@@ -305,7 +321,7 @@ def key_of_values(ends: tuple[float, float], dtype: np.dtype) -> tuple[int, int]
 
 
 def value_of_keys(keys: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
-    """Undo the sort keys that a kernel made of the bits of values; the values as float64."""
+    """Return the values, as float64, of the sort keys that a kernel made of their bits."""
     unsigned = np.dtype(f"u{dtype.itemsize}")
     bits: np.ndarray = np.asarray(keys, np.uint64).astype(unsigned)
     sign = unsigned.type(1 << (8 * dtype.itemsize - 1))

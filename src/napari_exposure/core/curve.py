@@ -1,4 +1,4 @@
-"""Tone curve: what intensities become, drawn through points."""
+"""Tone curve: a smooth curve through points says what each intensity becomes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from napari_exposure.core.intensity import check_number, check_pair
 from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.words import given
 
 __all__ = ["ToneCurve", "adjust_curve"]
 
 Points = tuple[tuple[float, float], ...]
 
-# the straight line, which changes nothing
+# The straight line changes nothing.
 STRAIGHT: Points = ((0.0, 0.0), (1.0, 1.0))
 
 
 @dataclass(frozen=True)
 class ToneCurve(Adjustment):
-    """A smooth curve through points, from intensities to intensities; see `adjust_curve`."""
+    """Change intensities by a smooth curve through points; see `adjust_curve`."""
 
     short_name: ClassVar[str] = "curve"
     verb: ClassVar[str] = "adjust_curve"
@@ -52,7 +53,7 @@ class ToneCurve(Adjustment):
         return fit_curve(self.curve, lo, hi, volume.dtype, self.output)
 
     def curve(self, position: npt.ArrayLike) -> np.ndarray:
-        """What positions in the input range become, both in [0, 1].
+        """Return what positions in the input range become, both in [0, 1].
 
         Examples
         --------
@@ -67,7 +68,7 @@ class ToneCurve(Adjustment):
 def check_points(points: Any) -> Points:
     """Return the points of a curve as pairs of floats, or say what is wrong with them."""
     if isinstance(points, str) or not np.iterable(points):
-        raise TypeError(f"points must be pairs (input, output), each in [0, 1], got {points!r}.")
+        raise TypeError(f"points must be pairs (input, output), each in [0, 1], got {given(points)}.")
     found: Points = tuple(check_pair(point, "each of points") for point in points)
     for number in (number for point in found for number in point):
         check_number(number, "each number of points", low=0, high=1)
@@ -98,25 +99,24 @@ def adjust_curve(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     points : sequence of (float, float)
-        Two or more pairs (input, output), fractions of the range in [0, 1], with ascending inputs.  Before the
-        first and behind the last the curve is level.  ``[(0, 1), (1, 0)]`` inverts.
+        Two or more pairs (input, output) of fractions of the range, in [0, 1], with ascending inputs.  The curve is
+        level before the first point and behind the last.  ``[(0, 1), (1, 0)]`` inverts.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that count as 0 and 1; values outside are clamped.
-    output, mask, ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them.
+    output : "dtype" or "float32"
+        "dtype" keeps dtype and range; "float32" gives [0, 1].
+    image, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
     TypeError, ValueError
-        As `adjust_gamma` does; also for points that are no pairs, lie outside of [0, 1] or are out of order.
+        As `adjust_gamma` does; also for points that are not pairs, lie outside of [0, 1] or are out of order.
 
     See Also
     --------
@@ -140,16 +140,4 @@ def adjust_curve(
     >>> adjust_curve(np.array([[0, 25, 50, 100]], dtype=np.uint8), [(0, 0), (0.5, 0.8), (1, 1)])
     array([[  0,  50,  80, 100]], dtype=uint8)
     """
-    return adjust_image(
-        image,
-        ToneCurve,
-        points=points,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(ToneCurve, **locals())

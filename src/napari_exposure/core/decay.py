@@ -1,4 +1,4 @@
-"""Intensity decay along an axis, for experiments."""
+"""Simulated decay of intensity along an axis, to try corrections on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Decay", "degrade"]
 
 @dataclass(frozen=True)
 class Decay(Adjustment):
-    """Let the intensity decay along an axis, as deep in tissue; see `degrade`."""
+    """Let the intensity decay along an axis, as it does deep in tissue; see `degrade`."""
 
     short_name: ClassVar[str] = "degraded"
     verb: ClassVar[str] = "degrade"
@@ -54,7 +54,7 @@ class Decay(Adjustment):
     output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
-        """As every adjustment; also raise where the volume has no such axis."""
+        """Check as every adjustment does, and raise an error if the volume has no such axis."""
         sizes = super().check(volume, spacing)
         axis_from_end(self.axis, len(sizes), len(volume.shape))
         return sizes
@@ -91,39 +91,19 @@ def degrade(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
-        Never written.
     rate : float
         In [-20, 20]; below 0 the intensity grows.
     axis : "z", "y" or "x"
         One of the last three axes.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
-        "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero decide an `in_range` that is found in the
-        data.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out when the range is found.
-    per : "dataset", "volume" or "plane"
-        Which voxels share a range.
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
-    rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+        "float32": neither rounded nor clamped, on the same scale (RGB data from 0 to 1).
+    image, in_range, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -135,7 +115,7 @@ def degrade(
 
     Notes
     -----
-    NaN stays NaN.  `correct_decay` finds the decay and takes it back, but for what rounding has lost.
+    NaN stays NaN.  `correct_decay` finds the decay and undoes it, except for what rounding has lost.
 
     Examples
     --------
@@ -144,17 +124,4 @@ def degrade(
     >>> degrade(np.full((1, 5), 1000, dtype=np.uint16), rate=3.0, axis="x")
     array([[1000,  472,  223,  105,   50]], dtype=uint16)
     """
-    return adjust_image(
-        image,
-        Decay,
-        rate=rate,
-        axis=axis,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Decay, **locals())

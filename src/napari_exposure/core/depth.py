@@ -48,7 +48,7 @@ __all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_exponent
 # What a correction may go along: time, an axis of space, or the depth below the surface of the mask.
 SURFACE = "surface"
 Along = Literal["t", "z", "y", "x", "surface"]
-ALONG = {"t": "t (time)", **AXES, SURFACE: "depth below the surface of the mask"}
+ALONG = {"t": "t (time)", **AXES, SURFACE: "surface: the depth below that of the mask"}
 Model = Literal["exponential", "smooth", "plane", "ratio", "histogram"]
 MODELS = {
     "exponential": "exponential: a steady decay",
@@ -402,10 +402,10 @@ class DecayCorrection(Adjustment):
             kind = "series" if self.in_series else f"{self.per}s"
             where = f"in {len(weak)} of {len(fits)} {kind} " * (len(fits) > 1)
             notes.append(
-                f"the data do not support a loss of light along {self.axis} {where}(model {self.model}): "
-                f"{max(0.0, *weak):.0%} of the profile's variation are common to dark and bright voxels, and "
-                f"{SUPPORT[self.model]:.0%} are needed. Nothing is corrected there. Check axis, background and "
-                "percentile, or set force=True."
+                f"nothing is corrected {where}along {self.axis}: the data do not support a loss of light along it. "
+                f"{max(0.0, *weak):.0%} of the profile's variation are common to dark and bright voxels, and the model "
+                f"{self.model} needs {SUPPORT[self.model]:.0%}. Is the background wrong? Try auto. Or check axis and "
+                "percentile, or correct anyway (force=True)."
             )
         before, beyond, total = (sum(each) for each in zip(*(fit.clamped for fit in fits), strict=True))
         if beyond > CLAMPED * total:
@@ -578,9 +578,6 @@ def correct_decay(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
-        Never written.
     axis : "t", "z", "y", "x" or "surface"
         One of the last three axes, or "t", the axis of time: the one that is called so, and of an array, or where no
         name says it, the first one, also of three axes.  "surface": the depth below the surface of `mask`, for a
@@ -611,36 +608,22 @@ def correct_decay(
         brightest, smoothed by a median of five planes.
     force : bool
         Correct also where the data do not support it.
-    spacing : float or sequence of float, optional
-        Physical size of a voxel along the spatial axes, for the depth below a surface.  Default 1.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
         "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
     mask : array-like or napari.layers.Labels, optional
         Of the image's shape; only voxels where it is not zero are counted.  All are mapped.  For axis "surface" it
         fills the sample.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out of the percentiles, such as the padding of a rotated stack.
     per : "dataset", "volume" or "plane"
         Which voxels share a fit: a series that bleaches stays comparable with "dataset".  Along "t" channels share
         the gains of a time point with "dataset", and with "volume" each channel has its own.  A series has more than
         one surface, so "surface" needs "volume" there.
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
-    rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+    image, spacing, in_range, ignore_zeros, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -685,28 +668,7 @@ def correct_decay(
     >>> correct_decay(np.array([[800, 400, 200, 100]], dtype=np.uint16), axis="x")
     array([[800, 800, 800, 800]], dtype=uint16)
     """
-    return adjust_image(
-        image,
-        DecayCorrection,
-        axis=axis,
-        model=model,
-        background=background,
-        percentile=percentile,
-        smoothness=smoothness,
-        max_gain=max_gain,
-        exponent=exponent,
-        start=start,
-        force=force,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        spacing=spacing,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(DecayCorrection, **locals())
 
 
 def decay_profile(
@@ -730,8 +692,8 @@ def decay_profile(
     Returns
     -------
     positions : numpy.ndarray of float64, shape (planes,)
-        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; numbers of time points along "t"; of
-        shells their depth.
+        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; of shells their depth.  Along "t" the
+        times in the unit of that axis, or numbers of time points where it has none.
     profile : numpy.ndarray of float64, shape (planes,)
         Percentile of each plane; NaN where there is none above the background.
     fitted : numpy.ndarray of float64, shape (planes,)
@@ -763,8 +725,9 @@ def decay_profile(
     warn_constant(transform)
     if axis == SURFACE:
         return transform.of_fits("middles"), transform.profile, transform.fitted
-    step = 1.0
-    if axis != "t":
+    if axis == "t":
+        step = found.time_step(adjustment._time(volume))
+    else:
         sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
         step = sizes[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted

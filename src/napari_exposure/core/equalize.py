@@ -1,4 +1,4 @@
-"""Global histogram equalization."""
+"""Histogram equalization: one curve for all voxels makes intensities equally frequent."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["HistogramEqualization", "equalize_hist"]
 
-# where bins of equal width are wanted and no number of them
+# So many bins of equal width are counted where no number of them is given.
 BINS = 256
-# what 0 and 1 become, and the dtypes of the volume and of the result
+# These parts of a fit do not depend on its curve: what 0 and 1 become, and the dtypes of the volume and the result.
 Fixed = tuple[float, float, np.dtype, np.dtype]
 
-METHODS = {"cdf": "cumulative distribution", "rank": "exact rank"}
+METHODS = {"cdf": "cumulative: by the cumulative distribution", "rank": "exact rank"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class HistogramEqualization(Adjustment):
         None,
         "Bins",
         "Bins of equal width, for floats and integers of more than 16 bits; automatic: exact quantiles, which a few "
-        "voxels far off do not move. Other integers use every grey level.",
+        "voxels far off do not move. Other integers use every gray level.",
         low=2,
         high=65536,
         step=1,
@@ -67,7 +67,7 @@ class HistogramEqualization(Adjustment):
     )
     anchor: bool = parameter(
         False,
-        "Keep the background dark",
+        "Dark background",
         "The darkest counted intensity stays the lowest value, however many voxels have it. Without it, a stack that "
         "is mostly empty gets a bright background.",
     )
@@ -107,7 +107,7 @@ class HistogramEqualization(Adjustment):
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
 
     def _sorted(self, volume: Volume, lead: int = 0) -> bool:
-        """Whether voxels are sorted: for their ranks, and for quantiles where that is soon done."""
+        """Return whether voxels are sorted: always for their ranks, and for quantiles if they are few."""
         if is_lookup(volume.dtype):
             return False
         return self.method == "rank" or (self.nbins is None and math.prod(volume.shape[lead:]) <= SMALL)
@@ -126,7 +126,7 @@ class HistogramEqualization(Adjustment):
         return CurveFit(lo, hi, *fixed, places, self._anchored(heights))
 
     def _anchored(self, heights: np.ndarray) -> np.ndarray:
-        """Heights, or where it is wanted the same stretched so that the first one is 0."""
+        """Return the heights, which are stretched so that the first one is 0 if the background is to stay dark."""
         first, last = heights[..., :1], heights[..., -1:]
         return (heights - first) / (last - first) if self.anchor else heights
 
@@ -134,7 +134,7 @@ class HistogramEqualization(Adjustment):
         if not isinstance(self.in_range, str):
             return None
         dtype, out_dtype = volume.dtype, result_dtype(volume.dtype, self.output)
-        # for ranges above 0 and below it
+        # The first is for ranges that begin at 0 or above, the second for those that begin below 0.
         ends = [result_range(dtype, out_dtype, lo) for lo in (0, -1)]
         flat = np.zeros(2)
         fits: list[Fit] = []
@@ -145,8 +145,8 @@ class HistogramEqualization(Adjustment):
         if stack is None:
             return None
         cumulative = np.cumsum(stack.counts, axis=1)
+        # Constant volumes divide by 0 here; they get a flat curve below.
         with np.errstate(invalid="ignore", divide="ignore"):
-            # by 0 where planes are constant
             if self.method == "rank":
                 below = cumulative - stack.counts
                 heights = below / np.take_along_axis(below, stack.sizes[:, None] - 1, axis=1)
@@ -161,13 +161,13 @@ class HistogramEqualization(Adjustment):
 
 
 def _ranked(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct values of an ordered array, and of each the number of values below, divided by that of the last."""
+    """Return the distinct values of an ordered array, and the ranks of these values from 0 to 1."""
     starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])[: len(ordered)]
     return ordered[starts], starts / max(starts[-1:].sum(), 1)
 
 
 def count_clamped(volume: Volume, nbins: int, lo: float, hi: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """Counts and centres of the bins from `lo` to `hi`, what lies outside counted at the ends; None if constant."""
+    """Return counts and centers of bins from `lo` to `hi`, with voxels outside in the end bins; None if constant."""
     found = count_histogram(volume, nbins, (lo, hi))
     check_counted(found.total, volume)
     low, high = np.clip((found.minimum, found.maximum), lo, hi)
@@ -175,7 +175,7 @@ def count_clamped(volume: Volume, nbins: int, lo: float, hi: float) -> tuple[np.
 
 
 def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and centres with what lies outside the range counted at its ends."""
+    """Return counts and centers of the bins from `low` to `high`, with voxels outside in the end bins."""
     if not found.by_value:
         counts = found.counts.copy()
         counts[0] += found.below
@@ -184,7 +184,7 @@ def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.
     centers = found.centers
     start, stop = int(np.searchsorted(centers, low)), int(np.searchsorted(centers, high, side="right"))
     if stop - start < 2:
-        # a range between two neighbouring grey levels
+        # A range that lies between two gray levels is widened to hold both.
         start, stop = max(0, start - 1), min(len(centers), stop + 1)
     counts = found.counts[start:stop].copy()
     counts[0] += found.counts[:start].sum()
@@ -194,10 +194,10 @@ def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.
 
 @remembered(lambda ordered: ordered.nbytes)
 def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
-    """All counted voxels, clamped and sorted: the one place that needs a copy of the volume."""
+    """Return all counted voxels, clamped and sorted; nothing else needs a copy of the volume."""
     dtype = working_dtype(volume.dtype)
     if dtype.kind in "iu":
-        # What lies beyond an end is all alike, so it may as well be the next whole number there.
+        # Integers are clamped to the next whole numbers outside; all beyond are alike, so their ranks stay the same.
         info = np.iinfo(dtype)
         lo, hi = max(math.floor(lo), int(info.min)), min(math.ceil(hi), int(info.max))
     parts: list[np.ndarray] = []
@@ -210,7 +210,7 @@ def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
         count(volume, visit, parts.append, "ranking")
     merges = len(parts) - 1
     for merge in range(merges):
-        # the two shortest; a stable sort merges ordered runs
+        # The two shortest parts are merged, because NumPy's stable sort only merges runs that are in order.
         parts.sort(key=len, reverse=True)
         merged = np.concatenate([parts.pop(), parts.pop()])
         merged.sort(kind="stable")
@@ -239,12 +239,9 @@ def equalize_hist(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
-        Never written.
     nbins : int
         Bins of equal width for floats and larger integers, 2 to 65536.  Default: exact quantiles, so that a few
-        voxels far off do not take all bins for themselves.  Integers of up to 16 bits use every grey level.
+        voxels far off do not take all bins for themselves.  Integers of up to 16 bits use every gray level.
     method : "cdf" or "rank"
         "cdf": the cumulative distribution, exact for integers of up to 16 bits and at the quantiles of others,
         between which no more than 1/512 of the voxels lie; with `nbins` interpolated between bin centers, as
@@ -253,33 +250,14 @@ def equalize_hist(
         integers it sorts a copy of the counted voxels, and the transform holds every distinct value.
     anchor : bool
         The darkest counted intensity (of floats and 32-bit integers the lowest bin) becomes the lowest value, as
-        OpenCV's ``equalizeHist`` has it, and the rest is stretched.  Else a background of most voxels becomes
-        bright: the fraction of voxels that it has.  "rank" does so in any case.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range before they are counted.
-    output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
-        "float32" gives [0, 1].
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out of the histogram.
-    per : "dataset", "volume" or "plane"
-        Which voxels share a histogram.
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
-    rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+        OpenCV's ``equalizeHist`` has it, and the rest is stretched.  Otherwise a background that is most of the
+        volume becomes bright, because it has most of the voxels.  "rank" always keeps it dark.
+    image, in_range, output, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -306,18 +284,4 @@ def equalize_hist(
     array([[0.25, 0.75],
            [0.75, 1.  ]], dtype=float32)
     """
-    return adjust_image(
-        image,
-        HistogramEqualization,
-        nbins=nbins,
-        method=method,
-        anchor=anchor,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(HistogramEqualization, **locals())

@@ -1,4 +1,4 @@
-"""Filling of voxels that hold nothing: dead ones, and the gaps of stitching."""
+"""Fills voxels that hold nothing: dead pixels, and the gaps between stitched tiles."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 __all__ = ["Fill", "fill"]
 
 METHODS = {"nearest": "nearest: go on from the nearest voxels", "median": "median: of all other voxels"}
-# voxels beside gaps that a fit may hold
-MOST = 1 << 24
+# A fit holds at most so many voxels beside gaps.
+MOST_BESIDE = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
 class ReplaceFit(PointwiseFit):
-    """Voxels of one intensity, and NaN, become another one.
+    """Voxels of one intensity, and NaN, become another intensity.
 
     Attributes
     ----------
     value, filling : float
+        The intensity of gaps, and what it becomes.
     clamp : (float, float)
-        Intensities outside become these before.
+        All other intensities are clamped to this range.
     unit : float
         The result is multiplied by it.
     """
@@ -52,7 +53,7 @@ class ReplaceFit(PointwiseFit):
 
     @property
     def constant(self) -> bool:
-        """Never: voxels that are there stay what they are."""
+        """False, because a volume of one intensity also stays what it is."""
         return False
 
     @property
@@ -72,24 +73,24 @@ class ReplaceFit(PointwiseFit):
 class NearestFit(ReplaceFit):
     """Voxels of one intensity, and NaN, become what the nearest other voxel is.
 
-    The nearest one always lies beside a gap, so those beside gaps are all that is kept.
+    The nearest voxel always lies beside a gap, so only such voxels are kept.
 
     Attributes
     ----------
     sites : numpy.ndarray of int32, shape (n, axes)
         Where the voxels beside gaps are, in the fitted volume.
     intensities : numpy.ndarray of float64, shape (n,)
-        Theirs.
+        The intensities of these voxels.
     spacing : tuple of float
         Size of a voxel of the fitted volume.
     places : tuple of (float, float)
-        For each axis: voxel i of the volume to map lies at first + step * i of the fitted one.
+        For each axis (first, step): voxel i of the volume to map lies at first + step * i of the fitted one.
     shape : tuple of int
-        Of the fitted volume.
+        The shape of the fitted volume.
     """
 
     pointwise: ClassVar[bool] = False
-    # a search for each voxel of a gap
+    # Blocks are small, because each voxel of a gap takes a search.
     block_voxels: ClassVar[tuple[int, ...]] = (1 << 18,)
 
     sites: np.ndarray
@@ -145,12 +146,13 @@ class Fill(Adjustment):
     short_name: ClassVar[str] = "filled"
     verb: ClassVar[str] = "fill"
     title: ClassVar[str] = "Fill gaps"
+    use: ClassVar[str] = "some voxels hold nothing, as where planes or tiles are missing"
     keeps_scale: ClassVar[bool] = True
 
     method: Literal["nearest", "median"] = parameter(
         "nearest",
         "Method",
-        "What gaps become: what the nearest voxel beside them is, or the median of all voxels that are none.",
+        "What gaps become: what the nearest voxel beside them is, or the median of all other voxels.",
         choices=METHODS,
     )
     value: float = parameter(
@@ -167,13 +169,13 @@ class Fill(Adjustment):
     output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     @property
-    def needs_spacing(self) -> bool:  # type: ignore[override]  # a parameter decides it here
-        """Whether the size of a voxel matters: the nearest one is that in physical units."""
+    def needs_spacing(self) -> bool:  # type: ignore[override]  # A parameter decides it here.
+        """Whether the size of a voxel matters: it says which voxel is the nearest."""
         return self.method == "nearest"
 
     @property
-    def place_note(self) -> str:  # type: ignore[override]  # as above
-        """Why what was fitted on one shape does not hold for another; empty where it does."""
+    def place_note(self) -> str:  # type: ignore[override]  # The same holds here.
+        """Why a fit on one shape does not hold for another; empty where it does."""
         return "its gaps are those that were fitted" if self.method == "nearest" else ""
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
@@ -184,7 +186,7 @@ class Fill(Adjustment):
         out_dtype = result_dtype(volume.dtype, self.output)
         colors = volume.rgb and out_dtype.kind == "f"
         unit = 1 / dtype_range(volume.dtype, negative=False)[1] if colors else 1.0
-        # a table has every integer of the dtype, because values beyond what was found stay what they are
+        # A table holds every integer of the dtype, because values outside of the range that was found also stay.
         ends = dtype_range(volume.dtype, negative=volume.dtype.kind == "i") if is_lookup(volume.dtype) else (lo, hi)
         made = ReplaceFit(*ends, unit * lo, unit * hi, volume.dtype, out_dtype, self.value, filling, clamp, unit)
         if self.method == "median":
@@ -197,28 +199,28 @@ class Fill(Adjustment):
         return NearestFit(**found, spacing=spacing, places=places, shape=shape)
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
-        """As every adjustment; also raise where the nearest voxel may be one of another volume."""
+        """Check as every adjustment does, and raise an error if the nearest voxel may be one of another volume."""
         sizes = super().check(volume, spacing)
         if self.method == "nearest" and isinstance(volume.array, Several):
             raise ValueError(
-                "The nearest voxel is one of the same image, and several share this fit: fit on each, without fit_on, "
-                "or use method='median'."
+                "The nearest voxel must be one of the same image, but several images share this fit: fit on each, "
+                "without fit_on, or use method='median'."
             )
         if self.method == "nearest" and self.window > 1:
             raise ValueError(
-                "The nearest voxel is one of the same volume, so time points are not filled together: leave window at "
-                "1, or use method='median'."
+                "The nearest voxel must be one of the same volume, so time points are not filled together: leave "
+                "window at 1, or use method='median'."
             )
         if self.method == "nearest" and self.per == "dataset" and len(volume.shape) > len(sizes):
             raise ValueError(
-                "The nearest voxel is one of the same volume, and the image has several: use per='volume', "
+                "The nearest voxel must be one of the same volume, but the image has several: use per='volume', "
                 "per='plane' or method='median'."
             )
         return sizes
 
 
 def _median_of_others(volume: Volume, value: float) -> float:
-    """The median of the counted voxels that have another intensity; `value` where there is none."""
+    """Return the median of the counted voxels that have another intensity; `value` where there is none."""
     totals = np.zeros(3, np.int64)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[int, int, int]:
@@ -233,7 +235,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
     check_counted(below + above, volume, f"all have the gap value, {value:g}" if gaps else "")
     if not below + above:
         return value
-    # where in the order of all voxels, those of gaps included
+    # The percentiles are those of all voxels, so the ranks of values above that of gaps include the voxels of gaps.
     middle = (below + above - 1) / 2
     ranks = [rank + (gaps if rank >= below else 0) for rank in (math.floor(middle), math.ceil(middle))]
     last = max(below + gaps + above - 1, 1)
@@ -243,7 +245,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
 
 
 def _beside_gaps(volume: Volume, value: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where counted voxels beside gaps are, and their intensities."""
+    """Return the places of the counted voxels beside gaps, and their intensities."""
     shape = volume.shape
     gap = np.zeros(shape, bool)
     known = np.zeros(shape, bool)
@@ -261,7 +263,7 @@ def _beside_gaps(volume: Volume, value: float) -> tuple[np.ndarray, np.ndarray]:
 
     with progress.part(0, 0.5):
         count(volume, visit, merge, "finding gaps")
-    # what is not counted is passed over on the way to the nearest voxel
+    # Voxels that are not counted cannot fill a gap, so they are treated as gaps here.
     open_ = ~known if volume.mask is not None or volume.ignore_zeros else gap
     beside = np.zeros(shape, bool)
     for axis in range(len(shape)):
@@ -273,7 +275,7 @@ def _beside_gaps(volume: Volume, value: float) -> tuple[np.ndarray, np.ndarray]:
     if not gap.any():
         beside[...] = False
     sites = np.argwhere(beside).astype(np.int32)
-    if len(sites) > MOST:
+    if len(sites) > MOST_BESIDE:
         raise ValueError(
             f"{len(sites):,} voxels lie beside one of intensity {value:g}, which is no gap but a part of the image. "
             "Give the value of the gaps, or method='median'."
@@ -315,28 +317,21 @@ def fill(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     method : "nearest" or "median"
-        "nearest": what the nearest voxel beside a gap is, in physical units, so that the image goes on into its
-        gaps.  "median": the median of all voxels that are none.
+        "nearest": the intensity of the nearest voxel beside a gap, in physical units, so that the image goes on into
+        its gaps.  "median": the median of all other voxels.
     value : float
-        The intensity of voxels that hold nothing.  NaN is filled in any case.
-    spacing : float or sequence of float, optional
-        Of arrays: physical size of a voxel along the spatial axes.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range first; with "data" none is.
+        The intensity of voxels that hold nothing.  NaN is always filled.
     output : "dtype" or "float32"
         As `correct_decay` has it.
     mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are what gaps are filled with.  All gaps are filled.
-    ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them.
+        It has the image's shape.  Gaps are filled only with voxels where it is not zero, but all gaps are filled.
+    image, spacing, in_range, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
@@ -347,8 +342,8 @@ def fill(
     -----
     All other voxels stay what they are, bit by bit.  "nearest" is what
     ``scipy.ndimage.distance_transform_edt(gap, spacing, return_indices=True)`` leads to, but the fit keeps only the
-    voxels beside gaps, so that it also maps chunks.  To find them takes two bytes a voxel; each voxel of a gap is a
-    search, about a microsecond.  Of several nearest voxels one is taken.
+    voxels beside gaps, so that it also maps chunks.  To find them takes two bytes of memory a voxel, and to fill a
+    voxel takes about a microsecond.  Of several nearest voxels one is taken.
 
     What is filled was not measured: leave it out of statistics, by a mask of the gaps.
 
@@ -362,18 +357,4 @@ def fill(
     >>> fill(tiles, "median")
     array([[7, 8, 6, 6, 6, 3, 4]], dtype=uint8)
     """
-    return adjust_image(
-        image,
-        Fill,
-        method=method,
-        value=value,
-        spacing=spacing,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Fill, **locals())

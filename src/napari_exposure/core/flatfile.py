@@ -1,6 +1,6 @@
-"""An array that lies in a file as it lies in memory, read part by part, never mapped.
+"""An array that lies in a file as it would lie in memory; it is read part by part, and never mapped.
 
-A map of a file that is cut off ends the process when it is touched; here that is an error.
+If a mapped file is cut off, whoever touches its end ends the process; to read it is an error instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FlatFile:
-    """A part of a file in C order, which goes to other processes as it is.
+    """An array in C order in a part of a file; it is pickled without its voxels.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class FlatFile:
     Raises
     ------
     OSError
-        If the file is shorter, from any part that is read also if it has changed or is another one since.
+        If the file is too short; when a part is read, also if the file was changed or replaced meanwhile.
     """
 
     path: Path
@@ -50,8 +50,8 @@ class FlatFile:
         return len(self.shape)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        # Of an array over no memory numpy says where in the file lies what is asked for.  With an ellipsis it never
-        # looks at a voxel, also where one is asked for.
+        # NumPy indexes an array over a single voxel of memory, and the address of the view says which bytes to read.
+        # The ellipsis makes it a view also where one voxel is asked for, so that no voxel is looked at.
         index = index if isinstance(index, tuple) else (index,)
         index = index if any(each is Ellipsis for each in index) else (*index, Ellipsis)
         nothing = np.empty(1, self.dtype)
@@ -86,7 +86,7 @@ class FlatFile:
 
 
 def off_map(values: np.ndarray) -> np.ndarray:
-    """Values as they are; those in somebody's map of a file as a copy, or an error where the file is cut off."""
+    """Return the same values, copied if they lie in a mapped file, or raise an error if that file is cut off."""
     base: Any = values
     mapped: Any = None
     while isinstance(base, np.ndarray):
@@ -94,7 +94,7 @@ def off_map(values: np.ndarray) -> np.ndarray:
         base = base.base
     if not isinstance(base, mmap.mmap) or mapped is None or values.size == 0:
         return np.asarray(values)
-    # The map begins at a page, before the first voxel.
+    # A map begins at a border of pages, which may lie before the first voxel.
     start = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY
     end = start + np.lib.array_utils.byte_bounds(values)[1] - np.frombuffer(base, np.uint8).ctypes.data
     if base.size() < end:

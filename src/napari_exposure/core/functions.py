@@ -1,7 +1,8 @@
 """Powers, logarithms and interpolation whose results are the same bits on every processor.
 
-NumPy's own differ in the last digit: exp, log and power by the vector instructions that are there, interp where the
-compiler fuses a multiplication with an addition.  Here each is a fixed row of operations that IEEE 754 prescribes.
+The last digit of NumPy's functions depends on the processor: exp, log and power use the vector instructions that it
+has, and for interp a compiler may fuse a multiplication with an addition.  Here each function is a fixed sequence of
+operations that IEEE 754 prescribes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from napari_exposure.core.jit import kernel
 
 
 def power(values: npt.ArrayLike, exponent: float) -> np.ndarray:
-    """``values ** exponent`` in float64, for values from 0 on and an exponent above 0.
+    """Return ``values ** exponent`` in float64, for values from 0 on and an exponent above 0.
 
     Examples
     --------
@@ -26,12 +27,12 @@ def power(values: npt.ArrayLike, exponent: float) -> np.ndarray:
 
 
 def log(values: npt.ArrayLike) -> np.ndarray:
-    """The natural logarithm in float64 of finite values above 0."""
+    """Return the natural logarithm in float64 of finite values above 0."""
     return _through("log", values)
 
 
 def exp(values: npt.ArrayLike) -> np.ndarray:
-    """The exponential in float64 of numbers that are not NaN."""
+    """Return the exponential in float64 of numbers that are not NaN."""
     return _through("exp", values)
 
 
@@ -43,7 +44,7 @@ def _through(name: str, values: npt.ArrayLike, *parameters: float) -> np.ndarray
 
 
 def interpolate(at: npt.ArrayLike, places: npt.ArrayLike, values: npt.ArrayLike) -> np.ndarray:
-    """Values between places in ascending order, on straight lines; beyond the ends those of the ends.
+    """Interpolate values between ascending places by straight lines; beyond the ends they are those of the ends.
 
     Examples
     --------
@@ -54,7 +55,7 @@ def interpolate(at: npt.ArrayLike, places: npt.ArrayLike, values: npt.ArrayLike)
     places = np.asarray(places)
     found: np.ndarray = np.clip(at, places[0], places[-1], dtype=np.float64)
     left = np.searchsorted(places, found, side="right") - 1
-    # Behind the last place the values stay level, so its slope is 0.
+    # Behind the last place the values stay level, so a slope of 0 is appended.
     slopes = np.append(np.diff(values) / np.diff(places), 0.0)
     found -= np.take(places, left)
     found *= np.take(slopes, left)
@@ -63,10 +64,10 @@ def interpolate(at: npt.ArrayLike, places: npt.ArrayLike, values: npt.ArrayLike)
 
 
 def monotone_cubic(at: npt.ArrayLike, places: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values between places in ascending order, on cubics that never overshoot [1]_; beyond the ends those of the ends.
+    """Interpolate values between ascending places by cubics [1]_; beyond the ends they are those of the ends.
 
-    Where the values go up, so does the curve, and it is level where two neighbors are alike.  The slopes at the places
-    are those of ``scipy.interpolate.PchipInterpolator``.
+    The curve never overshoots: it goes up where the values do, and is level where two neighbors are alike.  Its slopes
+    at the places are those of ``scipy.interpolate.PchipInterpolator``.
 
     References
     ----------
@@ -85,7 +86,7 @@ def monotone_cubic(at: npt.ArrayLike, places: np.ndarray, values: np.ndarray) ->
     found = np.clip(at, places[0], places[-1], dtype=np.float64)
     left = np.minimum(np.searchsorted(places, found, side="right") - 1, len(steps) - 1)
     tangents = _tangents(steps, slopes)
-    # Hermite's form: how far along, and what the two tangents add to the straight line.
+    # In Hermite's form, the two tangents bend the straight line between two places.
     step, slope = steps[left], slopes[left]
     t = (found - places[left]) / step
     first, second = tangents[left] - slope, tangents[left + 1] - slope
@@ -95,7 +96,7 @@ def monotone_cubic(at: npt.ArrayLike, places: np.ndarray, values: np.ndarray) ->
 
 
 def _tangents(steps: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """Slopes at the places: inside weighted harmonic means, at the ends of parabolas that do not turn."""
+    """Return the slopes at the places: weighted harmonic means inside, and at the ends those of parabolas, limited."""
     if len(slopes) == 1:
         return np.repeat(slopes, 2)
     before, after = slopes[:-1], slopes[1:]
@@ -113,6 +114,7 @@ def _tangents(steps: np.ndarray, slopes: np.ndarray) -> np.ndarray:
 
 
 def _end_slope(step: float, next_step: float, slope: float, next_slope: float) -> float:
+    """Return the slope at an end of the parabola through three places, limited so that the curve does not turn back."""
     found = ((2 * step + next_step) * slope - step * next_slope) / (step + next_step)
     if found * slope <= 0:
         return 0.0

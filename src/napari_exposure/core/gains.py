@@ -1,4 +1,4 @@
-"""Gains along an axis: the one way in which planes are dimmed or brightened."""
+"""Gains along an axis: each plane across it is multiplied by a factor of its own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from napari_exposure.core.intensity import dtype_range, result_dtype, working_dt
 from napari_exposure.core.jit import kernel
 from napari_exposure.core.transform import Fit
 
-# what may be chosen, and how a widget words it; the last spatial axes in the order of arrays
+# These are the choices of parameters, and how a widget words each of them. Axes are in the order of arrays.
 Axis = Literal["z", "y", "x"]
 AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
-OUTPUT = {"dtype": "same bit depth", "float32": "float32, not rounded"}
-# label and tooltip of what means another thing here than where intensities are stretched
+OUTPUT = {"dtype": "same bit depth", "float32": "float32: not rounded"}
+# The range and the output mean something else here than where intensities are stretched, so they have other tooltips.
 IN_RANGE_WORDS = (
     "Input range",
     "Intensities outside are clamped to this range first; with the minimum and maximum nothing is. The result keeps "
@@ -33,7 +33,7 @@ OUTPUT_WORDS = (
 
 
 def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
-    """Index of an axis counted from the end, -1 for x, or an error where the volume has no such axis.
+    """Return the index of an axis, counted from the end (-1 is x), or raise an error if there is no such axis.
 
     Parameters
     ----------
@@ -41,22 +41,21 @@ def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
     spatial : int
         How many of the last axes are space.
     axes : int
-        How many the volume has in all.
+        How many axes the volume has in all.
     """
     index = list(AXES).index(axis) - len(AXES)
     if -index > axes:
         raise ValueError(f"There is no axis {axis!r}: the image has only the axes y and x. Choose one of these.")
     if -index > spatial:
         raise ValueError(
-            f"There is no axis {axis!r}: what shares a fit has only the axes y and x, as planes have, and movies of "
-            "planes, whose other axis is time. Choose one of these, or, for a volume of planes, per='volume' or "
-            "per='dataset'."
+            f"There is no axis {axis!r}: planes, and movies of planes, have only the axes y and x in each fit. Choose "
+            "one of these, or per='volume' or per='dataset' if the planes are a volume."
         )
     return index
 
 
 def split_at(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
-    """The three numbers of voxels before, along and behind an axis that is counted from the end."""
+    """Return the numbers of voxels before, along and behind an axis that is counted from the end."""
     axis += len(shape)
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
@@ -65,22 +64,22 @@ def split_at(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
 class GainsFit(Fit):
     """A factor for each plane across one axis.
 
-    `lo` and `hi` are the intensities that were found, `bottom` and `top` what the result is to be shown over.
+    The intensities that were found go from `lo` to `hi`; the result is shown from `bottom` to `top`.
 
     Attributes
     ----------
     dtype, out_dtype : numpy.dtype
-        Of the volume and of the result.
+        The dtypes of the volume and of the result.
     axis : int
-        Counted from the end: -1 is x.
+        The axis, counted from the end: -1 is x.
     gains : numpy.ndarray of float64
-        One for each plane.
+        One factor for each plane.
     background : float
         The intensity that stays what it is.
     clamp : (float, float)
-        Intensities outside become these before they are multiplied.
+        Intensities are clamped to this range before they are multiplied.
     unit, most : float
-        The result is multiplied by the one and is at most the other: of colours as floats, which end at 1.
+        The result is multiplied by `unit` and is at most `most`.  Both are for colors as floats, which end at 1.
     """
 
     dtype: np.dtype
@@ -94,17 +93,17 @@ class GainsFit(Fit):
 
     @property
     def constant(self) -> bool:
-        """Never: an intensity that stays alone is multiplied like others."""
+        """False, because a volume of one intensity is multiplied like any other."""
         return False
 
     @property
     def used(self) -> np.ndarray:
-        """The gains of the voxels that are mapped."""
+        """The gains by which voxels are multiplied."""
         return self.gains
 
     @property
     def reach(self) -> tuple[float, float]:
-        """Of the intensities that were found, each with the least and the greatest gain."""
+        """What the intensities that were found become at the least and at the greatest gain."""
         gains = float(self.used.min()), float(self.used.max())
         ends = [self.background + gain * (end - self.background) for gain in gains for end in (self.lo, self.hi)]
         return self.unit * min(ends), min(self.unit * max(ends), self.most)
@@ -120,7 +119,7 @@ class GainsFit(Fit):
         return replace(self, gains=self._along(self.gains, shape))
 
     def _along(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Values of the planes of another shape over the same extent, at the centres of its planes."""
+        """Return values of the planes of another shape over the same extent, at the centers of its planes."""
         planes, found = shape[self.axis], len(values)
         if planes == found:
             return values
@@ -128,7 +127,7 @@ class GainsFit(Fit):
         return interpolate(places, np.arange(found), values)
 
     def gains_in(self, block: Block) -> np.ndarray:
-        """The factors of the voxels of a block, in an array that broadcasts with it."""
+        """Return the gains of the voxels of a block, in an array that broadcasts with it."""
         return self.gains[block[self.axis]].reshape(-1, *[1] * (-1 - self.axis))
 
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
@@ -136,12 +135,12 @@ class GainsFit(Fit):
         start = offset[self.axis]
         gains = self.gains[start : start + planes, None]
         if behind == 1:
-            # a row of the kernel has all of them
+            # Along the last axis every row of voxels has all gains, and the kernel takes them as one row.
             planes, behind, gains = 1, planes, gains.T
         self._multiply(values, (before, planes, behind), gains, out)
 
     def _multiply(self, values: np.ndarray, shape: tuple[int, int, int], gains: np.ndarray, out: np.ndarray) -> None:
-        """Apply gains of shape (rows, 1) or (rows, behind) to values that are seen in `shape`: before, rows, behind."""
+        """Multiply values, seen in `shape` (before, rows, behind), by gains of shape (rows, 1) or (rows, behind)."""
         kernel(*self.kernel_key)(
             values.reshape(shape),
             np.ascontiguousarray(gains),
@@ -154,18 +153,18 @@ class GainsFit(Fit):
 
 
 def dtypes_of(adjustment: Adjustment, volume: Volume) -> dict[str, Any]:
-    """What a `GainsFit` of a volume has besides its axis, its gains and what was found."""
+    """Return the parts of a `GainsFit` that follow from the dtypes of a volume and of the result."""
     out_dtype = result_dtype(volume.dtype, adjustment.output)
-    colours = volume.rgb and out_dtype.kind == "f"
+    colors = volume.rgb and out_dtype.kind == "f"
     return {
         "dtype": volume.dtype,
         "out_dtype": out_dtype,
-        "unit": 1 / dtype_range(volume.dtype, negative=False)[1] if colours else 1.0,
-        "most": 1.0 if colours else math.inf,
+        "unit": 1 / dtype_range(volume.dtype, negative=False)[1] if colors else 1.0,
+        "most": 1.0 if colors else math.inf,
     }
 
 
 def find_clamp(adjustment: Adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The range that was found, and the one to clamp to: none where the data decide, as others may be brighter."""
+    """Return the range that was found, and the one to clamp to: for "data" none, because other data may be brighter."""
     found = adjustment._find_range(volume)
     return found, (-math.inf, math.inf) if adjustment.in_range == "data" else found

@@ -19,7 +19,7 @@ __all__ = ["Gamma", "adjust_gamma"]
 
 @dataclass(frozen=True)
 class Gamma(Adjustment):
-    """Gamma correction that keeps the intensity range; see `adjust_gamma`."""
+    """Correct the gamma and keep the intensity range; see `adjust_gamma`."""
 
     short_name: ClassVar[str] = "gamma"
     verb: ClassVar[str] = "adjust_gamma"
@@ -49,7 +49,7 @@ class Gamma(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The curve needs it, where nobody wants to wait.
+        # The kernel is loaded here, because nobody wants to wait for it when the curve is drawn.
         load_kernel("power")
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = (lo, hi) if self.output == "dtype" else (0.0, 1.0)
@@ -79,9 +79,6 @@ def adjust_gamma(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
-        Never written.
     gamma : float
         Greater than 0; below 1 brightens, above 1 darkens.
     gain : float
@@ -91,26 +88,12 @@ def adjust_gamma(
         ``skimage.exposure.adjust_gamma``, rounded where that cuts fractions of 16 bits off.
     output : "dtype" or "float32"
         "dtype" keeps dtype and range; "float32" gives [0, 1].
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero decide the range.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out when the range is found.
-    per : "dataset", "volume" or "plane"
-        Which voxels share a range.
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
-    rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+    image, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -135,17 +118,4 @@ def adjust_gamma(
     >>> adjust_gamma(np.array([[100, 400, 4095]], dtype=np.uint16), gamma=0.5)
     array([[ 100, 1195, 4095]], dtype=uint16)
     """
-    return adjust_image(
-        image,
-        Gamma,
-        gamma=gamma,
-        gain=gain,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Gamma, **locals())

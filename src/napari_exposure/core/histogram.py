@@ -1,4 +1,4 @@
-"""Exact, mergeable histograms, and all that follows from one: percentiles, statistics, bars, tables."""
+"""Exact histograms that can be added, and what follows from one: percentiles, statistics, bars, tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, overload
 
 import numpy as np
 
-from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.intensity import check_count, check_kind, check_percents
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.moments import Moments
 from napari_exposure.core.words import printable
@@ -31,8 +31,8 @@ class Histogram:
     """The counts of every voxel of a volume, or of a part of it.
 
     Integers of up to 16 bits have one bin for every value between the least and the greatest one.
-    Other dtypes have uniform bins: from ``edges[j]`` up to, not including, ``edges[j + 1]``, the last
-    bin with its upper edge.  Histograms of parts (blocks, planes, machines) add up with ``+``.
+    Other dtypes have uniform bins: bin j holds ``edges[j]`` but not ``edges[j + 1]``, and the last bin also
+    holds its upper edge.  Histograms of parts (blocks, planes, machines) are added with ``+``.
 
     Attributes
     ----------
@@ -45,15 +45,15 @@ class Histogram:
     below, above : int
         Voxels below the first and above the last edge, infinities among them.
     nan : int
-        Voxels that are not a number; they are in no other figure.
+        Voxels that are not a number; no other attribute counts them.
     by_value : bool
-        Whether each bin is one integer value, so that everything derived is exact.
+        Whether each bin is one integer value, so that everything that follows from it is exact.
     moments : Moments
-        Where the bins are not single values: sums and voxels at the extremes, the same bits in any order.
+        Sums, and voxels at the extremes, if bins are not single values.  Their bits do not depend on the order.
     name : str
-        Of the layer that was counted, if it was one; says nothing of equality.
+        The name of the layer that was counted, if it was a layer.  Equal histograms may have different names.
     colors : tuple of Histogram
-        Of RGB data those of red, green and blue, where they were counted beside the value channel; else empty.
+        Those of red, green and blue, if they were counted beside the value channel of RGB data; else empty.
 
     Examples
     --------
@@ -82,26 +82,31 @@ class Histogram:
     name: str = field(default="", repr=False)
     colors: tuple[Histogram, ...] = field(default=(), repr=False)
 
+    def __post_init__(self) -> None:
+        for name in ("counts", "edges"):
+            check_kind(getattr(self, name), name, np.ndarray, "an array, as histogram(volume) has it")
+
     @property
     def centers(self) -> np.ndarray:
-        """Middle of each bin; for integers of up to 16 bits the value itself."""
+        """The middle of each bin; for integers of up to 16 bits the value itself."""
         centers: np.ndarray = (self.edges[:-1] + self.edges[1:]) / 2
         return centers
 
     @property
     def total(self) -> int:
-        """Voxels counted, with those below and above, without NaN."""
+        """How many voxels were counted, with those below and above, without NaN."""
         return int(self.counts.sum()) + self.below + self.above
 
     @property
     def whole(self) -> bool:
-        """Whether the bins are those of integers: their borders lie between whole numbers, where there is a between."""
+        """Whether the bins are those of integers, so that their edges lie between whole numbers."""
+        # From 2**52 on float64 has no numbers between whole ones.
         between = (self.edges % 1 == 0.5) | (np.abs(self.edges) >= 2.0**52)
         return self.by_value or bool(between.all())
 
     @property
     def cdf(self) -> np.ndarray:
-        """Fraction of the voxels at or below each bin, shape (nbins,); zeros where nothing was counted."""
+        """The fraction of the voxels at or below each bin, shape (nbins,); zeros if nothing was counted."""
         return (self.below + np.cumsum(self.counts)) / max(self.total, 1)
 
     @overload
@@ -111,7 +116,7 @@ class Histogram:
     def percentile(self, q: Sequence[float] | np.ndarray) -> np.ndarray: ...
 
     def percentile(self, q: float | Sequence[float] | np.ndarray) -> float | np.ndarray:
-        """The value below which `q` percent of the voxels lie, as ``numpy.nanpercentile`` has it.
+        """Return the value below which `q` percent of the voxels lie, as ``numpy.nanpercentile`` has it.
 
         Parameters
         ----------
@@ -121,24 +126,24 @@ class Histogram:
         Returns
         -------
         float or numpy.ndarray of float64
-            One value for each q.  Exact where each bin is one value; otherwise interpolated inside a bin, so right to a
-            bin's width.  The function `percentile` is exact for every dtype.
+            One value for each q.  It is exact if each bin is one value; otherwise it is interpolated inside a bin, so
+            it may be off by a bin's width.  The function `percentile` is exact for every dtype.
 
         Raises
         ------
         ValueError
             If q is out of bounds, or nothing was counted.
         """
-        wanted = [check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q)]
+        wanted = check_percents(q)
         if not self.total:
             raise ValueError("No voxel was counted, so there are no percentiles.")
         found = [interpolate(self.order_statistic, value / 100 * (self.total - 1)) for value in wanted]
         return found[0] if np.ndim(q) == 0 else np.array(found)
 
     def fraction(self, value: float) -> float:
-        """Of all voxels the fraction at or below `value`: the CDF anywhere, the inverse of `percentile`.
+        """Return the fraction of all voxels at or below `value`: the CDF at any place, and the inverse of `percentile`.
 
-        Exact where each bin is one value; otherwise interpolated inside a bin.  0 where nothing was counted.
+        It is exact if each bin is one value; otherwise it is interpolated inside a bin.  It is 0 without voxels.
 
         Examples
         --------
@@ -153,7 +158,7 @@ class Histogram:
             return 0.0
         first, last = self.edges[0], self.edges[-1]
         if value < first:
-            # beyond the edges lie infinities, or, where the range was given, finite values too
+            # Only infinities lie beyond the edges, unless the range was given; then finite values may lie there too.
             finite = self.minimum < first
             return self.below * (_share(value, self.minimum, first) if finite else 1.0) / self.total
         if value >= last:
@@ -173,35 +178,35 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """Mean of the finite voxels, from the voxels and not from the bins; NaN where there are none."""
+        """The mean of the finite voxels, from the voxels and not from the bins; NaN if there are none."""
         return self._moments.mean
 
     @property
     def std(self) -> float:
-        """Standard deviation of the finite voxels, as ``numpy.std`` has it; NaN where there are none."""
+        """The standard deviation of the finite voxels, as ``numpy.std`` has it; NaN if there are none."""
         return self._moments.std
 
     @property
     def mode(self) -> float:
         """The most frequent value; of floats and 32-bit integers the middle of the fullest bin.
 
-        The lowest of several; NaN where nothing was counted.
+        If several are equally frequent it is the lowest of them; it is NaN if nothing was counted.
         """
         return float(self.centers[np.argmax(self.counts)]) if self.counts.any() else math.nan
 
     @property
     def levels(self) -> int:
-        """Distinct grey levels; of floats and 32-bit integers the bins that hold any, so at least so many."""
+        """How many distinct gray levels there are; of floats and 32-bit integers there are at least so many."""
         return int(np.count_nonzero(self.counts))
 
     @property
     def at_minimum(self) -> int:
-        """Voxels at exactly the minimum: many are a sign of saturation, such as a detector's offset set too low."""
+        """How many voxels have the minimum: many are a sign of clipping, such as by a detector's offset set too low."""
         return self._moments.at_minimum
 
     @property
     def at_maximum(self) -> int:
-        """Voxels at exactly the maximum: many are a sign of saturation, also in 12-bit data in a 16-bit file."""
+        """How many voxels have the maximum: many are a sign of saturation, also of 12-bit data in a 16-bit file."""
         return self._moments.at_maximum
 
     def mixture(self, n: int = 2, *, tol: float = 1e-3) -> Mixture:
@@ -210,9 +215,9 @@ class Histogram:
         Parameters
         ----------
         n : int
-            Components, 1 to 32.
+            How many components, 1 to 32.
         tol : float
-            The mixture is found when an iteration adds less to the mean logarithm of the density.
+            The search ends when an iteration adds less than this to the mean logarithm of the density.
 
         Returns
         -------
@@ -235,11 +240,11 @@ class Histogram:
     # --- other forms ---
 
     def rebin(self, low: float, high: float, nbins: int) -> Histogram:
-        """Join neighbouring bins to at most about `nbins` bars from `low` to `high`, as a plot draws them.
+        """Join neighboring bins to at most about `nbins` bars from `low` to `high`, as a plot draws them.
 
-        Each bar is the same whole number of bins wide: none holds one value more than its neighbour, which would
-        look like a comb.  Integers that were stretched twofold or more, such as 12 bits over the range of 16, occur
-        at a distance; their bars hold the same number of these levels.  Bars stay where they are when the range moves.
+        Every bar joins the same number of bins, because the bars would look like a comb if some held one value more
+        than their neighbors.  Integers that were stretched, such as 12 bits over the range of 16, have gray levels at
+        a distance from one another; every bar joins the same number of these.  Bars do not move with the range.
 
         Parameters
         ----------
@@ -250,7 +255,7 @@ class Histogram:
         Returns
         -------
         Histogram
-            What lies outside of its edges is in ``below`` and ``above``.
+            Voxels outside of its edges are counted in ``below`` and ``above``.
 
         Examples
         --------
@@ -282,18 +287,19 @@ class Histogram:
 
     @cached_property
     def _grid(self) -> tuple[float, float]:
-        """Where bars may begin, in bins, and how far apart: 1 unless values occur at greater distances."""
+        """Where bars may begin, and at what distance, in bins: 1, unless gray levels occur at greater distances."""
         used = np.flatnonzero(self.counts) if self.by_value else np.empty(0)
         apart = np.diff(used)
         usual = float(np.median(apart)) if len(used) >= 16 else 1.0
         if usual < 2:
             return 0.0, 1.0
-        # the mean of the steps: of a stretch by no whole number the median alone would drift away
+        # Distances vary after a stretch by a fraction, and multiples of their median would drift away from the levels,
+        # so the mean is taken.
         gap = float(used[-1] - used[0]) / float(np.maximum(np.round(apart / usual), 1).sum())
         return used[0] - gap / 2, gap
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data (str, float, bool, list, dict) that `from_dict` takes back, exact in every bit.
+        """Return plain data (str, float, bool, list, dict) that `from_dict` takes back, exact in every bit.
 
         Examples
         --------
@@ -320,7 +326,7 @@ class Histogram:
         return histogram_of(plain)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the histogram to a JSON file; all of it or nothing."""
+        """Write the histogram to a JSON file, all of it or nothing."""
         return write_json(path, self.to_dict())
 
     @classmethod
@@ -356,14 +362,14 @@ class Histogram:
         nbins : int
             About so many bars at most.
         mixture : Mixture, optional
-            Whose components are drawn over the bars, such as ``mixture(2)`` gives.
+            Its components are drawn over the bars; ``mixture(2)`` gives one.
         **options
-            Of ``Axes.stairs``, such as color and label.
+            Options of ``Axes.stairs``, such as color and label.
 
         Returns
         -------
         matplotlib.axes.Axes
-            The one of the counts.
+            The axes of the counts.
 
         Raises
         ------
@@ -383,7 +389,7 @@ class Histogram:
         if mixture is not None:
             heights = self.total * np.diff(bars.edges) * mixture.density(bars.centers)
             for component in heights:
-                # where it is less than a voxel, a logarithmic axis would go down without end
+                # A component is not drawn where it is less than half a voxel, as a logarithmic axis has no end there.
                 ax.plot(bars.centers, np.where(component < 0.5, np.nan, component), linewidth=1)
         fraction = ax.twinx()
         ax.figure.sca(ax)
@@ -392,7 +398,7 @@ class Histogram:
         return ax
 
     def order_statistic(self, rank: int) -> float:
-        """The voxel with so many others below it; in a wide bin where it would lie among the voxels of this bin."""
+        """Return the value of the voxel that has `rank` others below it; in a bin of many values it is interpolated."""
         if rank < self.below:
             return self.minimum if self.minimum < self.edges[0] else -math.inf
         cumulative = self.below + np.cumsum(self.counts)
@@ -437,8 +443,8 @@ class Histogram:
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        """What two equal histograms share: all but the name."""
-        # as text, so that NaN is itself
+        """What equal histograms have in common, which is all but the name."""
+        # As text, NaN is equal to itself.
         numbers = repr((self.minimum, self.maximum, self.below, self.above, self.nan, self.by_value, self.moments))
         return self.counts.tobytes(), self.edges.tobytes(), numbers, tuple(each._key for each in self.colors)
 
@@ -448,7 +454,7 @@ class Histogram:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Where a value lies from low to high, clamped to [0, 1]."""
+    """Return where a value lies from low to high, clamped to [0, 1]."""
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
@@ -466,7 +472,7 @@ def _add_values(a: Histogram, b: Histogram) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interpolate(order_statistic: Callable[[int], float], position: float) -> float:
-    """What lies at a place in the sorted voxels, perhaps between two, with NumPy's linear rule."""
+    """Return the value at a place in the sorted voxels, interpolated between two of them by NumPy's linear rule."""
     below = math.floor(position)
     t = position - below
     a = order_statistic(below)
@@ -474,12 +480,12 @@ def interpolate(order_statistic: Callable[[int], float], position: float) -> flo
     for value in (a, b):
         if math.isinf(value):
             return float(value)
-    # from the nearer end, so that equal neighbours give themselves
+    # The sum begins at the nearer value, so that two equal values give exactly this value.
     return float(a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t))
 
 
 def cell(name: str) -> str:
-    """A name as a cell of a table, in which spreadsheets see no formula."""
+    """Return a name as the cell of a table, so that spreadsheets do not take it for a formula."""
     return f"'{name}" if name.lstrip()[:1] in tuple("=+-@") else name
 
 
@@ -491,13 +497,13 @@ def write_csv(file: TextIO, histograms: Mapping[str, Histogram], about: Mapping[
     file : text file
         Opened with ``newline=""``.
     histograms : dict of Histogram
-        Under the names that the first column holds.
+        Histograms by the names that the first column holds.
     about : dict
-        Written above the table, one ``# key: value`` a line.
+        What stands above the table, in lines ``# key: value``.
     """
     for key, value in about.items():
         file.write(f"# {printable(key)}: {printable(value)}\n")
-    # names in quotes: one that begins with # is no comment
+    # Names are quoted, so that one that begins with # is not taken for a comment.
     table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     file.write("name,low,high,count,cdf\n")
     for name, found in histograms.items():

@@ -1,10 +1,11 @@
-"""What a verb may be given: arrays of any kind, and what other packages have for images, such as napari's layers."""
+"""The images that a verb takes: arrays of any kind, and those of other packages, such as napari's layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -13,13 +14,16 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
-from napari_exposure.core.arrays import DATA_ARRAY, both, like
+from napari_exposure.core.arrays import DATA_ARRAY, both, checked, like
 from napari_exposure.core.axes import AXES, Tile, check_place
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
+from napari_exposure.core.docstrings import complete
+from napari_exposure.core.intensity import check_flag, check_level
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
+from napari_exposure.core.words import given, naming
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -29,11 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["adjust"]
 
-# Classes of other packages, and what opens their instances.  It is imported when the first one is met, so that core
-# needs none of these packages.
+# Instances of these classes are opened by classes of our own, which are imported when the first instance is met, so
+# that core needs none of these packages.
 OPENERS = {
     "napari.layers.base.base.Layer": "napari_exposure.layers:OpenedLayer",
-    DATA_ARRAY: "napari_exposure.core.xarrays:OpenedDataArray",
+    DATA_ARRAY: "napari_exposure.xarrays:OpenedDataArray",
 }
 
 
@@ -42,7 +46,7 @@ LayerKind = TypeVar("LayerKind", bound=Layer)
 
 
 class Verb(Protocol[Parameters]):
-    """A verb as type checkers see it: what comes back is of the kind of the image."""
+    """A verb as type checkers see it: the result is of the same kind as the image."""
 
     @overload
     def __call__(self, image: LayerKind, *args: Parameters.args, **kwargs: Parameters.kwargs) -> LayerKind: ...
@@ -59,91 +63,98 @@ class _Function(Protocol[Parameters]):
 
 
 def verb(function: _Function[Parameters]) -> Verb[Parameters]:
-    """Declare a verb, whose first parameter is the image."""
+    """Declare a verb, whose first parameter is the image; its docstring leaves out what all adjustments share."""
+    complete(function)
     return function
 
 
 class Opened(Protocol):
-    """What verbs ask of an image, of whatever kind it is."""
+    """What verbs ask of an image, whatever kind it is of."""
 
     @property
     def name(self) -> str:
-        """Of a layer; empty for others."""
+        """The name of a layer; empty for others."""
 
     @property
     def spacing(self) -> Spacing:
-        """Size of a voxel; None where nothing is known."""
+        """The size of a voxel; None if it is not known."""
 
     @property
     def unit(self) -> str | None:
-        """Of the spacing; None where nobody has said."""
+        """The unit of the spacing; None if it is not known."""
+
+    def time_step(self, axis: int) -> float:
+        """How far time points lie apart along an axis; 1 where nobody has said."""
 
     def in_range(self, value: GivenRange) -> Any:
-        """An input range as adjustments take it."""
+        """Turn an input range into what adjustments take."""
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
-        """What is counted."""
+        """Return the volume that is counted."""
 
     def bar(self) -> AbstractContextManager[None]:
         """Show the progress of the work inside."""
 
     def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> Any:
-        """The numbers that colors stand for."""
+        """Find the numbers that colors stand for."""
 
     def joined(self, others: Sequence[Any], how: str) -> Any:
-        """This and others of its kind as one image to fit on; `how` as `several.join` has it."""
+        """Join this and others of its kind to one image to fit on; `how` as `several.join` has it."""
 
     def check(self, adjustment: Chain) -> None:
-        """Raise what does not fit before any voxel is read."""
+        """Raise an error before any voxel is read, if the adjustment does not fit."""
 
     def fit(self, adjustment: Chain) -> BlockMap:
         """Fit an adjustment or a recipe."""
 
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
-        """The result, of the kind of the image; parameters as `Recipe.apply` has them."""
+        """Make the result, of the same kind as the image; parameters as `Recipe.apply` has them."""
 
     def gain_map(self, fitted: BlockMap | None) -> Any:
-        """The slope of what was fitted, at every voxel."""
+        """Make the map of the slopes of what was fitted, at every voxel."""
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
-        """What is read as a tile of a mosaic, and where it lies."""
+        """Return the array that is read as a tile of a mosaic, and where it lies."""
 
     def show_alike(self, results: Sequence[Any]) -> None:
-        """Show results over the range of this image, as far as they are shown."""
+        """Show results over the same range as this image, if they can be shown."""
 
 
 class OpenedArray:
-    """An array with what its caller says of it, as verbs take images; parameters as `opened` has them."""
+    """An array, and what its caller says about it; parameters as `opened` has them."""
 
     name = ""
 
     def __init__(
         self, image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
     ) -> None:
-        if level != 0:
-            raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
-        self.array, self.mask, self.spacing, self.rgb = image, mask, spacing, bool(rgb)
+        check_level(level)
+        self.array, self.mask, self.spacing, self.rgb = checked(image), mask, spacing, bool(rgb)
 
     @property
     def unit(self) -> str | None:
-        """None, as an array knows none."""
+        """None, because an array does not know its unit."""
         return None
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the axes are called, without the color axis: a spacing for each says which of the last are space."""
+        """What the axes are called, without the color axis; a spacing with several numbers says which are space."""
         if not isinstance(self.spacing, Iterable):
             return ()
         space = AXES[-min(len(tuple(self.spacing)), len(AXES)) :]
-        axes = len(getattr(self.array, "shape", None) or np.shape(self.array)) - self.rgb
+        axes = len(self.array.shape) - self.rgb
         return ("",) * (axes - len(space)) + space
 
+    def time_step(self, axis: int) -> float:
+        """How far time points lie apart: 1, as an array does not say."""
+        return 1.0
+
     def in_range(self, value: GivenRange) -> Any:
-        """An input range as adjustments take it."""
+        """Turn an input range into what adjustments take."""
         return value
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
-        """What is counted."""
+        """Return the volume that is counted."""
         return Volume(self.array, self.mask, ignore_zeros, self.rgb, labels=self.labels)
 
     @contextmanager
@@ -156,15 +167,14 @@ class OpenedArray:
     def montage(
         image: Any, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
     ) -> np.ndarray | da.Array:
-        """Planes in rows and columns; parameters as `montage` has them."""
+        """Lay planes out in rows and columns; parameters as `montage` has them."""
         from napari_exposure.core.montage import array_montage
 
-        if level != 0:
-            raise ValueError(f"level is for multiscale layers; an array has none, so level must be 0, got {level!r}.")
+        check_level(level)
         return array_montage(image, step, columns, axis, gap=gap, fill=0 if fill is None else fill, rgb=bool(rgb))
 
     def from_colormap(self, colormap: npt.ArrayLike, limits: tuple[float, float]) -> Uncoloured:
-        """The numbers that colors stand for."""
+        """Find the numbers that colors stand for."""
         from napari_exposure.core.colormap import read_colors, warn_wrong
 
         with self.bar():
@@ -173,7 +183,7 @@ class OpenedArray:
         return found
 
     def joined(self, others: Sequence[OpenedArray], how: str) -> OpenedArray:
-        """This and others as one image to fit on; `how` as `several.join` has it."""
+        """Join this and others to one image to fit on; `how` as `several.join` has it."""
         found = copy(self)
         images = self, *others
         names = [each.name or f"image {number}" for number, each in enumerate(images, 1)]
@@ -182,7 +192,7 @@ class OpenedArray:
         return found
 
     def check(self, adjustment: Chain) -> None:
-        """Raise what does not fit before any voxel is read."""
+        """Raise an error before any voxel is read, if the adjustment does not fit."""
         check_chain(adjustment.steps, self.volume(), self.spacing)
 
     def fit(self, adjustment: Chain) -> BlockMap:
@@ -196,45 +206,45 @@ class OpenedArray:
         return transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
 
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
-        """A new array, lazy where this one is; parameters as `Recipe.apply` has them."""
+        """Make the result, a new array that is lazy if this one is; parameters as `Recipe.apply` has them."""
         if isinstance(fit_on, str):
             raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of them.")
-        # Lists and the like become the arrays that they mean, others are those that they hold.
+        # The volume holds the array that is read, which may be one made of lists, or one inside of another.
         array = self.volume().array
         with self.bar():
             with progress.part(0, 0.4):
                 if isinstance(fit_on, BlockMap):
                     fitted = fit_on
                 else:
-                    said: Any = {"mask": self.mask, "spacing": self.spacing, "rgb": self.rgb}
-                    fitted = (self if fit_on is None else opened(fit_on, **said)).fit(adjustment)
+                    alike = partial(opened, mask=self.mask, spacing=self.spacing, rgb=self.rgb)
+                    fitted = (self if fit_on is None else open_fitted(fit_on, alike)).fit(adjustment)
             with progress.part(0.4, 1):
                 return like(self.array, fitted.fitting(array).apply(array))
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
-        """What is read as a tile of a mosaic, and where it lies."""
+        """Return the array that is read as a tile of a mosaic, and where it lies."""
         array = self.volume().array
-        # One of which not all voxels count stays what it is.
+        # A masked array is kept, because not all of its voxels count.
         kept = self.array if isinstance(self.array, np.ma.MaskedArray) else array
         return kept, check_place(translate, spacing, len(array.shape))
 
     def show_alike(self, results: Sequence[Any]) -> None:
-        """Nothing, as arrays are not shown."""
+        """Do nothing, because arrays are not shown."""
 
     def gain_map(self, fitted: BlockMap | None) -> Any:
-        """The slope of what was fitted, at every voxel."""
+        """Make the map of the slopes of what was fitted, at every voxel."""
         from napari_exposure.core.slopes import GainMap
 
         if fitted is None:
-            raise ValueError("Of an array say what was fitted: gain_map(volume, fitted=recipe.fit(volume)).")
+            raise ValueError("For an array give what was fitted: gain_map(volume, fitted=recipe.fit(volume)).")
         array = self.volume().array
         with self.bar():
             return GainMap(fitted).fitting(array).apply(array)
 
 
 def opener(image: Any) -> Any:
-    """The class that opens an image."""
-    # of a layer's proxy the class is that of the layer
+    """Return the class that opens an image."""
+    # ``__class__`` is asked, and not ``type``, because that of a proxy is the class of the layer behind it.
     for cls in image.__class__.__mro__:
         if found := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
             module, name = found.split(":")
@@ -243,26 +253,54 @@ def opener(image: Any) -> Any:
 
 
 def is_several(image: Any) -> bool:
-    """Whether it is a list of images, and not one that is written as lists of numbers."""
-    if not isinstance(image, list | tuple) or not image:
+    """Whether it is a list of images, and not one image that is written as lists of numbers."""
+    if not isinstance(image, Collection) or isinstance(image, str | bytes | dict) or hasattr(image, "shape"):
         return False
-    return all(opener(each) is not OpenedArray or len(getattr(each, "shape", ())) >= 2 for each in image)
+    return any(opener(each) is not OpenedArray or len(getattr(each, "shape", ())) >= 2 for each in image)
+
+
+def open_all(images: Any, open_one: Callable[[Any], Opened]) -> list[Opened]:
+    """Several images, each as `opened` has it; an error says which of them is none."""
+    found, images = [], listed(images)
+    for number, image in enumerate(images, 1):
+        with naming(f"Image {number} of {len(images)}"):
+            found.append(open_one(image))
+    return found
+
+
+def listed(images: Any) -> list[Any]:
+    """Images in a list, or an error where they are not several."""
+    if isinstance(images, str | bytes | dict) or hasattr(images, "shape") or not isinstance(images, Iterable):
+        raise TypeError(f"Give several images in a list, got {given(images)}.")
+    return list(images)
+
+
+def open_fitted(image: Any, open_one: Callable[[Any], Opened]) -> Opened:
+    """The image that others are fitted on, or an error that says what it may be."""
+    with naming("fit_on must be an image, or what recipe.fit(image) gives"):
+        return open_one(image)
 
 
 def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:
-    """An image as verbs take it.
+    """Open an image, so that verbs can ask the same of every kind.
 
     Parameters
     ----------
     image : array-like or napari.layers.Image
     mask : array-like or napari.layers.Labels, optional
     spacing : float or sequence of float, optional
-        Of arrays; a layer knows its own.
+        For arrays; a layer knows its own.
     rgb : bool, optional
-        Of arrays; a layer knows it.
+        For arrays; a layer knows it.
     level : int
-        Of multiscale layers the level that is fitted.
+        For multiscale layers, the level that is fitted.
     """
+    if is_several(image):
+        raise TypeError(
+            f"One image is taken at a time here, got a list of {len(image)}. Give each by itself; Recipe.apply takes a "
+            "list, and numpy.stack makes one image of planes."
+        )
+    rgb = None if rgb is None else check_flag(rgb, "rgb")
     made: Opened = opener(image)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
     return made
 
@@ -287,7 +325,7 @@ def adjust(
     Returns
     -------
     numpy.ndarray, dask.array.Array, xarray.DataArray or napari.layers.Image
-        As the image is; the source is not changed.
+        A result of the same kind as the image, which is not changed.
 
     Raises
     ------
@@ -301,12 +339,14 @@ def adjust(
     >>> adjust(Gamma(2.0), np.array([[0, 5, 10]], dtype=np.uint8))
     array([[ 0,  2, 10]], dtype=uint8)
     """
+    if not hasattr(adjustment, "steps"):
+        raise TypeError(f"adjustment must be one such as Gamma(0.5), or a Recipe, got {given(adjustment)}.")
     return opened(image, mask=mask, spacing=spacing, rgb=rgb, level=level).adjusted(adjustment)
 
 
 def adjust_image(
-    image: Any,
     kind: type[Adjustment],
+    image: Any,
     *,
     in_range: GivenRange,
     mask: Any,
@@ -315,6 +355,6 @@ def adjust_image(
     spacing: Spacing = None,
     **parameters: Any,
 ) -> Any:
-    """What a verb does: make the adjustment for this image, fit it and map all of it."""
+    """Do what all verbs do: make the adjustment from the parameters, fit it to the image, and map all of it."""
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
     return found.adjusted(kind(in_range=found.in_range(in_range), **parameters))

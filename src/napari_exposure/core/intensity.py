@@ -1,4 +1,4 @@
-"""What a volume may be, and what its intensities may become: validation, dtype and range policy."""
+"""Which dtypes and parameters are valid, and which dtypes and ranges results have."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_exposure.core.words import warn_user
+from napari_exposure.core.words import given, warn_user
 
 __all__ = ["Percentiles"]
 
@@ -66,7 +68,7 @@ def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array")
     ----------
     dtype : numpy.dtype
     name, data : str
-        What has it, and how its array is written in the line that converts it.
+        What an error calls the volume, and its array in the line that converts it.
     """
     native = np.dtype(dtype).newbyteorder("=")
     if native in DTYPES or native.kind == "b":
@@ -80,7 +82,7 @@ def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array")
 
 
 def check_exposure(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> None:
-    """Raise what to do where data can be counted but not adjusted; parameters as `check_dtype` has them."""
+    """Raise an error if data can be counted but not adjusted; parameters as `check_dtype` has them."""
     if np.dtype(dtype).kind == "b":
         raise TypeError(
             f"The {name} has dtype bool. A mask of two values has no exposure to adjust; convert it first, e.g. "
@@ -89,28 +91,38 @@ def check_exposure(dtype: npt.DTypeLike, name: str = "volume", data: str = "arra
 
 
 def as_array(value: Any, name: str) -> np.ndarray:
-    """An array of what is none yet, such as nested lists, or an error where it cannot become one."""
-    array = np.asarray(value)
-    if array.ndim == 0 and array.dtype.kind in "OSU":
-        hint = " Of a layer pass layer.data." if hasattr(value, "data") else ""
-        raise TypeError(f"The {name} must be an array, got {type(value).__name__}.{hint}")
+    """Turn what is not an array yet, such as nested lists, into one, or raise an error."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        # The lists have different lengths.
+        array = np.asarray(None)
+    if array.dtype.kind in "OSU" or (array.ndim == 0 and not hasattr(value, "shape")):
+        hint = ""
+        if isinstance(value, list | tuple):
+            hint = " One image is taken at a time here; Recipe.apply takes a list of them." * (name == "volume")
+        elif isinstance(value, str | PathLike):
+            hint = " Read a file first: napari_exposure.read(path).data."
+        elif hasattr(value, "data"):
+            hint = " If it is a layer, pass layer.data."
+        raise TypeError(f"The {name} must be an array, got {given(value)}.{hint}")
     return array
 
 
 def is_lookup(dtype: np.dtype) -> bool:
-    """Whether every value of this dtype can have an entry in a table: integers of up to 16 bits."""
+    """Return whether every value of this dtype can have an entry in a table: integers of up to 16 bits."""
     return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def working_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype that kernels see: the native one, but float32 for float16 and uint8 for bool."""
+    """Return the dtype that kernels see: the native one, but float32 for float16 and uint8 for bool."""
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     return np.dtype(np.float32) if dtype == np.float16 else dtype
 
 
 def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Values of `dtype` as kernels take them: native, aligned, C-contiguous; copied only where they are not so.
+    """Make values of `dtype` native, aligned and C-contiguous, as kernels take them; copy them only if they are not.
 
     Raises
     ------
@@ -122,21 +134,21 @@ def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         least, most = int(values.min()), int(values.max())
         if least < -EXACT or most > EXACT:
             raise ValueError(
-                f"The values {least} to {most} lie beyond 2**53, up to where every integer is exact in float64. "
+                f"The values {least} to {most} lie beyond 2**53, where float64 no longer holds every integer. "
                 "Subtract an offset or divide them first, e.g. array // 1024."
             )
     return values
 
 
 def result_dtype(dtype: np.dtype, output: str) -> np.dtype:
-    """The dtype of a result."""
+    """Return the dtype of results for volumes of `dtype`."""
     return dtype if output == "dtype" else np.dtype(np.float32)
 
 
 def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
-    """The full range of a dtype as scikit-image has it: floats to 1, and below 0 only for negative data.
+    """Return the full range of a dtype as scikit-image has it: floats end at 1, and only negative data begin below 0.
 
-    That of integers of 64 bits ends where float64 does not hold every integer any more.
+    The range of integers of 64 bits ends where float64 no longer holds every integer.
 
     Parameters
     ----------
@@ -150,12 +162,12 @@ def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
     return (float(max(info.min, -EXACT)) if negative else 0.0), float(min(info.max, EXACT))
 
 
-# scikit-image's names of ranges that are no dtypes
+# These are names that scikit-image has for ranges, but NumPy not for dtypes.
 NAMED: dict[str, str | int] = {"float": "float64", "uint10": 10, "uint12": 12, "uint14": 14}
 
 
 def range_name(value: Any) -> str | None:
-    """The name of a dtype's range, as scikit-image takes one: np.uint8, "uint8", "uint12", float; None for others."""
+    """Return the name of a dtype's range, of what scikit-image takes: np.uint8, "uint8", "uint12", float; else None."""
     if isinstance(value, type | np.dtype):
         value = np.dtype(value).name
     known = isinstance(value, str) and (value in NAMED or value in {dtype.name for dtype in DTYPES})
@@ -163,7 +175,7 @@ def range_name(value: Any) -> str | None:
 
 
 def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
-    """The dtype that holds a range of scikit-image's, and the range."""
+    """Return the dtype that holds a range that scikit-image has a name for, and the range."""
     bits: str | int = NAMED.get(name, name)
     if isinstance(bits, int):
         return np.dtype(np.uint16), (0.0, 2.0**bits - 1)
@@ -172,82 +184,117 @@ def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
 
 
 def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float, float]:
-    """What 0 and 1 of an adjustment become in the result."""
+    """Return the intensities of the result that 0 and 1 of an adjustment become."""
     if out_dtype.kind == "f":
         return 0.0, 1.0
     return dtype_range(dtype, negative=lo < 0)
 
 
 def check_number(
-    value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float | None = None
+    value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float | None = None, also: str = ""
 ) -> float:
-    """Return `value` as a float, or say which parameter is out of which bounds."""
+    """Return `value` as a float, or raise an error that names the parameter, its bounds, and `also` what it may be."""
     bounds = f" greater than {above:g}" if above is not None else f" in [{low:g}, {high:g}]" * math.isfinite(high)
+    bounds += f" or {also}" if also else ""
     try:
         if isinstance(value, str):
             raise TypeError
         number = float(value)
     except OverflowError:
-        # A whole number of any length; its digits are more than anybody reads, or than Python writes.
+        # An integer may have more digits than anybody reads, or than Python writes, so the message leaves them out.
         raise ValueError(f"{name} must be a finite number{bounds}, got one beyond 1e308.") from None
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number{bounds}, got {value!r}.") from None
+        raise TypeError(f"{name} must be a number{bounds}, got {given(value)}.") from None
     inside = number > above and number <= high if above is not None else low <= number <= high
     if not inside or math.isinf(number):
-        raise ValueError(f"{name} must be a finite number{bounds}, got {value!r}.")
+        raise ValueError(f"{name} must be a finite number{bounds}, got {given(value)}.")
     return number
 
 
+def check_percents(value: Any) -> tuple[float, ...]:
+    """Return one percentile or several as floats, or say what is none."""
+    several = np.iterable(value) and not isinstance(value, str)
+    return tuple(check_number(each, "q", low=0, high=100) for each in (value if several else [value]))
+
+
 def check_pair(value: Any, name: str) -> tuple[float, float]:
-    """Return two numbers as floats, or say which parameter is not two."""
+    """Return two numbers as floats, or raise an error that names the parameter."""
     values = tuple(value) if np.iterable(value) and not isinstance(value, str) else ()
     if len(values) != 2:
-        raise ValueError(f"{name} must be two numbers, (low, high), got {value!r}.")
+        raise ValueError(f"{name} must be two numbers, (low, high), got {given(value)}.")
     first, second = (check_number(each, name) for each in values)
     return first, second
 
 
 def check_range(value: Any, name: str) -> tuple[float, float]:
-    """Return two numbers in ascending order as floats, or say which parameter is not."""
+    """Return two numbers in ascending order as floats, or raise an error that names the parameter."""
     low, high = check_pair(value, name)
     if not low < high:
-        raise ValueError(f"{name} must be (low, high) with low < high, got {value!r}.")
+        raise ValueError(f"{name} must be (low, high) with low < high, got {given(value)}.")
     return low, high
 
 
-def check_count(value: Any, name: str, *, low: int, high: int) -> int:
-    """Return `value` as an int, or say which parameter is not a whole number in which bounds."""
-    number = check_number(value, name, low=low, high=high)
+def check_count(value: Any, name: str, *, low: int, high: int, also: str = "") -> int:
+    """Return `value` as an int, or raise an error that names the parameter and its bounds."""
+    number = check_number(value, name, low=low, high=high, also=also)
     if not number.is_integer():
-        raise ValueError(f"{name} must be a whole number in [{low}, {high}], got {value!r}.")
+        raise ValueError(f"{name} must be a whole number in [{low}, {high}], got {given(value)}.")
     return int(number)
 
 
 def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of `choices`, or say what may be chosen."""
+    """Return `value` if it is one of `choices`, or raise an error that says what may be chosen."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {given(value)}.")
     return value
 
 
+def check_flag(value: Any, name: str) -> bool:
+    """Return `value` if it is True or False, or say which parameter is neither."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {given(value)}.")
+    return bool(value)
+
+
+def check_level(level: Any, levels: int = 1, name: str = "") -> None:
+    """Raise where an image with so many levels has no such level; `name` is that of a layer, empty of an array."""
+    if isinstance(level, int | np.integer) and 0 <= level < levels:
+        return
+    if name:
+        raise ValueError(f"{name} has {levels} level(s): level must be 0 to {levels - 1}, got {given(level)}.")
+    raise ValueError(f"level is for multiscale layers; an array has only level 0, got {given(level)}.")
+
+
+def check_kind(value: Any, name: str, kind: type | tuple[type, ...], what: str) -> Any:
+    """Return `value` if it is of a kind, or say which parameter is not, and what it must be."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {what}, got {given(value)}.")
+    return value
+
+
+def as_path(value: Any, name: str = "path") -> Path:
+    """The path that a name of a file or a folder means, or an error where it is no name."""
+    return Path(check_kind(value, name, (str, PathLike), "the name of a file, such as 'nuclei.tif'"))
+
+
 def value_channel(block: np.ndarray) -> np.ndarray:
-    """The value (HSV) of RGB or RGBA data: the largest of the three colours."""
+    """Return the value (HSV) of RGB or RGBA data: the greatest of the three colors."""
     value: np.ndarray = block[..., :3].max(axis=-1)
     return value
 
 
-# what is read of RGB data for red, green and blue alone
+# These read only red, only green or only blue of RGB data.
 COLORS: tuple[Callable[[np.ndarray], np.ndarray], ...] = tuple(itemgetter((..., color)) for color in range(3))
 
-# ITU-R BT.709
+# ITU-R BT.709 gives these weights to red, green and blue.
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def luminance(block: np.ndarray) -> np.ndarray:
-    """The luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
-    # colour by colour: a product of matrices adds them in an order that depends on the layout and the processor
+    """Return the luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
+    # Colors are added one by one, because the order in which a matrix product adds them depends on the layout and the
+    # processor. Opposite infinities give NaN, without a warning.
     with np.errstate(invalid="ignore"):
-        # of opposite infinities NaN
         found: np.ndarray = block[..., 0] * LUMINANCE[0]
         for channel in (1, 2):
             found += block[..., channel] * LUMINANCE[channel]
@@ -256,8 +303,8 @@ def luminance(block: np.ndarray) -> np.ndarray:
     return found.astype(block.dtype.newbyteorder("="), copy=False)
 
 
-def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
-    """Write `block` with its value replaced: colours scale together, so hue, saturation and alpha stay.
+def recolor(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
+    """Write `block` with its value replaced: colors scale together, so hue, saturation and alpha stay.
 
     Parameters
     ----------
@@ -266,20 +313,20 @@ def recolour(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np
     value, adjusted : numpy.ndarray
         The value channel before and after; `adjusted` in units of `out`.
     top : float
-        The greatest intensity of `block`'s dtype as a colour, for alpha in units of `out`.
+        The greatest value that a color has in `block`, from which alpha is brought into units of `out`.
     """
     dark = value == 0
     ratio = np.divide(adjusted, value, dtype=np.float64, where=~dark, out=np.zeros(value.shape))
     for channel in range(3):
-        colour = block[..., channel] * ratio
-        # black has no hue: it becomes grey
-        colour[dark] = adjusted[dark]
-        out[..., channel] = np.rint(colour) if out.dtype.kind in "iu" else colour
+        color = block[..., channel] * ratio
+        # Black has no hue, so it becomes gray.
+        color[dark] = adjusted[dark]
+        out[..., channel] = np.rint(color) if out.dtype.kind in "iu" else color
     write_alpha(block, out, top)
 
 
 def write_alpha(block: np.ndarray, out: np.ndarray, top: float) -> None:
-    """Write the alpha of RGBA data, in units of `out`; parameters as `recolour` has them."""
+    """Write the alpha of RGBA data, in units of `out`; parameters as `recolor` has them."""
     if block.shape[-1] == 4:
         alpha = block[..., 3]
         if out.dtype != block.dtype.newbyteorder("="):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_exposure.core import progress
 
 _lock = threading.RLock()
-# by name and dtypes
+# The keys are names with dtypes.
 _compiled: dict[tuple[Any, ...], Kernel] = {}
 
 
@@ -32,10 +32,10 @@ class Kernel:
 def kernel(name: str, *dtypes: npt.DTypeLike) -> Kernel:
     """Return the kernel `name` for `dtypes` (those that its signature leaves open).
 
-    It comes from numba's cache on disk, or is compiled, a second or so, and cached there.
+    It comes from numba's cache on disk, or is compiled in about a second and then cached there.
     """
     key: tuple[Any, ...] = (name, *(np.dtype(each) for each in dtypes))
-    # one that is there needs no lock: another thread may be compiling for seconds
+    # A compiled kernel is returned without the lock, which another thread that compiles may hold for seconds.
     if key not in _compiled:
         with _lock:
             if key not in _compiled:
@@ -46,7 +46,7 @@ def kernel(name: str, *dtypes: npt.DTypeLike) -> Kernel:
 
 
 def load_kernel(name: str, *dtypes: npt.DTypeLike) -> Kernel:
-    """`kernel` as a part of longer work, which reports where it may take a while."""
+    """Return a kernel as `kernel` does, and report that it may take a while where it is not loaded yet."""
     if (name, *(np.dtype(each) for each in dtypes)) not in _compiled:
         progress.report("loading kernels (compiled on first use)", 0.0, slow=True)
     return kernel(name, *dtypes)

@@ -8,42 +8,42 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from napari_exposure.core.intensity import as_path
 from napari_exposure.core.replacing import replacing
 from napari_exposure.core.words import shortened
 
-# A recipe that holds the histogram of a volume of 16 bits has less than one of these millions of bytes.
+# No file of this project comes near this size: a recipe with the histogram of a 16-bit volume has less than 1 MB.
 MOST_BYTES = 1 << 26
 
 Made = TypeVar("Made")
 
 
 def write_json(path: str | os.PathLike[str], plain: object) -> Path:
-    """Write plain data to a file; all of it or nothing."""
-    path = Path(path)
+    """Write plain data to a file, wholly or not at all."""
+    path = as_path(path)
     with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 
 def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Made]) -> Made:
-    """What `make` makes of the plain data in a file.
-
+    """Return what `make` makes of the plain data in a file.
     Parameters
     ----------
     path : str or Path
     what : str
         What the file should hold, for errors.
     make : callable
-        Raises ValueError where the data are not valid.
+        It takes the data and raises ValueError where they are not valid.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no JSON, is too large to be read, or `make` says so; the message names the file.
+        If the file is no JSON or too large, or `make` raises it; the message names the file.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no {what} {path}.")
     if (size := path.stat().st_size) > MOST_BYTES:
@@ -52,12 +52,12 @@ def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Mad
 
 
 def parsed(text: str | bytes, name: str, make: Callable[[Any], Made]) -> Made:
-    """What `make` makes of the plain data in a text that somebody may have edited.
+    """Return what `make` makes of the plain data in a text that somebody may have edited.
 
     Raises
     ------
     ValueError
-        If it is no JSON, or `make` says so; the message begins with `name`, and is short whatever the text holds.
+        If the text is no JSON, or `make` raises it; the message begins with `name`, and is short for any text.
     """
     try:
         plain = json.loads(text)

@@ -1,4 +1,4 @@
-"""numba's cache of compiled kernels, made safe: whatever lies in it or happens to it, a kernel is there."""
+"""numba's cache of compiled kernels, which here works also where its files are damaged or cannot be written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numba.core.serialize import dumps
 
 
 class _CheckedCode(CompileResultCacheImpl):
-    """Compiled code goes to disk with its digest, because machine code that is damaged would crash the process."""
+    """Writes compiled code with its digest, because damaged machine code would crash the process."""
 
     def reduce(self, cres: Any) -> tuple[bytes, bytes]:
         code = dumps(super().reduce(cres))
@@ -26,10 +26,10 @@ class _CheckedCode(CompileResultCacheImpl):
 
 
 class KernelCache(FunctionCache):
-    """As numba's, but a file that cannot be used counts as missing, and one that cannot be written is left out.
+    """numba's cache, for which an unusable file counts as missing, and which ignores that a file cannot be written.
 
-    A file may be empty or cut off after a crash or on a full disk, and two processes that compile at once may write
-    the code of one dtype under the name of another.  numba itself raises then, at every start.
+    A crash or a full disk may leave a file empty or cut off, and two processes that compile at once may write the code
+    of one dtype under the name of another.  numba itself would raise then at every start.
     """
 
     _impl_class = _CheckedCode
@@ -44,7 +44,7 @@ class KernelCache(FunctionCache):
         return found if found is not None and (found.fndesc.qualname, found.signature.args) == wanted else None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Write a compiled kernel if that is possible; an index that cannot be read is begun anew."""
+        """Write a compiled kernel if that is possible, where needed to a new index in place of an unreadable one."""
         try:
             super().save_overload(sig, data)
         except Exception:

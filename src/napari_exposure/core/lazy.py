@@ -35,27 +35,28 @@ if TYPE_CHECKING:
 
     from napari_exposure.core.transform import BlockMap
 
-# where a chunk lies: (start, stop) along each axis
+# A chunk lies at its (start, stop) along each axis.
 Place = tuple[tuple[int, int], ...]
 Chunks = tuple[tuple[int, ...], ...]
 Found = TypeVar("Found")
 
-# of a chunk of what is stored in no chunks
+# Arrays that are not stored in chunks are divided into chunks of about so many bytes.
 CHUNK_BYTES = 1 << 26
-# seconds that a cluster may be without a worker, which its nanny or its queue starts again; how often to look for one
+# A cluster may be without a worker for so many seconds, because its nanny or its queue may start a new one.
 PATIENCE = 25.0
+# The cluster is asked for its workers every so many seconds.
 LOOK = 1.0
 
 
 def known(array: da.Array) -> da.Array:
-    """A dask array whose shape is known, or an error that says what to do."""
+    """Return a dask array whose shape is known, or raise what to do."""
     if any(map(math.isnan, array.shape)):
         raise ValueError("The dask array has chunks of unknown size. Call array.compute_chunk_sizes() first.")
     return array
 
 
 def checked(array: da.Array) -> da.Array:
-    """A dask array whose chunks can be worked on, or an error that says what to do.
+    """Return a dask array whose chunks can be worked on, or raise what to do.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def checked(array: da.Array) -> da.Array:
 
 
 class _Stored:
-    """An array that dask reads where it is: its ``from_array`` makes a copy of what has a method copy."""
+    """An array that dask reads in place, because it shows no method copy, which dask's ``from_array`` would call."""
 
     def __init__(self, array: Array) -> None:
         self._array = array
@@ -87,13 +88,13 @@ class _Stored:
         return off_map(found) if isinstance(found, np.ndarray) else found
 
     def __reduce__(self) -> tuple[Callable[..., _Stored], tuple[Any, ...]]:
-        # the workers of a cluster open the file of a memory map themselves
+        # The workers of a cluster open the file of a memory map themselves.
         file = _file(self._array)
         return (_Stored, (self._array,)) if file is None else (_reopened, file)
 
 
 def _file(array: Array) -> tuple[Any, ...] | None:
-    """File and layout of a memory map or a view of one; None for other arrays."""
+    """Return the arguments of `_reopened` for a memory map or a view of one, and None for other arrays."""
     if not isinstance(array, np.memmap) or array.filename is None:
         return None
     base: Any = array
@@ -101,7 +102,7 @@ def _file(array: Array) -> tuple[Any, ...] | None:
         base = base.base
     if not isinstance(base, mmap.mmap):
         return None
-    # where in the file the map begins
+    # The system begins a map at a multiple of its granularity, which may lie before the offset that was asked for.
     start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
     first = np.frombuffer(base, np.uint8).ctypes.data
     low, high = np.lib.array_utils.byte_bounds(array)
@@ -123,18 +124,16 @@ def _reopened(
 
 
 def as_dask(array: Array) -> da.Array:
-    """A dask array of one that is stored, without reading or copying it.
-
+    """Return a dask array of a stored array, without reading or copying it.
     Parameters
     ----------
     array : array-like
-        numpy, a memory map, zarr, h5py, xarray, TensorStore or dask; whoever writes to it later changes what the dask
-        array gives.
+        NumPy, a memory map, zarr, h5py, xarray, TensorStore or dask.  The dask array shows what is written to it later.
 
     Returns
     -------
     dask.array.Array
-        In the chunks that are stored; else in whole planes of some 64 MB.
+        Its chunks are those that are stored, or else whole planes of about 64 MB together.
 
     Examples
     --------
@@ -160,13 +159,13 @@ def as_dask(array: Array) -> da.Array:
 
 
 def mapped(transform: BlockMap, array: da.Array) -> da.Array:
-    """What a transform makes of a dask array, as a dask array of the same chunks; nothing is computed."""
+    """Return what a transform makes of a dask array, lazily and in the same chunks."""
     import dask
     import dask.array as da
 
     if transform.rgb:
         array = array.rechunk({-1: -1})
-    # one object that all tasks depend on, sent to each worker once
+    # All tasks depend on one delayed object, so that it is sent to each worker only once.
     shared = dask.delayed(transform, traverse=False)
     nothing = np.empty((0,) * array.ndim, transform.out_dtype)
     made: da.Array = da.map_blocks(_map, array, transform=shared, dtype=transform.out_dtype, meta=nothing)
@@ -184,7 +183,7 @@ def count(
     merge: Callable[[Found], object],
     what: str,
 ) -> None:
-    """As `blocks.count`, with the tasks on dask's scheduler: its threads, or the cluster of a distributed client."""
+    """Count as `blocks.count` does, on dask's scheduler: its threads, or the cluster of a distributed client."""
     import dask
     import dask.array as da
 
@@ -197,19 +196,19 @@ def count(
     if volume.mask is not None:
         mask = _masked(volume, volume.mask, spatial)
         arrays.append(mask[..., None] if volume.rgb else mask)
-    # one task reads a chunk and counts it: its result is the only voxel of a chunk of objects
+    # One task reads a chunk and counts it; its result is the only element of a chunk of objects.
     found = da.map_blocks(
         _visit,
         *arrays,
         shared=dask.delayed(visit, traverse=False),
-        fixed=(volume.rgb, volume.colour, volume.dtype, volume.ignore_zeros),
+        fixed=(volume.rgb, volume.color, volume.dtype, volume.ignore_zeros),
         chunks=tuple((1,) * len(sizes) for sizes in array.chunks),
         dtype=object,
         meta=np.empty((0,) * array.ndim, object),
     )
     tasks, chunks = found.to_delayed().ravel(), array.to_delayed().ravel()
     places = list(_places(spatial))
-    # chunks of no voxels come of concatenating and indexing
+    # Concatenating and indexing may leave chunks without voxels, which are left out.
     full = [number for number, place in enumerate(places) if all(start < stop for start, stop in place)]
     tasks, chunks, places = ([each[number] for number in full] for each in (tasks, chunks, places))
     _run(tasks, lambda result: merge(result.item()), what, _client(), chunks, places)
@@ -224,7 +223,7 @@ def store(array: da.Array, target: WritableArray, what: str) -> None:
     chunks = checked(array).to_delayed().ravel()
     places = list(_places(array.chunks))
     tasks = [task(values, shared, place) for values, place in zip(chunks, places, strict=True)]
-    # a memory map is of this process
+    # Workers of a cluster cannot write to an array in the memory of this process.
     client = None if isinstance(target, np.ndarray) else _client()
     _run(tasks, lambda _: None, what, client, chunks, places)
 
@@ -234,14 +233,14 @@ def _store(values: np.ndarray, target: WritableArray, place: Place) -> None:
 
 
 def _client() -> Client | None:
-    """The client of a cluster, if there is one and dask was told nothing else."""
+    """Return the client of a cluster, if there is one and dask was not told to use another scheduler."""
     from dask.base import get_scheduler
 
     return getattr(get_scheduler(), "__self__", None)
 
 
 def read(array: da.Array) -> np.ndarray:
-    """The values of a dask array, small ones, from the cluster if there is one."""
+    """Return the values of a small dask array, which the cluster computes if there is one."""
     client = _client()
     if client is not None:
         ((_, found),) = _on_cluster([array], client)
@@ -257,7 +256,7 @@ def _run(
     chunks: Sequence[Any],
     places: Sequence[Place],
 ) -> None:
-    """Run tasks and merge their results as they come, which none of them waits for; each has a chunk and its place."""
+    """Run tasks, and merge their results here as they come; errors name the chunk by its place."""
     progress.report(what, 0.0)
     results = _on_threads(tasks) if client is None else _on_cluster(tasks, client)
     left = dict(enumerate(zip(chunks, places, strict=True)))
@@ -276,7 +275,7 @@ def _run(
 
 
 def _name_chunk(error: Exception, chunks: Iterable[tuple[Any, Place]]) -> None:
-    """Say which chunk cannot be read, if that is the reason: dask does not know it."""
+    """Raise an error that names the unreadable chunk if reading one fails the same way, as dask does not name it."""
     for chunk, place in chunks:
         try:
             chunk.compute(scheduler="synchronous")
@@ -287,21 +286,21 @@ def _name_chunk(error: Exception, chunks: Iterable[tuple[Any, Place]]) -> None:
 
 
 def blocks_of(array: da.Array) -> tuple[da.Array, list[Block]]:
-    """A dask array with small chunks joined, and its chunks as blocks."""
+    """Return a dask array with its small chunks joined, and its chunks as blocks."""
     array = _grouped(checked(array))
     places = (tuple(slice(start, stop) for start, stop in place) for place in _places(array.chunks))
     return array, [block for block in places if all(part.start < part.stop for part in block)]
 
 
 def _part(volume: Volume, array: da.Array) -> da.Array:
-    """What a volume restricts itself to."""
-    # the leading axes of a box are fixed as in `Volume`: indices count from its corner
+    """Return the part of an array that a volume is restricted to."""
+    # Leading indices count from the corner of the box, as in `Volume`.
     array = array[volume.box] if volume.box else array
     return array[volume.lead] if volume.lead else array
 
 
 def _grouped(array: da.Array) -> da.Array:
-    """Small chunks joined along an axis, so that a task is worth its cost; no chunk is read twice."""
+    """Join small chunks along an axis, so that a task is worth its cost; no chunk is read twice."""
     voxels = math.prod(max(sizes) for sizes in array.chunks)
     axis = max(0, array.ndim - 3)
     if voxels * 4 > BLOCK_VOXELS or len(array.chunks[axis]) == 1:
@@ -319,7 +318,7 @@ def _masked(volume: Volume, mask: Array, chunks: Chunks) -> da.Array:
 
 
 def _places(chunks: Chunks) -> Iterator[Place]:
-    """Where the chunks lie, as (start, stop) along each axis, in C order."""
+    """Yield where each chunk lies, as (start, stop) along each axis, in C order."""
     ends = [np.cumsum((0, *sizes)).tolist() for sizes in chunks]
     yield from product(*(list(pairwise(axis)) for axis in ends))
 
@@ -332,7 +331,7 @@ def _visit(
     fixed: tuple[bool, Callable[[np.ndarray], np.ndarray], np.dtype, bool],
     block_info: Any = None,
 ) -> np.ndarray:
-    """One task: what `shared` finds in a chunk."""
+    """Return what `shared` finds in a chunk, as an array of one object; this is one task."""
     from napari_exposure.core.blocks import counted
     from napari_exposure.core.intensity import prepared
 
@@ -347,11 +346,11 @@ def _visit(
 
 
 def _on_cluster(tasks: Sequence[Any], client: Client) -> Generator[tuple[int, Any]]:
-    """Number and result of each task that is done; a worker that is lost is made up for by the scheduler."""
+    """Yield the number and result of each task as it is done; the scheduler runs the tasks of a lost worker again."""
     from distributed import CancelledError, KilledWorker, as_completed
 
     left = {future: number for number, future in enumerate(client.compute(tasks))}
-    # results come with the tasks: asked for later, one whose worker is gone by then would be waited for without an end
+    # Results come along with the futures: a later request for one whose worker is gone by then would wait forever.
     done = as_completed(list(left), client.loop, with_results=True)
     try:
         while left:
@@ -368,7 +367,7 @@ def _on_cluster(tasks: Sequence[Any], client: Client) -> Generator[tuple[int, An
                     f"The cluster gave up the work, or is gone: its client is {client.status!r}. Make a new client of "
                     "a cluster that runs, and run this again."
                 ) from result
-            # the cluster may forget it
+            # Once the future is dropped, the cluster may forget the result.
             yield left.pop(future), result
     finally:
         if left and client.status == "running":
@@ -377,7 +376,7 @@ def _on_cluster(tasks: Sequence[Any], client: Client) -> Generator[tuple[int, An
 
 
 def _while_there_are_workers(client: Client, ready: Callable[[], bool], left: Collection[object]) -> None:
-    """Wait until something is `ready`, or raise what to do where no worker comes for some time."""
+    """Wait until a result is ready, or raise what to do when the cluster has had no worker for some time."""
     seen = looked = time.monotonic()
     while not ready():
         progress.look()
@@ -386,7 +385,7 @@ def _while_there_are_workers(client: Client, ready: Callable[[], bool], left: Co
         if now - looked < LOOK:
             continue
         looked = now
-        # a client that has lost its scheduler gives the work up itself
+        # The question fails where the client has lost its scheduler; the client then gives up the work itself.
         with suppress(OSError):
             if client.status != "running" or client.nthreads():
                 seen = now
@@ -400,7 +399,7 @@ def _while_there_are_workers(client: Client, ready: Callable[[], bool], left: Co
 
 
 def _wait(client: Client, keys: set[Hashable]) -> None:
-    """Until no worker is at one of the tasks `keys`: those that have begun are not stopped, and may still write."""
+    """Wait until no worker runs one of the tasks `keys`: tasks that have begun run to their end, and may write."""
 
     def busy(dask_worker: Any) -> set[Hashable]:
         return set(dask_worker.active_threads.values())
@@ -410,7 +409,7 @@ def _wait(client: Client, keys: set[Hashable]) -> None:
 
 
 def _awaited(found: SimpleQueue[Found]) -> Found:
-    """The next result, unless the work is stopped while it waits for a slow one."""
+    """Wait for the next result, unless the work is stopped meanwhile."""
     while True:
         with suppress(Empty):
             return found.get(timeout=progress.PATIENCE)
@@ -418,7 +417,7 @@ def _awaited(found: SimpleQueue[Found]) -> Found:
 
 
 def _on_threads(tasks: Sequence[Any]) -> Generator[tuple[int, Any]]:
-    """Number and result of each task that is done, from dask's threads; closing stops what has not begun."""
+    """Yield the number and result of each task as dask's threads finish it; closing stops tasks that have not begun."""
     import dask
     from dask.system import CPU_COUNT
 
@@ -441,7 +440,7 @@ def _on_threads(tasks: Sequence[Any]) -> Generator[tuple[int, Any]]:
     threads = dask.config.get("num_workers", None) or CPU_COUNT
 
     def run() -> None:
-        # a pool of its own, which ends with the last task that has begun: nothing is written later
+        # The pool belongs to this call and ends with the last task that has begun, so that nothing is written later.
         with Threads(threads) as pool:
             try:
                 dask.compute(*noting, scheduler="threads", pool=pool, callbacks=[(None, None, before, None, None)])

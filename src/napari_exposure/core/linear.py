@@ -22,14 +22,14 @@ __all__ = ["Linear", "adjust_linear"]
 
 @dataclass(frozen=True, eq=False)
 class LinearFit(PointwiseFit):
-    """A line that no range of intensities ends.
+    """A line that does not end where the range of intensities does.
 
     Attributes
     ----------
     factor, offset : float
-        Of the line, in units of the result.
+        The line, in units of the result.
     clamp : (float, float)
-        Intensities outside become these before.
+        Intensities outside are clamped to these before they go along the line.
     """
 
     factor: float
@@ -38,7 +38,7 @@ class LinearFit(PointwiseFit):
 
     @property
     def constant(self) -> bool:
-        """Never: an intensity that stays alone goes along the line like others."""
+        """False, because the only intensity of a constant volume goes along the line like any other."""
         return False
 
     @property
@@ -49,7 +49,7 @@ class LinearFit(PointwiseFit):
         inside: np.ndarray = np.clip(values, *self.clamp)
         return inside
 
-    # the kernel that fills gaps, without a gap: NaN equals no value, and stays NaN
+    # The kernel that fills gaps is given NaN as the gap, which equals no value, and as its fill: NaN stays NaN.
     _kernel_name = "map_replace"
 
     def _kernel_parameters(self) -> tuple[Any, ...]:
@@ -100,7 +100,7 @@ class Linear(Adjustment):
             clamp = max(clamp[0], ends[0]), min(clamp[1], ends[1])
         factor, offset = unit * self.factor, unit * self.offset
         bottom, top = (offset + factor * min(max(end, clamp[0]), clamp[1]) for end in (lo, hi))
-        # A table has every integer of the dtype, because values beyond what was found go along the line too.
+        # A table has every integer of the dtype, because values outside the range that was found go along the line too.
         lo, hi = dtype_range(volume.dtype, negative=volume.dtype.kind == "i") if is_lookup(volume.dtype) else (lo, hi)
         return LinearFit(lo, hi, bottom, top, volume.dtype, out_dtype, factor, offset, clamp)
 
@@ -124,24 +124,19 @@ def adjust_linear(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     factor : float
         Greater than 0.
     offset : float
         In the intensities of the result.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range first; with "data" none is.
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
         "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
-    mask, ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them; they matter where `in_range` is found in the data.
+    image, in_range, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
@@ -160,17 +155,4 @@ def adjust_linear(
     >>> adjust_linear(np.array([[0, 100, 250]], dtype=np.uint8), 1.1, 3)
     array([[  3, 113, 255]], dtype=uint8)
     """
-    return adjust_image(
-        image,
-        Linear,
-        factor=factor,
-        offset=offset,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Linear, **locals())

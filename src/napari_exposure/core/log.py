@@ -44,7 +44,7 @@ class Log(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The curve needs it, where nobody wants to wait.
+        # The kernel is loaded here, where the wait is reported, and not when the curve first needs it.
         load_kernel("exp" if self.inv else "log")
         return fit_curve(self._curve, lo, hi, volume.dtype, self.output)
 
@@ -75,8 +75,6 @@ def adjust_log(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     gain : float
         Greater than 0; results beyond the range are clamped.
     inv : bool
@@ -84,13 +82,14 @@ def adjust_log(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that stay fixed; values outside are clamped.  With "dtype" the result equals
         ``skimage.exposure.adjust_log``, but for the clamp.
-    output, mask, ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them.
+    output : "dtype" or "float32"
+        "dtype" keeps dtype and range; "float32" gives [0, 1].
+    image, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
@@ -116,17 +115,4 @@ def adjust_log(
     >>> adjust_log(np.array([[0, 1000, 4095]], dtype=np.uint16))
     array([[   0, 1291, 4095]], dtype=uint16)
     """
-    return adjust_image(
-        image,
-        Log,
-        gain=gain,
-        inv=inv,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Log, **locals())

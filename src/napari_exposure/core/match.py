@@ -36,24 +36,26 @@ from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.stacks import count_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.words import given, naming
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
-# time points that the others may be matched to, and how a widget words them
-POINTS = {"first": "First time point", "median": "Median time point"}
-# what of RGB images is matched, and how a widget words it
-CHANNELS = {"value": "brightness, colors keep their hue", "each": "red, green and blue each by itself"}
-MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
+# The values are the words of a widget: the time points of a series that others are matched to, what is matched of RGB
+# images, and the dtype of the result.
+POINTS = {"first": "First time", "median": "Median time"}
+REFERENCES = "an image, its Histogram, 'first' or 'median'"
+CHANNELS = {"value": "brightness: colors keep their hue", "each": "each color: red, green and blue each by itself"}
+MATCHED = {"dtype": "same bit depth", "float32": "float32: not rounded"}
 
 
 @dataclass(frozen=True, eq=False)
 class ColorsFit(Fit):
-    """A fit for each of red, green and blue.
+    """Three fits, one each for red, green and blue.
 
     Attributes
     ----------
     dtype, out_dtype : numpy.dtype
-        Of the volume and of the result.
+        The dtypes of the volume and of the result.
     colors : tuple of Fit
     """
 
@@ -63,7 +65,7 @@ class ColorsFit(Fit):
 
     @property
     def constant(self) -> bool:
-        """Whether all colors are."""
+        """Whether all colors are constant."""
         return all(fit.constant for fit in self.colors)
 
     @property
@@ -72,7 +74,7 @@ class ColorsFit(Fit):
 
 
 class MatchingTransform(Transform):
-    """A fitted matching, which maps the colors of an RGB image one by one where each was fitted."""
+    """A fitted matching, which maps red, green and blue one by one where each has a fit of its own."""
 
     def _write(self, block: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         fits = {group: fit for group, fit in self.fits.items() if isinstance(fit, ColorsFit)}
@@ -109,7 +111,7 @@ class HistogramMatching(Adjustment):
     nbins: int = parameter(
         65536,
         "Bins",
-        "Bins for floats and 32-bit integers; other integers use every grey level.",
+        "Bins for floats and 32-bit integers; other integers use every gray level.",
         low=2,
         high=1 << 20,
         step=1,
@@ -140,11 +142,11 @@ class HistogramMatching(Adjustment):
         if not isinstance(self.reference, Histogram):
             raise TypeError(
                 "reference must be a Histogram such as histogram(volume) gives, or 'first' or 'median', got "
-                f"{type(self.reference).__name__}."
+                f"{given(self.reference)}."
             )
         if not self.reference.counts.any():
             raise ValueError("The reference has no finite voxel in its bins. Choose another one.")
-        # which recipes need not carry
+        # Matching does not need the moments, so recipes do not carry them.
         colors = tuple(replace(each, moments=None) for each in self.reference.colors)
         self._set("reference", replace(self.reference, moments=None, colors=colors))
         if self.colors == "each" and not self.reference.colors:
@@ -159,13 +161,13 @@ class HistogramMatching(Adjustment):
 
     @cached_property
     def _quantiles(self) -> tuple[np.ndarray, np.ndarray]:
-        """The reference's values, and the fraction of its voxels up to each."""
+        """The values of the reference, and the fraction of its voxels up to each value."""
         assert isinstance(self.reference, Histogram), "The time point was found."
         counts = self.reference.counts.copy()
         counts[0] += self.reference.below
         counts[-1] += self.reference.above
         least, most = self.reference.minimum, self.reference.maximum
-        # of bins the middle, but of the reference as a whole the exact range
+        # A bin stands for its middle, but the first and the last value are the exact extremes of the reference.
         values = np.clip(self.reference.centers[counts > 0], least, most)
         values[0] = least
         if len(values) > 1:
@@ -173,7 +175,7 @@ class HistogramMatching(Adjustment):
         return values, np.cumsum(counts[counts > 0]) / counts.sum()
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
-        """As every adjustment; also raise where the result could not hold the reference's intensities."""
+        """Check as every adjustment does, and that the result can hold the intensities of the reference."""
         if self.colors == "each":
             if not volume.rgb:
                 raise ValueError("colors='each' is for RGB images; use colors='value'.")
@@ -183,7 +185,7 @@ class HistogramMatching(Adjustment):
         sizes = super().check(volume, spacing)
         dtype = result_dtype(volume.dtype, self.output)
         if isinstance(self.reference, str):
-            # What the series itself has fits, but for colors of integers as floats.
+            # The intensities of the series fit its own dtype; only colors of integers do not fit floats.
             low, high = dtype_range(volume.dtype, negative=False)
             whole = volume.dtype.kind in "iu"
         else:
@@ -216,26 +218,21 @@ class HistogramMatching(Adjustment):
 
     @staticmethod
     def _median(members: Sequence[Volume]) -> int:
-        """Which time point has the median intensity that is in the middle of those of all."""
-        medians = []
-        for number, member in enumerate(members):
-            with progress.part(number / len(members), (number + 1) / len(members)):
-                found = find_percentiles(member, (50.0,))
-            medians.append(found[0] if found else math.nan)
+        """Return the time point whose median intensity is in the middle of those of all."""
+        found = progress.each(members, lambda member: find_percentiles(member, (50.0,)))
+        medians = [median[0] if median else math.nan for median in found]
         order = np.argsort(medians, kind="stable")[: np.isfinite(medians).sum()]
         return int(order[(len(order) - 1) // 2]) if len(order) else 0
 
     def _of_colors(self) -> list[HistogramMatching]:
-        """The matching of red, green and blue alone."""
+        """Return one matching each for red, green and blue."""
         assert isinstance(self.reference, Histogram), "The time point was found."
         return [replace(self, reference=each, colors="value") for each in self.reference.colors]
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         if self.colors == "each":
-            fits = []
-            for number, (color, alone) in enumerate(zip(COLORS, self._of_colors(), strict=True)):
-                with progress.part(number / len(COLORS), (number + 1) / len(COLORS)):
-                    fits.append(alone._fit_group(volume.seen_as(color), spacing))
+            colors = list(zip(COLORS, self._of_colors(), strict=True))
+            fits = progress.each(colors, lambda color: color[1]._fit_group(volume.seen_as(color[0]), spacing))
             lo, hi = min(fit.lo for fit in fits), max(fit.hi for fit in fits)
             bottom, top = min(fit.bottom for fit in fits), max(fit.top for fit in fits)
             out_dtype = result_dtype(volume.dtype, self.output)
@@ -255,12 +252,13 @@ class HistogramMatching(Adjustment):
         return ResultsFit(float(centers[0]), float(centers[-1]), *ends, results)
 
     def _results(self, counts: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """What the intensities in the middles of bins become."""
+        """Return what the intensities in the middles of bins become."""
         values, quantiles = self._quantiles
         results = interpolate(np.cumsum(counts) / counts.sum(), quantiles, values)
         if is_lookup(dtype):
             return results
-        # between bins that hold any the nearest: values at a distance, such as integers made floats, are not blended
+        # An empty bin takes the result of the nearest one with voxels, because values that lie apart, such as integers
+        # made floats, must not be blended.
         used = np.flatnonzero(counts)
         nearest: np.ndarray = results[used[np.searchsorted((used[1:] + used[:-1]) / 2, np.arange(len(counts)))]]
         return nearest
@@ -285,12 +283,20 @@ class HistogramMatching(Adjustment):
         return fits
 
 
-def check_no_path(reference: object) -> None:
-    """Raise what to do, if a reference is the name of a file."""
-    if isinstance(reference, str | os.PathLike):
-        raise TypeError(
-            f"reference must be an image or its Histogram, got {reference!r}; read a file with Histogram.load first."
-        )
+def _as_reference(reference: Any, nbins: int, ignore_zeros: bool, rgb: bool | None, colors: str) -> Histogram | str:
+    """Return the reference as a histogram, or as it is where it names a time point."""
+    if isinstance(reference, Histogram) or (isinstance(reference, str) and reference in POINTS):
+        return reference
+    nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
+    check_choice(colors, "colors", CHANNELS)
+    with naming(f"reference must be {REFERENCES}"):
+        if isinstance(reference, str | os.PathLike):
+            raise TypeError(f"Got {given(reference)}; read a file with Histogram.load first.")
+        if colors != "each":
+            return histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
+        found = opened(reference, rgb=rgb)
+        with found.bar():
+            return replace(count_colors(found.volume(ignore_zeros), nbins), name=found.name)
 
 
 @verb
@@ -311,52 +317,36 @@ def match_histograms(
 ) -> Any:
     """Give a volume the histogram of another one, so that both can be compared by eye or by threshold.
 
-    Each intensity becomes the one below which as large a part of the reference lies.
+    Each intensity becomes the intensity of the reference below which the same fraction of voxels lies.
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.
-        Never written.
     reference : Histogram, array-like, napari.layers.Image, "first" or "median"
-        An image of any shape that has one, or its histogram, which ``Histogram.save`` and
-        ``Histogram.load`` keep for other volumes.  An image is counted as this one is, with
-        `nbins`, `ignore_zeros` and `rgb`, but without the mask.  "first" and "median": of a series its first time
-        point, or the one whose median intensity is in the middle of those of all, which each of the others is
-        matched to, inside the mask.  Time is the axis that is called so; of an array, or where no name says it, the
-        first one.
+        An image of any shape, or a histogram, which ``Histogram.save`` and ``Histogram.load`` keep for other volumes.
+        An image is counted as this one is, with `nbins`, `ignore_zeros` and `rgb`, but without the mask.
+        "first" and "median" match each time point of a series to its first one, or to the one whose median intensity
+        is in the middle of those of all; the mask holds for that one too.  Time is the axis with that name, or the
+        first axis where axes have no names.
     nbins : int
-        Bins for floats and 32-bit integers, 2 to 2**20.  Integers of up to 16 bits use every grey level.
-    in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        Intensities are clamped to this range before they are counted.
+        Bins for floats and 32-bit integers, 2 to 2**20.  Integers of up to 16 bits use every gray level.
     output : "dtype" or "float32"
         "dtype": the volume's dtype, integers rounded.  "float32": not rounded.
         In both the result has the intensities of the reference; nothing is stretched.
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out of the histograms.
     per : "dataset", "volume" or "plane"
-        Which voxels of the volume share a histogram.  The reference is one for all; of "first" and "median" it is of
-        the same channel with "volume", and of all channels of the time point with "dataset".
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
+        Which voxels of the volume share a histogram.  There is one reference for all; "first" and "median" are the
+        time point of the same channel with "volume", and of all channels with "dataset".
     colors : "value" or "each"
-        Of RGB images.  "value": the value channel is matched, hue, saturation and alpha stay.  "each": red, green and
-        blue are matched each to that of the reference, which is RGB too, as ``channel_axis=-1`` does in scikit-image;
+        For RGB images.  "value" matches the value channel; hue, saturation and alpha stay.  "each" matches red, green
+        and blue each to that of the reference, which must be RGB too, as ``channel_axis=-1`` does in scikit-image;
         alpha stays.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+        Whether the last axis of an array holds RGB or RGBA.
+    image, in_range, mask, ignore_zeros, window, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -390,30 +380,5 @@ def match_histograms(
     >>> match_histograms(dim, histogram(bright)).max()
     np.uint8(100)
     """
-    if not isinstance(reference, Histogram) and not (isinstance(reference, str) and reference in POINTS):
-        check_no_path(reference)
-        nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
-        try:
-            if colors == "each":
-                found = opened(reference, rgb=rgb)
-                with found.bar():
-                    reference = replace(count_colors(found.volume(ignore_zeros), nbins), name=found.name)
-            else:
-                reference = histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"reference must be an image or its Histogram: {error}") from None
-    return adjust_image(
-        image,
-        HistogramMatching,
-        reference=reference,
-        nbins=nbins,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        colors=colors,
-        rgb=rgb,
-        level=level,
-    )
+    reference = _as_reference(reference, nbins, ignore_zeros, rgb, colors)
+    return adjust_image(HistogramMatching, **locals())

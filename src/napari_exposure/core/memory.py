@@ -1,4 +1,4 @@
-"""Remembers what passes over a volume found, so that another fit of the same volume need not read it again."""
+"""A memory of what passes over a volume found, so that another fit of the same volume need not read it again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, cast
 
 from napari_exposure.core import progress
 
-# what one volume may cost: the tile histograms of several kernel sizes
+# The results of one volume may take so many bytes, which hold the tile histograms of several kernel sizes.
 LIMIT = 256 << 20
-# What the passes and the steps of one fit share, such as histograms of grey levels, may cost so many bytes.
+# The passes and steps of one fit may share results of so many bytes, such as histograms of gray levels.
 SHARED = 8 << 20
 
 Result = TypeVar("Result")
@@ -20,33 +20,33 @@ Rest = TypeVarTuple("Rest")
 
 
 class Remembering(Protocol):
-    """A volume as this module sees it."""
+    """The part of a volume's interface that this module needs."""
 
     @property
     def memory(self) -> Memory | None:
-        """Where its results are kept."""
+        """The memory that keeps its results, if there is one."""
 
     @property
     def part(self) -> Hashable:
-        """What tells it apart from other parts of the same volume."""
+        """A key that tells it apart from other parts of the same volume."""
 
     @property
     def members(self) -> Sequence[Self]:
-        """The parts that it consists of; empty where it is one."""
+        """The volumes that it consists of; empty where it is a single one."""
 
 
 Seen = TypeVar("Seen", bound=Remembering)
 
 
 class Memory:
-    """Results of passes, the least recently used forgotten first when they outgrow `limit`.
+    """Results of passes, of which the least recently used is forgotten when they outgrow `limit`.
 
-    One for each volume, in ``Volume.memory``; who changes the volume or its mask takes another one.
+    Each volume has its own as ``Volume.memory``; code that changes the volume or its mask makes a new one.
 
     Parameters
     ----------
     limit : int
-        Bytes.
+        In bytes.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Memory:
         self.size = 0
 
     def get(self, key: Hashable) -> Any:
-        """What is remembered under `key`, or None."""
+        """Return what is remembered under `key`, or None."""
         with self._lock:
             if key not in self._found:
                 return None
@@ -73,7 +73,7 @@ class Memory:
             return self._found[key][0]
 
     def put(self, key: Hashable, value: object, size: int) -> None:
-        """Remember `value`, of `size` bytes; one that is larger than the limit is not kept."""
+        """Remember `value`, which takes `size` bytes, unless it is larger than the limit."""
         with self._lock:
             if key in self._found or size > self.limit:
                 return
@@ -93,10 +93,10 @@ def remembered(
     Parameters
     ----------
     size : callable
-        Bytes of a result.
+        It returns the bytes that a result takes.
     add : callable, optional
-        Makes of the results of two parts that of both.  A volume that consists of several is not read then: its result
-        is the sum of theirs, each of which is found once.
+        It adds the results of two volumes.  A volume with members is then not read as a whole: its result is the sum
+        of theirs, each of which is found once.
     """
 
     def decorate(find: Callable[[Seen, *Rest], Result]) -> Callable[[Seen, *Rest], Result]:
@@ -106,7 +106,7 @@ def remembered(
             memory = volume.memory
             if add is not None and volume.members:
                 for number, part in enumerate(volume.members):
-                    with progress.part(number / len(volume.members), (number + 1) / len(volume.members)):
+                    with progress.item(number, len(volume.members)):
                         other = remembering(part, *arguments)
                     found = other if found is None else add(found, other)
                 return cast(Result, found)

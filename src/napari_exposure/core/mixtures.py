@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians, fitted to a histogram: of intensities, or of colors in three dimensions."""
+"""Mixtures of Gaussians that are fitted to a histogram of intensities, or of colors in three dimensions."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["Mixture", "mixture"]
 
-# components at most, and bins of floats and 32-bit integers
+# A mixture has at most so many components, and is fitted to at most so many bins of intensities.
 MOST, BINS = 32, 4096
-# levels that each color is divided into, and how many of them are a bin
+# Each color is divided into so many levels, and so many neighboring levels are one bin.
 LEVELS, STEP = 1 << 16, 1 << 10
 SIDE = LEVELS // STEP
 LOG_2PI = 1.8378770664093453
-# the least variance of a component, as a part of that of all voxels: one of a single intensity has no width
+# A component of a single intensity has no width, so each variance is raised by this fraction of that of all voxels.
 NARROW = 1e-9
 ROUNDS = 300
 
-# weights, means and covariances of the components
+# The parameters of a fit are the weights, means and covariances of the components.
 Parameters: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -43,7 +43,7 @@ class Mixture:
     weights : numpy.ndarray of float64, shape (n,)
         Which part of the voxels each component has.
     means : numpy.ndarray of float64, shape (n,) or (n, 3)
-        In units of intensity, in ascending order; of colors red, green and blue, in the order of their sum.
+        Intensities in ascending order; or colors (red, green, blue) in the order of their sums.
     covariances : numpy.ndarray of float64, shape (n, 1, 1) or (n, 3, 3)
     log_likelihood : float
         Mean logarithm of the density at the voxels.
@@ -75,7 +75,7 @@ class Mixture:
         return found
 
     def density(self, values: npt.ArrayLike) -> np.ndarray:
-        """The density of each component at some values; their sum is that of the mixture.
+        """Return the density of each component at some values; their sum is that of the mixture.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Mixture:
         found = []
         for weight, mean, covariance in zip(self.weights, self.means, self.covariances, strict=True):
             inverse, height = _inverted(covariance)
-            # row by row, as the triangle is small and the order of a product's sums is not prescribed
+            # The small triangle is multiplied row by row, because a matrix product may sum in any order.
             away = points - mean
             distance = sum(sum(inverse[i][j] * away[:, j] for j in range(i + 1)) ** 2 for i in range(dims))
             found.append(weight * exp(height - 0.5 * distance))
@@ -132,9 +132,9 @@ def mixture(
     tol : float
         The mixture is found when an iteration adds less to the mean logarithm of the density; greater than 0.
     mask, ignore_zeros
-        As in `histogram`; of RGB data voxels that are black are zeros.
+        As in `histogram`; black voxels of RGB data count as zeros.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The three colors are fitted together.
+        Whether the last axis of an array holds RGB or RGBA.  The three colors are fitted together.
 
     Returns
     -------
@@ -182,15 +182,15 @@ def mixture(
 
 
 def check_parameters(n: object, tol: object) -> tuple[int, float]:
-    """The number of components and the tolerance, or what is wrong with them."""
+    """Return the number of components and the tolerance, or raise what is wrong with them."""
     return check_count(n, "n", low=1, high=MOST), check_number(tol, "tol", above=0)
 
 
 def fit_histogram(found: Histogram, n: int, tol: float) -> Mixture:
-    """A mixture of the finite intensities in a histogram's bins."""
+    """Fit a mixture to the finite intensities in a histogram's bins."""
     used = found.counts > 0
     counts, centers = found.counts[used].astype(np.float64), found.centers[used]
-    # voxels of a bin that is no single value lie anywhere in it
+    # Voxels are taken to be spread evenly over their bin, unless the bin is a single value.
     inside = np.zeros(len(counts)) if found.by_value else np.diff(found.edges)[used] ** 2 / 12
     if len(counts) > BINS:
         counts, centers, inside = _joined(counts, centers, inside)
@@ -198,7 +198,7 @@ def fit_histogram(found: Histogram, n: int, tol: float) -> Mixture:
 
 
 def _joined(counts: np.ndarray, centers: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At most `BINS` groups of neighboring bins: number, mean and variance of the voxels in each."""
+    """Join neighboring bins to `BINS` groups; return the number, mean and variance of the voxels in each."""
     starts = np.arange(BINS) * len(counts) // BINS
     total = np.add.reduceat(counts, starts)
     group = np.repeat(np.arange(BINS), np.diff(np.append(starts, len(counts))))
@@ -208,28 +208,28 @@ def _joined(counts: np.ndarray, centers: np.ndarray, inside: np.ndarray) -> tupl
 
 
 def colors_of(block: np.ndarray) -> np.ndarray:
-    """The colors of RGB or RGBA data."""
+    """Return the colors of RGB or RGBA data without alpha."""
     return block[..., :3]
 
 
 def _count_colors(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each bin of colors with voxels: their number, mean and covariance, in units of intensity."""
+    """Return the number, mean and covariance of the voxels in each used bin of colors, in units of intensity."""
     top = dtype_range(volume.dtype, negative=False)[1]
     zeros = volume.ignore_zeros
-    volume = replace(volume, ignore_zeros=False, colour=colors_of)
+    volume = replace(volume, ignore_zeros=False, color=colors_of)
     counts, sums = np.zeros(SIDE**3, np.int64), np.zeros((SIDE**3, 9), np.int64)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # of the voxels that are there, so that small blocks cost little
         values = values.reshape(-1, 3)
         kernel = load_kernel("count_colors", values.dtype)
         found, moments = np.zeros(SIDE**3, np.int64), np.zeros((SIDE**3, 9), np.int64)
         kernel(values, counted.reshape(-1), top, zeros, found, moments)
+        # Only bins with voxels are returned, so that the merge of small blocks costs little.
         used = np.flatnonzero(found)
         return used, found[used], moments[used]
 
     def merge(part: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-        # whole numbers: in whichever order they are added
+        # The sums are of integers, which are the same in any order of the blocks.
         used, found, moments = part
         counts[used] += found
         sums[used] += moments
@@ -249,7 +249,7 @@ def _count_colors(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _fit(counts: np.ndarray, points: np.ndarray, inside: np.ndarray, n: int, tol: float) -> Mixture:
-    """Expectation maximization of groups of voxels: how many, their mean, and their covariance about it."""
+    """Fit a mixture by expectation maximization to groups of voxels with their numbers, means and covariances."""
     if not len(counts):
         raise ValueError("No finite voxel was counted, so there is no mixture.")
     total, dims = counts.sum(), points.shape[1]
@@ -257,14 +257,14 @@ def _fit(counts: np.ndarray, points: np.ndarray, inside: np.ndarray, n: int, tol
     spread = (counts[:, None] * (points - center) ** 2).sum(axis=0) + (
         counts[:, None] * np.diagonal(inside, axis1=1, axis2=2)
     ).sum(axis=0)
-    # about the middle and in units of the whole width: no digits are lost to a distant mean
+    # Points are counted from the middle, in units of the whole width, so that a distant mean costs no digits.
     unit = math.sqrt(spread.max() / total) or 1.0
     points, inside = (points - center) / unit, inside / unit**2
     n = min(n, len(counts))
     kernel = load_kernel("mixture_step")
 
     def step(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> tuple[Parameters, float]:
-        """Probabilities of the components, and the parameters that these have; the log-likelihood goes along."""
+        """Return the next parameters, and the mean log-likelihood of those that were given."""
         inverted = [_inverted(covariance) for covariance in covariances]
         heights = log(weights) + [height for _, height in inverted]
         inverse = np.array([each for each, _ in inverted])
@@ -306,7 +306,7 @@ def _fit(counts: np.ndarray, points: np.ndarray, inside: np.ndarray, n: int, tol
 
 
 def _parameters(sums: np.ndarray, about: np.ndarray, dims: int) -> Parameters:
-    """Weights, means and covariances from the number of voxels and their first and second moments about a place."""
+    """Return parameters from the numbers of voxels and their first and second moments about the points `about`."""
     number = np.maximum(sums[:, 0], np.finfo(float).tiny)
     away = sums[:, 1 : 1 + dims] / number[:, None]
     second = sums[:, 1 + dims :].reshape(-1, dims, dims) / number[:, None, None]
@@ -315,7 +315,7 @@ def _parameters(sums: np.ndarray, about: np.ndarray, dims: int) -> Parameters:
 
 
 def _inverted(covariance: np.ndarray) -> tuple[list[list[float]], float]:
-    """The inverse of a covariance's lower triangle (Cholesky), and the logarithm of the density's height."""
+    """Return the inverse of a covariance's Cholesky triangle, and the logarithm of the height of its density."""
     dims = len(covariance)
     lower = [[0.0] * dims for _ in range(dims)]
     inverse = [[0.0] * dims for _ in range(dims)]
@@ -334,7 +334,7 @@ def _inverted(covariance: np.ndarray) -> tuple[list[list[float]], float]:
 
 
 def _clusters(counts: np.ndarray, points: np.ndarray, n: int) -> np.ndarray:
-    """The cluster of each point by k-means; the better of two beginnings, neither of which is drawn by lot."""
+    """Return the cluster of each point by k-means, from the better of two starts, neither of which is random."""
     found = [_lloyd(counts, points, centers) for centers in (_apart(counts, points, n), _along(counts, points, n))]
     return min(found, key=lambda each: each[1])[0]
 
@@ -357,7 +357,7 @@ def _lloyd(counts: np.ndarray, points: np.ndarray, centers: np.ndarray) -> tuple
 
 
 def _apart(counts: np.ndarray, points: np.ndarray, n: int) -> np.ndarray:
-    """Beginnings that lie far from each other: each adds most to the sum of distances."""
+    """Return starting centers that lie far from each other: each is the one that adds most to the sum of distances."""
     centers = points[[np.argmax(counts)]]
     while len(centers) < n:
         away = counts * _distances(points, centers).min(axis=0)
@@ -366,7 +366,7 @@ def _apart(counts: np.ndarray, points: np.ndarray, n: int) -> np.ndarray:
 
 
 def _along(counts: np.ndarray, points: np.ndarray, n: int) -> np.ndarray:
-    """Beginnings in equal parts of the voxels along the color that varies most."""
+    """Return starting centers that divide the voxels equally along the color that varies most."""
     axis = np.argmax((counts[:, None] * points**2).sum(axis=0))
     order = np.argsort(points[:, axis], kind="stable")
     below = np.cumsum(counts[order])

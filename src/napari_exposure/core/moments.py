@@ -1,7 +1,7 @@
 """Mean, variance and extremes of voxels, mergeable like the histograms that hold them.
 
-The last digits of a sum of floats depend on the order of its terms, so these are sums of integers, which do not: most
-voxels are rounded to a grid that the edges of the bins decide, and the others are added up digit by digit.
+The last digits of a sum of floats depend on the order of its terms, but a sum of integers does not.  So most voxels are
+rounded to a grid that lies between the edges of the bins, and the others are added up exactly for each exponent.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ class Grid:
 
     @classmethod
     def between(cls, low: float, high: float) -> Grid:
-        """The grid between two edges."""
+        """Return the grid between two edges."""
         center = low + (high - low) / 2
         _, exponent = math.frexp(max(high - center, center - low))
         unit = math.ldexp(1.0, max(exponent, -900) - 51)
-        # 0 and whole numbers belong to it where they can
+        # The center is a multiple of the unit where it can be, so that 0 and whole numbers lie on the grid.
         return cls(round(center / unit) * unit if abs(center) < 2.0**52 * unit else center, unit)
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What bins cannot tell of the finite voxels, the same in any order; `first` and `second` are the sums of the
-    voxels and of their squares, each voxel right to 40 bits and to 2**-52 of what lies between the edges of the bins.
+    """What bins cannot tell of the finite voxels; it is the same in any order of the voxels.
+
+    The sums of the voxels and of their squares are `first` and `second`; each voxel is right to 40 bits and to 2**-52
+    of the range between the edges of the bins.
     """
 
     n: int = 0
@@ -48,7 +50,7 @@ class Moments:
 
     @property
     def mean(self) -> float:
-        """NaN where there are no voxels."""
+        """The mean, which is NaN where there are no voxels."""
         if not self.n:
             return math.nan
         # Rounded voxels may lie beyond the extremes by a last digit.
@@ -56,11 +58,11 @@ class Moments:
 
     @property
     def std(self) -> float:
-        """The standard deviation, as ``numpy.std`` has it; NaN where there are no voxels."""
+        """The standard deviation as ``numpy.std`` defines it, which is NaN where there are no voxels."""
         if not self.n:
             return math.nan
         variance = self.second / self.n - (self.first / self.n) ** 2
-        # A variance may be greater or smaller than floats are, though its root is one.
+        # A variance may lie beyond the range of floats, though its root does not.
         half = (variance.numerator.bit_length() - variance.denominator.bit_length()) // 2
         return math.ldexp(math.sqrt(variance / Fraction(4) ** half), half)
 
@@ -82,9 +84,9 @@ class Moments:
     def of_values(
         cls, kernel: Kernel, values: np.ndarray, counted: np.ndarray, grid: Grid, extent: tuple[float, float]
     ) -> Moments:
-        """Of flat values, with the kernel "moments" of their dtype; an empty `counted` means all of them.
+        """Return the moments of flat values, which the kernel "moments" of their dtype counts.
 
-        `extent` has their finite minimum and maximum.
+        An empty `counted` means all of them; `extent` has their finite minimum and maximum.
         """
         low, high = extent
         if math.isnan(low):
@@ -97,7 +99,7 @@ class Moments:
         first = n * center + unit * total
         second = n * center**2 + 2 * center * unit * total + unit**2 * squares
         for exponent in np.flatnonzero(far.any(axis=1)).tolist():
-            # the unit of a float64 with this exponent
+            # A float64 with this exponent is a multiple of this unit.
             unit = Fraction(2) ** (max(exponent, 1) - 1075)
             total, squares = _sums(far[exponent])
             first, second = first + unit * total, second + unit**2 * squares
@@ -105,7 +107,7 @@ class Moments:
 
     @classmethod
     def of_counts(cls, values: np.ndarray, counts: np.ndarray) -> Moments:
-        """Of whole numbers in ascending order that occur `counts` times."""
+        """Return the moments of whole numbers in ascending order that occur `counts` times."""
         values, counts = values[counts > 0].astype(np.int64), counts[counts > 0]
         if not values.size:
             return cls()
@@ -115,13 +117,13 @@ class Moments:
 
 
 def _sums(slots: np.ndarray) -> tuple[int, int]:
-    """The sum of integers and that of their squares, from what the kernel has added up of their halves."""
+    """Return the sum of integers and that of their squares, from the sums that the kernel has made of their halves."""
     high, low, *squares = slots.tolist()
     highs, mixed, lows = ((squares[at] << 32) + squares[at + 1] for at in (0, 2, 4))
     return (high << 26) + low, (highs << 52) + (mixed << 27) + lows
 
 
 def _product(counts: np.ndarray, values: np.ndarray) -> int:
-    """The sum of products of numbers of up to 32 bits with counts, which would be too great for 64 bits."""
+    """Return the sum of counts times numbers of up to 32 bits, which may be too great for 64 bits."""
     high, low = counts >> 24, counts & 0xFFFFFF
     return (int((high * values).sum()) << 24) + int((low * values).sum())

@@ -1,4 +1,4 @@
-"""Every n-th plane of a volume in rows and columns."""
+"""Montages, which show every n-th plane of a volume in rows and columns."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from napari_exposure.core import progress
 from napari_exposure.core.arrays import held
 from napari_exposure.core.blocks import is_dask, read_part, stored_chunks, walk
 from napari_exposure.core.images import opener, verb
-from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.intensity import check_count, check_flag, check_number
 from napari_exposure.core.typing import Array, Index
+from napari_exposure.core.words import given
 
 if TYPE_CHECKING:
     import dask.array as da
 
 __all__ = ["montage"]
 
-# a gap is this part of the longer edge of a plane
+# A gap is this fraction of the longer edge of a plane, unless it is given.
 THIN = 1 / 64
 Gap = int | Sequence[int] | None
 
@@ -34,16 +35,16 @@ class Arrangement:
     Attributes
     ----------
     axis : int
-        Along which planes are taken, counted from the first.
+        The axis along which planes are taken, counted from the first axis.
     planes : range
-        Their numbers.
+        The numbers of the planes that are shown.
     columns : int
     plane : (int, int)
         Height and width of a plane in voxels.
     gap : (int, int)
-        Between rows and between columns, in voxels.
+        Voxels between rows and between columns.
     lead : tuple of int
-        Sizes of the axes that are neither shown nor taken apart.
+        Sizes of the leading axes, for each index of which there is a montage.
     """
 
     axis: int
@@ -57,14 +58,14 @@ class Arrangement:
     def of(
         cls, shape: tuple[int, ...], step: int = 2, columns: int = 6, axis: int = -3, gap: Gap = None
     ) -> Arrangement:
-        """Arrange the planes of a volume of this shape, without its colour axis; see `montage`."""
+        """Arrange the planes of a volume of this shape, without its color axis; see `montage`."""
         ndim = len(shape)
         if not 2 <= ndim <= 5:
             raise ValueError(f"The volume must have 2 to 5 axes ([T, C,] [Z,] Y, X), got {ndim} with shape {shape}.")
         if 0 in shape:
             raise ValueError(f"The volume is empty: its shape is {shape}.")
         if ndim == 2:
-            # one plane
+            # A 2D image is a stack of a single plane.
             shape = (1, *shape)
         at = check_count(axis, "axis", low=-len(shape), high=len(shape) - 1) % len(shape)
         if ndim == 2 and at > 0:
@@ -77,7 +78,7 @@ class Arrangement:
             gap = max(1, round(THIN * max(height, width)))
         gaps = tuple(gap) if np.iterable(gap) else (gap, gap)
         if len(gaps) != 2:
-            raise ValueError(f"gap must be a number of voxels, or one for rows and one for columns, got {gap!r}.")
+            raise ValueError(f"gap must be a number of voxels, or one for rows and one for columns, got {given(gap)}.")
         between_rows, between_columns = (check_count(each, "gap", low=0, high=2**31) for each in gaps)
         return cls(at, planes, min(columns, len(planes)), (height, width), (between_rows, between_columns), tuple(lead))
 
@@ -93,23 +94,23 @@ class Arrangement:
         return height, width
 
     def place(self, number: int) -> tuple[slice, slice]:
-        """Where the plane with this place in the sequence lies in the montage."""
+        """Return where in the montage the shown plane `number` lies, counted from 0."""
         cell = divmod(number, self.columns)
         sizes = zip(cell, self.plane, self.gap, strict=True)
         rows, columns = (slice(at * (size + gap), at * (size + gap) + size) for at, size, gap in sizes)
         return rows, columns
 
     def runs(self, chunk: int = 1) -> Iterator[list[int]]:
-        """Places in the sequence, those together whose planes lie in one chunk."""
+        """Yield the numbers of shown planes in runs, whose planes lie in one chunk each."""
         for _, run in groupby(range(len(self.planes)), key=lambda number: self.planes[number] // chunk):
             yield list(run)
 
 
 def check_fill(fill: Any, dtype: np.dtype) -> Any:
-    """What gaps hold, or an error if the dtype has no such value."""
+    """Return the value of gaps, or raise if the dtype has no such value."""
     value = check_number(fill, "fill")
     if dtype.kind in "iu" and not (value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max):
-        raise ValueError(f"fill must be a value of {dtype}, got {fill!r}.")
+        raise ValueError(f"fill must be a value of {dtype}, got {given(fill)}.")
     return dtype.type(fill)
 
 
@@ -130,30 +131,30 @@ def montage(
     Parameters
     ----------
     image : napari.layers.Image or array-like
-        Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X), and a colour axis where `rgb`, of any dtype.  Never written.
+        Arrays: 2 to 5 axes ([T, C,] [Z,] Y, X), and a color axis where `rgb`, of any dtype.  Never written.
     step : int
         Every `step`-th plane is shown, beginning with the first.
     columns : int
         Planes beside each other; never more than there are.
     axis : int
-        Along which planes are taken, without counting the colour axis.  A plane has the last two of the other
+        The axis along which planes are taken; a color axis is not counted.  A plane has the last two of the other
         axes: with the default, z of (z, y, x), planes are (y, x); with -2 they are (z, x).
     gap : int or (int, int), optional
-        Voxels between planes, or between rows and between columns.  Default: a thin one, 1/64 of the longer edge, of
-        layers equally wide in their unit.
+        Voxels between planes, or between rows and between columns.  By default a gap is 1/64 of the longer edge; in
+        layers, gaps between rows and columns are equally wide in the unit of the layer.
     fill : float, optional
-        Value of the gaps, and of cells that have no plane.  Default: 0, of layers the lower contrast limit.
+        The value of gaps, and of cells that have no plane.  The default is 0, or the lower contrast limit of a layer.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA, and is kept.
+        Whether the last axis of an array holds RGB or RGBA, which is kept.
     level : int
-        Of a multiscale layer the level whose planes are shown.
+        The level of a multiscale layer whose planes are shown.
 
     Returns
     -------
     numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image, and of its dtype.  An array has the shape of the axes that were neither taken nor shown, then
-        height and width of the montage.  A layer is not yet in a viewer; it has the voxel size, colormap and contrast
-        limits of the old one, time and channel stay sliders, and it is lazy where that is a dask, zarr or h5py array.
+        It is of the kind and dtype of the image.  An array has the axes before those of the volume, then height and
+        width of the montage.  A layer is not yet in a viewer; it has the voxel size, colormap and contrast limits of
+        the old one, time and channel stay sliders, and it is lazy where that is a dask, zarr or h5py array.
 
     Raises
     ------
@@ -172,13 +173,14 @@ def montage(
            [0, 0, 0, 0, 0],
            [5, 5, 0, 0, 0]])
     """
+    rgb = None if rgb is None else check_flag(rgb, "rgb")
     return opener(image).montage(image, step, columns, axis, gap=gap, fill=fill, rgb=rgb, level=level)
 
 
 def array_montage(
     volume: Any, step: int = 2, columns: int = 6, axis: int = -3, *, gap: Gap = None, fill: float = 0, rgb: bool = False
 ) -> np.ndarray | da.Array:
-    """`montage` of an array."""
+    """Return the montage of an array; see `montage`."""
     volume, _ = held(volume)
     shape = tuple(volume.shape)
     if rgb:
@@ -191,20 +193,20 @@ def array_montage(
         lazy.known(volume)
     arranged = Arrangement.of(shape, step, columns, axis, gap)
     fill = check_fill(fill, np.dtype(volume.dtype))
-    colours = tuple(volume.shape[-1:]) if rgb else ()
+    colors = tuple(volume.shape[-1:]) if rgb else ()
     if is_dask(volume):
-        return _lazy(volume, arranged, fill, len(colours))
+        return _lazy(volume, arranged, fill, len(colors))
     with progress.bar():
-        return _filled(volume, arranged, fill, colours)
+        return _filled(volume, arranged, fill, colors)
 
 
-def _filled(volume: Array, arranged: Arrangement, fill: Any, colours: tuple[int, ...]) -> np.ndarray:
-    # of a single plane the axis that planes are taken along is not there
-    single = len(volume.shape) - len(colours) == 2
-    out = np.full((*arranged.lead, *arranged.shape, *colours), fill, np.dtype(volume.dtype).newbyteorder("="))
+def _filled(volume: Array, arranged: Arrangement, fill: Any, colors: tuple[int, ...]) -> np.ndarray:
+    # A single plane has no axis along which planes are taken.
+    single = len(volume.shape) - len(colors) == 2
+    out = np.full((*arranged.lead, *arranged.shape, *colors), fill, np.dtype(volume.dtype).newbyteorder("="))
     chunks = stored_chunks(volume)
     runs = arranged.runs(1 if chunks is None or single else chunks[arranged.axis])
-    everything = (slice(None),) * (2 + len(colours))
+    everything = (slice(None),) * (2 + len(colors))
 
     def work(block: tuple[tuple[int, ...], list[int]]) -> None:
         lead, run = block
@@ -223,12 +225,12 @@ def _filled(volume: Array, arranged: Arrangement, fill: Any, colours: tuple[int,
     return out
 
 
-def _lazy(volume: da.Array, arranged: Arrangement, fill: Any, colours: int) -> da.Array:
-    """The montage as a dask array, of which each plane is a chunk or several; nothing is computed."""
+def _lazy(volume: da.Array, arranged: Arrangement, fill: Any, colors: int) -> da.Array:
+    """Return the montage as a lazy dask array, in which no chunk holds parts of two planes."""
     import dask.array as da
 
     volume = volume.astype(np.dtype(volume.dtype).newbyteorder("="))
-    if volume.ndim - colours == 2:
+    if volume.ndim - colors == 2:
         volume = volume[None]
     before = (slice(None),) * arranged.axis
 
@@ -238,19 +240,19 @@ def _lazy(volume: da.Array, arranged: Arrangement, fill: Any, colours: int) -> d
             return empty
         plane = volume[(*before, arranged.planes[number])]
         widths, chunks = [(0, 0)] * plane.ndim, list(plane.chunks)
-        for axis, gap in enumerate(arranged.gap, plane.ndim - colours - 2):
+        for axis, gap in enumerate(arranged.gap, plane.ndim - colors - 2):
             widths[axis] = 0, gap
-            # the gap in the last chunk, not in one of its own
+            # The gap belongs to the last chunk of the plane, so that it is not a chunk of its own.
             *most, last = chunks[axis]
             chunks[axis] = *most, last + gap
         padded: da.Array = da.pad(plane, widths, constant_values=fill).rechunk(tuple(chunks))
         return padded
 
-    height, width = -2 - colours, -1 - colours
+    height, width = -2 - colors, -1 - colors
     rows = [
         da.concatenate([cell(row * arranged.columns + column) for column in range(arranged.columns)], axis=width)
         for row in range(arranged.rows)
     ]
-    inside = tuple(slice(0, n) for n in arranged.shape) + (slice(None),) * colours
+    inside = tuple(slice(0, n) for n in arranged.shape) + (slice(None),) * colors
     whole: da.Array = da.concatenate(rows, axis=height)[(Ellipsis, *inside)]
     return whole

@@ -1,4 +1,4 @@
-"""Noise: how strong it is where a volume is dark and where it is bright."""
+"""Measures how strong the noise of a volume is where it is dark and where it is bright."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["NoiseLevel", "noise_level"]
 
-# voxels that are looked at: of so many the median of absolute values is right to a thousandth
+# The median of the absolute values of so many voxels is right to a thousandth, so no more are looked at.
 SAMPLE = 1 << 20
-# edge of the windows in planes that these voxels come from
+# These voxels come from square windows in planes, whose edges have this length.
 WINDOW = 256
-# of a normal distribution, the median of absolute values
+# This is the median of the absolute values of a normal distribution of standard deviation 1.
 MEDIAN = 0.6744897501960817
-# percent of a sample that are darker than what is called bright
+# A place is called bright if so many percent of the sample are darker.
 BRIGHT = 90.0
-# where the plastic number's powers put windows, which so lie evenly spread however many there are (Roberts 2018)
+# Steps by the inverse powers of the plastic number spread any number of windows evenly over a plane (Roberts 2018).
 SPREAD = 0.7548776662466927, 0.5698402909980532
 
 
@@ -37,12 +37,12 @@ class NoiseLevel:
     Attributes
     ----------
     dark, bright : float
-        Its standard deviation where the mean of a voxel and its neighbors is below the median of all, and in the
-        brightest tenth; NaN where no plane has 3 voxels along any axis.
+        Standard deviations of the noise where the mean of a voxel and its neighbors is below the median of all such
+        means, and where it is in their brightest tenth; NaN where no plane has 3 voxels along any axis.
     signal : float
-        From the 1st to the 99th percentile of these means.
+        The difference between the 1st and the 99th percentile of these means.
     voxels : int
-        That were looked at.
+        The number of voxels that were looked at.
 
     Examples
     --------
@@ -58,12 +58,12 @@ class NoiseLevel:
 
     @property
     def most(self) -> float:
-        """The greater of the two."""
+        """The greater of `dark` and `bright`."""
         return max(self.dark, self.bright)
 
     @property
     def snr(self) -> float:
-        """Signal to noise: how many times the noise of bright parts the range of intensities without noise is."""
+        """The ratio of signal to noise: `signal` divided by the noise of bright parts."""
         return self.signal / self.bright if self.bright else math.inf
 
     def __str__(self) -> str:
@@ -74,9 +74,9 @@ class NoiseLevel:
 
 
 def noise_gain(limit: NoiseLimit, volume: Volume, width: float) -> float:
-    """How many times as steep as stretching an input range of this width an adjustment may be; at least 1.
+    """Return how many times as steep as stretching an input range of this width an adjustment may be.
 
-    Just 1 where the noise cannot be told.
+    It is at least 1, and just 1 where the noise cannot be measured.
     """
     sigma = find_noise(volume).most
     if sigma == 0:
@@ -91,19 +91,19 @@ def noise_level(
     ignore_zeros: bool = False,
     rgb: bool | None = None,
 ) -> NoiseLevel:
-    """The standard deviation of the noise of a volume, where it is dark and where it is bright.
+    """Measure the standard deviation of the noise of a volume, where it is dark and where it is bright.
 
     Parameters
     ----------
     image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64.  Never written.  Of more than
-        a million voxels windows all over the volume are looked at, the same whatever the chunks.
+        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64.  Never written.  In a volume of more
+        than a million voxels, windows all over it are looked at, which are the same for any chunks.
     mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels are used that are, with all of their neighbors, not zero there.
+        Of the image's shape; a voxel is used if it and all of its neighbors are not zero there.
     ignore_zeros : bool
         Leave out voxels of exactly 0 and their neighbors.
     rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is looked at.
+        Whether the last axis of an array holds RGB or RGBA.  The value channel is looked at.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def noise_level(
     TypeError
         For a dtype that has no exposure.
     ValueError
-        For an empty volume, a mask of another shape, or where there are no 3 x 3 counted neighbors.
+        For an empty volume, a mask of another shape, or where no voxel has counted neighbors on both sides.
 
     See Also
     --------
@@ -123,12 +123,12 @@ def noise_level(
     Notes
     -----
     The planes along the last two axes are filtered with the difference of two Laplacians, 1 -2 1, -2 4 -2, 1 -2 1,
-    which leaves nothing of structure that changes slowly [1]_; the median of absolute values, over 0.6745 and the norm
-    of the mask, is the standard deviation of white noise, whatever the few edges are. The mean of the same nine voxels,
-    on which the filter does not depend, says whether a place is dark or bright, and of either kind the flatter half is
-    taken, so that edges do not count. Noise that neighbors share, as after smoothing or resampling, is underestimated;
-    so is the noise of dark voxels that a camera has cut off at 0. Places where all nine are the least or all nine are
-    the greatest value are left out.
+    which removes structure that changes slowly [1]_.  The median of the absolute values, divided by 0.6745 and by the
+    norm of the filter, is the standard deviation of white noise; few edges do not change it.  The mean of the same
+    nine voxels, on which the filter does not depend, says whether a place is dark or bright.  Only the flatter half of
+    either kind is used, so that edges do not count.  Noise that neighbors share, as after smoothing or resampling, is
+    underestimated; so is the noise of dark voxels that a camera has cut off at 0.  Places where all nine voxels have
+    the least or all nine the greatest value are left out.
 
     References
     ----------
@@ -159,7 +159,7 @@ def noise_level(
 
 @remembered(lambda found: 64)
 def find_noise(volume: Volume) -> NoiseLevel:
-    """The noise of a volume; NaN where it cannot be told."""
+    """Return the noise of a volume, which is NaN where it cannot be measured."""
     parts, looked = [], 0
     norm = 6.0 ** (sum(size > 2 for size in volume.shape[-2:]) / 2)
 
@@ -177,7 +177,7 @@ def find_noise(volume: Volume) -> NoiseLevel:
     walk(places, work, merge, "measuring noise")
     response, mean, slope = np.concatenate(parts, axis=1)
     if mean.size:
-        # Dead and saturated places have no noise, which says nothing of the others.
+        # Dead and saturated places have no noise, which says nothing about the others.
         alive = (mean > mean.min()) & (mean < mean.max()) | (response > 0)
         if alive.any():
             response, mean, slope = response[alive], mean[alive], slope[alive]
@@ -186,14 +186,14 @@ def find_noise(volume: Volume) -> NoiseLevel:
     low, middle, bright, high = (float(_at(mean, q)) for q in (1.0, 50.0, BRIGHT, 99.0))
     sigmas = []
     for there in (mean <= middle, mean >= bright):
-        # the flatter half, which leaves out edges and does not prefer any noise
+        # The flatter half leaves out edges, and the choice does not depend on the noise of a place.
         flat = slope[there] <= _at(slope[there], 50.0)
         sigmas.append(_middle(response[there][flat]) / (MEDIAN * norm))
     return NoiseLevel(sigmas[0], sigmas[1], high - low, looked)
 
 
 def windows(shape: tuple[int, ...], voxels: int = SAMPLE, edge: int = WINDOW) -> Iterator[Block]:
-    """Windows in planes that hold about so many voxels and lie all over a volume; all planes where these are fewer."""
+    """Yield windows in planes all over a volume that have about so many voxels, or all planes where these are fewer."""
     planes, size = math.prod(shape[:-2]), shape[-2:]
     window = size if math.prod(shape) <= voxels else tuple(min(n, edge) for n in size)
     number = min(-(-voxels // math.prod(window)), planes if window == size else -(-voxels // math.prod(window)))
@@ -207,10 +207,10 @@ def windows(shape: tuple[int, ...], voxels: int = SAMPLE, edge: int = WINDOW) ->
 
 
 def _filtered(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Of the places whose neighbors all count, three rows: absolute response, mean of the neighbors, squared slope.
+    """Return absolute response, mean and squared slope, in three rows, at the places whose neighbors all count.
 
-    The slope is that between the sums of neighbors on either side.  Its filters are odd and the other ones even, so
-    that white noise gives the three independently of each other.
+    The mean is that of the neighbors, and the slope that between their sums on either side.  White noise gives the
+    three independently of each other, because the filters of the slope are odd and the other two are even.
     """
     response = total = values.astype(np.float64)
     slopes: list[np.ndarray] = []
@@ -218,7 +218,7 @@ def _filtered(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     if counted.size:
         use &= counted
     number = 1
-    # of infinities NaN, which is not used
+    # Infinite voxels make NaN here, which is not used.
     with np.errstate(invalid="ignore", over="ignore"):
         for axis in (-1, -2):
             if values.shape[axis] < 3:
@@ -238,13 +238,13 @@ def _filtered(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
 
 
 def _at(values: np.ndarray, percent: float) -> Any:
-    """The value at a rank."""
+    """Return the value at the rank that is nearest to a percentile."""
     rank = round(percent / 100 * (values.size - 1))
     return np.partition(values, rank)[rank]
 
 
 def _middle(values: np.ndarray) -> float:
-    """The median; where many values tie, as of integers, each stands for all up to half way to the next ones."""
+    """Return the median, for which equal values, as integers have, are spread half way to the next ones."""
     found = float(_at(values, 50.0))
     below, ties = np.count_nonzero(values < found), np.count_nonzero(values == found)
     lower = float(values[values < found].max()) if below else found

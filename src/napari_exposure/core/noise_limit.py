@@ -11,16 +11,16 @@ __all__ = ["NoiseLimit"]
 
 @dataclass(frozen=True)
 class NoiseLimit:
-    """How strong noise may become in a result, in place of a number of which nobody knows what it does to noise.
+    """A limit of how strong noise may become in a result.
 
-    It takes the place of `AdaptiveEqualization.clip_limit` and `LocalStretch.max_gain`, which both limit how steep an
-    adjustment is, and so how much it amplifies.  At the fit it becomes a number: ``transform.of_fits("clip_limit")``,
-    or of "max_gain".
+    It may be given as `AdaptiveEqualization.clip_limit` and `LocalStretch.max_gain`, which both limit how steep an
+    adjustment is, and so how much it amplifies noise.  The fit turns it into a number, which
+    ``transform.of_fits("clip_limit")`` or ``transform.of_fits("max_gain")`` gives.
 
     Parameters
     ----------
     limit : float
-        Standard deviation of the noise of the result as a fraction of its range, in (0, 1].
+        The standard deviation of noise in the result, as a fraction of the range of the result; in (0, 1].
 
     Raises
     ------
@@ -29,9 +29,9 @@ class NoiseLimit:
 
     Notes
     -----
-    With the greater of the two sigma of `noise_level`, and the input range from lo to hi, the adjustment is at most
-    ``limit * (hi - lo) / sigma`` times as steep as stretching the input range.  A result that is no steeper than that
-    has the noise of the volume itself: a smaller limit has no effect.
+    Where sigma is the greater of the two of `noise_level`, and the input range goes from lo to hi, the adjustment is
+    at most ``limit * (hi - lo) / sigma`` times as steep as stretching the input range.  An adjustment is never limited
+    to less than that stretch, so a limit below the noise that the stretch gives has no effect.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""Tiles of a mosaic, brought to one scale by what they have in common where they overlap."""
+"""Brings the tiles of a mosaic to one scale, by what they have in common where they overlap."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,18 +15,19 @@ from napari_exposure.core.arrays import held
 from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import BLOCK_VOXELS, read_part, walk
 from napari_exposure.core.functions import exp, log
-from napari_exposure.core.images import Opened, opened
+from napari_exposure.core.images import Opened, listed, open_all, opened
 from napari_exposure.core.intensity import check_exposure
 from napari_exposure.core.linear import Linear
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
+from napari_exposure.core.words import given
 
 __all__ = ["fit_overlaps", "match_overlaps"]
 
-# Voxels of a cell along each axis. Means of cells have little noise, and small shifts of the tiles do not matter.
+# A cell has so many voxels along each axis: its mean has little noise, and small shifts of the tiles do not matter.
 CELL = 4
-# Which part of the variance two tiles must have in common, so that their overlap tells a factor.
+# Two tiles must have this fraction of their variance in common, so that their overlap tells a factor.
 ALIKE = 0.25
-# By how much voxel sizes may differ, as files round them.
+# Voxel sizes may differ by this fraction, because files round them.
 SAME = 1e-3
 
 Matrix = list[list[float]]
@@ -34,18 +35,18 @@ Matrix = list[list[float]]
 
 @dataclass(eq=False)
 class Overlap:
-    """Where two tiles overlap, and what was found there.
+    """A place where two tiles overlap, and what was found there.
 
     Attributes
     ----------
     pair : (int, int)
-        Numbers of the tiles.
+        The numbers of the tiles.
     starts : two tuples of int
         Where in each tile the overlap begins.
     shape : tuple of int
     sums : list of six lists of float
-        For each piece that was read the voxels that count, and over its cells the sums of either tile, of their
-        squares, and of their products.
+        Each list has a number for each piece that was read: how many voxels count, and over the cells of the piece the
+        sums of either tile, of the squares of either, and of the products of both.
     """
 
     pair: tuple[int, int]
@@ -54,7 +55,7 @@ class Overlap:
     sums: list[list[float]] = field(default_factory=lambda: [[] for _ in range(6)])
 
     def pieces(self) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-        """Parts of it that are whole cells, as they lie in either tile; the same on every machine."""
+        """Yield parts that consist of whole cells, as slices of either tile; they are the same on every machine."""
         inner = math.prod(self.shape[1:])
         planes = max(1, BLOCK_VOXELS // (CELL * inner)) * CELL
         for at in range(0, self.shape[0], planes):
@@ -70,7 +71,7 @@ class Overlap:
 
     @property
     def moments(self) -> tuple[float, float, float, float, float, float]:
-        """Voxels that count, the means of both tiles, their variances and their covariance, over means of cells."""
+        """How many voxels count, the means and variances of both tiles, and their covariance, over means of cells."""
         count, x, y, xx, yy, xy = (math.fsum(each) for each in self.sums)
         if not count:
             return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -79,14 +80,14 @@ class Overlap:
 
 
 def fit_overlaps(
-    images: Sequence[ArrayLike | Layer],
+    images: Iterable[ArrayLike | Layer],
     *,
     translate: Sequence[Sequence[float]] | None = None,
     spacing: Spacing = None,
-    fixed: int = 0,
+    fixed: int | ArrayLike | Layer = 0,
     output: Output = "dtype",
 ) -> list[Linear]:
-    """The factor and the offset of each tile of a mosaic; see `match_overlaps`, which applies them.
+    """Find the factor and the offset of each tile of a mosaic; see `match_overlaps`, which applies them.
 
     Parameters
     ----------
@@ -113,41 +114,40 @@ def fit_overlaps(
     >>> round(second.factor, 4), round(second.offset, 2)
     (2.0, -20.0)
     """
-    found = [opened(image) for image in images]
-    mosaic = Mosaic.of(found, translate, spacing, fixed)
+    found, mosaic = _opened(images, translate, spacing, fixed)
     with found[0].bar():
         return mosaic.fit(output)
 
 
 def match_overlaps(
-    images: Sequence[Any],
+    images: Iterable[Any],
     *,
     translate: Sequence[Sequence[float]] | None = None,
     spacing: Spacing = None,
-    fixed: int = 0,
+    fixed: int | ArrayLike | Layer = 0,
     output: Output = "dtype",
 ) -> list[Any]:
     """Bring the tiles of a mosaic to one scale: each gets a factor and an offset, so that no seam is seen.
 
     Parameters
     ----------
-    images : sequence of napari.layers.Image or array-like
-        Two or more of as many axes, each of which overlaps with another one.  Never written.
+    images : list of napari.layers.Image or array-like, or layers of a viewer such as ``viewer.layers.selection``
+        Two or more images with the same number of axes, each of which overlaps with another one.  Never written.
     translate : sequence of sequence of float, optional
-        Of arrays: where the first voxel of each lies, along all axes, in units of `spacing`.  A layer knows its own
-        place in the world.
+        Where the first voxel of each array lies, along all axes, in units of `spacing`.  A layer knows its own place in
+        the world.
     spacing : float or sequence of float, optional
-        Of arrays: the size of a voxel along all axes, the same for all arrays.  Default: 1.
-    fixed : int
-        The number of the image that stays as it is.
+        The size of a voxel of arrays along all axes, which is the same for all arrays and 1 by default.
+    fixed : int, or one of the images
+        The image that stays as it is, or its number.
     output : "dtype" or "float32"
         "dtype": dtypes stay, integers are rounded to nearest and clamped.  "float32": neither.
 
     Returns
     -------
     list of napari.layers.Image, numpy.ndarray or dask.array.Array
-        As the images are, lazy for dask.  Layers have the place and the colors of their sources, and all have the
-        contrast limits of the one that is fixed; `Recipe.of` tells factor and offset of each.
+        They are of the kind of the images, and lazy for dask.  Layers have the place and the colors of their sources,
+        and all have the contrast limits of the fixed one; `Recipe.of` tells the factor and the offset of each.
 
     Raises
     ------
@@ -166,12 +166,12 @@ def match_overlaps(
     -----
     Places are rounded to whole voxels.  Voxels at the lowest or the highest intensity that a tile has in its overlaps
     may be cut off, so they do not count, nor do NaN and infinite ones.  The others are averaged in cells of 4 voxels
-    along each axis, which takes most of the noise away.  Of two tiles whose cells have the standard deviations s and
-    t, the factors stand as 1/s to 1/t.  This is the reduced major axis [1]_: noise on both sides cancels, where a
-    regression of one on the other would make every factor too small.  Logarithms of the factors are solved by least
-    squares over all overlaps, weighted by the number of voxels and by how closely both agree; overlaps in which less
-    than a quarter of the variance is common say nothing of factors.  Then the offsets are solved, of the means.  Sums
-    are exact, and the few equations are solved in a fixed order, so the same bits come out everywhere.
+    along each axis, which takes most of the noise away.  If the cells of two tiles have the standard deviations s and
+    t, their factors have the ratio 1/s to 1/t.  This is the reduced major axis [1]_: noise on both sides cancels,
+    where a regression of one on the other would make every factor too small.  The logarithms of the factors are found
+    by least squares over all overlaps, weighted by the number of voxels and by how closely both tiles agree; overlaps
+    in which less than a quarter of the variance is common are left out.  Then the offsets are found from the means.
+    Sums are exact, and the few equations are solved in a fixed order, so the same bits come out everywhere.
 
     References
     ----------
@@ -188,17 +188,26 @@ def match_overlaps(
     >>> bool(np.allclose(left[:, :, 16:], right[:, :, :8], rtol=1e-4))
     True
     """
-    found = [opened(image) for image in images]
-    mosaic = Mosaic.of(found, translate, spacing, fixed)
+    found, mosaic = _opened(images, translate, spacing, fixed)
     with found[0].bar():
         with progress.part(0, 0.4):
             lines = mosaic.fit(output)
-        results = []
-        for number, (each, line) in enumerate(zip(found, lines, strict=True)):
-            with progress.part(0.4 + 0.6 * number / len(found), 0.4 + 0.6 * (number + 1) / len(found)):
-                results.append(each.adjusted(line))
-    found[fixed].show_alike(results)
+        with progress.part(0.4, 1):
+            results = progress.each(range(len(found)), lambda tile: found[tile].adjusted(lines[tile]))
+    found[mosaic.fixed].show_alike(results)
     return results
+
+
+def _opened(
+    images: Iterable[Any], translate: Sequence[Sequence[float]] | None, spacing: Spacing, fixed: Any
+) -> tuple[list[Opened], Mosaic]:
+    """Images and their mosaic; `fixed` is one of them or its number."""
+    images = listed(images)
+    found = open_all(images, opened)
+    same = [number for number, image in enumerate(images) if image is fixed]
+    if not same and not (isinstance(fixed, int) and not isinstance(fixed, bool) and 0 <= fixed < len(found)):
+        raise ValueError(f"fixed must be one of the images or its number, 0 to {len(found) - 1}, got {given(fixed)}.")
+    return found, Mosaic.of(found, translate, spacing, *same[:1] or [fixed])
 
 
 # --- where tiles lie --------------------------------------------------------------------
@@ -206,15 +215,15 @@ def match_overlaps(
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
-    """Tiles on one grid, checked, before any voxel is read.
+    """The tiles of a mosaic on one grid, which is checked before any voxel is read.
 
     Attributes
     ----------
     arrays : sequence of array-like
     corners : sequence of tuple of int
-        Where the first voxel of each lies on the grid.
+        Where the first voxel of each tile lies on the grid.
     names : sequence of str
-        What each is called in errors.
+        What each tile is called in errors.
     fixed : int
         The number of the tile that stays as it is.
     """
@@ -232,15 +241,13 @@ class Mosaic:
         spacing: Spacing = None,
         fixed: int = 0,
     ) -> Mosaic:
-        """Of opened images; parameters and errors as `match_overlaps` has them."""
+        """Make a mosaic of opened images; parameters and errors are those of `match_overlaps`."""
         if len(found) < 2:
             raise ValueError("match_overlaps needs two images or more, which overlap.")
         if len({type(each) for each in found}) > 1:
             raise TypeError("match_overlaps needs images of one kind: all layers, or all arrays.")
-        if isinstance(fixed, bool) or not isinstance(fixed, int) or not 0 <= fixed < len(found):
-            raise ValueError(f"fixed must be the number of an image, 0 to {len(found) - 1}, got {fixed!r}.")
-        if translate is not None and len(translate) != len(found):
-            raise ValueError(f"translate must have a place for each of {len(found)} images, got {len(translate)}.")
+        if translate is not None and not (np.iterable(translate) and len(translate) == len(found)):
+            raise ValueError(f"translate must have a place for each of {len(found)} images, got {given(translate)}.")
         names = [f"Layer {each.name!r}" if each.name else f"Image {number}" for number, each in enumerate(found)]
         tiles = [
             each.tile(None if translate is None else translate[number], spacing) for number, each in enumerate(found)
@@ -251,13 +258,13 @@ class Mosaic:
         return cls(arrays, _corners(arrays, places, names), names, fixed)
 
     def fit(self, output: Output = "dtype") -> list[Linear]:
-        """The factor and the offset of each tile."""
+        """Find the factor and the offset of each tile."""
         lines = solve(self.arrays, self.corners, self.names, self.fixed)
         return [Linear(factor, offset, output=output) for factor, offset in lines]
 
 
 def _corners(arrays: Sequence[Array], places: Sequence[Tile], names: Sequence[str]) -> list[tuple[int, ...]]:
-    """The first voxel of each tile on the grid of the first one; errors where there is no such grid."""
+    """Return where the first voxel of each tile lies on the grid of the first tile, or raise why it does not."""
     shape, (sizes, origin) = tuple(arrays[0].shape), places[0]
     corners = []
     for array, (size, place), name in zip(arrays, places, names, strict=True):
@@ -278,7 +285,7 @@ def _words(sizes: Sequence[float]) -> str:
 
 
 def find_overlaps(shapes: Sequence[tuple[int, ...]], corners: Sequence[tuple[int, ...]]) -> list[Overlap]:
-    """All pairs of boxes on a grid that have voxels in common.
+    """Return all pairs of boxes on a grid that have voxels in common.
 
     Examples
     --------
@@ -305,17 +312,16 @@ def find_overlaps(shapes: Sequence[tuple[int, ...]], corners: Sequence[tuple[int
 def solve(
     arrays: Sequence[Array], corners: Sequence[tuple[int, ...]], names: Sequence[str], fixed: int
 ) -> list[tuple[float, float]]:
-    """Factor and offset of each array.
-
+    """Find the factor and the offset of each array.
     Parameters
     ----------
     arrays : sequence of array-like
     corners : sequence of tuple of int
-        Where the first voxel of each lies on a common grid.
+        Where the first voxel of each array lies on a common grid.
     names : sequence of str
-        What each is called in errors.
+        What each array is called in errors.
     fixed : int
-        The one whose factor is 1 and whose offset is 0.
+        The number of the array whose factor is 1 and whose offset is 0.
 
     Raises
     ------
@@ -329,7 +335,7 @@ def solve(
     ends = [(math.inf, -math.inf) for _ in arrays]
 
     def read(number: int, place: tuple[slice, ...]) -> np.ndarray:
-        """Voxels as float64, NaN where a masked array has none."""
+        """Return voxels as float64, which are NaN where a masked array has none."""
         array, counted = tiles[number]
         values = read_part(array, place).astype(np.float64)
         if counted is not None:
@@ -365,7 +371,7 @@ def solve(
     with progress.part(0.4, 1):
         walk(pieces, measure, add, "comparing overlaps")
     moments = [overlap.moments for overlap in overlaps]
-    # What was subtracted before the sums is the lowest value of each tile.
+    # The lowest value of each tile was subtracted before the sums.
     lows = [low if math.isfinite(low) else 0.0 for low, _ in ends]
     factors = _factors(overlaps, moments, names, fixed)
     equations = []
@@ -388,7 +394,7 @@ def _factors(
         if common < ALIKE:
             continue
         ratio = float(log(np.array([yy / xx]))[0]) / 2
-        # as sure as there are cells, and as these agree, up to a tenth of a percent, which shifts cost anyway
+        # A ratio weighs the more, the more voxels there are and the closer both agree, up to 0.1 %, which shifts cost.
         equations.append((*overlap.pair, ratio, count / (1 - common + 1e-3)))
     _check_joined([pair[:2] for pair in equations], names, fixed, "shows nothing in common, where they overlap, with")
     logs = differences(equations, len(names), fixed)
@@ -396,13 +402,13 @@ def _factors(
 
 
 def _sums(first: tuple[np.ndarray, float, float], second: tuple[np.ndarray, float, float]) -> list[float]:
-    """What `Overlap.sums` keeps of a piece; either tile comes as its values and their lowest and highest."""
+    """Return what `Overlap.sums` keeps of a piece; either tile is given as its values, their lowest and highest."""
     use = np.ones(first[0].shape, bool)
     for values, low, high in (first, second):
         use &= (values > low) & (values < high)
     count = _cells(use.astype(np.float64))
     with np.errstate(invalid="ignore"):
-        # Of infinite ones NaN, which do not count.
+        # Infinite values may give NaN here, but they do not count.
         x, y = (_cells(np.where(use, values - low, 0.0)) for values, low, _ in (first, second))
     there = count > 0
     count, x, y = count[there], x[there], y[there]
@@ -411,7 +417,7 @@ def _sums(first: tuple[np.ndarray, float, float], second: tuple[np.ndarray, floa
 
 
 def _cells(values: np.ndarray) -> np.ndarray:
-    """Sums over cells, added in the order of the voxels; the last cells are smaller."""
+    """Return the sums over cells, added in the order of the voxels; the last cells may be smaller."""
     for axis in range(values.ndim):
         size = -(-values.shape[axis] // CELL)
         spare = size * CELL - values.shape[axis]
@@ -425,7 +431,7 @@ def _cells(values: np.ndarray) -> np.ndarray:
 
 
 def _check_joined(pairs: Sequence[tuple[int, int]], names: Sequence[str], fixed: int, why: str) -> None:
-    """Raise which tiles have no way to the fixed one."""
+    """Raise an error that names the tiles from which no chain of pairs leads to the fixed one."""
     reached, wider = {fixed}, True
     while wider:
         near = {number for pair in pairs if set(pair) & reached for number in pair}
@@ -434,7 +440,7 @@ def _check_joined(pairs: Sequence[tuple[int, int]], names: Sequence[str], fixed:
     lost = [name for number, name in enumerate(names) if number not in reached]
     if lost:
         raise ValueError(
-            f"{', '.join(lost)} {why} {names[fixed]}, nor does it with what overlaps with that. Move what lies wrong "
+            f"{', '.join(lost)} {why} {names[fixed]}, neither directly nor through other tiles. Move what lies wrong "
             "(translate), or leave it out."
         )
 
@@ -443,16 +449,16 @@ def _check_joined(pairs: Sequence[tuple[int, int]], names: Sequence[str], fixed:
 
 
 def differences(equations: Sequence[tuple[int, int, float, float]], number: int, fixed: int) -> list[float]:
-    """Numbers whose differences are known, by weighted least squares, one of them 0.
+    """Find numbers whose differences are known, by weighted least squares; one of them is 0.
 
     Parameters
     ----------
     equations : sequence of (i, j, difference, weight)
-        Number i less number j.
+        Number i less number j is the difference.
     number : int
         How many numbers there are.
     fixed : int
-        The one that is 0; by the equations all others must be joined with it.
+        Which number is 0; a chain of equations must join each of the others with it.
 
     Examples
     --------
@@ -478,9 +484,9 @@ def differences(equations: Sequence[tuple[int, int, float, float]], number: int,
 
 
 def eliminated(matrix: Matrix) -> list[float]:
-    """The solution of linear equations, whose right side is the last column, by Gaussian elimination in order.
+    """Solve linear equations, whose right side is the last column, by Gaussian elimination in a fixed order.
 
-    There are few of them, and no library solves them with the same bits on every processor.
+    There are few equations, and no library solves them with the same bits on every processor.
     """
     rows = [list(row) for row in matrix]
     number = len(rows)

@@ -1,4 +1,4 @@
-"""Histograms as plain data, exact and short: only bins that hold voxels are written."""
+"""Histograms as plain data, which are exact, and short because only bins that hold voxels are written."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_count, check_number
 from napari_exposure.core.moments import Moments
 
-# of the data; raised when an older version could not read them
+# The schema of the data is raised when an older version could not read them.
 SCHEMA = 2
 KEY = "napari_exposure_histogram"
-# runs of bins: where one begins, then its counts, as in "0:5 3 1;12:1"
+# Runs of bins are written as the number of the first bin, then the counts, as in "0:5 3 1;12:1".
 _RUNS = re.compile(r"(\d+:\d+( \d+)*(;\d+:\d+( \d+)*)*)?")
-# of sums that are exact: the squares of all float64s have up to 2100 bits before and behind the point
+# Sums are exact: the squares of float64 numbers have up to 2100 bits before and behind the point, or 700 digits.
 _FRACTION = re.compile(r"-?\d{1,700}(/[1-9]\d{0,700})?")
 _MOST_BINS, _MOST_VOXELS = 1 << 24, 1 << 53
 
 
 def plain_of(histogram: Histogram) -> dict[str, Any]:
-    """Plain data (str, float, int, bool, list, dict) that `histogram_of` takes back, in every bit."""
+    """Return plain data (str, float, int, bool, list, dict) of which `histogram_of` makes the same bits again."""
     edges = histogram.edges
     low, high, bins = float(edges[0]), float(edges[-1]), len(histogram.counts)
     plain: dict[str, Any] = {
@@ -90,7 +90,7 @@ def histogram_of(plain: dict[str, Any]) -> Histogram:
 
 
 def _colors(plain: Any) -> tuple[Histogram, ...]:
-    """Those of red, green and blue, or none."""
+    """Return the histograms of red, green and blue, or none."""
     if not isinstance(plain, list) or len(plain) not in (0, 3):
         raise ValueError("colors must be a list of three histograms.")
     if any(isinstance(each, dict) and "colors" in each for each in plain):
@@ -108,7 +108,7 @@ def _runs(counts: np.ndarray) -> str:
 
 
 def _counts(text: Any, bins: int) -> np.ndarray:
-    # A run takes a few characters more than its counts, of which each has up to 16 digits.
+    # A bin takes at most 40 characters: the number where its run begins, and a count of up to 16 digits.
     if not isinstance(text, str) or len(text) > 40 * (bins + 1) or not _RUNS.fullmatch(text):
         raise ValueError('counts must be a text of runs of bins such as "0:5 3 1;12:1".')
     counts = np.zeros(bins, np.int64)
@@ -158,7 +158,7 @@ def _fraction(text: Any, name: str) -> Fraction:
 
 
 def _written(number: float) -> float | str | None:
-    """JSON knows neither NaN nor infinity."""
+    """Return a number as JSON can hold it, which knows neither NaN nor infinity."""
     return number if math.isfinite(number) else None if math.isnan(number) else str(number)
 
 

@@ -1,4 +1,4 @@
-"""Percentiles of the planes across any axis, exact, from passes over the whole volume in any order."""
+"""Exact percentiles of the planes across any axis, from passes over the whole volume in any order."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class PlanePercentiles:
     Attributes
     ----------
     counted : numpy.ndarray of int64, shape (planes,)
-        Voxels; NaN are none.
+        How many voxels of a plane are counted; NaN are not.
     values : numpy.ndarray of float64, shape (percentiles, planes)
-        The voxel's intensity below which the given share of the plane lies; NaN where nothing is counted.
+        The intensity of the voxel below which the given share of the plane lies; NaN where nothing is counted.
     levels : numpy.ndarray of float64, shape (percentiles, planes)
-        The same without steps: of integers, each stands for all intensities that round to it, so that a plane whose
-        voxels are 0, 1 and 2 has a level in between.
+        The same without steps: an integer stands for all intensities that round to it, so that a plane whose voxels
+        are 0, 1 and 2 may have a level between them.
     """
 
     counted: np.ndarray
@@ -40,10 +40,10 @@ class PlanePercentiles:
 
 @remembered(lambda found: found.counted.nbytes + 2 * found.values.nbytes)
 def plane_percentiles(volume: Volume, axis: int, percentiles: tuple[float, ...]) -> PlanePercentiles:
-    """Percentiles of each plane across `axis` (from the end).
+    """Return percentiles of each plane across `axis`, which is counted from the end.
 
-    A radix selection in all planes at once, 8 bits a pass: each block is read in the order in which it is stored,
-    and what is kept is 256 counts a plane and percentile, whatever the dtype.
+    A radix selection finds them in all planes at once, with 8 bits in each pass.  Blocks are read in the order in
+    which they are stored, and only 256 counts are kept for each plane and percentile, for any dtype.
     """
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
@@ -75,15 +75,15 @@ def plane_percentiles(volume: Volume, axis: int, percentiles: tuple[float, ...])
             part, found = result
             counts[part] += found
 
-        with progress.part(number / passes, (number + 1) / passes):
+        with progress.item(number, passes):
             count(volume, visit, merge, "measuring planes")
         if number == 0:
-            # the top digit is the same for all
+            # No percentile has a prefix yet, so the kernel counts the top digit only once for all.
             counts[:] = counts[:, :1]
         cumulative = np.cumsum(counts, axis=-1)
         if number == 0:
             totals = cumulative[:, 0, -1]
-            # where in the sorted plane, and from here on among the keys with the same prefix
+            # Places are ranks in the sorted plane, and after each pass ranks among the keys with the same prefix.
             places = np.array(percentiles) / 100 * np.maximum(totals - 1, 0)[:, None]
         digits = (cumulative <= np.floor(places)[..., None]).sum(axis=-1).clip(max=(1 << BITS) - 1)
         here = np.take_along_axis(counts, digits[..., None], -1)[..., 0]

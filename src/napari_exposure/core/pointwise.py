@@ -18,19 +18,19 @@ from napari_exposure.core.transform import Fit
 
 @cache
 def _limits(dtype: np.dtype) -> tuple[int, int]:
-    """The least and the greatest integer; NumPy takes longer to say it than a table of 8 bits takes."""
+    """Return the least and the greatest integer, which NumPy takes longer to find than an 8-bit table takes to map."""
     info = np.iinfo(dtype)
     return int(info.min), int(info.max)
 
 
 @dataclass(frozen=True, eq=False)
 class PointwiseFit(Fit):
-    """A curve; integers of up to 16 bits go through a table of it that is made once.
+    """A curve from intensities to results; integers of up to 16 bits go through a table that is made of it once.
 
     Attributes
     ----------
     dtype, out_dtype : numpy.dtype
-        Of the volume and of the result.
+        The dtypes of the volume and of the result.
     """
 
     pointwise: ClassVar[bool] = True
@@ -46,7 +46,7 @@ class PointwiseFit(Fit):
 
     @cached_property
     def table(self) -> np.ndarray | None:
-        """Results for the integers from `first` on, of `out_dtype`; outside, the curve is level.  None for others."""
+        """Results of `out_dtype` for the integers from `first` on, level beyond; None for dtypes without a table."""
         if not is_lookup(self.dtype):
             return None
         least, most = _limits(self.dtype)
@@ -54,13 +54,13 @@ class PointwiseFit(Fit):
         bottom, span = self.scale
         results = bottom + span * self._at_integers(self.first, last)
         if self.out_dtype.kind in "iu":
-            # gamma of a range beyond the dtype would leave it
+            # The results may lie outside the dtype where the range does.
             least, most = _limits(self.out_dtype)
             results = np.minimum(np.maximum(np.rint(results), least), most)
         return results.astype(self.out_dtype)
 
     def at(self, values: np.ndarray) -> np.ndarray:
-        """Results for integers, from the table."""
+        """Return the results for integers from the table."""
         table = self.table
         assert table is not None, "The volume holds integers of up to 16 bits."
         results: np.ndarray = table[np.clip(values - self.first, 0, len(table) - 1)]
@@ -68,18 +68,18 @@ class PointwiseFit(Fit):
 
     @property
     def scale(self) -> tuple[float, float]:
-        """What 0 of the curve becomes in the result, and how much 1 is above it."""
+        """The result where the curve is 0, and how much greater the result is where the curve is 1."""
         return self.bottom, self.span
 
     def curve(self, values: np.ndarray) -> np.ndarray:
-        """What intensities become, float64, in [0, 1] where `scale` does not say otherwise."""
+        """Return the curve at intensities as float64, in [0, 1] unless `scale` says otherwise."""
         raise NotImplementedError
 
     def _at_integers(self, first: int, last: int) -> np.ndarray:
         return self.curve(np.arange(first, last + 1, dtype=np.float64))
 
     def position(self, values: np.ndarray) -> np.ndarray:
-        """Where intensities lie in the input range, clamped to [0, 1]."""
+        """Return where intensities lie in the input range, clamped to [0, 1]."""
         return np.clip((values - self.lo) / (self.upper - self.lo), 0, 1)
 
     @property
@@ -114,12 +114,12 @@ class PointwiseFit(Fit):
                 parameters.append(np.array(column))
                 continue
             starts, flat = _joined(column)
-            # levels and their heights begin at the same places
+            # The levels and heights of steps begin at the same places, so the starts are given only once.
             parameters += [flat] if isinstance(self, StepsFit) and parameters else [starts, flat]
         bottom, span = np.ascontiguousarray(np.array([fit.scale for fit in fits], np.float64).T)
         run(values, *parameters, bottom, span, out)
 
-    # the kernel for dtypes without a table, and what it takes between values and output range
+    # Dtypes without a table have this kernel, which takes these parameters between the values and `scale`.
     @property
     def _kernel_name(self) -> str:
         raise NotImplementedError
@@ -129,13 +129,13 @@ class PointwiseFit(Fit):
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays end to end, and where each begins; behind these the end."""
+    """Return where each array begins and the last one ends, and the arrays end to end."""
     return np.cumsum([0, *map(len, arrays)]), np.concatenate(arrays)
 
 
 @dataclass(frozen=True, eq=False)
 class TableFit(PointwiseFit):
-    """A table that was made of those of several steps in a row.
+    """A table that combines the tables of several steps in a row.
 
     Attributes
     ----------
@@ -183,7 +183,7 @@ class KnotsFit(PointwiseFit):
 
     def _at_integers(self, first: int, last: int) -> np.ndarray:
         if (first, last) == (self.lo, self.hi) and last - first == len(self.knots) - 1:
-            # the very knots, without the rounding of a position
+            # Each knot lies at an integer, so the knots are taken without the rounding of a position.
             return self.knots
         return super()._at_integers(first, last)
 
@@ -196,19 +196,19 @@ class KnotsFit(PointwiseFit):
         return self.lo, self.upper, self.knots
 
 
-# How far straight lines between knots may lie from the curve that they stand for, where 1 is its whole height; and
-# how many knots there are at least, so that none of its turns are missed, and at most.
+# Straight lines between knots may lie so far from the curve that they stand for, whose whole height is 1.  There are
+# at least LEAST pieces between knots, so that none of its turns are missed, and at most MOST.
 TOLERANCE = 2e-7
 LEAST, MOST = 1 << 10, 1 << 18
 
 
 def sampled(curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Knots of a curve from 0 to 1: so many that the lines between them are the curve, as far as float32 shows."""
+    """Return so many knots of a curve from 0 to 1 that float32 does not tell the lines between them from the curve."""
     pieces = LEAST
     while True:
         knots = curve(np.linspace(0, 1, pieces + 1))
         away = np.abs(knots[1::2] - (knots[:-1:2] + knots[2::2]) / 2)
-        # These are the errors of half as many knots, four times as large.
+        # The distances are those of half as many knots, whose errors are four times as large.
         if pieces >= MOST or away.max() <= 4 * TOLERANCE:
             return knots
         pieces *= 2
@@ -217,16 +217,16 @@ def sampled(curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
 def fit_curve(
     curve: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, dtype: np.dtype, output: str
 ) -> KnotsFit:
-    """The fit of a curve that keeps the intensity range.
+    """Return the fit of a curve that keeps the intensity range.
 
     Parameters
     ----------
     curve : callable
-        From positions in the input range, in [0, 1], to what they become, in [0, 1].
+        It takes positions in the input range, in [0, 1], and returns what they become, in [0, 1].
     lo, hi : float
         The input range.
     dtype : numpy.dtype
-        Of the volume.
+        The dtype of the volume.
     output : "dtype" or "float32"
     """
     bottom, top = (lo, hi) if output == "dtype" else (0.0, 1.0)
@@ -260,15 +260,15 @@ class CurveFit(PointwiseFit):
 
     @cached_property
     def _buckets(self) -> tuple[np.ndarray, float, float]:
-        """An index of the knots: where nearly all values lie is divided evenly; each part has the knot before it."""
+        """An index of the knots: even buckets, where nearly all values lie, each with the number of the knot before."""
         first, last = np.searchsorted(self.heights, (0.01, 0.99)).tolist()
         lo, hi = float(self.places[first]), float(self.places[last])
-        # So many that most have no knot: each knot in a bucket is a branch that a processor cannot foresee.
+        # So many buckets leave most without a knot: each knot in a bucket is a branch that no processor can foresee.
         buckets = 32 * len(self.places)
         scale = buckets / (hi - lo) if hi > lo else 0.0
         if not 0 < scale < math.inf:
             buckets, scale = 1, 0.0
-        # in the very steps of the kernel, so that no value is sought beside its bucket
+        # The arithmetic is exactly that of the kernel, so that no value is sought in a neighboring bucket.
         found = np.minimum(np.maximum(scale * (self.places - lo), 0), buckets - 1).astype(np.int64)
         upto = np.cumsum(np.bincount(found, minlength=buckets))
         return np.maximum(np.append(-1, upto - 1), 0).astype(np.int32), lo, scale
@@ -279,9 +279,9 @@ class CurveFit(PointwiseFit):
 
 @dataclass(frozen=True, eq=False)
 class StepsFit(PointwiseFit):
-    """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
+    """Steps: values above levels[k - 1], up to and with levels[k], become heights[k]."""
 
-    # each voxel is a search through all levels, most of it waiting for memory
+    # Blocks are small, because each voxel is a search through all levels, which mostly waits for memory.
     block_voxels: ClassVar[tuple[int, ...]] = (1 << 16,)
 
     levels: np.ndarray

@@ -6,17 +6,17 @@ import numpy as np
 
 from napari_exposure.core.functions import exp, interpolate, log
 
-# slopes that a robust line is made from, at most about: half the square of this
+# A robust line is the median of at most about PLANES**2 / 2 slopes.
 PLANES = 2048
-# places at which a smooth curve is found; between them it is straight
+# A smooth curve is computed at so many places at most, and is straight between them.
 KNOTS = 512
 ROUNDS = 4
 
 
 def robust_line(at: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept of the line whose slope is the median of those between any two points [1]_.
+    """Return slope and intercept of the line whose slope is the median of those between any two points [1]_.
 
-    Up to 29 % of the points may lie anywhere.  Of many points, some of the distances between two are left out.
+    Up to 29 % of the points may lie anywhere.  Of many points, only pairs at some of the distances are compared.
 
     Parameters
     ----------
@@ -43,14 +43,14 @@ def robust_line(at: np.ndarray, values: np.ndarray) -> tuple[float, float]:
 
 
 def robust_curve(at: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:
-    """A smooth curve through points: locally a line, made robust against outliers [1]_.
+    """Fit a smooth curve to points, which is a line near each point and robust against outliers [1]_.
 
     Parameters
     ----------
     at : numpy.ndarray, ascending
     values : numpy.ndarray of the same shape
     width : float
-        Standard deviation of the Gaussian weights, in units of `at`.
+        The standard deviation of the Gaussian weights, in units of `at`.
 
     Returns
     -------
@@ -65,14 +65,14 @@ def robust_curve(at: np.ndarray, values: np.ndarray, width: float) -> np.ndarray
     knots = at if len(at) <= KNOTS else np.linspace(at[0], at[-1], KNOTS)
     apart = at - knots[:, None]
     near = exp(-0.5 * (apart / width) ** 2)
-    # each Gaussian times the distance to the powers 0, 1 and 2, for the moments about each knot
+    # The moments about each knot need each Gaussian times the distance to the powers 0, 1 and 2.
     moments = near, near * apart, near * apart**2
     trust = np.ones(len(at))
     for _ in range(ROUNDS):
-        # sums, not products of matrices, whose order of additions depends on the processor
+        # These are sums and not matrix products, whose order of additions depends on the processor.
         n, first, second = ((moment * trust).sum(axis=1) for moment in moments)
         height, tilt = ((moment * (trust * values)).sum(axis=1) for moment in moments[:2])
-        # the height of each knot's line there is the curve
+        # Each knot has a line of its own, whose height at the knot is the curve.
         determinant = n * second - first**2
         straight = determinant > 1e-12 * n * second
         mean = height / np.maximum(n, np.finfo(float).tiny)
@@ -87,22 +87,22 @@ def robust_curve(at: np.ndarray, values: np.ndarray, width: float) -> np.ndarray
 
 
 def modelled(model: str, levels: np.ndarray, known: np.ndarray, smoothness: float) -> np.ndarray:
-    """What a model makes of the levels of planes, in logarithms, so that it follows ratios and is above 0.
+    """Fit a model to the levels of planes, in logarithms, so that it follows ratios and stays above 0.
 
     Parameters
     ----------
     model : "exponential", "smooth" or "plane"
     levels : numpy.ndarray, shape (planes,)
     known : numpy.ndarray of bool, shape (planes,)
-        The planes that have a level, which is above 0; at least 2.
+        At least 2 planes, which have a level above 0.
     smoothness : float
-        Width of the smooth curve as a fraction of the axis.
+        The width of the smooth curve as a fraction of the axis.
 
     Returns
     -------
     numpy.ndarray, shape (planes,)
-        Natural logarithms, of all planes: a line goes on, a curve and single planes stay what they are at the nearest
-        that is known.
+        Natural logarithms for all planes.  Beyond the known planes a line goes on, and the other models stay at the
+        value of the nearest known plane.
     """
     places = np.arange(len(levels), dtype=np.float64)
     at, values = places[known], log(levels[known])
@@ -114,15 +114,16 @@ def modelled(model: str, levels: np.ndarray, known: np.ndarray, smoothness: floa
     return interpolate(places, at, values)
 
 
-# the parts of a plane whose profiles are compared, and of those the least bright, as a part of the chosen one
+# The profiles of these percentiles are compared with that of the chosen one, unless they are dimmer than this fraction
+# of it.
 RANKS = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
 DIMMEST = 0.1
-# ripples of a profile that are too small to be told from chance, and to do harm
+# A profile that varies so little cannot be told from chance, and does no harm.
 RIPPLE = 0.005
 
 
 def compared(percentile: float) -> tuple[float, ...]:
-    """Percentiles of planes that tell whether a decay is one: the chosen one first, then others near it and far off.
+    """Return the percentiles that tell whether light was lost: the chosen one first, then others near it and far off.
 
     Examples
     --------
@@ -136,26 +137,26 @@ def compared(percentile: float) -> tuple[float, ...]:
 
 
 def common_profile(model: str, levels: np.ndarray, known: np.ndarray, smoothness: float) -> tuple[np.ndarray, float]:
-    """A model of the levels of planes, and how far the data support that light was lost.
+    """Fit a model to the levels of planes, and find how far the data support that light was lost.
 
     Lost light dims all intensities of a plane by one factor.  Where a plane only holds less, its bright voxels become
-    fewer and its dark ones stay.  So several percentiles of each plane are modelled, each by itself, and compared.
+    fewer and its dark ones stay.  So a model is fitted to each of several percentiles, and the models are compared.
 
     Parameters
     ----------
     model : "exponential", "smooth" or "plane"
     levels : numpy.ndarray, shape (percentiles, planes)
-        Above the background; the chosen percentile first.  Those that are not bright enough to say anything are left
-        out: not above 0 everywhere, or less than a tenth of the chosen one.
+        Levels above the background; those of the chosen percentile come first.  Percentiles that are not above 0
+        everywhere, or less than a tenth of the chosen one, are too dim to say anything and are left out.
     known, smoothness
         As `modelled` has them.
 
     Returns
     -------
     profile : numpy.ndarray, shape (planes,)
-        Natural logarithms: the model of the chosen percentile.
+        The model of the chosen percentile, in natural logarithms.
     support : float
-        The part of all variation that is the same in all percentiles, at most 1.
+        The fraction of all variation that is the same in all percentiles, at most 1.
     """
     with np.errstate(invalid="ignore"):
         bright = (levels[:, known] > 0).all(axis=1) & (

@@ -1,16 +1,16 @@
-"""How far work is: passes over data report to whoever listens, and whoever listens may stop them.
+"""Progress: passes over data report how far they are, and the listener may stop them.
 
 Work is plain functions that return values.  A pass calls `report` before its first block and after each block, and
-knows neither the bar nor the window that shows it.  Whoever wants to hear of it runs the work inside `listening`; an
-error that the listener raises, such as `Cancelled`, stops the work at the next block.
+knows neither the bar nor the window that shows it.  A caller that wants the reports runs the work inside `listening`;
+an error that the listener raises, such as `Cancelled`, stops the work at the next block.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,20 +18,21 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 Listener = Callable[["Step"], None]
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _listener: ContextVar[Listener | None] = ContextVar("napari_exposure_listener", default=None)
 _stopper: ContextVar[Callable[[], None] | None] = ContextVar("napari_exposure_stopper", default=None)
-# Seconds after which work that waits, such as for a slow disk, looks whether it is still wanted.
+# Work that waits, such as for a slow disk, asks every so many seconds whether it is still wanted.
 PATIENCE = 0.1
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far the work is: what is being done, and how much of all of it is done, in [0, 1].
+    """A report: what is being done, and which fraction of the whole work is done, in [0, 1].
 
-    `slow` says that what comes next may take seconds, so that this is worth showing at once; `partial` is what was
-    found so far, if it can be shown.
+    `slow` says that what comes next may take seconds, so that the report should be shown at once; `partial` is what
+    was found so far, if it can be shown.
     """
 
     what: str
@@ -49,14 +50,14 @@ class MustRead(Exception):
 
 
 def report(what: str, fraction: float, *, slow: bool = False, found: object = None) -> None:
-    """Tell the listener, if there is one, how far the work is; it may raise, which stops the work."""
+    """Tell the listener, if there is one, how far the work is; the listener may raise, which stops the work."""
     listener = _listener.get()
     if listener is not None:
         listener(Step(what, fraction, slow, found))
 
 
 def look() -> None:
-    """Stop work that waits, if it is not wanted any more; nothing is reported."""
+    """Let work that waits stop here if it is not wanted any more; nothing is reported."""
     if (stopper := _stopper.get()) is not None:
         stopper()
 
@@ -65,7 +66,7 @@ def look() -> None:
 def listening(listener: Listener, stopper: Callable[[], None] | None = None) -> Iterator[None]:
     """Have all work inside report to `listener`, in the thread that does the work.
 
-    Work that waits asks `stopper` now and then, which raises `Cancelled` where it is to stop, as `listener` may too.
+    Work that waits calls `stopper` now and then, which raises `Cancelled` to stop it, as `listener` may too.
     """
     token, other = _listener.set(listener), _stopper.set(stopper or _stopper.get())
     try:
@@ -77,7 +78,7 @@ def listening(listener: Listener, stopper: Callable[[], None] | None = None) -> 
 
 @contextmanager
 def changed(change: Callable[[Step], Step]) -> Iterator[None]:
-    """Pass on what is reported inside as `change` makes it."""
+    """Pass reports of the work inside through `change` before the listener gets them."""
     outer = _listener.get()
     if outer is None:
         yield
@@ -88,7 +89,7 @@ def changed(change: Callable[[Step], Step]) -> Iterator[None]:
 
 @contextmanager
 def part(start: float, stop: float) -> Iterator[None]:
-    """Report the work inside as a part of a longer one, from fraction `start` to `stop` of it; never run back."""
+    """Report the work inside as fractions `start` to `stop` of longer work, which never decrease."""
     reached = start
 
     def placed(step: Step) -> Step:
@@ -100,6 +101,20 @@ def part(start: float, stop: float) -> Iterator[None]:
         yield
 
 
+def item(number: int, count: int) -> AbstractContextManager[None]:
+    """Report the work inside as item `number` of `count` equal ones."""
+    return part(number / count, (number + 1) / count)
+
+
+def each(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
+    """Do the work for one item after the other, each as an equal part of the whole, and return the results."""
+    results = []
+    for number, one in enumerate(items):
+        with item(number, len(items)):
+            results.append(work(one))
+    return results
+
+
 @contextmanager
 def at_once() -> Iterator[None]:
     """Allow only work that reads no data, because all of it is known already.
@@ -107,7 +122,7 @@ def at_once() -> Iterator[None]:
     Raises
     ------
     MustRead
-        Where a pass over data would begin, or a kernel would be compiled.
+        If a pass over data would begin, or a kernel would be compiled.
     """
 
     def refuse(step: Step) -> None:
@@ -120,9 +135,9 @@ def at_once() -> Iterator[None]:
 def undisturbed(work: Callable[[], Result]) -> Result:
     """Do some work in a thread of its own, where Ctrl+C cannot interrupt it in the middle of something.
 
-    Ctrl+C interrupts the main thread only, wherever that is.  This way it never is in the middle of writing a chunk or
-    of removing what is unfinished: the work is stopped at its next report, waited for, and then the interrupt goes on.
-    Reports are heard in the thread that called this.
+    Ctrl+C interrupts only the main thread, at any place.  In another thread it cannot interrupt the writing of a chunk
+    or the removal of unfinished files: the work stops at its next report, and only then the interrupt goes on.  The
+    listener runs in the thread that called this.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
@@ -132,7 +147,7 @@ def undisturbed(work: Callable[[], Result]) -> Result:
     stopped = threading.Event()
 
     def hear(step: Step) -> None:
-        # It waits for its listener, so that nothing goes on behind one that stops it.
+        # The work waits for its listener, so that it does not go on while the listener stops it.
         events.put(step)
         heard.get()
         if stopped.is_set():
@@ -173,9 +188,9 @@ def bar(make: Callable[..., Any] | None = None, delay: float = 0.5) -> Iterator[
     Parameters
     ----------
     make : callable, optional
-        A tqdm class, or what makes its bars.  Default: a bar on a terminal.
+        A tqdm class, or a function that makes its bars.  The default makes a bar on a terminal.
     delay : float
-        Seconds after which the bar appears; at once for a step that is slow.
+        The bar appears after so many seconds, or at once for a slow step.
     """
     if _listener.get() is not None:
         yield

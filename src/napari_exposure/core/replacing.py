@@ -1,13 +1,13 @@
-"""Results on disk that are whole or not there: written beside their place, brought to the disk, put there at once.
+"""Writes results so that they are whole or not there: beside their place, flushed to the disk, then moved at once.
 
-What is unfinished lies in a hidden folder beside its place, and the process that writes it holds a lock there::
+An unfinished result lies in a hidden folder beside its place, and the process that writes it holds a lock there::
 
     .napari-exposure-<machine>-<token>/
         lock
         new/<name>    what is being written
         old/<name>    the folder that it replaces, while the two change places
 
-A process that dies lets go of its lock. The next one that writes in this folder then removes what was left there.
+A process that dies releases its lock.  The next process that writes beside it then removes what it has left.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import TypeAlias
 PathLike: TypeAlias = str | os.PathLike[str]
 PREFIX = ".napari-exposure-"
 MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
-# Some network drives keep locks to one machine. What another machine has left is taken for dead after these seconds.
+# Some network drives keep locks to one machine, so what another machine has left counts as dead after so many seconds.
 FOREIGN = 7 * 86400.0
 
 # Some network drives would give this process a lock that it holds already, so it knows its own folders by name.
@@ -38,10 +38,10 @@ _ours: set[str] = set()
 
 @contextmanager
 def replacing(path: PathLike, *, overwrite: bool = True) -> Iterator[Path]:
-    """A place to write a file or a folder, which becomes `path` when all of it is on the disk.
+    """Give a place to write a file or a folder, which becomes `path` when all of it is on the disk.
 
-    If anything fails, `path` is what it was.  A file that is replaced hands on its mode; of a link the link is
-    replaced, not what it points to.  A device or a pipe, such as ``/dev/stdout``, is written to as it is.
+    If anything fails, `path` is what it was.  A new file gets the mode of the file that it replaces.  A link itself is
+    replaced, not what it points to.  A device or a pipe, such as ``/dev/stdout``, is written to directly.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def replacing(path: PathLike, *, overwrite: bool = True) -> Iterator[Path]:
     Yields
     ------
     Path
-        Of the same name, in a folder that is there.
+        A path of the same name, in a folder that exists.
 
     Raises
     ------
@@ -78,20 +78,20 @@ def replacing(path: PathLike, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 def _is_device(path: Path) -> bool:
-    """Whether it is a device, a pipe, or a link of the system to what may be a file, as /dev/stdout is."""
+    """Whether a path is a device, a pipe, or a link of the system such as /dev/stdout, which may lead to a file."""
     folder = os.path.realpath(path.parent)
     return folder == "/dev" or folder.startswith("/proc/") or (path.exists() and not (path.is_file() or path.is_dir()))
 
 
 def check_place(path: PathLike, *, folder: bool = False, overwrite: bool = True) -> None:
-    """Raise where a file cannot be put, or a `folder`, which is a zarr store.
+    """Raise if a file, or a `folder` that is a zarr store, cannot be put at a path.
 
     Raises
     ------
     FileNotFoundError
         If the folder around it is missing.
     FileExistsError
-        If something is there and must not be replaced: a file replaces no folder, a zarr store only another one.
+        If something there must not be replaced: a file replaces no folder, a zarr store no folder but another store.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -109,12 +109,12 @@ def is_zarr(path: Path) -> bool:
 
 
 def keep_apart(inputs: Iterable[PathLike], outputs: Iterable[PathLike]) -> None:
-    """Raise where an output would replace an input or another output, also through links, or lies within one.
+    """Raise if an output would replace an input or another output, also through links, or would lie within one.
 
     Raises
     ------
     ValueError
-        If so; nothing was opened.
+        If so; no file was opened.
     """
     read: dict[_Name, Path] = {}
     written: dict[_Name, Path] = {}
@@ -136,12 +136,12 @@ def keep_apart(inputs: Iterable[PathLike], outputs: Iterable[PathLike]) -> None:
 _REPLACES = "{} is read, and {} would replace it or a part of it. Choose another place for that."
 
 
-# a path, or the device and number of a file
+# A name is a real path, or the device and number of a file.
 _Name: TypeAlias = str | tuple[int, int]
 
 
 def _names(path: Path) -> Iterator[_Name]:
-    """What two paths have in common that lead to one place."""
+    """Yield names of a path, of which two paths that lead to one place have one in common."""
     yield os.path.realpath(path)
     with suppress(OSError):
         found = os.stat(path)
@@ -149,12 +149,12 @@ def _names(path: Path) -> Iterator[_Name]:
 
 
 def _folders(path: Path) -> Iterator[str]:
-    """The folders around it, such as a zarr store."""
+    """Return the real folders around a path, any of which may be a zarr store."""
     return (str(folder) for folder in Path(os.path.realpath(path)).parents if not folder.is_file())
 
 
 def tidy(folder: PathLike) -> None:
-    """Remove what processes that have died have left in a folder, and end what they had begun to replace."""
+    """Remove what dead processes have left in a folder, and finish the replacements that they had begun."""
     for place in Path(folder).glob(f"{PREFIX}*"):
         # What cannot be locked or removed is left to the next run, or to its owner.
         if place.name not in _ours and not place.is_symlink():
@@ -166,7 +166,7 @@ def _tidy(place: Path) -> None:
     try:
         lock = os.open(place / "lock", os.O_RDWR)
     except FileNotFoundError:
-        # Its process died before it could lock it; if there is anything in it, it is not ours.
+        # Its process died before it could lock the folder. If there is anything in it, it is not ours and stays.
         place.rmdir()
         return
     try:
@@ -181,23 +181,23 @@ def _tidy(place: Path) -> None:
 
 
 def _remove(place: Path) -> None:
-    """Remove a hidden folder, but for what has no other place."""
+    """Remove a hidden folder, after results in it that have no other copy are moved to their places."""
     for old in place.glob("old/*"):
         new, path = place / "new" / old.name, place.parent / old.name
         if not os.path.lexists(path):
-            # Both are whole: the new one was on the disk before the old one was moved away.
+            # Both are whole, because the new one was on the disk before the old one was moved away.
             os.replace(new if os.path.lexists(new) else old, path)
             _sync_folder(path.parent)
     _drop(place / "old")
     for each in place.glob("*"):
-        # The lock goes last: by it the next run knows what is left of this.
+        # The lock is removed last, because the next run needs it to tell that the folder is a leftover.
         if each.name != "lock":
             shutil.rmtree(each, ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)
 
 
 def _drop(old: Path) -> None:
-    """Remove what was replaced, under another name first: a part of it must never come back."""
+    """Remove what was replaced; it is renamed first, because a part of it must never be put back."""
     with suppress(OSError):
         dead = old.with_name(uuid.uuid4().hex)
         os.replace(old, dead)
@@ -206,7 +206,7 @@ def _drop(old: Path) -> None:
 
 @contextmanager
 def _hidden_folder(path: Path) -> Iterator[Path]:
-    """A locked folder beside `path`, which is gone at the end."""
+    """Give a locked folder beside `path`, which is removed at the end."""
     while True:
         place = path.with_name(f"{PREFIX}{MACHINE}-{uuid.uuid4().hex[:8]}")
         lock = None
@@ -216,7 +216,7 @@ def _hidden_folder(path: Path) -> Iterator[Path]:
                 place.mkdir()
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(path)) from None
-            # Before it is locked another process may take it for a leftover, and remove it.
+            # Until the folder is locked, another process may take it for a leftover and remove it.
             with suppress(FileNotFoundError):
                 lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL)
             if lock is not None and _lockable(lock) and (place / "lock").exists():
@@ -234,7 +234,7 @@ def _hidden_folder(path: Path) -> Iterator[Path]:
 
 
 def _lockable(lock: int) -> bool:
-    """Lock a new file; where the file system has no locks, nobody can, and what is left of a killed process stays."""
+    """Lock a new file; on a file system without locks this counts as done, and leftovers of killed processes stay."""
     try:
         return _locked(lock)
     except OSError:
@@ -242,7 +242,7 @@ def _lockable(lock: int) -> bool:
 
 
 def _locked(lock: int) -> bool:
-    """Lock an open file until it is closed or this process ends; False where another process holds it."""
+    """Lock an open file until it is closed or this process ends; return False if another process has locked it."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -258,14 +258,14 @@ def _locked(lock: int) -> bool:
 
 
 def _put(new: Path, path: Path, old: Path) -> None:
-    """Put a file in its place in one step; a folder, which can replace nothing, in two."""
+    """Move a file to its place in one step, and a folder in two, because a folder cannot replace another one."""
     if not new.is_dir():
         os.replace(new, path)
         return
     while True:
         try:
             if os.path.lexists(path):
-                # Where another process has put its own there since, that is what is replaced.
+                # Another process may have put its own folder there meanwhile, which is then the one that is replaced.
                 _drop(old.parent)
                 old.parent.mkdir()
                 os.replace(path, old)
@@ -280,7 +280,7 @@ def _put(new: Path, path: Path, old: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Bring a file, or a folder and all that it holds, to the disk."""
+    """Flush a file, or a folder and all that it holds, to the disk."""
     if not path.is_dir():
         _sync_file(path)
         return
@@ -288,7 +288,7 @@ def _sync(path: Path) -> None:
     for folder, _, names in os.walk(path):
         folders.append(folder)
         files += [os.path.join(folder, name) for name in names]
-    # The file system brings to the disk together what several threads ask of it.
+    # Several threads ask at once, because the file system flushes together what is asked for together.
     with ThreadPoolExecutor(8) as pool:
         for each in (pool.map(_sync_file, files), pool.map(_sync_folder, folders)):
             list(each)
@@ -306,7 +306,7 @@ def _sync_folder(path: PathLike) -> None:
     try:
         os.fsync(folder)
     except OSError as error:
-        # Some network drives do not know this of folders.
+        # Some network drives cannot flush folders.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
             raise
     finally:

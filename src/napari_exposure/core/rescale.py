@@ -1,4 +1,4 @@
-"""Stretching one range of intensities over another."""
+"""Rescaling, which stretches one range of intensities over another."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from napari_exposure.core.intensity import check_pair, dtype_range, named_range,
 from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.words import given
 
 __all__ = ["Rescale", "rescale_intensity"]
 
 OutRange = str | tuple[float, float]
 
-RESCALED = {"dtype": "as the output range has it", "float32": "float32, not rounded"}
+RESCALED = {"dtype": "by output range", "float32": "float32: not rounded"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Rescale(Adjustment):
         self._set("out_range", check_out_range(self.out_range))
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        """The dtype of results for volumes of `dtype`."""
+        """Return the dtype of results for volumes of `dtype`."""
         if isinstance(self.out_range, tuple):
-            # Numbers say nothing of a dtype, so that nothing is rounded, as in scikit-image.
+            # Two numbers do not name a dtype, so the result is floating point and nothing is rounded.
             dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
         elif self.out_range not in OUT_RANGE:
             dtype = named_range(self.out_range)[0]
@@ -68,7 +69,7 @@ class Rescale(Adjustment):
         return result_dtype(dtype, self.output)
 
     def _find_range(self, volume: Volume, in_range: InRange | None = None) -> tuple[float, float]:
-        # scikit-image's range of a dtype, which has its negative part whether or not the data have
+        # As in scikit-image, the range of a dtype includes its negative part even if the data have none.
         if (self.in_range if in_range is None else in_range) == "dtype":
             return dtype_range(volume.dtype, negative=True)
         return super()._find_range(volume, in_range)
@@ -79,7 +80,7 @@ class Rescale(Adjustment):
         bottom, top = min(first, last), max(first, last)
         dtypes = volume.dtype, self.result_dtype(volume.dtype)
         if lo == hi:
-            # one intensity has no range: it stays what it is, as far as the other range has it
+            # A single intensity has no range, so it is only clamped to the output range.
             return ResultsFit(bottom, top, bottom, top, *dtypes, np.array([bottom, top]))
         return ResultsFit(lo, hi, bottom, top, *dtypes, np.array([first, last]))
 
@@ -87,7 +88,7 @@ class Rescale(Adjustment):
         if isinstance(self.out_range, tuple):
             return self.out_range
         if self.out_range == "image":
-            # of one volume of many in which nothing is counted: 0, as its input range
+            # One volume of many in which nothing is counted has 0 here, as in its input range.
             least, most = np.nan_to_num(find_extent(volume)).tolist()
             return least, most
         least, most = named_range(volume.dtype.name if self.out_range == "dtype" else self.out_range)[1]
@@ -98,7 +99,7 @@ OUT_RANGE = ("dtype", "image")
 
 
 def check_out_range(value: Any) -> OutRange:
-    """Return an output range in its one form, or say what it may be."""
+    """Return an output range in its one form, or raise what it may be."""
     if isinstance(value, str) and value == "data":
         return "image"
     if isinstance(value, str) and value in OUT_RANGE:
@@ -110,7 +111,7 @@ def check_out_range(value: Any) -> OutRange:
         return check_pair(value, "out_range")
     raise ValueError(
         "out_range must be 'dtype', 'image', the name of a dtype such as 'uint8', 'uint12' or 'float32', or two "
-        f"numbers, got {value!r}."
+        f"numbers, got {given(value)}."
     )
 
 
@@ -132,27 +133,23 @@ def rescale_intensity(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     in_range : "image", "dtype", name of a dtype, (low, high), Percentiles, or of a layer "contrast_limits"
-        The intensities that are stretched; values outside are clamped.  "image" (or "data"): the exact finite
-        minimum and maximum.  "dtype": the range of the image's dtype, with its negative part; of floats -1 to 1.
-        A name such as "uint8", "uint10", "uint12", "uint14", "int16" or "float", or a type: that of another
-        dtype.
+        The intensities that are stretched; values outside are clamped.  "image" (or "data") is the exact finite
+        minimum and maximum.  "dtype" is the range of the image's dtype with its negative part, for floats -1 to 1.
+        A name such as "uint8", "uint10", "uint12", "uint14", "int16" or "float", or a type, is the range of that dtype.
     out_range : "dtype", "image", name of a dtype, or (low, high)
-        What they become.  "dtype": the range of the image's dtype, from 0 on where `in_range` has nothing
-        negative.  "image": the image's own minimum and maximum.  A name: the range of that dtype, and the result
-        has it (uint16 for "uint10" to "uint14").  Two numbers: these, of integers as float64; the first may be the
-        greater one, which inverts.
+        What they become.  "dtype" is the range of the image's dtype, which begins at 0 where `in_range` has nothing
+        negative.  "image" is the image's own minimum and maximum.  A name is the range of that dtype, and the result
+        has it (uint16 for "uint10" to "uint14").  Two numbers give floats, float64 for integers; if the first one is
+        the greater one, the result is inverted.
     output : "dtype" or "float32"
         "dtype": the dtype that `out_range` asks for, integers rounded to nearest.  "float32": not rounded.
-    mask, ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them.
+    image, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
@@ -165,9 +162,9 @@ def rescale_intensity(
 
     Notes
     -----
-    The same as ``skimage.exposure.rescale_intensity``, without a float copy of the volume, with rounding where that
-    truncates, and with NaN left out of the range where that makes all voxels NaN.  Where there is only one intensity
-    it is clamped to `out_range`.
+    Results are those of ``skimage.exposure.rescale_intensity``, but integers are rounded where that truncates, NaN is
+    left out of the range where that makes all voxels NaN, and there is no float copy of the volume.  If there is only
+    one intensity, it is clamped to `out_range`.
 
     Examples
     --------
@@ -181,16 +178,4 @@ def rescale_intensity(
     >>> rescale_intensity(image, in_range=(0, 255), out_range=(0, 1))
     array([[0.2, 0.4, 0.6]])
     """
-    return adjust_image(
-        image,
-        Rescale,
-        in_range=in_range,
-        out_range=out_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Rescale, **locals())

@@ -1,4 +1,4 @@
-"""A sample of a volume, small enough to be looked at from all sides in a moment."""
+"""Samples of volumes, which are small enough for many measurements in a moment."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from napari_exposure.core import progress
 from napari_exposure.core.blocks import Block, Volume, is_dask, stored_chunks, walk
 from napari_exposure.core.noise import NoiseLevel, find_noise
 
-# cells of a sample, about
+# A sample has about so many cells.
 CELLS = 1 << 18
-# voxels along x, and rows, that a cell is the mean of, so that its noise is a fraction of theirs
+# A cell is the mean of so many voxels along x, in as many rows, so that its noise is a fraction of theirs.
 EDGE = 4
-# bytes that are read of what does not lie in memory
+# About so many bytes are read of a volume that does not lie in memory.
 MOST_READ = 1 << 28
-# boxes of whole voxels, their edges, and where they lie (the plastic number's sister in three dimensions)
+# A sample also has so many boxes of single voxels with these edges, spread like the windows in noise.py, but in 3D.
 BOXES, BOX = 4, (32, 96, 96)
 SPREAD = 0.8191725133961645, 0.6710436067037893, 0.5497004779019703
 
@@ -31,19 +31,19 @@ class Sample:
     ----------
     volume : Volume
     cells : numpy.ndarray of float64
-        With the axes of the volume: means of a few voxels of a row or of a few rows, NaN where one of them does not
-        count or is not finite.
+        Means of a few voxels of a row or of a few rows, with the axes of the volume; NaN where one of the voxels does
+        not count or is not finite.
     cell : tuple of int
-        Distance of the cells in voxels, along each axis.
+        The distance of the cells in voxels, along each axis.
     averaged : int
-        Voxels in a cell.
+        How many voxels a cell is the mean of.
     boxes : list of numpy.ndarray of float64
-        Of the spatial axes, all voxels; NaN as in cells.
+        Single voxels with the spatial axes; NaN as in cells.
     corners : list of tuple of int
         Where boxes begin along the axes of the volume.
     noise : NoiseLevel
     looked : int
-        Voxels that were read.
+        How many voxels were read.
     spatial : int
         How many of the last axes are space.
     """
@@ -60,14 +60,14 @@ class Sample:
 
     @property
     def cell_noise(self) -> float:
-        """The noise of cells where it is dark."""
+        """The noise of cells where the volume is dark."""
         return self.noise.dark / math.sqrt(self.averaged) if self.noise.dark > 0 else 0.0
 
 
 def take_sample(volume: Volume, spatial: int | None = None) -> Sample:
-    """Read a sample; what is read is the same whatever the chunks are.
+    """Read a sample, which is the same for any chunks.
 
-    `spatial` says how many of the last axes are space; where nobody has said, the last three are.
+    `spatial` is how many of the last axes are space; by default the last three are.
     """
     spatial = min(len(volume.shape), 3) if spatial is None else spatial
     with progress.part(0, 0.3):
@@ -85,9 +85,9 @@ def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
     planes = math.prod(lead)
     edge = max(EDGE, math.ceil(math.sqrt(planes * rows * columns / CELLS)))
     along, across = (min(edge, n) for n in (columns, rows))
-    # of large volumes a row of each group, of small ones some
+    # A cell averages several rows in a small volume, but only one in a large volume, to read less.
     together = min(EDGE, across) if planes * rows * columns <= 32 * CELLS else 1
-    # every so many planes of what would take long to read
+    # Planes are left out of a volume that would take long to read.
     apart = 1
     if lead and not (isinstance(volume.array, np.ndarray) and not isinstance(volume.array, np.memmap)):
         apart = min(lead[-1], math.ceil(volume.size * volume.dtype.itemsize / MOST_READ))
@@ -100,13 +100,7 @@ def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
         part = replace(volume, array=_taken(volume.array, taken), mask=_taken(volume.mask, taken))
 
         def work(block: Block, part: Volume = part) -> tuple[Block, np.ndarray]:
-            values = part.read(block)
-            counted = part.counted(block, values)
-            found = values.astype(np.float64)
-            found[~np.isfinite(found)] = np.nan
-            if counted.size:
-                found[~counted] = np.nan
-            found = found[..., : shape[-1] * along]
+            found = _read(part, block)[..., : shape[-1] * along]
             return block, found.reshape(*found.shape[:-1], shape[-1], along).mean(axis=-1)
 
         def merge(found: tuple[Block, np.ndarray]) -> None:
@@ -119,8 +113,19 @@ def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
     return total / together, cell, together * along, looked
 
 
+def _read(volume: Volume, block: Block) -> np.ndarray:
+    """Read a block as float64, with NaN where a voxel does not count or is not finite."""
+    values = volume.read(block)
+    counted = volume.counted(block, values)
+    found = values.astype(np.float64)
+    found[~np.isfinite(found)] = np.nan
+    if counted.size:
+        found[~counted] = np.nan
+    return found
+
+
 def _taken(array: Any, index: tuple[slice, ...]) -> Any:
-    """A part of an array with steps, as a view or lazily."""
+    """Return a part of an array, with steps, as a view or lazily."""
     if array is None:
         return None
     if stored_chunks(array) is not None and not is_dask(array):
@@ -131,7 +136,7 @@ def _taken(array: Any, index: tuple[slice, ...]) -> Any:
 
 
 def _slabs(shape: tuple[int, ...]) -> list[Block]:
-    """Blocks of whole planes."""
+    """Return blocks of whole planes."""
     *lead, rows, columns = shape
     whole = slice(0, rows), slice(0, columns)
     if not lead:
@@ -146,7 +151,7 @@ def _slabs(shape: tuple[int, ...]) -> list[Block]:
 
 
 def _boxes(volume: Volume, spatial: int) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
-    """Some boxes of whole voxels; one where the volume is no larger."""
+    """Read the boxes of single voxels, or one if it holds the whole volume; return them and their corners."""
     lead, size = volume.shape[:-spatial], volume.shape[-spatial:]
     edges = tuple(min(n, most) for n, most in zip(size, BOX[-spatial:], strict=True))
     number = 1 if edges == size and math.prod(lead) == 1 else BOXES
@@ -161,13 +166,7 @@ def _boxes(volume: Volume, spatial: int) -> tuple[list[np.ndarray], list[tuple[i
     found: list[np.ndarray] = []
 
     def work(block: Block) -> np.ndarray:
-        values = volume.read(block)
-        counted = volume.counted(block, values)
-        box = values.astype(np.float64)
-        box[~np.isfinite(box)] = np.nan
-        if counted.size:
-            box[~counted] = np.nan
-        return box.reshape(edges)
+        return _read(volume, block).reshape(edges)
 
     walk(blocks, work, found.append, "taking a sample")
     return found, [tuple(part.start for part in block) for block in blocks]

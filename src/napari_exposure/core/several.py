@@ -1,4 +1,4 @@
-"""Several images that share one fit, such as the channels of a volume, as one array that a fit reads."""
+"""Several images that share one fit, such as the channels of a volume, as one array for the fit to read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from napari_exposure.core.arrays import Several, both, held
 from napari_exposure.core.blocks import is_dask, read_part, stored_chunks
 from napari_exposure.core.intensity import dtype_range
 from napari_exposure.core.typing import Array, Index
+from napari_exposure.core.words import given
 
 Together = Literal["all", "sum", "max"]
 
-# What several images are fitted on where all share one fit, in words.
+# Images that share one fit are fitted on one of these; the values are its words in errors.
 TOGETHER: dict[str, str] = {
     "all": "the voxels of all",
     "sum": "their sum, voxel by voxel",
@@ -23,22 +24,21 @@ TOGETHER: dict[str, str] = {
 
 
 class Combined:
-    """The sum or the largest of several arrays, voxel by voxel, in their dtype; it is made as it is read.
+    """The sum or the largest of several arrays, voxel by voxel, in their dtype, which is computed as it is read.
 
-    Sums of integers end where the dtype does: no channel has voxels beyond, so that its curve does not depend on how
-    many voxels of the sum there are.
+    Sums of integers are clamped to the dtype, because no channel has intensities beyond it.
 
     Parameters
     ----------
     arrays : sequence of array-like
-        Of one shape and dtype.
+        Arrays of one shape and dtype.
     how : "sum" or "max"
     """
 
     def __init__(self, arrays: Sequence[Array], how: str) -> None:
         self.arrays, self._how = tuple(arrays), how
         self.shape, self.dtype, self.ndim = tuple(arrays[0].shape), np.dtype(arrays[0].dtype), len(arrays[0].shape)
-        # What one of them reads at once, as all have the same blocks.
+        # The chunks are those of the first array that has any, as all are read in the same blocks.
         self.chunks = next((chunks for each in arrays if (chunks := stored_chunks(each))), None)
 
     def __getitem__(self, index: Index, /) -> np.ndarray:
@@ -46,7 +46,7 @@ class Combined:
 
 
 def combined(*values: np.ndarray, how: str) -> np.ndarray:
-    """The sum or the largest of arrays, in their dtype; added in the order in which they are given.
+    """Return the sum or the largest of arrays in their dtype; they are added in the order in which they are given.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def combined(*values: np.ndarray, how: str) -> np.ndarray:
         for each in values[1:]:
             np.maximum(largest, each, out=largest)
         return largest
-    # Integers of 64 bits are worked on as float64 everywhere.
+    # Integers of 64 bits are handled as float64 everywhere in this project.
     total = values[0].astype(np.int64 if dtype.kind in "iu" and dtype.itemsize < 8 else np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         for each in values[1:]:
@@ -73,15 +73,15 @@ def combined(*values: np.ndarray, how: str) -> np.ndarray:
 
 
 def join(arrays: Sequence[Any], names: Sequence[str], how: str) -> tuple[Array, Any]:
-    """What several images are fitted on: an array, and which of its voxels count, None for all.
+    """Return an array on which several images are fitted, and which of its voxels count (None for all).
 
     Parameters
     ----------
     arrays : sequence of array-like
     names : sequence of str
-        What each is called in errors.
+        What each array is called in errors.
     how : "all", "sum" or "max"
-        Fitted on the voxels of all, on their sum, or on the largest of them.
+        Whether to fit on the voxels of all, on their sum, or on the largest of them.
 
     Raises
     ------
@@ -99,12 +99,10 @@ def join(arrays: Sequence[Any], names: Sequence[str], how: str) -> tuple[Array, 
                 "convert one of them first."
             )
         if len(array.shape) != len(shape) or (how != "all" and tuple(array.shape) != shape):
-            raise ValueError(
-                f"{name} has shape {tuple(array.shape)}, but {names[0]} has {shape}. "
-                + ("Give images of as many axes." if how == "all" else f"The {how} of images needs one shape.")
-            )
+            needed = "Give images with the same number of axes." if how == "all" else f"Their {how} needs one shape."
+            raise ValueError(f"{name} has shape {tuple(array.shape)}, but {names[0]} has {shape}. {needed}")
     if how == "all":
-        # Each keeps which of its own voxels count.
+        # Each array in it knows which of its voxels count.
         return Several(list(arrays)), None
     found = [first, *rest]
     counted = None
@@ -123,13 +121,13 @@ def _combine(arrays: Sequence[Array], how: str) -> Array:
     dtype = np.dtype(arrays[0].dtype).newbyteorder("=")
     lazy = [as_dask(array) for array in arrays]
     nothing = np.empty((0,) * lazy[0].ndim, dtype)
-    # Chunks that differ from array to array are cut alike.
+    # dask cuts arrays with different chunks alike.
     made: Array = da.map_blocks(combined, *lazy, how=how, dtype=dtype, meta=nothing)
     return made
 
 
 def check_together(how: object) -> None:
-    """Raise what may be said in place of an image of what several images are fitted on."""
+    """Raise what `fit_on` may be if it names no way to fit several images."""
     if not isinstance(how, str) or how not in TOGETHER:
         words = ", ".join(f"{word!r} ({what})" for word, what in TOGETHER.items())
-        raise ValueError(f"fit_on must be {words}, or one image, got {how!r}.")
+        raise ValueError(f"fit_on must be {words}, or one image, got {given(how)}.")

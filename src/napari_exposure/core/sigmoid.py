@@ -51,7 +51,7 @@ class Sigmoid(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The curve needs it, where nobody wants to wait.
+        # The kernel is loaded here, where the wait is reported, and not when the curve first needs it.
         load_kernel("exp")
         return fit_curve(self._curve, lo, hi, volume.dtype, self.output)
 
@@ -83,24 +83,23 @@ def adjust_sigmoid(
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        As `adjust_gamma` takes it.  Never written.
     cutoff : float
         Where the curve is steepest, as a fraction of the range; in [-10, 10].
     gain : float
         In [0, 1000]; the slope at the cutoff is a quarter of it.
     inv : bool
-        One minus that: bright becomes dark.
+        Subtract the curve from 1, so that bright becomes dark.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that count as 0 and 1; values outside are clamped.  With "dtype" the result equals
         ``skimage.exposure.adjust_sigmoid``.
-    output, mask, ignore_zeros, per, window, rgb, level
-        As `adjust_gamma` has them.
+    output : "dtype" or "float32"
+        "dtype" keeps dtype and range; "float32" gives [0, 1].
+    image, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As `adjust_gamma` gives it.
+    As all adjustments have it.
 
     Raises
     ------
@@ -128,18 +127,4 @@ def adjust_sigmoid(
     >>> adjust_sigmoid(np.array([[0, 64, 128, 255]], dtype=np.uint8))
     array([[  2,  20, 129, 253]], dtype=uint8)
     """
-    return adjust_image(
-        image,
-        Sigmoid,
-        cutoff=cutoff,
-        gain=gain,
-        inv=inv,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(Sigmoid, **locals())

@@ -1,4 +1,4 @@
-"""How much an adjustment amplifies: the local slope of all of its steps together."""
+"""Gain maps, which show how much an adjustment amplifies: the local slope of all of its steps together."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core.images import opened
+from napari_exposure.core.intensity import check_kind
 from napari_exposure.core.transform import BlockMap
 
 if TYPE_CHECKING:
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["CRUSHED", "SATURATED", "gain_map"]
 
-# what voxels are marked with that became the lowest and the highest value, which have no slope
+# Voxels that became the lowest or the highest value have no slope, and are marked with these values.
 CRUSHED, SATURATED = -1.0, -2.0
-# part of the input range on either side of a voxel's value over which the slope is taken: wide enough to see one
-# through the steps of 8-bit results
+# The slope is taken over this fraction of the input range on either side of a value, which is wide enough to see a
+# slope through the steps of 8-bit results.
 REACH = 1 / 64
 
 
 @dataclass(frozen=True, eq=False)
 class GainMap(BlockMap):
-    """The slope of a fitted adjustment or recipe at every voxel, as a mapping of the same volume.
+    """A mapping of a volume to the slope of a fitted adjustment or recipe at each voxel.
 
     Attributes
     ----------
@@ -36,8 +37,9 @@ class GainMap(BlockMap):
     fitted: BlockMap
 
     def __post_init__(self) -> None:
+        check_kind(self.fitted, "fitted", BlockMap, "what recipe.fit(image) gives")
         if self.fitted.rgb:
-            raise ValueError("A gain map is of grey values; this was fitted on colors. Split them into channels first.")
+            raise ValueError("A gain map needs gray values; this was fitted on colors. Split them into channels first.")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,7 +71,7 @@ class GainMap(BlockMap):
 
     @property
     def in_range(self) -> tuple[float, float]:
-        """The input range of the first step; of several fits the widest."""
+        """The input range of the first step, or of several fits the range that holds all of theirs."""
         fits = self.fitted.transforms[0].fits.values()
         return min(fit.lo for fit in fits), max(fit.upper for fit in fits)
 
@@ -80,17 +82,17 @@ class GainMap(BlockMap):
         lo, hi = self.in_range
         low, high = self.fitted.out_range
         away = max(REACH * (hi - lo), 1.0 if self.dtype.kind in "iu" else 0.0)
-        # outside of the input range all is level, which says nothing of the slope inside
+        # The curve is level outside of the input range, so values inside are not moved beyond it.
         below = self._moved(block, -away, np.maximum, np.where(block >= lo, lo, -np.inf))
         above = self._moved(block, away, np.minimum, np.where(block <= hi, hi, np.inf))
         rise = self.fitted(above, offset).astype(np.float64)
         rise -= self.fitted(below, offset)
-        # the true distance, because integers are rounded and end somewhere
+        # The true distance may be shorter, because integers are rounded and clamped.
         apart = np.subtract(above, below, dtype=np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             gain = rise / apart * ((hi - lo) / (high - low))
         result = self.fitted(block, offset)
-        # where a row of equal values ends in the least or the greatest one, no difference is left
+        # Voxels that became the least or the greatest value cannot be told apart any more.
         gain[result <= low] = CRUSHED
         gain[result >= high] = SATURATED
         gain[~np.isfinite(gain)] = np.nan
@@ -101,7 +103,7 @@ class GainMap(BlockMap):
         return out
 
     def _moved(self, block: np.ndarray, step: float, least: Callable[..., np.ndarray], end: np.ndarray) -> np.ndarray:
-        """The block with all values so much greater, up to an end."""
+        """Return the block with `step` added to all values, but no farther than `end`."""
         moved = least(block.astype(np.float64) + step, end)
         if self.dtype.kind in "iu":
             limits = np.iinfo(self.dtype)
@@ -109,20 +111,20 @@ class GainMap(BlockMap):
         return moved.astype(self.dtype)
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> GainMap:
-        """As ``Transform.onto``."""
+        """Do the same as ``Transform.onto``."""
         return GainMap(self.fitted.onto(shape, steps))
 
     def at_level(self, shape: tuple[int, ...]) -> GainMap:
-        """As ``Transform.at_level``."""
+        """Do the same as ``Transform.at_level``."""
         return GainMap(self.fitted.at_level(shape))
 
     def fitting(self, volume: Any) -> GainMap:
-        """As ``Transform.fitting``."""
+        """Do the same as ``Transform.fitting``."""
         return GainMap(self.fitted.fitting(volume))
 
 
 def gain_map(image: Any, fitted: BlockMap | None = None) -> Any:
-    """How much each voxel was amplified: noise and differences of 1 % of the input range become this many percent.
+    """Map how much each voxel was amplified: differences of 1 % of the input range become this many percent.
 
     Parameters
     ----------
@@ -130,14 +132,14 @@ def gain_map(image: Any, fitted: BlockMap | None = None) -> Any:
         A layer that this plugin has made, as long as its source is there; or, with `fitted`, the image that an
         adjustment or a recipe is applied to.
     fitted : Transform or FittedRecipe, optional
-        What ``fit`` has given.
+        The result of ``fit``.
 
     Returns
     -------
     napari.layers.Image, numpy.ndarray or dask.array.Array of float32
-        The slope of all steps together at the value of each voxel, over a 32nd of the input range, in units of what
-        stretching the input range to the range of results would have: 1 changes nothing.  Voxels that became the
-        lowest value, and so cannot be told apart any more, are -1, those that became the highest -2; NaN stays NaN.
+        The slope of all steps together at the value of each voxel, over a 32nd of the input range.  It is 1 where it
+        equals that of stretching the input range to the range of results.  Voxels that became the lowest value, and
+        so cannot be told apart any more, are -1, those that became the highest -2; NaN stays NaN.
 
     Raises
     ------

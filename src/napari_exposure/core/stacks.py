@@ -1,8 +1,9 @@
-"""Many small volumes, such as the planes of a stack, counted by a few calls: Python's part is not paid for each."""
+"""Counts many small volumes, such as the planes of a stack, in a few calls, because a call for each would be slow."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,12 @@ from napari_exposure.core import progress
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import place_bins
 from napari_exposure.core.intensity import dtype_range, is_lookup, working_dtype
-from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.jit import Kernel, load_kernel
 from napari_exposure.core.memory import remembered
 
-# voxels of one of them: with more, what each costs besides its voxels does not matter
+# A volume is small if it has at most so many voxels; the cost of a call for a larger one does not matter.
 SMALL = 1 << 18
-# bytes of all their counts
+# The counts of all small volumes may take so many bytes.
 MOST = 1 << 27
 
 
@@ -26,7 +27,7 @@ def is_stack(volume: Volume, lead: int) -> bool:
 
 
 def rows_of(array: np.ndarray, lead: int) -> np.ndarray:
-    """A block with its small volumes, or the parts of them that it has, as rows."""
+    """Return a block with its small volumes, or its parts of them, as rows."""
     return array.reshape(math.prod(array.shape[:lead]), -1)
 
 
@@ -35,27 +36,27 @@ def _rows_counted(counted: np.ndarray, lead: int) -> np.ndarray:
 
 
 def _placed(lead: int, block: Block) -> tuple[Block, tuple[int, ...]]:
-    """Where the rows of a block lie in an array of all small volumes, and their shape there."""
+    """Return where the rows of a block lie in an array of all small volumes, and their shape there."""
     place = block[:lead]
     return place, tuple(part.stop - part.start for part in place)
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """What was counted in small volumes, each an item along the first axis of every array.
+    """The counts of small volumes; each volume is an item along the first axis of every array.
 
     Attributes
     ----------
     lo, hi : numpy.ndarray of float64
         The input range.
     constant : numpy.ndarray of bool
-        Where no two intensities were found in it.
+        Whether fewer than two intensities were found in that range.
     begin, end : numpy.ndarray of float64
         The middles of the first and the last bin.
     sizes : numpy.ndarray of int
         How many bins there are.
     counts : numpy.ndarray of int64, shape (small volumes, most bins)
-        What lies outside the range is counted at its ends.
+        Voxels outside the range are counted at its ends.
     """
 
     lo: np.ndarray
@@ -69,13 +70,13 @@ class Stack:
 
 @remembered(lambda found: found.counts.nbytes)
 def count_stack(volume: Volume, lead: int, in_range: str, nbins: int) -> Stack | None:
-    """Count small volumes, each in its own range; None where that would take much memory.
+    """Count small volumes, each in its own range, or return None if that would take too much memory.
 
     Parameters
     ----------
     in_range : "data" or "dtype"
     nbins : int
-        For floats and 32-bit integers; other integers have a bin for each value.
+        The bins of floats and 32-bit integers; other integers have a bin for each value.
     """
     number = math.prod(volume.shape[:lead])
     if not is_lookup(volume.dtype) and number * nbins * 8 > MOST:
@@ -83,7 +84,7 @@ def count_stack(volume: Volume, lead: int, in_range: str, nbins: int) -> Stack |
     with progress.part(0, 0.4):
         low, high = find_extents(volume, lead)
     lo, hi = ranges(volume.dtype, low, high, in_range)
-    # of NaN, where nothing is counted, too
+    # The negation also holds for NaN, which stands where nothing is counted.
     constant = ~(np.clip(low, lo, hi) < np.clip(high, lo, hi))
     start, stop = np.where(constant, 0, lo), np.where(constant, 1, hi)
     if is_lookup(volume.dtype):
@@ -103,7 +104,7 @@ def count_stack(volume: Volume, lead: int, in_range: str, nbins: int) -> Stack |
 
 
 def ranges(dtype: np.dtype, low: np.ndarray, high: np.ndarray, in_range: str) -> tuple[np.ndarray, np.ndarray]:
-    """Input ranges in numbers, from the extents of small volumes; both 0 where nothing is counted."""
+    """Return the input ranges of small volumes from their extents; both ends are 0 where nothing is counted."""
     if in_range == "data":
         lo, hi = np.nan_to_num(low), np.nan_to_num(high)
         with np.errstate(over="ignore"):
@@ -116,7 +117,7 @@ def ranges(dtype: np.dtype, low: np.ndarray, high: np.ndarray, in_range: str) ->
 
 
 def find_extents(volume: Volume, lead: int) -> tuple[np.ndarray, np.ndarray]:
-    """Exact finite minimum and maximum of each, as two flat arrays; NaN where nothing counts."""
+    """Return the exact finite minima and maxima of small volumes, which are NaN where nothing is counted."""
     dtype = working_dtype(volume.dtype)
     kernel = load_kernel("extents_rows", dtype)
     shape = volume.shape[:lead]
@@ -134,20 +135,20 @@ def find_extents(volume: Volume, lead: int) -> tuple[np.ndarray, np.ndarray]:
             end[place] = extreme(end[place], found)
 
     count(volume, visit, merge, "finding ranges")
-    # a zero is one of no sign, whichever came first
+    # Adding 0 turns -0.0 into 0.0, so that the result does not depend on which of them came first.
     low, high = ends.reshape(2, -1) + 0.0
     return low, high
 
 
 def count_bins(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray, np.ndarray], nbins: int) -> np.ndarray:
-    """Count each in bins of equal width; values outside are counted at the ends.
+    """Count small volumes in bins of equal width; values outside are counted at the ends.
 
     Parameters
     ----------
     volume : Volume
     lead : int
     edges : three flat arrays of float64
-        For each the first edge, the width of a bin, and the last edge.
+        The first edge, the width of a bin, and the last edge of each small volume.
     nbins : int
 
     Returns
@@ -155,16 +156,20 @@ def count_bins(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray, n
     numpy.ndarray of int64, shape (small volumes, nbins)
     """
     dtype = working_dtype(volume.dtype)
-    kernel = load_kernel("values_rows" if is_lookup(dtype) else "bins_rows", dtype)
+    lookup = is_lookup(dtype)
+    kernel = load_kernel("values_rows" if lookup else "bins_rows", dtype)
     counts = np.zeros((*volume.shape[:lead], nbins), np.int64)
     placed = [each.reshape(volume.shape[:lead]) for each in edges]
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[Block, np.ndarray]:
         place, shape = _placed(lead, block)
         found = np.zeros((math.prod(shape), nbins), np.int64)
-        first, width, last = (np.ascontiguousarray(each[place]).reshape(-1) for each in placed)
-        how = (np.ceil(first).astype(np.int64),) if is_lookup(dtype) else (first, width, last)
-        kernel(rows_of(values, lead), _rows_counted(counted, lead), *how, found)
+        rows = rows_of(values, lead), _rows_counted(counted, lead)
+        ends = [np.ascontiguousarray(each[place]).reshape(-1) for each in placed]
+        if lookup:
+            kernel(*rows, np.ceil(ends[0]).astype(np.int64), found)
+        else:
+            count_rows(kernel, *rows, ends, found)
         return place, found.reshape(*shape, nbins)
 
     def merge(part: tuple[Block, np.ndarray]) -> None:
@@ -175,8 +180,18 @@ def count_bins(volume: Volume, lead: int, edges: tuple[np.ndarray, np.ndarray, n
     return counts.reshape(-1, nbins)
 
 
+def count_rows(
+    kernel: Kernel, values: np.ndarray, counted: np.ndarray, edges: Sequence[np.ndarray], counts: np.ndarray
+) -> None:
+    """Count rows with the kernel "bins_rows", and at the ends of each what lies outside of its bins."""
+    rest = np.zeros((len(counts), 3), np.int64)
+    kernel(values, counted, *edges, counts, rest)
+    counts[:, 0] += rest[:, 0]
+    counts[:, -1] += rest[:, 1]
+
+
 def sort_volumes(volume: Volume, lead: int, in_range: str) -> list[tuple[float, float, np.ndarray]]:
-    """The counted voxels of each, clamped and sorted: its input range and an array."""
+    """Return the two ends of the input range of each small volume, and its counted voxels, clamped and sorted."""
     with progress.part(0, 0.2):
         low, high = find_extents(volume, lead)
     lo, hi = ranges(volume.dtype, low, high, in_range)
@@ -201,6 +216,6 @@ def sort_volumes(volume: Volume, lead: int, in_range: str) -> list[tuple[float, 
 
     with progress.part(0.2, 1):
         count(volume, visit, merge, "ranking")
-    # a volume that lies in several blocks has several ordered parts
+    # A volume that lies in several blocks has several sorted parts.
     ordered = (each[0] if len(each) == 1 else np.sort(np.concatenate(each), kind="stable") for each in parts.values())
     return list(zip(lo.tolist(), hi.tolist(), ordered, strict=True))

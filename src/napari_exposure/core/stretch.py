@@ -1,4 +1,4 @@
-"""Local contrast stretch: each region between two percentiles of its own, tiles in physical units."""
+"""Local contrast stretch, which stretches each region between two percentiles of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["LocalStretch", "stretch_local"]
 
-# of each tile's histogram: the narrowest tile at the usual largest gain still has two hundred of them
+# The histogram of a tile has so many bins, of which the narrowest tile still has 200 at the default largest gain.
 BINS = 4096
 MOST_GAIN = 1e6
 
@@ -91,7 +91,7 @@ class LocalStretch(TiledAdjustment):
             shape = three(shared["grid"].shape, 1)
             return StretchFit(**shared, max_gain=gain, low=np.zeros(shape), width=np.ones(shape))
         places = tile_percentiles(counts, (self.low, self.high))
-        # the part of the range that a tile has, at least as much as the largest gain leaves
+        # The width of a tile is a fraction of the range, and at least as wide as the largest gain asks for.
         width = np.maximum(places[1] - places[0], 1 / gain)
         return StretchFit(**shared, max_gain=gain, low=lo + (hi - lo) * places[0], width=(hi - lo) * width)
 
@@ -103,9 +103,9 @@ class StretchFit(TiledFit):
     Attributes
     ----------
     max_gain : float
-        The largest gain, also where a limit of noise was asked for.
+        The largest gain as a number, also if a limit of noise was asked for.
     low, width : numpy.ndarray of float64, shape (tiles z, tiles y, tiles x)
-        What becomes 0 in the middle of a tile, and how much above it becomes 1.
+        The intensity that becomes 0 in the middle of a tile, and how far above it lies the one that becomes 1.
     """
 
     max_gain: float
@@ -117,7 +117,7 @@ class StretchFit(TiledFit):
         return "map_stretch", working_dtype(self.dtype), working_dtype(self.out_dtype)
 
     def ends(self, tile: tuple[int, ...]) -> tuple[float, float]:
-        """The intensities that become 0 and 1 in the middle of a tile."""
+        """Return the intensities that become 0 and 1 in the middle of a tile."""
         low, width = float(self.low[three(tile, 0)]), float(self.width[three(tile, 0)])
         return low, low + width
 
@@ -129,7 +129,7 @@ class StretchFit(TiledFit):
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
         shape = three(values.shape, 1)
         places = self.places(offset, values.shape, np.float64)
-        # of a constant volume all becomes the lowest value
+        # All voxels of a constant volume become the lowest value.
         span = self.span if self.lo < self.hi else 0.0
         kernel(*self.kernel_key)(
             values.reshape(shape), self.low, self.width, *places, self.bottom, span, out.reshape(shape)
@@ -137,7 +137,7 @@ class StretchFit(TiledFit):
 
 
 def tile_percentiles(counts: np.ndarray, percentiles: tuple[float, ...]) -> np.ndarray:
-    """Percentiles of histograms, interpolated inside a bin.
+    """Return percentiles of the histograms of tiles, interpolated inside a bin.
 
     Parameters
     ----------
@@ -148,8 +148,8 @@ def tile_percentiles(counts: np.ndarray, percentiles: tuple[float, ...]) -> np.n
     Returns
     -------
     numpy.ndarray of float64, shape (percentiles, tiles z, tiles y, tiles x)
-        Where so many percent of a tile's voxels are reached, as a fraction of the range that the bins divide: those
-        of a bin lie evenly in it.  An empty tile has what all tiles together have.
+        Where so many percent of a tile's voxels are reached, as a fraction of the range that the bins divide.  The
+        voxels of a bin lie evenly in it.  An empty tile has the percentiles of all tiles together.
 
     Examples
     --------
@@ -163,13 +163,13 @@ def tile_percentiles(counts: np.ndarray, percentiles: tuple[float, ...]) -> np.n
     everything = counts.reshape(-1, nbins).sum(axis=0)
     found = np.empty((len(percentiles), *counts.shape[:-1]))
     for place in np.ndindex(*counts.shape[:-3]):
-        # one sheet of tiles at a time: what is made of them stays small
+        # Only one sheet of tiles is worked on at a time, so that little memory is needed.
         heights = np.where(empty[place][..., None], everything, counts[place])
         sums = np.cumsum(heights, axis=-1)
         first = (sums == 0).sum(axis=-1)
         for number, percent in enumerate(percentiles):
             reached = percent / 100 * sums[..., -1]
-            # the first bin that reaches so far, and that holds anything
+            # This is the first bin that reaches so far, and that is not empty.
             j = np.maximum((sums < reached[..., None]).sum(axis=-1), first)
             height, total = (np.take_along_axis(each, j[..., None], -1)[..., 0] for each in (heights, sums))
             found[(number, *place)] = (j + (reached - (total - height)) / height) / nbins
@@ -196,54 +196,27 @@ def stretch_local(
 ) -> Any:
     """Stretch each region of a volume between two percentiles of its own.
 
-    The volume is cut into tiles of a physical size.  Each has two percentiles; between the tiles both are
-    interpolated, and what lies between them at the place of a voxel is stretched over the whole range.  So regions
-    become equally bright, while differences inside a region stay proportional.
+    The volume is cut into tiles of a physical size, and two percentiles are found in each.  Both are interpolated
+    between the tiles, and the intensities between them at the place of a voxel are stretched over the whole range.
+    So regions become equally bright, while differences inside a region stay proportional.
 
     Parameters
     ----------
-    image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
-        uint8, uint16, uint32, int8, int16, int32, float16, float32 or float64, in either byte order.
-        Never written.  The last three axes are tiled (two if `per` is "plane"); time and channel are not.
-    kernel_size : float, sequence of float or None
-        Edge of a tile in units of `spacing`: a number is the same physical edge on every axis, a
-        sequence has one for each spatial axis, None is an eighth of the largest extent.  Tiles are
-        rounded so that they divide the volume evenly.
     low, high : float
-        Percentiles of a tile's voxels, 0 <= low < high <= 100: what lies at or below the first becomes the lowest
-        value, at or above the second the highest.
+        Percentiles of a tile's voxels, 0 <= low < high <= 100.  Voxels at or below the first become the lowest value,
+        those at or above the second the highest.
     max_gain : float or NoiseLimit
-        In [1, 1e6]: no tile is stretched more than this many times as much as `in_range` would be, so that tiles of
+        In [1, 1e6].  No tile is stretched more than this many times as much as `in_range` would be, so that tiles of
         nothing but noise stay dark.  ``NoiseLimit(0.02)`` lets noise grow to 2 % of the result's range.
-    spacing : float or sequence of float, optional
-        Physical size of a voxel along the spatial axes, such as (2.0, 0.5, 0.5) in micrometres.
-        Default 1: `kernel_size` is in voxels.
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
-        The intensities in which percentiles are looked for, and which `max_gain` refers to.  The default keeps one
-        hot voxel from counting.  A fixed range makes the largest gain of volumes comparable.
-    output : "dtype" or "float32"
-        "dtype" stretches over the full range of the input's dtype (floats: [0, 1]);
-        "float32" gives [0, 1].
-    mask : array-like or napari.layers.Labels, optional
-        Of the image's shape; only voxels where it is not zero are counted.  All are mapped.
-    ignore_zeros : bool
-        Leave voxels of exactly 0 out of the percentiles, such as an empty background.
-    per : "dataset", "volume" or "plane"
-        Which voxels share tiles: with "dataset" all time points and channels do.
-    window : int
-        With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-        that the result follows a slow change and does not pulse.  Time is the axis that is called so; of an array, or
-        where no name says it, the first one.  Channels are not mixed.
-    rgb : bool, optional
-        Of arrays: the last axis holds RGB or RGBA.  The value channel is adjusted, hue, saturation and alpha stay.
-    level : int
-        Of a multiscale layer the level that is fitted: a coarse one is fitted sooner.
+        The intensities in which percentiles are looked for, and to which `max_gain` refers.  With the default, one
+        hot voxel does not count.  A fixed range makes the largest gain of volumes comparable.
+    image, kernel_size, spacing, output, mask, ignore_zeros, per, window, rgb, level
+        As all adjustments have them.
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array or napari.layers.Image
-        As the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
-        yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
+    As all adjustments have it.
 
     Raises
     ------
@@ -262,15 +235,15 @@ def stretch_local(
     Notes
     -----
     Tiles and interpolation are those of `equalize_adapthist`.  With L and H the two interpolated intensities, a voxel
-    v becomes (v - L) / (H - L), clamped to [0, 1]; a tile whose H - L is less than the width of `in_range` divided by
-    `max_gain` has that width above its L instead.  Percentiles are those of a histogram of 4096 bins over `in_range`,
-    interpolated inside a bin.  NaN is not counted and stays NaN; a tile without counted voxels takes the percentiles of
-    the whole volume; a constant volume becomes the lowest value, with a warning.  The result is for looking and
-    segmenting, not for measuring intensity.
+    v becomes (v - L) / (H - L), clamped to [0, 1].  H - L is at least the width of `in_range` divided by `max_gain`;
+    a narrower tile has its H raised.  Percentiles are those of a histogram of 4096 bins over `in_range`, interpolated
+    inside a bin.  NaN is not counted and stays NaN; a tile without counted voxels takes the percentiles of the whole
+    volume; a constant volume becomes the lowest value, with a warning.  The result is for looking and segmenting, not
+    for measuring intensity.
 
     Examples
     --------
-    A stack of which one half has a tenth of the light of the other:
+    One half of this stack has a tenth of the light of the other half:
 
     >>> import numpy as np
     >>> from napari_exposure.core import stretch_local
@@ -280,20 +253,4 @@ def stretch_local(
     >>> float(result[..., :16].mean()), float(result[..., 48:].mean())
     (0.49, 0.50)
     """
-    return adjust_image(
-        image,
-        LocalStretch,
-        kernel_size=kernel_size,
-        low=low,
-        high=high,
-        max_gain=max_gain,
-        in_range=in_range,
-        output=output,
-        mask=mask,
-        ignore_zeros=ignore_zeros,
-        per=per,
-        window=window,
-        spacing=spacing,
-        rgb=rgb,
-        level=level,
-    )
+    return adjust_image(LocalStretch, **locals())

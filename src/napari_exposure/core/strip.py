@@ -1,4 +1,4 @@
-"""The histogram of each plane across an axis, such as of each time point: flicker and fading seen at a glance."""
+"""Counts the histogram of each plane across an axis, such as time, which together show flicker and fading."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_cuts, place_bins
 from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.jit import load_kernel
+from napari_exposure.core.stacks import count_rows
 
-# percent of all voxels beyond either end, which are counted in the first and the last bin
+# So many percent of all voxels lie beyond either end of the bins; they are counted in the first and the last bin.
 BEYOND = 0.05
 
 
@@ -23,16 +24,17 @@ def count_strip(volume: Volume, axis: int, nbins: int) -> tuple[np.ndarray, np.n
     ----------
     volume : Volume
     axis : int
-        Counted from the first.
+        Counted from the first axis.
     nbins : int
-        At most: those of integers are whole numbers wide.
+        The largest number of bins; there may be fewer for integers, whose bins are whole numbers wide.
 
     Returns
     -------
     counts : numpy.ndarray of int64, shape (planes, bins)
         Voxels beyond the first and the last edge are counted there.
     edges : numpy.ndarray of float64, shape (bins + 1,)
-        Between nearly all voxels; the same number where all voxels are alike or none is counted.
+        Nearly all voxels lie between the first and the last edge, which are equal where all voxels are alike, and NaN
+        where none is counted.
 
     Examples
     --------
@@ -61,7 +63,7 @@ def count_strip(volume: Volume, axis: int, nbins: int) -> tuple[np.ndarray, np.n
         rows = _rows(values, axis)
         used = _rows(counted, axis) if counted.size else np.empty((0, 0), bool)
         part = np.zeros((len(rows), nbins), np.int64)
-        kernel(rows, used, *(np.full(len(rows), each) for each in (first, width, last)), part)
+        count_rows(kernel, rows, used, [np.full(len(rows), each) for each in (first, width, last)], part)
         return block[axis], part
 
     def merge(result: tuple[slice, np.ndarray]) -> None:
@@ -74,5 +76,5 @@ def count_strip(volume: Volume, axis: int, nbins: int) -> tuple[np.ndarray, np.n
 
 
 def _rows(values: np.ndarray, axis: int) -> np.ndarray:
-    """The planes across an axis as rows."""
+    """Return the planes across an axis as rows."""
     return np.ascontiguousarray(np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1))

@@ -1,4 +1,4 @@
-"""How deep each voxel lies below the surface of a mask, such as that of a spheroid."""
+"""Measures how deep each voxel lies below the surface of a mask, such as that of a spheroid."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from napari_exposure.core.functions import interpolate
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.stretch import tile_percentiles
 
-# Shells that are compared, each as thick as the others.
+# The inside of a mask is divided into so many shells of equal thickness.
 SHELLS = 64
-# Points along an axis at which the distance to the surface is measured, and kept; between them it is interpolated.
+# The distance to the surface is measured at most at so many points along an axis, and kept at most at so many, between
+# which it is interpolated.
 MEASURED, KEPT = 160, 64
-# Bins in which the intensities of each shell are counted.
+# The intensities of each shell are counted in so many bins.
 BINS = 4096
 
 
@@ -27,11 +28,11 @@ class Depths:
     Attributes
     ----------
     values : numpy.ndarray of float32, one axis for each of space
-        In the unit of the spacing; 0 outside.
+        In the unit of the spacing; negative outside.
     places : tuple of numpy.ndarray of float64
-        For each axis where its voxels lie between the points, counted in points.
+        Where the voxels along each axis lie between the points, counted in points.
     thickness : float
-        Of a shell, of which there are `SHELLS` from the surface to the deepest point.
+        The thickness of a shell; there are `SHELLS` from the surface to the deepest point.
     """
 
     values: np.ndarray
@@ -40,7 +41,7 @@ class Depths:
 
     @property
     def nbytes(self) -> int:
-        """What it needs in memory."""
+        """The bytes that it takes in memory."""
         return self.values.nbytes + sum(place.nbytes for place in self.places)
 
     @property
@@ -49,14 +50,14 @@ class Depths:
         return (np.arange(SHELLS) + 0.5) * self.thickness
 
     def gains(self, gains: np.ndarray, block: Block) -> np.ndarray:
-        """The factor of each voxel of a block, between those that the middles of the shells have."""
+        """Return the factor of each voxel of a block, interpolated between `gains` in the middles of the shells."""
         place = np.clip(self.shells(block) - 0.5, 0, SHELLS - 1)
         left = np.minimum(place.astype(np.int64), SHELLS - 2)
         found: np.ndarray = gains[left] + (place - left) * (gains[left + 1] - gains[left])
         return found
 
     def shells(self, block: Block) -> np.ndarray:
-        """In which shell the voxels of a block lie, from 0 to `SHELLS`, as fractions."""
+        """Return in which shell each voxel of a block lies, as a number with a fraction from 0 to `SHELLS`."""
         found: np.ndarray = self.values
         for axis, (place, part) in enumerate(zip(self.places, block, strict=True)):
             last = found.shape[axis] - 1
@@ -69,7 +70,7 @@ class Depths:
         return np.clip(found / self.thickness, 0, SHELLS)
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> Depths:
-        """The same depths for voxels of another size, of which every step-th one is taken."""
+        """Return the same depths for voxels of another size, of which every step-th one is taken."""
         places = []
         for place, size, step in zip(self.places, shape, steps or (1,) * len(shape), strict=True):
             centers = (np.arange(size) + 0.5) / size * len(place) - 0.5
@@ -78,17 +79,17 @@ class Depths:
 
 
 def _every(size: int, most: int) -> slice:
-    """Every step-th of some points, about their middle, so that no more than `most` are taken."""
+    """Return a slice with a step that takes at most `most` of `size` points, evenly about their middle."""
     step = -(-size // most)
     return slice((size - 1) % step // 2, None, step)
 
 
 @remembered(lambda depths: depths.nbytes)
 def find_depths(volume: Volume, spacing: tuple[float, ...]) -> Depths:
-    """How deep the voxels of a volume lie below the surface of its mask.
+    """Find how deep the voxels of a volume lie below the surface of its mask.
 
-    The mask is sampled, the distance to the nearest sample outside is Euclidean, and the surface lies half a sample
-    before it.  Where the mask goes on to the border of the volume there is no surface.
+    The mask is sampled.  Distances to the nearest sample outside are Euclidean, and the surface lies half a sample
+    before that sample.  Where the mask reaches the border of the volume there is no surface.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def find_depths(volume: Volume, spacing: tuple[float, ...]) -> Depths:
     def sample(block: Block) -> tuple[Block, np.ndarray]:
         places, chosen = [], []
         for part, each in zip(block, fine, strict=True):
-            # The first sample in the block, and those before it.
+            # Before the block there are so many samples, and the first one inside lies at this index.
             before = -(-max(part.start - each.start, 0) // each.step)
             first = each.start + before * each.step - part.start
             chosen.append(slice(first, None, each.step))
@@ -134,7 +135,7 @@ def find_depths(volume: Volume, spacing: tuple[float, ...]) -> Depths:
 def shell_percentiles(
     volume: Volume, depths: Depths, lo: float, hi: float, percentiles: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Percentiles of the counted voxels of each shell.
+    """Find percentiles of the counted voxels of each shell.
 
     Parameters
     ----------

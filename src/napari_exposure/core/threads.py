@@ -15,10 +15,10 @@ Result = TypeVar("Result")
 
 
 class Threads(Executor):
-    """Threads that end with the process, also where one of them waits for a slow disk.
+    """Threads that end with the process, even if one of them waits for a slow disk.
 
-    Python waits for those of `concurrent.futures.ThreadPoolExecutor` when it ends, so a window that was closed would
-    leave a process behind for as long as a chunk takes to be read.
+    At its end Python waits for the threads of `concurrent.futures.ThreadPoolExecutor`, so a closed window would leave
+    a process behind until a chunk is read.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Threads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the threads after what they were asked to do, or where futures are canceled after what has begun."""
+        """End the threads after all tasks, or only after those that have begun if the others are canceled."""
         if cancel_futures:
             with suppress(Empty):
                 while task := self._tasks.get_nowait():
@@ -69,5 +69,5 @@ class Threads(Executor):
                 future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)
-            # What was worked on is not kept until the next task comes.
+            # The task is forgotten here, so that its memory is free before the next one comes.
             del task, future, call

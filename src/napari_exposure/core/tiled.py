@@ -1,4 +1,4 @@
-"""What adjustments share whose statistics are those of tiles: the grid, the counts, and what a voxel lies between."""
+"""The base of adjustments by tiles: the grid of tiles, their counts, and between which of them a voxel lies."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from napari_exposure.core.memory import remembered
 from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
 from napari_exposure.core.transform import Fit
 
-# what cells of integers are counted as
+# Integers are counted in cells, whose numbers have this dtype.
 CELL = np.dtype(np.uint16)
-# bytes; what is counted in so many tiles that each holds a few voxels is a mistake in units
+# A fit may take so many bytes; more means tiles of a few voxels, which come from a mistake in units.
 MOST_BYTES = 1 << 30
 
 Each = TypeVar("Each")
@@ -44,12 +44,12 @@ class TiledAdjustment(Adjustment):
     Attributes
     ----------
     kernel_size : float, tuple of float or None
-        Edge of a tile in units of the spacing.
+        The edge of a tile in units of the spacing.
     """
 
     needs_spacing: ClassVar[bool] = True
     place_note: ClassVar[str] = "its tiles lie where they were fitted"
-    # what besides larger tiles would need less memory, in words
+    # An error about memory ends with these words, which say what besides larger tiles would need less.
     fewer_bytes: ClassVar[str] = ""
 
     kernel_size: float | tuple[float, ...] | None = parameter(
@@ -86,22 +86,22 @@ class TiledAdjustment(Adjustment):
 
     @abstractmethod
     def _fit_bytes(self) -> int:
-        """What a fit keeps of a tile."""
+        """Return how many bytes a fit keeps for each tile."""
 
     @abstractmethod
     def _fit_tiles(self, volume: Volume, counts: np.ndarray | None, **shared: Any) -> TiledFit:
-        """The fit of these counts of all tiles, None where all counted voxels are alike.
+        """Return the fit of the counts of all tiles, which are None where all counted voxels are alike.
 
-        `shared` are the attributes of every `TiledFit`.
+        `shared` are the attributes that every `TiledFit` has.
         """
 
     def grid(self, shape: tuple[int, ...], spacing: tuple[float, ...]) -> TileGrid:
-        """The tiles that a volume of this spatial shape gets."""
+        """Return the tiles of a volume of this spatial shape."""
         return tile_grid(shape, self.kernel_size, spacing)
 
     def _check_shape(self, shape: tuple[int, ...], spacing: tuple[float, ...], fits: int) -> None:
         grid = self.grid(shape, spacing)
-        # what is kept of all fits, and counted for one
+        # All fits are kept, but only one is counted at a time.
         needed = math.prod(grid.shape) * (self._fit_bytes() * fits + 12 * (self.bins + 1))
         if needed > MOST_BYTES:
             edges = " x ".join(f"{edge:.3g}" for edge in grid.voxels)
@@ -127,21 +127,20 @@ class TiledAdjustment(Adjustment):
         cells = min(members * self.bins, 1 << 16) * math.prod(axis.tiles for axis in axes)
         if not is_lookup(windows[0].dtype) or 16 * members * cells > MOST_BYTES:
             return super()._fit_windows(windows, spacing)
-        ranges = []
-        for number, window in enumerate(windows):
-            with progress.part(0.4 * number / len(windows), 0.4 * (number + 1) / len(windows)):
-                ranges.append(self._find_range(window))
+        with progress.part(0, 0.4):
+            ranges = progress.each(windows, self._find_range)
         counted = count_windows(windows, axes, ranges, self.bins)
-        fits = []
-        for number, (window, ends, counts) in enumerate(zip(windows, ranges, counted, strict=True)):
-            with progress.part(0.4 + 0.6 * number / len(windows), 0.4 + 0.6 * (number + 1) / len(windows)):
-                fits.append(self._fit_counts(window, spacing, *ends, counts))
-        return fits
+
+        def fit(number: int) -> TiledFit:
+            return self._fit_counts(windows[number], spacing, *ranges[number], next(counted))
+
+        with progress.part(0.4, 1):
+            return progress.each(range(len(windows)), fit)
 
     def _fit_counts(
         self, volume: Volume, spacing: tuple[float, ...], lo: float, hi: float, counts: np.ndarray | None
     ) -> TiledFit:
-        """The fit of the counts of all tiles, None where the range is a single number."""
+        """Return the fit of the counts of all tiles, which are None where the range is a single number."""
         grid = self.grid(volume.shape[-len(spacing) :], spacing)
         out_dtype = result_dtype(volume.dtype, self.output)
         bottom, top = result_range(volume.dtype, out_dtype, lo)
@@ -164,21 +163,21 @@ class TiledAdjustment(Adjustment):
 
 
 def three(values: Sequence[Each], fill: Each) -> tuple[Each, ...]:
-    """Of two or three values the three that kernels take: a plane is a volume of one plane."""
+    """Return two or three values as the three that kernels take, for which a plane is a volume of one plane."""
     return (fill,) * (3 - len(values)) + tuple(values)
 
 
 @dataclass(frozen=True, eq=False)
 class TiledFit(Fit):
-    """What was found in each tile.
+    """The base of fits that have something for each tile.
 
     Attributes
     ----------
     grid : TileGrid
     nbins : int
-        Of the histogram of a tile.
+        How many bins the histogram of a tile has.
     dtype, out_dtype : numpy.dtype
-        Of the volume and of the result.
+        The dtypes of the volume and of the result.
     """
 
     grid: TileGrid
@@ -188,15 +187,15 @@ class TiledFit(Fit):
 
     @property
     def edges(self) -> np.ndarray:
-        """Borders of the bins in intensities, shape (nbins + 1,)."""
+        """The edges of the bins in intensities, shape (nbins + 1,)."""
         return np.linspace(self.lo, self.upper, self.nbins + 1)
 
     def function(self, tile: tuple[int, ...]) -> np.ndarray:
-        """What one tile makes of the borders of its bins, from 0 to 1, shape (nbins + 1,)."""
+        """Return what one tile makes of the edges of its bins, from 0 to 1, shape (nbins + 1,)."""
         raise NotImplementedError
 
     def count_tile(self, volume: Volume) -> np.ndarray:
-        """Count a tile as the fit did; `volume` is what lies in its box."""
+        """Count a tile as the fit did; `volume` is the part of the volume in the box of the tile."""
         axes = tuple(TileAxis(size, 1) for size in volume.shape[-len(self.grid.axes) :])
         counts: np.ndarray = tile_counts(volume, axes, self.lo, self.upper, self.nbins)[0, 0, 0]
         return counts
@@ -210,7 +209,7 @@ class TiledFit(Fit):
         return replace(self, grid=replace(self.grid, axes=tuple(axes)))
 
     def places(self, offset: tuple[int, ...], shape: tuple[int, ...], dtype: DTypeLike) -> list[np.ndarray]:
-        """For z, y and x of a block the tile before each voxel, and the share of the next one in it, as kernels do."""
+        """Return for z, y and x the tile before each voxel and the weight of the next one, as kernels take them."""
         found = []
         if len(shape) == 2:
             found += [np.zeros(1, np.int32), np.zeros(1, dtype)]
@@ -221,7 +220,7 @@ class TiledFit(Fit):
 
 @remembered(lambda counts: counts.nbytes)
 def tile_counts(volume: Volume, axes: tuple[TileAxis, ...], lo: float, hi: float, nbins: int) -> np.ndarray:
-    """Count every voxel in its one tile: counts of shape (tiles z, y, x, nbins)."""
+    """Count every voxel in the one tile that holds it; the counts have shape (tiles z, y, x, nbins)."""
     return _count_tiles(volume, axes, lo, hi, nbins)
 
 
@@ -233,7 +232,7 @@ def _count_tiles(
     nbins: int,
     table: tuple[int, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Count every voxel in its one tile; `table` has its first integer, and of each what is counted in its place."""
+    """Count every voxel in the tile that holds it; a table is its first integer, and the cell of each integer."""
     spatial = len(axes)
     total = np.zeros((*three([axis.tiles for axis in axes], 1), nbins), np.int64)
     count_tiles = load_kernel("count_tiles" if table is None else "count_cells", working_dtype(volume.dtype))
@@ -248,10 +247,10 @@ def _count_tiles(
             tiles.append(tile - tile[0])
         if spatial == 2:
             tiles, origin = [np.zeros(1, np.int32), *tiles], [0, *origin]
-        # Bins have two halves, and one more for what is not counted.
+        # The kernel counts bins in two halves, and has one more bin for voxels that are not counted.
         each = (2, nbins + 1) if table is None else (nbins,)
         counts = np.zeros((*(int(tile[-1]) + 1 for tile in tiles), *each), np.uint32)
-        # leading axes (time, channel) share the tiles
+        # All indices of leading axes (time, channel) share the tiles.
         pieces = values.reshape(-1, *(len(tile) for tile in tiles))
         masks = counted.reshape(pieces.shape) if counted.size else [counted.reshape(0, 0, 0)] * len(pieces)
         for piece, mask in zip(pieces, masks, strict=True):
@@ -268,7 +267,7 @@ def _count_tiles(
 
 
 def bin_borders(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray:
-    """How many integers of a dtype lie before each bin, and before the end: shape (nbins + 1,)."""
+    """Return how many integers of a dtype lie before each bin, and before the end; the shape is (nbins + 1,)."""
     limits = np.iinfo(dtype)
     values = np.arange(limits.min, limits.max + 1).astype(dtype).reshape(1, 1, -1)
     one = np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(values.size, np.int32)
@@ -280,10 +279,10 @@ def bin_borders(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray
 def count_windows(
     windows: Sequence[Volume], axes: tuple[TileAxis, ...], ranges: Sequence[tuple[float, float]], nbins: int
 ) -> Iterator[np.ndarray | None]:
-    """The counts of `tile_counts` of each window in its own range; each member is counted once.
+    """Yield what `tile_counts` gives for each window in its own range; each member is counted only once.
 
-    The bins of windows differ, because their ranges do.  So a member is counted in cells that no bin of any window it
-    is in cuts, and the bins of a window are sums of these.
+    The bins of windows differ, because their ranges do.  So a member is counted in cells, which no bin of any of its
+    windows divides, and the bins of a window are sums of cells.
     """
     dtype = working_dtype(windows[0].dtype)
     borders = [bin_borders(dtype, lo, hi, nbins) if lo < hi else None for lo, hi in ranges]
@@ -302,8 +301,8 @@ def count_windows(
             if member.lead not in sums:
                 sums[member.lead] = _cell_sums(member, axes, [borders[each] for each in within[member.lead]])
             cells, below = sums[member.lead]
-            total = total + below[..., np.searchsorted(cells, mine)]
-        yield np.diff(total, axis=-1)
+            total = total + below[np.searchsorted(cells, mine)]
+        yield np.moveaxis(np.diff(total, axis=0), 0, -1)
         for lead in [member.lead for member in window.members if within[member.lead][-1] == number]:
             del sums[lead]
 
@@ -311,7 +310,7 @@ def count_windows(
 def _cell_sums(
     volume: Volume, axes: tuple[TileAxis, ...], borders: Sequence[np.ndarray | None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Borders of cells, as `bin_borders` has them, and how many voxels of each tile lie below each of them."""
+    """Return the borders of cells, in the form of `bin_borders`, and how many voxels of each tile lie below each."""
     known = [each for each in borders if each is not None]
     there = np.zeros(known[0][-1] + 1, bool)
     there[np.concatenate(known)] = True
@@ -319,6 +318,7 @@ def _cell_sums(
     table = np.repeat(np.arange(len(cells) - 1, dtype=CELL), np.diff(cells))
     first = int(np.iinfo(working_dtype(volume.dtype)).min)
     counts = _count_tiles(volume, axes, 0.0, float(len(cells) - 1), len(cells) - 1, (first, table))
-    below = np.zeros((*counts.shape[:-1], len(cells)), np.int64)
-    np.cumsum(counts, axis=-1, out=below[..., 1:])
+    # All tiles lie together for each border, because a window takes some borders and all tiles.
+    below = np.zeros((len(cells), *counts.shape[:-1]), np.int64)
+    np.cumsum(np.moveaxis(counts, -1, 0), axis=0, out=below[1:])
     return cells, below

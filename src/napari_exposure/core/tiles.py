@@ -1,4 +1,4 @@
-"""From a physical tile edge to the grid of tiles: edges, centres and interpolation tables."""
+"""The grid of tiles with a physical edge: their borders in voxels, and tables for interpolation between centers."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class TileAxis:
 
     size: int
     tiles: int
-    # only every step-th voxel is looked at: for a coarser picture of the same tiles
+    # Only every step-th voxel is used, for a coarser picture of the same tiles.
     step: int = 1
-    # so many voxels over the same extent are looked at: another level of the pyramid
+    # Another level of the pyramid has so many voxels over the same extent.
     level: int | None = None
 
     @cached_property
     def edges(self) -> np.ndarray:
-        """Borders of the tiles in voxels, shape (tiles + 1,)."""
+        """The borders of the tiles in voxels, shape (tiles + 1,)."""
         n = self.tiles
         lower = np.arange(n + 1) * self.size // n
         mirrored = self.size - lower[::-1]
@@ -45,33 +45,33 @@ class TileAxis:
 
     @property
     def voxels(self) -> np.ndarray:
-        """The middles of the voxels that are looked at, in voxels of the whole."""
+        """The middles of the voxels that are used, in voxels of the whole axis."""
         count = self.size if self.level is None else self.level
         return (np.arange(0, count, self.step) + 0.5) * (self.size / count)
 
     @cached_property
     def tile(self) -> np.ndarray:
-        """The tile that counts each voxel, shape (size,)."""
+        """The tile that counts each used voxel, shape (voxels,)."""
         return (np.searchsorted(self.edges, self.voxels, side="right") - 1).astype(np.int32)
 
     @cached_property
     def _place(self) -> tuple[np.ndarray, np.ndarray]:
-        centres = (self.edges[:-1] + self.edges[1:]) / 2
+        centers = (self.edges[:-1] + self.edges[1:]) / 2
         voxels = self.voxels
         if self.tiles == 1:
             return np.zeros(len(voxels), np.int32), np.zeros(len(voxels))
-        left = np.clip(np.searchsorted(centres, voxels, side="right") - 1, 0, self.tiles - 2)
-        weight = (voxels - centres[left]) / (centres[left + 1] - centres[left])
+        left = np.clip(np.searchsorted(centers, voxels, side="right") - 1, 0, self.tiles - 2)
+        weight = (voxels - centers[left]) / (centers[left + 1] - centers[left])
         return left.astype(np.int32), np.clip(weight, 0, 1)
 
     @property
     def left(self) -> np.ndarray:
-        """The tile whose centre lies before each voxel, shape (size,)."""
+        """The tile whose center lies before each used voxel, shape (voxels,)."""
         return self._place[0]
 
     @property
     def weight(self) -> np.ndarray:
-        """The share of the next tile in each voxel, shape (size,)."""
+        """The weight of the next tile in each used voxel, shape (voxels,)."""
         return self._place[1]
 
 
@@ -86,7 +86,7 @@ class TileGrid:
     kernel_size : tuple of float
         The edge that was asked for, in units of `spacing`.
     spacing : tuple of float
-        Size of a voxel.
+        The size of a voxel.
     """
 
     axes: tuple[TileAxis, ...]
@@ -95,29 +95,29 @@ class TileGrid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Tiles along each axis."""
+        """The number of tiles along each axis."""
         return tuple(axis.tiles for axis in self.axes)
 
     @property
     def voxels(self) -> tuple[float, ...]:
-        """Mean edge of a tile in voxels."""
+        """The mean edge of a tile in voxels along each axis."""
         return tuple(axis.size / axis.tiles for axis in self.axes)
 
     def at(self, voxel: tuple[int, ...]) -> tuple[int, ...]:
-        """The tile that counts a voxel."""
+        """Return the tile that counts a voxel."""
         return tuple(int(axis.tile[place]) for axis, place in zip(self.axes, voxel, strict=True))
 
     def box(self, tile: tuple[int, ...]) -> tuple[slice, ...]:
-        """Where a tile lies, in voxels."""
+        """Return where a tile lies, in voxels of the level."""
         return tuple(slice(*map(int, axis.borders[at : at + 2])) for axis, at in zip(self.axes, tile, strict=True))
 
     def warnings(self, nbins: int) -> list[str]:
-        """What a user should know of these tiles before using them, a sentence each."""
+        """Return what a user should know of these tiles before using them, as a list of sentences."""
         found = []
         planes = self.voxels[0]
         if len(self.axes) == 3 and planes < 3 and self.axes[0].size > 1:
             found.append(
-                f"A tile is only {planes:.2g} planes deep: neighbouring planes will be equalized apart. "
+                f"A tile is only {planes:.2g} planes deep: neighboring planes will be equalized apart. "
                 "Choose a larger edge along z."
             )
         filled = math.prod(self.voxels) / nbins
@@ -137,12 +137,11 @@ def tile_grid(
     Parameters
     ----------
     shape : tuple of int
-        Spatial axes.
+        Voxels along the spatial axes.
     kernel_size : float, sequence of float or None
-        Edge of a tile in units of `spacing`: one for all axes, or one each; None is an eighth of the
-        largest extent.
+        The edge of a tile in units of `spacing`, one for all axes or one each; None is an eighth of the largest extent.
     spacing : tuple of float
-        Size of a voxel along each axis.
+        The size of a voxel along each axis.
 
     Raises
     ------
@@ -167,7 +166,7 @@ def tile_grid(
             "all axes, or one for each."
         )
     edges = tuple(check_number(edge, "kernel_size", above=0) for edge in edges)
-    # a half stays a half, whatever units the sizes were converted from; no tile is smaller than a voxel
+    # No tile is smaller than a voxel. Rounding first to 9 digits keeps a half a half in any unit of the sizes.
     counts = [round(round(min(size / edge, n), 9)) for n, size, edge in zip(shape, extents, edges, strict=True)]
     axes = tuple(TileAxis(n, min(n, max(1, count))) for n, count in zip(shape, counts, strict=True))
     return TileGrid(axes, edges, spacing)

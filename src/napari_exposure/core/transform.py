@@ -1,4 +1,4 @@
-"""Transform: a fitted adjustment, which maps any block of the volume."""
+"""Transforms, which are fitted adjustments that map any block of a volume."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
-from napari_exposure.core.intensity import dtype_range, is_lookup, prepared, recolour, value_channel, working_dtype
+from napari_exposure.core.intensity import dtype_range, is_lookup, prepared, recolor, value_channel, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array
 
@@ -37,25 +37,25 @@ __all__ = ["Transform"]
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What was found in voxels that share a fit: input range and what 0 and 1 become in the result.
+    """What was found in voxels that share a fit: the input range, and what its ends become in the result.
 
-    Each kind of fit also has `dtype` and `out_dtype`, of the volume and of the result.
+    Each kind of fit also has `dtype` and `out_dtype`, the dtypes of the volume and of the result.
     """
 
     lo: float
     hi: float
     bottom: float
     top: float
-    # voxels of a block, for a map so slow that the usual ones could not be cancelled promptly
+    # A slow map has blocks of so many voxels, because blocks of the usual size could not be canceled promptly.
     block_voxels: ClassVar[tuple[int, ...]] = ()
-    # whether the place of a voxel does not matter
+    # This is true where the result does not depend on the place of a voxel.
     pointwise: ClassVar[bool] = False
 
     @property
     def constant(self) -> bool:
-        """Whether the result is only the lowest value: one intensity was found, or none, which reads as 0.
+        """Whether the whole result is the lowest value, because one intensity was found, or none, which reads as 0.
 
-        Another intensity that stays what it is, as `Gamma` has it, is no loss.
+        A single intensity that stays what it is, as with `Gamma`, is no loss and does not count, unless it is 0.
         """
         return self.lo == self.hi and (self.span != 0 or self.lo == 0)
 
@@ -66,33 +66,33 @@ class Fit:
 
     @property
     def span(self) -> float:
-        """From what 0 becomes to what 1 becomes."""
+        """The distance from `bottom` to `top`."""
         return self.top - self.bottom
 
     @property
     def reach(self) -> tuple[float, float]:
-        """The lowest and the highest result that there may be."""
+        """The lowest and the highest possible result."""
         return self.bottom, self.top
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...]) -> Self:
-        """The same fit for a volume of another spatial shape, of which every step-th voxel is taken."""
+        """Return the same fit for a volume of another spatial shape, of which every step-th voxel is taken."""
         return self
 
     def at_level(self, shape: tuple[int, ...]) -> Self:
-        """The same fit for a volume of fewer and larger voxels."""
+        """Return the same fit for a volume of fewer and larger voxels."""
         return self
 
     @property
     def kernel_key(self) -> tuple[Any, ...]:
-        """Name and dtypes of the kernel that maps."""
+        """The name and dtypes of the kernel that maps."""
         raise NotImplementedError
 
     def rows_key(self, fits: Sequence[Self]) -> tuple[Any, ...] | None:
-        """Name and dtypes of a kernel that maps the volumes of several fits in one call; None if there is none."""
+        """Return name and dtypes of a kernel that maps the volumes of several fits in one call, or None."""
         return None
 
     def map_rows(self, fits: Sequence[Self], values: np.ndarray, out: np.ndarray) -> None:
-        """`map` for several fits, each of whose volumes is a row of `values`."""
+        """Map for several fits at once, each of which has a volume that is a row of `values`."""
         raise NotImplementedError
 
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
@@ -101,10 +101,10 @@ class Fit:
 
 
 class BlockMap(ABC):
-    """What maps any block of a volume, and so the whole volume: a `Transform`, or several in a row."""
+    """The base of what maps any block of a volume, and so the whole volume: a `Transform`, or several in a row."""
 
     if TYPE_CHECKING:
-        # One kind has these as fields and the other makes them, which both are properties that are read.
+        # A type checker sees these as properties; one kind has them as fields, and the other computes them.
         @property
         def shape(self) -> tuple[int, ...]: ...
 
@@ -117,7 +117,7 @@ class BlockMap(ABC):
         @property
         def spatial(self) -> int: ...
 
-        # the steps, each of which maps what the one before gives
+        # Each of these steps maps the result of the one before.
         @property
         def transforms(self) -> tuple[Transform, ...]: ...
 
@@ -129,7 +129,7 @@ class BlockMap(ABC):
     @property
     @abstractmethod
     def out_range(self) -> tuple[float, float]:
-        """What results are to be shown over: the lowest and highest that there can be, or that are not noise."""
+        """The range over which results are shown: the lowest and highest possible ones, or those that are no noise."""
 
     @abstractmethod
     def __call__(
@@ -139,15 +139,15 @@ class BlockMap(ABC):
 
     @abstractmethod
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> BlockMap:
-        """The same mapping for a volume of another shape."""
+        """Return the same mapping for a volume of another shape."""
 
     @abstractmethod
     def at_level(self, shape: tuple[int, ...]) -> BlockMap:
-        """The same mapping for another level of the pyramid."""
+        """Return the same mapping for another level of the pyramid."""
 
     @abstractmethod
     def fitting(self, volume: Array) -> BlockMap:
-        """The same mapping for a volume of perhaps another shape."""
+        """Return the same mapping for a volume that may have another shape."""
 
     @property
     def steps(self) -> tuple[Adjustment, ...]:
@@ -156,7 +156,7 @@ class BlockMap(ABC):
 
     @property
     def title(self) -> str:
-        """What is done, in words."""
+        """The titles of all steps."""
         return ", ".join(step.title for step in self.steps)
 
     def load_kernels(self) -> None:
@@ -165,7 +165,7 @@ class BlockMap(ABC):
             fit = next(iter(transform.fits.values()))
             load_kernel(*((len(transform.fits) > 1 and fit.rows_key([fit])) or fit.kernel_key))
 
-    # dask.array.Array is an array too, but gives its own kind
+    # The order matters: a dask array is an Array too, but its result is a dask array.
     @overload
     def apply(self, volume: da.Array) -> da.Array: ...
 
@@ -183,14 +183,14 @@ class BlockMap(ABC):
         Returns
         -------
         numpy.ndarray, or dask.array.Array for a dask array
-            A DataArray for one of xarray.  The source is not changed.
+            The result of an xarray DataArray is one too.  The source is not changed.
         """
         kept: np.ndarray | da.Array = like(volume, self._mapped(held(volume)[0]))
         return kept
 
     def _mapped(self, volume: Array) -> np.ndarray | da.Array:
-        colours = volume.shape[-1:] if self.rgb else ()
-        if tuple(volume.shape) != self.shape + tuple(colours):
+        colors = volume.shape[-1:] if self.rgb else ()
+        if tuple(volume.shape) != self.shape + tuple(colors):
             raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
         if is_dask(volume):
             from napari_exposure.core import lazy
@@ -218,7 +218,7 @@ class BlockMap(ABC):
 
     @property
     def _block_voxels(self) -> tuple[int, ...]:
-        """Fewer than usual where a map is slow, or where results of several steps are in memory at the same time."""
+        """Voxels of blocks, fewer than usual if a map is slow or if results of several steps are in memory at once."""
         wanted = [next(iter(transform.fits.values())).block_voxels for transform in self.transforms]
         several: list[tuple[int, ...]] = [(BLOCK_VOXELS // 2,)] if len(self.transforms) > 1 else []
         return min(filter(None, wanted + several), default=())
@@ -235,15 +235,15 @@ class Transform(BlockMap):
     adjustment : Adjustment
         The parameters.
     shape : tuple of int
-        Of the volume that was fitted, without its colour axis.
+        The shape of the volume that was fitted, without its color axis.
     dtype : numpy.dtype
-        Of the volume, in native byte order.
+        The dtype of the volume, in native byte order.
     rgb : bool
         Whether blocks have RGB or RGBA along their last axis.
     spatial : int
         How many of the last axes are space, 2 or 3.
     fits : dict
-        One fit for each index of the axes that have fits of their own; ``()`` where all share one.
+        One fit for each index of the axes that have fits of their own; the key is ``()`` where all share one.
     """
 
     adjustment: Adjustment
@@ -255,18 +255,18 @@ class Transform(BlockMap):
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
-        """This one alone, as a recipe has several."""
+        """This transform alone; a recipe has several."""
         return (self,)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what was found, about."""
+        """About how many bytes the fits take."""
         return sum(getattr(each, "nbytes", 8) for fit in self.fits.values() for each in vars(fit).values())
 
     def of_fits(self, name: str) -> Any:
-        """An attribute of the fit, or an array of those of all fits over the axes that have fits of their own.
+        """Return an attribute of the fit, or an array of those of all fits over the axes that have fits of their own.
 
-        Such as "clip_limit" of an adaptive equalization: the number that a limit of noise became.
+        For example, "clip_limit" of an adaptive equalization is the number that a limit of noise became.
         """
         if () in self.fits:
             return getattr(self.fits[()], name)
@@ -276,7 +276,7 @@ class Transform(BlockMap):
 
     @property
     def table_fit(self) -> PointwiseFit | None:
-        """The fit whose table all voxels go through, wherever they lie; None where there is no such table."""
+        """The fit with the one table for all voxels, or None where there is no such table."""
         shared = self.fits.get(())
         if shared is None or not shared.pointwise or not is_lookup(self.dtype):
             return None
@@ -291,7 +291,7 @@ class Transform(BlockMap):
 
     @property
     def out_range(self) -> tuple[float, float]:
-        """What results are to be shown over: the lowest and highest that there can be, or that are not noise."""
+        """The range over which results are shown: the lowest and the highest that the fits give."""
         low = min(fit.bottom for fit in self.fits.values())
         high = max(fit.top for fit in self.fits.values())
         if self.out_dtype.kind == "f":
@@ -307,11 +307,11 @@ class Transform(BlockMap):
         Parameters
         ----------
         block : array-like
-            With as many axes as the volume, of the fitted dtype in any byte order.
+            A block with the axes of the volume, of the fitted dtype in any byte order.
         offset : tuple of int, optional
-            Index of the block's first voxel in the volume.  Default: the origin.
+            The index of the block's first voxel in the volume.  The default is the origin.
         out : numpy.ndarray, optional
-            C-contiguous, of the block's shape and of ``out_dtype``: where to write.
+            Where to write the result: a C-contiguous array of the block's shape and of ``out_dtype``.
 
         Returns
         -------
@@ -343,14 +343,14 @@ class Transform(BlockMap):
         return out
 
     def _write(self, block: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
-        """Map a block that was checked."""
+        """Map a block that has been checked."""
         shape = block.shape[:-1] if self.rgb else block.shape
         values = prepared(value_channel(block) if self.rgb else block, self.dtype)
         written = working_dtype(self.out_dtype)
         mapped = out if out.dtype == written and not self.rgb else np.empty(shape, written)
         self._map(values, offset, mapped)
         if self.rgb:
-            recolour(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
+            recolor(block, values, mapped, out, top=dtype_range(self.dtype, negative=False)[1])
         elif mapped is not out:
             out[...] = mapped
 
@@ -370,14 +370,14 @@ class Transform(BlockMap):
             fit.map(values[index], offset[lead:], out[index])
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> Self:
-        """The same transform for a volume of another shape: a fit of a coarse volume for the full one, or back.
+        """Return the same transform for a volume of another shape, as from a coarse volume to the full one or back.
 
         Parameters
         ----------
         shape : tuple of int
-            As ``Transform.shape``; axes that have fits of their own must stay as they are.
+            As ``Transform.shape``; axes that have fits of their own must keep their sizes.
         steps : tuple of int, optional
-            For each axis: of a volume of this shape, the blocks to map hold every step-th voxel.
+            The result maps every step-th voxel, along each axis, of a volume of this shape.
 
         Returns
         -------
@@ -400,12 +400,12 @@ class Transform(BlockMap):
         return replace(self, shape=tuple(-(-n // step) for n, step in zip(shape, steps, strict=True)), fits=fits)
 
     def at_level(self, shape: tuple[int, ...]) -> Self:
-        """The same transform for another level of the pyramid that the fitted volume belongs to.
+        """Return the same transform for another level of the pyramid that the fitted volume belongs to.
 
         Parameters
         ----------
         shape : tuple of int
-            Of the level, without its colour axis: fewer and larger voxels over the same extent.
+            The shape of the level, without its color axis: fewer and larger voxels over the same extent.
 
         Returns
         -------
@@ -424,19 +424,19 @@ class Transform(BlockMap):
         lead = len(shape) - self.spatial
         fits = {group: fit.at_level(shape[lead:]) for group, fit in self.fits.items()}
         if () not in fits:
-            # planes of a coarser level: each has the fit of the plane that lies in its middle
+            # Each plane of a coarser level has the fit of the plane that lies in its middle.
             ratios = [whole / n for whole, n in zip(self.shape, shape[:lead], strict=False)]
             places = np.ndindex(*shape[:lead])
             fits = {at: fits[tuple(int((i + 0.5) * r) for i, r in zip(at, ratios, strict=True))] for at in places}
         return replace(self, shape=tuple(shape), fits=fits)
 
     def fitting(self, volume: Array) -> Self:
-        """This transform for a volume of perhaps another shape.
+        """Return this transform for a volume that may have another shape.
 
         Raises
         ------
         TypeError, ValueError
-            If there is none for such a volume; the message says why.
+            If it cannot be used for such a volume; the message says why.
         """
         volume, _ = held(volume)
         shape = tuple(volume.shape[:-1] if self.rgb else volume.shape)

@@ -1,4 +1,4 @@
-"""Types that several modules speak of, as ``numpy.typing`` has those of NumPy."""
+"""Types for annotations that several modules use, as ``numpy.typing`` has those of NumPy."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy.typing as npt
 
 
 class Array(Protocol):
-    """An array of any library, of which parts can be read, such as those of numpy, zarr, h5py and dask."""
+    """An array of any library, such as NumPy, zarr, h5py or dask, of which parts can be read."""
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        """Voxels along each axis; those of dask need not be known."""
+        """The number of voxels along each axis, which dask may not know."""
 
     @property
     def dtype(self) -> np.dtype:
         """The type of all voxels."""
 
     def __getitem__(self, index: Any, /) -> Any:
-        """A part of it."""
+        """Read a part of it."""
 
 
 class WritableArray(Array, Protocol):
@@ -31,29 +31,29 @@ class WritableArray(Array, Protocol):
         """Write a part of it."""
 
 
-# What functions take for a volume: an array, or what NumPy makes one of, such as lists.
+# Functions take these for a volume: an array, or anything of which NumPy makes one, such as lists.
 ArrayLike: TypeAlias = Array | npt.ArrayLike
-# The size of a voxel as users give it: the same along all axes, or one for each.
+# Users give the size of a voxel as one number for all axes, or as one for each.
 Spacing: TypeAlias = float | Sequence[float] | None
-# Where in an array something is: a number along axes that are fixed.
+# An index is a number along axes that are fixed, and a slice along the others.
 Index: TypeAlias = tuple[int | slice, ...]
 
 
 class Layer(Protocol):
-    """A layer of napari, which nothing here imports."""
+    """A layer of napari, described here because core does not import napari."""
 
     @property
     def axis_labels(self) -> Any:
-        """What its axes are called."""
+        """The names of its axes."""
 
     @property
     def data(self) -> Any:
-        """Its array, or one for each level."""
+        """Its array, or an array for each level."""
 
     @property
     def metadata(self) -> Any:
-        """What is noted of it."""
+        """Notes that plugins keep with it."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""

@@ -1,20 +1,24 @@
-"""What is said: texts that come from elsewhere, such as names in files, made fit to be shown, and warnings."""
+"""Words to the user: texts from elsewhere, such as names in files, are made fit to be shown; warnings are raised."""
 
 from __future__ import annotations
 
+import dataclasses
+import html
 import sys
 import unicodedata
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-# characters of an error that somebody else's values may fill
+# A foreign value takes at most about so many characters of an error.
 MOST = 400
 
 
 def printable(text: object) -> str:
-    """A text on one line in which nothing acts.
+    """Return a text on one line, in which characters that would act or cannot be written are spelled out.
 
-    Control characters would move the cursor of a terminal, marks of direction turn other words around, and halves of
-    characters, as in names of files that are not UTF-8, cannot be written at all: they are spelled out.
+    Control characters would move the cursor of a terminal, marks of direction would turn other words around, and
+    halves of characters, as in names of files that are not UTF-8, cannot be written at all.
 
     Examples
     --------
@@ -29,14 +33,59 @@ def _is_shown(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
+def as_tooltip(text: str) -> str:
+    """A text as it is, whatever names in it look like, for what takes a text that looks like HTML for HTML.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.words import as_tooltip
+    >>> as_tooltip("<b>dapi")
+    '<qt>&lt;b&gt;dapi</qt>'
+    """
+    return f"<qt>{html.escape(text)}</qt>".replace("\n", "<br>")
+
+
 def shortened(text: object, most: int = MOST) -> str:
-    """A text of no more than some `most` characters, without its middle where it has more."""
+    """Return a text of about `most` characters at most, from which the middle is cut out if it is longer."""
     text = str(text)
     return text if len(text) <= most else f"{text[: most * 3 // 4]} ... {text[-most // 4 :]}"
 
 
+def given(value: object) -> str:
+    """What somebody gave, on a short line of an error: of arrays the shape in place of the numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core.words import given
+    >>> given("dark"), given(np.ones((3, 4))), given(int)
+    ("'dark'", 'an array of shape (3, 4)', 'the class int')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if shape := getattr(value, "shape", None):
+        return f"an array of shape {printable(shape)}"
+    kind = type(value)
+    if kind.__module__.startswith("napari.layers."):
+        return f"the {kind.__name__} layer {printable(repr(getattr(value, 'name', '')))}"
+    if kind.__repr__ is object.__repr__:
+        return kind.__name__
+    if dataclasses.is_dataclass(value):
+        return f"{kind.__name__}(...)"
+    return shortened(printable(repr(value)), 100)
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Begin errors with what they are of, such as a layer, or one of several images."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what}: {error}") from None
+
+
 def warn_user(message: str) -> None:
-    """Warn at the line that called this package, so that another line of the user's warns again."""
+    """Warn at the line that called this package, so that Python shows the warning again for another line."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("napari_exposure."):
         frame, level = frame.f_back, level + 1

@@ -15,6 +15,7 @@ from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.profile_plot import ProfilePlot
 from napari_exposure.gui.viewer.cursor import place_in, point_of
+from napari_exposure.io.units import time_step
 from napari_exposure.source import Source
 
 
@@ -82,11 +83,12 @@ class DepthProfile(ProfilePlot):
             self.draw(fit.middles, fit.profile, fit.fitted, after, f"depth ({source.unit})")
             self.place(None)
             return
-        # Time points are numbered: their step, where there is one, is in no unit of space.
-        step = math.nan if correction.in_series else source.spacing[across]
-        label = correction.axis if math.isnan(step) else f"{correction.axis} ({source.unit})"
-        positions = (1.0 if math.isnan(step) else step) * np.arange(len(fit.profile))
-        self.draw(positions, fit.profile, fit.fitted, after, label)
+        step, unit = time_step(layer, across) if correction.in_series else (source.spacing[across], source.unit)
+        if math.isnan(step):
+            # Its unit does not convert to that of the other axes, so planes are numbered.
+            step, unit = 1.0, ""
+        label = f"{correction.axis} ({unit})" if unit else correction.axis
+        self.draw(step * np.arange(len(fit.profile)), fit.profile, fit.fitted, after, label)
         seen = dims.ndim + across in dims.displayed
         self.place(None if seen else int(place[across]))
 

@@ -1,4 +1,4 @@
-"""A volume in a file: its data and what the file knows of them."""
+"""What all formats of files have in common: a volume with what its file says of it, names of files, and checks."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import psutil
 
 from napari_exposure.core.blocks import missing_chunks
 from napari_exposure.core.typing import Array
-from napari_exposure.core.words import printable
+from napari_exposure.core.words import given, printable
 from napari_exposure.io.units import LENGTH, TIME, in_unit, unit_name
 
-# the unit along axes whose size is not known
+# An axis whose size is not known has this unit.
 UNKNOWN = "pixel"
-# the lowest and highest value that are shown
+# A window is the lowest and the highest value that are shown.
 Window = tuple[float, float]
-# of TIFF files: those with offsets of 64 bits, those that are written, and all that are read
+# TIFF files with these endings have offsets of 64 bits, are written here, or are read here.
 BIG_SUFFIXES = (".btf", ".tf2", ".tf8")
 WRITTEN_SUFFIXES = (".tif", ".tiff", *BIG_SUFFIXES)
 TIFF_SUFFIXES = (*WRITTEN_SUFFIXES, ".lsm", ".stk", ".svs")
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-# Readers of bioio for other formats.
+# These packages are the readers of bioio for other formats.
 _READERS = {
     **{f".{each}": f"bioio-{each}" for each in ("czi", "lif", "nd2", "dv")},
     ".sldy": "bioio-sldy",
@@ -42,16 +42,16 @@ _READERS = {
     ),
 }
 VOLUME_SUFFIXES = (*TIFF_SUFFIXES, *HDF5_SUFFIXES, *(set(_READERS) - set(PICTURE_SUFFIXES)))
-# How much of what is free an array may take: its results and what is worked on need some too.
+# An array may take this fraction of the free memory, because its results and blocks in work need memory too.
 MOST_MEMORY = 0.8
 
 
 class DamagedFile(ValueError):
-    """A file is cut off or damaged, or something else than its name says."""
+    """A file is cut off or damaged, or is not what its name says."""
 
 
 class Refused(ValueError):
-    """A file is whole, but what is asked of it is not there, or it holds what has no exposure."""
+    """A file is whole, but does not have what was asked for, or its content has no exposure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,32 +61,32 @@ class FileVolume:
     Attributes
     ----------
     data : numpy.ndarray, numpy.memmap or dask.array.Array
-        Axes as in `axes`, always in the order T, C, Z, Y, X and last S, the samples of a color image.
+        The axes are those of `axes`, always in the order T, C, Z, Y, X and last S, the samples of a color image.
     axes : str
-        One letter an axis, such as "ZYX" or "TCZYX".
+        One letter for each axis, such as "ZYX" or "TCZYX".
     scale : tuple of float
-        Size of a voxel along each axis but S, 1 where the file does not say.
+        The size of a voxel along each axis but S, which is 1 where the file does not say it.
     units : tuple of str
-        Of each axis of `scale`: of space one unit for all axes whose size is known in one, of time that of the file;
-        "pixel" where the file does not say.
+        The unit of each axis of `scale`.  All axes of space whose size has a unit share one, time has that of the
+        file, and "pixel" stands where the file does not say it.
     name : str
-        Of the image, or of the file.
+        The name of the image, or of the file.
     channels, colors : tuple of str
         Names and colors ("#rrggbb") of the channels, where the file has them; "" for a channel that has none.
     windows : tuple
-        For each channel the lowest and highest value that are shown, where the file says so, else None.
+        The lowest and the highest value that each channel is shown with, or None where the file does not say it.
     translate : tuple of float
-        Where the first voxel lies along each axis of `scale`; empty where the file does not say.
+        Where the first voxel lies along each axis of `scale`; empty where the file does not say it.
     notes : dict
-        What `save` has written down of a result: how it was made.
+        What `save` has noted of a result: how it was made.
     came_from : dict
-        For each letter of `axes` with a size, and "unit": the field of the file that says so.
+        The field of the file that says the size, for each letter of `axes` with a size, and that says the "unit".
     guessed : str
         The letters of `axes` that the file does not say.
     images : tuple of str
-        What all images in the file are, where it holds several.
+        Descriptions of all images in the file, if it holds several.
     series : int
-        Which of them this is.
+        The number of this image among them.
     """
 
     data: Array
@@ -106,43 +106,43 @@ class FileVolume:
 
     @property
     def missing(self) -> int:
-        """How many chunks of a zarr store are not there, and read as its fill value."""
+        """How many chunks of a zarr store are missing, and are read as its fill value."""
         return missing_chunks(self.data)
 
     @property
     def sizes(self) -> dict[str, tuple[float, str]]:
-        """Size and unit along each axis but S."""
+        """The size and the unit along each axis but S."""
         return dict(zip(self.axes, zip(self.scale, self.units, strict=True), strict=False))
 
     @property
     def unit(self) -> str | None:
-        """Unit of the spatial axes; None where the file does not say."""
+        """The unit of the spatial axes, or None where the file does not say it."""
         units = [self.sizes[axis][1] for axis in "XYZ" if axis in self.sizes]
         return next((unit for unit in units if unit != UNKNOWN), None)
 
     @property
     def timed(self) -> bool:
-        """Whether it is known how long a time point is."""
+        """Whether the length of a time point is known."""
         return "T" in self.axes and self.sizes["T"][1] != UNKNOWN
 
     @property
     def unsized(self) -> str:
-        """The spatial axes along which the size of a voxel is not known, though it is along others."""
+        """The spatial axes along which the size of a voxel is not known, if it is known along others."""
         if self.unit is None:
             return ""
         return "".join(axis for axis in "ZYX" if axis in self.axes and self.sizes[axis][1] == UNKNOWN)
 
     def channel(self, number: int) -> str:
-        """The name of a channel."""
+        """Return the name of a channel, or its number where it has no name."""
         return (self.channels[number] if number < len(self.channels) else "") or f"channel {number + 1}"
 
     @property
     def others(self) -> list[str]:
-        """The other images in the file."""
+        """The descriptions of the other images in the file."""
         return [each for number, each in enumerate(self.images) if number != self.series]
 
     def layers(self) -> list[tuple[Any, dict[str, Any], str]]:
-        """What napari adds: an image for each channel, as (data, options, "image")."""
+        """Return an image for each channel as napari adds it: (data, options, "image")."""
         axes = self.axes.rstrip("S")
         options: dict[str, Any] = {
             "name": self.name,
@@ -171,7 +171,7 @@ class FileVolume:
         return found
 
     def _shown(self, number: int) -> dict[str, Any]:
-        """How the file shows a channel."""
+        """Return the options of a layer that say how the file shows a channel."""
         shown: dict[str, Any] = {}
         if self.axes.endswith("S"):
             return shown
@@ -184,7 +184,7 @@ class FileVolume:
 
 @dataclass
 class Facts:
-    """What is found in a file of its voxels; what was found first counts. Units may differ between the axes."""
+    """What a file says of its voxels, as it is found; the first size of an axis counts, and units may differ."""
 
     sizes: dict[str, float] = field(default_factory=dict)
     units: dict[str, str | None] = field(default_factory=dict)
@@ -197,9 +197,9 @@ class Facts:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def size(self, axis: str, size: Any, unit: str | None, field: str) -> None:
-        """Note the size along an axis, if it is one; the unit as the file spells it.
+        """Note the size along an axis if it is valid; the unit is spelled as in the file.
 
-        A size of 1 without a unit is what writers put where none is known.
+        A size of 1 without a unit is ignored, because programs write it where they know no size.
         """
         number = abs(_number(size))
         known = unit and unit_name(unit, TIME if axis == "T" else LENGTH)
@@ -213,7 +213,7 @@ class Facts:
             self.places[axis] = (number, unit)
 
     def volume(self, data: Array, axes: str, name: str, **more: Any) -> FileVolume:
-        """A volume with these facts, its spatial axes in one unit."""
+        """Return a volume with these facts, whose spatial axes are in one unit."""
         unit = next((self.units[axis] for axis in "XYZ" if axis in axes and self.units.get(axis)), None)
         scale: list[float] = []
         units: list[str] = []
@@ -226,7 +226,7 @@ class Facts:
             units.append(to if own and to else UNKNOWN)
             place, of = self.places.get(axis, (0.0, None))
             if of is not None and own is None:
-                # A length says nothing where a voxel has none.
+                # A place in a unit of length says nothing along an axis without one.
                 place = 0.0
             translate.append(converted(place, of or own, to) if own and to else place)
         return FileVolume(
@@ -244,9 +244,16 @@ class Facts:
             **more,
         )
 
+    def of_file(self, path: Path, data: Any, axes: str, images: Sequence[str] = (), **more: Any) -> FileVolume:
+        """Return the volume of a file with these facts, whose axes are checked and put in order."""
+        check_axes(path.name, axes)
+        letters, order = in_order(axes)
+        images = tuple(images) if len(images) > 1 else ()
+        return self.volume(data.transpose(order), letters, stem(path), images=images, **more)
+
 
 def converted(size: float, unit: str, other: str) -> float:
-    """A size in another unit, which is one of the same kind."""
+    """Return a size in another unit of the same kind."""
     found = in_unit(size, unit, other)
     assert found is not None, f"{unit} does not convert to {other}."
     return found
@@ -260,89 +267,89 @@ def _number(value: Any) -> float:
 
 
 def in_order(axes: str) -> tuple[str, list[int]]:
-    """The axes in the order T, C, Z, Y, X, S, and where each of them was."""
+    """Return the axes in the order T, C, Z, Y, X, S, and where each of them was."""
     order = sorted(range(len(axes)), key=lambda axis: "TCZYXS".find(axes[axis]))
     return "".join(axes[axis] for axis in order), order
 
 
 def check_axes(name: str, axes: str) -> None:
-    """Raise where axes are no axes of a volume."""
+    """Raise if axes are not those of a volume."""
     if set(axes) - set("TCZYXS") or len(set(axes)) != len(axes) or "Y" not in axes or "X" not in axes:
         raise ValueError(
             f"{name} has the axes {axes or 'unknown'}; only T, C, Z, Y, X and S (color), each once, can be read. If "
-            "they mean these, say which: axes=, on the command line --axes."
+            "they are these under other names, give axes= (on the command line --axes)."
         )
 
 
 def given_axes(name: str, shape: Sequence[int], axes: str) -> str:
-    """The axes that a user gives a file of this shape, as letters of files."""
+    """Return the axes that a user gives for a file of this shape, as capital letters."""
     letters = str(axes).upper()
     if len(letters) != len(shape) or set(letters) - set("TCZYXS") or len(set(letters)) != len(letters):
         raise ValueError(
             f"axes must be a letter of tczyxs for each of the {len(shape)} axes of {name}, whose shape is "
-            f"{tuple(shape)}, got {axes!r}."
+            f"{tuple(shape)}, got {given(axes)}."
         )
     check_axes(name, letters)
     return letters
 
 
 def chosen(name: str, images: Sequence[str], series: int | None) -> int:
-    """The number of the image that a user asks for; the first if none is asked for."""
+    """Return the number of the image that a user asks for, or that of the first one by default."""
     if series is None:
         return 0
     if isinstance(series, bool) or not isinstance(series, int) or not 0 <= series < len(images):
         listed = "; ".join(f"{at} is {each}" for at, each in enumerate(images))
-        raise Refused(f"series must be the number of an image in {name}, got {series!r}: {listed}.")
+        raise Refused(f"series must be the number of an image in {name}, got {given(series)}: {listed}.")
     return series
 
 
 def guessed_axes(name: str, shape: Sequence[int]) -> tuple[str, str]:
-    """The axes of an array that says nothing of them, and which of them are guesses."""
+    """Return guessed axes of an array without names of axes, and which of them are guesses."""
     if not 2 <= len(shape) <= 5:
-        raise Refused(f"{name} has {len(shape)} axes and does not say which: axes=, on the command line --axes, does.")
+        raise Refused(f"{name} has {len(shape)} axes without names. Name them with axes= (on the command line --axes).")
     letters = "TZYX" if len(shape) == 4 else "TCZYX"[-len(shape) :]
     return letters, letters.removesuffix("YX")
 
 
 def stem(path: Path) -> str:
-    """The name of a file without the ending of its kind."""
+    """Return the name of a file without the ending of its format."""
     ending = "|".join(map(re.escape, (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES, ".zarr", ".companion.ome")))
     return re.sub(rf"(\.ome)?({ending})$", "", path.name, flags=re.IGNORECASE) or path.name
 
 
 def reader_of(path: Path) -> str | None:
-    """The package that reads files with such a name, if it is one of another format."""
+    """Return the package of bioio that reads a file with such a name, or None."""
     return next((package for ending, package in _READERS.items() if path.name.lower().endswith(ending)), None)
 
 
 def needs(path: Path) -> str:
-    """What to do about a file of another format."""
+    """Return what to do about a file of another format, as an error says it."""
     package = reader_of(path) or "a reader of bioio"
     return (
         f"{path.name} needs bioio and its reader: pip install bioio {package}. TIFF, OME-Zarr, HDF5 and PNG are read "
-        "without; in napari, layers of any reader can be adjusted."
+        "without it; in napari, layers of any reader can be adjusted."
     )
 
 
 def check_readable(path: Path) -> None:
-    """Raise where the name of a file is that of another format than TIFF."""
+    """Raise if the name of a file is that of another format than TIFF."""
     name = path.name.lower()
     if not name.endswith(TIFF_SUFFIXES) and (reader_of(path) or name.endswith((*HDF5_SUFFIXES, ".png"))):
         raise ValueError(f"{path.name} is no TIFF. nx.read reads it, and says which package that needs.")
 
 
 def check_memory(name: str, shape: Sequence[int], dtype: npt.DTypeLike) -> None:
-    """Raise where an array would not fit into the memory that is free, before any of it is read."""
+    """Raise if an array would not fit into the free memory, before any of it is read."""
     needed, free = math.prod(shape) * np.dtype(dtype).itemsize, psutil.virtual_memory().available
     if needed > MOST_MEMORY * free:
         raise Refused(
             f"{name} holds {needed / 2**30:.1f} GB, of which {free / 2**30:.1f} GB fit into memory now. Read it as it "
-            "is looked at (lazy=True), or on a machine with more."
+            "is looked at (lazy=True), or use a machine with more memory."
         )
 
 
 def check_chunk(name: str, chunk: Sequence[int], dtype: npt.DTypeLike) -> None:
-    """Raise where a part that can only be read whole would not fit into memory twice: as it is, and its result."""
+    """Raise if a part that can only be read whole would not fit into memory twice: itself and its result."""
     needed, free = math.prod(chunk) * np.dtype(dtype).itemsize, psutil.virtual_memory().available
     if 2 * needed > free:
         raise Refused(

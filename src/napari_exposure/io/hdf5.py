@@ -1,4 +1,4 @@
-"""Datasets of HDF5 files with their voxel size, read as they are looked at."""
+"""Reads datasets of HDF5 files with their voxel size, lazily."""
 
 from __future__ import annotations
 
@@ -19,28 +19,25 @@ from napari_exposure.io.files import (
     Facts,
     FileVolume,
     Refused,
-    check_axes,
     check_chunk,
     chosen,
     given_axes,
     guessed_axes,
-    in_order,
-    stem,
 )
 from napari_exposure.io.unpacked import SPARE, unpacked_size
 
 if TYPE_CHECKING:
     import h5py
 
-# Datasets with fewer axes are tables of something else.
+# Datasets with fewer or more axes hold no volumes.
 LEAST_AXES, MOST_AXES = 2, 6
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that opens its file for each part that is read, so that it goes to other processes as it is.
+    """A dataset that opens its file for each part that is read, so that it can be sent to other processes.
 
-    A file that has gone, or has become another one, is an error then.
+    It raises where the file is gone or was replaced by one with another dataset.
     """
 
     path: Path
@@ -62,7 +59,7 @@ class Dataset:
             return values
 
     def _check_chunks(self, found: h5py.Dataset, index: Any) -> None:
-        """Raise where a chunk that is asked for unpacks to more than a chunk: HDF5 takes whatever memory it wants."""
+        """Raise if a requested chunk unpacks to more than a chunk, because HDF5 would take any memory for it."""
         assert self.chunks is not None, "Datasets in one piece are not packed."
         index = (*(index if isinstance(index, tuple) else (index,)), *[slice(None)] * len(self.shape))
         touched = []
@@ -74,7 +71,7 @@ class Dataset:
         filters = [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
         for place in itertools.product(*touched):
             if not found.id.get_chunk_info_by_coord(place).size:
-                # It was never written.
+                # A chunk that was never written has no bytes.
                 continue
             left_out, packed = found.id.read_direct_chunk(place)
             applied = [_CODECS.get(each, "") for bit, each in enumerate(filters) if not left_out >> bit & 1]
@@ -85,14 +82,14 @@ class Dataset:
                 )
 
 
-# The filters of HDF5 by their numbers.
+# HDF5 knows its filters by these numbers.
 _CODECS = {1: "zlib", 3: "crc32c", 307: "bz2", 32001: "blosc", 32015: "zstd"}
 
 
 def read_hdf5(
     path: Path, *, axes: str | None = None, series: int | None = None, dataset: str | None = None
 ) -> FileVolume:
-    """Read a dataset of an HDF5 file; parameters as `read` has them."""
+    """Read a dataset of an HDF5 file; the parameters are those of `read`."""
     try:
         import h5py
     except ImportError:
@@ -106,16 +103,16 @@ def read_hdf5(
             chunks = stored_chunks(found)
             data = Dataset(path, names[number], found.shape, found.dtype, chunks)
             facts, said = Facts(), _said_axes(found)
-            # What cannot be understood has not been said.
+            # Sizes that cannot be understood are ignored.
             with contextlib.suppress(TypeError, ValueError):
                 _sizes(found, said, facts)
     except (Refused, ImportError):
         raise
     except Exception as error:
-        # What h5py raises depends on the place that is damaged.
+        # A damaged file makes h5py raise any kind of error.
         raise DamagedFile(
-            f"{path.name} cannot be read as HDF5: {type(error).__name__}: {error}. Beside HDF5, TIFF, OME-Zarr and "
-            "PNG are read."
+            f"{path.name} cannot be read as HDF5: {type(error).__name__}: {error}. TIFF, OME-Zarr and PNG can be "
+            "read too."
         ) from error
     check_chunk(path.name, chunks or (), data.dtype)
     guessed = ""
@@ -125,20 +122,11 @@ def read_hdf5(
         letters = said
     else:
         letters, guessed = guessed_axes(path.name, data.shape)
-    check_axes(path.name, letters)
-    letters, order = in_order(letters)
-    return facts.volume(
-        as_dask(data).transpose(order),
-        letters,
-        stem(path),
-        guessed=guessed,
-        images=tuple(images) if len(images) > 1 else (),
-        series=number,
-    )
+    return facts.of_file(path, as_dask(data), letters, images, guessed=guessed, series=number)
 
 
 def _images(file: h5py.File) -> list[str]:
-    """The names of the datasets that may be volumes, in the order of their names."""
+    """Return the names of the datasets that may be volumes, sorted."""
     import h5py
 
     found: list[str] = []
@@ -164,7 +152,7 @@ def _number(path: Path, names: list[str], images: list[str], series: int | None,
 
 
 def _said_axes(found: h5py.Dataset) -> str:
-    """The axes of a dataset as ilastik and h5py name them, or nothing."""
+    """Return the axes of a dataset if they are named as by ilastik or h5py, else an empty text."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
         tags = json.loads(found.attrs["axistags"])["axes"]
         return _letters([str(each["key"]) for each in tags], found)
@@ -177,13 +165,13 @@ def _letters(names: list[str], found: h5py.Dataset) -> str:
     letters = "".join(name[:1].upper() for name in names)
     whole = len(letters) == found.ndim == len(set(letters)) and not set(letters) - set("TCZYX")
     if whole and letters.endswith("C") and found.shape[-1] in (3, 4) and found.dtype == np.uint8:
-        # ilastik calls color a channel, the last one.
+        # ilastik stores colors as channels along the last axis.
         return f"{letters[:-1]}S"
     return letters if whole else ""
 
 
 def _sizes(found: h5py.Dataset, axes: str, facts: Facts) -> None:
-    """Note the size of a voxel where Fiji and others write it: from z to x, in micrometers."""
+    """Note the size of a voxel that Fiji and others write, from z to x in micrometers."""
     sizes = np.ravel(np.asarray(found.attrs.get("element_size_um", ()), float)).tolist()
     space = [axis for axis in axes or "ZYX" if axis in "ZYX"][-len(sizes) :]
     if len(sizes) in (2, 3) and all(0 < size < math.inf for size in sizes):

@@ -1,4 +1,4 @@
-"""OME-Zarr volumes with their voxel size: read, and written block by block with a pyramid."""
+"""Reads OME-Zarr volumes with their voxel size, and writes them block by block with a pyramid."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
+from napari_exposure.core.intensity import as_path
 from napari_exposure.core.replacing import is_zarr
 from napari_exposure.core.typing import Array
+from napari_exposure.core.words import given
 from napari_exposure.io.files import (
     UNKNOWN,
     DamagedFile,
     Facts,
     FileVolume,
     Refused,
-    check_axes,
     chosen,
     given_axes,
     guessed_axes,
-    in_order,
-    stem,
 )
 from napari_exposure.io.units import long_name
 
@@ -48,10 +47,14 @@ if TYPE_CHECKING:
 
 __all__ = ["read_zarr"]
 
-# voxels of a chunk on disk, about: a few megabytes, many in a large volume
+# A chunk on disk has at most about so many voxels, which are a few megabytes.
 CHUNK_VOXELS = 1 << 21
-# the coarsest level of a pyramid is no larger along any axis
+# The coarsest level of a pyramid has at most so many voxels along any axis.
 COARSEST = 256
+# Channels without colors get these, as in napari: a single one, two, or more of them.
+WHITE = "#ffffff"
+TWO = ("#ff00ff", "#00ff00")
+MORE = ("#00ffff", "#ffff00", "#ff00ff", "#ff0000", "#00ff00", "#0000ff")
 Value = TypeVar("Value")
 
 
@@ -61,11 +64,11 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
     Parameters
     ----------
     path : str or pathlib.Path
-        Of an image, of what bioformats2raw writes, of a plate, or of one of its wells.
+        The path of an image, of a result of bioformats2raw, of a plate, or of one of its wells.
     axes : str, optional
-        A letter of "tczyx" for each axis of the array, where the store does not say or says something else.
+        A letter of "tczyx" for each axis of the array, if the store does not say them or says others.
     series : int, optional
-        Which image, in a store of several.  Default: the first; `FileVolume.images` lists them.
+        Which image to read from a store of several, by default the first; `FileVolume.images` lists them.
 
     Returns
     -------
@@ -76,9 +79,9 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
     FileNotFoundError
         If there is no such store.
     ValueError
-        If it holds no image, or its axes are others than T, C, Z, Y, X.
+        If it holds no image, or has other axes than T, C, Z, Y, X.
     """
-    path = Path(path)
+    path = as_path(path)
     if not is_zarr(path):
         raise FileNotFoundError(f"There is no zarr store {path}.")
     import zarr
@@ -107,16 +110,16 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
             image = ome["multiscales"][at]
             level = image["datasets"][0]
             array = group[level["path"]]
-            # Before 0.4 axes were names, before 0.3 there were none, and from 0.6 on they are those of a system.
+            # Axes were only names before 0.4, did not exist before 0.3, and belong to a coordinate system from 0.6 on.
             named = [
                 axis if isinstance(axis, dict) else {"name": axis}
                 for axis in image.get("axes") or _system(image, level) or "tczyx"[-array.ndim :]
             ]
             steps = [*level.get("coordinateTransformations", ())]
             if "coordinateSystems" not in image:
-                # From 0.6 on those of the image lead on to other systems, with axes and units of their own.
+                # From 0.6 on transformations of the image lead to other systems, which have their own axes and units.
                 steps += image.get("coordinateTransformations", ())
-            # What cannot be understood has not been said.
+            # Notes that cannot be understood are ignored.
             with contextlib.suppress(AttributeError, TypeError, ValueError):
                 _note(facts, group.attrs.asdict(), ome, image)
         data = _lazy(path.name, store, array)
@@ -124,27 +127,16 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
         if images:
             units = [axis.get("unit") for axis in named or ()]
             _place(facts, letters, units, _flat(steps))
-    except Refused:
-        raise
-    except DamagedFile:
+    except (Refused, DamagedFile):
         raise
     except Exception as error:
-        # Metadata that are wrong raise whatever the place that is wrong leads to.
+        # Wrong metadata may raise any kind of error.
         raise DamagedFile(f"{path.name} cannot be read as OME-Zarr: {type(error).__name__}: {error}") from error
-    check_axes(path.name, letters)
-    letters, order = in_order(letters)
-    return facts.volume(
-        data.transpose(order),
-        letters,
-        stem(path),
-        guessed=guessed,
-        images=tuple(images) if len(images) > 1 else (),
-        series=number,
-    )
+    return facts.of_file(path, data, letters, images, guessed=guessed, series=number)
 
 
 def _lazy(name: str, store: CarefulStore, array: Any) -> da.Array:
-    """A zarr array as a dask array, or an error that says why it can be none."""
+    """Return a zarr array as a dask array, or raise why that cannot be done."""
     import dask.array as da
 
     from napari_exposure.io.zarrstore import check_array
@@ -162,7 +154,7 @@ def _ome(group: Any) -> dict[str, Any]:
 
 
 def _images(group: Any, path: str = "") -> list[tuple[str, int]]:
-    """The images in a group: the path of each and which of its multiscales it is; wells and series in their order."""
+    """Return the path of each image in a group, and its number among the multiscales there."""
     ome, before = _ome(group), f"{path}/" if path else ""
     if "multiscales" in ome:
         return [(path, at) for at in range(len(ome["multiscales"]))]
@@ -172,7 +164,7 @@ def _images(group: Any, path: str = "") -> list[tuple[str, int]]:
     if "well" in ome:
         return [(f"{before}{image['path']}", 0) for image in ome["well"]["images"]]
     listed = _ome(group["OME"]).get("series") if "OME" in group else None
-    # bioformats2raw numbers its images where it does not list them, and fields of a well are numbered.
+    # If bioformats2raw does not list its images, their names are numbers, like those of the fields of a well.
     numbered = sorted((each for each in group.group_keys() if each.isdigit()), key=int)
     found = [(f"{before}{each}", 0) for each in listed or numbered]
     if not found:
@@ -181,7 +173,7 @@ def _images(group: Any, path: str = "") -> list[tuple[str, int]]:
 
 
 def _system(image: dict[str, Any], level: dict[str, Any]) -> list[Any] | None:
-    """The axes that the voxels of a level are placed in."""
+    """Return the axes of the coordinate system in which the voxels of a level are placed."""
     systems = {each.get("name"): each["axes"] for each in image.get("coordinateSystems", ())}
     outputs = [step.get("output") for step in level.get("coordinateTransformations", ())]
     names = [each.get("name") if isinstance(each, dict) else each for each in outputs]
@@ -191,7 +183,7 @@ def _system(image: dict[str, Any], level: dict[str, Any]) -> list[Any] | None:
 def _letters(
     name: str, shape: tuple[int, ...], named: list[dict[str, Any]] | None, axes: str | None
 ) -> tuple[str, str]:
-    """The axes of an array, and which of them are guesses."""
+    """Return the axes of an array, and which of them are guesses."""
     if axes is not None:
         return given_axes(name, shape, axes), ""
     if named is None or not any(each.get("name") for each in named):
@@ -202,12 +194,12 @@ def _letters(
 
 
 def _letter(axis: dict[str, Any]) -> str:
-    """The letter of an axis by its name, or its type."""
+    """Return the letter of an axis by its name or its type."""
     return axis_letter(axis.get("name")) or {"time": "T", "channel": "C"}.get(str(axis.get("type")), "?")
 
 
 def _flat(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Transformations one after the other, without the sequences that hold them."""
+    """Return transformations as one list, with the sequences in it resolved."""
     found: list[dict[str, Any]] = []
     for step in steps:
         found += _flat(step["transformations"]) if step.get("type") == "sequence" else [step]
@@ -215,7 +207,7 @@ def _flat(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _place(facts: Facts, axes: str, units: list[str | None], steps: list[dict[str, Any]]) -> None:
-    """Note how large voxels are and where the first lies."""
+    """Note how large voxels are and where the first one lies."""
     scale, shift, sized = [1.0] * len(axes), [0.0] * len(axes), False
     for step in steps:
         kind = step.get("type")
@@ -227,12 +219,12 @@ def _place(facts: Facts, axes: str, units: list[str | None], steps: list[dict[st
             rows = np.asarray(step["affine"], float)[: len(axes)]
             factors, more = np.diagonal(rows).tolist(), rows[:, -1].tolist()
             if rows.shape != (len(axes), len(axes) + 1) or (rows[:, :-1] != np.diag(factors)).any():
-                # Voxels that are turned or sheared have no size along an axis of space.
+                # Rotated or sheared voxels have no size along an axis of space.
                 return
         elif kind == "identity":
             continue
         else:
-            # What cannot be understood may change sizes, so these are not known.
+            # An unknown transformation may change sizes, so they are not known.
             return
         sized |= kind != "translation"
         scale = [size * factor for size, factor in zip(scale, factors, strict=True)]
@@ -253,11 +245,14 @@ def _note(facts: Facts, attributes: dict[str, Any], ome: dict[str, Any], image: 
     shown = (ome.get("omero") or attributes.get("omero") or {}).get("channels", ())
     facts.channels = tuple(str(each.get("label") or "") for each in shown)
     facts.colors = tuple(_color(str(each.get("color") or "")) for each in shown)
+    if facts.colors == (WHITE,):
+        # A file must give each channel a color, and writes white for a single channel without one.
+        facts.colors = ()
     facts.windows = tuple(_window(each.get("window") or {}) for each in shown)
 
 
 def _color(text: str) -> str:
-    """A color of six hexadecimal digits, perhaps with its opacity; else ""."""
+    """Return a color of six hexadecimal digits, without opacity, or "" if the text is no color."""
     found = re.fullmatch("#?([0-9a-fA-F]{6})([0-9a-fA-F]{2})?", text)
     return f"#{found[1].lower()}" if found else ""
 
@@ -273,7 +268,7 @@ def _window(window: dict[str, Any]) -> tuple[float, float] | None:
 def check_ome_version(version: object) -> None:
     """Raise if such an OME-Zarr cannot be written."""
     if version not in ("0.4", "0.5"):
-        raise ValueError(f"ome_version must be '0.4' or '0.5', got {version!r}.")
+        raise ValueError(f"ome_version must be '0.4' or '0.5', got {given(version)}.")
     try:
         import ome_zarr.writer  # noqa: F401
     except ImportError:
@@ -281,20 +276,20 @@ def check_ome_version(version: object) -> None:
 
 
 def write_zarr(volume: FileVolume, path: Path, ome_version: str) -> None:
-    """Write a volume without colours as OME-Zarr with a pyramid."""
+    """Write a volume without colors as OME-Zarr with a pyramid."""
     try:
         _write_levels(volume, path, ome_version)
     except BaseException:
         from zarr.core.sync import sync
 
-        # Nothing may appear in the folder after this has failed, because it is removed then.
+        # After a failure the folder is removed, so nothing may be written to it any more.
         sync(_settled())
         raise
 
 
 async def _settled() -> None:
-    """Wait for what zarr is writing: where one chunk of a block fails, it goes on with the others in its own loop."""
-    # Two threads that wait here do not wait for each other.
+    """Wait until zarr stops writing: if a chunk fails, it still writes the others of its block in a loop of its own."""
+    # The name keeps two threads that wait here from waiting for each other.
     own = asyncio.current_task()
     assert own is not None, "This runs in a loop."
     own.set_name(__name__)
@@ -329,7 +324,7 @@ def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
             store(array, target, "writing") if number == 0 else _write_coarser(previous, target)
         done, previous = done + part, target
         scale = [size * f for size, f in zip(volume.scale, factor, strict=True)]
-        # its voxels lie in the middle of those that they are the mean of
+        # A voxel of a coarser level lies in the middle of the voxels of which it is the mean.
         shift = [
             place + size * (f - 1) / 2
             for place, size, f in zip(volume.translate or [0.0] * len(scale), volume.scale, factor, strict=True)
@@ -344,29 +339,49 @@ def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
         if unit != UNKNOWN:
             axis["unit"] = long_name(unit)
     write_multiscales_metadata(group, datasets, fmt=fmt, axes=axes, name=volume.name)
-    if channels := _omero(volume):
-        shown: dict[str, Any] = {"omero": {"channels": channels}}
-        group.attrs.update({"ome": {**_ome(group), **shown}} if ome_version == "0.5" else shown)
+    shown: dict[str, Any] = {"omero": {"channels": _omero(volume, previous)}}
+    group.attrs.update({"ome": {**_ome(group), **shown}} if ome_version == "0.5" else shown)
     if volume.notes:
         group.attrs["napari_exposure"] = volume.notes
 
 
-def _omero(volume: FileVolume) -> list[dict[str, Any]]:
-    """How channels are called and shown, as far as it is known."""
+def _omero(volume: FileVolume, coarsest: Any) -> list[dict[str, Any]]:
+    """Return name, color and window of each channel; the format requires a color and a window even if none is known.
+
+    By default one channel is white, several have colors that tell them apart, and a window is the range of the
+    coarsest level.
+    """
+    at = volume.axes.find("C")
+    count = 1 if at < 0 else coarsest.shape[at]
+    palette = (WHITE,) if count == 1 else TWO if count == 2 else MORE
+    free = [color for color in palette if color not in volume.colors] or palette
+    whole = np.iinfo(coarsest.dtype) if coarsest.dtype.kind in "iu" else None
     found = []
-    for number in range(max(map(len, (volume.channels, volume.colors, volume.windows)))):
+    for number in range(count):
         channel: dict[str, Any] = {"active": True}
         if name := _at(volume.channels, number):
             channel["label"] = name
-        if color := _at(volume.colors, number):
-            channel["color"] = color.lstrip("#").upper()
-        if window := _at(volume.windows, number):
-            low, high = window
-            kind = volume.data.dtype.kind
-            least, most = (np.iinfo(volume.data.dtype).min, np.iinfo(volume.data.dtype).max) if kind in "iu" else window
-            channel["window"] = {"start": low, "end": high, "min": min(low, least), "max": max(high, most)}
+        channel["color"] = (_at(volume.colors, number) or free[number % len(free)]).lstrip("#").upper()
+        window = _at(volume.windows, number)
+        low, high = window or _range(coarsest, volume.axes, number)
+        least, most = (low, high) if whole is None else (whole.min, whole.max)
+        channel["window"] = {"start": low, "end": high, "min": min(low, least), "max": max(high, most)}
         found.append(channel)
     return found
+
+
+def _range(coarsest: Any, axes: str, channel: int) -> tuple[float, float]:
+    """Return the least and the greatest finite value of a channel in the first, the middle and the last time point."""
+    times = coarsest.shape[0] if "T" in axes else 1
+    low, high = math.inf, -math.inf
+    for time in sorted({0, times // 2, times - 1}):
+        part = np.asarray(coarsest[tuple({"T": time, "C": channel}.get(axis, slice(None)) for axis in axes)])
+        known = np.isfinite(part)
+        if known.any():
+            low, high = min(low, float(part[known].min())), max(high, float(part[known].max()))
+    if low > high:
+        return 0.0, 1.0
+    return (low, high) if low < high else (low, float(np.nextafter(low + 1, math.inf)))
 
 
 def _at(values: Sequence[Value], number: int) -> Value | None:
@@ -374,7 +389,7 @@ def _at(values: Sequence[Value], number: int) -> Value | None:
 
 
 def _regular(array: Array, axes: str) -> tuple[Array, tuple[int, ...]]:
-    """The array, a dask array in chunks of one size, and chunks for the disk that each lie within one of those."""
+    """Return the array, with regular chunks if it is dask, and the chunks on disk, each within one of the array."""
     if is_dask(array):
         sizes = [max(each) for each in array.chunks]
         regular = all(set(each[:-1]) <= {size} for each, size in zip(array.chunks, sizes, strict=True))
@@ -386,7 +401,7 @@ def _regular(array: Array, axes: str) -> tuple[Array, tuple[int, ...]]:
     single = [size == n for size, n in zip(sizes, array.shape, strict=True)]
     while math.prod(sizes) > CHUNK_VOXELS:
         for axis in sorted(range(len(sizes)), key=lambda axis: -sizes[axis]):
-            # an axis of one chunk may be cut anywhere
+            # An axis with a single chunk may be cut anywhere, others only into equal parts.
             parts = 2 if single[axis] else next((d for d in (2, 3, 5, 7) if sizes[axis] % d == 0), 1)
             if sizes[axis] > 1 < parts:
                 sizes[axis] = -(-sizes[axis] // parts)
@@ -399,14 +414,14 @@ def _regular(array: Array, axes: str) -> tuple[Array, tuple[int, ...]]:
 def _pyramid(
     shape: tuple[int, ...], axes: str, spacing: Sequence[float]
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Shapes of all levels, and how many voxels of the first each of theirs spans."""
+    """Return the shapes of all levels, and how many voxels of the first level one of theirs spans."""
     shapes = [shape]
     factors: list[tuple[int, ...]] = [(1,) * len(shape)]
     space = [number for number, axis in enumerate(axes) if axis in "zyx"]
     while max(shapes[-1][axis] for axis in space) > COARSEST:
         sizes = [size * factor for size, factor in zip(spacing, factors[-1], strict=True)]
         finest = min(sizes[axis] for axis in space if shapes[-1][axis] > 1)
-        # axes of larger voxels wait until the others have caught up
+        # Axes with larger voxels are halved only when the others have reached their size.
         halved = [axis in space and shapes[-1][axis] > 1 and sizes[axis] < 2 * finest for axis in range(len(shape))]
         shapes.append(tuple(-(-n // 2) if half else n for n, half in zip(shapes[-1], halved, strict=True)))
         factors.append(tuple(f * 2 if half else f for f, half in zip(factors[-1], halved, strict=True)))
@@ -414,7 +429,7 @@ def _pyramid(
 
 
 def _write_coarser(fine: Array, coarse: Any) -> None:
-    """Write means of neighbouring voxels, two along each axis that is shorter in `coarse`."""
+    """Write means of neighboring voxels, two along each axis that is shorter in `coarse`."""
     factors = [2 if n < m else 1 for n, m in zip(coarse.shape, fine.shape, strict=True)]
 
     def work(block: Block) -> None:
@@ -426,7 +441,7 @@ def _write_coarser(fine: Array, coarse: Any) -> None:
 
 
 def halved(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Means over `factors` (1 or 2) voxels along each axis; of an odd length the last voxel alone."""
+    """Return means over `factors` (1 or 2) voxels along each axis; an odd last voxel stays alone."""
     sums: np.ndarray = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
     for axis, factor in enumerate(factors):
         if factor == 2:

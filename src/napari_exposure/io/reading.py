@@ -1,4 +1,4 @@
-"""Volumes in files of any kind: which module reads it, and what to install where none does."""
+"""Reads volumes in files of any format, or says which package has to be installed to read one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_exposure.core.intensity import as_path
 from napari_exposure.core.replacing import is_zarr
+from napari_exposure.core.words import given
 from napari_exposure.io.files import (
     HDF5_SUFFIXES,
     TIFF_SUFFIXES,
@@ -18,14 +20,11 @@ from napari_exposure.io.files import (
     Facts,
     FileVolume,
     Refused,
-    check_axes,
     check_memory,
     chosen,
     given_axes,
-    in_order,
     needs,
     reader_of,
-    stem,
 )
 from napari_exposure.io.hdf5 import read_hdf5
 from napari_exposure.io.omezarr import read_zarr
@@ -52,16 +51,16 @@ def read(
     ----------
     path : str or pathlib.Path
     lazy : bool, optional
-        Of TIFF: whether data are read as they are looked at.  Default: of more than 1 GB.
+        Whether TIFF data are read only as they are looked at, which is the default for more than 1 GB.
     axes : str, optional
-        A letter of "tczyxs" for each axis of the data, in the order of the file, where the file does not say or says
-        something else; s is color.
+        A letter of "tczyxs" for each axis of the data, in the order of the file, if the file does not say them or
+        says others; s is color.
     series : int, optional
-        Which image, in a file of several.  Default: the first; `FileVolume.images` lists them.
+        Which image to read from a file of several, by default the first; `FileVolume.images` lists them.
     dataset : str, optional
-        Of HDF5: the name of the dataset, such as "volumes/raw", instead of `series`.
+        The name of an HDF5 dataset, such as "volumes/raw", instead of `series`.
     dtype : str or numpy.dtype, optional
-        What data are converted to, complex numbers to their magnitudes; no value may be lost.
+        The dtype that data are converted to, which must hold all values; complex numbers become their magnitudes.
 
     Returns
     -------
@@ -72,9 +71,9 @@ def read(
     FileNotFoundError
         If there is no such file.
     ImportError
-        If a package is missing that reads it; the message names it.
+        If a package that reads it is missing; the message names it.
     ValueError
-        If it is damaged, does not fit into memory, or holds what has no exposure.
+        If it is damaged, does not fit into memory, or its content has no exposure.
 
     See Also
     --------
@@ -90,11 +89,11 @@ def read(
     >>> nx.read(path).scale
     (2.0, 0.5, 0.5)
     """
-    path = Path(path)
+    path = as_path(path)
     volume = _read(path, lazy, dataset, axes=axes, series=series)
     if dtype is None:
         return volume
-    # numpy and dask have these methods, and nothing else comes from files
+    # Data of files are arrays of NumPy or dask, which have these methods.
     data: Any = volume.data
     data = abs(data) if data.dtype.kind == "c" else data
     if not np.can_cast(data.dtype, dtype, "safe"):
@@ -105,7 +104,7 @@ def read(
 def _read(path: Path, lazy: bool | None, dataset: str | None, **options: Any) -> FileVolume:
     name = path.name.lower()
     if dataset is not None and not name.endswith(HDF5_SUFFIXES):
-        raise Refused(f"{path.name} is no HDF5 file, so it has no dataset {dataset!r}; series= chooses an image.")
+        raise Refused(f"{path.name} is no HDF5 file, so it has no dataset {given(dataset)}; series= chooses an image.")
     if is_zarr(path):
         return read_zarr(path, **options)
     if path.is_dir():
@@ -124,31 +123,29 @@ def _read(path: Path, lazy: bool | None, dataset: str | None, **options: Any) ->
 
 
 def _read_png(path: Path, *, axes: str | None = None, series: int | None = None) -> FileVolume:
-    """Read a picture; what it says of dots an inch is for printers."""
+    """Read a picture; its resolution is ignored, because it is meant for printers."""
     try:
         import imagecodecs
     except ImportError:
         raise ImportError(f"{path.name} needs imagecodecs: pip install imagecodecs") from None
     chosen(path.name, ["image"], series)
     content = path.read_bytes()
-    # The header says how large it is: width, height, bits and kind of color.
+    # The header has the width, the height and the bits of a sample, from which the size in memory follows.
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
     check_memory(path.name, (height, width, 4), np.dtype("uint16" if content[24:25] == b"\x10" else "uint8"))
     try:
         data = imagecodecs.png_decode(content)
     except Exception as error:
         raise DamagedFile(
-            f"{path.name} cannot be read as PNG: {error}. Beside PNG, TIFF, OME-Zarr and HDF5 are read."
+            f"{path.name} cannot be read as PNG: {error}. TIFF, OME-Zarr and HDF5 can be read too."
         ) from None
     letters = "YX" if data.ndim == 2 else "YXS" if data.shape[2] > 2 else "YXC"
     letters = letters if axes is None else given_axes(path.name, data.shape, axes)
-    check_axes(path.name, letters)
-    letters, order = in_order(letters)
-    return Facts().volume(data.transpose(order), letters, stem(path))
+    return Facts().of_file(path, data, letters)
 
 
 def _read_bioio(path: Path, *, axes: str | None = None, series: int | None = None) -> FileVolume:
-    """Read a file of another format with whatever reader of bioio is installed."""
+    """Read a file of another format with a reader of bioio that is installed."""
     try:
         from bioio import BioImage
         from bioio_base.exceptions import UnsupportedFileFormatError
@@ -171,7 +168,7 @@ def _read_bioio(path: Path, *, axes: str | None = None, series: int | None = Non
     interval = getattr(image, "time_interval", None)
     facts.size("T", getattr(interval, "total_seconds", lambda: interval)(), "s", "bioio time interval")
     facts.channels = tuple(map(str, image.channel_names or ()))
-    # bioio gives each file all axes, also those that it does not have.
+    # bioio gives all axes to each file, so axes of one voxel are left out.
     kept = [at for at, axis in enumerate(letters) if axis in "YXS" or data.shape[at] > 1]
     data, letters = (
         data[tuple(slice(None) if at in kept else 0 for at in range(data.ndim))],
@@ -180,7 +177,4 @@ def _read_bioio(path: Path, *, axes: str | None = None, series: int | None = Non
     if "C" not in letters:
         facts.channels = ()
     letters = letters if axes is None else given_axes(path.name, data.shape, axes)
-    check_axes(path.name, letters)
-    letters, order = in_order(letters)
-    images = tuple(map(str, image.scenes)) if len(image.scenes) > 1 else ()
-    return facts.volume(data.transpose(order), letters, stem(path), images=images, series=number)
+    return facts.of_file(path, data, letters, list(map(str, image.scenes)), series=number)

@@ -1,4 +1,4 @@
-"""TIFF volumes with their voxel size: read, and written block by block."""
+"""Reads TIFF volumes with their voxel size, and writes them block by block."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from napari_exposure.core.blocks import store
 from napari_exposure.core.flatfile import FlatFile
+from napari_exposure.core.intensity import as_path
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.words import warn_user
 from napari_exposure.io.files import (
@@ -31,15 +32,12 @@ from napari_exposure.io.files import (
     Facts,
     FileVolume,
     Refused,
-    check_axes,
     check_chunk,
     check_memory,
     check_readable,
     chosen,
     converted,
     given_axes,
-    in_order,
-    stem,
 )
 from napari_exposure.io.tiff_facts import ANNOTATION, DISPLAY, children, find_facts, scanimage_axes
 from napari_exposure.io.units import unit_name
@@ -49,9 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["read_tiff"]
 
-# a file with more bytes is read as it is looked at
+# A larger image is read only as it is looked at, unless the caller says otherwise.
 LAZY_BYTES = 1 << 30
-# a strip or tile of more bytes is one only if it was not packed tighter than any method packs
+# No method packs a strip or tile of more than SEGMENT_BYTES more tightly than MOST_PACKED to one.
 SEGMENT_BYTES, MOST_PACKED = 1 << 28, 20_000
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 TIFF_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
@@ -63,19 +61,19 @@ def read_tiff(
 ) -> FileVolume:
     """Read an image of a TIFF file with what the file says of it: voxel size, axes, channels, place.
 
-    Sizes come from what OME, ImageJ, LSM, MetaMorph, Micro-Manager, ScanImage, SVS and electron microscopes write,
-    else from resolution tags, unless these hold the dots an inch of a printer, screen or scanner.
+    Sizes come from the metadata of OME, ImageJ, LSM, MetaMorph, Micro-Manager, ScanImage, SVS and electron microscopes,
+    or else from resolution tags, unless these hold the dots per inch of a printer, screen or scanner.
 
     Parameters
     ----------
     path : str or pathlib.Path
     lazy : bool, optional
-        Whether data are read as they are looked at, as a dask array.  Default: of more than 1 GB.
+        Whether data are read only as they are looked at, as a dask array, which is the default for more than 1 GB.
     axes : str, optional
-        A letter of "tczyxs" for each axis of the data, in the order of the file, where the file does not say or says
-        something else; s is color.
+        A letter of "tczyxs" for each axis of the data, in the order of the file, if the file does not say them or
+        says others; s is color.
     series : int, optional
-        Which image, in a file of several.  Default: the first; `FileVolume.images` lists them.
+        Which image to read from a file of several, by default the first; `FileVolume.images` lists them.
 
     Returns
     -------
@@ -86,8 +84,7 @@ def read_tiff(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a TIFF file, one that is damaged or does not fit into memory, or an image of another kind than
-        gray values or RGB.
+        If it is no TIFF file, is damaged, does not fit into memory, or holds neither gray values nor RGB.
 
     Examples
     --------
@@ -102,13 +99,13 @@ def read_tiff(
     >>> volume.came_from["Z"]
     'ImageJ spacing'
     """
-    path = _with_planes(Path(path))
+    path = _with_planes(as_path(path))
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     check_readable(path)
     try:
         with _whole(), _opened(path) as (file, xml):
-            # thumbnails are no images of their own
+            # Thumbnails do not count as images.
             within = [at for at, each in enumerate(file.series) if at == 0 or not each.keyframe.is_reduced]
             images = [f"{file.series[at].name or 'image'} ({_shape(file.series[at])})" for at in within]
             number = chosen(path.name, images, series)
@@ -126,7 +123,7 @@ def read_tiff(
     except MemoryError as error:
         raise ValueError(f"{path.name} does not fit into memory: {error}") from None
     except Exception as error:
-        # damaged files raise whatever the place that is damaged leads to
+        # A damaged file may raise any kind of error.
         kind = ValueError if isinstance(error, OSError) else DamagedFile
         raise kind(f"{path.name} cannot be read as TIFF: {type(error).__name__}: {error}") from error
     letters = letters.replace("S", samples)
@@ -135,17 +132,7 @@ def read_tiff(
         letters = given_axes(path.name, shape, axes)
     else:
         letters, guessed = _named(letters)
-    check_axes(path.name, letters)
-    # ImageJ keeps the channels inside the planes; what is not space comes first here
-    letters, order = in_order(letters)
-    return facts.volume(
-        data.reshape(shape).transpose(order),
-        letters,
-        stem(path),
-        guessed=guessed,
-        images=tuple(images) if len(images) > 1 else (),
-        series=number,
-    )
+    return facts.of_file(path, data.reshape(shape), letters, images, guessed=guessed, series=number)
 
 
 def _shape(series: TiffPageSeries) -> str:
@@ -153,7 +140,7 @@ def _shape(series: TiffPageSeries) -> str:
 
 
 def _named(axes: str) -> tuple[str, str]:
-    """Axes with letters for those that the file gives no name, or only a number, and which of them are guesses."""
+    """Return axes with guessed letters where the file does not name them, and which of them are guesses."""
     unnamed = [at for at, axis in enumerate(axes) if axis in "QI"]
     free = [axis for axis in "ZTC" if axis not in axes][: len(unnamed)]
     if not unnamed or len(free) < len(unnamed):
@@ -167,13 +154,13 @@ def _named(axes: str) -> tuple[str, str]:
 
 # --- what the pixels are ---
 
-# of photometric interpretations: what cannot be shown as red, green and blue without a color profile
+# These photometric interpretations cannot be shown as red, green and blue without a color profile.
 _OTHER_COLORS = {5: "CMYK", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32845: "CIE Log2(Luv)"}
 _JPEG = (6, 7, 33003, 33004, 33005, 34712, 34892)
 
 
 def _samples(path: Path, page: Any) -> str:
-    """What the samples of a pixel are: S, color, or C, channels."""
+    """Return the axis of the samples of a pixel: S for color, or C for channels."""
     photometric = int(page.photometric)
     kind = _OTHER_COLORS.get(photometric)
     if photometric == 6 and int(page.compression) not in _JPEG:
@@ -187,13 +174,13 @@ def _samples(path: Path, page: Any) -> str:
 
 
 def _upright(path: Path, data: Any, page: Any) -> Any:
-    """Values that grow with brightness: in some files 0 is white, and viewers show it so."""
+    """Return values that grow with brightness, inverted if the file says that 0 is white."""
     if int(page.photometric) != 0:
         return data
     if data.dtype.kind not in "bu":
         warn_user(
-            f"{path.name} says that 0 is white, but {data.dtype} has no value that is black then. It is read as it is: "
-            "higher values are darker."
+            f"{path.name} says that 0 is white, but for {data.dtype} that does not say which value is black. It is not "
+            "inverted, so higher values are darker."
         )
         return data
     if data.dtype.kind == "b":
@@ -203,13 +190,13 @@ def _upright(path: Path, data: Any, page: Any) -> Any:
 
 @contextlib.contextmanager
 def _whole() -> Iterator[None]:
-    """Raise where tifffile goes on with what is left of a file, and only logs what it has not found."""
+    """Raise if tifffile logs that a part of a file is missing, because it then reads only the rest."""
     missing: list[logging.LogRecord] = []
     reader = threading.get_ident()
 
     class Missing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # Each handler hears what tifffile says in all threads, but other threads are at other files.
+            # A handler gets the records of all threads, but other threads read other files.
             if record.thread == reader and _MISSING.search(record.getMessage()):
                 missing.append(record)
 
@@ -226,10 +213,10 @@ def _whole() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[TiffFile, str | None]]:
-    """A TIFF file that reads no files but those in its own folder, and its OME-XML as it is written, or None.
+    """Open a TIFF file so that no file outside of its folder is read; give it and its OME-XML as written, or None.
 
-    OME-TIFF and the files of Micro-Manager may go on in others, which the file names, and which tifffile opens
-    wherever they are and whatever they are, also pipes.
+    OME-TIFF and the files of Micro-Manager name files in which they go on, and tifffile would open these in any place
+    and of any kind, even pipes.
     """
     import tifffile
 
@@ -246,19 +233,19 @@ def _opened(path: Path) -> Iterator[tuple[TiffFile, str | None]]:
 
 
 def _ome_xml(path: Path, file: TiffFile) -> str:
-    """The OME-XML of a file, or what it says that stands in another one, which has that of all files."""
+    """Return the OME-XML of a file, or that of the file to which it refers, which describes all files."""
     own = in_xml(_REFERENCE.sub(_checked_reference, file.ome_metadata or ""))
     try:
         root = ElementTree.fromstring(own)
     except ElementTree.ParseError:
-        # tifffile says so too, and reads the file without it.
+        # tifffile logs that too, and reads the file without its OME-XML.
         return own
     elsewhere = [each.get("MetadataFile", "") for each in children(root, "BinaryOnly")]
     if not elsewhere:
         return own
     name = _beside(path, elsewhere[0])
     if not name or name == path.name:
-        raise ValueError(f"what it holds is said in {elsewhere[0] or 'another file'}, which is not in its folder")
+        raise ValueError(f"it is described in {elsewhere[0] or 'another file'}, which is not in its folder")
     import tifffile
 
     other = path.parent / name
@@ -268,18 +255,18 @@ def _ome_xml(path: Path, file: TiffFile) -> str:
         with tifffile.TiffFile(other) as master:
             text = master.ome_metadata or ""
     found = ElementTree.fromstring(text)
-    # tifffile takes the file with the identity of the XML for the one that it has open.
+    # tifffile takes the file with this identity for the one that it has open.
     found.set("UUID", root.get("UUID", ""))
     return ElementTree.tostring(found, encoding="unicode")
 
 
-# What XML cannot hold, and other ways to write it.
+# XML can hold these characters neither as they are nor by reference.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _REFERENCE = re.compile("&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
 
 
 def in_xml(text: str) -> str:
-    """A text with a replacement for each character that XML cannot hold, such as control characters in a name."""
+    """Return a text in which each character that XML cannot hold, such as a control character, is replaced."""
     return _NO_XML.sub("\ufffd", text)
 
 
@@ -289,7 +276,7 @@ def _checked_reference(found: re.Match[str]) -> str:
 
 
 def _with_planes(path: Path) -> Path:
-    """The first file of planes that a companion file of OME-XML names, or the file itself."""
+    """Return the first file of planes that a companion file of OME-XML names, or the path itself."""
     if not path.name.lower().endswith(".companion.ome") or not path.is_file():
         return path
     try:
@@ -304,7 +291,7 @@ def _with_planes(path: Path) -> Path:
 
 
 def goes_on_in(path: Path) -> set[Path]:
-    """The files of which a file says that they are parts of the same volume."""
+    """Return the files that belong to the same volume, as a file says."""
     import tifffile
 
     try:
@@ -313,27 +300,27 @@ def goes_on_in(path: Path) -> set[Path]:
             root = ElementTree.fromstring(_ome_xml(path, file)) if file.is_ome else None
             indexed = _indexed(path) if file.is_ndtiff else set()
     except Exception:
-        # Whatever is wrong is said when it is read.
+        # Reading the file will say what is wrong with it.
         return set()
     given = set(_file_names(root)) if root is not None and len(root) else indexed
     return {path.parent / name for name in (_beside(path, each) for each in given) if name}
 
 
 def _file_names(root: ElementTree.Element) -> list[str]:
-    """The names of files in OME-XML, in its order."""
+    """Return the names of files in OME-XML, in its order."""
     return [name for each in root.iter() if (name := each.get("FileName")) is not None]
 
 
 def _local_names(path: Path, metadata: str) -> str | None:
-    """OME-XML whose names of files are looked up in the folder of `path`; None where they are so already.
+    """Return OME-XML in which all files are named as in the folder of `path`, or None if they already are.
 
-    Names with folders come of files that were moved together. What is not beside `path` has no name in the end, and
-    is missing as a file is that was not copied.
+    Names have folders where files were written elsewhere and moved together.  A file that is not beside `path` gets an
+    empty name, so that it counts as missing.
     """
     try:
         root = ElementTree.fromstring(metadata)
     except ElementTree.ParseError:
-        # tifffile says so too, and reads the file without it.
+        # tifffile logs that too, and reads the file without its OME-XML.
         return None
     changed = False
     for element in root.iter():
@@ -345,26 +332,26 @@ def _local_names(path: Path, metadata: str) -> str | None:
 
 
 def _beside(path: Path, given: str) -> str:
-    """The name in the folder of `path` of a file that is given with any folder, or "" where there is none."""
+    """Return the name of a file without its folder if it lies in the folder of `path`, else ""."""
     name = re.split(r"[/\\]", given)[-1]
     return name if name == path.name or _is_beside(path, name) else ""
 
 
 def _is_beside(path: Path, name: str) -> bool:
-    """Whether a name is that of a file in the folder of `path`, or of where that leads to if it is a link."""
+    """Whether a name is that of a file in the folder of `path`, or of its target if `path` is a link."""
     other = path.parent / name
     return other.is_file() and other.resolve().parent in (path.parent.resolve(), path.resolve().parent)
 
 
 def _indexed(path: Path) -> set[str]:
-    """The files that the index of Micro-Manager beside a file names."""
+    """Return the names of files in the index of Micro-Manager beside a file."""
     import tifffile
 
     return {str(entry[1]) for entry in tifffile.read_ndtiff_index(path.with_name("NDTiff.index"))}
 
 
 def _check_micromanager(path: Path) -> None:
-    """Raise where a file of Micro-Manager goes on in what is not beside it."""
+    """Raise if a file of Micro-Manager goes on in something that is no file beside it."""
     names = {other.name for other in path.parent.glob("*_MMStack*.tif")}
     index = path.with_name("NDTiff.index")
     if index.exists():
@@ -377,7 +364,7 @@ def _check_micromanager(path: Path) -> None:
 
 
 def _check_planes(path: Path, file: TiffFile, series: TiffPageSeries, xml: str | None) -> None:
-    """Raise where planes are not there: tifffile gives zeros for them, or what is left."""
+    """Raise if planes are missing, for which tifffile would give zeros, or only the other planes."""
     if file.is_imagej and series.kind in ("generic", "uniform", "shaped"):
         count = (file.imagej_metadata or {}).get("images", "more")
         raise ValueError(f"ImageJ says that it holds {count} images, but not all of them are there: it is cut off")
@@ -386,8 +373,8 @@ def _check_planes(path: Path, file: TiffFile, series: TiffPageSeries, xml: str |
     names = _file_names(ElementTree.fromstring(xml or ""))
     missing = sorted({name for name in names if not _beside(path, name)})
     if missing:
-        raise ValueError(f"planes of it lie in other files, which are not in its folder: {', '.join(missing)}")
-    raise ValueError("planes that it names are not there")
+        raise ValueError(f"some of its planes lie in files that are not in its folder: {', '.join(missing)}")
+    raise ValueError("planes that it names are missing")
 
 
 def _data(path: Path, file: TiffFile, number: int, lazy: bool | None) -> Any:
@@ -418,13 +405,13 @@ def _data(path: Path, file: TiffFile, number: int, lazy: bool | None) -> Any:
     xml = file.ome_metadata if file.is_ome else None
     store = tifffile.imread(path, aszarr=True, series=number, level=0, omexml=xml)
     found = zarr.open(store, mode="r")
-    # the file is open as long as anybody may look
+    # The file stays open as long as the data are in use.
     weakref.finalize(found, store.close)
     return da.from_zarr(found)
 
 
 def _check_segments(series: TiffPageSeries) -> None:
-    """Raise where strips or tiles are missing, or so large that only a damaged file says so."""
+    """Raise if strips or tiles are missing, or are so large that only a damaged file can say so."""
     page: Any = series.keyframe
     if len(page.dataoffsets) < math.prod(page.chunked):
         raise ValueError(f"it holds {len(page.dataoffsets)} of {math.prod(page.chunked)} strips or tiles")
@@ -438,7 +425,7 @@ def _check_segments(series: TiffPageSeries) -> None:
 
 
 def check_tiff(volume: FileVolume, imagej: bool) -> None:
-    """Raise what such a TIFF cannot hold."""
+    """Raise if a TIFF of this kind cannot hold a volume."""
     dtype = volume.data.dtype
     if dtype.name not in TIFF_DTYPES:
         raise TypeError(
@@ -454,18 +441,18 @@ def check_tiff(volume: FileVolume, imagej: bool) -> None:
 
 
 def write_pages(volume: FileVolume, path: Path, imagej: bool) -> None:
-    """Write a volume as OME-TIFF, or as ImageJ's."""
+    """Write a volume as OME-TIFF or as ImageJ's TIFF."""
     import tifffile
 
     array, axes = volume.data, volume.axes
     needed, free = math.prod(array.shape) * array.dtype.itemsize, shutil.disk_usage(path.parent).free
     if needed > free:
         raise OSError(errno.ENOSPC, "too large", str(path))
-    colours = axes.endswith("S")
+    colors = axes.endswith("S")
     sizes = volume.sizes
     order = list(range(len(axes)))
     if imagej:
-        # channels inside the planes
+        # ImageJ has channels after z.
         order.sort(key=lambda axis: "TZCYXS".find(axes[axis]))
     options: dict[str, Any] = (
         _imagej_options(volume, sizes) if imagej else {"ome": True, "metadata": _ome_metadata(volume, sizes)}
@@ -475,21 +462,21 @@ def write_pages(volume: FileVolume, path: Path, imagej: bool) -> None:
         path,
         shape=tuple(array.shape[axis] for axis in order),
         dtype=np.dtype(array.dtype).newbyteorder(">" if imagej else "="),
-        photometric="rgb" if colours else "minisblack",
-        planarconfig="contig" if colours else None,
-        extrasamples=("unassalpha",) if colours and array.shape[-1] == 4 else None,
+        photometric="rgb" if colors else "minisblack",
+        planarconfig="contig" if colors else None,
+        extrasamples=("unassalpha",) if colors and array.shape[-1] == 4 else None,
         bigtiff=True if path.suffix.lower() in BIG_SUFFIXES else None,
         **options,
     )
     if hasattr(os, "posix_fallocate"):
-        # a disk that fills up later would be a bus error
+        # The space is taken now, because a disk that fills up later would crash the process with a bus error.
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     store(array, written.transpose(np.argsort(order)), "writing")
     written.flush()
 
 
-# The units of lengths that OME has, where it spells them otherwise.
+# OME spells these units otherwise, and the others below as they are spelled here.
 _SYMBOLS = {"um": "µm", "angstrom": "Å", "inch": "in", "au": "ua", "point": "pt", "us": "µs"}
 _OTHERS = frozenset(
     (
@@ -500,7 +487,7 @@ _OTHERS = frozenset(
 
 
 def _in_ome(size: float, unit: str) -> tuple[float, str]:
-    """A size in a unit that OME has."""
+    """Return a size and its unit as OME has it, converted if OME does not know the unit."""
     if unit in _SYMBOLS or unit in _OTHERS:
         return size, _SYMBOLS.get(unit, unit)
     base = "m" if unit_name(unit) else "s"
@@ -509,7 +496,7 @@ def _in_ome(size: float, unit: str) -> tuple[float, str]:
 
 def _ome_metadata(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) -> dict[str, Any]:
     metadata: dict[str, Any] = {"Name": in_xml(volume.name)}
-    # Sizes without a unit are said too, but not that a size is 1 where it is only not known.
+    # A size without a unit is written too, unless it is 1, which stands for an unknown size.
     for axis, key in (("Z", "PhysicalSizeZ"), ("Y", "PhysicalSizeY"), ("X", "PhysicalSizeX"), ("T", "TimeIncrement")):
         size, unit = sizes.get(axis, (1.0, UNKNOWN))
         if unit != UNKNOWN:
@@ -521,7 +508,7 @@ def _ome_metadata(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) ->
     if volume.channels:
         channels["Name"] = _padded([in_xml(name) for name in volume.channels], count)
     if volume.colors:
-        # red, green, blue and alpha in a signed integer
+        # OME has red, green, blue and alpha as the bytes of a signed integer.
         numbers = [(int(color[1:], 16) << 8) | 0xFF if color else None for color in _padded(volume.colors, count)]
         channels["Color"] = [n if n is None or n < 1 << 31 else n - (1 << 32) for n in numbers]
     if channels:
@@ -562,7 +549,7 @@ def _imagej_options(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) 
             metadata["tunit"] = units["T"]
     for axis, place in zip(volume.axes, volume.translate, strict=False):
         if axis in "ZYX" and place:
-            # in voxels
+            # ImageJ has the place of the origin in voxels.
             metadata[f"{axis.lower()}origin"] = -place / sizes[axis][0]
     metadata |= _imagej_display(volume)
     if volume.notes:
@@ -571,7 +558,7 @@ def _imagej_options(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) 
 
 
 def _imagej_display(volume: FileVolume) -> dict[str, Any]:
-    """Names, colors and display windows of channels, as ImageJ has them: only for all channels together."""
+    """Return names, colors and windows of channels as ImageJ has them, which knows them only of all channels."""
     shape = dict(zip(volume.axes, volume.data.shape, strict=True))
     count = shape.get("C", 1)
     shown: dict[str, Any] = {}
@@ -581,7 +568,7 @@ def _imagej_display(volume: FileVolume) -> dict[str, Any]:
     if "S" in volume.axes:
         return shown
     if len(volume.windows) >= count and all(volume.windows):
-        # of numbers in a list tifffile makes a tag each, before its version of August 2025
+        # This is a tuple, because tifffile before August 2025 makes a tag of each number in a list.
         shown["Ranges"] = tuple(limit for window in volume.windows[:count] for limit in window or ())
     if len(volume.colors) >= count and all(volume.colors):
         ends = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in volume.colors[:count]]

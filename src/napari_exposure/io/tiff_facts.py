@@ -1,4 +1,4 @@
-"""What TIFF files say of their voxels, each kind of software in its own way."""
+"""Finds what TIFF files say of their voxels, which each kind of software writes in its own way."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from napari_exposure.io.units import in_unit, unit_name
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
-# what `save` writes into OME-TIFF: how a result was made, and how it was shown
+# `save` writes annotations with these names into OME-TIFF, which say how a result was made and how it was shown.
 ANNOTATION, DISPLAY = "napari-exposure", "napari-exposure/display"
-# Micrometers: resolution tags without the words of a microscope mean voxels only between these.
+# Resolution tags without metadata of a microscope count as voxel sizes only between so many micrometers.
 PLAUSIBLE = (1e-4, 20.0)
-# Scanners go no further.
+# Scanners have at most so many dots per inch.
 MOST_DPI = 9600
 
 
 def find_facts(file: Any, number: int, axes: str, facts: Facts) -> None:
-    """Note what a file says of its image of this number; the more specific word counts."""
+    """Note what a file says of its image of this number; more specific metadata count first."""
     for kind, read in _READERS.items():
         if getattr(file, f"is_{kind}"):
-            # What cannot be understood has not been said.
+            # Metadata that cannot be understood are ignored.
             with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
                 read(file, number, axes, facts)
     if not {"Y", "X"} & set(facts.sizes) and not file.is_imagej:
@@ -44,7 +44,7 @@ def find_facts(file: Any, number: int, axes: str, facts: Facts) -> None:
 
 
 def children(element: ElementTree.Element, tag: str) -> list[ElementTree.Element]:
-    """The elements in an element of OME-XML that have a name, in whatever namespace."""
+    """Return the children of an OME-XML element that have a name, in any namespace."""
     return [each for each in element if each.tag.rpartition("}")[2] == tag]
 
 
@@ -53,7 +53,7 @@ def _ome(file: Any, number: int, axes: str, facts: Facts) -> None:
     image = children(root, "Image")[number]
     pixels = children(image, "Pixels")[0]
     name = image.get("Name", "")
-    # which is what software writes that knows no name
+    # Software that knows no name writes a number like this, which is ignored.
     facts.name = "" if re.fullmatch(r"Image ?:?\d*", name) else name
     for axis in "ZYX":
         _ome_size(pixels, facts, axis, f"PhysicalSize{axis}", "µm")
@@ -64,7 +64,7 @@ def _ome(file: Any, number: int, axes: str, facts: Facts) -> None:
     facts.channels = tuple(each.get("Name", "") for each in channels)
     facts.colors = tuple(_rgb(each.get("Color")) for each in channels)
     for plane in children(pixels, "Plane")[:1]:
-        # Without a unit it is in the reference frame of some stage.
+        # A position without a unit lies in the reference frame of an unknown stage, and is ignored.
         for axis in "ZYX":
             unit = plane.get(f"Position{axis}Unit", "")
             if unit_name(unit) is not None:
@@ -80,13 +80,13 @@ def _ome_size(pixels: ElementTree.Element, facts: Facts, axis: str, key: str, de
     size: str | float | None
     unit, size = pixels.get(f"{key}Unit", default), pixels.get(key)
     if unit == "li" and size is not None:
-        # a line, the twelfth of an inch, which pint does not know
+        # A line is a twelfth of an inch, which pint does not know.
         unit, size = "inch", float(size) / 12
     facts.size(axis, size, unit, f"OME {key}")
 
 
 def _rgb(color: str | None) -> str:
-    # red, green, blue and alpha in a signed integer
+    # OME has red, green, blue and alpha as the bytes of a signed integer.
     return "" if color is None else f"#{(int(color) >> 8) & 0xFFFFFF:06x}"
 
 
@@ -124,7 +124,7 @@ def _imagej(file: Any, number: int, axes: str, facts: Facts) -> None:
     labels = [labels] if isinstance(labels, str) else list(labels)
     if count > 1 and len(labels) >= count and "S" not in axes and not any(facts.channels):
         each = [labels[at::count] for at in range(count)]
-        # Labels are of planes; they name channels where all planes of one have the same.
+        # Labels are those of planes, and name the channels only if all planes of a channel have the same.
         if all(len(set(one)) == 1 for one in each):
             facts.channels = tuple(one[0] for one in each)
 
@@ -136,7 +136,7 @@ def _shaped(file: Any, number: int, axes: str, facts: Facts) -> None:
 def _spacing(page: Any, metadata: Mapping[str, Any], facts: Facts, writer: str) -> None:
     unit, sizes = str(metadata.get("unit", "")), _resolution(page)
     known = unit_name(unit)
-    # ImageJ takes over the dots an inch of the files that it opens.
+    # ImageJ copies the dots per inch of the files that it opens, which are no sizes of voxels.
     if known in ("inch", "cm") and any(_is_printers(in_unit(size, known, "um")) for size in sizes.values()):
         sizes, unit = {}, ""
     if writer or unit_name(unit):
@@ -151,12 +151,12 @@ def _spacing(page: Any, metadata: Mapping[str, Any], facts: Facts, writer: str) 
     for axis in "ZYX":
         origin = metadata.get(f"{axis.lower()}origin")
         if origin is not None:
-            # in voxels
+            # ImageJ has the place of the origin in voxels.
             facts.place(axis, -_float(origin) * facts.sizes.get(axis, 1.0))
 
 
 def _of_table(table: npt.ArrayLike) -> str:
-    """The color of a lookup table that goes from black to it in a line, else ""."""
+    """Return the color of a lookup table that goes from black to it in a line, or "" for another table."""
     table = np.asarray(table)
     steps = np.linspace(0, 1, table.shape[1])
     if table.shape[0] != 3 or np.abs(table - steps * table[:, -1:]).max() > 2:
@@ -171,7 +171,7 @@ def _tags(page: Any, facts: Facts) -> None:
     unit = {2: "inch", 3: "cm"}.get(int(page.tags.valueof("ResolutionUnit", 0)))
     if unit is None:
         return
-    # inches and centimeters are how TIFF counts, not how microscopists do
+    # TIFF counts in inches or centimeters, which become micrometers here.
     sizes = {axis: in_unit(size, unit, "um") for axis, size in _resolution(page).items()}
     if all(size and PLAUSIBLE[0] <= size <= PLAUSIBLE[1] and not _is_printers(size) for size in sizes.values()):
         for axis, size in sizes.items():
@@ -180,7 +180,7 @@ def _tags(page: Any, facts: Facts) -> None:
 
 
 def _is_printers(size: float | None) -> bool:
-    """Whether a voxel of that many micrometers is a dot of a printer, a screen or a scanner, such as 300 an inch."""
+    """Whether a size in micrometers is that of a dot of a printer, screen or scanner, such as 300 per inch."""
     if not size:
         return False
     dots = 25400 / size
@@ -189,7 +189,7 @@ def _is_printers(size: float | None) -> bool:
 
 
 def _resolution(page: Any) -> dict[str, float]:
-    """Sizes in the unit of the file."""
+    """Return the sizes in the resolution tags, in the unit of the file."""
     found = {}
     for axis in "YX":
         value = page.tags.valueof(f"{axis}Resolution")
@@ -261,7 +261,7 @@ def _fluoview(file: Any, number: int, axes: str, facts: Facts) -> None:
 def _svs(file: Any, number: int, axes: str, facts: Facts) -> None:
     import tifffile
 
-    # The label and the picture of the whole slide have voxels of their own, of which nothing is said.
+    # The label and the picture of the whole slide have other sizes, which the file does not say.
     if number == 0:
         metadata = tifffile.tifffile.svs_description_metadata(file.pages.first.description)
         for axis in "YX":
@@ -306,16 +306,16 @@ def _scanimage_settings(file: TiffFile) -> dict[str, Any]:
 
     found = (file.scanimage_metadata or {}).get("FrameData")
     if found is None:
-        # in files that are no BigTIFF
+        # Files that are no BigTIFF have the settings in this tag.
         text = str(file.pages.first.tags.valueof("Software", ""))
         found = tifffile.matlabstr2py(text) if text.startswith("SI.") else {}
     return found if isinstance(found, dict) else {}
 
 
 def scanimage_axes(file: TiffFile, series: TiffPageSeries) -> tuple[tuple[int, ...], str] | None:
-    """Shape and axes of a file of ScanImage, which writes channels, frames, slices and volumes one after the other.
+    """Return shape and axes of a ScanImage file, which has channels, frames, slices and volumes as a flat sequence.
 
-    A stack that was not asked for is a movie.
+    Planes are those of a movie unless the settings ask for a stack.
     """
     if series.kind != "scanimage" or len(series.shape) < 3:
         return None
@@ -336,7 +336,7 @@ def scanimage_axes(file: TiffFile, series: TiffPageSeries) -> tuple[tuple[int, .
     elif slices > 1 and each == 1 and count % (slices * channels) == 0:
         shape, axes = (count // (slices * channels), slices, channels, *plane), "TZCYX"
     elif slices > 1 and each == 1 and back and count % ((slices + back) * channels) == 0:
-        # Frames that were taken while the focus went back are kept as they are, behind the slices.
+        # Frames that were taken while the focus moved back are kept behind the slices.
         shape, axes = (count // ((slices + back) * channels), slices + back, channels, *plane), "TZCYX"
     elif slices == 1 and count % channels == 0:
         shape, axes = (count // channels, channels, *plane), "TCYX"
@@ -359,12 +359,12 @@ def _float(value: Any) -> float:
 
 
 def _in(facts: Facts, axis: str, size: Any, unit: str, other: str, field: str) -> None:
-    """Note a size in the unit that people use for such voxels."""
+    """Note a size in another unit, which is the usual one for such voxels."""
     if size is not None:
         facts.size(axis, in_unit(float(size), unit, other), other, field)
 
 
-# in the order in which they are believed
+# The first of these that says a size counts.
 _READERS: dict[str, Callable[[Any, int, str, Facts], None]] = {
     "ome": _ome,
     "lsm": _lsm,

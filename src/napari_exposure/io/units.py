@@ -1,18 +1,21 @@
-"""Sizes of voxels, and the names of their units."""
+"""Units of the sizes of voxels: their names and how they convert."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_exposure.core.axes import named_axes
+
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-# the unit of layers whose voxel size nobody has set
+# Layers whose voxel size nobody has set have this unit.
 PIXEL = "px"
-# How files write units that pint does not know so, or takes for others: OME's pt is a point and its ua the astronomical
-# unit, ImageJ writes the micro sign as an escape, and programs write it twice encoded.
+# Pint does not know these spellings of files, or takes them for other units: OME's pt is a point and its ua the
+# astronomical unit, ImageJ writes the micro sign as an escape, and some programs encode it twice.
 _SPELLINGS = {
     **dict.fromkeys(("\\u00b5m", "\\u03bcm", "âµm", "Âµm", "micron", "microns"), "um"),
     **dict.fromkeys(('"', "\\u0022", "in"), "inch"),
@@ -24,17 +27,17 @@ _SPELLINGS = {
     "mins": "min",
     "hrs": "h",
 }
-# Pint knows them as lengths of style sheets and print.
+# These are no units here, but pint takes some of them for lengths of style sheets and print.
 _NO_UNITS = {"px", "pixel", "pixels", "dot", "dots", "css_pixel", "voxel", "voxels"}
-# the names in use here, where they are not pint's symbols
+# These units have names here that are not pint's symbols.
 _USUAL = {"in": "inch", "Å": "angstrom", "pp": "point", "th": "thou"}
 LENGTH, TIME = "[length]", "[time]"
 
 
 def unit_name(text: str, kind: str = LENGTH) -> str | None:
-    """The usual name of a unit, whichever way a file spells it; None for what is none of this kind, such as "pixel".
+    """Return the usual name of a unit in any spelling of files, or None if it is no unit of this kind, such as "pixel".
 
-    Case counts where it makes another unit (Mm, mm), else it does not.
+    Case matters only where it makes another unit (Mm, mm).
     """
     from pint import get_application_registry
 
@@ -51,20 +54,38 @@ def unit_name(text: str, kind: str = LENGTH) -> str | None:
     return None
 
 
+@lru_cache
+def kind_of(unit: str) -> str | None:
+    """Whether a unit is one of "time" or of "space", that is a length; None for others."""
+    kinds = {"time": TIME, "space": LENGTH}
+    return next((kind for kind, dimension in kinds.items() if unit_name(unit, dimension) is not None), None)
+
+
+def axis_names(layer: Layer) -> tuple[str, ...]:
+    """What the axes of a layer are called, as `core.axes.named_axes` has it."""
+    return named_axes(layer.axis_labels, (kind_of(str(unit)) for unit in layer.units))
+
+
+def time_step(layer: Layer, axis: int) -> tuple[float, str]:
+    """How far time points lie apart along an axis of a layer, and in which unit; 1 and "" where it has no unit."""
+    unit = layer.units[axis]
+    return (abs(float(layer.scale[axis])), f"{unit:~P}") if kind_of(str(unit)) == "time" else (1.0, "")
+
+
 def long_name(unit: str) -> str:
-    """A unit written out, such as "micrometer"."""
+    """Return the long name of a unit, such as "micrometer"."""
     from pint import get_application_registry
 
     return str(get_application_registry().parse_units(unit))
 
 
 def check_unit(unit: str) -> None:
-    """Raise where a unit is no name out of pint's registry; what pint would have to compute is none.
+    """Raise if a unit is no name in pint's registry, such as a formula that pint would have to compute.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is no such name.
     """
     from pint import get_application_registry
 
@@ -74,16 +95,16 @@ def check_unit(unit: str) -> None:
 
 
 def in_unit(size: float, unit: str, other: str) -> float | None:
-    """A length or time in another unit; None where they do not convert, such as pixels.
+    """Return a length or time in another unit, or None if they do not convert, such as pixels.
 
-    Round numbers stay round, so that tiles are as many whatever the unit.
+    Round numbers stay round, so that a volume has the same number of tiles in any unit.
     """
     import pint
 
     if unit == other:
         return size
     if {PIXEL, "pixel"} & {unit, other}:
-        # This is not left to pint, whose px is that of style sheets, a 96th of an inch.
+        # Pint would convert px, which it takes for that of style sheets, a 96th of an inch.
         return None
     try:
         units = pint.get_application_registry()
@@ -93,7 +114,7 @@ def in_unit(size: float, unit: str, other: str) -> float | None:
 
 
 def voxel_size(layer: Layer) -> tuple[tuple[float, ...], str]:
-    """The layer's scale in the unit of its last axis; NaN along axes whose unit does not convert to it."""
+    """Return a layer's scale in the unit of its last axis, NaN where an axis does not convert to it, and the unit."""
     scale = np.abs(np.asarray(layer.scale, float))
     unit = layer.units[-1]
     for axis, other in enumerate(layer.units):

@@ -1,4 +1,4 @@
-"""How many bytes packed chunks unpack to, found before they are unpacked, because files may say anything."""
+"""Finds how many bytes packed chunks unpack to before they are unpacked, because a file may claim any size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-# Bytes beyond those of a chunk that packed ones may hold: checksums and what codecs put before values.
+# An unpacked chunk may have so many more bytes than its values: checksums, and headers of codecs.
 SPARE = 1 << 20
 
 _STREAMS = {
@@ -21,12 +21,14 @@ _STREAMS = {
 
 
 def unpacked_size(codecs: tuple[str, ...], data: memoryview, most: int) -> int:
-    """Bytes that a chunk unpacks to, or some number beyond `most`; of codecs that are not known, those that it has.
+    """Return how many bytes a chunk unpacks to, or some number beyond `most`.
+
+    A chunk of unknown codecs counts with the bytes that it has.
 
     Parameters
     ----------
     codecs : tuple of str
-        What was applied last first.
+        The codecs in the order in which they are undone.
     data : memoryview
     most : int
     """
@@ -36,7 +38,7 @@ def unpacked_size(codecs: tuple[str, ...], data: memoryview, most: int) -> int:
         if codec == "zstd":
             return _of_zstd(data)
         if codec in ("blosc", "lz4"):
-            # The first bytes of either format say how large the chunk is when it is unpacked.
+            # The header of either format says the size of the unpacked chunk.
             at = 4 if codec == "blosc" else 0
             return int.from_bytes(data[at : at + 4], "little")
         data = data[:-4] if codec == "crc32c" else data
@@ -44,7 +46,7 @@ def unpacked_size(codecs: tuple[str, ...], data: memoryview, most: int) -> int:
 
 
 def _streamed(make: Callable[[], Any], data: memoryview, most: int) -> int:
-    """Bytes in streams that do not say how many, counted a piece at a time; what is damaged is left to zarr."""
+    """Count the bytes of streams that do not say their size, piece by piece; reading them raises if damaged."""
     size, rest = 0, bytes(data)
     with contextlib.suppress(zlib.error, OSError, EOFError, lzma.LZMAError):
         while rest and size <= most:
@@ -60,7 +62,7 @@ def _streamed(make: Callable[[], Any], data: memoryview, most: int) -> int:
 
 
 def _of_zstd(data: memoryview) -> int:
-    """What a frame says that it holds, or what its blocks may hold (RFC 8878)."""
+    """Return how many bytes a frame says that it holds, or how many its blocks may hold (RFC 8878)."""
     if bytes(data[:4]) != b"\x28\xb5\x2f\xfd":
         return 0
     flags = data[4]

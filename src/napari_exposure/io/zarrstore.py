@@ -1,4 +1,4 @@
-"""A zarr store of others, read with care: whole, of its own folder, and no larger than it says."""
+"""Reads zarr stores of unknown origin with care: unchanged, only in their folder, and no larger than they say."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer
 
-# Stores beyond these are no volumes: their metadata are wrong, and looping over their chunks would not end.
+# Metadata of larger stores are taken for wrong, because a loop over their chunks would not end.
 MOST_CHUNKS, MOST_BYTES = 1 << 25, 1 << 53
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
@@ -28,27 +28,27 @@ _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 class CarefulStore(LocalStore):
     """A folder whose chunks are read only as long as it is the store that was opened.
 
-    A chunk that is missing is fill values, as zarr defines it, but a store that has gone or was replaced is an error,
-    and so are links out of it, and chunks that unpack to more than they are.
+    A missing chunk reads as fill values, as zarr defines it.  A store that is gone or was replaced is an error, and so
+    are links out of the store, and chunks that unpack to more bytes than a chunk has.
     """
 
     def __init__(self, root: Path, *, read_only: bool = True) -> None:
         super().__init__(root, read_only=read_only)
         self._real = os.path.realpath(root)
         self._opened = _stamp(self._real)
-        # Of the array that is read: its place in the store, and how its chunks are packed.
+        # The array that is read has this place in the store, and its chunks are packed like this.
         self._array: tuple[str, Packing] | None = None
 
     def with_read_only(self, read_only: bool = False) -> CarefulStore:
-        """As zarr asks for it; this one is for reading only."""
+        """Return this store, which is for reading only, where zarr asks for such a copy."""
         return self
 
     def expect(self, array: zarr.Array[Any]) -> None:
-        """Hold what is read of an array to what its metadata say."""
+        """Check the chunks of an array against its metadata from now on."""
         self._array = f"{array.path}/".lstrip("/"), Packing.of(array)
 
     async def get(self, key: str, prototype: Any = None, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """What is stored under a name, or None where nothing is."""
+        """Return what is stored under a name, or None."""
         place = os.path.realpath(os.path.join(self._real, key))
         if not place.startswith(self._real + os.sep):
             raise DamagedFile(f"{key} of {self.root.name} leads out of the store, to {place}. It is not read.")
@@ -66,7 +66,7 @@ class CarefulStore(LocalStore):
 
 
 def _stamp(root: str) -> tuple[object, ...]:
-    """What tells a store from one that takes its place: the file that is written first, and never again."""
+    """Return what tells a store from one in its place: facts of the file that is written first, and only once."""
     for name in _METADATA[:3]:
         try:
             found = os.stat(os.path.join(root, name))
@@ -77,7 +77,7 @@ def _stamp(root: str) -> tuple[object, ...]:
 
 
 def check_array(name: str, array: zarr.Array[Any]) -> None:
-    """Raise where an array is none that can be looped over, or whose chunks fit into memory."""
+    """Raise if an array has too many chunks to loop over, or chunks that do not fit into memory."""
     sizes = getattr(array, "shards", None) or array.chunks
     if not all(size > 0 for size in sizes):
         raise DamagedFile(f"{name} has chunks of {' x '.join(map(str, sizes))} voxels.")
@@ -88,7 +88,7 @@ def check_array(name: str, array: zarr.Array[Any]) -> None:
             f"{name} says that it has {count:.3g} chunks and {bytes_:.3g} bytes, which is more than a store can hold."
         )
     check_chunk(name, [min(size, n) for size, n in zip(sizes, array.shape, strict=True)], array.dtype)
-    # A chunk is stored, and unpacked, whole also where the array ends within it.
+    # A chunk is unpacked as a whole even if the array ends within it.
     check_chunk(name, array.chunks, array.dtype)
 
 
@@ -102,11 +102,11 @@ class Packing:
     Attributes
     ----------
     size : int
-        Bytes of a chunk, or of the chunks in a shard, when they are unpacked.
+        The bytes of an unpacked chunk, also of one in a shard.
     codecs : tuple of str
-        Of these chunks, what was applied last first.
+        The codecs of these chunks in the order in which they are undone.
     parts : int
-        Chunks in a shard; 0 where there are no shards.
+        How many chunks a shard has; 0 where there are no shards.
     index_first : bool
         Whether a shard begins with its index.
     index_size : int
@@ -120,7 +120,7 @@ class Packing:
 
     @classmethod
     def of(cls, array: zarr.Array[Any]) -> Packing:
-        """As the metadata of a zarr array have it."""
+        """Read how chunks are packed from the metadata of a zarr array."""
         size = math.prod(array.chunks) * array.dtype.itemsize
         plain: dict[str, Any] = dict(array.metadata.to_dict())
         if "codecs" not in plain:
@@ -136,11 +136,11 @@ class Packing:
         return cls(size, _names(shard["codecs"]), parts, first, 16 * parts + spare)
 
     def unpacked(self, data: memoryview, byte_range: ByteRequest | None, most: int) -> int:
-        """Bytes that the largest chunk in what was read unpacks to, or some number beyond `most`."""
+        """Return how many bytes the largest chunk in `data` unpacks to, or some number beyond `most`."""
         if not self.parts:
             return unpacked_size(self.codecs, data, most)
         if byte_range is not None:
-            # A part of a shard is one of its chunks, or its index.
+            # zarr reads parts of a shard only for one of its chunks, or for its index.
             start = getattr(byte_range, "start", None)
             is_index = start is None or (start == 0 and self.index_first)
             return 0 if is_index else unpacked_size(self.codecs, data, most)

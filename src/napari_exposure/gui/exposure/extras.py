@@ -45,7 +45,7 @@ def extras_of(kind: type[Adjustment]) -> list[type]:
     found += [Behind] if CURVE in kind.defaults() else []
     found += [Grain] if any(each.metadata.get("noise") for each in dataclasses.fields(kind)) else []
     found += [Reference] if "exponent" in kind.defaults() else []
-    return [*found, *[Profile] * hasattr(kind.transform_type, "profile"), Notes]
+    return [*found, Notes, *[Profile] * hasattr(kind.transform_type, "profile")]
 
 
 class Tiles:

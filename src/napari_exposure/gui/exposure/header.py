@@ -12,9 +12,10 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
+from napari_exposure.core.words import as_tooltip
 from napari_exposure.gui.apply import FIRST
-from napari_exposure.gui.editors import text, warn
-from napari_exposure.gui.exposure.cards import Form, as_tooltip
+from napari_exposure.gui.editors import Choice, text, warn
+from napari_exposure.gui.exposure.cards import Form
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
@@ -28,6 +29,15 @@ FITS: dict[str, str | None] = {
     "one fit of all voxels": "all",
     "one fit of their sum": "sum",
     "one fit of the largest": "max",
+}
+# as the box shows them, which has no room for all of it
+FIT_TEXTS = {
+    each: f"{short}: {each}"
+    for each, short in zip(
+        FITS,
+        ("fit alone", "fit of the first", "fit of all voxels", "fit of their sum", "fit of the largest"),
+        strict=True,
+    )
 }
 
 
@@ -51,8 +61,8 @@ class Header(QWidget):
         super().__init__()
         self._viewer, self._picked = viewer, picked
         self.layer = widgets.ComboBox(name="layer", choices=lambda _: self.images(), tooltip="The image to adjust.")
-        self.fit = widgets.ComboBox(
-            choices=list(FITS),
+        self.fit = Choice(
+            FIT_TEXTS,
             tooltip="How several selected layers are fitted. With one fit, channels keep their ratios where the curve "
             "is a line through zero; the sum and the largest are taken voxel by voxel.",
         )
@@ -64,6 +74,9 @@ class Header(QWidget):
             nullable=True,
             tooltip="Only voxels that have a label in this layer are measured. All are adjusted.",
         )
+        for box in (self.layer, self.mask):
+            # names of layers have no end: so much of them, and "all voxels" whole
+            box.native.setStyleSheet("min-width: 9em")
         # one for each layer that is selected, where these are several
         self.chips: dict[object, QPushButton] = {}
         self._group = QButtonGroup(self)
@@ -171,7 +184,10 @@ class Header(QWidget):
         elif unknown and len(source.shape) > 2:
             self.facts.value = warn("not known: type it, so that tiles have one")
         else:
-            self.facts.value = html.escape(f"{' × '.join(said)} {source.unit}").replace(" ", "\N{NO-BREAK SPACE}")
+            # Lines break between axes, and nowhere else.
+            self.facts.value = html.escape(f"{' × '.join(said)}\N{NO-BREAK SPACE}{source.unit}").replace(
+                " ×", "\N{NO-BREAK SPACE}×"
+            )
 
     def _take_voxel_size(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""xarray's DataArray, whose dimensions say which axes are space and whose coordinates say how large a voxel is."""
+"""Opens xarray's DataArray, whose dimensions name the axes and whose coordinates give the size of a voxel."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from napari_exposure.core.axes import check_space, count_space, is_space
+from napari_exposure.core.axes import check_space, count_space, is_space, named_axes
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.images import OpenedArray
 from napari_exposure.core.typing import Spacing
+from napari_exposure.io.units import kind_of
 
-# by which part of a step coordinates may be uneven: they are often kept in single precision
+# Steps of coordinates may differ by this fraction, because coordinates are often kept in single precision.
 EVEN = 1e-3
 
 
 class OpenedDataArray(OpenedArray):
-    """A DataArray; parameters as `core.images.opened` has them, and the result is a DataArray."""
+    """An opened DataArray, whose results are one too; the parameters are those of `core.images.opened`."""
 
     def __init__(
         self, image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
     ) -> None:
         self.dims: tuple[Hashable, ...] = image.dims[: -1 if rgb else None]
-        self.space = count_space(map(is_space, self.dims))
-        # why the coordinates do not say how large a voxel is
+        self.names = named_axes(self.dims, (_kind(image.coords.get(dim)) for dim in self.dims))
+        self.space = count_space(map(is_space, self.names))
+        # If the coordinates do not give the size of a voxel, this says why.
         self.unsized = ""
         if spacing is None:
             spacing = self._sizes(image, self.dims[-max(self.space, 2) :])
@@ -35,7 +37,7 @@ class OpenedDataArray(OpenedArray):
         self.name = str(image.name or "")
 
     def _sizes(self, image: Any, dims: tuple[Hashable, ...]) -> tuple[float, ...]:
-        """The step of each coordinate; 1 for all where none is known."""
+        """Return the step of each coordinate, or 1 for all where none is known."""
         steps = ((dim, step_of(image.coords[dim].values)) for dim in dims if dim in image.coords)
         known = {dim: step for dim, step in steps if step is not None}
         units = {dim: image.coords[dim].attrs.get("units") for dim in known}
@@ -45,20 +47,26 @@ class OpenedDataArray(OpenedArray):
         elif uneven := [str(dim) for dim, step in known.items() if math.isnan(step)]:
             self.unsized = f"The coordinates of {', '.join(uneven)} are no even steps"
         elif known and (missing := [str(dim) for dim in dims if dim not in known and image.sizes[dim] > 1]):
-            self.unsized = f"There are no coordinates of {', '.join(missing)}, but of others"
+            self.unsized = f"There are no coordinates of {', '.join(missing)}, but of other axes"
         if self.unsized or not known:
             return (1.0,) * len(dims)
         return tuple(known.get(dim, max(known.values())) for dim in dims)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the axes are called, without the color axis."""
-        return tuple(map(str, self.dims))
+        """The names of the axes, without the color axis."""
+        return self.names
+
+    def time_step(self, axis: int) -> float:
+        """How far time points lie apart in the unit of their coordinates; 1 where these are no even steps."""
+        coordinates = self.array.coords.get(self.dims[axis])
+        step = None if coordinates is None else step_of(coordinates.values)
+        return 1.0 if step is None or math.isnan(step) else step
 
     def check(self, adjustment: Chain) -> None:
-        """Raise what does not fit before any voxel is read."""
+        """Raise if the axes or the sizes do not suit an adjustment, before any voxel is read."""
         if any(step.in_space for step in adjustment.steps):
-            check_space(self.space, self.dims)
+            check_space(self.space, self.names)
         if self.unsized and any(step.needs_spacing for step in adjustment.steps):
             raise ValueError(
                 f"{self.unsized}, so tiles have no size; give spacing=, one number for each axis of space."
@@ -66,8 +74,17 @@ class OpenedDataArray(OpenedArray):
         super().check(adjustment)
 
 
+def _kind(coordinates: Any) -> str | None:
+    """Whether coordinates are of "time" or of "space", as their unit says, or as they are dates; None for others."""
+    if coordinates is None:
+        return None
+    # A time is often one "since" a day.
+    unit = str(coordinates.attrs.get("units", "")).partition(" since ")[0]
+    return "time" if coordinates.dtype.kind in "mM" else kind_of(unit)
+
+
 def step_of(coordinates: np.ndarray) -> float | None:
-    """How far coordinates lie apart; NaN where that differs, None where there is one alone, or none is a number."""
+    """Return the step of coordinates: NaN if steps differ, None if there is only one or they are no numbers."""
     if coordinates.dtype.kind not in "iuf" or coordinates.size < 2:
         return None
     steps = np.abs(np.diff(coordinates.astype(np.float64)))
