@@ -14,6 +14,8 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
+GALLERY = ["cells", "movie", "retina", "slide", "tissue", "tomogram"]
+
 
 @pytest.fixture
 def run(monkeypatch, qapp, tmp_path_factory):
@@ -50,6 +52,7 @@ def stale(folder):
         ("stacks.py", ["stacks.png"]),
         ("channels.py", ["channels.png", "mosaic_before.png", "mosaic_after.png"]),
         ("time_series.py", ["time_series.png", "time_strip.png"]),
+        ("gallery.py", [f"gallery_{each}.png" for each in GALLERY]),
         ("how_it_works.py", ["how_limit.png", "how_weights.png"]),
     ],
 )
@@ -57,6 +60,15 @@ def test_an_example_saves_its_pictures(run, tmp_path, example, pictures):
     run(example, "--pictures", tmp_path)
     assert pictures_of(tmp_path) == sorted(pictures)
     assert not stale(tmp_path)
+
+
+def test_the_gallery_shows_the_lines_that_make_it():
+    page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    lines = re.findall(r"```python\n(.*)\n```", page)
+    code = (ROOT / "examples" / "gallery.py").read_text(encoding="utf-8")
+    assert len(lines) == len(GALLERY)
+    assert not [line for line in lines if line not in code]
+    assert set(re.findall(r"images/gallery_(\w+)\.png", page)) == set(GALLERY)
 
 
 def pictures_of(folder):

@@ -354,12 +354,8 @@ class Recipe:
             if isinstance(fitted, BlockMap):
                 for each in found:
                     fitted.fitting(each.volume().array)
-            results, start = [], 0.0 if fit_on is None else 0.4
-            step = (1 - start) / len(found)
-            for number, each in enumerate(found):
-                with progress.part(start + number * step, start + (number + 1) * step):
-                    results.append(each.adjusted(self, fitted))
-        return results
+            with progress.part(0.0 if fit_on is None else 0.4, 1):
+                return progress.each(found, lambda each: each.adjusted(self, fitted))
 
     def fit(
         self,

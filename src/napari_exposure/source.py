@@ -211,7 +211,7 @@ class Source:
         for number, (array, level) in enumerate(zip(levels, self.at_levels(transform), strict=True)):
             # The result of an array that is not in memory is lazy.
             array = array if in_memory(array) else as_dask(array)
-            with progress.part(number / len(levels), (number + 1) / len(levels)):
+            with progress.item(number, len(levels)):
                 results.append(level.apply(array))
         return results if self.levels else results[0]
 

@@ -11,7 +11,7 @@ from napari_exposure import core
 from napari_exposure.gui.exposure.extras import Notes
 
 # what is said in the window is not raised by the console's call beside it
-pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. nothing is corrected")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_what_the_data_do_not_support_is_said(viewer, widget, qtbot):
     assert notes(widget).text.value == ""
     assert not notes(widget).widget.isVisible()
     widget["axis"].value, widget["model"].value = "x", "plane"
-    qtbot.waitUntil(lambda: "do not support a loss of light along x" in notes(widget).text.value)
+    qtbot.waitUntil(lambda: "nothing is corrected along x" in notes(widget).text.value)
     assert notes(widget).widget.isVisible()
     widget["axis"].value = "z"
     qtbot.waitUntil(lambda: not notes(widget).widget.isVisible())

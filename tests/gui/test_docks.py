@@ -96,7 +96,8 @@ def test_a_dock_may_be_small(qtbot, open_dock, name):
     dock.setFloating(True)
     least = dock.minimumSizeHint()
     assert least.height() <= 300
-    assert least.width() <= 320
+    # without the bar that Qt gives a window on old versions of napari
+    assert dock.widget().minimumSizeHint().width() <= 320
     float_at(qtbot, dock, least.width(), 300)
     area = area_of(dock)
     assert area.horizontalScrollBar().maximum() == 0

@@ -50,3 +50,14 @@ def test_the_parts_of_the_viewer_that_runs_are_found(viewer):
     assert not napari_versions.grid_of(viewer).enabled
     assert napari_versions.camera_of(viewer).zoom > 0
     assert len(napari_versions.units_events(viewer.dims)) == hasattr(viewer.dims, "units")
+
+
+def test_layers_that_are_renamed_are_heard_of_where_napari_says_nothing(viewer):
+    heard = []
+    hear, *emitters = napari_versions.on_renamed(SimpleNamespace(events="all"), lambda: heard.append("renamed"))
+    assert emitters == ["all"]
+    for kind in ("scale", "name", "visible"):
+        hear(SimpleNamespace(type=kind))
+    assert heard == ["renamed"]
+    # where it does, it is not heard of twice
+    assert len(napari_versions.on_renamed(viewer.layers, print)) == 2 - hasattr(viewer.layers.events, "renamed")

@@ -118,7 +118,7 @@ class TilesFit(TiledFit):
 
 
 def clip_height(total: Any, nbins: int, clip_limit: float) -> Any:
-    """How many voxels a bin may hold in histograms of `total` voxels; None where there is no limit."""
+    """Return how many voxels a bin may hold in histograms of `total` voxels; None where there is no limit."""
     return np.maximum(clip_limit * total, total / nbins) if 0 < clip_limit < 1 else None
 
 
@@ -152,7 +152,7 @@ def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
 
 
 def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
-    """The function of each tile at the borders of its bins.
+    """Return the function of each tile at the borders of its bins.
 
     Parameters
     ----------

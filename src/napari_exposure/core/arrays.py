@@ -15,7 +15,7 @@ Held = tuple[Array, Any]
 
 
 def held(array: Any, name: str = "volume") -> Held:
-    """The array that another one holds, and a mask of the voxels that count; None where all count.
+    """Return the array that another one holds, and a mask of the voxels that count; None where all count.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def _holder(array: Any) -> Callable[[Any], Held] | None:
 
 
 def _is_dtype(dtype: object) -> bool:
-    """Whether NumPy knows a dtype, which may be one of another package."""
+    """Return whether NumPy knows a dtype, which may be one of another package."""
     try:
         return dtype is not None and isinstance(np.dtype(dtype), np.dtype)  # type: ignore[call-overload]
     except TypeError:
@@ -64,7 +64,7 @@ def like(image: Any, result: Any) -> Any:
 
 
 def both(mask: Any, other: Any) -> Any:
-    """A mask of the voxels that count in both masks; None stands for a mask in which all voxels count."""
+    """Return a mask of the voxels that count in both masks; None stands for a mask in which all voxels count."""
     if mask is None or other is None:
         return other if mask is None else mask
     return (np.asarray(mask) != 0) & (np.asarray(other) != 0)

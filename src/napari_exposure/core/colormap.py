@@ -146,7 +146,7 @@ def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, fl
 
 
 def color_table(colormap: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct colors of a colormap, float64 from 0 to 1, and the place from 0 to 1 of each of them."""
+    """Return the distinct colors of a colormap, float64 from 0 to 1, and the place from 0 to 1 of each of them."""
     colors = np.asarray(colormap)
     if colors.ndim != 2 or colors.shape[1] not in (3, 4) or not 2 <= len(colors) < 1 << 15:
         raise ValueError(

@@ -94,7 +94,7 @@ def histogram(
 
 
 def _over(found: Histogram, low: float, high: float) -> Histogram:
-    """The same counts with a bin for every value from `low` to `high`, even if no voxel has it."""
+    """Return the same counts with a bin for every value from `low` to `high`, even if no voxel has it."""
     counts = np.zeros(round(high - low) + 1, np.int64)
     if len(found.counts):
         first = round(found.centers[0] - low)
@@ -110,7 +110,7 @@ def cumulative_distribution(
     ignore_zeros: bool = False,
     rgb: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The cumulative distribution of a volume's intensities, as scikit-image's function of that name.
+    """Return the cumulative distribution of a volume's intensities, as scikit-image's function of that name.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def percentile(
     ignore_zeros: bool = False,
     rgb: bool | None = None,
 ) -> float | np.ndarray:
-    """Exact percentiles of a volume without sorting or copying it.
+    """Return exact percentiles of a volume without sorting or copying it.
 
     Equal to ``numpy.nanpercentile(volume, q, method="linear")``; between a number and an infinity it is
     the infinity, where NumPy gives NaN.

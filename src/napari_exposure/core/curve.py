@@ -53,7 +53,7 @@ class ToneCurve(Adjustment):
         return fit_curve(self.curve, lo, hi, volume.dtype, self.output)
 
     def curve(self, position: npt.ArrayLike) -> np.ndarray:
-        """What positions in the input range become, both in [0, 1].
+        """Return what positions in the input range become, both in [0, 1].
 
         Examples
         --------

@@ -90,7 +90,7 @@ class Opened(Protocol):
         """Turn an input range into what adjustments take."""
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
-        """The volume that is counted."""
+        """Return the volume that is counted."""
 
     def bar(self) -> AbstractContextManager[None]:
         """Show the progress of the work inside."""
@@ -114,7 +114,7 @@ class Opened(Protocol):
         """Make the map of the slopes of what was fitted, at every voxel."""
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
-        """The array that is read as a tile of a mosaic, and where it lies."""
+        """Return the array that is read as a tile of a mosaic, and where it lies."""
 
     def show_alike(self, results: Sequence[Any]) -> None:
         """Show results over the same range as this image, if they can be shown."""
@@ -154,7 +154,7 @@ class OpenedArray:
         return value
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
-        """The volume that is counted."""
+        """Return the volume that is counted."""
         return Volume(self.array, self.mask, ignore_zeros, self.rgb, labels=self.labels)
 
     @contextmanager
@@ -222,7 +222,7 @@ class OpenedArray:
                 return like(self.array, fitted.fitting(array).apply(array))
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
-        """The array that is read as a tile of a mosaic, and where it lies."""
+        """Return the array that is read as a tile of a mosaic, and where it lies."""
         array = self.volume().array
         # A masked array is kept, because not all of its voxels count.
         kept = self.array if isinstance(self.array, np.ma.MaskedArray) else array
@@ -243,7 +243,7 @@ class OpenedArray:
 
 
 def opener(image: Any) -> Any:
-    """The class that opens an image."""
+    """Return the class that opens an image."""
     # ``__class__`` is asked, and not ``type``, because that of a proxy is the class of the layer behind it.
     for cls in image.__class__.__mro__:
         if found := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):

@@ -110,12 +110,12 @@ def as_array(value: Any, name: str) -> np.ndarray:
 
 
 def is_lookup(dtype: np.dtype) -> bool:
-    """Whether every value of this dtype can have an entry in a table: integers of up to 16 bits."""
+    """Return whether every value of this dtype can have an entry in a table: integers of up to 16 bits."""
     return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def working_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype that kernels see: the native one, but float32 for float16 and uint8 for bool."""
+    """Return the dtype that kernels see: the native one, but float32 for float16 and uint8 for bool."""
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     return np.dtype(np.float32) if dtype == np.float16 else dtype
@@ -141,12 +141,12 @@ def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def result_dtype(dtype: np.dtype, output: str) -> np.dtype:
-    """The dtype of results for volumes of `dtype`."""
+    """Return the dtype of results for volumes of `dtype`."""
     return dtype if output == "dtype" else np.dtype(np.float32)
 
 
 def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
-    """The full range of a dtype as scikit-image has it: floats end at 1, and only negative data begin below 0.
+    """Return the full range of a dtype as scikit-image has it: floats end at 1, and only negative data begin below 0.
 
     The range of integers of 64 bits ends where float64 no longer holds every integer.
 
@@ -167,7 +167,7 @@ NAMED: dict[str, str | int] = {"float": "float64", "uint10": 10, "uint12": 12, "
 
 
 def range_name(value: Any) -> str | None:
-    """The name of a dtype's range, of what scikit-image takes: np.uint8, "uint8", "uint12", float; else None."""
+    """Return the name of a dtype's range, of what scikit-image takes: np.uint8, "uint8", "uint12", float; else None."""
     if isinstance(value, type | np.dtype):
         value = np.dtype(value).name
     known = isinstance(value, str) and (value in NAMED or value in {dtype.name for dtype in DTYPES})
@@ -175,7 +175,7 @@ def range_name(value: Any) -> str | None:
 
 
 def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
-    """The dtype that holds a range that scikit-image has a name for, and the range."""
+    """Return the dtype that holds a range that scikit-image has a name for, and the range."""
     bits: str | int = NAMED.get(name, name)
     if isinstance(bits, int):
         return np.dtype(np.uint16), (0.0, 2.0**bits - 1)
@@ -184,7 +184,7 @@ def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
 
 
 def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float, float]:
-    """The intensities of the result that 0 and 1 of an adjustment become."""
+    """Return the intensities of the result that 0 and 1 of an adjustment become."""
     if out_dtype.kind == "f":
         return 0.0, 1.0
     return dtype_range(dtype, negative=lo < 0)
@@ -278,7 +278,7 @@ def as_path(value: Any, name: str = "path") -> Path:
 
 
 def value_channel(block: np.ndarray) -> np.ndarray:
-    """The value (HSV) of RGB or RGBA data: the greatest of the three colors."""
+    """Return the value (HSV) of RGB or RGBA data: the greatest of the three colors."""
     value: np.ndarray = block[..., :3].max(axis=-1)
     return value
 
@@ -291,7 +291,7 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def luminance(block: np.ndarray) -> np.ndarray:
-    """The luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
+    """Return the luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
     # Colors are added one by one, because the order in which a matrix product adds them depends on the layout and the
     # processor. Opposite infinities give NaN, without a warning.
     with np.errstate(invalid="ignore"):
@@ -319,7 +319,7 @@ def recolor(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.
     ratio = np.divide(adjusted, value, dtype=np.float64, where=~dark, out=np.zeros(value.shape))
     for channel in range(3):
         color = block[..., channel] * ratio
-        # Black has no hue, so it becomes grey.
+        # Black has no hue, so it becomes gray.
         color[dark] = adjusted[dark]
         out[..., channel] = np.rint(color) if out.dtype.kind in "iu" else color
     write_alpha(block, out, top)

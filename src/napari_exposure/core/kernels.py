@@ -1183,7 +1183,9 @@ def _cumulate_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
         if share > 0.0:
             _clip(counts[row], max(share * total, total / nbins), sums)
         else:
-            sums[:] = counts[row]
+            # a loop, because numba takes two seconds to compile a copy of an array to another type
+            for j in range(nbins):
+                sums[j] = counts[row, j]
         for j in range(1, nbins):
             sums[j] += sums[j - 1]
         for j in range(nbins):

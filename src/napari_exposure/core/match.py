@@ -42,10 +42,10 @@ __all__ = ["HistogramMatching", "match_histograms"]
 
 # The values are the words of a widget: the time points of a series that others are matched to, what is matched of RGB
 # images, and the dtype of the result.
-POINTS = {"first": "First time point", "median": "Median time point"}
+POINTS = {"first": "First time", "median": "Median time"}
 REFERENCES = "an image, its Histogram, 'first' or 'median'"
-CHANNELS = {"value": "brightness, colors keep their hue", "each": "red, green and blue each by itself"}
-MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
+CHANNELS = {"value": "brightness: colors keep their hue", "each": "each color: red, green and blue each by itself"}
+MATCHED = {"dtype": "same bit depth", "float32": "float32: not rounded"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,11 +219,8 @@ class HistogramMatching(Adjustment):
     @staticmethod
     def _median(members: Sequence[Volume]) -> int:
         """Return the time point whose median intensity is in the middle of those of all."""
-        medians = []
-        for number, member in enumerate(members):
-            with progress.part(number / len(members), (number + 1) / len(members)):
-                found = find_percentiles(member, (50.0,))
-            medians.append(found[0] if found else math.nan)
+        found = progress.each(members, lambda member: find_percentiles(member, (50.0,)))
+        medians = [median[0] if median else math.nan for median in found]
         order = np.argsort(medians, kind="stable")[: np.isfinite(medians).sum()]
         return int(order[(len(order) - 1) // 2]) if len(order) else 0
 
@@ -234,10 +231,8 @@ class HistogramMatching(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         if self.colors == "each":
-            fits = []
-            for number, (color, alone) in enumerate(zip(COLORS, self._of_colors(), strict=True)):
-                with progress.part(number / len(COLORS), (number + 1) / len(COLORS)):
-                    fits.append(alone._fit_group(volume.seen_as(color), spacing))
+            colors = list(zip(COLORS, self._of_colors(), strict=True))
+            fits = progress.each(colors, lambda color: color[1]._fit_group(volume.seen_as(color[0]), spacing))
             lo, hi = min(fit.lo for fit in fits), max(fit.hi for fit in fits)
             bottom, top = min(fit.bottom for fit in fits), max(fit.top for fit in fits)
             out_dtype = result_dtype(volume.dtype, self.output)

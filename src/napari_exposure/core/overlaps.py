@@ -192,10 +192,8 @@ def match_overlaps(
     with found[0].bar():
         with progress.part(0, 0.4):
             lines = mosaic.fit(output)
-        results = []
-        for number, (each, line) in enumerate(zip(found, lines, strict=True)):
-            with progress.part(0.4 + 0.6 * number / len(found), 0.4 + 0.6 * (number + 1) / len(found)):
-                results.append(each.adjusted(line))
+        with progress.part(0.4, 1):
+            results = progress.each(range(len(found)), lambda tile: found[tile].adjusted(lines[tile]))
     found[mosaic.fixed].show_alike(results)
     return results
 

@@ -21,7 +21,7 @@ __all__ = ["Rescale", "rescale_intensity"]
 
 OutRange = str | tuple[float, float]
 
-RESCALED = {"dtype": "as the output range has it", "float32": "float32, not rounded"}
+RESCALED = {"dtype": "by output range", "float32": "float32: not rounded"}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import sys
 import unicodedata
 import warnings
@@ -30,6 +31,18 @@ def printable(text: object) -> str:
 
 def _is_shown(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def as_tooltip(text: str) -> str:
+    """A text as it is, whatever names in it look like, for what takes a text that looks like HTML for HTML.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.words import as_tooltip
+    >>> as_tooltip("<b>dapi")
+    '<qt>&lt;b&gt;dapi</qt>'
+    """
+    return f"<qt>{html.escape(text)}</qt>".replace("\n", "<br>")
 
 
 def shortened(text: object, most: int = MOST) -> str:

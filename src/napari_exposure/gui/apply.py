@@ -93,7 +93,7 @@ def apply_job(
         for number, (source, adjustment, inside, known) in enumerate(jobs, parts - len(jobs)):
             start = time.perf_counter()
             try:
-                with progress.part(number / parts, (number + 1) / parts):
+                with progress.item(number, parts):
                     if fitted is None:
                         found = source.adjusted(adjustment, inside, known)
                     else:

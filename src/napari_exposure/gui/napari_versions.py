@@ -5,6 +5,7 @@ Each part says from which version on it can go.  Nothing else in the plugin asks
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -97,3 +98,13 @@ def units_events(dims) -> tuple:
 def name_overlay_of(layer):
     """What writes the name of a layer on the canvas, or None before 0.7, when napari did not.  Can go when 0.6 does."""
     return getattr(layer, "name_overlay", None)
+
+
+def on_renamed(layers, hear: Callable[[], object]) -> tuple:
+    """A callback and its emitters that call `hear` when a layer has another name; none where napari does so itself.
+
+    Since 0.7 napari calls `reset_choices` of a dock then.  Can go when 0.6 does.
+    """
+    if hasattr(layers.events, "renamed"):
+        return (hear,)
+    return (lambda event: hear() if event.type == "name" else None), layers.events

@@ -556,11 +556,11 @@ class Preview:
                 place(self._viewer, self.layer, original)
                 show_source_on_key(self._viewer, self.layer, original)
             self._shown()
+        self._fitted(original, transform)
         if self._viewer.dims.ndisplay == 2:
             seconds = max(self._data, key=lambda data: data.read).seconds
             detail = ", ".join(filter(None, (detail, f"plane {1000 * seconds:.1f} ms")))
             self._said(said, detail)
-        self._fitted(original, transform)
         self._on_dims()
 
     def _on_dims(self, event=None) -> None:

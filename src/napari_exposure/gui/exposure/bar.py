@@ -9,7 +9,8 @@ from qtpy.QtWidgets import QCheckBox, QMenu, QProgressBar, QPushButton, QVBoxLay
 from superqt import QFlowLayout
 
 from napari_exposure.core.progress import Step
-from napari_exposure.gui.exposure.cards import Elided, as_tooltip
+from napari_exposure.core.words import as_tooltip
+from napari_exposure.gui.exposure.cards import Elided
 from napari_exposure.gui.viewer.compare import KEY, Comparison, SideBySide
 from napari_exposure.gui.viewer.split_line import SplitLine
 
@@ -98,6 +99,11 @@ class Bar(QWidget):
                 self._compared[way].start(source, result, linked=alike and self.linked.isChecked())
             else:
                 self._compared[way].stop()
+
+    def stop_comparing(self) -> None:
+        """Show the layers as they were."""
+        for comparison in self._compared.values():
+            comparison.stop()
 
     def show_target(self, name: str | None) -> None:
         """Say what Apply does: make a layer, or compute one anew."""

@@ -17,9 +17,11 @@ from napari_exposure.gui.exposure.header import Header
 from napari_exposure.gui.exposure.live import UP_TO_DATE, Live
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.plot import Plot
+from napari_exposure.gui.exposure.ready import get_ready
 from napari_exposure.gui.exposure.recipes import RecipeButton
 from napari_exposure.gui.exposure.tools import Tools, UndoKeys, new_card
 from napari_exposure.gui.exposure.work import Work
+from napari_exposure.gui.napari_versions import on_renamed
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.gui.scrolled import make_scrollable
@@ -74,7 +76,7 @@ class ExposureDock(widgets.Container):
         layout.setSpacing(4)
         for widget in (self.header, self.plot, self.cards, self.tools):
             layout.addWidget(widget)
-        make_scrollable(self.native, below=self.bar)
+        self._area = make_scrollable(self.native, below=self.bar)
         title = "Exposure" if self.adjustment is None else self.adjustment.title
         self.live = Live(
             napari_viewer, self.adjusted, self.bar, self.native, title, shown=self._on_shown, fitted=self._show_fit
@@ -124,6 +126,7 @@ class ExposureDock(widgets.Container):
         self.live.start()
         self._of_viewer.add(self._follow, layers.selection.events.active, layers.selection.events.changed)
         self._of_viewer.add(self._on_removed, layers.events.removed)
+        self._of_viewer.add(*on_renamed(layers, self.reset_choices))
         for view in self.cards.views:
             self._start(view)
         self.reset_choices()
@@ -144,7 +147,9 @@ class ExposureDock(widgets.Container):
         self.cancel()
         for view in self.cards.views:
             self._stop(view)
-        self._compare()
+        # of a window that closes the buttons may be gone
+        self.bar.stop_comparing()
+        self.amplified.remove()
 
     def _start(self, view: CardView) -> None:
         for extra in view.extras:
@@ -195,6 +200,7 @@ class ExposureDock(widgets.Container):
         if not self.live.started:
             return
         for layer in self.adjusted.layers:
+            get_ready(layer)
             self._of_layer.add(self._describe, layer.events.scale, layer.events.units)
             self._of_layer.add(self._on_data, layer.events.data)
         self._describe()
@@ -242,7 +248,8 @@ class ExposureDock(widgets.Container):
     def _limits(self) -> tuple[float, float]:
         return (0.0, 1.0) if self.layer is None else Source.of(self.layer).contrast_limits
 
-    def _show_cards(self) -> None:
+    def _show_cards(self) -> list[CardView]:
+        """Show the cards of the layer, and give back those that were not there."""
         new, gone = self.cards.show_cards(self.adjusted.stack.cards, self._unit())
         for view in gone:
             self._stop(view)
@@ -254,10 +261,12 @@ class ExposureDock(widgets.Container):
         self.tools.show_history()
         if new:
             self._fit_labels.again()
+        return new
 
     def _on_stack(self) -> None:
         """The cards have changed."""
-        self._show_cards()
+        for view in self._show_cards()[:1]:
+            self._area.reveal(view, view.advanced)
         if not self.bar.live.isChecked():
             # What is drawn was found with other parameters.
             self._forget_fit()

@@ -36,7 +36,7 @@ def extras_of(kind: type[Adjustment]) -> list[type]:
     """What belongs to a card of this kind, by the parameters and the transform that it has."""
     found: list[type] = [Tiles] if SIZE in kind.defaults() else []
     found += [Behind] if CURVE in kind.defaults() else []
-    return [*found, *[Profile] * hasattr(kind.transform_type, "profile"), Notes]
+    return [*found, Notes, *[Profile] * hasattr(kind.transform_type, "profile")]
 
 
 class Tiles:

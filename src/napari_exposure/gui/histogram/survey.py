@@ -238,7 +238,7 @@ def survey(wanted: list[Target], percentiles: tuple[float, ...]) -> list[Curve]:
         return replace(step, partial=None if step.partial is None else [*curves, step.partial])
 
     for done, target in enumerate(wanted):
-        with progress.changed(with_rest), progress.part(done / len(wanted), (done + 1) / len(wanted)):
+        with progress.changed(with_rest), progress.item(done, len(wanted)):
             # the percentiles of the first are shown
             curves.append(_survey_target(target, percentiles if done == 0 else (), known))
     return curves

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyqtgraph as pg
 from qtpy.QtCore import QPointF, QSize, Qt
 
+from napari_exposure.core.words import as_tooltip
 from napari_exposure.gui.histogram.caption import Caption
 from napari_exposure.gui.histogram.curves import Curves
 from napari_exposure.gui.histogram.handles import Handles
@@ -213,7 +214,7 @@ class HistogramView(PlotView):
         if tile is not None:
             counted = tile.title
         if self._compact:
-            self.setToolTip(Qt.convertFromPlainText(counted))
+            self.setToolTip(as_tooltip(counted))
             legend = [entry for entry in legend if entry[1] == "■"]
             counted = "" if main is None or main.whole else main.coverage
         self._title.say(legend, counted, self._text)
