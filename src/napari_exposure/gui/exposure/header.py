@@ -151,8 +151,9 @@ class Header(QWidget):
             self._group.addButton(chip)
             self._column.insertWidget(len(self.chips) - 1, chip)
         if several:
-            like = FITS[FIRST].split(":")[0].format(first=short(layers[0].name, 16))
-            self.fit.native.setItemText(list(FITS).index(FIRST), like)
+            at, like = list(FITS).index(FIRST), FITS[FIRST].format(first=short(layers[0].name, 16))
+            self.fit.native.setItemText(at, like.rpartition(":")[0])
+            self.fit.native.setItemData(at, like, Qt.ItemDataRole.ToolTipRole)
 
     # --- what is known of the layer ---
 
