@@ -96,7 +96,7 @@ def saw_teeth_go(path: Path) -> None:
     print(f"  {jumps(before) / jumps(after):.0f} times less, peak to peak {np.ptp(before) / np.ptp(after):.0f} times")
 
 
-def against_diplib(strengths=(3.0, 4.0, 4.5, 6.0)) -> None:
+def against_diplib(strengths=(3.0, 4.05, 4.5)) -> None:
     """The attenuation that DIPlib simulates, and both corrections of it: correlation with the truth."""
     import diplib
 

@@ -194,7 +194,7 @@ def test_what_is_refused(scene):
         nx.match_overlaps(tiles)
     with pytest.raises(ValueError, match="two images or more"):
         nx.match_overlaps(tiles[:1], translate=CORNERS[:1])
-    with pytest.raises(ValueError, match="fixed must be the number of an image, 0 to 1, got 2"):
+    with pytest.raises(ValueError, match="fixed must be one of the images or its number, 0 to 1, got 2"):
         nx.match_overlaps(layers(), fixed=2)
     with pytest.raises(TypeError, match="one kind"):
         nx.match_overlaps([layers()[0], tiles[1]])

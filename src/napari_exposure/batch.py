@@ -321,14 +321,14 @@ def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
     asked = plan.asked(path)
     volume, size = plan.open(path)
     channels, rgb = list(split(volume)), volume.axes.endswith("S")
-    results = []
     with progress.part(0, 0.2):
         fitted = plan.fitted or plan.fit_channels(channels, size, rgb)
-    start = 0.0 if fitted is None else 0.2
-    step = (0.5 - start) / len(channels)
-    for number, array in enumerate(channels):
-        with progress.part(start + number * step, start + (number + 1) * step):
-            results.append(plan.recipe.apply(_taken(plan, array), spacing=size, rgb=rgb, fit_on=fitted))
+
+    def apply(array: Array) -> Any:
+        return plan.recipe.apply(_taken(plan, array), spacing=size, rgb=rgb, fit_on=fitted)
+
+    with progress.part(0.0 if fitted is None else 0.2, 0.5):
+        results = progress.each(channels, apply)
     steps = [step_record(each, size, plan.recipe.unit) for each in plan.recipe.steps]
     made = record(printable(path.name), noted(volume.notes), steps, asked=asked)
     # The display windows of the source are dropped, because the result has another range.

@@ -11,6 +11,7 @@ from napari.layers import Image, Points
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import is_dask, stored_chunks
+from napari_exposure.core.intensity import check_level
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.montage import THIN, Arrangement, Gap, array_montage
 from napari_exposure.core.typing import Array
@@ -66,6 +67,7 @@ def label_montage(montage: Image) -> Points:
     --------
     montage : Show every n-th plane of a layer in rows and columns.
     """
+    check_image(montage)
     record = montage.metadata.get(METADATA_KEY)
     if record is None:
         raise ValueError(f"Layer {montage.name!r} is no montage. Give what nx.montage made.")
@@ -118,10 +120,7 @@ def arrangement(
 def _placed(layer: Image, level: int) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
     """Return the shape of a level without its color axis, and the scale and translation of its voxels."""
     levels = layer.data if layer.multiscale else [layer.data]
-    if level not in range(len(levels)):
-        raise ValueError(
-            f"Layer {layer.name!r} has {len(levels)} level(s): level must be 0 to {len(levels) - 1}, got {level!r}."
-        )
+    check_level(level, len(levels), f"Layer {layer.name!r}")
     whole, shape = (array.shape[:-1] if layer.rgb else array.shape for array in (levels[0], levels[level]))
     wider = np.divide(whole, shape)
     scale = np.asarray(layer.scale, float)

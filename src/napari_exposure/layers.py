@@ -21,6 +21,8 @@ from napari_exposure.core.colormap import color_table, read_colors, warn_wrong
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, Spacing
+from napari_exposure.core.words import given
+from napari_exposure.io.units import time_step
 from napari_exposure.layer_montage import layer_montage
 from napari_exposure.source import PLACEMENT, Origin, Source, mask_array, window_bar
 
@@ -52,6 +54,11 @@ class OpenedLayer:
     def spacing(self) -> tuple[float, ...]:
         """The size of a voxel along the axes of space."""
         return self.source.sizes
+
+    def time_step(self, axis: int) -> float:
+        """Return the time between points along an axis, in its unit."""
+        layer = self.source.layer()
+        return 1.0 if layer is None else time_step(layer, axis)[0]
 
     def in_range(self, value: GivenRange) -> Any:
         """Return an input range as adjustments take it, with the numbers of the contrast limits."""
@@ -167,7 +174,7 @@ def _fitted(adjustment: Chain, fit_on: Any, mask: Any) -> BlockMap:
     if not isinstance(fit_on, napari.layers.Layer):
         if isinstance(fit_on, str):
             raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of layers.")
-        raise TypeError(f"fit_on must be an Image layer or a FittedRecipe, got {type(fit_on).__name__}.")
+        raise TypeError(f"fit_on must be an Image layer or what recipe.fit(image) gives, got {given(fit_on)}.")
     return OpenedLayer(fit_on, mask=mask).fit(adjustment)
 
 

@@ -11,7 +11,7 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles, check_number
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import Layer
-from napari_exposure.core.words import printable, shortened
+from napari_exposure.core.words import given, printable, shortened
 from napari_exposure.io.units import PIXEL
 
 __all__ = ["provenance"]
@@ -72,6 +72,8 @@ def origin_of(record: Mapping[str, Any], otherwise: str) -> str:
 
 def record_of(layer: Layer) -> dict[str, Any]:
     """Return the record of a layer, or raise that the plugin did not make it."""
+    if not hasattr(layer, "metadata"):
+        raise TypeError(f"A layer that napari-exposure has made is needed, got {given(layer)}.")
     record = noted(layer.metadata.get(METADATA_KEY))
     if not record:
         raise ValueError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -13,7 +14,8 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.chain import FittedRecipe
-from napari_exposure.core.images import LayerKind, is_several, opened
+from napari_exposure.core.images import LayerKind, is_several, open_all, open_fitted, opened
+from napari_exposure.core.intensity import check_kind
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.several import Together
 from napari_exposure.core.transform import BlockMap
@@ -58,15 +60,16 @@ class Recipe:
     unit: str | None = None
 
     def __post_init__(self) -> None:
-        steps = (self.steps,) if isinstance(self.steps, Adjustment) else tuple(self.steps)
+        said: Any = self.steps
+        steps = tuple(said) if isinstance(said, Iterable) and not isinstance(said, str | dict) else (said,)
         object.__setattr__(self, "steps", steps)
         if not steps:
             raise ValueError("A recipe needs at least one adjustment.")
         for step in steps:
-            if not isinstance(step, Adjustment):
-                raise TypeError(f"The steps of a recipe are adjustments such as Gamma(0.5), got {step!r}.")
-        if self.unit is not None and not isinstance(self.unit, str):
-            raise TypeError(f"unit must be a name such as 'µm', got {self.unit!r}.")
+            check_kind(step, "Each step of a recipe", Adjustment, "an adjustment such as Gamma(0.5)")
+        if self.unit is not None:
+            hint = " (several steps are one tuple)" * isinstance(self.unit, Adjustment)
+            check_kind(self.unit, "unit", str, f"a name such as 'µm'{hint}")
         # A unit without a size is never used, so it may be any word.
         if self.unit is not None and self.has_sizes:
             check_unit(self.unit)
@@ -334,9 +337,10 @@ class Recipe:
         >>> Recipe(Gamma(2.0)).apply([red, green], fit_on="all")
         [array([[ 0, 12, 50]], dtype=uint8), array([[  0,  50, 200]], dtype=uint8)]
         """
+        opening = partial(self._opened, mask=mask, spacing=spacing, unit=unit, rgb=rgb)
         if not is_several(image):
-            return self._opened(image, mask, spacing, unit, rgb).adjusted(self, fit_on)
-        found = [self._opened(each, mask, spacing, unit, rgb) for each in image]
+            return opening(image).adjusted(self, fit_on)
+        found = open_all(image, opening)
         with found[0].bar():
             for each in found:
                 each.check(self)
@@ -346,16 +350,12 @@ class Recipe:
                     fitted = _joined(found, fit_on).fit(self)
             elif fit_on is not None and not isinstance(fit_on, BlockMap):
                 with progress.part(0, 0.4):
-                    fitted = self._opened(fit_on, mask, spacing, unit, rgb).fit(self)
+                    fitted = open_fitted(fit_on, opening).fit(self)
             if isinstance(fitted, BlockMap):
                 for each in found:
                     fitted.fitting(each.volume().array)
-            results, start = [], 0.0 if fit_on is None else 0.4
-            step = (1 - start) / len(found)
-            for number, each in enumerate(found):
-                with progress.part(start + number * step, start + (number + 1) * step):
-                    results.append(each.adjusted(self, fitted))
-        return results
+            with progress.part(0.0 if fit_on is None else 0.4, 1):
+                return progress.each(found, lambda each: each.adjusted(self, fitted))
 
     def fit(
         self,
@@ -379,14 +379,11 @@ class Recipe:
         >>> Recipe((Gamma(2.0),)).fit(first).apply(second)
         array([[ 0,  2, 10]], dtype=uint8)
         """
-        if is_several(image):
-            images: Any = image
-            found = _joined([self._opened(each, mask, spacing, unit, rgb) for each in images], fit_on)
-        else:
-            found = self._opened(image, mask, spacing, unit, rgb)
+        opening = partial(self._opened, mask=mask, spacing=spacing, unit=unit, rgb=rgb)
+        found = _joined(open_all(image, opening), fit_on) if is_several(image) else opening(image)
         return FittedRecipe(found.fit(self).transforms)
 
-    def _opened(self, image: Any, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
+    def _opened(self, image: Any, *, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
         """Open an image with its voxel size in the unit of the recipe, or raise if there is none."""
         found = opened(image, mask=mask, spacing=self._in_own_unit(spacing, unit), rgb=rgb)
         self._check_sized(found.spacing)

@@ -17,15 +17,15 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.axes import axis_letter
 from napari_exposure.core.blocks import is_dask
-from napari_exposure.core.intensity import dtype_range
+from napari_exposure.core.intensity import as_path, check_flag, check_number, dtype_range
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
-from napari_exposure.core.words import printable
+from napari_exposure.core.words import given, printable
 from napari_exposure.io.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, in_order, stem
 from napari_exposure.io.omezarr import check_ome_version, write_zarr
 from napari_exposure.io.tiff import check_tiff, write_pages
-from napari_exposure.io.units import LENGTH, TIME, unit_name
+from napari_exposure.io.units import LENGTH, TIME, axis_names, unit_name
 from napari_exposure.provenance import METADATA_KEY, noted
 
 __all__ = ["save", "write_tiff"]
@@ -95,7 +95,7 @@ def save(
     >>> read_tiff(path).scale
     (2.0, 0.5, 0.5)
     """
-    path = Path(path)
+    path, overwrite = as_path(path), check_flag(overwrite, "overwrite")
     return save_volume(_volume_of(result, path, spacing, unit, axes), path, overwrite, ome_version)
 
 
@@ -165,9 +165,10 @@ def write_tiff(
     >>> read_tiff(path).came_from["Z"]
     'ImageJ spacing'
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise ValueError(f"{path.name} must end in .tif or .tiff, or in .btf, .tf2 or .tf8 (BigTIFF).")
+    imagej, overwrite = check_flag(imagej, "imagej"), check_flag(overwrite, "overwrite")
     volume = _volume_of(result, path, spacing, unit, axes, channels)
     check_tiff(volume, imagej)
     if imagej and volume.data.dtype != np.uint8:
@@ -239,6 +240,8 @@ def _volume_of(
     if isinstance(result, FileVolume):
         return result
     if hasattr(result, "axis_labels") and hasattr(result, "metadata"):
+        if not hasattr(result, "rgb"):
+            raise TypeError(f"An Image layer or an array is needed, got {given(result)}.")
         return _of_layer(result)
     array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
     ndim = len(array.shape)
@@ -246,20 +249,25 @@ def _volume_of(
     if letters is None or len(letters) != ndim or not _in_order(letters.removesuffix("S")):
         raise ValueError(
             f"axes must be {ndim} of the letters tczyx in this order, the last ones y and x, or y, x and s (color), "
-            f"got {axes!r}; shape {array.shape}."
+            f"got {given(axes)}; shape {array.shape}."
         )
     if letters.endswith("S") and array.shape[-1] not in (3, 4):
-        raise ValueError(f"The axis s (color) must have 3 or 4 samples, got {axes!r}; shape {array.shape}.")
+        raise ValueError(f"The axis s (color) must have 3 or 4 samples, got {given(axes)}; shape {array.shape}.")
     sized = len(letters.removesuffix("S"))
-    spacing = () if spacing is None else tuple(map(float, spacing))
-    if len(spacing) > sized or not all(0 < size < math.inf for size in spacing):
+    sizes = spacing if np.iterable(spacing) else () if spacing is None else (spacing,)
+    spacing = tuple(check_number(size, "spacing", above=0) for size in sizes)
+    if len(spacing) > sized:
         raise ValueError(f"spacing must be up to {sized} positive numbers, got {spacing}.")
     known = None if unit is None else unit_name(unit)
     if unit is not None and known is None:
-        raise ValueError(f"unit must be one of the units of length that pint knows, such as um or nm, got {unit!r}.")
+        raise ValueError(f"unit must be one of the units of length that pint knows, such as um, got {given(unit)}.")
+    if isinstance(channels, str) or not np.iterable(channels):
+        raise TypeError(f"channels must be a list of names, got {given(channels)}.")
     channels = tuple(map(str, channels))
     if channels and (array.shape[letters.index("C")] if "C" in letters else 1) != len(channels):
-        raise ValueError(f"channels must have a name for each of axis c, got {channels} for {axes} of {array.shape}.")
+        raise ValueError(
+            f"channels must have a name for each of axis c, got {given(channels)} for {axes} of {array.shape}."
+        )
     lead = sized - len(spacing)
     # An axis without a given size has no unit either.
     units = [known if known and axis in "ZYX" and at >= lead else UNKNOWN for at, axis in enumerate(letters[:sized])]
@@ -318,11 +326,11 @@ def _of_layer(layer: Any) -> FileVolume:
 
 
 def _axes_of(layer: Any) -> str | None:
-    """Return the axes of a layer by their labels, or else by their place, where a unit of time makes an axis time."""
-    letters = [axis_letter(label) for label in layer.axis_labels]
+    """Return the axes of a layer by their names, or else by their place, where an axis may be known as time."""
+    letters = [axis_letter(name) for name in axis_names(layer)]
     if all(letters) and len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters):
         return "".join(letters)
-    timed = [at for at, unit in enumerate(layer.units) if unit_name(unit, TIME) is not None]
+    timed = [at for at, letter in enumerate(letters) if letter == "T"]
     if len(timed) == 1 and timed[0] < layer.ndim - 2 and layer.ndim <= 5:
         others = "CZYX"[1 - layer.ndim :]
         return f"{others[: timed[0]]}T{others[timed[0] :]}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,13 +22,14 @@ from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_colors
 from napari_exposure.core.histogram import Histogram
-from napari_exposure.core.intensity import check_dtype, check_exposure
+from napari_exposure.core.intensity import check_dtype, check_exposure, check_level
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
-from napari_exposure.io.units import TIME, in_unit, voxel_size
+from napari_exposure.core.words import given, naming
+from napari_exposure.io.units import axis_names, in_unit, voxel_size
 from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -53,7 +53,7 @@ class Source:
     space : int
         How many of the last axes are space, 2 or 3, by labels and units, or else by their place.
     labels : tuple of str
-        The names of the axes; "t" where the unit is one of time.
+        The names of the axes, as labels and units say them.
     unit : str
         The short name of the unit, such as "µm"; `units.PIXEL` where no voxel size is known.
     contrast_limits : (float, float)
@@ -103,7 +103,7 @@ class Source:
         """
         check_image(layer)
         check_dtype(layer.dtype, f"layer {layer.name!r}", "layer.data")
-        spacing, unit = voxel_size(layer)
+        (spacing, unit), labels = voxel_size(layer), axis_names(layer)
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
             del carried["colormap"]
@@ -113,8 +113,8 @@ class Source:
             levels=tuple(map(_read, layer.data[1:])) if layer.multiscale else (),
             rgb=layer.rgb,
             spacing=spacing,
-            space=count_space(map(is_space, axis_names(layer))),
-            labels=axis_names(layer),
+            space=count_space(map(is_space, labels)),
+            labels=labels,
             unit=unit,
             contrast_limits=(float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
             carried={**carried, "metadata": dict(layer.metadata)},
@@ -201,7 +201,7 @@ class Source:
             transform = self.fit(adjustment, mask, memory, level=level)
         for each in transform.transforms:
             warn_constant(each)
-        with progress.part(0.4, 1), self._naming():
+        with progress.part(0.4, 1), naming(f"Layer {self.name!r}"):
             return self.mapped(transform), transform
 
     def mapped(self, transform: BlockMap) -> Array | list[Array]:
@@ -211,7 +211,7 @@ class Source:
         for number, (array, level) in enumerate(zip(levels, self.at_levels(transform), strict=True)):
             # The result of an array that is not in memory is lazy.
             array = array if in_memory(array) else as_dask(array)
-            with progress.part(number / len(levels), (number + 1) / len(levels)):
+            with progress.item(number, len(levels)):
                 results.append(level.apply(array))
         return results if self.levels else results[0]
 
@@ -238,7 +238,7 @@ class Source:
             coarse = volume if level == 0 else replace(volume, array=self._level(level, mask, adjustment, spatial))
         places = zip(reversed(self.sizes), reversed(volume.shape), reversed(coarse.shape), strict=False)
         sizes = tuple(size * whole / n for size, whole, n in places)[::-1]
-        with self._naming():
+        with naming(f"Layer {self.name!r}"):
             transforms = fit_chain(adjustment.steps, coarse, sizes)
         transform: BlockMap = transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
         if coarse is volume:
@@ -247,11 +247,7 @@ class Source:
 
     def _level(self, level: int, mask: Any, adjustment: Chain, spatial: int) -> Array:
         """Return the array of a coarser level to fit on, or raise why it cannot be used."""
-        if level not in range(len(self.levels) + 1):
-            raise ValueError(
-                f"Layer {self.name!r} has {len(self.levels) + 1} level(s): level must be 0 to "
-                f"{len(self.levels)}, got {level!r}."
-            )
+        check_level(level, len(self.levels) + 1, f"Layer {self.name!r}")
         if mask is not None:
             raise ValueError("A mask has the shape of level 0; use level=0 with it.")
         array = self.levels[level - 1]
@@ -265,7 +261,7 @@ class Source:
         """Return the volume to fit on, or raise why the adjustment or the mask does not suit it."""
         self.check_exposure()
         counted = None if mask is None else mask_array(mask, self)
-        with self._naming():
+        with naming(f"Layer {self.name!r}"):
             volume = Volume(self.array, counted, rgb=self.rgb, memory=memory, labels=self.labels)
             for each in adjustment.steps:
                 if each.in_space:
@@ -277,7 +273,7 @@ class Source:
 
     def histogram(self, nbins: int, ignore_zeros: bool = False) -> Histogram:
         """Count the layer, under its name."""
-        with self._naming():
+        with naming(f"Layer {self.name!r}"):
             volume = Volume(self.array, ignore_zeros=ignore_zeros, rgb=self.rgb)
             return replace(count_colors(volume, nbins), name=self.name)
 
@@ -303,14 +299,6 @@ class Source:
                 "size along it. Set layer.units; if it is no axis of space, name it in layer.axis_labels, such as t."
             )
         return spacing
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Name the layer in errors."""
-        try:
-            yield
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"Layer {self.name!r}: {error}") from None
 
     def name_of(self, steps: Sequence[Adjustment]) -> str:
         """Return the name of a result of these adjustments."""
@@ -422,12 +410,6 @@ def _read(data: Any, name: str = "volume") -> Array:
     return array if counted is None else data
 
 
-def axis_names(layer: Any) -> tuple[str, ...]:
-    """Return the names of a layer's axes; "t" where the unit is one of time."""
-    timed = (unit.dimensionality == {TIME: 1} for unit in layer.units)
-    return tuple("t" if t else str(label) for label, t in zip(layer.axis_labels, timed, strict=True))
-
-
 class _Nowhere:
     """A stand-in for a terminal, which drops what is written."""
 
@@ -498,7 +480,7 @@ def level_0(layer: Any) -> Any:
 def mask_array(mask: Any, source: Source) -> Array:
     """Return the array of a mask, which is a Labels layer or an array, or raise if its shape is not the source's."""
     if isinstance(mask, napari.layers.Layer) and not isinstance(mask, napari.layers.Labels):
-        raise TypeError(f"mask must be a Labels layer or an array, got {type(mask).__name__}.")
+        raise TypeError(f"mask must be a Labels layer or an array, got {given(mask)}.")
     named = isinstance(mask, napari.layers.Labels)
     array: Array = level_0(mask) if named else _read(mask, "mask")
     if tuple(array.shape) != source.shape:

@@ -1,5 +1,6 @@
 import math
 from functools import reduce
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from skimage import exposure
 
 from core import reference
-from napari_exposure.core import Histogram, cumulative_distribution, histogram, percentile
+from napari_exposure.core import Histogram, counting, cumulative_distribution, histogram, percentile
 
 BY_VALUE = ("uint8", "uint16", "int8", "int16")
 BINNED = ("uint32", "int32", "float16", "float32", "float64")
@@ -265,20 +266,27 @@ def _volumes(dtype):
 quantiles = st.floats(0, 100) | st.sampled_from([0, 0.01, 50, 99.99, 100])
 
 
+# whether voxels are sorted, because they are few, or selected digit by digit
+how_selected = pytest.mark.parametrize("few", [0, counting.FEW], ids=["digits", "sorted"])
+
+
+@how_selected
 @pytest.mark.parametrize("dtype", reference.DTYPES)
 @given(data=st.data())
-def test_percentile_as_numpy_has_it(dtype, data):
+def test_percentile_as_numpy_has_it(dtype, few, data):
     volume = data.draw(_volumes(dtype))
     q = data.draw(quantiles)
     values = volume.astype(np.float64)
-    if np.isnan(values).all():
-        with pytest.raises(ValueError, match="No voxel was counted"):
-            percentile(volume, q)
-        return
+    with mock.patch.object(counting, "FEW", few):
+        if np.isnan(values).all():
+            with pytest.raises(ValueError, match="No voxel was counted"):
+                percentile(volume, q)
+            return
+        found = percentile(volume, q)
     expected = np.nanpercentile(values, q, method="linear")
     # one rounding of the greater neighbour is all that may differ
     scale = np.nanmax(np.abs(values))
-    assert percentile(volume, q) == pytest.approx(expected, rel=1e-12, abs=1e-15 * scale)
+    assert found == pytest.approx(expected, rel=1e-12, abs=1e-15 * scale)
 
 
 @pytest.mark.parametrize("dtype", BY_VALUE)
@@ -309,8 +317,10 @@ def test_many_percentiles_at_once():
     assert isinstance(percentile(volume, 50), float)
 
 
+@how_selected
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_percentile_of_counted_voxels(dtype):
+def test_percentile_of_counted_voxels(dtype, few, monkeypatch):
+    monkeypatch.setattr(counting, "FEW", few)
     volume = reference.make_volume(dtype)
     volume[:, ::2] = 0
     mask = np.random.default_rng(4).random(volume.shape) < 0.5
@@ -318,8 +328,10 @@ def test_percentile_of_counted_voxels(dtype):
     assert percentile(volume, 30, mask=mask, ignore_zeros=True) == pytest.approx(np.percentile(values, 30), rel=1e-12)
 
 
+@how_selected
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_percentiles_between_infinities(dtype):
+def test_percentiles_between_infinities(dtype, few, monkeypatch):
+    monkeypatch.setattr(counting, "FEW", few)
     volume = np.array([[-np.inf, -np.inf, 1, 2, np.inf, np.inf]], dtype)
     # ranks 0 to 5 are at every 20 percent
     expected = {0: -np.inf, 10: -np.inf, 20: -np.inf, 40: 1, 50: 1.5, 60: 2, 65: np.inf, 75: np.inf, 90: np.inf}

@@ -271,7 +271,11 @@ class Layer:
 @pytest.mark.parametrize("verb", [*VERBS, *STATISTICS, histogram_along])
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(Layer(), r"got Layer\. If it is a layer, pass layer\.data"), ("x.tif", "got str"), (None, "got NoneType")],
+    [
+        (Layer(), r"got Layer\. If it is a layer, pass layer\.data"),
+        ("x.tif", r"got 'x\.tif'\. Read a file first"),
+        (None, "got None"),
+    ],
 )
 def test_what_is_no_array(verb, value, words):
     with pytest.raises(TypeError, match=f"The volume must be an array, {words}"):
@@ -407,7 +411,7 @@ BAD = [
     (clip_percentiles, "low", {"low": 50, "high": 50}),
     *[(verb, "nbins", {"nbins": value}) for verb in VERBS[2:] for value in (1, 0, -5, 65537, math.nan, "a", 2.5)],
     *[(equalize_hist, "method", {"method": value}) for value in ("exact", None, 3)],
-    *[(equalize_adapthist, "clip_limit", {"clip_limit": value}) for value in (math.nan, "a", None)],
+    *[(equalize_adapthist, "clip_limit", {"clip_limit": value}) for value in (math.nan, "a", None, -1 / 5, 1.01, 40)],
     *[
         (equalize_adapthist, "kernel_size", {"kernel_size": value})
         for value in (0, -3, math.nan, math.inf, "a", (), (5, 5), (5, 5, 5, 5), (5, 0, 5), (5, None, 5))

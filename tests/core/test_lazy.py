@@ -475,7 +475,7 @@ def test_small_chunks_are_joined(monkeypatch):
         monkeypatch.setattr(lazy, "BLOCK_VOXELS", voxels)
         array, reads = watched(volume, (1, 10, 10))
         steps, _ = reference.heard(partial(count_histogram, Volume(array)))
-        counting = [step for step in steps if step.what == "counting grey levels"]
+        counting = [step for step in steps if step.what == "counting gray levels"]
         assert len(counting) == expected
         assert times(array, reads) == 1
         fractions = [step.fraction for step in counting]

@@ -233,7 +233,7 @@ def test_references_that_are_none():
     refused("no finite voxel", volume, np.full((2, 2), np.nan))
     refused("no finite voxel", volume, np.zeros((2, 2), np.uint8), ignore_zeros=True)
     refused("nbins", volume, volume, nbins=1)
-    refused("axes", volume, 5.0)
+    refused("must be an array", volume, 5.0, TypeError)
     for path in ("x.json", Path("x.json")):
         refused(r"reference must be .*x\.json.*Histogram\.load", volume, path, TypeError)
     with pytest.raises(TypeError, match="reference must be a Histogram"):

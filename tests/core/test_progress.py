@@ -111,6 +111,33 @@ def test_parts_make_one_whole():
     np.testing.assert_allclose([step.fraction for step in steps], np.arange(1, 9) / 8)
 
 
+def test_items_are_worked_on_in_order_as_equal_parts():
+    steps, result = reference.heard(lambda: progress.each("abc", lambda letter: letter + job()))
+    assert result == ["aresult", "bresult", "cresult"]
+    np.testing.assert_allclose([step.fraction for step in steps], np.arange(1, 13) / 12)
+    assert progress.each([], job) == []
+
+
+def test_every_window_of_time_points_is_an_equal_part():
+    volume = np.random.default_rng(0).integers(0, 4000, (5, 4, 32, 32)).astype(np.uint16)
+    adjustment = core.AdaptiveEqualization(9.0, per="volume", window=3)
+    steps, _ = reference.heard(lambda: adjustment.fit(volume))
+    # The ranges are 0.4 of the work. The first window counts three time points, and the last one none that is new.
+    counted = [step.fraction for step in steps if step.what == "counting tiles"]
+    np.testing.assert_allclose(counted, 0.4 + 0.12 * np.arange(1, 5))
+
+
+def test_items_fill_a_part_equally():
+    found = []
+    with progress.listening(lambda step: found.append(step.fraction)), progress.part(0.4, 1):
+        for number in range(3):
+            with progress.item(number, 3):
+                progress.report("work", 0.5)
+                progress.report("work", 1.0)
+    np.testing.assert_allclose(found, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert found[-1] == 1
+
+
 def test_a_part_never_runs_back():
     found = []
     with progress.listening(lambda step: found.append(step.fraction)), progress.part(0.5, 1):

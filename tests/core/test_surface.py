@@ -64,7 +64,7 @@ def test_light_that_a_spheroid_lost_comes_back(model, dtype):
     assert np.corrcoef(along_z[inside], truth[inside])[0, 1] < 0.9
 
 
-@pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+@pytest.mark.filterwarnings("ignore:Depth correction. nothing is corrected")
 def test_what_lost_nothing_stays():
     truth, _, inside = spheroid()
     result = correct_decay(truth, "surface", background=BACKGROUND, mask=inside, spacing=(2, 1, 1))

@@ -6,12 +6,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 import napari_exposure as nx
-from gui.driving import parameters, profile_of
+from gui.driving import click, parameters, profile_of
 from napari_exposure import core
-from napari_exposure.gui.exposure.extras import Notes
+from napari_exposure.gui.exposure.extras import Notes, Reference
 
 # what is said in the window is not raised by the console's call beside it
-pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. nothing is corrected")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_what_the_data_do_not_support_is_said(viewer, widget, qtbot):
     assert notes(widget).text.value == ""
     assert not notes(widget).widget.isVisible()
     widget["axis"].value, widget["model"].value = "x", "plane"
-    qtbot.waitUntil(lambda: "do not support a loss of light along x" in notes(widget).text.value)
+    qtbot.waitUntil(lambda: "nothing is corrected along x" in notes(widget).text.value)
     assert notes(widget).widget.isVisible()
     widget["axis"].value = "z"
     qtbot.waitUntil(lambda: not notes(widget).widget.isVisible())
@@ -193,6 +193,54 @@ def test_below_the_surface_of_the_mask(viewer, open_widget, qtbot):
     positions, profile, _ = nx.decay_profile(layer, "surface", mask=labels)
     found = np.isfinite(profile)
     np.testing.assert_allclose(points(widget), (positions[found], profile[found]))
+
+
+def has_gains(widget, gains):
+    live = widget.live.layer
+    return live is not None and np.array_equal(live.data.transform.gains, gains)
+
+
+def test_a_reference_channel_is_chosen_in_the_card(viewer, open_widget, qtbot):
+    rng = np.random.default_rng(5)
+    dapi = core.degrade(rng.gamma(4, 300, (30, 60, 70)).astype(np.uint16), 1.2)
+    even = rng.gamma(3, 500, (30, 60, 70)).astype(np.uint16)
+    layers = [
+        viewer.add_image(data, name=name, scale=(2, 0.5, 0.5), units="um")
+        for name, data in (("dapi", dapi), ("short", dapi[:20]), ("gfp", core.degrade(even, 1.2 * 1.6)))
+    ]
+    widget = open_widget("Depth correction")
+    reference = next(extra for extra in widget.cards.views[0].extras if isinstance(extra, Reference))
+    qtbot.waitUntil(lambda: widget.up_to_date, timeout=60_000)
+    assert widget.layer == layers[2]
+    assert list(reference.box.choices) == [None, *layers[:2]]
+    assert not reference.find.isVisibleTo(widget.native)
+    QTest.keyClick(reference.box.native, Qt.Key.Key_Down)
+    assert reference.box.value == layers[0]
+    gains = nx.DecayCorrection().fit(dapi).gains
+    qtbot.waitUntil(lambda: has_gains(widget, gains), timeout=60_000)
+    click(reference.find)
+    qtbot.waitUntil(lambda: widget["exponent"].value != 1, timeout=60_000)
+    assert widget["exponent"].value == pytest.approx(1.6, rel=0.01)
+    assert widget["exponent"].value == pytest.approx(nx.decay_exponent(layers[2], layers[0]), rel=1e-3)
+    # What is drawn is the reference, which its own gains make even.
+    qtbot.waitUntil(lambda: widget.up_to_date, timeout=60_000)
+    assert np.ptp(profile_of(widget)._after.getData()[1]) < 0.1 * np.ptp(points(widget)[1])
+    widget.apply()
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+    recipe = nx.Recipe(nx.DecayCorrection(exponent=widget["exponent"].value))
+    result = viewer.layers["gfp - corrected"]
+    np.testing.assert_array_equal(result.data, recipe.apply(layers[2], fit_on=layers[0]).data)
+    assert np.corrcoef(result.data.ravel(), even.ravel())[0, 1] > 0.999
+    # A layer that does not suit is told, the layer itself can be chosen again, and one that is gone is none.
+    reference.box.value = layers[1]
+    qtbot.waitUntil(lambda: "A reference has the shape" in widget.bar.state.said())
+    reference.box.value = None
+    gains = nx.DecayCorrection(exponent=widget["exponent"].value).fit(layers[2].data).gains
+    qtbot.waitUntil(lambda: has_gains(widget, gains), timeout=60_000)
+    reference.box.value = layers[0]
+    viewer.layers.remove(layers[0])
+    assert reference.box.value is None
+    assert widget.adjusted.reference is None
 
 
 def test_what_is_changed_out_of_sight_is_told(widget, qtbot):

@@ -287,9 +287,11 @@ def test_several_layers_each_have_a_live_layer_and_one_apply(qtbot, viewer, nucl
     for source, result in zip((nuclei, other), results, strict=True):
         np.testing.assert_array_equal(viewer.layers[result].data, nx.clip_percentiles(source).data)
     # All have the fit of the first, which is that of the chip that is pressed.
-    dock.header.fit.value = "all have the fit of the first"
+    dock.header.fit.value = "first"
+    assert dock.header.fit.current_choice == "all like nuclei"
     shown([fit(nuclei, low)] * 2)
     click(dock.header.chips[other])
+    assert dock.header.fit.current_choice == "all like membrane"
     shown([fit(other, low)] * 2)
     editor(dock, 0, "low").value = 10
     shown([fit(other, 10)] * 2)
@@ -307,7 +309,7 @@ def test_several_layers_each_have_a_live_layer_and_one_apply(qtbot, viewer, nucl
         assert dock.target.name.startswith(layer.name)
 
 
-@pytest.mark.parametrize("how", ["all voxels", "their sum", "the largest"])
+@pytest.mark.parametrize("how", ["all", "sum", "max"])
 def test_channels_share_one_fit(qtbot, viewer, nuclei, dock, volume, how):
     other = viewer.add_image(volume[::-1] // 2, name="membrane", scale=(1, 0.25, 0.25), units="um", colormap="magenta")
     viewer.layers.selection = {nuclei}
@@ -315,11 +317,10 @@ def test_channels_share_one_fit(qtbot, viewer, nuclei, dock, volume, how):
     choose(dock.tools.add_menu, "Percentile clipping")
     viewer.layers.selection = {nuclei, other}
     qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
-    dock.header.fit.value = f"one fit of {how}"
-    word = {"all voxels": "all", "their sum": "sum", "the largest": "max"}[how]
+    dock.header.fit.value = how
     for low in (0.5, 10):
         editor(dock, 0, "low").value = low
-        fitted = nx.Recipe(nx.PercentileClip(low)).fit([nuclei, other], fit_on=word)
+        fitted = nx.Recipe(nx.PercentileClip(low)).fit([nuclei, other], fit_on=how)
 
         def there(fitted=fitted):
             lives = [live_of(dock, each) for each in (nuclei, other)]
@@ -338,7 +339,7 @@ def test_channels_share_one_fit(qtbot, viewer, nuclei, dock, volume, how):
         assert result.colormap.name == source.colormap.name
     # nothing is left to do until the choice is another one
     assert live_of(dock, nuclei) is None
-    dock.header.fit.value = "each has a fit of its own"
+    dock.header.fit.value = ""
     settled(qtbot, dock, lambda: live_of(dock, nuclei) is not None and live_of(dock, other) is not None)
 
 
@@ -349,7 +350,7 @@ def test_channels_that_cannot_share_a_fit_are_told(qtbot, viewer, nuclei, dock, 
     choose(dock.tools.add_menu, "Percentile clipping")
     viewer.layers.selection = {nuclei, other}
     qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
-    dock.header.fit.value = "one fit of their sum"
+    dock.header.fit.value = "sum"
     qtbot.waitUntil(lambda: "has dtype uint" in dock.bar.state.said(), timeout=10_000)
     click(dock.bar.apply)
     assert "has dtype uint" in messages()[-1]
@@ -364,12 +365,12 @@ def test_cancel_stops_all_layers_and_a_layer_that_does_not_fit_is_told(qtbot, vi
     viewer.layers.selection = {nuclei, other}
     settled(qtbot, dock, lambda: live_of(dock, nuclei) is not None and live_of(dock, other) is not None)
     # Tiles have places, so that their fit is that of one shape.
-    dock.header.fit.value = "all have the fit of the first"
+    dock.header.fit.value = "first"
     qtbot.waitUntil(lambda: live_of(dock, other) is None)
     settled(qtbot, dock)
     assert live_of(dock, nuclei) is not None
     assert "shape" in dock.bar.state.said()
-    dock.header.fit.value = "each has a fit of its own"
+    dock.header.fit.value = ""
     settled(qtbot, dock, lambda: live_of(dock, other) is not None)
     dock.adjusted.stack.set(dock.cards.views[0].key, "nbins", 100)
     click(dock.bar.apply)

@@ -24,7 +24,7 @@ from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.source import Origin, Source
 
 # the volumes here do not fade
-pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. nothing is corrected")
 
 
 NAMES = {

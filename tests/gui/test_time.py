@@ -135,12 +135,17 @@ def test_the_depth_card_goes_along_time(qtbot, viewer, open_widget, layer, serie
     np.testing.assert_allclose(plot._before.getData(), (positions, profile))
     np.testing.assert_allclose(plot._after.getData()[1], profile[0])
     assert plot.axes["bottom"].labelText == "t"
+    layer.units = ("s", "um", "um", "um")
+    qtbot.waitUntil(lambda: plot.axes["bottom"].labelText == "t (s)", timeout=10_000)
+    positions = nx.decay_profile(layer, "t", model="ratio")[0]
+    assert positions[-1] == 150
+    np.testing.assert_allclose(plot._before.getData(), (positions, profile))
     viewer.dims.set_current_step(0, 4)
-    assert plot._here.value() == 4
+    assert plot._here.value() == 120
     # the plot has its place when all of it is laid out
     qtbot.waitUntil(lambda: widget.up_to_date and plot._box.height() > 20, timeout=10_000)
     qtbot.wait(50)
-    QTest.mouseClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=plot.point_of(1, fitted.mean()))
+    QTest.mouseClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=plot.point_of(30, fitted.mean()))
     qtbot.waitUntil(lambda: viewer.dims.current_step[0] == 1, timeout=5_000)
     click(widget.bar.apply)
     qtbot.waitUntil(lambda: not widget.running, timeout=30_000)

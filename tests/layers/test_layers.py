@@ -15,7 +15,7 @@ from napari_exposure.provenance import as_python
 from napari_exposure.source import Origin, window_bar
 
 # the volumes here do not fade
-pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. the data do not support")
+pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. nothing is corrected")
 VERBS = {
     "gamma": (nx.adjust_gamma, core.adjust_gamma),
     "clip": (nx.clip_percentiles, core.clip_percentiles),

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import xarray as xr
 from napari.layers import Image, Labels, Points
 
 import napari_exposure as nx
@@ -48,6 +49,83 @@ def test_where_nothing_else_is_said_the_last_three_axes_are_space(said):
     layer = Image(movie(), scale=(2, 0.5, 0.5), **said)
     expected = core.equalize_adapthist(movie(), 4.0, spacing=(2, 0.5, 0.5))
     np.testing.assert_array_equal(nx.equalize_adapthist(layer, 4.0).data, expected)
+
+
+# --- what is time -----------------------------------------------------------------------
+
+SERIES = (VOLUME // 2 * np.linspace(0.5, 1, len(VOLUME))[:, None, None]).astype(VOLUME.dtype)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"units": ("um",) * 3},
+        {"units": ("inch", "nm", "nm")},
+        {"units": ("um",) * 3, "axis_labels": ("plane", "row", "column")},
+        {"axis_labels": ("z", "y", "x"), "units": ("s", "um", "um")},
+    ],
+)
+def test_a_stack_whose_axes_are_lengths_is_no_series(said):
+    layer = Image(SERIES, name="stack", **said)
+    for way in (
+        lambda: nx.correct_decay(layer, "t", "ratio"),
+        lambda: nx.match_histograms(layer, "first"),
+        lambda: nx.match_histograms(layer, "median"),
+    ):
+        with pytest.raises(ValueError, match=r"stack.*no axis of time.* z, y, x.*axis_labels = \('t', 'y', 'x'\)"):
+            way()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"units": ("ms", "um", "um")},
+        {"units": ("um",) * 3, "axis_labels": ("t", "y", "x")},
+        {"units": ("um",) * 4, "shape": (8, 1, 24, 26)},
+        {"units": ("min", "um", "um", "um"), "shape": (8, 1, 24, 26)},
+        {"units": ("um", "s", "um", "um"), "axis_labels": ("c", "-3", "-2", "-1"), "shape": (1, 8, 24, 26)},
+    ],
+)
+def test_a_series_is_known_by_labels_units_or_its_place(said):
+    data = SERIES.reshape(said.pop("shape", SERIES.shape))
+    result = nx.correct_decay(Image(data, name="movie", **said), "t", "ratio", force=True)
+    expected = core.correct_decay(SERIES, "t", "ratio", force=True)
+    np.testing.assert_array_equal(result.data, expected.reshape(data.shape))
+
+
+def dated(units, first=None):
+    """A series whose dimensions have no known names; coordinates are 3 units apart."""
+    ways = zip(("a", "b", "d"), SERIES.shape, units, strict=True)
+    coords = {dim: (dim, 3.0 * np.arange(size), {"units": unit} if unit else {}) for dim, size, unit in ways}
+    if first is not None:
+        coords["a"] = first + np.arange(len(SERIES))
+    return xr.DataArray(SERIES, dims=("a", "b", "d"), coords=coords)
+
+
+@pytest.mark.parametrize("image", [dated(("seconds since 2026-01-01", "um", "um")), dated(("ms", "", ""))])
+def test_units_of_coordinates_say_what_is_time(image):
+    expected = core.correct_decay(SERIES, "t", "ratio", force=True)
+    np.testing.assert_array_equal(nx.correct_decay(image, "t", "ratio", force=True).values, expected)
+    np.testing.assert_array_equal(nx.decay_profile(image, "t")[0], 3 * np.arange(len(SERIES)))
+    # frames of two axes have fits of their own, which a stack of three has not
+    glided = nx.equalize_hist(image, per="volume", window=3)
+    np.testing.assert_array_equal(glided.values, core.equalize_hist(SERIES, per="plane", window=3))
+
+
+def test_dates_are_time_and_lengths_are_not():
+    image = dated(("", "um", "um"), np.datetime64("2026-01-01"))
+    result = nx.match_histograms(image, "first")
+    np.testing.assert_array_equal(result.values, core.match_histograms(SERIES, "first"))
+    np.testing.assert_array_equal(nx.decay_profile(image, "t")[0], np.arange(len(SERIES)))
+    with pytest.raises(ValueError, match=r"no axis of time.* z, y, x"):
+        nx.match_histograms(dated(("um",) * 3), "first")
+
+
+def test_profiles_over_time_have_the_unit_of_time():
+    movie = Image(SERIES, units=("min", "um", "um"), scale=(0.5, 1, 1))
+    np.testing.assert_array_equal(nx.decay_profile(movie, "t")[0], 0.5 * np.arange(len(SERIES)))
+    np.testing.assert_array_equal(nx.decay_profile(Image(SERIES, scale=(7, 1, 1)), "t")[0], np.arange(len(SERIES)))
 
 
 def test_space_at_another_place_is_asked_for():
@@ -125,7 +203,7 @@ def test_bool_layers_have_a_histogram_and_a_line_that_converts():
 
 @pytest.mark.parametrize("reference", [3, VOLUME[0, 0], VOLUME * 1j])
 def test_a_reference_is_called_so(reference):
-    with pytest.raises((TypeError, ValueError), match="reference must be an image or its Histogram"):
+    with pytest.raises((TypeError, ValueError), match="reference must be an image, its Histogram, 'first' or 'median'"):
         nx.match_histograms(Image(VOLUME, name="raw"), reference)
 
 

@@ -47,8 +47,8 @@ class AdaptiveEqualization(TiledAdjustment):
         "Clip limit",
         "Largest fraction of a tile's voxels in one bin: higher gives more contrast and more noise. 0 or 1: no limit. "
         "It can also be found from how strong noise may become.",
-        min=0.0,
-        max=1.0,
+        low=0.0,
+        high=1.0,
         step=0.001,
         slider=(0.001, 1.0),
         noise=True,
@@ -58,6 +58,10 @@ class AdaptiveEqualization(TiledAdjustment):
     @property
     def bins(self) -> int:
         return self.nbins
+
+    def gain(self, limit: float) -> float:
+        """How many times as steep as a stretch of the input range it is at most, with a limit that is a number."""
+        return max(limit * self.nbins, 1.0) if 0 < limit < 1 else self.nbins
 
     def _fit_bytes(self) -> int:
         return 4 * (self.nbins + 1)
@@ -118,7 +122,7 @@ class TilesFit(TiledFit):
 
 
 def clip_height(total: Any, nbins: int, clip_limit: float) -> Any:
-    """How many voxels a bin may hold in histograms of `total` voxels; None where there is no limit."""
+    """Return how many voxels a bin may hold in histograms of `total` voxels; None where there is no limit."""
     return np.maximum(clip_limit * total, total / nbins) if 0 < clip_limit < 1 else None
 
 
@@ -152,7 +156,7 @@ def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
 
 
 def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
-    """The function of each tile at the borders of its bins.
+    """Return the function of each tile at the borders of its bins.
 
     Parameters
     ----------
@@ -204,7 +208,7 @@ def equalize_adapthist(
     Parameters
     ----------
     clip_limit : float or NoiseLimit
-        Largest fraction of a tile's voxels in one bin; greater gives more contrast.  <= 0 or >= 1: no
+        Largest fraction of a tile's voxels in one bin, from 0 to 1; greater gives more contrast.  0 and 1: no
         limit.  At 1 / nbins the mapping is linear, and less changes nothing.  ``NoiseLimit(0.02)`` lets noise
         grow to 2 % of the result's range.
     nbins : int

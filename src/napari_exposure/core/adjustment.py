@@ -23,6 +23,8 @@ from napari_exposure.core.intensity import (
     check_choice,
     check_count,
     check_exposure,
+    check_flag,
+    check_kind,
     check_number,
     check_pair,
     dtype_range,
@@ -35,12 +37,12 @@ from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Spacing
-from napari_exposure.core.words import warn_user
+from napari_exposure.core.words import given, warn_user
 
 __all__ = ["Adjustment"]
 
 # These are the choices of shared parameters, and how a widget words each of them.
-PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane separately"}
+PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane alone"}
 OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}
 IN_RANGE = ("data", "dtype")
 
@@ -145,7 +147,7 @@ class Adjustment(ABC):
         object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data (str, float, bool, list, dict) that `from_dict` takes back."""
+        """Return plain data (str, float, bool, list, dict) that `from_dict` takes back."""
         plain: dict[str, Any] = {"adjustment": type(self).__name__}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -174,7 +176,7 @@ class Adjustment(ABC):
         True
         """
         known = {cls.__name__: cls for cls in adjustments()}
-        values = dict(plain)
+        values = dict(check_kind(plain, "An adjustment", dict, "a dict, as to_dict gives it"))
         name = values.pop("adjustment", None)
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"Unknown adjustment {name!r}; known are {', '.join(known)}.")
@@ -206,29 +208,29 @@ class Adjustment(ABC):
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """The defaults of the parameters that have one."""
+        """Return the defaults of the parameters that have one."""
         return {each.name: each.default for each in dataclasses.fields(cls) if each.default is not dataclasses.MISSING}
 
     @classmethod
     def examples(cls) -> dict[str, Any]:
-        """Examples, in plain data, of the parameters that have no default because they depend on the volume."""
+        """Return examples, in plain data, of the parameters that have no default because they depend on the volume."""
         return {each.name: each.metadata["example"] for each in dataclasses.fields(cls) if "example" in each.metadata}
 
     def changed(self) -> dict[str, Any]:
-        """The parameters whose value is not the default."""
+        """Return the parameters whose value is not the default."""
         values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
     def in_words(self, unit: str = "", *, all_own: bool = False) -> str:
-        """The parameters that are not the default as a user reads them, sizes in `unit`; "defaults" without any.
+        """Return the parameters that are not the default as a user reads them, sizes in `unit`; "defaults" without any.
 
-        With `all_own` it is the main parameters instead, whether they are the default or not.
+        If `all_own`, it is the main parameters instead, whether they are the default or not.
 
         Examples
         --------
         >>> from napari_exposure.core import AdaptiveEqualization
         >>> AdaptiveEqualization(6.0, 0.02, per="plane").in_words("µm")
-        'Tile 6 µm, Clip limit 0.02, Time points each plane separately'
+        'Tile 6 µm, Clip limit 0.02, Time points each plane alone'
         """
         shown = {field.name for field in self.main_fields()} if all_own else self.changed()
         shared = {field.name for field in dataclasses.fields(Adjustment)}
@@ -240,7 +242,7 @@ class Adjustment(ABC):
 
     @classmethod
     def main_fields(cls) -> list[dataclasses.Field[Any]]:
-        """The parameters that only this adjustment has, without the advanced ones."""
+        """Return the parameters that only this adjustment has, without the advanced ones."""
         shared = {field.name for field in dataclasses.fields(Adjustment)}
         fields = dataclasses.fields(cls)
         return [field for field in fields if field.name not in shared and not field.metadata.get("advanced")]
@@ -256,7 +258,7 @@ class Adjustment(ABC):
         return False
 
     def spatial(self, space: int, axes: int, labels: Sequence[object] = ()) -> int:
-        """How many of the last axes share a fit.
+        """Return how many of the last axes share a fit.
 
         Parameters
         ----------
@@ -278,7 +280,7 @@ class Adjustment(ABC):
         return (self,)
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        """The dtype of results for volumes of `dtype`."""
+        """Return the dtype of results for volumes of `dtype`."""
         return result_dtype(dtype, self.output)
 
     def fit(
@@ -340,7 +342,7 @@ class Adjustment(ABC):
         return sizes
 
     def _time(self, volume: Volume) -> int:
-        """The axis of time, or an error that says what to do."""
+        """Return the axis of time, or raise an error that says what to do."""
         if self.window > 1:
             raise ValueError(
                 f"window={self.window} is for time points that are fitted apart from one another, but here they are "
@@ -350,13 +352,13 @@ class Adjustment(ABC):
         if axis is None:
             axes = in_words(volume.labels, len(volume.shape))
             raise ValueError(
-                f"There is no axis of time before y and x: the image has {axes}. Move time to the front, and name "
-                "it t where axes have names."
+                f"There is no axis of time before y and x: the image has {axes}. Move time to the front, and where "
+                "axes have names call it t: layer.axis_labels = ('t', 'y', 'x')."
             )
         return axis
 
     def _gliding(self, volume: Volume, lead: int) -> int:
-        """The leading axis along which the window glides, or an error that says what to do."""
+        """Return the leading axis along which the window glides, or raise an error that says what to do."""
         if self.per == "dataset":
             raise ValueError(
                 f"window={self.window} is for time points that have fits of their own: with it give per='volume', or "
@@ -374,7 +376,7 @@ class Adjustment(ABC):
     def fit_volume(self, volume: Volume, spacing: Spacing = None) -> Transform:
         """Fit as `fit` does, but without its warning, as a part of other work."""
         sizes = self.check(volume, spacing)
-        # With a memory, a pass that finds the range of grey levels has also counted them for the next question.
+        # With a memory, a pass that finds the range of gray levels has also counted them for the next question.
         memory = volume.memory or Memory(SHARED)
         if self.window > 1 and memory.limit < LIMIT:
             # With a larger memory each time point is counted once, for all windows that it is in.
@@ -407,7 +409,7 @@ class Adjustment(ABC):
         )
 
     def notes(self, transform: Transform) -> list[str]:
-        """Sentences that warn the user after a fit."""
+        """Return sentences that warn the user after a fit."""
         constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
         where = "The volume has" if groups == 1 else f"{constant} of {groups} {self.per}s have"
         return [f"{where} {self.constant_note}"] * bool(constant)
@@ -418,11 +420,7 @@ class Adjustment(ABC):
 
     def _fit_groups(self, groups: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
         """Fit volumes one after the other."""
-        fits = []
-        for number, group in enumerate(groups):
-            with progress.part(number / len(groups), (number + 1) / len(groups)):
-                fits.append(self._fit_group(group, spacing))
-        return fits
+        return progress.each(groups, lambda group: self._fit_group(group, spacing))
 
     def _fit_time(self, volume: Volume, groups: Sequence[tuple[int, ...]], spacing: tuple[float, ...]) -> Sequence[Fit]:
         """Fit each series of time points; there is one for each index of the other axes that have their own fits."""
@@ -436,7 +434,7 @@ class Adjustment(ABC):
             every = [group for point in points.values() for group in point]
             series = volume.joined(every)
             members = [volume.joined(point) for point in points.values()]
-            with progress.part(number / len(others), (number + 1) / len(others)):
+            with progress.item(number, len(others)):
                 found = self._fit_series(series, members, time, spacing)
             fits.update((group, fit) for point, fit in zip(points.values(), found, strict=True) for group in point)
         return [fits[group] for group in groups]
@@ -459,7 +457,7 @@ class Adjustment(ABC):
         """Raise an error if the parameters do not fit this shape, before any voxel is read."""
 
     def _find_range(self, volume: Volume, in_range: InRange | None = None) -> tuple[float, float]:
-        """An input range in numbers; they are equal if the volume is constant or nothing is counted."""
+        """Find an input range in numbers, which are equal if the volume is constant or nothing is counted."""
         in_range = self.in_range if in_range is None else in_range
         if isinstance(in_range, tuple):
             return in_range
@@ -480,7 +478,7 @@ class Adjustment(ABC):
 
 
 def _in_words(value: Any, field: dataclasses.Field[Any], unit: str) -> str:
-    """A parameter's label and value, as a user reads them."""
+    """Return a parameter's label and value, as a user reads them."""
     label, choices = field.metadata["label"], field.metadata.get("choices") or field.metadata.get("words", {})
     if isinstance(value, bool):
         return label if value else f"not {label}"
@@ -501,7 +499,7 @@ def _in_words(value: Any, field: dataclasses.Field[Any], unit: str) -> str:
 
 
 def adjustments(cls: Any = None) -> list[type[Adjustment]]:
-    """All adjustments, or those that derive from a class, without abstract ones."""
+    """Return all adjustments, or those that derive from a class, without abstract ones."""
     cls = Adjustment if cls is None else cls
     found = [] if inspect.isabstract(cls) else [cls]
     return found + [each for subclass in cls.__subclasses__() for each in adjustments(subclass)]
@@ -517,27 +515,27 @@ def _tuples(value: Any) -> Any:
 
 
 def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
-    """A parameter's value in its one form, or an error that says what it may be."""
+    """Return a parameter's value in its one form, or raise an error that says what it may be."""
     name, allowed, default = field.name, field.metadata, field.default
     bounds = {each: allowed[each] for each in ("low", "high", "above") if each in allowed}
     if "choices" in allowed:
         return check_choice(value, name, allowed["choices"])
     if isinstance(default, bool):
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, got {value!r}.")
-        return bool(value)
+        return check_flag(value, name)
+    others = []
     if allowed.get("noise"):
         if isinstance(value, NoiseLimit):
             return value
-        name = f"{name} (or NoiseLimit)"
+        others.append("NoiseLimit(limit)")
     if "automatic" in allowed:
         word = allowed["automatic"]
         if type(value) is type(word) and value == word:
             return value
-        name = f"{name} (or {word!r})"
+        others.append(repr(word))
+    also = " or ".join(others)
     if isinstance(default, int) or (default is None and isinstance(allowed.get("low"), int)):
-        return check_count(value, name, **bounds)
-    return check_number(value, name, **bounds) if isinstance(default, float) else value
+        return check_count(value, name, also=also, **bounds)
+    return check_number(value, name, also=also, **bounds) if isinstance(default, float) else value
 
 
 def warn_constant(transform: Transform) -> None:
@@ -594,5 +592,5 @@ def check_in_range(value: Any) -> InRange:
             return check_width(lo, hi)
     raise ValueError(
         "in_range must be 'data', 'dtype', the name of a dtype such as 'uint8', (low, high) with low < high, or "
-        f"Percentiles(low, high), got {value!r}."
+        f"Percentiles(low, high), got {given(value)}."
     )

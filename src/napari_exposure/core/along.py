@@ -88,7 +88,7 @@ def histogram_along(
         raise TypeError("Histograms along an axis count all voxels, so pass the data of a masked array: array.data.")
     dims = len(checked.shape)
     at = check_count(axis, "axis", low=-dims, high=dims - 1)
-    if not isinstance(bins, int) and np.ndim(bins):
+    if np.iterable(bins) and not isinstance(bins, str | bytes):
         edges = np.array([check_number(edge, "bins") for edge in bins])
         if range is not None:
             raise ValueError("Give the edges of bins, or their number and a range, but not edges and a range.")
@@ -150,7 +150,7 @@ def _count_along(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) ->
 
 
 def _table(dtype: np.dtype, edges: np.ndarray) -> tuple[int, np.ndarray]:
-    """The first integer of a dtype, and the bin of every integer, which is -1 where there is none."""
+    """Return the first integer of a dtype, and the bin of every integer, or -1 if it lies in no bin."""
     limits = np.iinfo(dtype)
     values = np.arange(limits.min, limits.max + 1)
     table = np.searchsorted(edges, values, side="right") - 1
@@ -161,7 +161,7 @@ def _table(dtype: np.dtype, edges: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 def _blocks(array: Array, shape: tuple[int, ...], axis: int) -> tuple[Array, Iterable[Block]]:
-    """An array to read, and blocks that cover it, each of which is read once."""
+    """Return an array to read, and blocks that cover it, each of which is read once."""
     if is_dask(array):
         from napari_exposure.core import lazy
 

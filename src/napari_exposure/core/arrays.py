@@ -15,7 +15,7 @@ Held = tuple[Array, Any]
 
 
 def held(array: Any, name: str = "volume") -> Held:
-    """The array that another one holds, and a mask of the voxels that count; None where all count.
+    """Return the array that another one holds, and a mask of the voxels that count; None where all count.
 
     Parameters
     ----------
@@ -30,17 +30,24 @@ def held(array: Any, name: str = "volume") -> Held:
     TypeError
         If it is no array.
     """
+    holder = _holder(array)
+    return (checked(array, name), None) if holder is None else holder(array)
+
+
+def checked(array: Any, name: str = "volume") -> Any:
+    """Return the array, or the one that NumPy makes of nested lists; parameters and errors as `held` has them."""
+    known = _holder(array) or (hasattr(array, "shape") and _is_dtype(getattr(array, "dtype", None)))
+    return array if known else as_array(array, name)
+
+
+def _holder(array: Any) -> Callable[[Any], Held] | None:
     # Classes are found by their names, so that none of these packages needs to be imported.
-    for cls in type(array).__mro__:
-        if holder := _HOLDERS.get(f"{cls.__module__}.{cls.__qualname__}"):
-            return holder(array)
-    if not (hasattr(array, "shape") and _is_dtype(getattr(array, "dtype", None))):
-        array = as_array(array, name)
-    return array, None
+    kinds = (_HOLDERS.get(f"{cls.__module__}.{cls.__qualname__}") for cls in type(array).__mro__)
+    return next(filter(None, kinds), None)
 
 
 def _is_dtype(dtype: object) -> bool:
-    """Whether NumPy knows a dtype, which may be one of another package."""
+    """Return whether NumPy knows a dtype, which may be one of another package."""
     try:
         return dtype is not None and isinstance(np.dtype(dtype), np.dtype)  # type: ignore[call-overload]
     except TypeError:
@@ -57,7 +64,7 @@ def like(image: Any, result: Any) -> Any:
 
 
 def both(mask: Any, other: Any) -> Any:
-    """A mask of the voxels that count in both masks; None stands for a mask in which all voxels count."""
+    """Return a mask of the voxels that count in both masks; None stands for a mask in which all voxels count."""
     if mask is None or other is None:
         return other if mask is None else mask
     return (np.asarray(mask) != 0) & (np.asarray(other) != 0)

@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_exposure.core.intensity import check_number
 from napari_exposure.core.typing import Spacing
+from napari_exposure.core.words import given
 
 # A tile of a mosaic has the size of a voxel, and the place of its first voxel, along all axes.
 Tile = tuple[tuple[float, ...], tuple[float, ...]]
@@ -26,17 +27,42 @@ _OTHERS = {"s", "p", "m", "position", "scene", "well", "field", "mosaic", "tile"
 
 
 def axis_letter(label: object) -> str:
-    """The letter that files use for an axis with this label: one of "TCZYX", or "" if the label means none of them."""
+    """Return the letter that files use for an axis with this label: one of "TCZYX", or "" if it means none of them."""
     return _LETTERS.get(str(label).strip().lower(), "")
 
 
 def is_space(label: object) -> bool:
-    """Whether an axis may be space, because its label does not say otherwise."""
+    """Return whether an axis may be space, because its label does not say otherwise."""
     return axis_letter(label) not in ("T", "C") and str(label).strip().lower() not in _OTHERS
 
 
+def named_axes(labels: Iterable[object], kinds: Iterable[str | None]) -> tuple[str, ...]:
+    """What axes are called: what labels say, and where these say nothing, what units do.
+
+    Parameters
+    ----------
+    labels : iterable
+    kinds : iterable of "time", "space" or None
+        What the unit of each axis is one of; a length is one of space on the last three axes, because further ones are
+        not, whatever unit a layer has on all of its axes.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.axes import named_axes
+    >>> named_axes(["-3", "-2", "-1"], ["space"] * 3), named_axes(["", "y", "x"], ["time", "space", "space"])
+    (('z', 'y', 'x'), ('t', 'y', 'x'))
+    """
+    names = list(map(str, labels))
+    places = (*[""] * (len(names) - len(AXES)), *AXES)[-len(names) :]
+    said = ({"time": "t", "space": place}.get(kind or "", "") for kind, place in zip(kinds, places, strict=True))
+    return tuple(
+        name if axis_letter(name) or not is_space(name) else unit or name
+        for name, unit in zip(names, said, strict=True)
+    )
+
+
 def time_axis(labels: Sequence[object], axes: int) -> int | None:
-    """Which of the first axes is time: the one that is called so, else the first whose name says nothing.
+    """Return which of the first axes is time: the one that is called so, else the first whose name says nothing.
 
     Parameters
     ----------
@@ -63,19 +89,19 @@ def time_axis(labels: Sequence[object], axes: int) -> int | None:
 
 
 def in_words(labels: Sequence[object], axes: int) -> str:
-    """What the axes of an image are called, for a message."""
+    """Return what the axes of an image are called, for a message."""
     return f"the axes {', '.join(str(label) or '?' for label in labels)}" if labels else f"{axes} axes"
 
 
 def gliding_axis(labels: Sequence[object], axes: int) -> int | None:
-    """The axis along which a window glides, of the first axes, which have their own fits: time, or else the planes."""
+    """Return which of the first axes, which have their own fits, a window glides along: time, or else the planes."""
     found = time_axis(labels, axes)
     planes = (axis for axis, label in enumerate(labels[:axes]) if is_space(label))
     return next(planes, None) if found is None else found
 
 
 def count_space(axes: Iterable[bool]) -> int:
-    """How many of the last axes are space; the input says of each axis whether it may be space.
+    """Return how many of the last axes are space; the input says of each axis whether it may be space.
 
     Examples
     --------
@@ -102,12 +128,12 @@ def check_space(space: int, labels: Iterable[object]) -> None:
 
 
 def spatial_axes(space: int, per: str) -> int:
-    """How many of the last axes share a fit, if `space` of them are space."""
+    """Return how many of the last axes share a fit, if `space` of them are space."""
     return 2 if per == "plane" else space
 
 
 def check_spacing(spacing: Spacing, ndim: int, per: str = "dataset") -> tuple[float, ...]:
-    """The size of a voxel along the axes of space that share a fit.
+    """Return the size of a voxel along the axes of space that share a fit.
 
     Parameters
     ----------
@@ -138,12 +164,14 @@ def check_spacing(spacing: Spacing, ndim: int, per: str = "dataset") -> tuple[fl
 
 
 def check_place(translate: Any, spacing: Spacing, ndim: int) -> Tile:
-    """The size of a voxel of an array, and the place of its first voxel, along all axes."""
+    """Return the size of a voxel of an array, and the place of its first voxel, along all axes."""
     if translate is None:
         raise ValueError("An array does not say where it lies: give translate, a place for each array.")
+    if isinstance(translate, str) or not isinstance(translate, Iterable):
+        raise TypeError(f"translate must have places, each with a number for each axis, got {given(translate)}.")
     place = tuple(check_number(each, "translate") for each in translate)
-    given: Any = spacing if isinstance(spacing, Iterable) else (1.0 if spacing is None else spacing,) * ndim
-    sizes = tuple(check_number(size, "spacing", above=0) for size in given)
+    each_size: Any = spacing if isinstance(spacing, Iterable) else (1.0 if spacing is None else spacing,) * ndim
+    sizes = tuple(check_number(size, "spacing", above=0) for size in each_size)
     for name, values in (("translate", place), ("spacing", sizes)):
         if len(values) != ndim:
             raise ValueError(f"{name} has {len(values)} numbers, but the image has {ndim} axes; give one for each.")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import Several, both, held
 from napari_exposure.core.flatfile import off_map
-from napari_exposure.core.intensity import check_dtype, prepared, value_channel, working_dtype
+from napari_exposure.core.intensity import check_dtype, check_flag, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.threads import Threads
 from napari_exposure.core.typing import Array, Index, WritableArray
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_exposure.core.transform import Transform
 
-# A block of so many voxels is some ten milliseconds of work: short enough to be cancelled promptly, and long enough
+# A block of so many voxels is some ten milliseconds of work: short enough to be canceled promptly, and long enough
 # that Python's own share of the time does not matter.
 BLOCK_VOXELS = 1 << 21
 
@@ -40,7 +40,7 @@ _NOTHING_MASKED = np.empty(0, bool)
 
 
 def thread_count() -> int:
-    """How many processors this process may use."""
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -66,18 +66,18 @@ def contiguous_blocks(shape: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Ite
 
 
 def stored_chunks(array: object) -> tuple[int, ...] | None:
-    """The shape of what a zarr array or an h5py dataset reads at once; None for other arrays."""
+    """Return the shape of what a zarr array or an h5py dataset reads at once; None for other arrays."""
     chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
     return chunks if isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks) else None
 
 
 def missing_chunks(array: Any) -> int:
-    """How many chunks of the zarr arrays that an array reads are not stored, so that they are read as fill values."""
+    """Return how many chunks of the zarr arrays that an array reads are not stored, which are read as fill values."""
     return sum(int(each.nchunks - each.nchunks_initialized) for each in _zarr_arrays(array))
 
 
 def _zarr_arrays(array: Any) -> list[Any]:
-    """The zarr arrays that an array reads: itself, or those that a dask array was made from."""
+    """Return the zarr arrays that an array reads: itself, or those that a dask array was made from."""
     stored = [array]
     if is_dask(array):
         graph: Any = array.__dask_graph__()
@@ -153,6 +153,7 @@ class Volume:
     members: tuple[Volume, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        check_flag(self.ignore_zeros, "ignore_zeros")
         array, own = held(self.array)
         mask, masked = (None, None) if self.mask is None else held(self.mask, "mask")
         object.__setattr__(self, "array", array)
@@ -220,15 +221,15 @@ class Volume:
         return native if native.kind != "b" else working_dtype(native)
 
     def seen_as(self, color: Callable[[np.ndarray], np.ndarray]) -> Volume:
-        """The same volume, of whose RGB data something else is read, such as one color."""
+        """Return the same volume, of whose RGB data something else is read, such as one color."""
         return replace(self, color=color, members=tuple(member.seen_as(color) for member in self.members))
 
     def at(self, lead: tuple[int, ...]) -> Volume:
-        """The part at one index of the leading axes."""
+        """Return the part at one index of the leading axes."""
         return replace(self, lead=lead)
 
     def around(self, lead: tuple[int, ...], axis: int, window: int) -> Volume:
-        """The parts at `window` neighboring indices along a leading axis, with `lead` in the middle, as one volume.
+        """Return the parts at `window` neighboring indices along a leading axis as one volume, `lead` in the middle.
 
         Near the ends of the axis there are fewer of them.
         """
@@ -237,14 +238,14 @@ class Volume:
         return self.joined([(*lead[:axis], each, *lead[axis + 1 :]) for each in near])
 
     def joined(self, leads: Sequence[tuple[int, ...]]) -> Volume:
-        """The parts at several indices of the leading axes, which must fill a box, as one volume."""
+        """Return the parts at several indices of the leading axes, which must fill a box, as one volume."""
         first, last = leads[0], leads[-1]
         held = tuple(slice(start, stop + 1) for start, stop in zip(first, last, strict=True))
         whole = tuple(slice(0, n) for n in self.shape[len(first) :])
         return replace(self, box=held + whole, members=tuple(self.at(lead) for lead in leads))
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks that cover the volume; of a zarr array or h5py dataset they are whole chunks, each read once."""
+        """Return blocks that cover the volume: whole chunks, each read once, of a zarr array or an h5py dataset."""
         chunks = stored_chunks(self.array)
         # Blocks of a box that begins inside of a chunk cannot be whole chunks.
         if chunks is None or any(part.start % size for part, size in zip(self.box, chunks, strict=False)):
@@ -269,7 +270,7 @@ class Volume:
         return found
 
     def _place(self, block: Block) -> Index:
-        """The index of a block in the array."""
+        """Return the index of a block in the array."""
         index: Index = self.lead + block
         if not self.box:
             return index
@@ -279,11 +280,11 @@ class Volume:
         )
 
     def masked(self, block: Block) -> np.ndarray | None:
-        """The mask of a block, if there is one."""
+        """Return the mask of a block, if there is one."""
         return None if self.mask is None else read_part(self.mask, self._place(block))
 
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
-        """Which voxels of a block count, as booleans; an empty array means all of them."""
+        """Return which voxels of a block count, as booleans; an empty array means all of them."""
         return counted(values, self.masked(block), self.ignore_zeros)
 
 
@@ -311,7 +312,7 @@ def read_part(array: Array, index: Index) -> np.ndarray:
 
 
 def _bad_chunk(array: Array, index: Index) -> Index:
-    """The chunk within `index` that cannot be read, or `index` if the array has no chunks."""
+    """Return the chunk within `index` that cannot be read, or `index` if the array has no chunks."""
     chunks = stored_chunks(array)
     parts = [part for part in index if isinstance(part, slice)]
     if chunks is None or len(parts) < len(index):
@@ -329,13 +330,13 @@ def _bad_chunk(array: Array, index: Index) -> Index:
 
 
 def unreadable(index: Index, error: Exception) -> OSError:
-    """The error for a part of an array that cannot be read."""
+    """Return the error for a part of an array that cannot be read."""
     where = ", ".join(f"{at.start}:{at.stop}" if isinstance(at, slice) else str(at) for at in index)
     return OSError(f"The voxels [{where}] cannot be read: {type(error).__name__}: {error}")
 
 
 def counted(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) -> np.ndarray:
-    """Which of some values count, as booleans; an empty array means all of them."""
+    """Return which of some values count, as booleans; an empty array means all of them."""
     if mask is None and not ignore_zeros:
         return _NOTHING_MASKED
     # Kernels take the mask in C order, whatever order it has itself.
@@ -346,7 +347,7 @@ def counted(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) 
 
 
 def is_dask(array: object) -> TypeGuard[da.Array]:
-    """Whether it is a dask array, without importing dask."""
+    """Return whether it is a dask array, without importing dask."""
     # The class may be missing because another thread is just importing dask; then no array can be one yet.
     kind = getattr(sys.modules.get("dask.array.core"), "Array", None)
     return kind is not None and isinstance(array, kind)
@@ -356,7 +357,7 @@ def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[
     """Run ``work(block)`` over blocks on a pool of threads, and ``merge(result)`` in their order on this thread.
 
     Progress is reported after each block.  If the listener stops the work, blocks that have not begun are dropped and
-    the others are waited for, which takes a few milliseconds, so that nothing goes on behind a cancelled call.
+    the others are waited for, which takes a few milliseconds, so that nothing goes on behind a canceled call.
     """
     blocks = list(blocks)
     progress.report(what, 0.0)
@@ -397,9 +398,7 @@ def count(
     """Walk a volume for a fit: run ``visit(block, values, counted)``, and merge its results in the order of blocks."""
     parts = volume.parts
     if len(parts) > 1:
-        for number, part in enumerate(parts):
-            with progress.part(number / len(parts), (number + 1) / len(parts)):
-                count(part, visit, merge, what)
+        progress.each(parts, lambda part: count(part, visit, merge, what))
         return
     (volume,) = parts
     if is_dask(volume.array):

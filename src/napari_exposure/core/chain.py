@@ -34,7 +34,7 @@ class Chain(Protocol):
         """The adjustments in their order."""
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
-        """The dtype of results for volumes of `dtype`."""
+        """Return the dtype of results for volumes of `dtype`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class FittedRecipe(BlockMap):
         return FittedRecipe(tuple(transform.at_level(shape) for transform in self.transforms))
 
     def fitting(self, volume: Array) -> FittedRecipe:
-        """The same mapping for a volume of perhaps another shape; errors as ``Transform.fitting`` has them."""
+        """Return the same mapping for a volume of perhaps another shape; errors as ``Transform.fitting`` has them."""
         first, *rest = self.transforms
         first = first.fitting(volume)
         return FittedRecipe((first, *(transform.fitting_shape(first.shape) for transform in rest)))
@@ -154,7 +154,7 @@ def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = No
     transforms: tuple[Transform, ...] = ()
     for number, step in enumerate(steps):
         seen = replace(volume, through=transforms, ignore_zeros=step.ignore_zeros, memory=memory)
-        with progress.part(number / len(steps), (number + 1) / len(steps)):
+        with progress.item(number, len(steps)):
             transforms += (_fit(step, seen, spacing, last=number == len(steps) - 1),)
     return transforms
 
@@ -173,7 +173,7 @@ def _fit(step: Adjustment, volume: Volume, spacing: Spacing, last: bool) -> Tran
 
 
 def _seen(step: Adjustment, volume: Volume, spacing: Spacing) -> tuple[float, ...]:
-    """The size of a voxel as far as a step needs it: most steps need only how many axes are space."""
+    """Return the size of a voxel as far as a step needs it: most steps need only how many axes are space."""
     sizes = check_spacing(spacing, len(volume.shape))
     return sizes if step.needs_spacing else (1.0,) * len(sizes)
 

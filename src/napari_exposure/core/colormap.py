@@ -15,6 +15,7 @@ from napari_exposure.core.images import LayerKind, opened
 from napari_exposure.core.intensity import check_pair
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import ArrayLike
+from napari_exposure.core.words import given
 
 __all__ = ["Uncoloured", "from_colormap"]
 
@@ -106,7 +107,7 @@ def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, fl
     colors, places = color_table(colormap)
     low, high = check_pair(limits, "limits")
     if low == high:
-        raise ValueError(f"limits must be two different numbers, got {limits!r}.")
+        raise ValueError(f"limits must be two different numbers, got {given(limits)}.")
     values = (low + (high - low) * places).astype(np.float32)
     array = volume.array
     blocks: Iterable[Block] = volume.blocks()
@@ -145,7 +146,7 @@ def read_colors(volume: Volume, colormap: npt.ArrayLike, limits: tuple[float, fl
 
 
 def color_table(colormap: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct colors of a colormap, float64 from 0 to 1, and the place from 0 to 1 of each of them."""
+    """Return the distinct colors of a colormap, float64 from 0 to 1, and the place from 0 to 1 of each of them."""
     colors = np.asarray(colormap)
     if colors.ndim != 2 or colors.shape[1] not in (3, 4) or not 2 <= len(colors) < 1 << 15:
         raise ValueError(

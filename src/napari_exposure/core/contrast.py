@@ -14,9 +14,9 @@ __all__ = ["is_low_contrast"]
 
 
 def contrast_of(volume: Volume, lower: float = 1.0, upper: float = 99.0) -> float:
-    """The distance of two percentiles of a volume, as a fraction of its dtype's range; 0 where nothing is counted.
+    """Return the distance of two percentiles of a volume, as a fraction of its dtype's range; 0 if nothing is counted.
 
-    The range of a dtype is scikit-image's: that of floats goes from -1 to 1, and colors are turned into grey floats.
+    The range of a dtype is scikit-image's: that of floats goes from -1 to 1, and colors are turned into gray floats.
     """
     found = find_percentiles(volume, (lower, upper))
     if found is None:
@@ -36,7 +36,7 @@ def is_low_contrast(
     ignore_zeros: bool = False,
     rgb: bool | None = None,
 ) -> bool:
-    """Whether the intensities of a volume span less than a fraction of what its dtype holds.
+    """Return whether the intensities of a volume span less than a fraction of what its dtype holds.
 
     Parameters
     ----------

@@ -11,7 +11,13 @@ import numpy as np
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import check_choice, check_count, check_number, check_range, dtype_range
+from napari_exposure.core.intensity import (
+    check_choice,
+    check_count,
+    check_percents,
+    check_range,
+    dtype_range,
+)
 from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["cumulative_distribution", "histogram", "percentile"]
@@ -88,7 +94,7 @@ def histogram(
 
 
 def _over(found: Histogram, low: float, high: float) -> Histogram:
-    """The same counts with a bin for every value from `low` to `high`, even if no voxel has it."""
+    """Return the same counts with a bin for every value from `low` to `high`, even if no voxel has it."""
     counts = np.zeros(round(high - low) + 1, np.int64)
     if len(found.counts):
         first = round(found.centers[0] - low)
@@ -104,7 +110,7 @@ def cumulative_distribution(
     ignore_zeros: bool = False,
     rgb: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The cumulative distribution of a volume's intensities, as scikit-image's function of that name.
+    """Return the cumulative distribution of a volume's intensities, as scikit-image's function of that name.
 
     Parameters
     ----------
@@ -165,7 +171,7 @@ def percentile(
     ignore_zeros: bool = False,
     rgb: bool | None = None,
 ) -> float | np.ndarray:
-    """Exact percentiles of a volume without sorting or copying it.
+    """Return exact percentiles of a volume without sorting or copying it.
 
     Equal to ``numpy.nanpercentile(volume, q, method="linear")``; between a number and an infinity it is
     the infinity, where NumPy gives NaN.
@@ -194,7 +200,7 @@ def percentile(
     >>> percentile(np.arange(101, dtype=np.float32).reshape(1, 101), (0.5, 99.5))
     array([ 0.5, 99.5])
     """
-    wanted = tuple(check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q))
+    wanted = check_percents(q)
     found = opened(image, mask=mask, rgb=rgb)
     volume = found.volume(ignore_zeros)
     with found.bar():

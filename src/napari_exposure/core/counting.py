@@ -21,6 +21,9 @@ from napari_exposure.core.moments import Grid, Moments
 if TYPE_CHECKING:
     from napari_exposure.core.pointwise import PointwiseFit
 
+# A radix selection counts 65,536 digits in each pass, so that sorting so few voxels takes less time.
+FEW = 1 << 16
+
 
 def _bytes(found: Histogram) -> int:
     return found.counts.nbytes + found.edges.nbytes
@@ -64,12 +67,9 @@ def count_colors(volume: Volume, nbins: int) -> Histogram:
     """Count a volume; of RGB data the histograms of red, green and blue come with that of the value channel."""
     if not volume.rgb:
         return count_histogram(volume, nbins)
-    found = []
     channels = (volume.color, *COLORS)
-    for number, channel in enumerate(channels):
-        with progress.part(number / len(channels), (number + 1) / len(channels)):
-            found.append(count_histogram(volume.seen_as(channel), nbins))
-    return replace(found[0], colors=tuple(found[1:]))
+    value, *colors = progress.each(channels, lambda channel: count_histogram(volume.seen_as(channel), nbins))
+    return replace(value, colors=tuple(colors))
 
 
 def _added(
@@ -98,7 +98,7 @@ def _place_bins(dtype: np.dtype, lo: float, hi: float, nbins: int) -> tuple[np.n
 def place_bins(
     dtype: np.dtype, lo: npt.ArrayLike, hi: npt.ArrayLike, nbins: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first edge, the width and the last edge of bins from `lo` to `hi`, which may be arrays."""
+    """Return the first edge, the width and the last edge of bins from `lo` to `hi`, which may be arrays."""
     lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
     if dtype.kind in "iu":
         # The width is a whole number, because the histogram would look like a comb if some bins held more values.
@@ -147,16 +147,16 @@ def _count_values(volume: Volume) -> Histogram:
         edges = np.arange(first, first + len(counts) + 1) - 0.5
         return Histogram(counts, edges, float(first), float(first + len(counts) - 1), by_value=True)
 
-    return _added(volume, visit, nothing, "counting grey levels")
+    return _added(volume, visit, nothing, "counting gray levels")
 
 
 def _last_table(volume: Volume) -> PointwiseFit | None:
-    """The table of the last step that a volume is read through, if that maps all voxels by one table."""
+    """Return the table of the last step that a volume is read through, if that maps all voxels by one table."""
     return volume.through[-1].table_fit if volume.through and not volume.rgb else None
 
 
 def _through(fit: PointwiseFit, before: Histogram, ignore_zeros: bool) -> Histogram:
-    """The histogram of grey levels behind a table, from the one before it."""
+    """Return the histogram of gray levels behind a table, from the one before it."""
     used = np.flatnonzero(before.counts)
     results, counts = fit.at(before.centers[used].astype(np.int64)).astype(np.int64), before.counts[used]
     if ignore_zeros:
@@ -170,13 +170,13 @@ def _through(fit: PointwiseFit, before: Histogram, ignore_zeros: bool) -> Histog
 
 
 def _wider(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """The extent of two parts together; NaN stands for a part that has none."""
+    """Return the extent of two parts together; NaN stands for a part that has none."""
     return float(np.fmin(one[0], other[0])), float(np.fmax(one[1], other[1]))
 
 
 @remembered(lambda found: 64, _wider)
 def find_extent(volume: Volume) -> tuple[float, float]:
-    """The exact finite minimum and maximum of a volume; NaN where nothing finite is counted."""
+    """Return the exact finite minimum and maximum of a volume; NaN where nothing finite is counted."""
     if is_lookup(volume.dtype):
         found = _count_values(volume)
         return found.minimum, found.maximum
@@ -196,7 +196,7 @@ def find_extent(volume: Volume) -> tuple[float, float]:
 
 
 def _extent(kernel: Kernel, values: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
-    """The finite minimum and maximum of a block, by the kernel "extents_rows"; NaN where there is none."""
+    """Return the finite minimum and maximum of a block, which the kernel "extents_rows" finds; NaN if there is none."""
     if not counted.size:
         # NumPy's functions are faster. If they give NaN or infinity, there are voxels that the kernel must leave out.
         low, high = float(values.min()), float(values.max())
@@ -210,13 +210,13 @@ def _extent(kernel: Kernel, values: np.ndarray, counted: np.ndarray) -> tuple[fl
 
 @remembered(lambda found: 64)
 def find_percentiles(volume: Volume, percentiles: tuple[float, ...]) -> list[float] | None:
-    """Exact percentiles of any dtype; None if nothing is counted."""
+    """Return exact percentiles of a volume of any dtype; None if nothing is counted."""
     return _select(volume, lambda n: [q / 100 * (n - 1) for q in percentiles], finite=False)
 
 
 @remembered(lambda found: 64)
 def find_cuts(volume: Volume, low: float, high: float) -> list[float] | None:
-    """The range between two percentiles of the finite voxels; None if nothing finite is counted.
+    """Return the range between two percentiles of the finite voxels; None if nothing finite is counted.
 
     If `low` is above 0 or `high` is below 100, at least one voxel lies outside at this end, if there are enough:
     otherwise one hot voxel among few would be the end of the range.
@@ -231,10 +231,11 @@ def find_cuts(volume: Volume, low: float, high: float) -> list[float] | None:
 
 
 def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) -> list[float] | None:
-    """The values at places in the sorted voxels, interpolated between two voxels; None if nothing is counted.
+    """Return the values at places in the sorted voxels, interpolated between two voxels; None if nothing is counted.
 
-    Integers of up to 16 bits are counted in one pass.  For others the order statistics are found by a radix selection
-    of 16 bits a pass, so that 32-bit values take two passes and 64-bit ones four, whatever their distribution.
+    Integers of up to 16 bits are counted in one pass.  Few voxels of other dtypes are sorted; for many the order
+    statistics are found by a radix selection of 16 bits a pass, so that 32-bit values take two passes and 64-bit ones
+    four, whatever their distribution.
 
     Parameters
     ----------
@@ -246,6 +247,9 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
     if is_lookup(volume.dtype):
         found = _count_values(volume)
         return [interpolate(found.order_statistic, at) for at in places(found.total)] if found.total else None
+    if math.prod(volume.shape) <= FEW:
+        ordered = _sorted_values(volume, finite)
+        return [interpolate(ordered.item, at) for at in places(len(ordered))] if len(ordered) else None
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
     kernel = load_kernel("count_digits", unsigned)
@@ -271,7 +275,7 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
             for prefix, part in zip(wanted, parts, strict=True):
                 np.add(counts[prefix], part, out=counts[prefix])
 
-        with progress.part(number / passes, (number + 1) / passes):
+        with progress.item(number, passes):
             count(volume, visit, merge, "finding percentiles")
         if number == 0:
             n = int(counts[0].sum())
@@ -289,8 +293,21 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
     return [interpolate(value_at.__getitem__, at) for at in positions]
 
 
+def _sorted_values(volume: Volume, finite: bool) -> np.ndarray:
+    """All values that are counted, in ascending order and as float64."""
+    parts: list[np.ndarray] = []
+
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        found = (values[counted] if counted.size else values.reshape(-1)).astype(np.float64)
+        kept: np.ndarray = found[np.isfinite(found) if finite else ~np.isnan(found)]
+        return kept
+
+    count(volume, visit, parts.append, "finding percentiles")
+    return np.sort(np.concatenate(parts))
+
+
 def key_of_values(ends: tuple[float, float], dtype: np.dtype) -> tuple[int, int]:
-    """The sort keys of the ends of a range; for integers those of the whole numbers at or beyond the ends."""
+    """Return the sort keys of the ends of a range; for integers those of the whole numbers at or beyond the ends."""
     lo, hi = ends
     size = 8 * dtype.itemsize
     if dtype.kind in "iu":
@@ -304,7 +321,7 @@ def key_of_values(ends: tuple[float, float], dtype: np.dtype) -> tuple[int, int]
 
 
 def value_of_keys(keys: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
-    """The values, as float64, of the sort keys that a kernel made of their bits."""
+    """Return the values, as float64, of the sort keys that a kernel made of their bits."""
     unsigned = np.dtype(f"u{dtype.itemsize}")
     bits: np.ndarray = np.asarray(keys, np.uint64).astype(unsigned)
     sign = unsigned.type(1 << (8 * dtype.itemsize - 1))

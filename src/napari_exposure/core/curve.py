@@ -18,6 +18,7 @@ from napari_exposure.core.intensity import check_number, check_pair
 from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.words import given
 
 __all__ = ["ToneCurve", "adjust_curve"]
 
@@ -52,7 +53,7 @@ class ToneCurve(Adjustment):
         return fit_curve(self.curve, lo, hi, volume.dtype, self.output)
 
     def curve(self, position: npt.ArrayLike) -> np.ndarray:
-        """What positions in the input range become, both in [0, 1].
+        """Return what positions in the input range become, both in [0, 1].
 
         Examples
         --------
@@ -67,7 +68,7 @@ class ToneCurve(Adjustment):
 def check_points(points: Any) -> Points:
     """Return the points of a curve as pairs of floats, or say what is wrong with them."""
     if isinstance(points, str) or not np.iterable(points):
-        raise TypeError(f"points must be pairs (input, output), each in [0, 1], got {points!r}.")
+        raise TypeError(f"points must be pairs (input, output), each in [0, 1], got {given(points)}.")
     found: Points = tuple(check_pair(point, "each of points") for point in points)
     for number in (number for point in found for number in point):
         check_number(number, "each number of points", low=0, high=1)

@@ -48,7 +48,7 @@ __all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_exponent
 # What a correction may go along: time, an axis of space, or the depth below the surface of the mask.
 SURFACE = "surface"
 Along = Literal["t", "z", "y", "x", "surface"]
-ALONG = {"t": "t (time)", **AXES, SURFACE: "depth below the surface of the mask"}
+ALONG = {"t": "t (time)", **AXES, SURFACE: "surface: the depth below that of the mask"}
 Model = Literal["exponential", "smooth", "plane", "ratio", "histogram"]
 MODELS = {
     "exponential": "exponential: a steady decay",
@@ -402,10 +402,10 @@ class DecayCorrection(Adjustment):
             kind = "series" if self.in_series else f"{self.per}s"
             where = f"in {len(weak)} of {len(fits)} {kind} " * (len(fits) > 1)
             notes.append(
-                f"the data do not support a loss of light along {self.axis} {where}(model {self.model}): "
-                f"{max(0.0, *weak):.0%} of the profile's variation are common to dark and bright voxels, and "
-                f"{SUPPORT[self.model]:.0%} are needed. Nothing is corrected there. Check axis, background and "
-                "percentile, or set force=True."
+                f"nothing is corrected {where}along {self.axis}: the data do not support a loss of light along it. "
+                f"{max(0.0, *weak):.0%} of the profile's variation are common to dark and bright voxels, and the model "
+                f"{self.model} needs {SUPPORT[self.model]:.0%}. Is the background wrong? Try auto. Or check axis and "
+                "percentile, or correct anyway (force=True)."
             )
         before, beyond, total = (sum(each) for each in zip(*(fit.clamped for fit in fits), strict=True))
         if beyond > CLAMPED * total:
@@ -692,8 +692,8 @@ def decay_profile(
     Returns
     -------
     positions : numpy.ndarray of float64, shape (planes,)
-        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; numbers of time points along "t"; of
-        shells their depth.
+        Of the planes, from 0 on, in units of `spacing` or in the layer's unit; of shells their depth.  Along "t" the
+        times in the unit of that axis, or numbers of time points where it has none.
     profile : numpy.ndarray of float64, shape (planes,)
         Percentile of each plane; NaN where there is none above the background.
     fitted : numpy.ndarray of float64, shape (planes,)
@@ -725,8 +725,9 @@ def decay_profile(
     warn_constant(transform)
     if axis == SURFACE:
         return transform.of_fits("middles"), transform.profile, transform.fitted
-    step = 1.0
-    if axis != "t":
+    if axis == "t":
+        step = found.time_step(adjustment._time(volume))
+    else:
         sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
         step = sizes[axis_from_end(axis, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted

@@ -46,7 +46,7 @@ SHARED = "As all adjustments have"
 
 
 def _entries(section: str) -> dict[str, str]:
-    """The texts of a section by the names of parameters; one text may describe several parameters."""
+    """Return the texts of a section by the names of parameters; one text may describe several parameters."""
     found = re.findall(r"^\S.*(?:\n(?: .*)?)*", section.strip(), re.MULTILINE)
     return {name: each.rstrip() for each in found for name in each.split("\n")[0].split(" :")[0].split(", ")}
 

@@ -35,7 +35,7 @@ BINS = 256
 # These parts of a fit do not depend on its curve: what 0 and 1 become, and the dtypes of the volume and the result.
 Fixed = tuple[float, float, np.dtype, np.dtype]
 
-METHODS = {"cdf": "cumulative distribution", "rank": "exact rank"}
+METHODS = {"cdf": "cumulative: by the cumulative distribution", "rank": "exact rank"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class HistogramEqualization(Adjustment):
         None,
         "Bins",
         "Bins of equal width, for floats and integers of more than 16 bits; automatic: exact quantiles, which a few "
-        "voxels far off do not move. Other integers use every grey level.",
+        "voxels far off do not move. Other integers use every gray level.",
         low=2,
         high=65536,
         step=1,
@@ -67,7 +67,7 @@ class HistogramEqualization(Adjustment):
     )
     anchor: bool = parameter(
         False,
-        "Keep the background dark",
+        "Dark background",
         "The darkest counted intensity stays the lowest value, however many voxels have it. Without it, a stack that "
         "is mostly empty gets a bright background.",
     )
@@ -107,7 +107,7 @@ class HistogramEqualization(Adjustment):
         return KnotsFit(float(centers[0]), float(centers[-1]), *fixed, heights)
 
     def _sorted(self, volume: Volume, lead: int = 0) -> bool:
-        """Whether voxels are sorted: always for their ranks, and for quantiles if they are few."""
+        """Return whether voxels are sorted: always for their ranks, and for quantiles if they are few."""
         if is_lookup(volume.dtype):
             return False
         return self.method == "rank" or (self.nbins is None and math.prod(volume.shape[lead:]) <= SMALL)
@@ -126,7 +126,7 @@ class HistogramEqualization(Adjustment):
         return CurveFit(lo, hi, *fixed, places, self._anchored(heights))
 
     def _anchored(self, heights: np.ndarray) -> np.ndarray:
-        """The heights, which are stretched so that the first one is 0 if the background is to stay dark."""
+        """Return the heights, which are stretched so that the first one is 0 if the background is to stay dark."""
         first, last = heights[..., :1], heights[..., -1:]
         return (heights - first) / (last - first) if self.anchor else heights
 
@@ -161,13 +161,13 @@ class HistogramEqualization(Adjustment):
 
 
 def _ranked(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values of an ordered array, and the ranks of these values from 0 to 1."""
+    """Return the distinct values of an ordered array, and the ranks of these values from 0 to 1."""
     starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])[: len(ordered)]
     return ordered[starts], starts / max(starts[-1:].sum(), 1)
 
 
 def count_clamped(volume: Volume, nbins: int, lo: float, hi: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """The counts and centers of the bins from `lo` to `hi`, with voxels outside in the end bins; None if constant."""
+    """Return counts and centers of bins from `lo` to `hi`, with voxels outside in the end bins; None if constant."""
     found = count_histogram(volume, nbins, (lo, hi))
     check_counted(found.total, volume)
     low, high = np.clip((found.minimum, found.maximum), lo, hi)
@@ -175,7 +175,7 @@ def count_clamped(volume: Volume, nbins: int, lo: float, hi: float) -> tuple[np.
 
 
 def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """The counts and centers of the bins of a histogram from `low` to `high`, with voxels outside in the end bins."""
+    """Return counts and centers of the bins from `low` to `high`, with voxels outside in the end bins."""
     if not found.by_value:
         counts = found.counts.copy()
         counts[0] += found.below
@@ -184,7 +184,7 @@ def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.
     centers = found.centers
     start, stop = int(np.searchsorted(centers, low)), int(np.searchsorted(centers, high, side="right"))
     if stop - start < 2:
-        # A range that lies between two grey levels is widened to hold both.
+        # A range that lies between two gray levels is widened to hold both.
         start, stop = max(0, start - 1), min(len(centers), stop + 1)
     counts = found.counts[start:stop].copy()
     counts[0] += found.counts[:start].sum()
@@ -194,7 +194,7 @@ def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.
 
 @remembered(lambda ordered: ordered.nbytes)
 def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
-    """All counted voxels, clamped and sorted: the one place that needs a copy of the volume."""
+    """Return all counted voxels, clamped and sorted; nothing else needs a copy of the volume."""
     dtype = working_dtype(volume.dtype)
     if dtype.kind in "iu":
         # Integers are clamped to the next whole numbers outside; all beyond are alike, so their ranks stay the same.
@@ -241,7 +241,7 @@ def equalize_hist(
     ----------
     nbins : int
         Bins of equal width for floats and larger integers, 2 to 65536.  Default: exact quantiles, so that a few
-        voxels far off do not take all bins for themselves.  Integers of up to 16 bits use every grey level.
+        voxels far off do not take all bins for themselves.  Integers of up to 16 bits use every gray level.
     method : "cdf" or "rank"
         "cdf": the cumulative distribution, exact for integers of up to 16 bits and at the quantiles of others,
         between which no more than 1/512 of the voxels lie; with `nbins` interpolated between bin centers, as

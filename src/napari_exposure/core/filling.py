@@ -146,6 +146,7 @@ class Fill(Adjustment):
     short_name: ClassVar[str] = "filled"
     verb: ClassVar[str] = "fill"
     title: ClassVar[str] = "Fill gaps"
+    use: ClassVar[str] = "some voxels hold nothing, as where planes or tiles are missing"
     keeps_scale: ClassVar[bool] = True
 
     method: Literal["nearest", "median"] = parameter(
@@ -219,7 +220,7 @@ class Fill(Adjustment):
 
 
 def _median_of_others(volume: Volume, value: float) -> float:
-    """The median of the counted voxels that have another intensity; `value` where there is none."""
+    """Return the median of the counted voxels that have another intensity; `value` where there is none."""
     totals = np.zeros(3, np.int64)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[int, int, int]:
@@ -244,7 +245,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
 
 
 def _beside_gaps(volume: Volume, value: float) -> tuple[np.ndarray, np.ndarray]:
-    """The places of the counted voxels beside gaps, and their intensities."""
+    """Return the places of the counted voxels beside gaps, and their intensities."""
     shape = volume.shape
     gap = np.zeros(shape, bool)
     known = np.zeros(shape, bool)

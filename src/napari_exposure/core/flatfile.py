@@ -86,7 +86,7 @@ class FlatFile:
 
 
 def off_map(values: np.ndarray) -> np.ndarray:
-    """The same values; a copy of them if they lie in a mapped file, or an error if that is cut off."""
+    """Return the same values, copied if they lie in a mapped file, or raise an error if that file is cut off."""
     base: Any = values
     mapped: Any = None
     while isinstance(base, np.ndarray):

@@ -14,7 +14,7 @@ from napari_exposure.core.jit import kernel
 
 
 def power(values: npt.ArrayLike, exponent: float) -> np.ndarray:
-    """``values ** exponent`` in float64, for values from 0 on and an exponent above 0.
+    """Return ``values ** exponent`` in float64, for values from 0 on and an exponent above 0.
 
     Examples
     --------
@@ -27,12 +27,12 @@ def power(values: npt.ArrayLike, exponent: float) -> np.ndarray:
 
 
 def log(values: npt.ArrayLike) -> np.ndarray:
-    """The natural logarithm in float64 of finite values above 0."""
+    """Return the natural logarithm in float64 of finite values above 0."""
     return _through("log", values)
 
 
 def exp(values: npt.ArrayLike) -> np.ndarray:
-    """The exponential in float64 of numbers that are not NaN."""
+    """Return the exponential in float64 of numbers that are not NaN."""
     return _through("exp", values)
 
 
@@ -96,7 +96,7 @@ def monotone_cubic(at: npt.ArrayLike, places: np.ndarray, values: np.ndarray) ->
 
 
 def _tangents(steps: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """The slopes at the places: weighted harmonic means inside, and at the ends those of parabolas, limited."""
+    """Return the slopes at the places: weighted harmonic means inside, and at the ends those of parabolas, limited."""
     if len(slopes) == 1:
         return np.repeat(slopes, 2)
     before, after = slopes[:-1], slopes[1:]
@@ -114,7 +114,7 @@ def _tangents(steps: np.ndarray, slopes: np.ndarray) -> np.ndarray:
 
 
 def _end_slope(step: float, next_step: float, slope: float, next_slope: float) -> float:
-    """The slope at an end of the parabola through three places, limited so that the curve does not turn back."""
+    """Return the slope at an end of the parabola through three places, limited so that the curve does not turn back."""
     found = ((2 * step + next_step) * slope - step * next_slope) / (step + next_step)
     if found * slope <= 0:
         return 0.0

@@ -18,7 +18,7 @@ from napari_exposure.core.transform import Fit
 # These are the choices of parameters, and how a widget words each of them. Axes are in the order of arrays.
 Axis = Literal["z", "y", "x"]
 AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
-OUTPUT = {"dtype": "same bit depth", "float32": "float32, not rounded"}
+OUTPUT = {"dtype": "same bit depth", "float32": "float32: not rounded"}
 # The range and the output mean something else here than where intensities are stretched, so they have other tooltips.
 IN_RANGE_WORDS = (
     "Input range",
@@ -33,7 +33,7 @@ OUTPUT_WORDS = (
 
 
 def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
-    """The index of an axis, counted from the end (-1 is x), or an error if the volume has no such axis.
+    """Return the index of an axis, counted from the end (-1 is x), or raise an error if there is no such axis.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
 
 
 def split_at(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
-    """The numbers of voxels before, along and behind an axis that is counted from the end."""
+    """Return the numbers of voxels before, along and behind an axis that is counted from the end."""
     axis += len(shape)
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
@@ -119,7 +119,7 @@ class GainsFit(Fit):
         return replace(self, gains=self._along(self.gains, shape))
 
     def _along(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Values of the planes of another shape over the same extent, at the centers of its planes."""
+        """Return values of the planes of another shape over the same extent, at the centers of its planes."""
         planes, found = shape[self.axis], len(values)
         if planes == found:
             return values
@@ -127,7 +127,7 @@ class GainsFit(Fit):
         return interpolate(places, np.arange(found), values)
 
     def gains_in(self, block: Block) -> np.ndarray:
-        """The gains of the voxels of a block, in an array that broadcasts with it."""
+        """Return the gains of the voxels of a block, in an array that broadcasts with it."""
         return self.gains[block[self.axis]].reshape(-1, *[1] * (-1 - self.axis))
 
     def map(self, values: np.ndarray, offset: tuple[int, ...], out: np.ndarray) -> None:
@@ -153,7 +153,7 @@ class GainsFit(Fit):
 
 
 def dtypes_of(adjustment: Adjustment, volume: Volume) -> dict[str, Any]:
-    """The parts of a `GainsFit` that follow from the dtypes of a volume and of the result."""
+    """Return the parts of a `GainsFit` that follow from the dtypes of a volume and of the result."""
     out_dtype = result_dtype(volume.dtype, adjustment.output)
     colors = volume.rgb and out_dtype.kind == "f"
     return {
@@ -165,6 +165,6 @@ def dtypes_of(adjustment: Adjustment, volume: Volume) -> dict[str, Any]:
 
 
 def find_clamp(adjustment: Adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The range that was found, and the one to clamp to: infinite for "data", because other data may be brighter."""
+    """Return the range that was found, and the one to clamp to: for "data" none, because other data may be brighter."""
     found = adjustment._find_range(volume)
     return found, (-math.inf, math.inf) if adjustment.in_range == "data" else found

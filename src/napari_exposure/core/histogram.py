@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, overload
 
 import numpy as np
 
-from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.intensity import check_count, check_kind, check_percents
 from napari_exposure.core.jsonfile import read_json, write_json
 from napari_exposure.core.moments import Moments
 from napari_exposure.core.words import printable
@@ -82,6 +82,10 @@ class Histogram:
     name: str = field(default="", repr=False)
     colors: tuple[Histogram, ...] = field(default=(), repr=False)
 
+    def __post_init__(self) -> None:
+        for name in ("counts", "edges"):
+            check_kind(getattr(self, name), name, np.ndarray, "an array, as histogram(volume) has it")
+
     @property
     def centers(self) -> np.ndarray:
         """The middle of each bin; for integers of up to 16 bits the value itself."""
@@ -112,7 +116,7 @@ class Histogram:
     def percentile(self, q: Sequence[float] | np.ndarray) -> np.ndarray: ...
 
     def percentile(self, q: float | Sequence[float] | np.ndarray) -> float | np.ndarray:
-        """The value below which `q` percent of the voxels lie, as ``numpy.nanpercentile`` has it.
+        """Return the value below which `q` percent of the voxels lie, as ``numpy.nanpercentile`` has it.
 
         Parameters
         ----------
@@ -130,14 +134,14 @@ class Histogram:
         ValueError
             If q is out of bounds, or nothing was counted.
         """
-        wanted = [check_number(value, "q", low=0, high=100) for value in np.atleast_1d(q)]
+        wanted = check_percents(q)
         if not self.total:
             raise ValueError("No voxel was counted, so there are no percentiles.")
         found = [interpolate(self.order_statistic, value / 100 * (self.total - 1)) for value in wanted]
         return found[0] if np.ndim(q) == 0 else np.array(found)
 
     def fraction(self, value: float) -> float:
-        """The fraction of all voxels at or below `value`: the CDF at any place, and the inverse of `percentile`.
+        """Return the fraction of all voxels at or below `value`: the CDF at any place, and the inverse of `percentile`.
 
         It is exact if each bin is one value; otherwise it is interpolated inside a bin.  It is 0 without voxels.
 
@@ -192,7 +196,7 @@ class Histogram:
 
     @property
     def levels(self) -> int:
-        """How many distinct grey levels there are; of floats and 32-bit integers there are at least so many."""
+        """How many distinct gray levels there are; of floats and 32-bit integers there are at least so many."""
         return int(np.count_nonzero(self.counts))
 
     @property
@@ -239,7 +243,7 @@ class Histogram:
         """Join neighboring bins to at most about `nbins` bars from `low` to `high`, as a plot draws them.
 
         Every bar joins the same number of bins, because the bars would look like a comb if some held one value more
-        than their neighbors.  Integers that were stretched, such as 12 bits over the range of 16, have grey levels at
+        than their neighbors.  Integers that were stretched, such as 12 bits over the range of 16, have gray levels at
         a distance from one another; every bar joins the same number of these.  Bars do not move with the range.
 
         Parameters
@@ -283,9 +287,12 @@ class Histogram:
 
     @cached_property
     def _grid(self) -> tuple[float, float]:
-        """Where bars may begin, and at what distance, in bins: 1, unless grey levels occur at greater distances."""
+        """Where bars may begin, and at what distance, in bins: 1, unless gray levels occur at greater distances."""
         used = np.flatnonzero(self.counts) if self.by_value else np.empty(0)
         apart = np.diff(used)
+        if 2 * np.count_nonzero(apart == 1) > len(apart):
+            # So is their median then, which takes longer to find.
+            return 0.0, 1.0
         usual = float(np.median(apart)) if len(used) >= 16 else 1.0
         if usual < 2:
             return 0.0, 1.0
@@ -295,7 +302,7 @@ class Histogram:
         return used[0] - gap / 2, gap
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data (str, float, bool, list, dict) that `from_dict` takes back, exact in every bit.
+        """Return plain data (str, float, bool, list, dict) that `from_dict` takes back, exact in every bit.
 
         Examples
         --------
@@ -394,7 +401,7 @@ class Histogram:
         return ax
 
     def order_statistic(self, rank: int) -> float:
-        """The value of the voxel that has `rank` others below it; in a bin of many values it is interpolated."""
+        """Return the value of the voxel that has `rank` others below it; in a bin of many values it is interpolated."""
         if rank < self.below:
             return self.minimum if self.minimum < self.edges[0] else -math.inf
         cumulative = self.below + np.cumsum(self.counts)
@@ -450,7 +457,7 @@ class Histogram:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Where a value lies from low to high, clamped to [0, 1]."""
+    """Return where a value lies from low to high, clamped to [0, 1]."""
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
@@ -460,6 +467,13 @@ def _add_values(a: Histogram, b: Histogram) -> tuple[np.ndarray, np.ndarray]:
         return full.counts, full.edges
     first = min(a.edges[0], b.edges[0])
     last = max(a.edges[-1], b.edges[-1])
+    # Blocks mostly have the values that were counted before.
+    for wide, narrow in ((a, b), (b, a)):
+        if first == wide.edges[0] and last == wide.edges[-1]:
+            start = round(narrow.edges[0] - first)
+            counts = wide.counts.copy()
+            counts[start : start + len(narrow.counts)] += narrow.counts
+            return counts, wide.edges
     counts = np.zeros(round(last - first), np.int64)
     for h in (a, b):
         start = round(h.edges[0] - first)
@@ -468,7 +482,7 @@ def _add_values(a: Histogram, b: Histogram) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interpolate(order_statistic: Callable[[int], float], position: float) -> float:
-    """The value at a place in the sorted voxels, interpolated between two of them by NumPy's linear rule."""
+    """Return the value at a place in the sorted voxels, interpolated between two of them by NumPy's linear rule."""
     below = math.floor(position)
     t = position - below
     a = order_statistic(below)
@@ -481,7 +495,7 @@ def interpolate(order_statistic: Callable[[int], float], position: float) -> flo
 
 
 def cell(name: str) -> str:
-    """A name as the cell of a table, so that spreadsheets do not take it for a formula."""
+    """Return a name as the cell of a table, so that spreadsheets do not take it for a formula."""
     return f"'{name}" if name.lstrip()[:1] in tuple("=+-@") else name
 
 

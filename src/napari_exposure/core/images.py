@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -13,14 +14,16 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
-from napari_exposure.core.arrays import DATA_ARRAY, both, like
+from napari_exposure.core.arrays import DATA_ARRAY, both, checked, like
 from napari_exposure.core.axes import AXES, Tile, check_place
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.docstrings import complete
+from napari_exposure.core.intensity import check_flag, check_level
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
+from napari_exposure.core.words import given, naming
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -34,7 +37,7 @@ __all__ = ["adjust"]
 # that core needs none of these packages.
 OPENERS = {
     "napari.layers.base.base.Layer": "napari_exposure.layers:OpenedLayer",
-    DATA_ARRAY: "napari_exposure.core.xarrays:OpenedDataArray",
+    DATA_ARRAY: "napari_exposure.xarrays:OpenedDataArray",
 }
 
 
@@ -80,11 +83,14 @@ class Opened(Protocol):
     def unit(self) -> str | None:
         """The unit of the spacing; None if it is not known."""
 
+    def time_step(self, axis: int) -> float:
+        """Return the time between points along an axis, which is 1 where it is not known."""
+
     def in_range(self, value: GivenRange) -> Any:
         """Turn an input range into what adjustments take."""
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
-        """The volume that is counted."""
+        """Return the volume that is counted."""
 
     def bar(self) -> AbstractContextManager[None]:
         """Show the progress of the work inside."""
@@ -108,7 +114,7 @@ class Opened(Protocol):
         """Make the map of the slopes of what was fitted, at every voxel."""
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
-        """The array that is read as a tile of a mosaic, and where it lies."""
+        """Return the array that is read as a tile of a mosaic, and where it lies."""
 
     def show_alike(self, results: Sequence[Any]) -> None:
         """Show results over the same range as this image, if they can be shown."""
@@ -122,8 +128,8 @@ class OpenedArray:
     def __init__(
         self, image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
     ) -> None:
-        _check_level(level)
-        self.array, self.mask, self.spacing, self.rgb = image, mask, spacing, bool(rgb)
+        check_level(level)
+        self.array, self.mask, self.spacing, self.rgb = checked(image), mask, spacing, bool(rgb)
 
     @property
     def unit(self) -> str | None:
@@ -136,15 +142,19 @@ class OpenedArray:
         if not isinstance(self.spacing, Iterable):
             return ()
         space = AXES[-min(len(tuple(self.spacing)), len(AXES)) :]
-        axes = len(getattr(self.array, "shape", None) or np.shape(self.array)) - self.rgb
+        axes = len(self.array.shape) - self.rgb
         return ("",) * (axes - len(space)) + space
+
+    def time_step(self, axis: int) -> float:
+        """Return 1, because an array does not know the time between its points."""
+        return 1.0
 
     def in_range(self, value: GivenRange) -> Any:
         """Turn an input range into what adjustments take."""
         return value
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
-        """The volume that is counted."""
+        """Return the volume that is counted."""
         return Volume(self.array, self.mask, ignore_zeros, self.rgb, labels=self.labels)
 
     @contextmanager
@@ -160,7 +170,7 @@ class OpenedArray:
         """Lay planes out in rows and columns; parameters as `montage` has them."""
         from napari_exposure.core.montage import array_montage
 
-        _check_level(level)
+        check_level(level)
         return array_montage(image, step, columns, axis, gap=gap, fill=0 if fill is None else fill, rgb=bool(rgb))
 
     def from_colormap(self, colormap: npt.ArrayLike, limits: tuple[float, float]) -> Uncoloured:
@@ -206,13 +216,13 @@ class OpenedArray:
                 if isinstance(fit_on, BlockMap):
                     fitted = fit_on
                 else:
-                    said: Any = {"mask": self.mask, "spacing": self.spacing, "rgb": self.rgb}
-                    fitted = (self if fit_on is None else opened(fit_on, **said)).fit(adjustment)
+                    alike = partial(opened, mask=self.mask, spacing=self.spacing, rgb=self.rgb)
+                    fitted = (self if fit_on is None else open_fitted(fit_on, alike)).fit(adjustment)
             with progress.part(0.4, 1):
                 return like(self.array, fitted.fitting(array).apply(array))
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
-        """The array that is read as a tile of a mosaic, and where it lies."""
+        """Return the array that is read as a tile of a mosaic, and where it lies."""
         array = self.volume().array
         # A masked array is kept, because not all of its voxels count.
         kept = self.array if isinstance(self.array, np.ma.MaskedArray) else array
@@ -232,13 +242,8 @@ class OpenedArray:
             return GainMap(fitted).fitting(array).apply(array)
 
 
-def _check_level(level: int) -> None:
-    if level != 0:
-        raise ValueError(f"level is for multiscale layers; an array has only level 0, got {level!r}.")
-
-
 def opener(image: Any) -> Any:
-    """The class that opens an image."""
+    """Return the class that opens an image."""
     # ``__class__`` is asked, and not ``type``, because that of a proxy is the class of the layer behind it.
     for cls in image.__class__.__mro__:
         if found := OPENERS.get(f"{cls.__module__}.{cls.__qualname__}"):
@@ -249,9 +254,31 @@ def opener(image: Any) -> Any:
 
 def is_several(image: Any) -> bool:
     """Whether it is a list of images, and not one image that is written as lists of numbers."""
-    if not isinstance(image, list | tuple) or not image:
+    if not isinstance(image, Collection) or isinstance(image, str | bytes | dict) or hasattr(image, "shape"):
         return False
-    return all(opener(each) is not OpenedArray or len(getattr(each, "shape", ())) >= 2 for each in image)
+    return any(opener(each) is not OpenedArray or len(getattr(each, "shape", ())) >= 2 for each in image)
+
+
+def open_all(images: Any, open_one: Callable[[Any], Opened]) -> list[Opened]:
+    """Several images, each as `opened` has it; an error says which of them is none."""
+    found, images = [], listed(images)
+    for number, image in enumerate(images, 1):
+        with naming(f"Image {number} of {len(images)}"):
+            found.append(open_one(image))
+    return found
+
+
+def listed(images: Any) -> list[Any]:
+    """Images in a list, or an error where they are not several."""
+    if isinstance(images, str | bytes | dict) or hasattr(images, "shape") or not isinstance(images, Iterable):
+        raise TypeError(f"Give several images in a list, got {given(images)}.")
+    return list(images)
+
+
+def open_fitted(image: Any, open_one: Callable[[Any], Opened]) -> Opened:
+    """The image that others are fitted on, or an error that says what it may be."""
+    with naming("fit_on must be an image, or what recipe.fit(image) gives"):
+        return open_one(image)
 
 
 def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:
@@ -268,6 +295,12 @@ def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool |
     level : int
         For multiscale layers, the level that is fitted.
     """
+    if is_several(image):
+        raise TypeError(
+            f"One image is taken at a time here, got a list of {len(image)}. Give each by itself; Recipe.apply takes a "
+            "list, and numpy.stack makes one image of planes."
+        )
+    rgb = None if rgb is None else check_flag(rgb, "rgb")
     made: Opened = opener(image)(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
     return made
 
@@ -306,6 +339,8 @@ def adjust(
     >>> adjust(Gamma(2.0), np.array([[0, 5, 10]], dtype=np.uint8))
     array([[ 0,  2, 10]], dtype=uint8)
     """
+    if not hasattr(adjustment, "steps"):
+        raise TypeError(f"adjustment must be one such as Gamma(0.5), or a Recipe, got {given(adjustment)}.")
     return opened(image, mask=mask, spacing=spacing, rgb=rgb, level=level).adjusted(adjustment)
 
 

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_exposure.core.words import warn_user
+from napari_exposure.core.words import given, warn_user
 
 __all__ = ["Percentiles"]
 
@@ -90,20 +92,30 @@ def check_exposure(dtype: npt.DTypeLike, name: str = "volume", data: str = "arra
 
 def as_array(value: Any, name: str) -> np.ndarray:
     """Turn what is not an array yet, such as nested lists, into one, or raise an error."""
-    array = np.asarray(value)
-    if array.ndim == 0 and array.dtype.kind in "OSU":
-        hint = " If it is a layer, pass layer.data." if hasattr(value, "data") else ""
-        raise TypeError(f"The {name} must be an array, got {type(value).__name__}.{hint}")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        # The lists have different lengths.
+        array = np.asarray(None)
+    if array.dtype.kind in "OSU" or (array.ndim == 0 and not hasattr(value, "shape")):
+        hint = ""
+        if isinstance(value, list | tuple):
+            hint = " One image is taken at a time here; Recipe.apply takes a list of them." * (name == "volume")
+        elif isinstance(value, str | PathLike):
+            hint = " Read a file first: napari_exposure.read(path).data."
+        elif hasattr(value, "data"):
+            hint = " If it is a layer, pass layer.data."
+        raise TypeError(f"The {name} must be an array, got {given(value)}.{hint}")
     return array
 
 
 def is_lookup(dtype: np.dtype) -> bool:
-    """Whether every value of this dtype can have an entry in a table: integers of up to 16 bits."""
+    """Return whether every value of this dtype can have an entry in a table: integers of up to 16 bits."""
     return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def working_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype that kernels see: the native one, but float32 for float16 and uint8 for bool."""
+    """Return the dtype that kernels see: the native one, but float32 for float16 and uint8 for bool."""
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     return np.dtype(np.float32) if dtype == np.float16 else dtype
@@ -129,12 +141,12 @@ def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def result_dtype(dtype: np.dtype, output: str) -> np.dtype:
-    """The dtype of results for volumes of `dtype`."""
+    """Return the dtype of results for volumes of `dtype`."""
     return dtype if output == "dtype" else np.dtype(np.float32)
 
 
 def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
-    """The full range of a dtype as scikit-image has it: floats end at 1, and only negative data begin below 0.
+    """Return the full range of a dtype as scikit-image has it: floats end at 1, and only negative data begin below 0.
 
     The range of integers of 64 bits ends where float64 no longer holds every integer.
 
@@ -155,7 +167,7 @@ NAMED: dict[str, str | int] = {"float": "float64", "uint10": 10, "uint12": 12, "
 
 
 def range_name(value: Any) -> str | None:
-    """The name of a dtype's range, of what scikit-image takes: np.uint8, "uint8", "uint12", float; else None."""
+    """Return the name of a dtype's range, of what scikit-image takes: np.uint8, "uint8", "uint12", float; else None."""
     if isinstance(value, type | np.dtype):
         value = np.dtype(value).name
     known = isinstance(value, str) and (value in NAMED or value in {dtype.name for dtype in DTYPES})
@@ -163,7 +175,7 @@ def range_name(value: Any) -> str | None:
 
 
 def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
-    """The dtype that holds a range that scikit-image has a name for, and the range."""
+    """Return the dtype that holds a range that scikit-image has a name for, and the range."""
     bits: str | int = NAMED.get(name, name)
     if isinstance(bits, int):
         return np.dtype(np.uint16), (0.0, 2.0**bits - 1)
@@ -172,17 +184,18 @@ def named_range(name: str) -> tuple[np.dtype, tuple[float, float]]:
 
 
 def result_range(dtype: np.dtype, out_dtype: np.dtype, lo: float) -> tuple[float, float]:
-    """The intensities of the result that 0 and 1 of an adjustment become."""
+    """Return the intensities of the result that 0 and 1 of an adjustment become."""
     if out_dtype.kind == "f":
         return 0.0, 1.0
     return dtype_range(dtype, negative=lo < 0)
 
 
 def check_number(
-    value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float | None = None
+    value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, above: float | None = None, also: str = ""
 ) -> float:
-    """Return `value` as a float, or raise an error that names the parameter and its bounds."""
+    """Return `value` as a float, or raise an error that names the parameter, its bounds, and `also` what it may be."""
     bounds = f" greater than {above:g}" if above is not None else f" in [{low:g}, {high:g}]" * math.isfinite(high)
+    bounds += f" or {also}" if also else ""
     try:
         if isinstance(value, str):
             raise TypeError
@@ -191,18 +204,24 @@ def check_number(
         # An integer may have more digits than anybody reads, or than Python writes, so the message leaves them out.
         raise ValueError(f"{name} must be a finite number{bounds}, got one beyond 1e308.") from None
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number{bounds}, got {value!r}.") from None
+        raise TypeError(f"{name} must be a number{bounds}, got {given(value)}.") from None
     inside = number > above and number <= high if above is not None else low <= number <= high
     if not inside or math.isinf(number):
-        raise ValueError(f"{name} must be a finite number{bounds}, got {value!r}.")
+        raise ValueError(f"{name} must be a finite number{bounds}, got {given(value)}.")
     return number
+
+
+def check_percents(value: Any) -> tuple[float, ...]:
+    """Return one percentile or several as floats, or say what is none."""
+    several = np.iterable(value) and not isinstance(value, str)
+    return tuple(check_number(each, "q", low=0, high=100) for each in (value if several else [value]))
 
 
 def check_pair(value: Any, name: str) -> tuple[float, float]:
     """Return two numbers as floats, or raise an error that names the parameter."""
     values = tuple(value) if np.iterable(value) and not isinstance(value, str) else ()
     if len(values) != 2:
-        raise ValueError(f"{name} must be two numbers, (low, high), got {value!r}.")
+        raise ValueError(f"{name} must be two numbers, (low, high), got {given(value)}.")
     first, second = (check_number(each, name) for each in values)
     return first, second
 
@@ -211,27 +230,55 @@ def check_range(value: Any, name: str) -> tuple[float, float]:
     """Return two numbers in ascending order as floats, or raise an error that names the parameter."""
     low, high = check_pair(value, name)
     if not low < high:
-        raise ValueError(f"{name} must be (low, high) with low < high, got {value!r}.")
+        raise ValueError(f"{name} must be (low, high) with low < high, got {given(value)}.")
     return low, high
 
 
-def check_count(value: Any, name: str, *, low: int, high: int) -> int:
+def check_count(value: Any, name: str, *, low: int, high: int, also: str = "") -> int:
     """Return `value` as an int, or raise an error that names the parameter and its bounds."""
-    number = check_number(value, name, low=low, high=high)
+    number = check_number(value, name, low=low, high=high, also=also)
     if not number.is_integer():
-        raise ValueError(f"{name} must be a whole number in [{low}, {high}], got {value!r}.")
+        raise ValueError(f"{name} must be a whole number in [{low}, {high}], got {given(value)}.")
     return int(number)
 
 
 def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`, or raise an error that says what may be chosen."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {given(value)}.")
     return value
 
 
+def check_flag(value: Any, name: str) -> bool:
+    """Return `value` if it is True or False, or say which parameter is neither."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {given(value)}.")
+    return bool(value)
+
+
+def check_level(level: Any, levels: int = 1, name: str = "") -> None:
+    """Raise where an image with so many levels has no such level; `name` is that of a layer, empty of an array."""
+    if isinstance(level, int | np.integer) and 0 <= level < levels:
+        return
+    if name:
+        raise ValueError(f"{name} has {levels} level(s): level must be 0 to {levels - 1}, got {given(level)}.")
+    raise ValueError(f"level is for multiscale layers; an array has only level 0, got {given(level)}.")
+
+
+def check_kind(value: Any, name: str, kind: type | tuple[type, ...], what: str) -> Any:
+    """Return `value` if it is of a kind, or say which parameter is not, and what it must be."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {what}, got {given(value)}.")
+    return value
+
+
+def as_path(value: Any, name: str = "path") -> Path:
+    """The path that a name of a file or a folder means, or an error where it is no name."""
+    return Path(check_kind(value, name, (str, PathLike), "the name of a file, such as 'nuclei.tif'"))
+
+
 def value_channel(block: np.ndarray) -> np.ndarray:
-    """The value (HSV) of RGB or RGBA data: the greatest of the three colors."""
+    """Return the value (HSV) of RGB or RGBA data: the greatest of the three colors."""
     value: np.ndarray = block[..., :3].max(axis=-1)
     return value
 
@@ -244,7 +291,7 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def luminance(block: np.ndarray) -> np.ndarray:
-    """The luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
+    """Return the luminance of RGB or RGBA data (ITU-R BT.709), in their dtype."""
     # Colors are added one by one, because the order in which a matrix product adds them depends on the layout and the
     # processor. Opposite infinities give NaN, without a warning.
     with np.errstate(invalid="ignore"):
@@ -272,7 +319,7 @@ def recolor(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.
     ratio = np.divide(adjusted, value, dtype=np.float64, where=~dark, out=np.zeros(value.shape))
     for channel in range(3):
         color = block[..., channel] * ratio
-        # Black has no hue, so it becomes grey.
+        # Black has no hue, so it becomes gray.
         color[dark] = adjusted[dark]
         out[..., channel] = np.rint(color) if out.dtype.kind in "iu" else color
     write_alpha(block, out, top)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from napari_exposure.core.intensity import as_path
 from napari_exposure.core.replacing import replacing
 from napari_exposure.core.words import shortened
 
@@ -19,7 +20,7 @@ Made = TypeVar("Made")
 
 def write_json(path: str | os.PathLike[str], plain: object) -> Path:
     """Write plain data to a file, wholly or not at all."""
-    path = Path(path)
+    path = as_path(path)
     with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
@@ -42,7 +43,7 @@ def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Mad
     ValueError
         If the file is no JSON or too large, or `make` raises it; the message names the file.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no {what} {path}.")
     if (size := path.stat().st_size) > MOST_BYTES:

@@ -36,14 +36,15 @@ from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.stacks import count_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.words import given, naming
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
-# The values are the words of a widget: the time points of a series that others are matched to, what is matched of RGB
-# images, and the dtype of the result.
-POINTS = {"first": "First time point", "median": "Median time point"}
-CHANNELS = {"value": "brightness, colors keep their hue", "each": "red, green and blue each by itself"}
-MATCHED = {"dtype": "same bit depth", "float32": "float32, not rounded"}
+# Widgets word the time point to match to, what is matched of RGB images, and the dtype of the result like this.
+POINTS = {"first": "First time", "median": "Median time"}
+REFERENCES = "an image, its Histogram, 'first' or 'median'"
+CHANNELS = {"value": "brightness: colors keep their hue", "each": "each color: red, green and blue each by itself"}
+MATCHED = {"dtype": "same bit depth", "float32": "float32: not rounded"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,7 @@ class HistogramMatching(Adjustment):
         if not isinstance(self.reference, Histogram):
             raise TypeError(
                 "reference must be a Histogram such as histogram(volume) gives, or 'first' or 'median', got "
-                f"{type(self.reference).__name__}."
+                f"{given(self.reference)}."
             )
         if not self.reference.counts.any():
             raise ValueError("The reference has no finite voxel in its bins. Choose another one.")
@@ -217,11 +218,8 @@ class HistogramMatching(Adjustment):
     @staticmethod
     def _median(members: Sequence[Volume]) -> int:
         """Return the time point whose median intensity is in the middle of those of all."""
-        medians = []
-        for number, member in enumerate(members):
-            with progress.part(number / len(members), (number + 1) / len(members)):
-                found = find_percentiles(member, (50.0,))
-            medians.append(found[0] if found else math.nan)
+        found = progress.each(members, lambda member: find_percentiles(member, (50.0,)))
+        medians = [median[0] if median else math.nan for median in found]
         order = np.argsort(medians, kind="stable")[: np.isfinite(medians).sum()]
         return int(order[(len(order) - 1) // 2]) if len(order) else 0
 
@@ -232,10 +230,8 @@ class HistogramMatching(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         if self.colors == "each":
-            fits = []
-            for number, (color, alone) in enumerate(zip(COLORS, self._of_colors(), strict=True)):
-                with progress.part(number / len(COLORS), (number + 1) / len(COLORS)):
-                    fits.append(alone._fit_group(volume.seen_as(color), spacing))
+            colors = list(zip(COLORS, self._of_colors(), strict=True))
+            fits = progress.each(colors, lambda color: color[1]._fit_group(volume.seen_as(color[0]), spacing))
             lo, hi = min(fit.lo for fit in fits), max(fit.hi for fit in fits)
             bottom, top = min(fit.bottom for fit in fits), max(fit.top for fit in fits)
             out_dtype = result_dtype(volume.dtype, self.output)
@@ -286,28 +282,20 @@ class HistogramMatching(Adjustment):
         return fits
 
 
-def check_no_path(reference: object) -> None:
-    """Raise what to do if a reference is the name of a file."""
-    if isinstance(reference, str | os.PathLike):
-        raise TypeError(
-            f"reference must be an image or its Histogram, got {reference!r}; read a file with Histogram.load first."
-        )
-
-
 def _as_reference(reference: Any, nbins: int, ignore_zeros: bool, rgb: bool | None, colors: str) -> Histogram | str:
     """Return the reference as a histogram, or as it is where it names a time point."""
     if isinstance(reference, Histogram) or (isinstance(reference, str) and reference in POINTS):
         return reference
-    check_no_path(reference)
     nbins = check_count(nbins, "nbins", low=2, high=1 << 20)
-    try:
+    check_choice(colors, "colors", CHANNELS)
+    with naming(f"reference must be {REFERENCES}"):
+        if isinstance(reference, str | os.PathLike):
+            raise TypeError(f"Got {given(reference)}; read a file with Histogram.load first.")
         if colors != "each":
             return histogram(reference, nbins, ignore_zeros=ignore_zeros, rgb=rgb)
         found = opened(reference, rgb=rgb)
         with found.bar():
             return replace(count_colors(found.volume(ignore_zeros), nbins), name=found.name)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"reference must be an image or its Histogram: {error}") from None
 
 
 @verb

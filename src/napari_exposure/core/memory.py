@@ -106,7 +106,7 @@ def remembered(
             memory = volume.memory
             if add is not None and volume.members:
                 for number, part in enumerate(volume.members):
-                    with progress.part(number / len(volume.members), (number + 1) / len(volume.members)):
+                    with progress.item(number, len(volume.members)):
                         other = remembering(part, *arguments)
                     found = other if found is None else add(found, other)
                 return cast(Result, found)

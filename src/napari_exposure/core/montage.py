@@ -14,8 +14,9 @@ from napari_exposure.core import progress
 from napari_exposure.core.arrays import held
 from napari_exposure.core.blocks import is_dask, read_part, stored_chunks, walk
 from napari_exposure.core.images import opener, verb
-from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.intensity import check_count, check_flag, check_number
 from napari_exposure.core.typing import Array, Index
+from napari_exposure.core.words import given
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -77,7 +78,7 @@ class Arrangement:
             gap = max(1, round(THIN * max(height, width)))
         gaps = tuple(gap) if np.iterable(gap) else (gap, gap)
         if len(gaps) != 2:
-            raise ValueError(f"gap must be a number of voxels, or one for rows and one for columns, got {gap!r}.")
+            raise ValueError(f"gap must be a number of voxels, or one for rows and one for columns, got {given(gap)}.")
         between_rows, between_columns = (check_count(each, "gap", low=0, high=2**31) for each in gaps)
         return cls(at, planes, min(columns, len(planes)), (height, width), (between_rows, between_columns), tuple(lead))
 
@@ -109,7 +110,7 @@ def check_fill(fill: Any, dtype: np.dtype) -> Any:
     """Return the value of gaps, or raise if the dtype has no such value."""
     value = check_number(fill, "fill")
     if dtype.kind in "iu" and not (value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max):
-        raise ValueError(f"fill must be a value of {dtype}, got {fill!r}.")
+        raise ValueError(f"fill must be a value of {dtype}, got {given(fill)}.")
     return dtype.type(fill)
 
 
@@ -172,6 +173,7 @@ def montage(
            [0, 0, 0, 0, 0],
            [5, 5, 0, 0, 0]])
     """
+    rgb = None if rgb is None else check_flag(rgb, "rgb")
     return opener(image).montage(image, step, columns, axis, gap=gap, fill=fill, rgb=rgb, level=level)
 
 

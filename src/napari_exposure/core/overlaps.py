@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,11 @@ from napari_exposure.core.arrays import held
 from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import BLOCK_VOXELS, read_part, walk
 from napari_exposure.core.functions import exp, log
-from napari_exposure.core.images import Opened, opened
+from napari_exposure.core.images import Opened, listed, open_all, opened
 from napari_exposure.core.intensity import check_exposure
 from napari_exposure.core.linear import Linear
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
+from napari_exposure.core.words import given
 
 __all__ = ["fit_overlaps", "match_overlaps"]
 
@@ -79,11 +80,11 @@ class Overlap:
 
 
 def fit_overlaps(
-    images: Sequence[ArrayLike | Layer],
+    images: Iterable[ArrayLike | Layer],
     *,
     translate: Sequence[Sequence[float]] | None = None,
     spacing: Spacing = None,
-    fixed: int = 0,
+    fixed: int | ArrayLike | Layer = 0,
     output: Output = "dtype",
 ) -> list[Linear]:
     """Find the factor and the offset of each tile of a mosaic; see `match_overlaps`, which applies them.
@@ -113,33 +114,32 @@ def fit_overlaps(
     >>> round(second.factor, 4), round(second.offset, 2)
     (2.0, -20.0)
     """
-    found = [opened(image) for image in images]
-    mosaic = Mosaic.of(found, translate, spacing, fixed)
+    found, mosaic = _opened(images, translate, spacing, fixed)
     with found[0].bar():
         return mosaic.fit(output)
 
 
 def match_overlaps(
-    images: Sequence[Any],
+    images: Iterable[Any],
     *,
     translate: Sequence[Sequence[float]] | None = None,
     spacing: Spacing = None,
-    fixed: int = 0,
+    fixed: int | ArrayLike | Layer = 0,
     output: Output = "dtype",
 ) -> list[Any]:
     """Bring the tiles of a mosaic to one scale: each gets a factor and an offset, so that no seam is seen.
 
     Parameters
     ----------
-    images : sequence of napari.layers.Image or array-like
+    images : list of napari.layers.Image or array-like, or layers of a viewer such as ``viewer.layers.selection``
         Two or more images with the same number of axes, each of which overlaps with another one.  Never written.
     translate : sequence of sequence of float, optional
         Where the first voxel of each array lies, along all axes, in units of `spacing`.  A layer knows its own place in
         the world.
     spacing : float or sequence of float, optional
         The size of a voxel of arrays along all axes, which is the same for all arrays and 1 by default.
-    fixed : int
-        The number of the image that stays as it is.
+    fixed : int, or one of the images
+        The image that stays as it is, or its number.
     output : "dtype" or "float32"
         "dtype": dtypes stay, integers are rounded to nearest and clamped.  "float32": neither.
 
@@ -188,17 +188,26 @@ def match_overlaps(
     >>> bool(np.allclose(left[:, :, 16:], right[:, :, :8], rtol=1e-4))
     True
     """
-    found = [opened(image) for image in images]
-    mosaic = Mosaic.of(found, translate, spacing, fixed)
+    found, mosaic = _opened(images, translate, spacing, fixed)
     with found[0].bar():
         with progress.part(0, 0.4):
             lines = mosaic.fit(output)
-        results = []
-        for number, (each, line) in enumerate(zip(found, lines, strict=True)):
-            with progress.part(0.4 + 0.6 * number / len(found), 0.4 + 0.6 * (number + 1) / len(found)):
-                results.append(each.adjusted(line))
-    found[fixed].show_alike(results)
+        with progress.part(0.4, 1):
+            results = progress.each(range(len(found)), lambda tile: found[tile].adjusted(lines[tile]))
+    found[mosaic.fixed].show_alike(results)
     return results
+
+
+def _opened(
+    images: Iterable[Any], translate: Sequence[Sequence[float]] | None, spacing: Spacing, fixed: Any
+) -> tuple[list[Opened], Mosaic]:
+    """Open images and make their mosaic; `fixed` is one of them or its number."""
+    images = listed(images)
+    found = open_all(images, opened)
+    same = [number for number, image in enumerate(images) if image is fixed]
+    if found and not same and not (isinstance(fixed, int) and not isinstance(fixed, bool) and 0 <= fixed < len(found)):
+        raise ValueError(f"fixed must be one of the images or its number, 0 to {len(found) - 1}, got {given(fixed)}.")
+    return found, Mosaic.of(found, translate, spacing, *same[:1] or [fixed])
 
 
 # --- where tiles lie --------------------------------------------------------------------
@@ -237,10 +246,8 @@ class Mosaic:
             raise ValueError("match_overlaps needs two images or more, which overlap.")
         if len({type(each) for each in found}) > 1:
             raise TypeError("match_overlaps needs images of one kind: all layers, or all arrays.")
-        if isinstance(fixed, bool) or not isinstance(fixed, int) or not 0 <= fixed < len(found):
-            raise ValueError(f"fixed must be the number of an image, 0 to {len(found) - 1}, got {fixed!r}.")
-        if translate is not None and len(translate) != len(found):
-            raise ValueError(f"translate must have a place for each of {len(found)} images, got {len(translate)}.")
+        if translate is not None and not (np.iterable(translate) and len(translate) == len(found)):
+            raise ValueError(f"translate must have a place for each of {len(found)} images, got {given(translate)}.")
         names = [f"Layer {each.name!r}" if each.name else f"Image {number}" for number, each in enumerate(found)]
         tiles = [
             each.tile(None if translate is None else translate[number], spacing) for number, each in enumerate(found)

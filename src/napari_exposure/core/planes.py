@@ -75,7 +75,7 @@ def plane_percentiles(volume: Volume, axis: int, percentiles: tuple[float, ...])
             part, found = result
             counts[part] += found
 
-        with progress.part(number / passes, (number + 1) / passes):
+        with progress.item(number, passes):
             count(volume, visit, merge, "measuring planes")
         if number == 0:
             # No percentile has a prefix yet, so the kernel counts the top digit only once for all.

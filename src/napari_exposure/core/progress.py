@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 Listener = Callable[["Step"], None]
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _listener: ContextVar[Listener | None] = ContextVar("napari_exposure_listener", default=None)
@@ -98,6 +99,20 @@ def part(start: float, stop: float) -> Iterator[None]:
 
     with changed(placed):
         yield
+
+
+def item(number: int, count: int) -> AbstractContextManager[None]:
+    """Report the work inside as item `number` of `count` equal ones."""
+    return part(number / count, (number + 1) / count)
+
+
+def each(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
+    """Do the work for one item after the other, each as an equal part of the whole, and return the results."""
+    results = []
+    for number, one in enumerate(items):
+        with item(number, len(items)):
+            results.append(work(one))
+    return results
 
 
 @contextmanager

@@ -15,12 +15,13 @@ from napari_exposure.core.intensity import check_pair, dtype_range, named_range,
 from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.words import given
 
 __all__ = ["Rescale", "rescale_intensity"]
 
 OutRange = str | tuple[float, float]
 
-RESCALED = {"dtype": "as the output range has it", "float32": "float32, not rounded"}
+RESCALED = {"dtype": "by output range", "float32": "float32: not rounded"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def check_out_range(value: Any) -> OutRange:
         return check_pair(value, "out_range")
     raise ValueError(
         "out_range must be 'dtype', 'image', the name of a dtype such as 'uint8', 'uint12' or 'float32', or two "
-        f"numbers, got {value!r}."
+        f"numbers, got {given(value)}."
     )
 
 

@@ -11,6 +11,7 @@ from napari_exposure.core.arrays import Several, both, held
 from napari_exposure.core.blocks import is_dask, read_part, stored_chunks
 from napari_exposure.core.intensity import dtype_range
 from napari_exposure.core.typing import Array, Index
+from napari_exposure.core.words import given
 
 Together = Literal["all", "sum", "max"]
 
@@ -129,4 +130,4 @@ def check_together(how: object) -> None:
     """Raise what `fit_on` may be if it names no way to fit several images."""
     if not isinstance(how, str) or how not in TOGETHER:
         words = ", ".join(f"{word!r} ({what})" for word, what in TOGETHER.items())
-        raise ValueError(f"fit_on must be {words}, or one image, got {how!r}.")
+        raise ValueError(f"fit_on must be {words}, or one image, got {given(how)}.")

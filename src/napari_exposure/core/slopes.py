@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core.images import opened
+from napari_exposure.core.intensity import check_kind
 from napari_exposure.core.transform import BlockMap
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ __all__ = ["CRUSHED", "SATURATED", "gain_map"]
 
 # Voxels that became the lowest or the highest value have no slope, and are marked with these values.
 CRUSHED, SATURATED = -1.0, -2.0
-# The slope is taken over this fraction of the input range on either side of a value, which is wide enough to see a
-# slope through the steps of 8-bit results.
+# The slope is taken over this fraction of the input range on either side of a value, which spans the steps of 8 bits.
 REACH = 1 / 64
 
 
@@ -36,6 +36,7 @@ class GainMap(BlockMap):
     fitted: BlockMap
 
     def __post_init__(self) -> None:
+        check_kind(self.fitted, "fitted", BlockMap, "what recipe.fit(image) gives")
         if self.fitted.rgb:
             raise ValueError("A gain map needs gray values; this was fitted on colors. Split them into channels first.")
 

@@ -64,7 +64,6 @@ class LocalStretch(TiledAdjustment):
         step=1.0,
         slider=(1.0, 1000.0),
         noise=True,
-        advanced=True,
     )
 
     def __post_init__(self) -> None:
@@ -75,6 +74,10 @@ class LocalStretch(TiledAdjustment):
     @property
     def bins(self) -> int:
         return BINS
+
+    def gain(self, limit: float) -> float:
+        """How many times as steep as a stretch of the input range it is at most, with a limit that is a number."""
+        return limit
 
     def _fit_bytes(self) -> int:
         return 16

@@ -81,6 +81,10 @@ class TiledAdjustment(Adjustment):
         """How many bins the histogram of a tile has."""
 
     @abstractmethod
+    def gain(self, limit: float) -> float:
+        """How many times as steep as a stretch of the input range it is at most, with a limit that is a number."""
+
+    @abstractmethod
     def _fit_bytes(self) -> int:
         """Return how many bytes a fit keeps for each tile."""
 
@@ -123,16 +127,15 @@ class TiledAdjustment(Adjustment):
         cells = min(members * self.bins, 1 << 16) * math.prod(axis.tiles for axis in axes)
         if not is_lookup(windows[0].dtype) or 16 * members * cells > MOST_BYTES:
             return super()._fit_windows(windows, spacing)
-        ranges = []
-        for number, window in enumerate(windows):
-            with progress.part(0.4 * number / len(windows), 0.4 * (number + 1) / len(windows)):
-                ranges.append(self._find_range(window))
+        with progress.part(0, 0.4):
+            ranges = progress.each(windows, self._find_range)
         counted = count_windows(windows, axes, ranges, self.bins)
-        fits = []
-        for number, (window, ends, counts) in enumerate(zip(windows, ranges, counted, strict=True)):
-            with progress.part(0.4 + 0.6 * number / len(windows), 0.4 + 0.6 * (number + 1) / len(windows)):
-                fits.append(self._fit_counts(window, spacing, *ends, counts))
-        return fits
+
+        def fit(number: int) -> TiledFit:
+            return self._fit_counts(windows[number], spacing, *ranges[number], next(counted))
+
+        with progress.part(0.4, 1):
+            return progress.each(range(len(windows)), fit)
 
     def _fit_counts(
         self, volume: Volume, spacing: tuple[float, ...], lo: float, hi: float, counts: np.ndarray | None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import sys
 import unicodedata
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # A foreign value takes at most about so many characters of an error.
 MOST = 400
@@ -31,7 +34,7 @@ def _is_shown(character: str) -> bool:
 
 
 def as_tooltip(text: str) -> str:
-    """A text as it is, whatever names in it look like, for what takes a text that looks like HTML for HTML.
+    """Return a tooltip that shows a text as it is, because Qt takes a text that looks like HTML for HTML.
 
     Examples
     --------
@@ -46,6 +49,39 @@ def shortened(text: object, most: int = MOST) -> str:
     """Return a text of about `most` characters at most, from which the middle is cut out if it is longer."""
     text = str(text)
     return text if len(text) <= most else f"{text[: most * 3 // 4]} ... {text[-most // 4 :]}"
+
+
+def given(value: object) -> str:
+    """Return a short description of a given value for an error, such as the shape of an array without its numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core.words import given
+    >>> given("dark"), given(np.ones((3, 4))), given(int)
+    ("'dark'", 'an array of shape (3, 4)', 'the class int')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if shape := getattr(value, "shape", None):
+        return f"an array of shape {printable(shape)}"
+    kind = type(value)
+    if kind.__module__.startswith("napari.layers."):
+        return f"the {kind.__name__} layer {printable(repr(getattr(value, 'name', '')))}"
+    if kind.__repr__ is object.__repr__:
+        return kind.__name__
+    if dataclasses.is_dataclass(value):
+        return f"{kind.__name__}(...)"
+    return shortened(printable(repr(value)), 100)
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Begin errors of the work inside with what they are about, such as a layer or one of several images."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what}: {error}") from None
 
 
 def warn_user(message: str) -> None:

@@ -14,6 +14,7 @@ from napari_exposure.core.memory import Memory
 from napari_exposure.core.progress import Step
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.gui.jobs import ActivityJob
+from napari_exposure.gui.preview import Joined
 from napari_exposure.gui.viewer.compare import show_source_on_key
 from napari_exposure.gui.viewer.layer_order import place
 from napari_exposure.recipe import Recipe
@@ -30,6 +31,7 @@ def apply_job(
     memory: Callable[[Any], Memory | None] = lambda layer: None,
     *,
     fit_on: str | None = None,
+    reference: Joined | None = None,
     put: Callable | None = None,
     done: Callable,
     ended: Callable,
@@ -48,6 +50,8 @@ def apply_job(
         Called with a layer, returns what earlier fits of it have found.
     fit_on : str, optional
         What all are fitted on: `FIRST`, the first of them, or as `Recipe.apply` has it.  Default: each has its own fit.
+    reference : Joined, optional
+        What the only one is fitted on in its place.
     put : callable, optional
         Called with source, data, transform, seconds and mask of a result; returns its layer, or None to have a new one.
     done : callable
@@ -81,6 +85,9 @@ def apply_job(
         # Layers that cannot share a fit are told of before work starts.
         shared, shared_memory = first.joined([source for source, *_ in jobs[1:]], str(fit_on)), None
         shared.check(recipe, within)
+    elif reference is not None:
+        shared, shared_memory, parts = reference.source(first), None, parts + 1
+        shared.check(recipe, within)
 
     def work():
         made: list[tuple] = []
@@ -93,7 +100,7 @@ def apply_job(
         for number, (source, adjustment, inside, known) in enumerate(jobs, parts - len(jobs)):
             start = time.perf_counter()
             try:
-                with progress.part(number / parts, (number + 1) / parts):
+                with progress.item(number, parts):
                     if fitted is None:
                         found = source.adjusted(adjustment, inside, known)
                     else:

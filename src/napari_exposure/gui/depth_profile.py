@@ -15,6 +15,7 @@ from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.profile_plot import ProfilePlot
 from napari_exposure.gui.viewer.cursor import place_in, point_of
+from napari_exposure.io.units import time_step
 from napari_exposure.source import Source
 
 
@@ -32,6 +33,7 @@ class DepthProfile(ProfilePlot):
         self._of_viewer = Connections()
         # the layer and the transform that are drawn
         self._drawn: tuple[weakref.ref[Image], Transform] | None = None
+        self._reference = False
         self.pointed.connect(self._go)
         self._paint()
 
@@ -51,8 +53,9 @@ class DepthProfile(ProfilePlot):
         """The layer whose profile is drawn."""
         return self._drawn[0]() if self._drawn is not None else None
 
-    def show_fit(self, layer: Image | None, transform: Transform | None) -> None:
-        """Show what a fit has found in a layer, or nothing."""
+    def show_fit(self, layer: Image | None, transform: Transform | None, reference: bool = False) -> None:
+        """Show what a fit has found in a layer, or in a reference that is corrected by gains of its own; or nothing."""
+        self._reference = reference
         self._drawn = None if layer is None or transform is None else (weakref.ref(layer), transform)
         self._draw()
 
@@ -73,17 +76,19 @@ class DepthProfile(ProfilePlot):
         # volumes and planes may have profiles of their own
         group = () if () in transform.fits else tuple(place[: len(shape) - transform.spatial].tolist())
         fit: Any = transform.fits[group]
-        after = fit.background + (fit.profile - fit.background) * fit.gains
+        gains = fit.gains ** (1 / correction.exponent) if self._reference else fit.gains
+        after = fit.background + (fit.profile - fit.background) * gains
         across = self._across
         if across is None:
             self.draw(fit.middles, fit.profile, fit.fitted, after, f"depth ({source.unit})")
             self.place(None)
             return
-        # Time points are numbered: their step, where there is one, is in no unit of space.
-        step = math.nan if correction.in_series else source.spacing[across]
-        label = correction.axis if math.isnan(step) else f"{correction.axis} ({source.unit})"
-        positions = (1.0 if math.isnan(step) else step) * np.arange(len(fit.profile))
-        self.draw(positions, fit.profile, fit.fitted, after, label)
+        step, unit = time_step(layer, across) if correction.in_series else (source.spacing[across], source.unit)
+        if math.isnan(step):
+            # Its unit does not convert to that of the other axes, so planes are numbered.
+            step, unit = 1.0, ""
+        label = f"{correction.axis} ({unit})" if unit else correction.axis
+        self.draw(step * np.arange(len(fit.profile)), fit.profile, fit.fitted, after, label)
         seen = dims.ndim + across in dims.displayed
         self.place(None if seen else int(place[across]))
 

@@ -6,7 +6,7 @@ import ast
 import html
 import math
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import Field
 from decimal import Decimal
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from magicgui import widgets
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyledItemDelegate
 
 from napari_exposure.core import Adjustment, NoiseLimit, Percentiles
 from napari_exposure.core.tiles import TileGrid
@@ -48,7 +48,11 @@ def times(numbers) -> str:
 
 
 class NumberEdit(widgets.FloatSpinBox):
-    """A number; its limits are what the arrows reach, and give way where a card has another value."""
+    """A number, with its name before it; its limits are what the arrows reach, and give way to what a card has."""
+
+    def __init__(self, prefix="", **options):
+        super().__init__(**options)
+        self.native.setPrefix(prefix)
 
     @property
     def value(self) -> float:
@@ -65,8 +69,48 @@ class NumberEdit(widgets.FloatSpinBox):
         widgets.FloatSpinBox.value.fset(self, value)  # type: ignore[attr-defined]
 
 
+# pixels that the arrow of a combo box takes, as napari's style has it
+ARROW = 30
+
+
+class _Whole(QStyledItemDelegate):
+    """Draws the entries of a `Choice` whole where they drop down."""
+
+    def initStyleOption(self, option, index) -> None:
+        """Qt's hook."""
+        super().initStyleOption(option, index)
+        option.text = index.data(Qt.ItemDataRole.ToolTipRole)
+
+
+class Choice(widgets.ComboBox):
+    """Chooses one of a few texts, of which the box shows what stands before the colon, so that none is cut.
+
+    Parameters
+    ----------
+    texts : mapping
+        From what is chosen to its text.
+    """
+
+    def __init__(self, texts: Mapping[Any, str], **options):
+        super().__init__(choices=[(text.split(":")[0], each) for each, text in texts.items()], **options)
+        for at, text in enumerate(texts.values()):
+            self.native.setItemData(at, text, Qt.ItemDataRole.ToolTipRole)
+        self.native.setItemDelegate(_Whole(self.native))
+
+
+def show_whole(box: QComboBox) -> None:
+    """Let a `Choice` be no narrower than its texts, and what drops down of any box as wide as it needs."""
+    if isinstance(box.itemDelegate(), _Whole):
+        texts = max(box.fontMetrics().horizontalAdvance(box.itemText(at)) for at in range(box.count()))
+        # no `setMinimumWidth`: the styles of napari and of the dock have a say as well
+        style = f"min-width: {texts + ARROW}px"
+        if box.styleSheet() != style:
+            box.setStyleSheet(style)
+    box.view().setMinimumWidth(box.view().sizeHintForColumn(0) + 2 * box.fontMetrics().averageCharWidth())
+
+
 # how an input range is chosen: the texts that the combobox shows
-DATA, DTYPE, LIMITS = "minimum to maximum", "range of the dtype", "contrast limits"
+DATA, DTYPE, LIMITS = "min to max: from the darkest to the brightest voxel", "range of the dtype", "contrast limits"
 PERCENTILES, FIXED = "percentiles", "fixed numbers"
 
 
@@ -77,8 +121,8 @@ class InRangeEdit(widgets.Container):
     """
 
     def __init__(self, value, **options):
-        self._mode = widgets.ComboBox(choices=[DATA, PERCENTILES, FIXED, LIMITS, DTYPE])
-        self._low, self._high = NumberEdit(name="low"), NumberEdit(name="high")
+        self._mode = Choice({each: each for each in (DATA, PERCENTILES, FIXED, LIMITS, DTYPE)})
+        self._low, self._high = (NumberEdit(name=name, prefix=f"{name} ") for name in ("low", "high"))
         # what the user set, or was given to begin with
         self._kept: dict[str, Any] = {PERCENTILES: (0.05, 99.95), FIXED: None}
         if isinstance(value, Percentiles):
@@ -88,7 +132,7 @@ class InRangeEdit(widgets.Container):
         self._mode.changed.connect(self._on_mode)
         for box in (self._low, self._high):
             box.changed.connect(self._on_number)
-        numbers = widgets.Container(widgets=[self._low, self._high], layout="horizontal", labels=False)
+        numbers = widgets.Container(widgets=[self._low, self._high], labels=False)
         numbers.margins = (0, 0, 0, 0)
         self._numbers = numbers
         super().__init__(widgets=[self._mode, numbers], labels=False, **options)
@@ -157,6 +201,8 @@ class SliderEdit(widgets.Container):
         self._ends, self._top = tuple(slider), top
         self._slider = widgets.Slider(min=0, max=self.FINE, readout=False, tooltip=tooltip)
         self.box = NumberEdit(value=value, min=min, max=max, step=step, tooltip=tooltip)
+        # room for a number and its unit
+        self.box.native.setStyleSheet("min-width: 6.5em")
         self._place()
         # before any container hears of it: what it asks for then is right
         self._slider.changed.connect(self._on_slide)
@@ -221,7 +267,7 @@ class AutomaticEdit(widgets.Container):
 
     def __init__(self, value, automatic, min, max, step, start=None, tooltip="", **options):
         self._word = automatic
-        self._automatic = widgets.CheckBox(text="automatic", tooltip=tooltip)
+        self._automatic = widgets.CheckBox(text="auto", tooltip=tooltip)
         number = widgets.SpinBox if isinstance(min, int) else NumberEdit
         self.box = number(value=min if start is None else start, min=min, max=max, step=step, tooltip=tooltip)
         # before any container hears of it: what it asks for then is right
@@ -250,70 +296,95 @@ class AutomaticEdit(widgets.Container):
 
 
 class NoiseLimitEdit(widgets.Container):
-    """A number, or the noise of the result that stands for one, in percent of its range.
+    """How far noise may grow, in percent of the range of the result; or the number that limits it, typed.
+
+    Both are seen.  The one that was set last is kept, and `follow` shows what the other one comes to in a volume.
 
     Parameters
     ----------
     value : float or NoiseLimit
-    label : str
-        What the number is called.
     slider, min, max, step
         Of the number, as `SliderEdit` has them.
+
+    Attributes
+    ----------
+    number : SliderEdit
+        For a row of its own, as few know what it does to noise.
     """
+
+    # what the row of the noise is called, and what stands where the noise of a volume is not known
+    LABEL, UNKNOWN = "Noise may\ngrow to", "–"
 
     def __init__(self, value, slider, min, max, step, label="", tooltip="", **options):
         self.number = SliderEdit(slider[0], slider, min=min, max=max, step=step, tooltip=tooltip)
-        self.noise = SliderEdit(
-            2.0, (0.1, 20.0), min=0.001, max=100.0, step=0.1, tooltip="Percent of the range of the result."
+        how = (
+            "How strong noise may become in the result, in percent of its range: more brings out weaker structures. "
+            f"{label} becomes what allows just that in the volume; it is under Advanced, where it can be typed instead."
         )
-        self._limited = widgets.CheckBox(
-            text="by noise, in %",
-            tooltip=f"{label} becomes what lets the noise of the result grow to so many percent of its range.",
-        )
+        self.noise = SliderEdit(2.0, (0.1, 100.0), min=0.001, max=100.0, step=0.1, tooltip=how)
+        self.noise.box.native.setSuffix(" %")
+        self._value = value
         # before any container hears of it: what it asks for then is right
-        self._limited.changed.connect(self._arrange)
-        super().__init__(
-            widgets=[self.number, self.noise, self._limited], labels=False, label=label, tooltip=tooltip, **options
-        )
+        self.noise.changed.connect(self._on_noise)
+        self.number.changed.connect(self._on_number)
+        super().__init__(widgets=[self.noise], labels=False, label=label, tooltip=how, **options)
         self.margins = (0, 0, 0, 0)
         self.min, self.max, self.step = min, max, step
         self.value = value
-        self._arrange()
 
-    def _arrange(self) -> None:
-        self.number.visible, self.noise.visible = not self._limited.value, self._limited.value
+    def _on_noise(self) -> None:
+        self.value = NoiseLimit(self.noise.value / 100)
+
+    def _on_number(self) -> None:
+        self.value = self.number.value
+        # It lies in no container whose changes this one tells.
+        self.changed.emit(self)
 
     @property
     def value(self) -> float | NoiseLimit:
         """The number, or the limit of noise."""
-        return NoiseLimit(self.noise.value / 100) if self._limited.value else self.number.value
+        return self._value
 
     @value.setter
     def value(self, value: float | NoiseLimit) -> None:
-        self._limited.value = isinstance(value, NoiseLimit)
+        self._value = value
         if isinstance(value, NoiseLimit):
             # no more digits than were meant
-            self.noise.value = float(f"{100 * value.limit:.12g}")
+            self._show(self.noise, float(f"{100 * value.limit:.12g}"))
         else:
-            self.number.value = value
+            self._show(self.number, value)
+        self.follow(None)
+
+    def follow(self, other: float | None) -> None:
+        """Show the number that the noise comes to, or the percentage of noise that the number does; None: not known."""
+        edit = self.number if isinstance(self._value, NoiseLimit) else self.noise
+        self._show(edit, None if other is None else float(f"{other:.3g}"))
+
+    def _show(self, edit: SliderEdit, value: float | None) -> None:
+        if value is not None and value == edit.value and not edit.box.native.specialValueText():
+            # A number that is being typed is left alone.
+            return
+        edit.box.native.setSpecialValueText(self.UNKNOWN if value is None else "")
+        with edit.changed.blocked():
+            edit.value = edit.box.native.minimum() if value is None else value
 
 
-AUTOMATIC, SAME, EACH = "automatic", "same on every axis", "one for each axis"
+AUTOMATIC, SAME, EACH = "automatic", "one for all axes", "one for each axis"
 
 
 class TileEdgeEdit(widgets.Container):
     """The edge of a tile in the layer's unit: automatic, one number, or one for each axis."""
 
     def __init__(self, value=None, **options):
-        self._mode = widgets.ComboBox(
-            choices=[AUTOMATIC, SAME, EACH],
+        self._mode = Choice(
+            {each: each for each in (AUTOMATIC, SAME, EACH)},
             tooltip="automatic: an eighth of the largest extent of the volume",
         )
         self._edge = SliderEdit(1.0, slider=(0.1, 100.0), min=0.0001, max=1e9, step=0.1, name="edge")
-        self._boxes = [NumberEdit(name=axis) for axis in "zyx"]
+        self._boxes = [NumberEdit(name=axis, prefix=f"{axis} ") for axis in "zyx"]
         # before any container hears of it: what it asks for then is right
         self._edge.changed.connect(self._on_edit)
-        row = widgets.Container(widgets=self._boxes, layout="horizontal", labels=False)
+        row = widgets.Container(widgets=self._boxes, labels=False)
         row.margins = (0, 0, 0, 0)
         self._row = row
         super().__init__(widgets=[self._mode, self._edge, row], labels=False, **options)
@@ -429,7 +500,7 @@ def editor(field: Field, owner: type[Adjustment]):
     if "slider" in limits:
         return SliderEdit(field.default, **limits, **options)
     if "choices" in limits:
-        return widgets.ComboBox(value=field.default, choices=[(t, v) for v, t in limits["choices"].items()], **options)
+        return Choice(limits["choices"], value=field.default, **options)
     if isinstance(field.default, bool):
         return widgets.CheckBox(value=field.default, text="", **options)
     annotation = typing.get_type_hints(owner)[field.name]

@@ -38,12 +38,13 @@ def match_selected() -> ActivityJob | None:
     def work():
         with progress.part(0, 0.4):
             lines = mosaic.fit()
-        made = []
-        for number, (source, line) in enumerate(zip(sources, lines, strict=True)):
+
+        def adjusted(tile):
             start = time.perf_counter()
-            with progress.part(0.4 + 0.6 * number / len(sources), 0.4 + 0.6 * (number + 1) / len(sources)):
-                made.append((*source.adjusted(line), time.perf_counter() - start))
-        return made
+            return (*sources[tile].adjusted(lines[tile]), time.perf_counter() - start)
+
+        with progress.part(0.4, 1):
+            return progress.each(range(len(sources)), adjusted)
 
     def done(made, seconds):
         results = []

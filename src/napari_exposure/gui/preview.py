@@ -292,16 +292,24 @@ class Joined:
     Attributes
     ----------
     others : tuple of napari.layers.Image
-    how : str
-        As `Recipe.apply` has it.
+    how : str or None
+        As `Recipe.apply` has it; None: the other one is counted in place of it, as a reference.
     """
 
     others: tuple
-    how: str
+    how: str | None
 
     def source(self, source: Source) -> Source:
-        """What is fitted: a source with the others; errors as ``Source.joined`` has them."""
-        return source.joined([Source.of(each) for each in self.others], self.how)
+        """What is fitted: a source with the others, or the reference; errors as ``Source.joined`` has them."""
+        others = [Source.of(each) for each in self.others]
+        if self.how is not None:
+            return source.joined(others, self.how)
+        (reference,) = others
+        kinds = [f"{np.dtype(each.array.dtype).newbyteorder('=')} of {each.shape}" for each in (source, reference)]
+        if kinds[0] != kinds[1]:
+            words = [f"{each.name!r} is {kind}" for each, kind in zip((source, reference), kinds, strict=True)]
+            raise ValueError(f"A reference has the shape and data type of the layer, but {' and '.join(words)}.")
+        return reference
 
 
 class Preview:
@@ -556,11 +564,11 @@ class Preview:
                 place(self._viewer, self.layer, original)
                 show_source_on_key(self._viewer, self.layer, original)
             self._shown()
+        self._fitted(original, transform)
         if self._viewer.dims.ndisplay == 2:
             seconds = max(self._data, key=lambda data: data.read).seconds
             detail = ", ".join(filter(None, (detail, f"plane {1000 * seconds:.1f} ms")))
             self._said(said, detail)
-        self._fitted(original, transform)
         self._on_dims()
 
     def _on_dims(self, event=None) -> None:

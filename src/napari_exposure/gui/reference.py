@@ -39,14 +39,17 @@ class ReferenceEdit(widgets.Container):
         self._choice = widgets.ComboBox(
             name="choice", choices=lambda _: self._choices(), nullable=True, tooltip=tooltip
         )
+        self._choice.native.setStyleSheet("min-width: 9em")
         self._file = widgets.PushButton(text="File …", tooltip="Load a histogram that Histogram.save has written.")
         self._facts = widgets.Label(value="")
+        self._facts.native.setWordWrap(True)
         # before any container hears of it: what it asks for then is right
         self._choice.changed.connect(self.refresh)
         self._file.changed.connect(self._choose_file)
-        row = widgets.Container(widgets=[self._choice, self._file], layout="horizontal", labels=False)
+        line: list[widgets.Widget] = [self._facts, self._file]
+        row = widgets.Container(widgets=line, layout="horizontal", labels=False)
         row.margins = (0, 0, 0, 0)
-        super().__init__(widgets=[row, self._facts], labels=False, tooltip=tooltip, **options)
+        super().__init__(widgets=[self._choice, row], labels=False, tooltip=tooltip, **options)
         self.margins = (0, 0, 0, 0)
 
     def follow(self, viewer, layers: Callable[[], list], how: Callable[[], dict]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QPoint, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -16,14 +17,14 @@ from qtpy.QtWidgets import (
 )
 
 # pixels: one dock of each kind above each other fit a screen of 1366 by 768
-LEAST = QSize(310, 50)
+LEAST = QSize(290, 50)
 # as wide as a dock wants to be, however long the entries of its combo boxes are
 WIDE = 400
 # whose values the wheel changes
 EDITORS = (QAbstractSpinBox, QComboBox, QSlider)
 
 
-def make_scrollable(widget: QWidget, below: QWidget | None = None) -> None:
+def make_scrollable(widget: QWidget, below: QWidget | None = None) -> _ScrollArea:
     """Let what is in a widget scroll where its dock is smaller.
 
     The widget stays what napari docks.  Its layout, with all that is in it or will be, moves into a scroll area inside.
@@ -37,16 +38,18 @@ def make_scrollable(widget: QWidget, below: QWidget | None = None) -> None:
     """
     body = QWidget()
     # rows can be narrow: napari's style asks for more, and a combo box for the width of its longest entry
-    body.setStyleSheet("QComboBox, QAbstractSpinBox { min-width: 36px }")
+    body.setStyleSheet("QComboBox, QAbstractSpinBox { min-width: 3em }")
     body.setLayout(widget.layout())
     body.layout().setContentsMargins(4, 4, 4, 4)
     body.layout().addStretch()
     around = QVBoxLayout(widget)
     around.setContentsMargins(0, 0, 0, 0)
     around.setSpacing(0)
-    around.addWidget(_ScrollArea(body, whole=below is not None), 1)
+    area = _ScrollArea(body, whole=below is not None)
+    around.addWidget(area, 1)
     if below is not None:
         around.addWidget(below)
+    return area
 
 
 class _ScrollArea(QScrollArea):
@@ -58,6 +61,9 @@ class _ScrollArea(QScrollArea):
     def __init__(self, body: QWidget, whole: bool):
         super().__init__()
         self._whole = whole
+        self._revealed: tuple[QWidget, QWidget] | None = None
+        self._settled = QTimer(self, singleShot=True)
+        self._settled.timeout.connect(self._forget_revealed)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setWidget(body)
 
@@ -97,6 +103,23 @@ class _ScrollArea(QScrollArea):
             self._fit()
         return super().eventFilter(watched, event)
 
+    def reveal(self, widget: QWidget, last: QWidget) -> None:
+        """Scroll as little as lets a new widget be seen from its top to the end of `last`, which is in it."""
+        self._revealed = widget, last
+        # Until then rows find their places.
+        self._settled.start(500)
+
+    def _scroll_to(self, widget: QWidget, last: QWidget) -> None:
+        if isalive(widget) and self.widget().isAncestorOf(widget):
+            bar, room = self.verticalScrollBar(), self.viewport().height()
+            top, end = (each.mapTo(self.widget(), QPoint(0, y)).y() for each, y in ((widget, 0), (last, last.height())))
+            bar.setValue(min(top, max(bar.value(), min(end, top + room) - room)))
+
+    def _forget_revealed(self) -> None:
+        if self._revealed is not None:
+            self._scroll_to(*self._revealed)
+        self._revealed = None
+
     def _fit(self) -> None:
         # Qt's way (widgetResizable) does not let a body with lines that wrap be smaller than it would like to be
         body, room = self.widget(), self.viewport().size()
@@ -112,6 +135,8 @@ class _ScrollArea(QScrollArea):
         if at_end:
             # what is said at the end is seen by who looks there
             bar.setValue(bar.maximum())
+        if self._revealed is not None:
+            self._scroll_to(*self._revealed)
 
     def _share_room(self) -> None:
         """Give each dock of a column its share of the height, and this one the width that it wants."""

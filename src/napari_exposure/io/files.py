@@ -15,7 +15,7 @@ import psutil
 
 from napari_exposure.core.blocks import missing_chunks
 from napari_exposure.core.typing import Array
-from napari_exposure.core.words import printable
+from napari_exposure.core.words import given, printable
 from napari_exposure.io.units import LENGTH, TIME, in_unit, unit_name
 
 # An axis whose size is not known has this unit.
@@ -287,7 +287,7 @@ def given_axes(name: str, shape: Sequence[int], axes: str) -> str:
     if len(letters) != len(shape) or set(letters) - set("TCZYXS") or len(set(letters)) != len(letters):
         raise ValueError(
             f"axes must be a letter of tczyxs for each of the {len(shape)} axes of {name}, whose shape is "
-            f"{tuple(shape)}, got {axes!r}."
+            f"{tuple(shape)}, got {given(axes)}."
         )
     check_axes(name, letters)
     return letters
@@ -299,7 +299,7 @@ def chosen(name: str, images: Sequence[str], series: int | None) -> int:
         return 0
     if isinstance(series, bool) or not isinstance(series, int) or not 0 <= series < len(images):
         listed = "; ".join(f"{at} is {each}" for at, each in enumerate(images))
-        raise Refused(f"series must be the number of an image in {name}, got {series!r}: {listed}.")
+        raise Refused(f"series must be the number of an image in {name}, got {given(series)}: {listed}.")
     return series
 
 

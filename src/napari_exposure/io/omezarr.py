@@ -24,8 +24,10 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     walk,
 )
+from napari_exposure.core.intensity import as_path
 from napari_exposure.core.replacing import is_zarr
 from napari_exposure.core.typing import Array
+from napari_exposure.core.words import given
 from napari_exposure.io.files import (
     UNKNOWN,
     DamagedFile,
@@ -79,7 +81,7 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
     ValueError
         If it holds no image, or has other axes than T, C, Z, Y, X.
     """
-    path = Path(path)
+    path = as_path(path)
     if not is_zarr(path):
         raise FileNotFoundError(f"There is no zarr store {path}.")
     import zarr
@@ -266,7 +268,7 @@ def _window(window: dict[str, Any]) -> tuple[float, float] | None:
 def check_ome_version(version: object) -> None:
     """Raise if such an OME-Zarr cannot be written."""
     if version not in ("0.4", "0.5"):
-        raise ValueError(f"ome_version must be '0.4' or '0.5', got {version!r}.")
+        raise ValueError(f"ome_version must be '0.4' or '0.5', got {given(version)}.")
     try:
         import ome_zarr.writer  # noqa: F401
     except ImportError:

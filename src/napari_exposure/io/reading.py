@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_exposure.core.intensity import as_path
 from napari_exposure.core.replacing import is_zarr
+from napari_exposure.core.words import given
 from napari_exposure.io.files import (
     HDF5_SUFFIXES,
     TIFF_SUFFIXES,
@@ -87,7 +89,7 @@ def read(
     >>> nx.read(path).scale
     (2.0, 0.5, 0.5)
     """
-    path = Path(path)
+    path = as_path(path)
     volume = _read(path, lazy, dataset, axes=axes, series=series)
     if dtype is None:
         return volume
@@ -102,7 +104,7 @@ def read(
 def _read(path: Path, lazy: bool | None, dataset: str | None, **options: Any) -> FileVolume:
     name = path.name.lower()
     if dataset is not None and not name.endswith(HDF5_SUFFIXES):
-        raise Refused(f"{path.name} is no HDF5 file, so it has no dataset {dataset!r}; series= chooses an image.")
+        raise Refused(f"{path.name} is no HDF5 file, so it has no dataset {given(dataset)}; series= chooses an image.")
     if is_zarr(path):
         return read_zarr(path, **options)
     if path.is_dir():

@@ -22,6 +22,7 @@ import numpy as np
 
 from napari_exposure.core.blocks import store
 from napari_exposure.core.flatfile import FlatFile
+from napari_exposure.core.intensity import as_path
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.words import warn_user
 from napari_exposure.io.files import (
@@ -98,7 +99,7 @@ def read_tiff(
     >>> volume.came_from["Z"]
     'ImageJ spacing'
     """
-    path = _with_planes(Path(path))
+    path = _with_planes(as_path(path))
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     check_readable(path)

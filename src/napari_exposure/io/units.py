@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from napari_exposure.core.axes import named_axes
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -49,6 +52,24 @@ def unit_name(text: str, kind: str = LENGTH) -> str | None:
             symbol = f"{unit:~}".replace("µ", "u")
             return _USUAL.get(symbol, symbol)
     return None
+
+
+@lru_cache
+def kind_of(unit: str) -> str | None:
+    """Return "time" for a unit of time, "space" for a unit of length, and None for others."""
+    kinds = {"time": TIME, "space": LENGTH}
+    return next((kind for kind, dimension in kinds.items() if unit_name(unit, dimension) is not None), None)
+
+
+def axis_names(layer: Layer) -> tuple[str, ...]:
+    """Return the names of a layer's axes, as `core.axes.named_axes` finds them."""
+    return named_axes(layer.axis_labels, (kind_of(str(unit)) for unit in layer.units))
+
+
+def time_step(layer: Layer, axis: int) -> tuple[float, str]:
+    """Return the time between points along an axis of a layer, and its unit; 1 and "" if the axis has no such unit."""
+    unit = layer.units[axis]
+    return (abs(float(layer.scale[axis])), f"{unit:~P}") if kind_of(str(unit)) == "time" else (1.0, "")
 
 
 def long_name(unit: str) -> str:

@@ -32,11 +32,14 @@ class Edited:
         The result that Update computes anew.
     applied : tuple or None
         What was applied last, as `Adjusted.state` says it: as long as that is the same, nothing else is to be seen.
+    reference : weakref.ref or None
+        The layer that is fitted in its place.
     """
 
     stack: Stack
     target: weakref.ref | None = None
     applied: tuple | None = None
+    reference: weakref.ref | None = None
 
 
 class Adjusted:
@@ -107,7 +110,19 @@ class Adjusted:
     def joined(self) -> Joined | None:
         """The layers whose voxels are counted with those of the first, and how; None where it is fitted alone."""
         how = self.fit_on
-        return Joined(tuple(self.layers[1:]), how) if how is not None and how in TOGETHER else None
+        if how is not None and how in TOGETHER:
+            return Joined(tuple(self.layers[1:]), how)
+        return None if self.reference is None or len(self.layers) > 1 else Joined((self.reference,), None)
+
+    @property
+    def reference(self) -> napari.layers.Image | None:
+        """The layer that is fitted in place of the one whose cards are shown, if there is one."""
+        found: Any = self._edited.reference and self._edited.reference()
+        return found if found in self._viewer.layers and found != self.layer else None
+
+    @reference.setter
+    def reference(self, layer) -> None:
+        self._edited.reference = None if layer is None else weakref.ref(unwrapped(layer))
 
     @property
     def stack(self) -> Stack:
@@ -130,8 +145,10 @@ class Adjusted:
     def state(self, layer) -> tuple:
         """What decides about the result of one of the layers, beside its data."""
         first = self.layer if self.together else layer
-        fitted = [first] if self.joined is None else self.layers
-        return self.recipe(first), self.mask, self.joined and self.fit_on, tuple(id(unwrapped(each)) for each in fitted)
+        joined = self.joined
+        fitted = (first,) if joined is None else (first, *joined.others)
+        how = joined and self.fit_on
+        return self.recipe(first), self.mask, how, tuple(id(unwrapped(each)) for each in fitted)
 
     def edited(self, layer) -> Edited:
         """What is known of one of the layers."""

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Callable
 
 from magicgui.widgets import CheckBox
+from napari.layers import Image, Labels
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -23,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_exposure.core import Adjustment
 from napari_exposure.core.transform import Transform
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.editors import editor
+from napari_exposure.gui.editors import NoiseLimitEdit, editor, show_whole
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.source import Source
@@ -94,6 +96,8 @@ class Form(QFormLayout):
         super().__init__(parent)
         self.setContentsMargins(0, 0, 0, 0)
         self.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        # what has no room beside its label stands below it
+        self.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         self.setHorizontalSpacing(6)
         self.setVerticalSpacing(3)
@@ -107,7 +111,7 @@ class Form(QFormLayout):
 
 
 class FitLabels(QObject):
-    """Keeps all labels of rows in one column, and puts them above what belongs to them where a dock is too narrow.
+    """Keeps all labels of rows in one column, as wide as the font needs.
 
     Parameters
     ----------
@@ -132,7 +136,7 @@ class FitLabels(QObject):
 
     def eventFilter(self, watched, event) -> bool:
         """Qt's hook."""
-        kinds = QEvent.Type.Resize, QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.LayoutRequest
+        kinds = QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.LayoutRequest, QEvent.Type.Show
         if event.type() in kinds:
             self._soon.start(0)
         return False
@@ -142,17 +146,15 @@ class FitLabels(QObject):
         if not labels:
             return
         metrics = labels[0].fontMetrics()
-        wide = max(metrics.horizontalAdvance(label.text()) for label in labels) + 2
-        # a slider with its number needs about as much as fifteen letters
-        narrow = self._dock.width() < wide + 15 * metrics.averageCharWidth() + 80
-        policy = QFormLayout.RowWrapPolicy.WrapAllRows if narrow else QFormLayout.RowWrapPolicy.DontWrapRows
-        for form in self._dock.findChildren(Form):
-            form.setRowWrapPolicy(policy)
+        wide = max(metrics.horizontalAdvance(line) for label in labels for line in label.text().splitlines()) + 2
         for label in labels:
-            label.setMinimumWidth(0 if narrow else wide)
+            label.setMinimumWidth(wide)
         for button in self._dock.findChildren(QToolButton):
             # Qt gives them a font of their own.
             button.setFont(labels[0].font())
+            button.updateGeometry()
+        for box in self._dock.findChildren(QComboBox):
+            show_whole(box)
 
 
 class _Head(QWidget):
@@ -224,9 +226,14 @@ class CardView(QFrame):
         self.kind, self.key = kind, key
         self._stack, self._unit = stack, unit
         self.folded = False
-        # the transforms of the cards before this one, as they were fitted last
+        # The transforms of the cards before this one, as they were fitted last; inside which labels, and on which other
+        # layer.
         self.before: tuple[Transform, ...] = ()
+        self.mask: Labels | None = None
+        self.reference: Image | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
+        # room for a number at every font
+        self.setStyleSheet("QAbstractSpinBox { min-width: 5.1em }")
         main = [field.name for field in kind.main_fields()]
         fields = {field.name: field for field in dataclasses.fields(kind)}
         self.editors = {name: editor(fields[name], kind) for name in (*main, *(set(fields) - set(main)))}
@@ -242,13 +249,13 @@ class CardView(QFrame):
     def _build(self, main: list[str], fields: dict, alone: bool) -> None:
         self._main = set(main)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(3, 2, 3, 2)
+        layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(2)
         keys = "" if alone else " Drag it, or press Ctrl+Up and Ctrl+Down, to move the card; Delete removes it."
         self.head = _Head(f"Click, or press Space, to fold the card.{keys}", self._press)
         row = QHBoxLayout(self.head)
         row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
+        row.setSpacing(0)
         self.switch = QCheckBox()
         self.switch.setToolTip("Whether this adjustment takes part.")
         self.switch.setAccessibleName(f"{self.kind.title} on")
@@ -307,8 +314,16 @@ class CardView(QFrame):
                 # The label of the row says it.
                 widget.native.setText("")
             tooltip = f"{words['tooltip']}\nDouble click on the label: the default."
-            label = (form if name in main else rest).add(words["label"], widget.native, tooltip)
-            label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))
+            rows = [(form if name in main else rest, words["label"], widget, tooltip)]
+            if isinstance(widget, NoiseLimitEdit):
+                # Noise is what one sees; the number that limits it is for those who know it.
+                rows = [
+                    (form, widget.LABEL, widget, str(widget.tooltip)),
+                    (rest, words["label"], widget.number, tooltip),
+                ]
+            for where, title, each, tip in rows:
+                label = where.add(title, each.native, tip)
+                label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))
         self._show_advanced(False)
         self.switch.clicked.connect(lambda on: self._stack().switch(self.key, on))
         self.head.clicked.connect(lambda: self.fold(not self.folded))

@@ -13,10 +13,12 @@ from napari_exposure.gui.exposure.adjusted import Adjusted
 from napari_exposure.gui.exposure.amplified import Amplified
 from napari_exposure.gui.exposure.bar import Bar
 from napari_exposure.gui.exposure.cards import CardList, CardView, FitLabels
+from napari_exposure.gui.exposure.extras import Reference
 from napari_exposure.gui.exposure.header import Header
 from napari_exposure.gui.exposure.live import UP_TO_DATE, Live
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.plot import Plot
+from napari_exposure.gui.exposure.ready import get_ready
 from napari_exposure.gui.exposure.recipes import RecipeButton
 from napari_exposure.gui.exposure.tools import Tools, UndoKeys, new_card
 from napari_exposure.gui.exposure.work import Work
@@ -75,7 +77,7 @@ class ExposureDock(widgets.Container):
         layout.setSpacing(4)
         for widget in (self.header, self.plot, self.cards, self.tools):
             layout.addWidget(widget)
-        make_scrollable(self.native, below=self.bar)
+        self._area = make_scrollable(self.native, below=self.bar)
         title = "Exposure" if self.adjustment is None else self.adjustment.title
         self.live = Live(
             napari_viewer, self.adjusted, self.bar, self.native, title, shown=self._on_shown, fitted=self._show_fit
@@ -117,6 +119,10 @@ class ExposureDock(widgets.Container):
         self.header.reset_choices()
         for edit in self._references(self.cards.views):
             edit.reset_choices()
+        for view in self.cards.views:
+            for extra in view.extras:
+                if isinstance(extra, Reference):
+                    extra.list_layers()
 
     # --- in the window ---
 
@@ -199,6 +205,7 @@ class ExposureDock(widgets.Container):
         if not self.live.started:
             return
         for layer in self.adjusted.layers:
+            get_ready(layer)
             self._of_layer.add(self._describe, layer.events.scale, layer.events.units)
             self._of_layer.add(self._on_data, layer.events.data)
         self._describe()
@@ -228,13 +235,22 @@ class ExposureDock(widgets.Container):
         view.editors["in_range"].limits = self._limits
         view.head.dragged.connect(lambda y: self.adjusted.stack.move(view.key, self.cards.place_at(view, y)))
         view.head.dropped.connect(lambda: self.adjusted.stack.seal())
+        others = lambda: [each for each in self.header.images() if each != self.layer]  # noqa: E731
+        for extra in view.extras:
+            if isinstance(extra, Reference):
+                extra.others, extra.chosen, extra.choose = others, lambda: self.adjusted.reference, self._refer
         how = {name: view.editors[name] for name in ("nbins", "ignore_zeros") if name in view.editors}
         for edit in self._references([view]):
-            others = lambda: [each for each in self.header.images() if each != self.layer]  # noqa: E731
             edit.follow(self._viewer, others, lambda: {name: widget.value for name, widget in how.items()})
             for widget in how.values():
                 widget.changed.connect(edit.refresh)
         return view
+
+    def _refer(self, layer) -> None:
+        """Fit on another layer, or on the layer itself."""
+        self.adjusted.reference = layer
+        self._forget_fit()
+        self.live.touch()
 
     def _references(self, views: list[CardView]) -> list[ReferenceEdit]:
         return [edit for view in views for edit in view.editors.values() if isinstance(edit, ReferenceEdit)]
@@ -246,7 +262,8 @@ class ExposureDock(widgets.Container):
     def _limits(self) -> tuple[float, float]:
         return (0.0, 1.0) if self.layer is None else Source.of(self.layer).contrast_limits
 
-    def _show_cards(self) -> None:
+    def _show_cards(self) -> list[CardView]:
+        """Show the cards of the layer, and give back those that were not there."""
         new, gone = self.cards.show_cards(self.adjusted.stack.cards, self._unit())
         for view in gone:
             self._stop(view)
@@ -258,10 +275,12 @@ class ExposureDock(widgets.Container):
         self.tools.show_history()
         if new:
             self._fit_labels.again()
+        return new
 
     def _on_stack(self) -> None:
         """The cards have changed."""
-        self._show_cards()
+        for view in self._show_cards()[:1]:
+            self._area.reveal(view, view.advanced)
         if not self.bar.live.isChecked():
             # What is drawn was found with other parameters.
             self._forget_fit()
@@ -322,7 +341,8 @@ class ExposureDock(widgets.Container):
         """Show on the cards what was found in a layer."""
         on = [view for view, card in zip(self.cards.views, self.adjusted.stack.cards, strict=True) if card.on]
         for at, (view, each) in enumerate(zip(on, transform.transforms, strict=False)):
-            view.before = transform.transforms[:at]
+            view.before, view.mask = transform.transforms[:at], self.adjusted.mask_of(layer)
+            view.reference = self.adjusted.reference
             for extra in view.extras:
                 if each.adjustment.__class__ is view.kind:
                     extra.fitted(layer, each)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import operator
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from magicgui import widgets
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_exposure.core import Adjustment
+from napari_exposure.core import Adjustment, NoiseLimit
 from napari_exposure.core.axes import spatial_axes
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram
-from napari_exposure.core.depth import SURFACE
+from napari_exposure.core.depth import SURFACE, decay_exponent
 from napari_exposure.core.gains import axis_from_end
+from napari_exposure.core.noise import find_noise
 from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.depth_profile import DepthProfile
-from napari_exposure.gui.editors import text, times, warn
+from napari_exposure.gui.editors import NoiseLimitEdit, text, times, warn
 from napari_exposure.gui.exposure.model import SIZE, Card
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
@@ -26,7 +33,7 @@ from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.viewer.layer_order import lies_above
 from napari_exposure.gui.viewer.tile_overlay import TileOverlay
 from napari_exposure.io.units import PIXEL
-from napari_exposure.source import Source
+from napari_exposure.source import Source, mask_array
 
 # The parameter that is drawn as a curve, and the bars of the histogram behind it.
 CURVE, BARS = "points", 128
@@ -36,7 +43,9 @@ def extras_of(kind: type[Adjustment]) -> list[type]:
     """What belongs to a card of this kind, by the parameters and the transform that it has."""
     found: list[type] = [Tiles] if SIZE in kind.defaults() else []
     found += [Behind] if CURVE in kind.defaults() else []
-    return [*found, *[Profile] * hasattr(kind.transform_type, "profile"), Notes]
+    found += [Grain] if any(each.metadata.get("noise") for each in dataclasses.fields(kind)) else []
+    found += [Reference] if "exponent" in kind.defaults() else []
+    return [*found, Notes, *[Profile] * hasattr(kind.transform_type, "profile")]
 
 
 class Tiles:
@@ -112,10 +121,14 @@ def _facts(grid: TileGrid, unit: str, nbins: int) -> str:
 class Profile:
     """The intensity of each plane or time point and what is divided out, drawn along the axis."""
 
-    def __init__(self, viewer, editors: dict, parent: QWidget):
+    def __init__(self, viewer, editors: dict, parent: Any):
         self._smoothness = editors["smoothness"]
         self.widget = DepthProfile(viewer)
-        self.start, self.stop, self.fitted = self.widget.start, self.widget.stop, self.widget.show_fit
+        self.start, self.stop, self._card = self.widget.start, self.widget.stop, parent
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Draw what a fit has found."""
+        self.widget.show_fit(layer, transform, self._card.reference is not None)
 
     def describe(self, card: Card, source: Source | None) -> None:
         """Enable what means something."""
@@ -125,27 +138,168 @@ class Profile:
             axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes)
 
 
-class Behind:
-    """The histogram behind a tone curve, of what the cards before this one give."""
+class Reference:
+    """Chooses another channel on which the gains are fitted, and fits the exponent that its light needs.
+
+    Attributes
+    ----------
+    others : callable
+        Returns the layers that may be chosen.
+    chosen : callable
+        Returns the one that is.
+    choose : callable
+        Called with another one.
+    """
 
     def __init__(self, viewer, editors: dict, parent: QWidget):
-        self._canvas, self._card = editors[CURVE].canvas, parent
+        self.others: Callable[[], list] = list
+        self.chosen: Callable[[], Any] = lambda: None
+        self.choose: Callable[[Any], object] = lambda layer: None
+        self._exponent, self._card = editors["exponent"], parent
+        self._adjustment: Any = None
+        self._source: Source | None = None
+        self._job: Job | None = None
+        self.box = widgets.ComboBox(
+            choices=lambda _: [(layer.name, layer) for layer in self.others()],
+            nullable=True,
+            tooltip="A channel that is everywhere alike, such as a nuclear stain: all cards are fitted on it, and its "
+            "gains correct this layer. Of the layer's shape and data type.",
+        )
+        self.box.null_string = "the layer itself"
+        self.find = QPushButton("Fit exponent")
+        self.find.setToolTip(
+            "Light of another wavelength is lost to another power: compare the planes of both channels, and put it "
+            "under Advanced."
+        )
+        self.said = text()
+        self.widget = QWidget()
+        column = QVBoxLayout(self.widget)
+        column.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
+        label = QLabel("Fit on")
+        label.setToolTip(self.box.tooltip)
+        for part, share in ((label, 0), (self.box.native, 1), (self.find, 0)):
+            row.addWidget(part, share)
+        column.addLayout(row)
+        column.addWidget(self.said.native)
+        self.box.changed.connect(lambda layer: self._on_choice(layer))
+        self.find.clicked.connect(lambda: self._find())
+
+    def start(self) -> None:
+        """List the layers."""
+        self.list_layers()
+
+    def stop(self) -> None:
+        """Compare nothing any more."""
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+
+    def _on_choice(self, layer) -> None:
+        self.choose(layer)
+        self._describe()
+
+    def describe(self, card: Card, source: Source | None) -> None:
+        """Show what is chosen for a layer."""
+        self._source, self._adjustment = source, None
+        with suppress(TypeError, ValueError):
+            self._adjustment = card.adjustment((0.0, 1.0), None)
+        self.list_layers()
+        self._describe()
+
+    def list_layers(self) -> None:
+        """Offer the layers that there are."""
+        with self.box.changed.blocked():
+            self.box.reset_choices()
+            self.box.value = self.chosen()
+
+    def _describe(self) -> None:
+        reference = self.chosen()
+        self.find.setVisible(reference is not None)
+        words = "" if reference is None else f"exponent {self._exponent.value:.4g}"
+        self.said.value = "comparing …" if self._job is not None else words
+        self.said.visible = bool(self.said.value)
+
+    def _find(self) -> None:
+        layer, reference, adjustment = self._source and self._source.layer(), self.chosen(), self._adjustment
+        if layer is None or reference is None or adjustment is None:
+            return
+        self.stop()
+        given = adjustment.changed()
+        how = {name: value for name, value in given.items() if name not in ("axis", "exponent", "force", "output")}
+
+        def done(found, seconds):
+            if self._job is job:
+                # no more digits than the planes tell
+                self._exponent.value = float(f"{found:.4g}")
+
+        def ended():
+            if self._job is job:
+                self._job = None
+                self._describe()
+
+        job = self._job = Job(
+            lambda: decay_exponent(layer, reference, adjustment.axis, mask=self._card.mask, **how),
+            done=done,
+            ended=ended,
+            failed=lambda error: show_error(str(error)),
+        )
+        self._describe()
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Show what a fit has found: nothing here."""
+
+
+class Looked:
+    """What is found out about a layer beside the window, and shown in an editor; it has no widget of its own."""
+
+    def __init__(self, viewer, editors: dict, parent: QWidget):
+        self._card = parent
         self.widget = QWidget()
         self.widget.hide()
-        self._counted: Any = None
+        self._known: tuple = ()
         self._job: Job | None = None
 
     def start(self) -> None:
         """Follow nothing."""
 
     def stop(self) -> None:
-        """Count nothing any more."""
+        """Look at nothing any more."""
         if self._job is not None:
             self._job.cancel()
-        self._job = self._counted = None
+        self._job, self._known = None, ()
 
     def describe(self, card: Card, source: Source | None) -> None:
         """Say nothing."""
+
+    def _look(self, layer, wanted: tuple, find: Callable[[Volume], Any], show: Callable[[Any], object]) -> None:
+        """Look at what the card gets; not again as long as the layer has the same data and the same is wanted."""
+        before, mask = self._card.before, self._card.mask
+        ignored = self._card.editors["ignore_zeros"].value
+        data = layer.data, None if mask is None else mask.data
+        wanted = (*wanted, ignored, *(each.adjustment for each in before))
+        # Arrays are compared by what they are and not by what they hold.
+        if self._known and wanted == self._known[1] and all(map(operator.is_, data, self._known[0])):
+            return
+        self.stop()
+        self._known = data, wanted
+        source = Source.of(layer)
+        inside = None if mask is None else mask_array(mask, source)
+        volume = Volume(source.array, inside, ignored, source.rgb, through=before)
+
+        def done(found, seconds):
+            if self._job is job:
+                show(found)
+
+        job = self._job = Job(lambda: find(volume), done=done, ended=lambda: None)
+
+
+class Behind(Looked):
+    """The histogram behind a tone curve, of what the cards before this one give."""
+
+    def __init__(self, viewer, editors: dict, parent: QWidget):
+        super().__init__(viewer, editors, parent)
+        self._canvas = editors[CURVE].canvas
 
     def fitted(self, layer, transform: Transform | None) -> None:
         """Count the input range that a fit has found, where that is done in a moment."""
@@ -153,21 +307,38 @@ class Behind:
             self.stop()
             self._canvas.show_counts(np.empty(0))
             return
-        fit, before = next(iter(transform.fits.values())), self._card.before
+        fit = next(iter(transform.fits.values()))
+        ends = fit.lo, fit.upper
         # The curve is dragged, and as long as nothing else changes the histogram is the same.
-        wanted = layer.data, fit.lo, fit.upper, tuple(each.adjustment for each in before)
-        if self._counted is not None and self._counted[0] is wanted[0] and self._counted[1:] == wanted[1:]:
+        self._look(layer, ends, lambda volume: counts_between(volume, *ends), self._canvas.show_counts)
+
+
+class Grain(Looked):
+    """What the number that limits noise, or the noise that limits a number, comes to in a layer."""
+
+    def __init__(self, viewer, editors: dict, parent: QWidget):
+        super().__init__(viewer, editors, parent)
+        self._name, self._edit = next(
+            (name, edit) for name, edit in editors.items() if isinstance(edit, NoiseLimitEdit)
+        )
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Show the number that a fit has found, or the noise that its number allows, where that is soon known."""
+        if transform is None:
+            self.stop()
+            self._edit.follow(None)
             return
-        self.stop()
-        self._counted = wanted
-        source = Source.of(layer)
-        volume = Volume(source.array, rgb=source.rgb, through=before)
+        fit: Any = next(iter(transform.fits.values()))
+        adjustment: Any = transform.adjustment
+        if isinstance(self._edit.value, NoiseLimit):
+            self._edit.follow(getattr(fit, self._name))
+        elif is_quick(layer):
+            gain = adjustment.gain(getattr(fit, self._name)) / ((fit.upper - fit.lo) or math.inf)
+            self._look(layer, (gain,), lambda volume: min(100 * gain * find_noise(volume).most, 100.0), self._show)
 
-        def done(counts, seconds):
-            if self._job is job:
-                self._canvas.show_counts(counts)
-
-        job = self._job = Job(lambda: counts_between(volume, fit.lo, fit.upper), done=done, ended=lambda: None)
+    def _show(self, percent: float) -> None:
+        if not isinstance(self._edit.value, NoiseLimit):
+            self._edit.follow(None if math.isnan(percent) else percent)
 
 
 def counts_between(volume: Volume, lo: float, hi: float) -> np.ndarray:

@@ -22,13 +22,13 @@ from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.io.units import PIXEL
 from napari_exposure.source import Source
 
-# How several selected layers are fitted, as `apply_job` has it.
-FITS: dict[str, str | None] = {
-    "each has a fit of its own": None,
-    "all have the fit of the first": FIRST,
-    "one fit of all voxels": "all",
-    "one fit of their sum": "sum",
-    "one fit of the largest": "max",
+# Words for how several selected layers are fitted, by the names that `apply_job` has for it; "" is none of them.
+FITS = {
+    "": "each by itself",
+    FIRST: "all like {first}",
+    "all": "one curve, from all voxels",
+    "sum": "one curve, from their sum",
+    "max": "one curve, from the brightest",
 }
 
 
@@ -51,11 +51,14 @@ class Header(QWidget):
     def __init__(self, viewer, picked: Callable):
         super().__init__()
         self._viewer, self._picked = viewer, picked
+        # one for each layer that is selected, where these are several
+        self.chips: dict[napari.layers.Image, QPushButton] = {}
         self.layer = widgets.ComboBox(name="layer", choices=lambda _: self.images(), tooltip="The image to adjust.")
         self.fit = widgets.ComboBox(
-            choices=list(FITS),
-            tooltip="How several selected layers are fitted. With one fit, channels keep their ratios where the curve "
-            "is a line through zero; the sum and the largest are taken voxel by voxel.",
+            choices=lambda _: self._fits(),
+            tooltip="By itself: each channel looks its best, and its brightness says nothing beside another one. With "
+            "the curve of one channel, or one curve for all, what is brighter stays brighter, and ratios of channels "
+            "stay where the curve is a line through zero. The sum and the brightest are taken voxel by voxel.",
         )
         self.voxel = VoxelSizeEdit(viewer, name="voxel")
         self.facts = text(self._take_voxel_size)
@@ -65,8 +68,9 @@ class Header(QWidget):
             nullable=True,
             tooltip="Only voxels that have a label in this layer are measured. All are adjusted.",
         )
-        # one for each layer that is selected, where these are several
-        self.chips: dict[object, QPushButton] = {}
+        for box in (self.layer, self.mask, self.fit):
+            # names of layers have no end: so much of them, and "all voxels" whole
+            box.native.setStyleSheet("min-width: 9em")
         self._group = QButtonGroup(self)
         self._several = QWidget()
         self._column = QVBoxLayout(self._several)
@@ -103,7 +107,11 @@ class Header(QWidget):
     @property
     def fit_on(self) -> str | None:
         """What several layers are fitted on, as `apply_job` has it."""
-        return FITS[self.fit.value]
+        return self.fit.value or None
+
+    def _fits(self) -> list[tuple[str, str]]:
+        first = next((short(layer.name, 16) for layer, chip in self.chips.items() if chip.isChecked()), "the first")
+        return [(words.format(first=first), how) for how, words in FITS.items()]
 
     def choose_mask(self, name: str | None) -> None:
         """Measure inside the labels of this name, if there are such."""
@@ -147,6 +155,10 @@ class Header(QWidget):
             chip.clicked.connect(lambda _, layer=layer: self._picked(layer))
             self._group.addButton(chip)
             self._column.insertWidget(len(self.chips) - 1, chip)
+        how = self.fit.value
+        with self.fit.changed.blocked():
+            self.fit.reset_choices()
+            self.fit.value = how
 
     # --- what is known of the layer ---
 
@@ -172,7 +184,10 @@ class Header(QWidget):
         elif unknown and len(source.shape) > 2:
             self.facts.value = warn("not known: type it, so that tiles have one")
         else:
-            self.facts.value = html.escape(f"{' × '.join(said)} {source.unit}").replace(" ", "\N{NO-BREAK SPACE}")
+            # Lines break between axes, and nowhere else.
+            self.facts.value = html.escape(f"{' × '.join(said)}\N{NO-BREAK SPACE}{source.unit}").replace(
+                " ×", "\N{NO-BREAK SPACE}×"
+            )
 
     def _take_voxel_size(self) -> None:
         try:

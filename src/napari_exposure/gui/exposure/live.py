@@ -12,6 +12,8 @@ from napari_exposure.gui.exposure.adjusted import Adjusted
 from napari_exposure.gui.exposure.bar import Bar
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import Preview
+from napari_exposure.provenance import METADATA_KEY, noted
+from napari_exposure.source import made_from
 
 UP_TO_DATE = "Up to date"
 
@@ -50,6 +52,8 @@ class Live:
         self._said: weakref.WeakKeyDictionary[Preview, tuple[str, str]] = weakref.WeakKeyDictionary()
         # layers that share the fit of the first, which their previews are told of
         self._followers: list = []
+        # what the fit that is shown warns of
+        self._notes = ""
         # while a job is under way, whose result takes the place of a live layer in a moment
         self.paused = False
         self.show = Paced(self._show, dock)
@@ -190,6 +194,9 @@ class Live:
         if layer != self._adjusted.layer:
             return
         self._fitted(layer, transform)
+        noted = [(each.adjustment, note) for each in transform.transforms for note in each.adjustment.notes(each)]
+        # The first sentence is enough here, as the card has all of it.
+        self._notes = " ".join(f"{made.title}: {note.split('. ')[0].rstrip('.')}." for made, note in noted)
         for other, preview in zip(self._followers, self._previews[1:], strict=False):
             try:
                 preview.follow(other, self.first)
@@ -206,6 +213,8 @@ class Live:
 
     def _say(self, preview: Preview, words: str, detail: str) -> None:
         """Tell how far the live layers are: what is not up to date first."""
+        if words.startswith(UP_TO_DATE) and self._notes:
+            words = f"{words}. {self._notes}"
         self._said[preview] = words, detail
         told = [self._said[each] for each in self._previews if each in self._said]
         self.say(*next((each for each in told if not each[0].startswith(UP_TO_DATE)), told[0]))
@@ -216,7 +225,13 @@ class Live:
         if not self._dock.isVisible() or layer is None:
             return
         other, target = self._elsewhere(layer), self._adjusted.target(layer)
-        if not cards:
+        record = noted(layer.metadata.get(METADATA_KEY))
+        if not cards and record and made_from(layer, self._viewer.layers) is None:
+            self.say(
+                f"This is a result, and “{record.get('source')}” is not open: open that to change its cards. Cards "
+                "that you add adjust the result once more."
+            )
+        elif not cards:
             self.say("Add an adjustment, or choose a preset.")
         elif not any(card.on for card in cards):
             self.say("All cards are switched off.")

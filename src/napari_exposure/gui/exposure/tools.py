@@ -9,7 +9,7 @@ from functools import partial
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QApplication, QInputDialog, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QInputDialog, QLabel, QMenu, QPushButton, QWidget, QWidgetAction
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.adjustment import adjustments
@@ -74,7 +74,13 @@ class Tools(QWidget):
         self.add_menu.clear()
         kinds = adjustments()
         for group in dict.fromkeys((*GROUPS[:-1], *(kind.group for kind in kinds if kind.group != GROUPS[-1]))):
-            self.add_menu.addSection(group)
+            # napari's style draws no text of sections
+            title, label = QWidgetAction(self.add_menu), QLabel(f"<b>{group}</b>")
+            label.setContentsMargins(6, 4, 6, 0)
+            title.setDefaultWidget(label)
+            title.setEnabled(False)
+            self.add_menu.addSeparator()
+            self.add_menu.addAction(title)
             self._list_group(self.add_menu, group, kinds)
         # tools for teaching, apart
         self.add_menu.addSeparator()

@@ -155,6 +155,7 @@ class Work:
                 adjusted.mask,
                 live.memory_of,
                 fit_on=adjusted.fit_on,
+                reference=adjusted.joined if adjusted.fit_on is None else None,
                 put=put,
                 done=done,
                 ended=self._ended,

@@ -50,12 +50,14 @@ class Caption(pg.GraphicsWidget):
         # of one line, what the marks and the other words leave for the names
         taken = metrics.horizontalAdvance("".join(f"{mark}    " for _, mark, _ in legend) + line)
         room = (width - taken) / max(1, len(legend)) if self._single else width
+        # The mark has the color: not every color can be read on every background.
         names = [
-            (shade, _together(f"{mark} {metrics.elidedText(' '.join(name.split()), MIDDLE, max(40, room))}"))
+            _span(shade, f"{mark}\N{NO-BREAK SPACE}")
+            + _span(color, _together(metrics.elidedText(" ".join(name.split()), MIDDLE, max(40, room))))
             for shade, mark, name in legend
         ]
         between, behind = (GAP, GAP) if self._single else (" &nbsp;", "<br>")
-        parts = between.join(_span(*each) for each in names), _span(color, line) if line else ""
+        parts = between.join(names), _span(color, line) if line else ""
         self._item.setHtml(behind.join(filter(None, parts)) or " ")
         self._item.setTextWidth(-1 if self._single else width)
         self.setFixedHeight(self._item.boundingRect().height())

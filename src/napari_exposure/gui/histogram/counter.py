@@ -323,7 +323,7 @@ class Counter(QObject):
         def find() -> dict[int, dict[float, float]]:
             found = {}
             for done, (number, curve, percents) in enumerate(wanted):
-                with progress.part(done / len(wanted), (done + 1) / len(wanted)):
+                with progress.item(done, len(wanted)):
                     found[number] = survey.find_quantiles(targets[number].volume, curve, percents)
             return found
 

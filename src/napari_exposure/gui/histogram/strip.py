@@ -24,6 +24,7 @@ from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.plotting import AFTER, PlotView
 from napari_exposure.gui.viewer.cursor import place_in, point_of
 from napari_exposure.gui.viewer.edits import Edits
+from napari_exposure.io.units import time_step
 
 BINS = 256
 COLORS = "viridis"
@@ -192,6 +193,11 @@ class Strip(PlotView):
         names = self.axes_of_layer
         return names.index(self._axis) if self._axis in names else None
 
+    def _step(self) -> tuple[float, str]:
+        """How far time points lie apart, and in which unit; planes, and time points without a unit, are numbered."""
+        layer, axis = self._layer, self._number()
+        return (1.0, "") if layer is None or axis is None else time_step(layer, axis)
+
     def _look(self) -> None:
         """Count, if what is to be counted is not what was counted."""
         if not self.isVisible():
@@ -259,7 +265,9 @@ class Strip(PlotView):
             self._box.setRange(xRange=(-0.5, points - 0.5), yRange=(low, high), padding=0)
         elif points and not words:
             words = "All voxels that count are alike, or there is none."
-        self.name_axis("bottom", self._axis or "")
+        step, unit = self._step()
+        self.axes["bottom"].setScale(step)
+        self.name_axis("bottom", f"{self._axis} ({unit})" if unit else self._axis or "")
         self._place()
         self._say(words)
 
@@ -279,7 +287,11 @@ class Strip(PlotView):
 
     def _say(self, words: str = "") -> None:
         self._words = words
-        legend = [(AFTER, "┃", f"{self._axis} = {self._at}")] if self._at is not None else []
+        legend = []
+        if self._at is not None:
+            step, unit = self._step()
+            time = f", {self._at * step:g} {unit}" if unit else ""
+            legend.append((AFTER, "┃", f"{self._axis} = {self._at}{time}"))
         self._caption.say(legend, words or ("brighter: more voxels" if len(self.counts) else ""), self._text)
 
     # --- mouse and keys ---

@@ -18,6 +18,7 @@ from napari_exposure.core.intensity import luminance
 from napari_exposure.core.noise import NoiseLevel, find_noise
 from napari_exposure.gui.histogram.words import digits_between, number, voxels
 from napari_exposure.gui.viewer.cursor import place_in
+from napari_exposure.io import units
 from napari_exposure.source import Source, in_memory, mask_array
 
 SCOPES = {"dataset": "Whole dataset", "volume": "This volume", "plane": "Plane in view"}
@@ -132,9 +133,9 @@ def layer_color(layer) -> tuple[int, int, int] | None:
 
 
 def axis_names(layer, ndim: int) -> list[str]:
-    """The layer's axis labels; where nobody has set them z, y, x, and numbers before these."""
+    """What the layer's axes are called; where neither labels nor units say it z, y, x, and numbers before these."""
     usual = [*(f"axis {n}" for n in range(ndim - 3)), *"zyx"][-ndim:]
-    named = layer.axis_labels[-ndim:]
+    named = units.axis_names(layer)[-ndim:]
     return [mine if name.lstrip("-").isdigit() else name for name, mine in zip(named, usual, strict=True)]
 
 
@@ -237,7 +238,7 @@ def survey(wanted: list[Target], percentiles: tuple[float, ...]) -> list[Curve]:
         return replace(step, partial=None if step.partial is None else [*curves, step.partial])
 
     for done, target in enumerate(wanted):
-        with progress.changed(with_rest), progress.part(done / len(wanted), (done + 1) / len(wanted)):
+        with progress.changed(with_rest), progress.item(done, len(wanted)):
             # the percentiles of the first are shown
             curves.append(_survey_target(target, percentiles if done == 0 else (), known))
     return curves

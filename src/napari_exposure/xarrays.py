@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from napari_exposure.core.axes import check_space, count_space, is_space
+from napari_exposure.core.axes import check_space, count_space, is_space, named_axes
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.images import OpenedArray
 from napari_exposure.core.typing import Spacing
+from napari_exposure.io.units import kind_of
 
 # Steps of coordinates may differ by this fraction, because coordinates are often kept in single precision.
 EVEN = 1e-3
@@ -24,7 +25,8 @@ class OpenedDataArray(OpenedArray):
         self, image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
     ) -> None:
         self.dims: tuple[Hashable, ...] = image.dims[: -1 if rgb else None]
-        self.space = count_space(map(is_space, self.dims))
+        self.names = named_axes(self.dims, (_kind(image.coords.get(dim)) for dim in self.dims))
+        self.space = count_space(map(is_space, self.names))
         # If the coordinates do not give the size of a voxel, this says why.
         self.unsized = ""
         if spacing is None:
@@ -53,17 +55,32 @@ class OpenedDataArray(OpenedArray):
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the axes, without the color axis."""
-        return tuple(map(str, self.dims))
+        return self.names
+
+    def time_step(self, axis: int) -> float:
+        """Return the time between points in the unit of their coordinates, or 1 if these have no even steps."""
+        coordinates = self.array.coords.get(self.dims[axis])
+        step = None if coordinates is None else step_of(coordinates.values)
+        return 1.0 if step is None or math.isnan(step) else step
 
     def check(self, adjustment: Chain) -> None:
         """Raise if the axes or the sizes do not suit an adjustment, before any voxel is read."""
         if any(step.in_space for step in adjustment.steps):
-            check_space(self.space, self.dims)
+            check_space(self.space, self.names)
         if self.unsized and any(step.needs_spacing for step in adjustment.steps):
             raise ValueError(
                 f"{self.unsized}, so tiles have no size; give spacing=, one number for each axis of space."
             )
         super().check(adjustment)
+
+
+def _kind(coordinates: Any) -> str | None:
+    """Return "time" for dates and coordinates in a unit of time, "space" for a unit of length, and None for others."""
+    if coordinates is None:
+        return None
+    # A unit of time may go on with "since" and a day.
+    unit = str(coordinates.attrs.get("units", "")).partition(" since ")[0]
+    return "time" if coordinates.dtype.kind in "mM" else kind_of(unit)
 
 
 def step_of(coordinates: np.ndarray) -> float | None:
