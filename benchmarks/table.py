@@ -109,6 +109,13 @@ def seconds(function, volume):
     return time.perf_counter() - start
 
 
+def processor_seconds(function, volume):
+    """Of all threads: other programs disturb them less than seconds."""
+    start = time.process_time()
+    function(volume)
+    return time.process_time() - start
+
+
 def compare(name, volume, repeat):
     _, ours, peer, goal, what = ROWS[name]
     small = volume[:16, :128, :128].copy()

@@ -57,7 +57,7 @@ def main() -> None:
     print(f"time        {record['seconds']} s, kernels loaded or compiled in it")
     if options.picture:
         settle = time.monotonic() + 1
-        wait_for(lambda: time.monotonic() > settle)
+        wait_for(lambda: time.monotonic() > settle and not dock.plot.histogram.counter.running)
         viewer.window.screenshot(options.picture, canvas_only=False)
         print(f"picture     {Path(options.picture).resolve()}")
         QTimer.singleShot(0, viewer.close)

@@ -218,7 +218,7 @@ def test_colours_that_imagej_does_not_have_are_channels(dtype, tmp_path):
 
 
 def test_colour_has_three_or_four_samples(tmp_path):
-    with pytest.raises(ValueError, match=r"The axis s \(colour\) must have 3 or 4 samples, got 'yxs'"):
+    with pytest.raises(ValueError, match=r"The axis s \(color\) must have 3 or 4 samples, got 'yxs'"):
         write_tiff(np.zeros((4, 5, 2), np.uint8), tmp_path / "a.tif", axes="yxs")
     with pytest.raises(ValueError, match="spacing must be up to 2 positive numbers"):
         write_tiff(np.zeros((4, 5, 3), np.uint8), tmp_path / "a.tif", axes="yxs", spacing=(1, 1, 1))

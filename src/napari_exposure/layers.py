@@ -56,7 +56,7 @@ class OpenedLayer:
         return self.source.sizes
 
     def time_step(self, axis: int) -> float:
-        """How far time points lie apart, in the unit of the axis."""
+        """Return the time between points along an axis, in its unit."""
         layer = self.source.layer()
         return 1.0 if layer is None else time_step(layer, axis)[0]
 

@@ -17,7 +17,7 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.axes import axis_letter
 from napari_exposure.core.blocks import is_dask
-from napari_exposure.core.intensity import as_path, check_number, dtype_range
+from napari_exposure.core.intensity import as_path, check_flag, check_number, dtype_range
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
@@ -95,7 +95,7 @@ def save(
     >>> read_tiff(path).scale
     (2.0, 0.5, 0.5)
     """
-    path = as_path(path)
+    path, overwrite = as_path(path), check_flag(overwrite, "overwrite")
     return save_volume(_volume_of(result, path, spacing, unit, axes), path, overwrite, ome_version)
 
 
@@ -168,6 +168,7 @@ def write_tiff(
     path = as_path(path)
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise ValueError(f"{path.name} must end in .tif or .tiff, or in .btf, .tf2 or .tf8 (BigTIFF).")
+    imagej, overwrite = check_flag(imagej, "imagej"), check_flag(overwrite, "overwrite")
     volume = _volume_of(result, path, spacing, unit, axes, channels)
     check_tiff(volume, imagej)
     if imagej and volume.data.dtype != np.uint8:
@@ -264,7 +265,9 @@ def _volume_of(
         raise TypeError(f"channels must be a list of names, got {given(channels)}.")
     channels = tuple(map(str, channels))
     if channels and (array.shape[letters.index("C")] if "C" in letters else 1) != len(channels):
-        raise ValueError(f"channels must have a name for each of axis c, got {channels} for {axes} of {array.shape}.")
+        raise ValueError(
+            f"channels must have a name for each of axis c, got {given(channels)} for {axes} of {array.shape}."
+        )
     lead = sized - len(spacing)
     # An axis without a given size has no unit either.
     units = [known if known and axis in "ZYX" and at >= lead else UNKNOWN for at, axis in enumerate(letters[:sized])]
@@ -323,7 +326,7 @@ def _of_layer(layer: Any) -> FileVolume:
 
 
 def _axes_of(layer: Any) -> str | None:
-    """Return the axes of a layer by what they are called, or else by their place, where one of time may be known."""
+    """Return the axes of a layer by their names, or else by their place, where an axis may be known as time."""
     letters = [axis_letter(name) for name in axis_names(layer)]
     if all(letters) and len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters):
         return "".join(letters)

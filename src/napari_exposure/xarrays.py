@@ -58,7 +58,7 @@ class OpenedDataArray(OpenedArray):
         return self.names
 
     def time_step(self, axis: int) -> float:
-        """How far time points lie apart in the unit of their coordinates; 1 where these are no even steps."""
+        """Return the time between points in the unit of their coordinates, or 1 if these have no even steps."""
         coordinates = self.array.coords.get(self.dims[axis])
         step = None if coordinates is None else step_of(coordinates.values)
         return 1.0 if step is None or math.isnan(step) else step
@@ -75,10 +75,10 @@ class OpenedDataArray(OpenedArray):
 
 
 def _kind(coordinates: Any) -> str | None:
-    """Whether coordinates are of "time" or of "space", as their unit says, or as they are dates; None for others."""
+    """Return "time" for dates and coordinates in a unit of time, "space" for a unit of length, and None for others."""
     if coordinates is None:
         return None
-    # A time is often one "since" a day.
+    # A unit of time may go on with "since" and a day.
     unit = str(coordinates.attrs.get("units", "")).partition(" since ")[0]
     return "time" if coordinates.dtype.kind in "mM" else kind_of(unit)
 

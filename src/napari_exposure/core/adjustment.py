@@ -224,7 +224,7 @@ class Adjustment(ABC):
     def in_words(self, unit: str = "", *, all_own: bool = False) -> str:
         """Return the parameters that are not the default as a user reads them, sizes in `unit`; "defaults" without any.
 
-        With `all_own` it is the main parameters instead, whether they are the default or not.
+        If `all_own`, it is the main parameters instead, whether they are the default or not.
 
         Examples
         --------

@@ -150,7 +150,7 @@ def _count_along(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) ->
 
 
 def _table(dtype: np.dtype, edges: np.ndarray) -> tuple[int, np.ndarray]:
-    """Return the first integer of a dtype, and the bin of every integer, which is -1 where there is none."""
+    """Return the first integer of a dtype, and the bin of every integer, or -1 if it lies in no bin."""
     limits = np.iinfo(dtype)
     values = np.arange(limits.min, limits.max + 1)
     table = np.searchsorted(edges, values, side="right") - 1

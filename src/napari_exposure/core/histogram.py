@@ -290,6 +290,9 @@ class Histogram:
         """Where bars may begin, and at what distance, in bins: 1, unless gray levels occur at greater distances."""
         used = np.flatnonzero(self.counts) if self.by_value else np.empty(0)
         apart = np.diff(used)
+        if 2 * np.count_nonzero(apart == 1) > len(apart):
+            # So is their median then, which takes longer to find.
+            return 0.0, 1.0
         usual = float(np.median(apart)) if len(used) >= 16 else 1.0
         if usual < 2:
             return 0.0, 1.0
@@ -464,6 +467,13 @@ def _add_values(a: Histogram, b: Histogram) -> tuple[np.ndarray, np.ndarray]:
         return full.counts, full.edges
     first = min(a.edges[0], b.edges[0])
     last = max(a.edges[-1], b.edges[-1])
+    # Blocks mostly have the values that were counted before.
+    for wide, narrow in ((a, b), (b, a)):
+        if first == wide.edges[0] and last == wide.edges[-1]:
+            start = round(narrow.edges[0] - first)
+            counts = wide.counts.copy()
+            counts[start : start + len(narrow.counts)] += narrow.counts
+            return counts, wide.edges
     counts = np.zeros(round(last - first), np.int64)
     for h in (a, b):
         start = round(h.edges[0] - first)

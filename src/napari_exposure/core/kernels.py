@@ -799,28 +799,34 @@ def _map_curve(
     """Piecewise linear through (places, heights); starts[j] is the last knot in the buckets before j, or the first."""
     last = places.size - 1
     buckets = starts.size - 1
-    for i in range(values.size):
-        v = np.float64(values[i])
-        if _is_nan(values[i]):
-            out[i] = _cast(np.float64(np.nan), out)
-            continue
-        j = np.uint64(_bucket(v, lo, scale, buckets - 1))
-        k = np.int64(starts[j])
-        stop = np.int64(starts[j + np.uint64(1)])
-        # Most buckets have a knot or none, which takes no branch.
-        k += np.int64((k < stop) & (places[np.uint64(min(k + 1, last))] <= v))
-        while k < stop and places[np.uint64(k + 1)] <= v:
-            middle = (k + stop + 1) >> 1
-            if places[np.uint64(middle)] <= v:
-                k = middle
-            else:
-                stop = middle - 1
-        k = min(k, last - 1)
-        left = places[np.uint64(k)]
-        part = (v - left) / (places[np.uint64(k + 1)] - left)
-        part = min(max(part, 0.0), 1.0)
-        low = heights[np.uint64(k)]
-        out[i] = _cast(bottom + span * (low + part * (heights[np.uint64(k + 1)] - low)), out)
+    knot = np.empty(_CHUNK, np.int32)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        result = out[start : start + _CHUNK]
+        # The loops around the search vectorize without it.
+        for i in range(part.size):
+            knot[i] = np.int32(_bucket(part[i], lo, scale, buckets - 1))
+        for i in range(part.size):
+            v = np.float64(part[i])
+            j = np.uint64(knot[i])
+            k = np.int64(starts[j])
+            stop = np.int64(starts[j + np.uint64(1)])
+            # Most buckets have a knot or none, which takes no branch. NaN stays where it is.
+            k += np.int64((k < stop) & (places[np.uint64(min(k + 1, last))] <= v))
+            while k < stop and places[np.uint64(k + 1)] <= v:
+                middle = (k + stop + 1) >> 1
+                if places[np.uint64(middle)] <= v:
+                    k = middle
+                else:
+                    stop = middle - 1
+            knot[i] = min(k, last - 1)
+        for i in range(part.size):
+            k = np.uint32(knot[i])
+            left = places[k]
+            share = (np.float64(part[i]) - left) / (places[k + np.uint32(1)] - left)
+            share = min(max(share, 0.0), 1.0)
+            y = heights[k] + share * (heights[k + np.uint32(1)] - heights[k])
+            result[i] = _cast(bottom + span * (np.nan if _is_nan(part[i]) else y), result)
 
 
 def _table_rows(values: np.ndarray, first: np.ndarray, starts: np.ndarray, tables: np.ndarray, out: np.ndarray) -> None:

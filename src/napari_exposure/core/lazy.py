@@ -335,12 +335,12 @@ def _visit(
     from napari_exposure.core.blocks import counted
     from napari_exposure.core.intensity import prepared
 
-    rgb, colour, dtype, ignore_zeros = fixed
+    rgb, color, dtype, ignore_zeros = fixed
     place = block_info[0]["array-location"]
     found = np.empty((1,) * values.ndim, object)
     block = tuple(slice(start, stop) for start, stop in (place[:-1] if rgb else place))
     mask = mask[..., 0] if rgb and mask is not None else mask
-    values = prepared(colour(values) if rgb else values, dtype)
+    values = prepared(color(values) if rgb else values, dtype)
     found[(0,) * found.ndim] = shared(block, values, counted(values, mask, ignore_zeros))
     return found
 

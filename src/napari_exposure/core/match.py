@@ -40,8 +40,7 @@ from napari_exposure.core.words import given, naming
 
 __all__ = ["HistogramMatching", "match_histograms"]
 
-# The values are the words of a widget: the time points of a series that others are matched to, what is matched of RGB
-# images, and the dtype of the result.
+# Widgets word the time point to match to, what is matched of RGB images, and the dtype of the result like this.
 POINTS = {"first": "First time", "median": "Median time"}
 REFERENCES = "an image, its Histogram, 'first' or 'median'"
 CHANNELS = {"value": "brightness: colors keep their hue", "each": "each color: red, green and blue each by itself"}

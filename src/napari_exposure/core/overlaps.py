@@ -201,11 +201,11 @@ def match_overlaps(
 def _opened(
     images: Iterable[Any], translate: Sequence[Sequence[float]] | None, spacing: Spacing, fixed: Any
 ) -> tuple[list[Opened], Mosaic]:
-    """Images and their mosaic; `fixed` is one of them or its number."""
+    """Open images and make their mosaic; `fixed` is one of them or its number."""
     images = listed(images)
     found = open_all(images, opened)
     same = [number for number, image in enumerate(images) if image is fixed]
-    if not same and not (isinstance(fixed, int) and not isinstance(fixed, bool) and 0 <= fixed < len(found)):
+    if found and not same and not (isinstance(fixed, int) and not isinstance(fixed, bool) and 0 <= fixed < len(found)):
         raise ValueError(f"fixed must be one of the images or its number, 0 to {len(found) - 1}, got {given(fixed)}.")
     return found, Mosaic.of(found, translate, spacing, *same[:1] or [fixed])
 

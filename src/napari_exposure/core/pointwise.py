@@ -264,7 +264,7 @@ class CurveFit(PointwiseFit):
         first, last = np.searchsorted(self.heights, (0.01, 0.99)).tolist()
         lo, hi = float(self.places[first]), float(self.places[last])
         # So many buckets leave most without a knot: each knot in a bucket is a branch that no processor can foresee.
-        buckets = 32 * len(self.places)
+        buckets = 8 * len(self.places)
         scale = buckets / (hi - lo) if hi > lo else 0.0
         if not 0 < scale < math.inf:
             buckets, scale = 1, 0.0

@@ -114,9 +114,9 @@ def modelled(model: str, levels: np.ndarray, known: np.ndarray, smoothness: floa
     return interpolate(places, at, values)
 
 
-# The profiles of these percentiles are compared with that of the chosen one, unless they are dimmer than this fraction
-# of it.
+# The profile of the chosen percentile is compared with those of these.
 RANKS = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
+# A percentile is not compared if its median level is less than this fraction of that of the chosen one.
 DIMMEST = 0.1
 # A profile that varies so little cannot be told from chance, and does no harm.
 RIPPLE = 0.005

@@ -1,4 +1,4 @@
-"""Kernels loaded before anybody waits for them."""
+"""Loads kernels before anybody waits for them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SHAPE = 4, 32, 32
 
 
 def rehearse(dtype: npt.DTypeLike) -> None:
-    """Fit every adjustment, as it is by default, to a small ramp, so that the kernels for a dtype are there.
+    """Fit every adjustment, as it is by default, to a small ramp, so that the kernels for a dtype are loaded.
 
-    On a fresh install numba compiles each of them, half a second to two; later it reads them from its cache.
+    On a fresh install numba compiles each in half a second to two; later it reads them from its cache.
 
     Parameters
     ----------
     dtype : dtype
-        Of the images that will be adjusted.
+        The dtype of the images that will be adjusted.
 
     Raises
     ------
@@ -41,6 +41,6 @@ def rehearse(dtype: npt.DTypeLike) -> None:
     ramp = (steps % 128 if dtype.kind in "iu" else steps / steps.size).astype(dtype)
     kinds = adjustments()
     for number, kind in enumerate(kinds):
-        # One that needs more than a volume, such as a reference, is left out.
-        with progress.part(number / len(kinds), (number + 1) / len(kinds)), suppress(TypeError, ValueError):
+        # An adjustment that needs more than a volume, such as a reference, is left out.
+        with progress.item(number, len(kinds)), suppress(TypeError, ValueError):
             kind().fit(ramp).load_kernels()

@@ -14,8 +14,7 @@ from napari_exposure.core.stretch import tile_percentiles
 
 # The inside of a mask is divided into so many shells of equal thickness.
 SHELLS = 64
-# The distance to the surface is measured at most at so many points along an axis, and kept at most at so many, between
-# which it is interpolated.
+# Distances to the surface are measured at up to MEASURED points along an axis, of which up to KEPT are kept.
 MEASURED, KEPT = 160, 64
 # The intensities of each shell are counted in so many bins.
 BINS = 4096

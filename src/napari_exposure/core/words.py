@@ -34,7 +34,7 @@ def _is_shown(character: str) -> bool:
 
 
 def as_tooltip(text: str) -> str:
-    """A text as it is, whatever names in it look like, for what takes a text that looks like HTML for HTML.
+    """Return a tooltip that shows a text as it is, because Qt takes a text that looks like HTML for HTML.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def shortened(text: object, most: int = MOST) -> str:
 
 
 def given(value: object) -> str:
-    """What somebody gave, on a short line of an error: of arrays the shape in place of the numbers.
+    """Return a short description of a given value for an error, such as the shape of an array without its numbers.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def given(value: object) -> str:
 
 @contextmanager
 def naming(what: str) -> Iterator[None]:
-    """Begin errors with what they are of, such as a layer, or one of several images."""
+    """Begin errors of the work inside with what they are about, such as a layer or one of several images."""
     try:
         yield
     except (TypeError, ValueError) as error:

@@ -56,18 +56,18 @@ def unit_name(text: str, kind: str = LENGTH) -> str | None:
 
 @lru_cache
 def kind_of(unit: str) -> str | None:
-    """Whether a unit is one of "time" or of "space", that is a length; None for others."""
+    """Return "time" for a unit of time, "space" for a unit of length, and None for others."""
     kinds = {"time": TIME, "space": LENGTH}
     return next((kind for kind, dimension in kinds.items() if unit_name(unit, dimension) is not None), None)
 
 
 def axis_names(layer: Layer) -> tuple[str, ...]:
-    """What the axes of a layer are called, as `core.axes.named_axes` has it."""
+    """Return the names of a layer's axes, as `core.axes.named_axes` finds them."""
     return named_axes(layer.axis_labels, (kind_of(str(unit)) for unit in layer.units))
 
 
 def time_step(layer: Layer, axis: int) -> tuple[float, str]:
-    """How far time points lie apart along an axis of a layer, and in which unit; 1 and "" where it has no unit."""
+    """Return the time between points along an axis of a layer, and its unit; 1 and "" if the axis has no such unit."""
     unit = layer.units[axis]
     return (abs(float(layer.scale[axis])), f"{unit:~P}") if kind_of(str(unit)) == "time" else (1.0, "")
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from qtpy.QtGui import QAction, QActionGroup
 from qtpy.QtWidgets import QCheckBox, QMenu, QProgressBar, QPushButton, QVBoxLayout, QWidget
-from superqt import QFlowLayout
 
 from napari_exposure.core.progress import Step
 from napari_exposure.core.words import as_tooltip
 from napari_exposure.gui.exposure.cards import Elided
+from napari_exposure.gui.flow import Flow
 from napari_exposure.gui.viewer.compare import KEY, Comparison, SideBySide
 from napari_exposure.gui.viewer.split_line import SplitLine
 
@@ -78,7 +78,7 @@ class Bar(QWidget):
         column.addWidget(self.state)
         column.addWidget(self.progress)
         for widgets in ((self.live, self.compare, self.save, self.recipe), (self.apply, self.anew, self.cancel)):
-            flow = QFlowLayout()
+            flow = Flow()
             flow.setHorizontalSpacing(4)
             flow.setVerticalSpacing(3)
             for widget in widgets:

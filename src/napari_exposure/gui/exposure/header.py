@@ -22,22 +22,13 @@ from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.io.units import PIXEL
 from napari_exposure.source import Source
 
-# How several selected layers are fitted, as `apply_job` has it.
-FITS: dict[str, str | None] = {
-    "each has a fit of its own": None,
-    "all have the fit of the first": FIRST,
-    "one fit of all voxels": "all",
-    "one fit of their sum": "sum",
-    "one fit of the largest": "max",
-}
-# as the box shows them, which has no room for all of it
-FIT_TEXTS = {
-    each: f"{short}: {each}"
-    for each, short in zip(
-        FITS,
-        ("fit alone", "fit of the first", "fit of all voxels", "fit of their sum", "fit of the largest"),
-        strict=True,
-    )
+# How several selected layers are fitted, by the names that `apply_job` has for it; "" is none of them.
+FITS = {
+    "": "each alone: every channel at its best, and its brightness says nothing beside another one",
+    FIRST: "all like {first}: what is brighter stays brighter",
+    "all": "curve of all voxels: one for all, from the voxels of each",
+    "sum": "curve of their sum: one for all, from the sum of the channels, voxel by voxel",
+    "max": "curve of the brightest: one for all, from the brightest channel of each voxel",
 }
 
 
@@ -62,9 +53,9 @@ class Header(QWidget):
         self._viewer, self._picked = viewer, picked
         self.layer = widgets.ComboBox(name="layer", choices=lambda _: self.images(), tooltip="The image to adjust.")
         self.fit = Choice(
-            FIT_TEXTS,
-            tooltip="How several selected layers are fitted. With one fit, channels keep their ratios where the curve "
-            "is a line through zero; the sum and the largest are taken voxel by voxel.",
+            FITS,
+            tooltip="How several selected layers are adjusted. Where all have one curve, channels keep their ratios "
+            "where it is a line through zero.",
         )
         self.voxel = VoxelSizeEdit(viewer, name="voxel")
         self.facts = text(self._take_voxel_size)
@@ -115,7 +106,7 @@ class Header(QWidget):
     @property
     def fit_on(self) -> str | None:
         """What several layers are fitted on, as `apply_job` has it."""
-        return FITS[self.fit.value]
+        return self.fit.value or None
 
     def choose_mask(self, name: str | None) -> None:
         """Measure inside the labels of this name, if there are such."""
@@ -159,6 +150,10 @@ class Header(QWidget):
             chip.clicked.connect(lambda _, layer=layer: self._picked(layer))
             self._group.addButton(chip)
             self._column.insertWidget(len(self.chips) - 1, chip)
+        if several:
+            at, like = list(FITS).index(FIRST), FITS[FIRST].format(first=short(layers[0].name, 16))
+            self.fit.native.setItemText(at, like.rpartition(":")[0])
+            self.fit.native.setItemData(at, like, Qt.ItemDataRole.ToolTipRole)
 
     # --- what is known of the layer ---
 

@@ -10,13 +10,13 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication, QInputDialog, QLabel, QMenu, QPushButton, QWidget, QWidgetAction
-from superqt import QFlowLayout
 
 from napari_exposure.core import Adjustment
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.exposure.remembered import own_presets, presets, remembered, save_preset
+from napari_exposure.gui.flow import Flow
 
 # the order of the menu Add
 GROUPS = ("Correct", "Range and curve", "Local contrast", "Like another image", "Teaching")
@@ -41,7 +41,7 @@ class Tools(QWidget):
         self.add_menu, self.preset_menu = QMenu(self), QMenu(self)
         self.add_menu.aboutToShow.connect(self._list_adjustments)
         self.preset_menu.aboutToShow.connect(self._list_presets)
-        flow = QFlowLayout(self)
+        flow = Flow(self)
         flow.setContentsMargins(0, 0, 0, 0)
         flow.setHorizontalSpacing(4)
 

@@ -24,7 +24,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QFlowLayout
 from superqt.utils import qdebounced
 
 from napari_exposure import core
@@ -32,6 +31,7 @@ from napari_exposure.core.histogram import write_csv
 from napari_exposure.core.replacing import replacing
 from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.connections import Connections
+from napari_exposure.gui.flow import Flow
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.hilo import HiLo
 from napari_exposure.gui.histogram.limits import AutoLimits
@@ -454,9 +454,9 @@ class HistogramPanel(QWidget):
         QGuiApplication.clipboard().setText(self.model.statistics_text())
 
 
-def _flow(*items) -> QFlowLayout:
+def _flow(*items) -> Flow:
     """Widgets beside each other, on as many lines as they need: nothing of them is cut off."""
-    row = QFlowLayout()
+    row = Flow()
     row.setHorizontalSpacing(6)
     row.setVerticalSpacing(4)
     for item in items:
