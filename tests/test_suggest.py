@@ -53,7 +53,10 @@ def test_a_decay_is_corrected_along_its_axis(axis):
 
 def test_a_saw_tooth_is_corrected_plane_by_plane():
     found = nx.suggest(scenes.scene(1, teeth=0.4), spacing=1.0, unit="um")
-    assert [(step.model, step.axis) for step in steps(found)] == [("plane", "z")]
+    (step,) = steps(found)
+    assert (step.model, step.axis) == ("plane", "z")
+    saw = 1 + 0.4 * ((np.arange(48) % 10) / 9 - 0.5)
+    assert np.std(np.log(step.fit(scenes.scene(1, teeth=0.4)).gains * saw)) < 0.2 * np.std(np.log(saw))
     assert found.finding("saw-tooth").figure > 0.2
 
 
@@ -89,9 +92,69 @@ def test_time_points_that_flicker_are_made_alike():
     series = scenes.series(0, 0.1)
     found = nx.suggest(series, spacing=1.0, unit="um")
     assert found.finding("flicker").figure > 0.05
-    clip = steps(found)[0]
-    assert (type(clip), clip.per) == (nx.PercentileClip, "volume")
-    assert nx.suggest(scenes.series(0), spacing=1.0, unit="um").finding("flicker") is None
+    (step,) = steps(found)
+    assert (step.axis, step.model, step.per) == ("t", "ratio", "dataset")
+    # It holds, so that nothing warns, and intensities keep their scale.
+    even = found.recipe.apply(series, spacing=1.0)
+    means = [each.reshape(12, -1).mean(axis=1) - scenes.OFFSET for each in (series, even)]
+    assert np.ptp(means[0]) > 0.15 * means[0].mean()
+    assert np.ptp(means[1]) < 0.05 * means[0].mean()
+    still = nx.suggest(scenes.series(0), spacing=1.0, unit="um")
+    assert still.finding("flicker") is None
+    assert still.recipe is None
+
+
+def test_a_series_that_bleaches_is_corrected_above_the_level_that_does_not():
+    series = scenes.series(4).astype(float)
+    lamp = np.exp(-np.linspace(0, 0.6, 12))
+    bleached = np.rint((series - 100) * lamp[:, None, None, None] + 100).astype(np.uint16)
+    found = nx.suggest(bleached, spacing=1.0, unit="um")
+    assert found.finding("bleaching").figure == pytest.approx(np.exp(-0.6 * 12 / 11), rel=0.1)
+    (step,) = steps(found)
+    assert (step.axis, step.model) == ("t", "ratio")
+    assert step.background == pytest.approx(scenes.OFFSET, abs=20)
+    gains = step.fit(bleached).gains
+    np.testing.assert_allclose(gains * lamp, 1, atol=0.06)
+    # Channels are no time points, however much they differ, and those of a series have gains of their own.
+    channels = Image(bleached[:9], axis_labels=("c", "z", "y", "x"))
+    assert nx.suggest(channels).finding("bleaching") is None
+    both = Image(np.stack([bleached, bleached // 2 + 50], axis=1), axis_labels=("t", "c", "z", "y", "x"))
+    assert [step.per for step in steps(nx.suggest(both)) if isinstance(step, nx.DecayCorrection)] == ["volume"]
+
+
+def test_a_saw_tooth_that_no_gain_of_planes_takes_back_is_only_told():
+    """What few balls a plane has differs by more than the saw-tooth, so that the correction would refuse."""
+    found = nx.suggest(scenes.scene(1, teeth=0.05), spacing=1.0, unit="um")
+    assert 0.02 < found.finding("saw-tooth").figure < 0.1
+    assert found.recipe is None
+
+
+def test_where_half_of_what_is_lit_is_dim_the_background_stays_dark():
+    """One bright thing as large as the volume, with a dim surrounding, in a stack that is mostly empty."""
+    shape = 40, 120, 120
+    axes = np.indices(shape, sparse=True)
+    away = np.sqrt(sum(((axis - n / 2) / (0.45 * n)) ** 2 for axis, n in zip(axes, shape, strict=True)))
+    light = np.where(away < 1, 0.2 + 25 * np.exp(-((away / 0.12) ** 2)) + 0.2 * (1 - away), 0)
+    volume = scenes.photograph(light, np.random.default_rng(3))
+    found = nx.suggest(volume, spacing=1.0, unit="um")
+    (step,) = steps(found)
+    assert isinstance(step, nx.HistogramEqualization)
+    assert step.anchor
+    assert found.finding("crowded").figure < 0.05
+    result = found.recipe.apply(volume, spacing=1.0)
+    assert np.median(result[away > 1]) == 0
+    assert np.median(result[away < 1]) > 0.3 * 65535
+
+
+def test_no_size_is_told_along_an_axis_that_is_too_short_for_it():
+    whole = scenes.scene(6, (10.0,) * 3)
+    for planes in (1, 2, 6):
+        found = nx.suggest(whole[20 : 20 + planes], spacing=(2.0, 0.5, 0.5), unit="um").finding("structures")
+        assert found.sentence.endswith("um large along y and x; along z it is too short to tell")
+        assert found.figure == pytest.approx(5, rel=0.25)
+    found = nx.suggest(whole, spacing=(2.0, 0.5, 0.5), unit="um").finding("structures")
+    assert found.sentence.endswith("um large")
+    assert found.figure == pytest.approx((20 + 5 + 5) / 3, rel=0.25)
 
 
 def test_saturation_is_said_and_not_mended():

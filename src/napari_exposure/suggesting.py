@@ -34,6 +34,7 @@ from napari_exposure.core.findings import (
     find_structures,
     find_trend,
     flattened,
+    middle,
     percentiles,
 )
 from napari_exposure.core.images import opened
@@ -55,6 +56,8 @@ AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
 STRETCHES = PercentileClip | LocalStretch | AdaptiveEqualization | HistogramEqualization
 # regions whose contrasts differ so many times are stretched; a range of which the usual region uses less is equalized
 DIFFERENT, USED = 4.0, 0.3
+# a jump from plane to plane that does more harm than the gains of planes that differ by what they hold
+LARGE_JUMP = 0.1
 # edges of tiles, in structures; the widest side of a volume has at least two tiles
 STRUCTURES = 2.5
 # of the extent of a volume, along the axis where it is the least
@@ -204,8 +207,9 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
     jumps = find_jumps(sample, background)
     if jumps is not None:
         findings.append(_of_jumps("saw-tooth", "planes along z jump", jumps))
-        correction = DecayCorrection("z", "plane", _rounded(jumps.offset), percentile=percentile)
-        if _holds(sample, -3, correction):
+        correction = DecayCorrection("z", "plane", _rounded(jumps.offset), percentile=_above(sample, jumps.offset))
+        # Of large jumps it is the correction that decides, which sees all voxels.
+        if (jumps.sure >= SURE and jumps.size >= LARGE_JUMP) or _holds(sample, -3, correction):
             steps.append((correction, findings[-1].sentence))
     trends = []
     for axis in range(-sample.spatial, 0):
@@ -341,7 +345,7 @@ def _about_time(sample: Sample, background: Background, findings: list[Finding])
     # Channels of a series need not fade alike.
     per: Per = "volume" if len(sample.volume.shape) > sample.spatial + 1 else "dataset"
     offset, axis = min(offsets)
-    correction = DecayCorrection("t", "ratio", _rounded(offset), percentile=_percentile(background), per=per)
+    correction = DecayCorrection("t", "ratio", _rounded(offset), percentile=_above(sample, offset), per=per)
     reason = " and ".join(each.sentence for each in found)
     return [(correction, reason)] if _holds(sample, axis, correction) else []
 
@@ -427,6 +431,11 @@ def _edge(sample: Sample, sizes: list[float], spacing: tuple[float, ...]) -> flo
     """A tile of so many structures, of two digits, but at least two of them along the longest side."""
     extent = max(n * step for n, step in zip(sample.volume.shape[-sample.spatial :], spacing, strict=True))
     return float(f"{min(STRUCTURES * sum(sizes) / len(sizes), extent / 2):.2g}")
+
+
+def _above(sample: Sample, offset: float) -> float:
+    """What stands for a plane where the level that does not change is known: the median, if it lies above that."""
+    return 50.0 if middle(sample.cells) > offset + 6 * sample.cell_noise else 90.0
 
 
 def _percentile(background: Background) -> float:

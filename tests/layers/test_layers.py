@@ -147,7 +147,7 @@ def test_mask_is_a_labels_layer(layer, volume):
     assert result.metadata["napari_exposure"]["steps"][0]["mask"] == "cells"
     with pytest.raises(ValueError, match=r"'small' has shape.*'nuclei' has"):
         nx.equalize_hist(layer, mask=Labels(np.zeros((2, 2, 2), int), name="small"))
-    with pytest.raises(TypeError, match="a Labels layer or an array, got Image"):
+    with pytest.raises(TypeError, match="a Labels layer or an array, got the Image layer"):
         nx.equalize_hist(layer, mask=layer)
 
 

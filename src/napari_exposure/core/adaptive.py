@@ -60,7 +60,7 @@ class AdaptiveEqualization(TiledAdjustment):
         return self.nbins
 
     def gain(self, limit: float) -> float:
-        """How many times as steep as a stretch of the input range it is at most, with a limit that is a number."""
+        """Return how many times as steep as a stretch of the input range the result may be, for a limit in numbers."""
         return max(limit * self.nbins, 1.0) if 0 < limit < 1 else self.nbins
 
     def _fit_bytes(self) -> int:

@@ -37,14 +37,14 @@ def is_space(label: object) -> bool:
 
 
 def named_axes(labels: Iterable[object], kinds: Iterable[str | None]) -> tuple[str, ...]:
-    """What axes are called: what labels say, and where these say nothing, what units do.
+    """Return what axes are called by their labels, or by the kinds of their units where a label says nothing.
 
     Parameters
     ----------
     labels : iterable
     kinds : iterable of "time", "space" or None
-        What the unit of each axis is one of; a length is one of space on the last three axes, because further ones are
-        not, whatever unit a layer has on all of its axes.
+        What the unit of each axis measures.  A length means space only on the last three axes, because a layer may
+        have the same unit on all of its axes.
 
     Examples
     --------

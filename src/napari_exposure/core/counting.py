@@ -21,7 +21,7 @@ from napari_exposure.core.moments import Grid, Moments
 if TYPE_CHECKING:
     from napari_exposure.core.pointwise import PointwiseFit
 
-# A radix selection counts 65,536 digits in each pass, so that sorting so few voxels takes less time.
+# To sort so few voxels takes less time than a radix selection, which counts 65,536 digits in each pass.
 FEW = 1 << 16
 
 
@@ -294,7 +294,7 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
 
 
 def _sorted_values(volume: Volume, finite: bool) -> np.ndarray:
-    """All values that are counted, in ascending order and as float64."""
+    """Return all values that are counted, in ascending order and as float64."""
     parts: list[np.ndarray] = []
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:

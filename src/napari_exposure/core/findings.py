@@ -32,6 +32,8 @@ STEADY = 0.1
 LEAST_JUMP = 0.015
 # how many times the error of a median the true one is where structures reach across parts
 CLUSTERED = 1.5
+# the part of the jumps of bright and dark percentiles that must be common to both
+AGREEING = 0.3
 # the fraction of parts that a jump goes the same way in
 AGREED = 0.85
 LOW_CONTRAST, CROWDED = 0.05, 0.05
@@ -455,11 +457,13 @@ def _still(sample: Sample, axis: int, offset: float) -> float:
     steps, others = np.diff(bright), np.diff(dim)
     known = ~np.isnan(steps) & ~np.isnan(others)
     steps, others = steps[known], others[known]
-    slope = float((steps * others).sum() / max(float((steps**2).sum()), np.finfo(float).tiny))
-    if not 0 <= slope < 0.8:
+    together, alone = float((steps * others).sum()), float((others**2).sum())
+    # What planes hold moves the bright ones more, so that the dark ones tell how far the light jumps; if they do.
+    if together <= 0 or together**2 < AGREEING * alone * float((steps**2).sum()) or alone >= 0.8 * together:
         return offset
+    slope = alone / together
     level = (middle(dim) - slope * middle(bright)) / (1 - slope)
-    return float(min(max(level, float(np.nanmin(sample.cells)) - 3 * sample.cell_noise), offset))
+    return float(min(max(level, min(float(np.nanmin(sample.cells)), 0.0)), offset))
 
 
 def find_bleaching(sample: Sample, background: Background | None = None) -> Trend | None:

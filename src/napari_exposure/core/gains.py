@@ -48,8 +48,8 @@ def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
         raise ValueError(f"There is no axis {axis!r}: the image has only the axes y and x. Choose one of these.")
     if -index > spatial:
         raise ValueError(
-            f"There is no axis {axis!r}: planes, and movies of planes, have only the axes y and x in each fit. Choose "
-            "one of these, or per='volume' or per='dataset' if the planes are a volume."
+            f"There is no axis {axis!r}: each fit has only the axes y and x, because planes are fitted alone or the "
+            "axis before them is time. Choose one of these, or for a volume of planes per='volume' or per='dataset'."
         )
     return index
 

@@ -253,14 +253,14 @@ def opener(image: Any) -> Any:
 
 
 def is_several(image: Any) -> bool:
-    """Whether it is a list of images, and not one image that is written as lists of numbers."""
+    """Return whether it is a list of images, and not one image that is written as lists of numbers."""
     if not isinstance(image, Collection) or isinstance(image, str | bytes | dict) or hasattr(image, "shape"):
         return False
     return any(opener(each) is not OpenedArray or len(getattr(each, "shape", ())) >= 2 for each in image)
 
 
 def open_all(images: Any, open_one: Callable[[Any], Opened]) -> list[Opened]:
-    """Several images, each as `opened` has it; an error says which of them is none."""
+    """Open several images; an error says which of them is not an image."""
     found, images = [], listed(images)
     for number, image in enumerate(images, 1):
         with naming(f"Image {number} of {len(images)}"):
@@ -269,14 +269,14 @@ def open_all(images: Any, open_one: Callable[[Any], Opened]) -> list[Opened]:
 
 
 def listed(images: Any) -> list[Any]:
-    """Images in a list, or an error where they are not several."""
+    """Return images as a list, or raise an error if they are not several."""
     if isinstance(images, str | bytes | dict) or hasattr(images, "shape") or not isinstance(images, Iterable):
         raise TypeError(f"Give several images in a list, got {given(images)}.")
     return list(images)
 
 
 def open_fitted(image: Any, open_one: Callable[[Any], Opened]) -> Opened:
-    """The image that others are fitted on, or an error that says what it may be."""
+    """Open the image that others are fitted on, or raise an error that says what it may be."""
     with naming("fit_on must be an image, or what recipe.fit(image) gives"):
         return open_one(image)
 

@@ -95,7 +95,7 @@ def as_array(value: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError:
-        # The lists have different lengths.
+        # NumPy makes no array of lists of different lengths, so the error below is raised.
         array = np.asarray(None)
     if array.dtype.kind in "OSU" or (array.ndim == 0 and not hasattr(value, "shape")):
         hint = ""
@@ -212,7 +212,7 @@ def check_number(
 
 
 def check_percents(value: Any) -> tuple[float, ...]:
-    """Return one percentile or several as floats, or say what is none."""
+    """Return one percentile or several as floats, or raise an error if one is not valid."""
     several = np.iterable(value) and not isinstance(value, str)
     return tuple(check_number(each, "q", low=0, high=100) for each in (value if several else [value]))
 
@@ -250,14 +250,14 @@ def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
 
 
 def check_flag(value: Any, name: str) -> bool:
-    """Return `value` if it is True or False, or say which parameter is neither."""
+    """Return `value` if it is True or False, or raise an error that names the parameter."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {given(value)}.")
     return bool(value)
 
 
 def check_level(level: Any, levels: int = 1, name: str = "") -> None:
-    """Raise where an image with so many levels has no such level; `name` is that of a layer, empty of an array."""
+    """Raise an error if an image has no such level; `name` is that of a layer, and empty for an array."""
     if isinstance(level, int | np.integer) and 0 <= level < levels:
         return
     if name:
@@ -266,14 +266,14 @@ def check_level(level: Any, levels: int = 1, name: str = "") -> None:
 
 
 def check_kind(value: Any, name: str, kind: type | tuple[type, ...], what: str) -> Any:
-    """Return `value` if it is of a kind, or say which parameter is not, and what it must be."""
+    """Return `value` if it is of a kind, or raise an error that names the parameter and says `what` it must be."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {what}, got {given(value)}.")
     return value
 
 
 def as_path(value: Any, name: str = "path") -> Path:
-    """The path that a name of a file or a folder means, or an error where it is no name."""
+    """Return the path of a file or a folder from its name, or raise an error if it is not a name."""
     return Path(check_kind(value, name, (str, PathLike), "the name of a file, such as 'nuclei.tif'"))
 
 

@@ -112,7 +112,7 @@ def remembered(
                 return cast(Result, found)
             if memory is None:
                 return find(volume, *arguments)
-            key = find.__name__, volume.part, *arguments
+            key = find, volume.part, *arguments
             found = memory.get(key)
             if found is None:
                 found = find(volume, *arguments)

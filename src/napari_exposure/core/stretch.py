@@ -76,7 +76,7 @@ class LocalStretch(TiledAdjustment):
         return BINS
 
     def gain(self, limit: float) -> float:
-        """How many times as steep as a stretch of the input range it is at most, with a limit that is a number."""
+        """Return how many times as steep as a stretch of the input range the result may be, for a limit in numbers."""
         return limit
 
     def _fit_bytes(self) -> int:

@@ -82,7 +82,7 @@ class TiledAdjustment(Adjustment):
 
     @abstractmethod
     def gain(self, limit: float) -> float:
-        """How many times as steep as a stretch of the input range it is at most, with a limit that is a number."""
+        """Return how many times as steep as a stretch of the input range the result may be, for a limit in numbers."""
 
     @abstractmethod
     def _fit_bytes(self) -> int:

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QToolButton, 
 
 from napari_exposure.core.words import as_tooltip
 from napari_exposure.gui.apply import FIRST
-from napari_exposure.gui.editors import text, warn
+from napari_exposure.gui.editors import Choice, text, warn
 from napari_exposure.gui.exposure.cards import Form
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.preview import is_preview
@@ -22,13 +22,13 @@ from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.io.units import PIXEL
 from napari_exposure.source import Source
 
-# Words for how several selected layers are fitted, by the names that `apply_job` has for it; "" is none of them.
+# How several selected layers are fitted, by the names that `apply_job` has for it; "" is none of them.
 FITS = {
-    "": "each by itself",
-    FIRST: "all like {first}",
-    "all": "one curve, from all voxels",
-    "sum": "one curve, from their sum",
-    "max": "one curve, from the brightest",
+    "": "each alone: every channel at its best, and its brightness says nothing beside another one",
+    FIRST: "all like {first}: what is brighter stays brighter",
+    "all": "curve of all voxels: one for all, from the voxels of each",
+    "sum": "curve of their sum: one for all, from the sum of the channels, voxel by voxel",
+    "max": "curve of the brightest: one for all, from the brightest channel of each voxel",
 }
 
 
@@ -51,14 +51,11 @@ class Header(QWidget):
     def __init__(self, viewer, picked: Callable):
         super().__init__()
         self._viewer, self._picked = viewer, picked
-        # one for each layer that is selected, where these are several
-        self.chips: dict[napari.layers.Image, QPushButton] = {}
         self.layer = widgets.ComboBox(name="layer", choices=lambda _: self.images(), tooltip="The image to adjust.")
-        self.fit = widgets.ComboBox(
-            choices=lambda _: self._fits(),
-            tooltip="By itself: each channel looks its best, and its brightness says nothing beside another one. With "
-            "the curve of one channel, or one curve for all, what is brighter stays brighter, and ratios of channels "
-            "stay where the curve is a line through zero. The sum and the brightest are taken voxel by voxel.",
+        self.fit = Choice(
+            FITS,
+            tooltip="How several selected layers are adjusted. Where all have one curve, channels keep their ratios "
+            "where it is a line through zero.",
         )
         self.voxel = VoxelSizeEdit(viewer, name="voxel")
         self.facts = text(self._take_voxel_size)
@@ -68,9 +65,11 @@ class Header(QWidget):
             nullable=True,
             tooltip="Only voxels that have a label in this layer are measured. All are adjusted.",
         )
-        for box in (self.layer, self.mask, self.fit):
+        for box in (self.layer, self.mask):
             # names of layers have no end: so much of them, and "all voxels" whole
             box.native.setStyleSheet("min-width: 9em")
+        # one for each layer that is selected, where these are several
+        self.chips: dict[object, QPushButton] = {}
         self._group = QButtonGroup(self)
         self._several = QWidget()
         self._column = QVBoxLayout(self._several)
@@ -108,10 +107,6 @@ class Header(QWidget):
     def fit_on(self) -> str | None:
         """What several layers are fitted on, as `apply_job` has it."""
         return self.fit.value or None
-
-    def _fits(self) -> list[tuple[str, str]]:
-        first = next((short(layer.name, 16) for layer, chip in self.chips.items() if chip.isChecked()), "the first")
-        return [(words.format(first=first), how) for how, words in FITS.items()]
 
     def choose_mask(self, name: str | None) -> None:
         """Measure inside the labels of this name, if there are such."""
@@ -155,10 +150,10 @@ class Header(QWidget):
             chip.clicked.connect(lambda _, layer=layer: self._picked(layer))
             self._group.addButton(chip)
             self._column.insertWidget(len(self.chips) - 1, chip)
-        how = self.fit.value
-        with self.fit.changed.blocked():
-            self.fit.reset_choices()
-            self.fit.value = how
+        if several:
+            at, like = list(FITS).index(FIRST), FITS[FIRST].format(first=short(layers[0].name, 16))
+            self.fit.native.setItemText(at, like.rpartition(":")[0])
+            self.fit.native.setItemData(at, like, Qt.ItemDataRole.ToolTipRole)
 
     # --- what is known of the layer ---
 

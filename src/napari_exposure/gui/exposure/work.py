@@ -78,11 +78,13 @@ class Work:
         if layer in self._input:
             self.cancel()
 
-    def _begun(self, job: Job | None, layers: list) -> None:
+    def _begun(self, job: Job | None, layers: list, title: str) -> None:
         self._job, self._input = job, layers
         if job is not None:
             self._live.paused = True
             self._bar.show_running(True)
+            # The first report may take its time.
+            self._bar.state.say(f"{title}: beginning")
             self.changed.emit()
 
     def _ended(self) -> None:
@@ -101,7 +103,7 @@ class Work:
     def _run(self, title: str, work: Callable, done: Callable) -> None:
         """Begin a job that makes no layer."""
         step, failed = partial(self._bar.step, title), lambda error: show_error(str(error))
-        self._begun(ActivityJob(title, work, done=done, ended=self._ended, step=step, failed=failed), [])
+        self._begun(ActivityJob(title, work, done=done, ended=self._ended, step=step, failed=failed), [], title)
 
     # --- Apply ---
 
@@ -165,7 +167,7 @@ class Work:
             # raised by what the user chose: the sentence is enough, no traceback
             show_error(str(error))
             return
-        self._begun(job, list(adjusted.layers))
+        self._begun(job, list(adjusted.layers), "Apply")
 
     def apply_recipe(self, recipe: Recipe, name: str) -> None:
         """Apply a recipe that is not in the cards to the layers."""
@@ -184,7 +186,7 @@ class Work:
 
         if chosen:
             step = partial(self._bar.step, name)
-            self._begun(apply_job(self._viewer, chosen, done=done, ended=self._ended, step=step), [])
+            self._begun(apply_job(self._viewer, chosen, done=done, ended=self._ended, step=step), [], name)
 
     # --- Suggest ---
 
