@@ -31,9 +31,9 @@ class Edited:
     target : weakref.ref or None
         The result that Update computes anew.
     applied : tuple or None
-        What was applied last, as `Adjusted.state` says it: as long as that is the same, nothing else is to be seen.
+        The `Adjusted.state` that was applied last; as long as the state is the same, no live layer is needed.
     reference : weakref.ref or None
-        The layer that is fitted in its place.
+        The layer that is fitted in place of this one.
     """
 
     stack: Stack
@@ -43,10 +43,10 @@ class Edited:
 
 
 class Adjusted:
-    """The layers that are adjusted, which follow those that are selected; the cards are those of the first.
+    """Holds the layers that are adjusted, which follow the selection, and the cards of the first.
 
-    `turned` is emitted when other layers or the cards of another one are to be shown, with the layer that was shown
-    before; `changed` when the cards have changed.
+    `turned` is emitted with the layer that was shown before, when other layers or other cards are to be shown;
+    `changed` is emitted when the cards have changed.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Adjusted:
     header : Header
         Where the layer, the mask and the way to fit several layers are chosen.
     fixed : Stack, optional
-        The only cards, whichever layer is adjusted.
+        If given, every layer has these cards.
     """
 
     turned = Signal(object)
@@ -62,11 +62,11 @@ class Adjusted:
 
     def __init__(self, viewer, header: Header, fixed: Stack | None = None):
         self._viewer, self._header, self._fixed = viewer, header, fixed
-        # the layers that are selected, as they were followed last
+        # `follow` saw this selection last.
         self._followed: list = []
         self.layers: list = []
-        # Under the layer that is adjusted; under the result that can be computed anew; and under those of several
-        # layers that have the cards of the first.
+        # `_known` is keyed by the layer that is adjusted, `_made` by the result that Update computes anew, and `_rest`
+        # by the further layers of a selection, which have the cards of the first.
         self._known: weakref.WeakKeyDictionary[napari.layers.Image, Edited] = weakref.WeakKeyDictionary()
         self._made: weakref.WeakKeyDictionary[napari.layers.Image, Edited] = weakref.WeakKeyDictionary()
         self._rest: weakref.WeakKeyDictionary[napari.layers.Image, Edited] = weakref.WeakKeyDictionary()
@@ -92,7 +92,7 @@ class Adjusted:
         return self._header.mask.value
 
     def mask_of(self, layer) -> napari.layers.Labels | None:
-        """The mask for one of the layers: one of another shape is that of another channel or stack."""
+        """The mask for one of the layers; None where its shape says that it belongs to another channel or stack."""
         mask = self.mask
         return mask if mask is None or layer == self.layer or mask.data.shape == Source.of(layer).shape else None
 
@@ -138,12 +138,12 @@ class Adjusted:
             return None
 
     def recipe(self, layer) -> Any:
-        """What the cards are on a layer: a `Recipe`, or None where none of them is on."""
+        """The cards as a `Recipe` for a layer; None where no card is on."""
         source = Source.of(layer)
         return self.stack.recipe(source.contrast_limits, source.unit)
 
     def state(self, layer) -> tuple:
-        """What decides about the result of one of the layers, beside its data."""
+        """Everything but the data that decides what the result of a layer is."""
         first = self.layer if self.together else layer
         joined = self.joined
         fitted = (first,) if joined is None else (first, *joined.others)
@@ -171,20 +171,20 @@ class Adjusted:
     # --- what was done ---
 
     def applied(self, edited: Edited, layer, result, state: tuple) -> None:
-        """A result was made of a layer of which so much was known."""
+        """Note that `result` was made of `layer`, for which `edited` and `state` held when the work began."""
         before: Any = edited.target and edited.target()
         if before is not None and before is not unwrapped(result):
-            # It has cards of its own from now on.
+            # The earlier result gets cards of its own when it is selected.
             self._made.pop(before, None)
         edited.target, edited.applied = weakref.ref(unwrapped(result)), state
         if edited is self._rest.get(unwrapped(layer)):
-            # Alone, it has the same cards, which others do not change.
+            # Selected alone, the layer has a copy of the cards, so that no other layer changes them.
             edited = replace(edited, stack=self._new_stack(edited.stack.cards))
             self._known[unwrapped(layer)] = edited
         self._made[unwrapped(result)] = edited
 
     def forget_applied(self, event=None) -> None:
-        """What was kept is not what the cards make of the layers now, or is to be seen beside it."""
+        """Forget what was applied, so that the live layers are shown again."""
         for layer in self.layers:
             self.edited(layer).applied = None
 
@@ -211,8 +211,7 @@ class Adjusted:
             self._turn(sources)
         elif sources and sources[0] != self.layer and not self._edit_again(sources[0]):
             if self._fixed is None or sources[0] not in family(self._viewer, self.layer):
-                # A result is looked at and compared when it is selected, and not adjusted once more unless the user
-                # chooses it in the box.
+                # In a dock of one adjustment, selecting a result only compares it; choosing it in the box adjusts it.
                 self._turn(sources)
         elif sources and len(self.layers) > 1:
             self._turn(sources)

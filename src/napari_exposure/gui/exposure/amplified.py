@@ -1,4 +1,4 @@
-"""The switch *Gain map* of the Exposure dock: how much what is seen was amplified, as a layer above it."""
+"""The switch *Gain map* of the Exposure dock: a layer that shows how much each voxel was amplified."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from napari_exposure.gui.viewer.layer_order import place, take_away
 from napari_exposure.layers import gain_layer
 from napari_exposure.source import Origin, Source
 
-# Up to how many times as steep the colors tell slopes apart, as those of the whole volume are not known.
+# The colors tell slopes apart up to this many times, because the steepest of the whole volume is not known.
 MOST = 10.0
 
 
 class Amplified:
-    """Has a layer of the gains of a result, as long as it is wanted; planes are computed as they are looked at.
+    """Keeps a layer of the gains of a result while the switch is on; planes are computed when they are looked at.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
     switch : QAction
-        Whether it is wanted; disabled where there can be none, as of colors.
+        It is on while the layer is wanted, and disabled where there are no gains, as for RGB.
     """
 
     def __init__(self, viewer, switch: QAction):
@@ -59,7 +59,7 @@ class Amplified:
         place(self._viewer, self.layer, original)
 
     def removed(self, layer) -> None:
-        """A layer has gone from the viewer: if it is this one, it is not wanted any more."""
+        """Turn the switch off if it was the layer of gains that has gone from the viewer."""
         if layer == self.layer:
             self.layer = None
             self._switch.setChecked(False)

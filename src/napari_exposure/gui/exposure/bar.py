@@ -1,4 +1,4 @@
-"""The bottom of the Exposure dock, always in sight: how far it is, and what can be done with what is seen."""
+"""The bottom of the Exposure dock, always in sight: the state, the comparison, and what can be done with a result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_exposure.gui.flow import Flow
 from napari_exposure.gui.viewer.compare import KEY, Comparison, SideBySide
 from napari_exposure.gui.viewer.split_line import SplitLine
 
-# the ways to see source and result together, as the menu names them
+# The menu lists these ways to see source and result together.
 WAYS: dict[str, type[Comparison]] = {"Side by side": SideBySide, "Split line": SplitLine}
 
 
@@ -25,7 +25,7 @@ class Bar(QWidget):
     ----------
     viewer : napari.viewer.Viewer
     recipe : QPushButton
-        What can be done with a recipe.
+        The button that lists what can be done with a recipe.
     compared : callable
         Called when another way to compare is chosen.
     """
@@ -46,7 +46,7 @@ class Bar(QWidget):
         self.compare.setToolTip(f"See source and result together. Or hold {KEY.upper()} to see the source alone.")
         menu = QMenu(self.compare)
         group = QActionGroup(menu)
-        # one of them, or none
+        # At most one way is checked.
         group.setExclusionPolicy(QActionGroup.ExclusionPolicy.ExclusiveOptional)
         self.ways: dict[str, QAction] = {}
         for way in WAYS:
@@ -91,7 +91,7 @@ class Bar(QWidget):
         """Compare two layers as the menu says; where one is None there is nothing to compare."""
         there = source is not None and result is not None
         self.compare.setEnabled(there)
-        # a contrast of integers says nothing about floats
+        # Contrast limits of integers say nothing about floats.
         alike = there and not source.rgb and source.dtype.newbyteorder("=") == result.dtype
         self.linked.setEnabled(alike)
         for way, action in self.ways.items():

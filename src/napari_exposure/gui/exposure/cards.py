@@ -30,7 +30,7 @@ from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.source import Source
 
-# a card is dragged when the mouse went so many pixels
+# A press becomes a drag when the mouse has moved this many pixels.
 DRAGGED = 8
 
 
@@ -50,7 +50,7 @@ class Label(QLabel):
 
 
 class Elided(QLabel):
-    """Lines of a fixed height, whose end is left out where there is no room; all of the text is in the tooltip."""
+    """Text of a fixed number of lines; its end is left out where there is no room, and the tooltip has all of it."""
 
     def __init__(self, lines: int = 1):
         super().__init__()
@@ -84,7 +84,7 @@ class Elided(QLabel):
     def _fit(self) -> None:
         metrics = self.fontMetrics()
         self.setFixedHeight(self._lines * metrics.lineSpacing() + 2)
-        # Where lines wrap, some of the width of each is not used.
+        # Lines that wrap do not use all of their width.
         room = self.width() if self._lines == 1 else int(0.85 * self._lines * self.width())
         self.setText(metrics.elidedText(self._all, Qt.TextElideMode.ElideRight, max(room, 40)))
 
@@ -96,7 +96,7 @@ class Form(QFormLayout):
         super().__init__(parent)
         self.setContentsMargins(0, 0, 0, 0)
         self.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        # what has no room beside its label stands below it
+        # An editor that has no room beside its label stands below it.
         self.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         self.setHorizontalSpacing(6)
@@ -118,20 +118,20 @@ class FitLabels(QObject):
     dock : QWidget
         Owns this object.
     rows : QWidget
-        In which rows come and go.
+        Rows come and go in it.
     """
 
     def __init__(self, dock: QWidget, rows: QWidget):
         super().__init__(dock)
         self._dock = dock
-        # in the next turn of the event loop, when new rows have the font of the theme
+        # Labels are measured in the next turn of the event loop, when new rows have the font of the theme.
         self._soon = QTimer(self, singleShot=True)
         self._soon.timeout.connect(self._fit)
         for widget in (dock, rows):
             widget.installEventFilter(self)
 
     def again(self) -> None:
-        """There are other rows."""
+        """Measure the labels again, because rows have come or gone."""
         self._soon.start(0)
 
     def eventFilter(self, watched, event) -> bool:
@@ -150,7 +150,7 @@ class FitLabels(QObject):
         for label in labels:
             label.setMinimumWidth(wide)
         for button in self._dock.findChildren(QToolButton):
-            # Qt gives them a font of their own.
+            # Qt gives tool buttons a font of their own.
             button.setFont(labels[0].font())
             button.updateGeometry()
         for box in self._dock.findChildren(QComboBox):
@@ -204,13 +204,13 @@ class CardView(QFrame):
     viewer : napari.viewer.Viewer
     kind : type of Adjustment
     key : int
-        Of the card.
+        The key of the card.
     stack : callable
         Returns the stack that is shown.
     unit : callable
         Returns the unit of the layer that is shown.
     alone : bool
-        It is the only one, and stays.
+        Whether it is the only card, which cannot be moved or removed.
     """
 
     def __init__(
@@ -226,13 +226,12 @@ class CardView(QFrame):
         self.kind, self.key = kind, key
         self._stack, self._unit = stack, unit
         self.folded = False
-        # The transforms of the cards before this one, as they were fitted last; inside which labels, and on which other
-        # layer.
+        # The last fit had these transforms of the cards before this one, this mask, and this reference layer.
         self.before: tuple[Transform, ...] = ()
         self.mask: Labels | None = None
         self.reference: Image | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        # room for a number at every font
+        # A number has room at every font size.
         self.setStyleSheet("QAbstractSpinBox { min-width: 5.1em }")
         main = [field.name for field in kind.main_fields()]
         fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -306,12 +305,12 @@ class CardView(QFrame):
         self.rest.setLayout(rest)
         body.addWidget(self.rest)
         layout.addWidget(self.body)
-        # those that only this adjustment has before those that all have
+        # Parameters of this adjustment come before those that all adjustments have.
         order = [*main, *(name for name in fields if name not in main and name not in SHARED), *SHARED]
         for name in order:
             widget, words = self.editors[name], fields[name].metadata
             if isinstance(widget, CheckBox):
-                # The label of the row says it.
+                # The label of the row already names the parameter.
                 widget.native.setText("")
             tooltip = f"{words['tooltip']}\nDouble click on the label: the default."
             rows = [(form if name in main else rest, words["label"], widget, tooltip)]
@@ -333,14 +332,14 @@ class CardView(QFrame):
         self.rest.setVisible(on)
 
     def fold(self, folded: bool) -> None:
-        """Show a line, or all of it."""
+        """Show a line of summary, or the whole card."""
         self.folded = folded
         self.arrow.setText("▸" if folded else "▾")
         self.summary.setVisible(folded)
         self.body.setVisible(not folded)
 
     def move_by(self, places: int) -> None:
-        """Bring it up or down."""
+        """Move the card up or down."""
         self._stack().move(self.key, self._stack().at(self.key) + places)
 
     def _press(self, event) -> bool:
@@ -363,7 +362,7 @@ class CardView(QFrame):
         self._stack().set(self.key, name, self.editors[name].value, self._unit())
 
     def show_card(self, card: Card, unit: str) -> None:
-        """Have the editors show a card; one that shows it already is left alone, where a number may be half typed."""
+        """Show a card in the editors; one that has the value already is left alone, as a number may be half typed."""
         for name, widget in self.editors.items():
             value = card.value(name, unit)
             if widget.value != value:
@@ -384,12 +383,12 @@ class CardView(QFrame):
             self.summary.say(str(error))
             return
         self.summary.say(adjustment.in_words(unit, all_own=True))
-        # What was chosen last time comes back, and shall not act unseen.
+        # Parameters that were applied last come back, and hidden ones must not act unnoticed.
         hidden = len(adjustment.changed().keys() - self._main)
         self.advanced.setText(f"Advanced ({hidden} changed)" if hidden else "Advanced")
 
 
-# what all adjustments have
+# All adjustments have these parameters.
 SHARED = [field.name for field in dataclasses.fields(Adjustment)]
 
 
@@ -405,7 +404,7 @@ class CardList(QWidget):
         self._layout.setSpacing(4)
 
     def show_cards(self, cards: tuple[Card, ...], unit: str) -> tuple[list[CardView], list[CardView]]:
-        """Have a view for each card, in their order; those that are new and those that have gone are given back."""
+        """Show a view for each card, in order; return the views that are new and those that are gone."""
         known = {view.key: view for view in self.views}
         new = []
         for card in cards:
@@ -425,7 +424,7 @@ class CardList(QWidget):
         return new, gone
 
     def place_at(self, view: CardView, y: int) -> int:
-        """The place that a card is dragged to: that of the card in whose half the mouse is."""
+        """The place that a card is dragged to: below each other card whose middle is above the mouse."""
         middle = view.mapTo(self, view.rect().topLeft()).y() + y
         others = [each for each in self.views if each is not view]
         return sum(each.geometry().center().y() < middle for each in others)

@@ -39,29 +39,29 @@ class ExposureDock(widgets.Container):
     Parameters
     ----------
     napari_viewer : napari.viewer.Viewer
-        Or its public proxy, as napari passes it.
+        The viewer, or its public proxy as napari passes it.
 
     Attributes
     ----------
     header, plot, cards, tools, bar : QWidget
-        From top to bottom.
+        The parts of the dock, from top to bottom.
     adjusted : Adjusted
         The layers, and their cards.
     live : Live
         The live layers.
     work : Work
-        The job.
+        Runs the job of the dock.
     """
 
-    # the only card, where that is fixed
+    # A dock of one adjustment has a fixed card of this kind.
     adjustment: type[core.Adjustment] | None = None
 
     def __init__(self, napari_viewer):
         super().__init__(labels=False)
         self._viewer = napari_viewer
-        # what was said last of what does not fit
+        # This was said last of what does not fit; it is taken back when all fits.
         self._wrong = ""
-        # whether the user wants the live layer to come by itself: not after it was switched off
+        # The live layer comes by itself as long as the user has not switched it off.
         self._wanted = True
         self._of_viewer, self._of_layer = Connections(), Connections()
         alone = self.adjustment is not None
@@ -86,7 +86,7 @@ class ExposureDock(widgets.Container):
         self.amplified = Amplified(napari_viewer, self.bar.gains)
         self._fit_labels = FitLabels(self.native, self.cards)
         self._keys = UndoKeys(self.native, self.tools.undo, self.tools.redo)
-        # adding a layer makes others active for a moment
+        # Adding a layer makes other layers active for a moment, so following waits.
         self._follow = qdebounced(self.adjusted.follow, timeout=50)
         self._seal = qdebounced(lambda: self.adjusted.stack.seal(), timeout=700)
         self._docked = Docked(self.native, self._connect, self._disconnect, self._seen)
@@ -111,7 +111,7 @@ class ExposureDock(widgets.Container):
         bar.cancel.clicked.connect(self.cancel)
 
     def __getitem__(self, key):
-        # the editor of a parameter of the first card, by its name
+        # A name gives the editor of that parameter in the first card.
         return self.cards.views[0].editors[key] if isinstance(key, str) else super().__getitem__(key)
 
     def reset_choices(self, *_) -> None:
@@ -152,7 +152,7 @@ class ExposureDock(widgets.Container):
         self.cancel()
         for view in self.cards.views:
             self._stop(view)
-        # of a window that closes the buttons may be gone
+        # The buttons are not touched, because Qt may have deleted them where a window closes.
         self.bar.stop_comparing()
         self.amplified.remove()
 
@@ -200,7 +200,7 @@ class ExposureDock(widgets.Container):
         self.live.tell_others([before, *layers])
 
     def _watch(self) -> None:
-        """Hear when voxel size or data of the layers change, and show what is true now."""
+        """Follow the voxel sizes and data of the layers, and show what they are now."""
         self._of_layer.drop()
         if not self.live.started:
             return
@@ -210,7 +210,7 @@ class ExposureDock(widgets.Container):
             self._of_layer.add(self._on_data, layer.events.data)
         self._describe()
         self._compare()
-        # Where napari deletes several layers, it must find each of them itself, the live one as well.
+        # napari may be deleting several layers and must find each of them, so the live layer goes a moment later.
         self.live.show.soon()
 
     def _on_data(self, event=None) -> None:
@@ -282,7 +282,7 @@ class ExposureDock(widgets.Container):
         for view in self._show_cards()[:1]:
             self._area.reveal(view, view.advanced)
         if not self.bar.live.isChecked():
-            # What is drawn was found with other parameters.
+            # The fit that is drawn was found with other parameters.
             self._forget_fit()
         self._describe()
         self._seal()

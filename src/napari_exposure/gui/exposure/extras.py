@@ -35,12 +35,12 @@ from napari_exposure.gui.viewer.tile_overlay import TileOverlay
 from napari_exposure.io.units import PIXEL
 from napari_exposure.source import Source, mask_array
 
-# The parameter that is drawn as a curve, and the bars of the histogram behind it.
+# This parameter is drawn as a curve, over a histogram of this many bars.
 CURVE, BARS = "points", 128
 
 
 def extras_of(kind: type[Adjustment]) -> list[type]:
-    """What belongs to a card of this kind, by the parameters and the transform that it has."""
+    """The extras of a card of this kind, found from its parameters and its transform."""
     found: list[type] = [Tiles] if SIZE in kind.defaults() else []
     found += [Behind] if CURVE in kind.defaults() else []
     found += [Grain] if any(each.metadata.get("noise") for each in dataclasses.fields(kind)) else []
@@ -75,7 +75,7 @@ class Tiles:
         self._of_viewer.add(self._before_removal, self._viewer.layers.events.removing)
 
     def stop(self) -> None:
-        """Hear of nothing, and draw nothing."""
+        """Stop following the viewer, and draw nothing."""
         self._of_viewer.drop()
         self._look.cancel()
         self._image = self.grid = None
@@ -95,7 +95,7 @@ class Tiles:
             self._look()
 
     def fitted(self, layer, transform: Transform | None) -> None:
-        """Show what a fit has found: nothing here."""
+        """Do nothing: what is shown here does not depend on a fit."""
 
     def _draw(self, on=None) -> None:
         if self.switch.isChecked() and self.grid is not None and self._card.isVisible():
@@ -110,7 +110,7 @@ class Tiles:
 
 
 def _facts(grid: TileGrid, unit: str, nbins: int) -> str:
-    """What the tiles are: edges are rounded to whole tiles, so that several lengths give the same grid."""
+    """Describe a grid as it is: edges are rounded to whole tiles, so several lengths give the same grid."""
     real = [voxels * size for voxels, size in zip(grid.voxels, grid.spacing, strict=True)]
     unknown = ["No voxel size is known: the edge is in pixels. Type it in the row Voxel size."]
     warnings = (unknown if unit == PIXEL else []) + grid.warnings(nbins)
@@ -131,7 +131,7 @@ class Profile:
         self.widget.show_fit(layer, transform, self._card.reference is not None)
 
     def describe(self, card: Card, source: Source | None) -> None:
-        """Enable what means something."""
+        """Enable the smoothness where the model has one, and raise an error where the layer has no such axis."""
         self._smoothness.enabled = card.values["model"] == "smooth"
         if source is not None and card.values["axis"] not in (SURFACE, "t"):
             axes = len(source.shape)
@@ -146,9 +146,9 @@ class Reference:
     others : callable
         Returns the layers that may be chosen.
     chosen : callable
-        Returns the one that is.
+        Returns the layer that is chosen.
     choose : callable
-        Called with another one.
+        Called with the layer that the user chooses.
     """
 
     def __init__(self, viewer, editors: dict, parent: QWidget):
@@ -190,7 +190,7 @@ class Reference:
         self.list_layers()
 
     def stop(self) -> None:
-        """Compare nothing any more."""
+        """Cancel a comparison that is under way."""
         if self._job is not None:
             self._job.cancel()
         self._job = None
@@ -230,7 +230,7 @@ class Reference:
 
         def done(found, seconds):
             if self._job is job:
-                # no more digits than the planes tell
+                # The planes tell no more digits than these.
                 self._exponent.value = float(f"{found:.4g}")
 
         def ended():
@@ -247,11 +247,11 @@ class Reference:
         self._describe()
 
     def fitted(self, layer, transform: Transform | None) -> None:
-        """Show what a fit has found: nothing here."""
+        """Do nothing: what is shown here does not depend on a fit."""
 
 
 class Looked:
-    """What is found out about a layer beside the window, and shown in an editor; it has no widget of its own."""
+    """Finds something out about a layer in a worker, and shows it in an editor; it has no widget of its own."""
 
     def __init__(self, viewer, editors: dict, parent: QWidget):
         self._card = parent
@@ -261,24 +261,24 @@ class Looked:
         self._job: Job | None = None
 
     def start(self) -> None:
-        """Follow nothing."""
+        """Do nothing: there is nothing to follow."""
 
     def stop(self) -> None:
-        """Look at nothing any more."""
+        """Cancel the job, and forget what was looked at."""
         if self._job is not None:
             self._job.cancel()
         self._job, self._known = None, ()
 
     def describe(self, card: Card, source: Source | None) -> None:
-        """Say nothing."""
+        """Do nothing: only a fit tells anything."""
 
     def _look(self, layer, wanted: tuple, find: Callable[[Volume], Any], show: Callable[[Any], object]) -> None:
-        """Look at what the card gets; not again as long as the layer has the same data and the same is wanted."""
+        """Look at the input of the card, unless that was done for the same data and the same `wanted` already."""
         before, mask = self._card.before, self._card.mask
         ignored = self._card.editors["ignore_zeros"].value
         data = layer.data, None if mask is None else mask.data
         wanted = (*wanted, ignored, *(each.adjustment for each in before))
-        # Arrays are compared by what they are and not by what they hold.
+        # Arrays are compared by identity, because comparing their values would take long.
         if self._known and wanted == self._known[1] and all(map(operator.is_, data, self._known[0])):
             return
         self.stop()
@@ -295,26 +295,26 @@ class Looked:
 
 
 class Behind(Looked):
-    """The histogram behind a tone curve, of what the cards before this one give."""
+    """Draws the histogram of the card's input behind a tone curve."""
 
     def __init__(self, viewer, editors: dict, parent: QWidget):
         super().__init__(viewer, editors, parent)
         self._canvas = editors[CURVE].canvas
 
     def fitted(self, layer, transform: Transform | None) -> None:
-        """Count the input range that a fit has found, where that is done in a moment."""
+        """Count the voxels in the input range that a fit has found, where that is done in a moment."""
         if transform is None or not is_quick(layer):
             self.stop()
             self._canvas.show_counts(np.empty(0))
             return
         fit = next(iter(transform.fits.values()))
         ends = fit.lo, fit.upper
-        # The curve is dragged, and as long as nothing else changes the histogram is the same.
+        # Dragging the curve leaves the histogram as it is, so only the ends of the range are wanted.
         self._look(layer, ends, lambda volume: counts_between(volume, *ends), self._canvas.show_counts)
 
 
 class Grain(Looked):
-    """What the number that limits noise, or the noise that limits a number, comes to in a layer."""
+    """Shows the number that a limit of noise comes to in a layer, or the noise that a number allows."""
 
     def __init__(self, viewer, editors: dict, parent: QWidget):
         super().__init__(viewer, editors, parent)
@@ -342,16 +342,16 @@ class Grain(Looked):
 
 
 def counts_between(volume: Volume, lo: float, hi: float) -> np.ndarray:
-    """How many voxels lie in each of some equal parts of a range, those beyond it in the outermost ones."""
+    """How many voxels lie in each of `BARS` equal parts of a range; the outermost parts have those beyond it too."""
     found = count_histogram(volume, 4096)
-    # Bars are cut out of the bins, which else would make a comb of integers.
+    # Bars take shares of the bins, because counts of integers would else look like a comb.
     below = np.interp(np.linspace(lo, hi, BARS + 1), found.edges, np.append(0, np.cumsum(found.counts)))
     below[0], below[-1] = 0, found.counts.sum()
     return np.diff(below)
 
 
 class Notes:
-    """What a fit warns of, such as a decay that is none; no line where there is nothing."""
+    """Shows what a fit warns of, such as a decay that is none; it is hidden where there is nothing."""
 
     def __init__(self, viewer, editors: dict, parent: QWidget):
         self.text = text()
@@ -359,10 +359,10 @@ class Notes:
         self.widget.hide()
 
     def start(self) -> None:
-        """Follow nothing."""
+        """Do nothing: there is nothing to follow."""
 
     def stop(self) -> None:
-        """Hear of nothing anyway."""
+        """Do nothing: nothing was followed."""
 
     def describe(self, card: Card, source: Source | None) -> None:
         """Say nothing before there is a fit."""

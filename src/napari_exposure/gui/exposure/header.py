@@ -22,7 +22,7 @@ from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.io.units import PIXEL
 from napari_exposure.source import Source
 
-# How several selected layers are fitted, by the names that `apply_job` has for it; "" is none of them.
+# The keys are values of `fit_on` in `apply_job`, which fits several selected layers; "" stands for None.
 FITS = {
     "": "each alone: every channel at its best, and its brightness says nothing beside another one",
     FIRST: "all like {first}: what is brighter stays brighter",
@@ -66,9 +66,9 @@ class Header(QWidget):
             tooltip="Only voxels that have a label in this layer are measured. All are adjusted.",
         )
         for box in (self.layer, self.mask):
-            # names of layers have no end: so much of them, and "all voxels" whole
+            # Names of layers may be long, so the box has room for part of them, and for all of "all voxels".
             box.native.setStyleSheet("min-width: 9em")
-        # one for each layer that is selected, where these are several
+        # Each layer has a chip where several are selected.
         self.chips: dict[object, QPushButton] = {}
         self._group = QButtonGroup(self)
         self._several = QWidget()
@@ -109,7 +109,7 @@ class Header(QWidget):
         return self.fit.value or None
 
     def choose_mask(self, name: str | None) -> None:
-        """Measure inside the labels of this name, if there are such."""
+        """Measure inside the labels layer of this name, if there is one."""
         with self.mask.changed.blocked():
             self.mask.value = next((layer for layer in self._labels() if layer.name == name), None)
 
@@ -127,7 +127,7 @@ class Header(QWidget):
         self.mask.reset_choices()
 
     def show_layers(self, layers: list) -> None:
-        """Show several selected layers as chips, the first pressed; one, or none, as the entry of the box."""
+        """Show several layers as chips, of which the first is pressed, and a single layer in the box."""
         several = len(layers) > 1
         if layers:
             with self.layer.changed.blocked():
@@ -165,11 +165,11 @@ class Header(QWidget):
         if layer is None:
             self.facts.value = ""
             return
-        # The order of bytes is nothing to a user: uint16, not >u2.
+        # Users need not know the byte order, so they read uint16 and not >u2.
         dtype = np.dtype(source.array.dtype).newbyteorder("=")
         self.layer.tooltip = f"{' × '.join(map(str, source.shape))} {'RGB ' if source.rgb else ''}{dtype}"
         sizes = source.spacing[-min(3, len(source.shape)) :]
-        # An axis of another kind, such as time, has no size; one that nobody has said is asked for.
+        # An axis of another kind, such as time, has no size; a "?" asks for a size that nobody has given.
         unsaid = ["?" if unit == "pixel" else "–" for unit in layer.units[-len(sizes) :]]
         said = [f"{size:.4g}" if size == size else other for size, other in zip(sizes, unsaid, strict=True)]
         unknown = source.unit == PIXEL and set(sizes) == {1.0}
@@ -179,7 +179,7 @@ class Header(QWidget):
         elif unknown and len(source.shape) > 2:
             self.facts.value = warn("not known: type it, so that tiles have one")
         else:
-            # Lines break between axes, and nowhere else.
+            # Lines may break between axes only.
             self.facts.value = html.escape(f"{' × '.join(said)}\N{NO-BREAK SPACE}{source.unit}").replace(
                 " ×", "\N{NO-BREAK SPACE}×"
             )

@@ -31,10 +31,10 @@ class Live:
     viewer : napari.viewer.Viewer
     adjusted : Adjusted
     bar : Bar
-        Where the state is told.
+        It shows the state.
     dock : QWidget
     title : str
-        Of the dock, for others.
+        The title of the dock, which other docks tell the user.
     shown : callable
         Called when there are other live layers.
     fitted : callable
@@ -47,14 +47,14 @@ class Live:
         self._viewer, self._adjusted, self._bar, self._dock = viewer, adjusted, bar, dock
         self.title, self._shown, self._fitted = title, shown, fitted
         self._touched = next(_touches)
-        # the first is that of the layer whose cards are shown
+        # The first preview is that of the layer whose cards are shown.
         self._previews: list[Preview] = [self._make()]
         self._said: weakref.WeakKeyDictionary[Preview, tuple[str, str]] = weakref.WeakKeyDictionary()
-        # layers that share the fit of the first, which their previews are told of
+        # These layers share the fit of the first, so their previews follow its preview.
         self._followers: list = []
-        # what the fit that is shown warns of
+        # The fit that is shown warns of this.
         self._notes = ""
-        # while a job is under way, whose result takes the place of a live layer in a moment
+        # Nothing is shown while a job runs, because its result will take the place of a live layer.
         self.paused = False
         self.show = Paced(self._show, dock)
 
@@ -77,7 +77,7 @@ class Live:
         return self in _all
 
     def start(self) -> None:
-        """Take part, as the one that was touched last."""
+        """Begin to show layers, as the dock that was touched last."""
         self._touched = next(_touches)
         _all.add(self)
 
@@ -90,13 +90,13 @@ class Live:
             preview.remove()
 
     def touch(self) -> None:
-        """The user turned something here: of several docks this one shows the layers."""
+        """Let this dock show the layers, because the user has turned something in it."""
         self._touched = next(_touches)
         self.show()
         self.tell_others(self._adjusted.layers)
 
     def tell_others(self, layers: list) -> None:
-        """Let other docks of these layers look whether the live layer is theirs."""
+        """Let other docks of these layers check whether they show the live layer now."""
         for other in list(_all):
             if other is not self and any(layer in layers for layer in other._adjusted.layers):
                 other.show.soon()
@@ -122,7 +122,7 @@ class Live:
         """
         layers = [each for each in self._adjusted.layers if self._elsewhere(each) is None] if self.wanted else []
         differ = [each for each in layers if self._adjusted.differs(each)]
-        # The others wait for the fit of the first.
+        # With one fit for all, a change of one layer changes the results of all.
         return layers if differ and self._adjusted.together else differ
 
     def wants(self, layer) -> bool:
@@ -135,12 +135,12 @@ class Live:
     # --- what is shown ---
 
     def of(self, layer) -> Preview | None:
-        """What shows a layer."""
+        """The preview of a layer, if there is one."""
         return next((each for each in self._previews if each.is_of(layer)), None)
 
     @property
     def first(self) -> Preview:
-        """What shows the layer whose cards are shown, now or in a moment."""
+        """The preview that has the layer whose cards are shown, now or in a moment."""
         return self.of(self._adjusted.layer) or self._previews[0]
 
     @property
@@ -155,7 +155,7 @@ class Live:
         return any(preview.running for preview in self._previews)
 
     def memory_of(self, layer):
-        """What fits of a layer have found, for Apply."""
+        """The memory of the fits of a layer, so that Apply does not count again; None where there is none."""
         mask = self._adjusted.mask_of(layer)
         return next((found for each in self._previews if (found := each.memory_of(layer, mask)) is not None), None)
 
@@ -190,12 +190,12 @@ class Live:
             self._say_rest()
 
     def _on_fitted(self, layer, transform) -> None:
-        """A layer is shown with another transform, which the other layers may have to be shown with too."""
+        """Tell of a new fit, and show the layers that share it with the same transform."""
         if layer != self._adjusted.layer:
             return
         self._fitted(layer, transform)
         noted = [(each.adjustment, note) for each in transform.transforms for note in each.adjustment.notes(each)]
-        # The first sentence is enough here, as the card has all of it.
+        # The first sentence is enough here, because the card shows the whole note.
         self._notes = " ".join(f"{made.title}: {note.split('. ')[0].rstrip('.')}." for made, note in noted)
         for other, preview in zip(self._followers, self._previews[1:], strict=False):
             try:

@@ -14,9 +14,9 @@ from napari_exposure.core.adjustment import adjustments
 from napari_exposure.io.units import in_unit
 from napari_exposure.recipe import Recipe
 
-# This input range is a word of layers: adjustments take the two numbers.
+# Cards may have this word as input range; adjustments get the two numbers of the layer instead.
 LIMITS = "contrast_limits"
-# The parameter whose numbers are lengths.
+# The numbers of this parameter are lengths.
 SIZE = "kernel_size"
 
 _keys = itertools.count()
@@ -58,14 +58,14 @@ class Card:
         return cls(type(adjustment), values, unit if adjustment.needs_spacing else None)
 
     def value(self, name: str, unit: str | None) -> Any:
-        """A parameter, a size in another unit; None for a size that has no length there, such as pixels."""
+        """A parameter, with a size converted to `unit`; None for a size that does not convert, as to pixels."""
         value = self.values[name]
         if name != SIZE or value is None or self.unit is None or unit in (None, self.unit):
             return value
         factor = in_unit(1.0, self.unit, str(unit))
         if factor is None:
             return None
-        # Six digits can be read in the boxes.
+        # The boxes cannot show more than six digits.
         edges = [float(f"{edge * factor:.6g}") for edge in (value if isinstance(value, tuple) else (value,))]
         return tuple(edges) if isinstance(value, tuple) else edges[0]
 
@@ -120,10 +120,10 @@ class Card:
 
 
 class Stack:
-    """Cards in a row, and what they were before.
+    """Cards in their order, and their history.
 
     `changed` is emitted after each change.  Changes of the same parameter of the same card are one step of the
-    history until `seal` is called, so that a dragged slider is undone at once.
+    history until `seal` is called, so that one undo takes back the whole drag of a slider.
     """
 
     changed = Signal()
@@ -167,7 +167,7 @@ class Stack:
         self._last = None
 
     def put(self, cards: Iterable[Card]) -> None:
-        """Have these cards instead of all others."""
+        """Replace all cards by these."""
         self._change(cards)
 
     def add(self, card: Card, at: int | None = None) -> None:
@@ -185,7 +185,7 @@ class Stack:
         self._change(card for card in self.cards if card.key != key)
 
     def move(self, key: int, at: int) -> None:
-        """Bring a card to another place."""
+        """Move a card to another place."""
         card, rest = self.cards[self.at(key)], [each for each in self.cards if each.key != key]
         at = min(max(at, 0), len(rest))
         if self.cards[at] is not card:

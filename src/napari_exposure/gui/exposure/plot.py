@@ -37,7 +37,7 @@ class Plot(QWidget):
         self.fold.setChecked(True)
 
     def follow(self, layer, quick: bool) -> None:
-        """Count a layer, or nothing; all of it, or where that takes its time the plane in view."""
+        """Count all of a layer, or the plane in view where all of it takes long; None counts nothing."""
         if layer is not None:
             self.histogram.model.scope = "dataset" if quick else "plane"
         self.histogram.follow([] if layer is None else [layer])

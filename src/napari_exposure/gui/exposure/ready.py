@@ -1,4 +1,4 @@
-"""Has kernels loaded while the user still looks for a card."""
+"""Loads kernels while the user still looks for a card."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from napari_exposure.core.rehearsal import rehearse
 from napari_exposure.gui.jobs import Job
 from napari_exposure.source import level_0
 
-# dtypes for which that was begun
+# Loading was begun for these dtypes.
 _begun: set[np.dtype] = set()
 
 
 def get_ready(layer) -> None:
-    """Have a worker load, on a fresh install compile, what the cards need for images of a layer's dtype; once."""
+    """Load the kernels for a layer's dtype in a worker, once; on a fresh install they are compiled there."""
     dtype = np.dtype(level_0(layer).dtype)
     if dtype not in _begun:
         _begun.add(dtype)
-        # What cannot be rehearsed is told when it is wanted.
+        # An error is not shown here, because a card that needs the kernel raises it again.
         Job(partial(rehearse, dtype), done=lambda result, seconds: None, failed=lambda error: None)

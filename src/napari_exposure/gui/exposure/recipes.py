@@ -18,12 +18,12 @@ FILES = "Recipe (*.json)"
 
 
 class RecipeButton(QPushButton):
-    """What to do with a recipe.
+    """Lists what can be done with a recipe.
 
     Parameters
     ----------
     result : callable
-        What is looked at, with a name and metadata as a result has them, or None.
+        Returns what is looked at, with the name and metadata of a result, or None.
     opened : callable or None
         Called with a recipe whose cards are to be shown; None where there is no room for them.
     apply : callable
@@ -80,7 +80,7 @@ class RecipeButton(QPushButton):
             with contextlib.redirect_stdout(words):
                 provenance(self._result())
             box = QMessageBox(QMessageBox.Icon.NoIcon, "History", words.getvalue(), parent=self)
-            # Names are text, whatever they look like.
+            # Names of layers must not be read as HTML.
             box.setTextFormat(Qt.TextFormat.PlainText)
             box.open()
 
@@ -115,7 +115,7 @@ class RecipeButton(QPushButton):
 
 @contextlib.contextmanager
 def telling():
-    """What the user can mend is a sentence, not a traceback."""
+    """Show an error that the user can mend as its sentence, without a traceback."""
     try:
         yield
     except (OSError, TypeError, ValueError) as error:

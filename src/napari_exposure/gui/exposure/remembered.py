@@ -12,7 +12,7 @@ from napari_exposure.core.words import shortened
 from napari_exposure.gui.exposure.model import Card
 from napari_exposure.gui.napari_versions import plugin_settings
 
-# what the menu Presets begins with
+# The menu Presets begins with these.
 PRESETS: dict[str, tuple[Adjustment, ...]] = {
     "Stretch the range": (PercentileClip(0.5, 99.5),),
     "Brighten dim structures": (PercentileClip(0.1, 99.9), Gamma(0.6)),
@@ -23,7 +23,7 @@ PRESETS: dict[str, tuple[Adjustment, ...]] = {
 
 
 def _settings():
-    """What napari.yaml declares under `configurations`."""
+    """The settings that napari.yaml declares under `configurations`."""
     plugin: Any = plugin_settings("napari-exposure")
     return plugin.widgets
 
@@ -52,7 +52,7 @@ def _table(name: str) -> dict:
 
 
 def remember(cards: Sequence[Card]) -> None:
-    """Keep the parameters of cards that were applied, but not what the volume decides."""
+    """Keep the parameters of cards that were applied, except those that depend on the volume."""
     if _settings().remember:
         new = {}
         for card in cards:
@@ -85,7 +85,7 @@ def remembered(kind: type[Adjustment]) -> Card:
 
 
 def presets() -> dict[str, list[Card]]:
-    """The presets that come along, and those of the user, by name.
+    """The presets of the plugin and those of the user, by name.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def presets() -> dict[str, list[Card]]:
 
 
 def save_preset(name: str, cards: Sequence[Card]) -> None:
-    """Keep cards under a name; without any the name is forgotten."""
+    """Keep cards under a name, or forget the name where there are no cards."""
     table = {**_table("presets"), name: [card.to_dict() for card in cards]}
     _settings().presets = json.dumps({each: kept for each, kept in table.items() if kept})
 

@@ -18,7 +18,7 @@ from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.exposure.remembered import own_presets, presets, remembered, save_preset
 from napari_exposure.gui.flow import Flow
 
-# the order of the menu Add
+# The menu Add lists the groups in this order.
 GROUPS = ("Correct", "Range and curve", "Local contrast", "Like another image", "Teaching")
 
 
@@ -30,9 +30,9 @@ class Tools(QWidget):
     stack : callable
         Returns the stack that is shown.
     suggest : callable
-        Called for cards that are proposed.
+        Called when the user asks for cards.
     alone : bool
-        There is one card, which stays.
+        Whether there is only one card, which stays.
     """
 
     def __init__(self, stack: Callable[[], Stack], suggest: Callable, alone: bool):
@@ -64,7 +64,7 @@ class Tools(QWidget):
         self.redo = button("↷", "Redo it (Ctrl+Shift+Z).", lambda: stack().redo(), there=True)
 
     def show_history(self) -> None:
-        """Enable what can be undone and done again."""
+        """Enable undo and redo where there is a step for them."""
         self.undo.setEnabled(self._stack().can_undo)
         self.redo.setEnabled(self._stack().can_redo)
 
@@ -74,7 +74,7 @@ class Tools(QWidget):
         self.add_menu.clear()
         kinds = adjustments()
         for group in dict.fromkeys((*GROUPS[:-1], *(kind.group for kind in kinds if kind.group != GROUPS[-1]))):
-            # napari's style draws no text of sections
+            # napari's style does not draw the text of sections, so a label is the title.
             title, label = QWidgetAction(self.add_menu), QLabel(f"<b>{group}</b>")
             label.setContentsMargins(6, 4, 6, 0)
             title.setDefaultWidget(label)
@@ -82,7 +82,7 @@ class Tools(QWidget):
             self.add_menu.addSeparator()
             self.add_menu.addAction(title)
             self._list_group(self.add_menu, group, kinds)
-        # tools for teaching, apart
+        # Adjustments for teaching have a menu of their own, apart from those for work.
         self.add_menu.addSeparator()
         self._list_group(self.add_menu.addMenu(GROUPS[-1]), GROUPS[-1], kinds)
 
@@ -126,7 +126,7 @@ class Tools(QWidget):
             QApplication.clipboard().setText(json.dumps([card.to_dict() for card in self._stack().cards]))
 
     def paste_cards(self) -> None:
-        """Have the cards on the clipboard instead of those that are there."""
+        """Replace the cards by those on the clipboard."""
         with telling():
             try:
                 plain = json.loads(QApplication.clipboard().text())
@@ -137,7 +137,7 @@ class Tools(QWidget):
 
 
 def new_card(kind: type[Adjustment]) -> Card:
-    """A card of an adjustment, as it was applied last; where that cannot be read, it is told."""
+    """A card of an adjustment, as it was applied last; an error is shown where that cannot be read."""
     try:
         return remembered(kind)
     except ValueError as error:
@@ -146,7 +146,7 @@ def new_card(kind: type[Adjustment]) -> Card:
 
 
 class UndoKeys(QObject):
-    """Lets Ctrl+Z undo a change of the cards also where a box has the focus, which would undo what was typed."""
+    """Lets Ctrl+Z undo a change of the cards even where the box with the focus would undo what was typed."""
 
     def __init__(self, parent: QWidget, undo: QPushButton, redo: QPushButton):
         super().__init__(parent)
@@ -166,7 +166,7 @@ class UndoKeys(QObject):
         button = next((each for keys, each in self._buttons.items() if event.matches(keys)), None)
         if button is None:
             return False
-        # accepted, it is no shortcut of the window
+        # An event that is accepted does not reach the shortcuts of the window.
         event.accept()
         if kind == QEvent.Type.KeyPress:
             button.click()

@@ -29,7 +29,7 @@ from napari_exposure.suggesting import suggest
 
 @dataclass(frozen=True)
 class Note:
-    """What a result would be called, and what would be noted of it."""
+    """The name and the metadata that a result would have, in place of a result that is not computed."""
 
     name: str
     metadata: dict
@@ -43,24 +43,24 @@ class Work:
     viewer : napari.viewer.Viewer
     adjusted : Adjusted
     live : Live
-        Whose layers are kept.
+        Apply keeps its layers.
     bar : Bar
-        Where the job is shown.
+        It shows the job.
     dock : QWidget
-        Above which dialogs open.
+        Dialogs open above it.
     """
 
-    # a job has begun or ended
+    # A job has begun or ended.
     changed = Signal()
-    # a layer was applied, and the transform that made the result
+    # The result of a layer was made, by a transform.
     applied = Signal(object, object)
-    # cards were proposed, and the reason for each
+    # Cards were proposed, each for a reason.
     suggested = Signal(object)
 
     def __init__(self, viewer, adjusted: Adjusted, live: Live, bar: Bar, dock: QWidget):
         self._viewer, self._adjusted, self._live, self._bar, self._dock = viewer, adjusted, live, bar, dock
         self._job: Job | None = None
-        # a job goes on with the layers that it began with
+        # A job goes on with the layers that it began with.
         self._input: list = []
 
     @property
@@ -74,7 +74,7 @@ class Work:
             self._job.cancel()
 
     def removed(self, layer) -> None:
-        """A layer has gone from the viewer: a job that needs it is stopped."""
+        """Stop a job that needs a layer that has gone from the viewer."""
         if layer in self._input:
             self.cancel()
 
@@ -83,7 +83,7 @@ class Work:
         if job is not None:
             self._live.paused = True
             self._bar.show_running(True)
-            # The first report may take its time.
+            # The first report of the job may take a while.
             self._bar.state.say(f"{title}: beginning")
             self.changed.emit()
 
@@ -164,7 +164,7 @@ class Work:
                 step=partial(self._bar.step, "Apply"),
             )
         except (TypeError, ValueError) as error:
-            # raised by what the user chose: the sentence is enough, no traceback
+            # The user's choice raised this, so its sentence is enough without a traceback.
             show_error(str(error))
             return
         self._begun(job, list(adjusted.layers), "Apply")
@@ -210,7 +210,7 @@ class Work:
     # --- what is seen, as a file and in words ---
 
     def seen(self) -> Any:
-        """What is looked at: a layer, or what the live layer is when it is up to date; None without a result."""
+        """The result that is looked at: a layer, or a `Note` where the live layer stands for it; None without one."""
         layer = self._adjusted.layer
         if layer is None:
             return None
@@ -245,7 +245,7 @@ class Work:
         def work():
             if not isinstance(result, Note):
                 return save(result, path, overwrite=True)
-            # The layer may be behind the cards, or show a sample so far: all in the worker.
+            # The live layer may be behind the cards or show a sample, so the worker fits the whole source.
             transform = fitted.fit(recipe, mask, memory)
             arrays = zip([source.array, *source.levels], source.at_levels(transform), strict=True)
             data = [PreviewData(*each) for each in arrays]
@@ -260,6 +260,6 @@ class Work:
 
 
 def _lazy_note(source: Source, recipe: Recipe) -> str:
-    """What to know of a result that is computed as it is looked at."""
+    """A sentence on a result that is computed only when it is looked at."""
     size = result_bytes(source, recipe) / 2**30
     return f" It would be {size:.2g} GB in memory: planes are computed as you look at them. Save it to keep them."
