@@ -1,4 +1,4 @@
-"""Runs an adjustment or a recipe of layers in a worker, and puts each result above its source."""
+"""Runs an adjustment or a recipe on layers in a worker, and puts each result above its source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from napari_exposure.gui.viewer.layer_order import place
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
 
-# All have the fit of the first.
+# As `fit_on`, this gives all layers the fit of the first.
 FIRST = "first"
 
 
@@ -37,7 +37,7 @@ def apply_job(
     ended: Callable,
     step: Callable[[Step], None] = lambda step: None,
 ) -> ActivityJob | None:
-    """Begin to make new layers; None where none of the layers fits, which is told.
+    """Begin to make new layers; where no layer fits, say why and return None.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ def apply_job(
     chosen : sequence of (napari.layers.Image, Adjustment or Recipe)
         The sources; nothing is added for one that has gone when the job is over.
     mask : napari.layers.Labels, optional
-        Inside which the first is measured, and others of its shape.
+        The first layer is measured inside of it, and so are others of its shape.
     memory : callable, optional
         Called with a layer, returns what earlier fits of it have found.
     fit_on : str, optional
-        What all are fitted on: `FIRST`, the first of them, or as `Recipe.apply` has it.  Default: each has its own fit.
+        What all layers are fitted on: `FIRST`, or a word that `Recipe.apply` takes.  Default: each has its own fit.
     reference : Joined, optional
-        What the only one is fitted on in its place.
+        What the only layer is fitted on in its place.
     put : callable, optional
         Called with source, data, transform, seconds and mask of a result; returns its layer, or None to have a new one.
     done : callable
@@ -68,7 +68,7 @@ def apply_job(
     for layer, adjustment in chosen:
         try:
             source = Source.of(layer)
-            # A mask of another shape is that of another channel or stack.
+            # A mask of another shape belongs to another channel or stack.
             inside = mask if not jobs or mask is None or mask.data.shape == source.shape else None
             source.check(adjustment, inside)
             jobs.append((source, adjustment, inside, memory(layer)))
@@ -82,7 +82,7 @@ def apply_job(
     first, recipe, within, shared_memory = jobs[0]
     shared, parts = first, len(jobs) + (fit_on is not None and len(jobs) > 1)
     if parts > len(jobs) and fit_on != FIRST:
-        # Layers that cannot share a fit are told of before work starts.
+        # This raises an error for layers that cannot share a fit before work starts.
         shared, shared_memory = first.joined([source for source, *_ in jobs[1:]], str(fit_on)), None
         shared.check(recipe, within)
     elif reference is not None:
@@ -104,7 +104,7 @@ def apply_job(
                     if fitted is None:
                         found = source.adjusted(adjustment, inside, known)
                     else:
-                        # Only the first was measured inside of the mask, or all were as one.
+                        # Only the first layer, or all layers as one, were measured inside of the mask.
                         inside = inside if source is first else None
                         transform = fitted.fitting(source.array)
                         found = source.mapped(transform), transform

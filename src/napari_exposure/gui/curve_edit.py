@@ -14,21 +14,21 @@ from napari_exposure.core import ToneCurve
 from napari_exposure.core.curve import Points
 from napari_exposure.gui.plotting import AFTER, BEFORE
 
-# pixels: of the frame, of a point, and of its surroundings that take hold of it
+# In pixels: the frame is this far inside, a point has this radius, and the mouse takes hold of it this near.
 FRAME, POINT, NEAR = 6, 4, 9
-# the least distance of two points, and what an arrow key moves one by
+# Points are at least this far apart, and an arrow key moves a point by as much.
 STEP = 0.01
 
 
 class _Canvas(QWidget):
-    """The curve, and its points; it says what the mouse and the keys make of them."""
+    """Draws the curve and its points, and changes them as the mouse and the keys say."""
 
     moved = Signal()
 
     def __init__(self):
         super().__init__()
         self.points: Points = ToneCurve().points
-        # How many voxels lie in equal parts of the input range; none where that is not known.
+        # So many voxels lie in each of equal parts of the input range; the array is empty where that is not known.
         self._counts = np.empty(0)
         self._held: int | None = None
         self.setMinimumHeight(130)
@@ -60,7 +60,7 @@ class _Canvas(QWidget):
         return round(min(max(x, 0.0), 1.0), 3), round(min(max(y, 0.0), 1.0), 3)
 
     def _put(self, at: int, value: tuple[float, float]) -> None:
-        """Bring a point somewhere, as far as its neighbors let it."""
+        """Move a point, as far as its neighbors let it."""
         low = self.points[at - 1][0] + STEP if at else 0.0
         high = self.points[at + 1][0] - STEP if at + 1 < len(self.points) else 1.0
         points = list(self.points)
@@ -91,7 +91,7 @@ class _Canvas(QWidget):
         self.update()
 
     def mouseDoubleClickEvent(self, event):
-        """Qt's hook: remove a point; two are left."""
+        """Qt's hook: remove a point, but leave two at least."""
         at = self._under(event.position())
         self._held = None
         if at is not None and len(self.points) > 2:

@@ -31,7 +31,7 @@ class DepthProfile(ProfilePlot):
         super().__init__()
         self._viewer = viewer
         self._of_viewer = Connections()
-        # the layer and the transform that are drawn
+        # This layer and this transform are drawn.
         self._drawn: tuple[weakref.ref[Image], Transform] | None = None
         self._reference = False
         self.pointed.connect(self._go)
@@ -44,7 +44,7 @@ class DepthProfile(ProfilePlot):
         self._of_viewer.add(self._draw, dims.point, dims.order, dims.ndisplay)
 
     def stop(self) -> None:
-        """Hear of nothing, and draw nothing."""
+        """Stop following the viewer, and draw nothing."""
         self._of_viewer.drop()
         self.show_fit(None, None)
 
@@ -54,7 +54,7 @@ class DepthProfile(ProfilePlot):
         return self._drawn[0]() if self._drawn is not None else None
 
     def show_fit(self, layer: Image | None, transform: Transform | None, reference: bool = False) -> None:
-        """Show what a fit has found in a layer, or in a reference that is corrected by gains of its own; or nothing."""
+        """Show what a fit has found in a layer, or in a reference, whose gains have no exponent; None shows nothing."""
         self._reference = reference
         self._drawn = None if layer is None or transform is None else (weakref.ref(layer), transform)
         self._draw()
@@ -73,7 +73,7 @@ class DepthProfile(ProfilePlot):
         source = Source.of(layer)
         shape = np.array(source.shape)
         place = np.clip(np.round(place_in(layer, dims.point, dims)).astype(int), 0, shape - 1)
-        # volumes and planes may have profiles of their own
+        # Volumes and planes may have profiles of their own.
         group = () if () in transform.fits else tuple(place[: len(shape) - transform.spatial].tolist())
         fit: Any = transform.fits[group]
         gains = fit.gains ** (1 / correction.exponent) if self._reference else fit.gains
@@ -103,7 +103,7 @@ class DepthProfile(ProfilePlot):
         return None if correction.axis == SURFACE else int(fit.axis)
 
     def _go(self, plane: int) -> None:
-        """Let the slider of the axis go to a plane."""
+        """Move the slider of the axis to a plane."""
         layer, dims, across = self.layer, self._viewer.dims, self._across
         if layer is not None and across is not None:
             voxel = place_in(layer, dims.point, dims)

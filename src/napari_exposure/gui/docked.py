@@ -23,7 +23,7 @@ class Docked(QObject):
         Called with True or False when it is shown or hidden.
     """
 
-    # of the class: the garbage collector may clear this object before Qt says that the widget is destroyed
+    # The class holds the default, because the garbage collector may clear this object before Qt destroys the widget.
     _inside = False
 
     def __init__(self, widget: QWidget, entered: Callable[[], None], left: Callable[[], None], seen: Callable):

@@ -48,7 +48,7 @@ def times(numbers) -> str:
 
 
 class NumberEdit(widgets.FloatSpinBox):
-    """A number, with its name before it; its limits are what the arrows reach, and give way to what a card has."""
+    """A number after its name; the arrows keep to its limits, which widen where a card has a number beyond them."""
 
     def __init__(self, prefix="", **options):
         super().__init__(**options)
@@ -62,19 +62,19 @@ class NumberEdit(widgets.FloatSpinBox):
     @value.setter
     def value(self, value: float) -> None:
         if isinstance(value, float | int):
-            # no digit is lost
+            # The box shows every digit of the number.
             digits = -int(Decimal(f"{value:.12g}").as_tuple().exponent)
             self.native.setDecimals(max(digits, self.native.decimals()))
             self.min, self.max = min(self.min, value), max(self.max, value)
         widgets.FloatSpinBox.value.fset(self, value)  # type: ignore[attr-defined]
 
 
-# pixels that the arrow of a combo box takes, as napari's style has it
+# The arrow of a combo box takes this many pixels in napari's style.
 ARROW = 30
 
 
 class _Whole(QStyledItemDelegate):
-    """Draws the entries of a `Choice` whole where they drop down."""
+    """Draws the whole texts of a `Choice` in the list that drops down."""
 
     def initStyleOption(self, option, index) -> None:
         """Qt's hook."""
@@ -83,12 +83,12 @@ class _Whole(QStyledItemDelegate):
 
 
 class Choice(widgets.ComboBox):
-    """Chooses one of a few texts, of which the box shows what stands before the colon, so that none is cut.
+    """Chooses one of a few texts; the box shows what stands before the colon, so that nothing is cut off.
 
     Parameters
     ----------
     texts : mapping
-        From what is chosen to its text.
+        The text of each value that can be chosen.
     """
 
     def __init__(self, texts: Mapping[Any, str], **options):
@@ -99,17 +99,17 @@ class Choice(widgets.ComboBox):
 
 
 def show_whole(box: QComboBox) -> None:
-    """Let a `Choice` be no narrower than its texts, and what drops down of any box as wide as it needs."""
+    """Make a `Choice` as wide as its texts at least, and the list that drops down of any box as wide as it needs."""
     if isinstance(box.itemDelegate(), _Whole):
         texts = max(box.fontMetrics().horizontalAdvance(box.itemText(at)) for at in range(box.count()))
-        # no `setMinimumWidth`: the styles of napari and of the dock have a say as well
+        # A style is set, because those of napari and of the dock override `setMinimumWidth`.
         style = f"min-width: {texts + ARROW}px"
         if box.styleSheet() != style:
             box.setStyleSheet(style)
     box.view().setMinimumWidth(box.view().sizeHintForColumn(0) + 2 * box.fontMetrics().averageCharWidth())
 
 
-# how an input range is chosen: the texts that the combobox shows
+# The combo box shows these texts for the ways to choose an input range.
 DATA, DTYPE, LIMITS = "min to max: from the darkest to the brightest voxel", "range of the dtype", "contrast limits"
 PERCENTILES, FIXED = "percentiles", "fixed numbers"
 
@@ -123,12 +123,12 @@ class InRangeEdit(widgets.Container):
     def __init__(self, value, **options):
         self._mode = Choice({each: each for each in (DATA, PERCENTILES, FIXED, LIMITS, DTYPE)})
         self._low, self._high = (NumberEdit(name=name, prefix=f"{name} ") for name in ("low", "high"))
-        # what the user set, or was given to begin with
+        # Each way keeps the numbers that the user set, or that it was given to begin with.
         self._kept: dict[str, Any] = {PERCENTILES: (0.05, 99.95), FIXED: None}
         if isinstance(value, Percentiles):
             self._kept[PERCENTILES] = value.low, value.high
         self.limits = lambda: (0.0, 1.0)
-        # before any container hears of it: what it asks for then is right
+        # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._mode.changed.connect(self._on_mode)
         for box in (self._low, self._high):
             box.changed.connect(self._on_number)
@@ -158,7 +158,7 @@ class InRangeEdit(widgets.Container):
 
     @property
     def value(self):
-        """As an Adjustment takes it, or "contrast_limits"."""
+        """The input range as an Adjustment takes it, or "contrast_limits"."""
         mode = self._mode.value
         if mode == PERCENTILES:
             return Percentiles(*self._kept[mode])
@@ -187,31 +187,31 @@ class SliderEdit(widgets.Container):
     ----------
     value : float
     slider : (float, float)
-        Its ends, logarithmic between them.
+        The ends of the slider, which is logarithmic between them.
     top : float, optional
-        The ends are meant as distances below this.
+        If given, the ends are distances below this number.
     min, max, step : float
-        Of the number.
+        The limits and the step of the number.
     """
 
-    # positions of the slider
+    # The slider has this many positions.
     FINE = 500
 
     def __init__(self, value, slider, min, max, step, top=None, tooltip="", **options):
         self._ends, self._top = tuple(slider), top
         self._slider = widgets.Slider(min=0, max=self.FINE, readout=False, tooltip=tooltip)
         self.box = NumberEdit(value=value, min=min, max=max, step=step, tooltip=tooltip)
-        # room for a number and its unit
+        # The box has room for a number and its unit.
         self.box.native.setStyleSheet("min-width: 6.5em")
         self._place()
-        # before any container hears of it: what it asks for then is right
+        # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._slider.changed.connect(self._on_slide)
         self.box.changed.connect(self._place)
         super().__init__(
             widgets=[self._slider, self.box], layout="horizontal", labels=False, tooltip=tooltip, **options
         )
         self.margins = (0, 0, 0, 0)
-        # of the room a bit more for the number, at every font
+        # The number gets a bit more of the room than the slider, at every font size.
         for part, share in enumerate((2, 3)):
             self.native.layout().setStretch(part, share)
         self.min, self.max, self.step = min, max, step
@@ -230,7 +230,7 @@ class SliderEdit(widgets.Container):
         first, last = self._ends
         value = first * (last / first) ** (self._slider.value / self.FINE)
         value = value if self._top is None else self._top - value
-        # no more digits than one can see
+        # A slider sets no more digits than one can see.
         with self.box.changed.blocked():
             self.box.value = round(value, 2 - math.floor(math.log10(abs(value))) if self._top is None else 3)
 
@@ -252,17 +252,17 @@ class SliderEdit(widgets.Container):
 
 
 class AutomaticEdit(widgets.Container):
-    """A number, or a check box for a word that stands for one that is found.
+    """A number, or a check box for a word with which the number is found automatically.
 
     Parameters
     ----------
     value : float, str or None
     automatic : str or None
-        The word.
+        The word that the check box stands for.
     min, max, step : float
-        Of the number, which is whole where `min` is an int.
+        The limits and the step of the number, which is whole where `min` is an int.
     start : float, optional
-        What the number is at first.
+        The number at first.
     """
 
     def __init__(self, value, automatic, min, max, step, start=None, tooltip="", **options):
@@ -270,7 +270,7 @@ class AutomaticEdit(widgets.Container):
         self._automatic = widgets.CheckBox(text="auto", tooltip=tooltip)
         number = widgets.SpinBox if isinstance(min, int) else NumberEdit
         self.box = number(value=min if start is None else start, min=min, max=max, step=step, tooltip=tooltip)
-        # before any container hears of it: what it asks for then is right
+        # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._automatic.changed.connect(self._arrange)
         super().__init__(
             widgets=[self.box, self._automatic], layout="horizontal", labels=False, tooltip=tooltip, **options
@@ -304,15 +304,15 @@ class NoiseLimitEdit(widgets.Container):
     ----------
     value : float or NoiseLimit
     slider, min, max, step
-        Of the number, as `SliderEdit` has them.
+        The options of the number, as `SliderEdit` has them.
 
     Attributes
     ----------
     number : SliderEdit
-        For a row of its own, as few know what it does to noise.
+        The number has a row of its own, as few know what it does to noise.
     """
 
-    # what the row of the noise is called, and what stands where the noise of a volume is not known
+    # The first names the row of the noise; the second stands where the noise of a volume is not known.
     LABEL, UNKNOWN = "Noise may\ngrow to", "–"
 
     def __init__(self, value, slider, min, max, step, label="", tooltip="", **options):
@@ -324,7 +324,7 @@ class NoiseLimitEdit(widgets.Container):
         self.noise = SliderEdit(2.0, (0.1, 100.0), min=0.001, max=100.0, step=0.1, tooltip=how)
         self.noise.box.native.setSuffix(" %")
         self._value = value
-        # before any container hears of it: what it asks for then is right
+        # This connects before the container does, so that `value` is right when the container emits `changed`.
         self.noise.changed.connect(self._on_noise)
         self.number.changed.connect(self._on_number)
         super().__init__(widgets=[self.noise], labels=False, label=label, tooltip=how, **options)
@@ -337,7 +337,7 @@ class NoiseLimitEdit(widgets.Container):
 
     def _on_number(self) -> None:
         self.value = self.number.value
-        # It lies in no container whose changes this one tells.
+        # The number lies outside of this container, which does not tell its changes by itself.
         self.changed.emit(self)
 
     @property
@@ -349,14 +349,14 @@ class NoiseLimitEdit(widgets.Container):
     def value(self, value: float | NoiseLimit) -> None:
         self._value = value
         if isinstance(value, NoiseLimit):
-            # no more digits than were meant
+            # Rounding takes away the digits that the factor of 100 adds.
             self._show(self.noise, float(f"{100 * value.limit:.12g}"))
         else:
             self._show(self.number, value)
         self.follow(None)
 
     def follow(self, other: float | None) -> None:
-        """Show the number that the noise comes to, or the percentage of noise that the number does; None: not known."""
+        """Show the number that the noise comes to, or the noise that the number comes to; None says it is not known."""
         edit = self.number if isinstance(self._value, NoiseLimit) else self.noise
         self._show(edit, None if other is None else float(f"{other:.3g}"))
 
@@ -382,7 +382,7 @@ class TileEdgeEdit(widgets.Container):
         )
         self._edge = SliderEdit(1.0, slider=(0.1, 100.0), min=0.0001, max=1e9, step=0.1, name="edge")
         self._boxes = [NumberEdit(name=axis, prefix=f"{axis} ") for axis in "zyx"]
-        # before any container hears of it: what it asks for then is right
+        # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._edge.changed.connect(self._on_edit)
         row = widgets.Container(widgets=self._boxes, labels=False)
         row.margins = (0, 0, 0, 0)
@@ -394,7 +394,7 @@ class TileEdgeEdit(widgets.Container):
         self._arrange()
 
     def set_axes(self, axes: int) -> None:
-        """Have as many edges as there are spatial axes."""
+        """Offer as many edges as there are spatial axes."""
         if axes != self._axes:
             self._axes = axes
             self._arrange()
@@ -412,7 +412,7 @@ class TileEdgeEdit(widgets.Container):
             if (suffix := f" {unit}") != box.native.suffix():
                 box.native.setSuffix(suffix)
             with box.changed.blocked():
-                # only what differs: setting them rewrites the number that is being typed
+                # Only limits that differ are set, because setting them rewrites a number that is being typed.
                 step = _nice(min(grid.spacing))
                 for option, wanted in (("max", 1000 * largest), ("step", step), ("min", min(step, box.value))):
                     if not math.isclose(getattr(box, option) or 0, wanted, rel_tol=1e-6):
@@ -424,7 +424,7 @@ class TileEdgeEdit(widgets.Container):
             box.tooltip = f"Edge along {box.name} in {unit}"
 
     def _on_edit(self):
-        # choosing a number means it
+        # A user who chooses a number does not want the automatic one.
         if self._mode.value == AUTOMATIC:
             self._mode.value = SAME
 
@@ -436,7 +436,7 @@ class TileEdgeEdit(widgets.Container):
 
     @property
     def value(self):
-        """As AdaptiveEqualization takes it."""
+        """The edge as AdaptiveEqualization takes it."""
         if self._mode.value == AUTOMATIC:
             return None
         if self._mode.value == SAME:
@@ -449,7 +449,7 @@ class TileEdgeEdit(widgets.Container):
             self._mode.value = AUTOMATIC
             return
         each = isinstance(value, tuple)
-        # first: edges that are not chosen follow others
+        # The mode is set first, because edges that are not chosen follow others.
         self._mode.value = EACH if each else SAME
         boxes = self._boxes[3 - len(value) :] if each else [self._edge.box]
         for box, edge in zip(boxes, value if each else (value,), strict=True):
@@ -479,7 +479,7 @@ def _nice(number: float) -> float:
 
 
 def editor(field: Field, owner: type[Adjustment]):
-    """A widget for one parameter of an adjustment, from what the field says of itself."""
+    """Make the widget for one parameter of an adjustment, from what its field says."""
     limits: dict[str, Any] = {"min": field.metadata.get("low"), "max": field.metadata.get("high")} | dict(
         field.metadata
     )

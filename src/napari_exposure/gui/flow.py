@@ -8,13 +8,13 @@ from superqt import QFlowLayout
 
 
 class Flow(QFlowLayout):
-    """superqt's, without what Qt has deleted: of a window that closes PySide6 still asks for sizes in between."""
+    """superqt's layout without what Qt has deleted, because PySide6 asks for sizes even while a window closes."""
 
     _items: list[QLayoutItem]
 
     @property
     def _item_list(self) -> list[QLayoutItem]:
-        """What superqt's layout lays out."""
+        """The items that superqt's layout lays out."""
         self._items = [item for item in self._items if isalive(item)]
         return self._items
 

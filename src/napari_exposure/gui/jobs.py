@@ -18,16 +18,16 @@ from qtpy.QtWidgets import QApplication
 from napari_exposure.core import progress
 from napari_exposure.core.progress import Step
 
-# seconds; each showing repaints the window, which costs the job its processors: quick jobs show nothing
+# Progress is shown once in so many seconds, and not of quick jobs, because repainting takes processors from them.
 SHOW_EVERY = 0.25
-# seconds that napari waits at its end for work that is not at a block's end
+# napari waits these seconds at its end for work that is in the midst of a block.
 CLOSE_AFTER = 1.0
-# errors about what the user chose, the disk, or a package that is missing: their sentence is enough
+# These errors are about what the user chose, the disk, or a missing package, so their sentence is enough.
 MENDABLE = (TypeError, ValueError, OSError, ImportError)
 
 
 class _Reports(QObject):
-    """Carries reports and the end from the thread to the GUI thread, on which this object is made."""
+    """Carries reports and the end from the worker to the GUI thread, on which this object is made."""
 
     made = Signal(object)
     over = Signal()
@@ -46,7 +46,7 @@ class _Reports(QObject):
 
 
 class _Told:
-    """Has napari tell warnings as long as any thread is inside, because filters and hooks are those of all threads."""
+    """Lets napari show warnings as long as any thread is inside, because threads share filters and hooks."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._before = threading.Lock(), 0, warnings.catch_warnings()
@@ -69,7 +69,7 @@ class _Told:
 
 
 _told = _Told()
-# what is under way
+# These jobs are under way.
 _running: set[Job] = set()
 
 
@@ -100,7 +100,7 @@ class Job:
     ended : callable
         Called last, however the job ended.
     step : callable
-        Called with the `Step` that the job is at, some times a second.
+        Called with the `Step` that the job is at, a few times a second.
     failed : callable
         Called with an error that the user can mend (`MENDABLE`); other errors, and these where it is left out,
         are shown by napari.
@@ -115,7 +115,7 @@ class Job:
         step: Callable = lambda step: None,
         failed: Callable | None = None,
     ):
-        # None when it is over
+        # The callables are None when the job is over.
         self._work: Any = work
         self._done: Any = done
         self._ended: Any = ended
@@ -129,7 +129,7 @@ class Job:
         self._reports = _Reports(self._show, self._finish)
         _hear_of_the_end()
         _running.add(self)
-        # It is left to itself where it waits for a slow disk when napari ends.
+        # A thread that waits for a slow disk must not keep napari from ending.
         self._thread = threading.Thread(target=self._carry_out, name="napari-exposure-job", daemon=True)
         self._thread.start()
 
@@ -142,7 +142,7 @@ class Job:
         return self._cancelled
 
     def wait(self, seconds: float) -> None:
-        """Wait for the thread, so many seconds at most."""
+        """Wait for the thread, at most for so many seconds."""
         self._thread.join(max(seconds, 0.0))
 
     def _stop(self) -> None:
@@ -181,7 +181,7 @@ class Job:
         self._over = True
         _running.discard(self)
         result, error, done, ended, failed = self._result, self._error, self._done, self._ended, self._failed
-        # who keeps this job must not keep the volumes
+        # Whoever keeps this job must not keep the volumes.
         self._work = self._result = self._error = None
         self._done = self._ended = self._step = self._failed = None
         try:
@@ -211,7 +211,7 @@ class ActivityJob(Job):
     def _show(self, step: Step) -> None:
         if self._showing or self._over or self.cancelled:
             return
-        # napari's bar lets other events run: this may be called again, and the job may be over when it comes back
+        # napari's bar lets other events run, so this may be called again, and the job may be over afterwards.
         self._showing = True
         self._step(step)
         if self._bar is None:

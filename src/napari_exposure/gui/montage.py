@@ -16,9 +16,9 @@ from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.viewer.layer_order import place, take_away
 from napari_exposure.layer_montage import arrangement, label_montage, montage_job
 
-# planes that the dialog begins with, and width to height of what they fill
+# The dialog begins with about this many planes, which fill an area of this width to height.
 PLANES, ASPECT = 30, 1.3
-# pixels: graphics cards show no image with a longer edge as it is
+# Graphics cards do not show an image as it is if it has more pixels along an edge.
 LONGEST = 1 << 14
 
 
@@ -34,7 +34,7 @@ def open_montage() -> None:
         if dialog.exec():
             add_montage(viewer, layer, labels=dialog["labels"].value, **dialog.parameters())
     finally:
-        # the main window would keep it
+        # Without this, the main window would keep the dialog.
         dialog.native.deleteLater()
 
 
@@ -84,7 +84,7 @@ class MontageDialog(widgets.Dialog):
         return {**chosen, "level": self._level(**chosen)}
 
     def _level(self, **chosen) -> int:
-        """Of a multiscale layer the finest level whose montage can be shown as it is."""
+        """The finest level of a multiscale layer whose montage can be shown as it is."""
         levels = len(self._source.data) if self._source.multiscale else 1
         sizes = (max(arrangement(self._source, **chosen, level=level).shape) for level in range(levels))
         return next((level for level, size in enumerate(sizes) if size <= LONGEST), levels - 1)
@@ -96,7 +96,7 @@ class MontageDialog(widgets.Dialog):
         self._fill()
 
     def _fill(self) -> None:
-        """As many columns as fill a window."""
+        """Choose as many columns as fill a window."""
         chosen = arrangement(self._source, self._step.value, 1, axis=self._axis.value)
         scale = [size for axis, size in enumerate(self._source.scale) if axis != chosen.axis][-2:]
         height, width = (n * abs(size) for n, size in zip(chosen.plane, scale, strict=True))
@@ -132,7 +132,7 @@ def add_montage(viewer, layer, *, labels: bool = True, **parameters) -> Activity
 
 
 def _add_labels(viewer, montage) -> None:
-    """Write on a montage; its labels are seen as long as it is, and go with it."""
+    """Write labels on a montage, which are shown, hidden and removed with it."""
     labels, layers = label_montage(montage), viewer.layers
     selected, active = set(layers.selection), layers.selection.active
     layers.insert(layers.index(montage) + 1, labels)

@@ -14,7 +14,7 @@ from napari.settings import get_settings
 try:
     from napari.settings import get_plugin_settings as plugin_settings
 except ImportError:
-    # can go, with `_KeptSettings`, when napari 0.8 does: since 0.9 napari keeps the settings of plugins
+    # This can go, with `_KeptSettings`, when napari 0.8 does, because napari 0.9 keeps the settings of plugins.
     def plugin_settings(plugin: str) -> _KeptSettings:  # type: ignore[no-redef]  # it takes the place of the other
         """The settings of a plugin, kept as napari 0.9 keeps them and in the file where it looks for them.
 
@@ -46,14 +46,14 @@ class _Widgets:
     """One part of a file of settings: each attribute is one of its lines, written when it is set."""
 
     _config_path: Path | None
-    # what napari.yaml declares as defaults: this, and an empty text for each widget
+    # napari.yaml declares this default, and an empty text for each other line.
     remember = True
 
     def __init__(self, config_path: Path | None):
         try:
             found = yaml.safe_load(config_path.read_text()) if config_path else None
         except (OSError, yaml.YAMLError):
-            # there is none yet, or it cannot be read: napari begins with the defaults then, too
+            # The file is not there yet or cannot be read; napari, too, begins with the defaults then.
             found = None
         kept = found.get("widgets") if isinstance(found, dict) else None
         self.__dict__.update(kept if isinstance(kept, dict) else {}, _config_path=config_path)
@@ -101,7 +101,7 @@ def name_overlay_of(layer):
 
 
 def on_renamed(layers, hear: Callable[[], object]) -> tuple:
-    """A callback and its emitters that call `hear` when a layer has another name; none where napari does so itself.
+    """A callback and the emitters that call `hear` when a layer is renamed; no emitter where napari does so itself.
 
     Since 0.7 napari calls `reset_choices` of a dock then.  Can go when 0.6 does.
     """

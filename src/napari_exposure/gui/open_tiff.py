@@ -33,7 +33,7 @@ def open_tiff() -> None:
 
 
 def add_tiff(viewer, path, series: int | None = None, choose: Callable | None = None) -> ActivityJob:
-    """Read a file in a worker, and add its layers; of a file of several images those that `choose` gives."""
+    """Read a file in a worker, and add its layers; where it has several images, those that `choose` returns."""
     path = Path(path)
 
     def work():
@@ -60,9 +60,9 @@ def add_tiff(viewer, path, series: int | None = None, choose: Callable | None = 
 
 
 def in_colors(channels: list[tuple]) -> list[tuple]:
-    """Channels as `FileVolume.layers` gives them, so that all of them are seen at once and told apart.
+    """Give the channels of `FileVolume.layers` colors, so that all of them are seen at once and told apart.
 
-    They have the colors that the file says; those of which it says none have others, which napari gives to channels.
+    A channel keeps the color that the file says; one without gets another of those that napari gives to channels.
     """
     if len(channels) < 2:
         return channels
@@ -90,7 +90,7 @@ def chosen_images(viewer, name: str, images: tuple[str, ...]) -> list[int]:
 
 
 def untold(name: str, volume, asked: bool = False) -> list[str]:
-    """What a user must know of a file that it does not say, or that was left out without being asked."""
+    """Sentences on what a file does not say, and on images in it that were left out without asking."""
     words = []
     if volume.unit is None:
         words.append(f"{name} does not say how large a voxel is: type it in the row Voxel size of a widget.")

@@ -18,7 +18,7 @@ from napari_exposure.layers import OpenedLayer
 
 
 def match_selected() -> ActivityJob | None:
-    """Match the selected image layers in a worker, the active one stays; None where they do not fit, which is told."""
+    """Match the selected image layers to the active one in a worker; where they do not fit, say so and return None."""
     viewer = napari.current_viewer()
     selection = viewer.layers.selection
     chosen = [layer for layer in viewer.layers if layer in selection and isinstance(layer, napari.layers.Image)]

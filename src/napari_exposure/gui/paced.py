@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QObject, QTimer
 
-# seconds between two calls
+# The pause after a call takes this many seconds at least and at most.
 LEAST, MOST = 0.01, 0.25
 
 
@@ -43,7 +43,7 @@ class Paced(QObject):
             self._go()
 
     def soon(self, *arguments) -> None:
-        """Call in the next turn of the event loop, for callers in the midst of what others do."""
+        """Call in the next turn of the event loop, for callers that are in the midst of an event of others."""
         self._waiting = arguments
         if not (self._rest.isActive() or self._drawn.isActive()):
             self._rest.start(0)
@@ -58,7 +58,7 @@ class Paced(QObject):
             return
         self._begun = time.perf_counter()
         self._callback(*arguments)
-        # comes after what the call has posted, such as painting
+        # The timer comes after what the call has posted, such as painting, so that this is measured too.
         self._drawn.start(0)
 
     def _measure(self) -> None:

@@ -9,9 +9,9 @@ from napari.settings import get_settings
 from qtpy.QtCore import QEvent
 from qtpy.QtGui import QFont, QFontMetricsF
 
-# colors that are told apart in both themes and by the color-blind
+# These colors are told apart in both themes and by the color-blind.
 AFTER, BEFORE, TILE, MAPPING, PERCENTILE = "#e69f00", "#56b4e9", "#dc143c", "#009e73", "#cc79a7"
-# pixels between the numbers of an axis, its name and its line
+# This many pixels lie between the numbers of an axis, its name and its line.
 ROOM = 8
 
 
@@ -34,21 +34,21 @@ class Axis(pg.AxisItem):
 
 
 class PlotView(pg.GraphicsLayoutWidget):
-    """A plot whose axes have a size that does not follow their numbers: otherwise it jumps while it is dragged.
+    """A plot whose axes keep their size whatever their numbers are; otherwise it would jump while it is dragged.
 
     Attributes
     ----------
     axes : dict of pyqtgraph.AxisItem
-        Under their sides.
+        The axis of each side.
     """
 
     def __init__(self):
         super().__init__()
         self.axes: dict[str, pg.AxisItem] = {}
-        # the widest numbers of the upright axes
+        # The upright axes have room for numbers as wide as these.
         self._widest = {"left": "000000", "right": "000000"}
         self._text, self._background = "#ffffff", "#000000"
-        # napari's style says it for labels and buttons, and not for widgets in general
+        # napari's style sets a font for labels and buttons only, so this widget finds its own.
         self._letters = self._find_font()
         self.ci.setContentsMargins(2, 2, 2, 2)
         self.ci.setSpacing(0)
@@ -57,7 +57,7 @@ class PlotView(pg.GraphicsLayoutWidget):
         """Put an axis into a cell of the layout."""
         axis = self.axes[side] = Axis(side)
         axis.enableAutoSIPrefix(False)
-        # the first and the last number may reach into the empty corners
+        # The first and the last number of a horizontal axis may reach into the empty corners.
         axis.setStyle(hideOverlappingLabels=side in ("left", "right"))
         self.ci.addItem(axis, row, column)
         return axis
@@ -70,7 +70,7 @@ class PlotView(pg.GraphicsLayoutWidget):
     def name_axis(self, side: str, name: str) -> None:
         """Write what the numbers of an axis mean; nothing where the name is empty."""
         axis = self.axes[side]
-        # pyqtgraph reads it as HTML, and an axis of a layer may be named as the user likes
+        # pyqtgraph reads the name as HTML, and users name the axes of a layer as they like.
         name = html.escape(name)
         if name != axis.labelText or bool(name) != axis.label.isVisible():
             axis.setLabel(name)

@@ -28,11 +28,11 @@ from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import PLACEMENT, Origin, Source, in_memory, level_0
 
-# voxels: a fit of more takes longer than 0.3 s, so that no preview begins by itself
+# A fit of more voxels takes longer than 0.3 s, so no preview begins by itself.
 QUICK = 1 << 27
-# a pass over more takes longer than some ten milliseconds, so that a sample is shown meanwhile
+# A pass over more voxels takes longer than some ten milliseconds, so a sample is shown meanwhile.
 MOMENT = 1 << 24
-# of the sample, and of the coarse picture in 3D
+# The sample, and the coarse picture in 3D, have about this many voxels.
 SAMPLE = 1 << 20
 
 
@@ -46,11 +46,11 @@ class PreviewData:
     array : array-like
         The source.
     transform : BlockMap
-        Replaced while the layer stays.
+        It is replaced while the layer stays.
     exact : callable, optional
         Fits all of the source and returns its transform, where `transform` was fitted on a sample.
     level : bool
-        One of several levels.  Of these napari asks for the part in view of all planes, and then for one plane of it.
+        Whether it is one of several levels.  napari asks these for the part in view of all planes, then for one plane.
     """
 
     def __init__(self, array, transform: BlockMap, exact: Callable[[], BlockMap] | None = None, level: bool = False):
@@ -58,10 +58,10 @@ class PreviewData:
         self.transform = transform
         self.exact = exact
         self.level = level
-        # all of the result, for 3D; of an older transform as long as the newer one is being computed
+        # In 3D this is all of the result, of an older transform as long as the newer one is being computed.
         self.volume: np.ndarray | None = None
         self._kept: tuple | None = None
-        # when it was read last, and how long that took
+        # The data were read last at this time, which took these seconds.
         self.read = self.seconds = 0.0
 
     def fits(self, array, transform: BlockMap) -> bool:
@@ -95,7 +95,7 @@ class PreviewData:
         return np.asarray(_read(self.settled().transform.apply(self.array)), dtype)
 
     def __deepcopy__(self, memo):
-        # napari's Duplicate copies the data of a layer: the copy is a layer like others
+        # napari's Duplicate copies the data of a layer, and the copy is to be a layer like others.
         return np.asarray(self)
 
     def __getitem__(self, index) -> Any:
@@ -111,13 +111,13 @@ class PreviewData:
         index = (*index, *[slice(None)] * (self.ndim - len(index)))
         cut = [_contiguous(at, size) for at, size in zip(index, self.shape, strict=True)]
         if self.transform.rgb:
-            # the colours of a voxel are adjusted together
+            # The colors of a voxel are adjusted together, so all of them are read.
             cut[-1] = slice(0, self.shape[-1]), index[-1]
         parts, rest = tuple(part for part, _ in cut), tuple(inside for _, inside in cut)
         if looked_at and self._is_volume(parts):
             result = self._of_volume(parts)
         else:
-            # a colour axis belongs to the block, not to the place
+            # The offset has no number for a color axis, which every block has whole.
             offset = tuple(part.start for part in parts[: len(self.transform.shape)])
             result = self.transform(self._part(parts), offset)
         self.read = time.perf_counter()
@@ -141,7 +141,7 @@ class PreviewData:
 
     def _of_volume(self, parts) -> np.ndarray:
         if self.volume is None or self.volume.dtype != self.dtype:
-            # coarse, in a moment; a worker makes the full one
+            # The coarse volume is there in a moment; a worker makes the full one.
             self.volume = coarse(self.array, self.transform)
         return self.volume[parts]
 
@@ -196,7 +196,7 @@ def _is_run(index) -> bool:
 
 
 def _read(array) -> np.ndarray:
-    """The values of an array; of dask's from the cluster if there is one, whose workers may be lost."""
+    """The values of an array; dask's come from the cluster if there is one, whose workers may be lost."""
     return read(array) if is_dask(array) else np.asarray(array)
 
 
@@ -224,7 +224,7 @@ def coarse(array, transform: BlockMap) -> np.ndarray:
     steps = sampling(shape, transform.spatial)
     taken = tuple(slice(None, None, step) for step in steps)
     result = transform.onto(shape, steps).apply(_read(array[taken]))
-    # the last axis first: most of the work is then copying whole planes
+    # The last axis comes first, so that most of the work is copying whole planes.
     for axis in reversed(range(len(shape))):
         if steps[axis] > 1:
             result = np.repeat(result, steps[axis], axis=axis)[(slice(None),) * axis + (slice(0, shape[axis]),)]
@@ -232,7 +232,7 @@ def coarse(array, transform: BlockMap) -> np.ndarray:
 
 
 def map_volume(data: PreviewData) -> np.ndarray:
-    """All of the result; of a large volume first a coarse picture, which goes along with a report."""
+    """Compute all of the result; for a large volume, a report brings a coarse picture first."""
     if max(sampling(data.transform.shape, data.transform.spatial)) > 1:
         with progress.changed(lambda step: replace(step, fraction=0.0)):
             rough = coarse(data.array, data.transform)
@@ -243,12 +243,12 @@ def map_volume(data: PreviewData) -> np.ndarray:
 
 
 def fit_for_preview(source: Source, adjustment: Adjustment | Recipe, mask, memory: Memory) -> BlockMap:
-    """Fit; where a large volume must be read, first a sample, whose transform goes along with a report."""
+    """Fit; where a large volume must be read, a report brings the transform of a sample first."""
     step = max(sampling(source.shape, source.spatial(adjustment)))
     if step > 1 and (math.prod(source.shape) > MOMENT or not in_memory(source.array)):
         with suppress(progress.MustRead), progress.at_once():
             return _fitted(source, adjustment, mask, memory)
-        # of a small mask the sample may hold nothing
+        # The sample may hold no voxel of a small mask.
         with suppress(ValueError):
             found = _fitted(source, adjustment, mask, memory, **_sooner(source, mask, step))
             progress.report("fitting", 0.0, slow=True, found=found)
@@ -262,7 +262,7 @@ def _sooner(source: Source, mask, step: int) -> dict:
 
 
 def _fitted(source: Source, adjustment: Adjustment | Recipe, mask, memory: Memory, **how) -> BlockMap:
-    """A fit, and the kernel that maps loaded, so that the GUI thread never compiles."""
+    """Fit, and load the kernels that map, so that the GUI thread never compiles."""
     with progress.changed(lambda step: replace(step, partial=None)):
         found = source.fit(adjustment, mask, memory, **how)
     found.load_kernels()
@@ -275,7 +275,7 @@ def _at_level(source: Source, fit: Callable[[], BlockMap], level: int) -> BlockM
 
 
 def is_preview(layer) -> bool:
-    """Whether a layer is a live one, which is nobody's source."""
+    """Whether a layer is a live layer, which is never a source."""
     return isinstance(level_0(layer), PreviewData)
 
 
@@ -293,7 +293,7 @@ class Joined:
     ----------
     others : tuple of napari.layers.Image
     how : str or None
-        As `Recipe.apply` has it; None: the other one is counted in place of it, as a reference.
+        A word that `Recipe.apply` takes; with None the other one is a reference, which is counted in place of it.
     """
 
     others: tuple
@@ -323,7 +323,7 @@ class Preview:
     edited : callable
         Called when the data of source or mask changed, so that it must be made again.
     gone : callable
-        Called when somebody else removed the live layer: it is not wanted.
+        Called when somebody else removed the live layer, because then it is not wanted.
     shown : callable
         Called when there is another live layer, or none any more.
     fitted : callable
@@ -342,7 +342,7 @@ class Preview:
         self._viewer = viewer
         self._said, self._edited, self._gone, self._shown, self._fitted = said, edited, gone, shown, fitted
         self.layer: Any = None
-        # what the layer shows: one, or one for each level
+        # The layer shows these data: one, or one for each level.
         self._data: list[PreviewData] = []
         self._joined: Joined | None = None
         self.memory = Memory()
@@ -364,7 +364,7 @@ class Preview:
         return origin is not None and origin.source() == layer
 
     def _takes(self, source: Source) -> bool:
-        """Whether the live layer is one of a source that has as many axes and levels as it."""
+        """Whether the live layer is that of a source, with as many axes, and with levels where the source has them."""
         kind = len(source.shape), bool(source.levels)
         return self.is_of(source.layer()) and (self.layer.ndim, self.layer.multiscale) == kind
 
@@ -413,7 +413,7 @@ class Preview:
             if current():
                 self._fit = None
 
-        # for `current`: nothing newer is on its way
+        # Without a job `current` is true, because nothing newer is on its way.
         job = self._fit = None
         try:
             with progress.at_once():
@@ -453,7 +453,7 @@ class Preview:
     def _turn(self, layer, mask) -> None:
         """Begin with another source or mask; what is shown stays until that is fitted."""
         self._of_viewer.drop()
-        # another one: an older fit may still be writing
+        # The memory is a new one, because an older fit may still write to the old one.
         self.memory = Memory()
         self._mask = mask
         self._edits.watch(layer, mask, *(() if self._joined is None else self._joined.others))
@@ -463,7 +463,7 @@ class Preview:
         self._of_viewer.add(self._on_dims, self._viewer.dims.events.ndisplay)
 
     def _stop(self) -> None:
-        """Compute nothing any more, and hear of nothing."""
+        """Cancel the jobs, and stop following the layers and the viewer."""
         for job in (self._fit, self._volume):
             if job is not None:
                 job.cancel()
@@ -472,7 +472,7 @@ class Preview:
         self._of_viewer.drop()
 
     def _let_go(self):
-        """Stop everything and forget the layer, which is given back."""
+        """Stop everything and forget the layer, which is returned."""
         self._stop()
         layer, self.layer, self._source, self._data = self.layer, None, None, []
         return layer
@@ -484,13 +484,13 @@ class Preview:
         if layer is None or layer not in self._viewer.layers:
             return
         if self._viewer.layers.selection.active == layer and original in self._viewer.layers:
-            # Where it was looked at, its source is.
+            # Its source is selected in its place.
             self._viewer.layers.selection = {original}
         take_away(self._viewer, layer)
         self._shown()
 
     def keep(self, source: Source, data, transform: BlockMap, seconds: float, mask):
-        """Put a computed result in the place of the live one, and give back the layer, which is the user's now.
+        """Put a computed result in the place of the live one, and return the layer, which is the user's now.
 
         Returns None where there is no live layer of this source, or one of another kind.
         """
@@ -508,13 +508,13 @@ class Preview:
             source = self._source and self._source.layer()
             self.remove()
             self._shown()
-            # Where all layers are deleted at once, the source goes in the same turn, and nobody switched it off.
+            # If the source goes in the same turn, all layers are being deleted, and nobody switched the preview off.
             QTimer.singleShot(0, lambda: self._gone() if source in self._viewer.layers else None)
 
     def _on_placement(self, event) -> None:
         if self.is_of(event.source):
             setattr(self.layer, event.type, getattr(event.source, event.type))
-        # tiles are of a physical size
+        # The result may be another one, because tiles have a physical size.
         self._edited()
 
     def _forget(self, event=None) -> None:
@@ -545,7 +545,7 @@ class Preview:
             self.layer.metadata[METADATA_KEY] = source.record(transform.steps, mask)
             source.mark(self.layer, transform, mask)
             if self._viewer.dims.ndisplay == 2 or self._data[-1].volume is None:
-                # in 3D the old picture stays until the new one is ready
+                # In 3D the old picture stays until the new one is ready.
                 self._data[-1].volume = None
                 self.layer.refresh(extent=False, thumbnail=False, highlight=False)
         else:
@@ -553,7 +553,7 @@ class Preview:
             self._data = [PreviewData(*each, level=several) for each in zip(arrays, transforms, exacts, strict=True)]
             shown: Any = self._data if several else self._data[0]
             if self._takes(source):
-                # It stays how the user has it shown, also where the result has another dtype.
+                # The layer keeps the looks that the user gave it, even where the result has another dtype.
                 source.put_into(self.layer, shown, transform, mask=mask)
             else:
                 old, self.layer = self.layer, None
@@ -572,13 +572,13 @@ class Preview:
         self._on_dims()
 
     def _on_dims(self, event=None) -> None:
-        """In 3D compute the volume, beside the window."""
+        """Compute the volume in a worker where the viewer shows 3D."""
         if self._volume is not None:
             self._volume.cancel()
             self._volume = None
         if self.layer is None or self._viewer.dims.ndisplay != 3:
             return
-        # napari shows the coarsest level in 3D
+        # napari shows the coarsest level in 3D.
         data = self._data[-1]
 
         def show(volume):

@@ -13,7 +13,7 @@ from napari_exposure.gui.plotting import AFTER, BEFORE, MAPPING, PlotView
 class ProfilePlot(PlotView):
     """Points for the planes, a line for the model, and an upright line for the plane in view."""
 
-    # the number of the plane that was clicked on, or that a key asks for
+    # It tells the number of the plane that was clicked on, or that a key asks for.
     pointed = Signal(int)
 
     def __init__(self):
@@ -25,7 +25,7 @@ class ProfilePlot(PlotView):
         self._positions = np.empty(0)
         self._plane: int | None = None
         self._caption = Caption()
-        # no PlotItem: it makes menus that outlive it
+        # A PlotItem would make menus that outlive it.
         self._box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.03)
         self.ci.addItem(self._caption, 0, 0, 1, 2)
         self.ci.addItem(self._box, 1, 1)
@@ -47,7 +47,7 @@ class ProfilePlot(PlotView):
         self.empty()
 
     def sizeHint(self):
-        """Narrow enough for a dock."""
+        """Qt's hook: it is narrow enough for a dock."""
         return QSize(280, 200)
 
     def wheelEvent(self, event):
@@ -55,7 +55,7 @@ class ProfilePlot(PlotView):
         event.ignore()
 
     def draw(self, positions: np.ndarray, before: np.ndarray, model: np.ndarray, after: np.ndarray, label: str) -> None:
-        """Show a profile; of planes whose intensity or model is NaN there is nothing to show."""
+        """Show a profile; planes whose intensity or model is NaN are left out."""
         self._positions = positions
         for item, values in ((self._before, before), (self._model, model), (self._after, after)):
             there = np.isfinite(values)

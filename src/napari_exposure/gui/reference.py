@@ -32,7 +32,7 @@ class ReferenceEdit(widgets.Container):
         self._layers: Callable = list
         self._how: Callable = dict
         self._files: dict[str, Histogram] = {}
-        # what was counted, and how
+        # Each layer has how it was counted, and the histogram that was found.
         self._counted: weakref.WeakKeyDictionary[napari.layers.Image, tuple] = weakref.WeakKeyDictionary()
         self._job: Job | None = None
         self._edits: Edits | None = None
@@ -43,7 +43,7 @@ class ReferenceEdit(widgets.Container):
         self._file = widgets.PushButton(text="File …", tooltip="Load a histogram that Histogram.save has written.")
         self._facts = widgets.Label(value="")
         self._facts.native.setWordWrap(True)
-        # before any container hears of it: what it asks for then is right
+        # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._choice.changed.connect(self.refresh)
         self._file.changed.connect(self._choose_file)
         line: list[widgets.Widget] = [self._facts, self._file]
@@ -80,7 +80,7 @@ class ReferenceEdit(widgets.Container):
 
     @property
     def value(self) -> Histogram | str | None:
-        """Of what is chosen; None as long as it is not counted."""
+        """The histogram or the word that is chosen; None as long as a layer is not counted."""
         chosen = self._choice.value
         if chosen is None or isinstance(chosen, Histogram | str):
             return chosen
@@ -90,7 +90,7 @@ class ReferenceEdit(widgets.Container):
     @value.setter
     def value(self, value) -> None:
         if isinstance(value, Histogram) and value is not self.value:
-            # It came back with a card: of a layer that was counted so, or of one that is gone.
+            # It came back with a card; if none of the layers was counted so, it is listed as files are.
             counted = [layer for layer, (_, found) in self._counted.items() if found == value]
             if not counted and value not in self._files.values():
                 self._files[value.name or "histogram"] = value
@@ -103,7 +103,7 @@ class ReferenceEdit(widgets.Container):
         return [(layer.name, layer) for layer in self._layers()] + list(self._files.items()) + points
 
     def refresh(self, event=None) -> None:
-        """Count what is chosen, if that is not done."""
+        """Count what is chosen, unless that is done already."""
         self._cancel()
         chosen = self._choice.value
         layer = chosen if isinstance(chosen, napari.layers.Image) else None
@@ -124,7 +124,7 @@ class ReferenceEdit(widgets.Container):
         def done(found, seconds):
             if self._job is job:
                 self._counted[layer] = how, found
-                # before others hear of it
+                # The job is over before others hear of its result.
                 self._job = None
                 self._describe()
                 self.changed.emit(self)
@@ -140,7 +140,7 @@ class ReferenceEdit(widgets.Container):
         job = self._job = Job(partial(Source.of(layer).histogram, **how), done=done, ended=ended, failed=failed)
 
     def _forget(self, event=None) -> None:
-        """The data are others."""
+        """Count again, because the data have changed."""
         if self._choice.value in self._counted:
             del self._counted[self._choice.value]
             self.refresh()
@@ -162,7 +162,7 @@ class ReferenceEdit(widgets.Container):
             self.load(path)
 
     def load(self, path) -> None:
-        """Take the histogram of a file; what is wrong with it is told."""
+        """Take the histogram of a file, or show what is wrong with it."""
         try:
             found = Histogram.load(path)
         except (OSError, ValueError) as error:

@@ -16,11 +16,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-# pixels: one dock of each kind above each other fit a screen of 1366 by 768
+# With this least size in pixels, one dock of each kind above each other fits a screen of 1366 by 768.
 LEAST = QSize(290, 50)
-# as wide as a dock wants to be, however long the entries of its combo boxes are
+# A dock wants to be no wider than this, however long the entries of its combo boxes are.
 WIDE = 400
-# whose values the wheel changes
+# The wheel would change the values of these.
 EDITORS = (QAbstractSpinBox, QComboBox, QSlider)
 
 
@@ -34,10 +34,10 @@ def make_scrollable(widget: QWidget, below: QWidget | None = None) -> _ScrollAre
     widget : QWidget
         It has a vertical box layout.
     below : QWidget, optional
-        Stays in sight below what scrolls, of which then no row is lower than it would like to be.
+        It stays in sight below what scrolls, and then each row there is as high as it would like to be.
     """
     body = QWidget()
-    # rows can be narrow: napari's style asks for more, and a combo box for the width of its longest entry
+    # This lets rows be narrow: napari's style asks for more, and a combo box for the width of its longest entry.
     body.setStyleSheet("QComboBox, QAbstractSpinBox { min-width: 3em }")
     body.setLayout(widget.layout())
     body.layout().setContentsMargins(4, 4, 4, 4)
@@ -53,9 +53,9 @@ def make_scrollable(widget: QWidget, below: QWidget | None = None) -> _ScrollAre
 
 
 class _ScrollArea(QScrollArea):
-    """Of any size above the least; its body is as large as there is room, and no smaller than it needs."""
+    """Takes any size above the least; its body fills the room, and is no smaller than it needs."""
 
-    # until it is shown
+    # The area is new until it is shown.
     _new = True
 
     def __init__(self, body: QWidget, whole: bool):
@@ -86,14 +86,14 @@ class _ScrollArea(QScrollArea):
         super().showEvent(event)
         if self._new:
             self._new = False
-            # when napari has placed the dock: of several it gives nearly all of the height to one
+            # This waits until napari has placed the dock, because it gives nearly all of the height to one of several.
             QTimer.singleShot(0, self._share_room)
 
     def eventFilter(self, watched, event):
         """Qt's hook."""
         body, kind = self.widget(), event.type()
         if kind == QEvent.Type.Wheel and isinstance(watched, EDITORS):
-            # who scrolls with the mouse over a number does not mean to change it
+            # A user who scrolls with the mouse over a number does not mean to change it.
             event.ignore()
             return True
         if kind == QEvent.Type.LayoutRequest and watched is body:
@@ -106,7 +106,7 @@ class _ScrollArea(QScrollArea):
     def reveal(self, widget: QWidget, last: QWidget) -> None:
         """Scroll as little as lets a new widget be seen from its top to the end of `last`, which is in it."""
         self._revealed = widget, last
-        # Until then rows find their places.
+        # New rows find their places until then.
         self._settled.start(500)
 
     def _scroll_to(self, widget: QWidget, last: QWidget) -> None:
@@ -121,7 +121,7 @@ class _ScrollArea(QScrollArea):
         self._revealed = None
 
     def _fit(self) -> None:
-        # Qt's way (widgetResizable) does not let a body with lines that wrap be smaller than it would like to be
+        # Qt's way (widgetResizable) lets no body whose lines wrap be smaller than it would like to be.
         body, room = self.widget(), self.viewport().size()
         width = max(room.width(), body.minimumSizeHint().width())
         layout = body.layout()
@@ -133,7 +133,7 @@ class _ScrollArea(QScrollArea):
         at_end = 0 < bar.maximum() == bar.value()
         body.resize(width, max(room.height(), height))
         if at_end:
-            # what is said at the end is seen by who looks there
+            # A user who looks at the end sees what is added there.
             bar.setValue(bar.maximum())
         if self._revealed is not None:
             self._scroll_to(*self._revealed)

@@ -16,7 +16,7 @@ from napari_exposure.io.reading import read
 from napari_exposure.io.units import PIXEL, voxel_size
 
 UNITS = (PIXEL, "nm", "µm", "mm")
-# the size along an axis of which only the others are known
+# This stands for a size that is not known where those along other axes are.
 UNSAID = "?"
 
 
@@ -30,11 +30,11 @@ class VoxelSizeEdit(widgets.Container):
             widgets.LineEdit(name=axis, value="1", tooltip=f"Size of a voxel along {axis}.") for axis in "zyx"
         ]
         for box in self._boxes:
-            # as wide as there is room: a line would ask for 17 letters
+            # The box is as wide as there is room, because a line edit would ask for 17 letters.
             box.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             box.native.setMinimumWidth(36)
-        # Asked anew whenever napari's list of layers changes: the layer's own unit must be among them then too,
-        # else the box would turn to another one, and with it the layer.
+        # napari asks for the choices whenever its list of layers changes.  The layer's own unit must be among them,
+        # or the box, and with it the layer, would turn to another unit.
         self._unit = widgets.ComboBox(
             name="unit", choices=lambda _: self._units(), value=PIXEL, tooltip="Of the voxel size."
         )
@@ -58,7 +58,7 @@ class VoxelSizeEdit(widgets.Container):
             self._unit.value = unit
         known = zip(self._boxes[-spatial:], sizes[-spatial:], layer.units[-spatial:], strict=True)
         for box, size, own in known:
-            # An axis of another kind, such as time, has no size; one that nobody has said is asked for.
+            # An axis of another kind, such as time, has no size; a "?" asks for a size that nobody has given.
             unsaid = size != size and own == "pixel"
             box.enabled = size == size or unsaid
             box.value = UNSAID if unsaid else "1" if size != size else f"{size:.6g}"
@@ -113,7 +113,7 @@ def set_voxel_size(viewer, layer, sizes, unit: str | None = None) -> None:
         scale[axis] = math.copysign(size, scale[axis])
     layer.units, layer.scale = units, scale
     viewer.dims.current_step = step
-    # the layer has another size in the world
+    # The camera must find the layer again, which has another size in the world.
     viewer.reset_view()
 
 
@@ -126,7 +126,7 @@ def file_of(layer) -> Path | None:
 
 
 def from_file(viewer, layer) -> str:
-    """Give a layer the voxel size of its file, and say where that stands there.
+    """Give a layer the voxel size of its file, and return a sentence on where the file says it.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def from_file(viewer, layer) -> str:
     path = file_of(layer)
     if path is None:
         raise ValueError(f"{layer.name!r} did not come from a TIFF or OME-Zarr file that is still there.")
-    # none of the data are read
+    # None of the data are read, only what describes them.
     volume = read(path, lazy=True)
     sizes = [math.nan if axis in volume.unsized else volume.sizes[axis][0] for axis in volume.axes if axis in "ZYX"]
     wanted = min(3, layer.ndim)

@@ -14,14 +14,14 @@ from napari_exposure.gui.napari_versions import camera_of, grid_of, name_overlay
 from napari_exposure.gui.viewer.layer_order import family
 from napari_exposure.source import unwrapped
 
-# while it is held on a selected result or its source, the source shows instead of its results
+# While this key is held on a selected result or its source, the source shows instead of its results.
 KEY = "b"
 
 
 class Comparison(ABC):
-    """A way to see a source and its result, begun and ended as often as one likes.
+    """A way to see a source and its result, which can begin and end many times.
 
-    What it changes in the viewer it notes, and takes back in reverse order.
+    It notes what it changes in the viewer, and takes that back in reverse order.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class Comparison(ABC):
         return self._pair is not None
 
     def start(self, source: Image, result: Image, *, linked: bool = False) -> None:
-        """Show two layers, or others than before; asked again for the same, it hides what has come in between.
+        """Show two layers, or others than before; called again for the same, hide what was added in between.
 
-        With `linked` both have the contrast limits of the source, and keep those of each other.
+        With `linked` both have the contrast limits of the source, and follow each other's.
         """
         camera = camera_of(self._viewer)
         seen = camera.center, camera.zoom
@@ -52,7 +52,7 @@ class Comparison(ABC):
         began, self._pair = not self.on, wanted
         self._show(source, result)
         if turned:
-            # the user has moved there
+            # The view stays where the user has moved it.
             camera.center, camera.zoom = seen
         if began and linked:
             self._link(source, result)
@@ -64,12 +64,12 @@ class Comparison(ABC):
             self._undo.pop()()
         layers = self._viewer.layers
         if pair is not None and pair[1] not in layers and pair[0] in layers:
-            # without its result nothing else is there to see
+            # Without its result, only the source is left to see.
             pair[0].visible = True
 
     @abstractmethod
     def _show(self, source: Image, result: Image) -> None:
-        """Show both in this way; it may have been done before."""
+        """Show both layers in this way; they may be shown already."""
 
     def _set(self, owner, **values) -> None:
         """Set attributes, and note what they were."""
@@ -96,7 +96,7 @@ class Comparison(ABC):
                 result.contrast_limits = before
 
         def look(event):
-            # A contrast of integers says nothing about floats.
+            # Contrast limits of integers say nothing about floats.
             if result.dtype != source.dtype.newbyteorder("="):
                 unlink()
 
@@ -110,7 +110,7 @@ class SourceAlone(Comparison):
     """Shows the source in the place of all that was made from it."""
 
     def _show(self, source: Image, result: Image) -> None:
-        # from the top, because hiding a result may show what it covers
+        # This begins at the top, because hiding a result may show what it covers.
         for layer in reversed(family(self._viewer, source)):
             if layer != source:
                 self._set(layer, visible=False)
@@ -125,13 +125,13 @@ class SideBySide(Comparison):
         for layer in self._viewer.layers:
             if layer not in (source, result):
                 self._set(layer, visible=False)
-        # in this order: a result that appears hides its source
+        # The result comes first, because a result that appears hides its source.
         for layer in (result, source):
             self._set(layer, visible=True)
             self._name(layer, visible=True)
         if not grid.enabled:
             self._undo.append(self._viewer.reset_view)
-        # the lower one is placed first
+        # With a stride of 1 the lower layer, which is the source, comes first.
         self._set(grid, stride=1, shape=(1, 2))
         if not grid.enabled:
             self._set(grid, enabled=True)
@@ -139,7 +139,7 @@ class SideBySide(Comparison):
 
 
 def show_source_on_key(viewer, layer: Image, source: Image) -> None:
-    """Let `KEY`, held, hide what was made from `source`, so that the source shows.
+    """Let `KEY`, while it is held, hide what was made from `source`, so that the source shows.
 
     It works on the result and on the source, because after Apply either of them may be the selected layer.
     """

@@ -11,7 +11,7 @@ from napari_exposure.source import in_memory, level_0
 def place_in(layer, position, dims) -> np.ndarray:
     """A position in the viewer as coordinates of a layer's data: the viewer may count in another unit."""
     position = np.asarray(position, float)
-    # while layers go the viewer may have fewer axes than one of them
+    # While layers are removed, the viewer may have fewer axes than one of them.
     position = np.concatenate([np.zeros(max(0, layer.ndim - len(position))), position])
     units = units_of(dims)
     if units is not None:
@@ -20,7 +20,7 @@ def place_in(layer, position, dims) -> np.ndarray:
 
 
 def point_of(layer, place, dims) -> np.ndarray:
-    """Coordinates of a layer's data as a position in the viewer, along the layer's axes: the way back."""
+    """Coordinates of a layer's data as a position in the viewer, along the layer's axes; it reverses `place_in`."""
     position, units = np.array(layer.data_to_world(place)), units_of(dims)
     return position if units is None else position / _factors(layer, units)
 
@@ -28,7 +28,7 @@ def point_of(layer, place, dims) -> np.ndarray:
 def _factors(layer, units) -> np.ndarray:
     """The units of the viewer in those of a layer, along the layer's axes."""
     factors = np.ones(layer.ndim)
-    # the last axes are the same; while a layer is added or goes, the viewer has other axes before it has their units
+    # The last axes are common; while a layer comes or goes, the viewer has other axes before it has their units.
     for back, (ours, its) in enumerate(zip(units[::-1], layer.units[::-1], strict=False), 1):
         if ours.is_compatible_with(its):
             factors[-back] = (1 * ours).to(its).magnitude
@@ -44,7 +44,7 @@ def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:
     else:
         displayed = list(viewer.dims.displayed)
         direction = camera_of(viewer).calculate_nd_view_direction(viewer.dims.ndim, displayed)
-        # The last axes of the layer are those of the viewer, which may have more.
+        # The axes of the layer are the last ones of the viewer, which may have more.
         more = viewer.dims.ndim - layer.ndim
         if min(displayed) < more or more < 0:
             # There is no line of sight through a plane, nor where the viewer has not yet the axes of the layer.
@@ -55,7 +55,7 @@ def voxel_under(layer, viewer, source) -> tuple[int, ...] | None:
         line = np.linspace(start, end, 2 * max(shape))
         places = np.clip(np.round(line).astype(int), 0, np.array(shape) - 1)
         known = [array for array in (level_0(layer), level_0(source)) if in_memory(array)]
-        # what must be read from disk is not read for a move of the mouse: the middle of the line
+        # A move of the mouse does not read from disk; it takes the middle of the line instead.
         voxel = places[np.argmax(known[0][tuple(places.T)]) if known else len(places) // 2]
     inside = all(0 <= at < size for at, size in zip(voxel, shape, strict=True))
     return tuple(voxel.tolist()) if inside else None

@@ -28,7 +28,7 @@ class Edits:
         self._sliced: dict = {}
 
     def watch(self, *layers) -> None:
-        """Hear of these layers, and of no others; None is left out."""
+        """Follow these layers and no others; None is left out."""
         self._connections.drop()
         there = [layer for layer in layers if layer is not None]
         self._sliced = dict.fromkeys(there, (self._place(), 0.0))
@@ -44,14 +44,14 @@ class Edits:
         return dims.point, dims.order, dims.ndisplay
 
     def _on_set_data(self, event) -> None:
-        """Sliced anew though no slider was moved: the data were edited."""
+        """Tell of an edit where napari slices a layer anew though no slider was moved."""
         layer, place, now = event.source, self._place(), time.monotonic()
         if layer.multiscale:
-            # napari slices these anew when the camera moves
+            # napari slices multiscale layers anew when the camera moves.
             return
         before, since = self._sliced[layer]
         if before != place:
             self._sliced[layer] = place, now
         elif in_memory(layer.data) or now - since > 0.1:
-            # turning to 3D slices twice: no reason to read a large volume again
+            # Turning to 3D slices twice, which is no reason to read a large volume again.
             self._edited()

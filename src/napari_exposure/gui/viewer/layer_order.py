@@ -10,9 +10,9 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.napari_versions import grid_of
 from napari_exposure.source import Origin, unwrapped
 
-# a layer that is blended like this hides what lies below it
+# A layer that is blended like this hides what lies below it.
 OPAQUE = ("opaque", "translucent", "translucent_no_depth")
-# results that are seen beside their sources: they hide nothing
+# These results are seen beside their sources, so they hide nothing.
 uncovered: WeakSet = WeakSet()
 
 
@@ -27,7 +27,7 @@ def family(viewer, source) -> list:
 
 
 def lies_above(viewer, layer, other) -> bool:
-    """Whether one layer is above another: only then it may go while the other goes, whose number stays."""
+    """Whether a layer lies above another, so that it can be removed and the other keeps its index."""
     layers = viewer.layers
     return layer in layers and other in layers and layers.index(layer) > layers.index(other)
 
@@ -62,7 +62,7 @@ def place(viewer, layer, source) -> None:
     hidden, connections = [], Connections()
 
     def cover():
-        # from the top: hiding a result shows what that one has hidden
+        # This begins at the top, because hiding a result shows what that one has hidden.
         for other in reversed(family(viewer, source)):
             if other.visible and other != layer:
                 other.visible = False

@@ -15,15 +15,15 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.napari_versions import camera_of, units_events
 from napari_exposure.gui.viewer.layer_order import take_away
 
-# pixels of the canvas
+# Lines are this many pixels of the canvas wide.
 THICKNESS = 2.0
 CRIMSON = (0.863, 0.078, 0.235)
-# of the lines that matter less
+# The lines that matter less have this opacity.
 FAINT = 0.55
 
 
 def box_lines(low, high) -> np.ndarray:
-    """The edges of a box: from start to end, shape (lines, 2, axes)."""
+    """The edges of a box, each from start to end, in an array of shape (lines, 2, axes)."""
     corners = np.stack([low, high])
     axes = range(len(low))
     lines = []
@@ -36,7 +36,7 @@ def box_lines(low, high) -> np.ndarray:
 
 
 def border_lines(edges: list[np.ndarray]) -> np.ndarray:
-    """The borders of a grid in the plane, from those along its two axes, shape (lines, 2, 2)."""
+    """The lines of a grid in the plane, from the borders along both axes, in an array of shape (lines, 2, 2)."""
     lines = []
     for along, across in ((0, 1), (1, 0)):
         ends = np.empty((len(edges[across]), 2, 2))
@@ -49,19 +49,19 @@ def border_lines(edges: list[np.ndarray]) -> np.ndarray:
 class LineOverlay(QObject):
     """Owns a layer of crimson lines that belong to an image.
 
-    The layer lies in world coordinates, so that lines are equally thick along all axes, and right on images that
-    are scaled, rotated or moved.
+    The layer lies in world coordinates, so that lines are equally thick along all axes, and lie right on images
+    that are scaled, rotated or moved.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
     gone : callable
-        Called when somebody else removed the layer and left the image: it is not wanted.
+        Called when somebody else removed the layer but not the image, because then the lines are not wanted.
     parent : QObject
         Owns this object.
     """
 
-    # ends the name of the layer
+    # The name of the layer ends with this.
     what: str
 
     def __init__(self, viewer, gone: Callable, parent: QObject):
@@ -70,11 +70,11 @@ class LineOverlay(QObject):
         self.layer: Vectors | None = None
         self._image: Any = None
         self._connections = Connections()
-        # where the sliders stood before they had other steps: position, and number of the step
+        # The sliders had this position and these numbers of steps before the size of their steps changed.
         self._stood: tuple[tuple, tuple] = ((), ())
         self._stepping = QTimer(self, singleShot=True)
         self._stepping.timeout.connect(self._step_back)
-        # the image whose lines somebody else has just removed
+        # Somebody else has just removed the lines of this image.
         self._bared = None
         self._asking = QTimer(self, singleShot=True)
         self._asking.timeout.connect(self._ask)
@@ -108,7 +108,7 @@ class LineOverlay(QObject):
 
     def _on_removed(self, event) -> None:
         if event.value == self.layer:
-            # the image may go next, as when all layers are cleared
+            # The image may go next, as when all layers are cleared, so `_ask` waits for that.
             self._bared = self._image
             self.remove()
             self._asking.start(0)
@@ -125,7 +125,7 @@ class LineOverlay(QObject):
 
     @property
     def _displayed(self) -> list[int]:
-        """The axes of the image that are seen: its last axes are the last of the viewer."""
+        """The axes of the image that are displayed, where its axes are the last ones of the viewer."""
         more = self._viewer.dims.ndim - self._image.ndim
         return [axis - more for axis in self._viewer.dims.displayed if axis >= more]
 
@@ -141,15 +141,15 @@ class LineOverlay(QObject):
         steps = np.stack([np.array(image.data_to_world(unit)) - corner for unit in np.eye(ndim)])
         world = lines @ steps + corner
         hidden = [axis for axis in range(ndim) if axis not in displayed]
-        # also where the image is rotated against the plane: all in the plane
+        # All lines are put into the plane in view, because a rotated image is not parallel to it.
         world[..., hidden] = (here @ steps + corner)[hidden]
-        # where axes are hidden, planes must lie as in the image; where they are seen, lines are of one thickness
+        # Along hidden axes planes lie as in the image; displayed axes share a scale, so that lines are equally wide.
         scale = np.abs(np.asarray(image.scale, np.float64))
         scale[displayed] = scale[displayed].min()
         ends = world / scale
         vectors = np.stack([ends[:, 0], ends[:, 1] - ends[:, 0]], axis=1)
         if len(displayed) == 3:
-            # a hair off its axis: napari draws a line along an axis as one flat band, which has no width from the side
+            # Lines go a hair off their axis: napari draws a line along an axis as a flat band, unseen from the side.
             vectors[:, 1] += 1e-5 * np.abs(vectors[:, 1]).max()
         colors = np.array([(*CRIMSON, alpha) for alpha in alphas])
         if self.layer is not None:
@@ -188,8 +188,8 @@ class LineOverlay(QObject):
     def _step_back(self) -> None:
         """Show the planes again that were in view.
 
-        Sliders take steps of the smallest scale of all layers.  When that changes they keep the number of their step,
-        or the greatest there is, but only at the end of the event that it changed in.
+        Sliders take steps of the smallest scale of all layers.  When that changes, they keep the number of their step,
+        or take the last step there is, but only at the end of the event that changed it.
         """
         dims, (point, steps) = self._viewer.dims, self._stood
         kept = tuple(min(step, count - 1) for step, count in zip(steps, dims.nsteps, strict=False))
@@ -197,7 +197,7 @@ class LineOverlay(QObject):
             dims.point = point
 
     def _thicken(self, event=None) -> None:
-        """Lines of the same number of pixels at every zoom."""
+        """Keep lines as many pixels wide at every zoom."""
         if self.layer is not None and self.layer.ndim == self._image.ndim and len(self._displayed) >= 2:
             scale = float(np.min(np.asarray(self.layer.scale)[self._displayed]))
             width = THICKNESS / (camera_of(self._viewer).zoom * scale)

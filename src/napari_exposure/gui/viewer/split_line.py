@@ -15,9 +15,9 @@ from napari_exposure.gui.viewer.compare import Comparison
 from napari_exposure.gui.viewer.layer_order import family, uncovered
 from napari_exposure.source import unwrapped
 
-# pixels: of what the mouse can take hold of, and of the grip that shows where
+# The mouse can take hold of this many pixels, and the grip that shows where is this large.
 WIDTH, GRIP = 15, 12
-# of the width of the canvas that an arrow key moves
+# An arrow key moves the line by this part of the width of the canvas.
 STEP = 0.02
 
 
@@ -51,7 +51,7 @@ class SplitLine(Comparison):
         viewer = unwrapped(self._viewer)
         canvas = viewer.window._qt_viewer.canvas
         uncovered.add(unwrapped(result))
-        # tells what hides its source that it shall not
+        # `layer_order.place` hears this, and no longer lets the result hide its source.
         result.events.visible()
         self._set(grid_of(self._viewer), enabled=False)
         self._line = _Line(canvas.native, self._at)
@@ -82,12 +82,12 @@ class SplitLine(Comparison):
         self._at = at
         for cut in self._cuts.values():
             cut.move(at)
-        # vispy draws again what one of them has changed
+        # vispy draws a visual again only when it is told to.
         for visual in self._cuts:
             visual.update()
 
     def _attach(self) -> None:
-        """Cut what is about to be drawn: in 3D, and of large planes, napari draws a layer by other visuals."""
+        """Cut what is about to be drawn, because napari draws a layer by other visuals in 3D and for large planes."""
         if self._pair is None:
             return
         drawn = unwrapped(self._viewer).window._qt_viewer.canvas.layer_to_visual
@@ -106,7 +106,7 @@ class SplitLine(Comparison):
 
 
 class _Cut(Filter):
-    """Draws of a visual only what lies left (-1) or right (1) of a line across the canvas."""
+    """Draws only what lies left (-1) or right (1) of a line across the canvas."""
 
     PLACE = "void find_place() { $place = gl_Position; }"
     CUT = "void cut_off() { if ($side * ($place.x / $place.w - $line) < 0.) discard; }"
@@ -155,7 +155,7 @@ class _Line(QWidget):
         return False
 
     def mousePressEvent(self, event):
-        """Qt's hook: the canvas shall not take it for its own."""
+        """Qt's hook: a press on the line must not reach the canvas."""
         event.accept()
 
     def mouseMoveEvent(self, event):
@@ -180,7 +180,7 @@ class _Line(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         middle, height = self.width() / 2, self.height()
-        # light within dark, which is seen on anything
+        # A light line within a dark one is seen on any picture.
         for color, wider in (("black", 2), ("white", 0)):
             painter.setPen(QPen(QColor(color), 1 + wider))
             painter.drawLine(QPointF(middle, 0), QPointF(middle, height))

@@ -21,7 +21,7 @@ class TileOverlay(LineOverlay):
     def __init__(self, viewer, gone: Callable, parent: QObject):
         super().__init__(viewer, gone, parent)
         self._grid: TileGrid | None = None
-        # the voxel that was pointed at last
+        # The cursor pointed at this voxel last.
         self._voxel: tuple[int, ...] = ()
         self._look = Paced(self._find_voxel, self)
 
@@ -51,7 +51,7 @@ class TileOverlay(LineOverlay):
 
     @property
     def _fits(self) -> bool:
-        """Whether the grid is that of the data: of other data it follows in a moment."""
+        """Whether the grid fits the data; when they change, a grid that fits them follows in a moment."""
         sizes = tuple(axis.size for axis in self._grid.axes)
         return self._shape[-len(sizes) :] == sizes and len(self._voxel) == len(self._shape)
 
@@ -62,16 +62,16 @@ class TileOverlay(LineOverlay):
         image, dims = self._image, self._viewer.dims
         ndim, displayed = image.ndim, self._displayed
         if not self._fits or len(displayed) < 2:
-            # the latter: seen from its edge
+            # With fewer than two displayed axes the image is seen from its edge.
             return
         here = place_in(image, dims.point, dims)
-        # in the plane that is shown, where the cursor was
+        # The tile is taken in the plane that is shown, where the cursor was.
         shown = np.round(here)
         shown[displayed] = np.array(self._voxel)[displayed]
         shown = np.clip(shown, 0, np.array(self._shape) - 1).astype(int)
         lead = ndim - len(self._grid.axes)
         inside = [slice(0, n) for n in self._shape[:lead]] + list(self._grid.box(self._tile(tuple(shown))))
-        # a voxel is centered on its index
+        # A voxel is centered on its index, so its borders are half a voxel away.
         edges = [np.array([0, n]) - 0.5 for n in self._shape[:lead]] + [axis.edges - 0.5 for axis in self._grid.axes]
         edges = [edges[axis] for axis in displayed]
         tile = box_lines(
