@@ -92,8 +92,6 @@ class SplitLine(Comparison):
             return
         drawn = unwrapped(self._viewer).window._qt_viewer.canvas.layer_to_visual
         wanted = {}
-        if self._pair is None:
-            return
         for layer, side in zip(self._pair[:2], (-1, 1), strict=True):
             node = drawn[unwrapped(layer)].node
             wanted.update(dict.fromkeys(getattr(node, "adopted_children", [node]), side))
