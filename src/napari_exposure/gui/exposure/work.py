@@ -88,13 +88,13 @@ class Work:
             self.changed.emit()
 
     def _ended(self) -> None:
-        cancelled = self._job is not None and self._job.cancelled
+        canceled = self._job is not None and self._job.cancelled
         self._job, self._input = None, []
         self._live.paused = False
         if not self._live.started:
             return
         self._bar.show_running(False)
-        if cancelled:
+        if canceled:
             self._live.say("Cancelled; nothing was made.")
         self.changed.emit()
         if any(map(self._live.wants, self._adjusted.layers)):
