@@ -51,13 +51,13 @@ def apply_job(
     fit_on : str, optional
         What all layers are fitted on: `FIRST`, or a word that `Recipe.apply` takes.  Default: each has its own fit.
     reference : Joined, optional
-        What the only layer is fitted on in its place.
+        What the only layer is fitted on, in place of itself.
     put : callable, optional
         Called with source, data, transform, seconds and mask of a result; returns its layer, or None to have a new one.
     done : callable
         Called with the layers that were made and the seconds they took.
     ended, step : callable
-        As `ActivityJob` has them.
+        They are passed to `ActivityJob`.
 
     Raises
     ------

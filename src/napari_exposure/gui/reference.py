@@ -1,4 +1,4 @@
-"""Chooses the histogram that a layer shall have: of another layer, counted beside the window, or of a file."""
+"""Chooses the histogram that a layer is to have: that of another layer, counted in a worker, or one of a file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ReferenceEdit(widgets.Container):
         self.reset_choices()
 
     def stop(self) -> None:
-        """Count nothing any more and hear of no layer, until `refresh`."""
+        """Cancel the counting and follow no layer, until `refresh`."""
         self._cancel()
         if self._edits is not None:
             self._edits.watch()

@@ -52,7 +52,7 @@ class Adjusted:
     ----------
     viewer : napari.viewer.Viewer
     header : Header
-        Where the layer, the mask and the way to fit several layers are chosen.
+        The layer, the mask and the way to fit several layers are chosen there.
     fixed : Stack, optional
         If given, every layer has these cards.
     """
@@ -98,7 +98,7 @@ class Adjusted:
 
     @property
     def fit_on(self) -> str | None:
-        """What all layers are fitted on, as `apply_job` has it; None where each has its own fit."""
+        """The value of `fit_on` that `apply_job` takes; None where each layer has its own fit."""
         return self._header.fit_on if len(self.layers) > 1 else None
 
     @property

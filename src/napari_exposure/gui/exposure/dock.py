@@ -263,7 +263,7 @@ class ExposureDock(widgets.Container):
         return (0.0, 1.0) if self.layer is None else Source.of(self.layer).contrast_limits
 
     def _show_cards(self) -> list[CardView]:
-        """Show the cards of the layer, and give back those that were not there."""
+        """Show the cards of the layer, and return the views that are new."""
         new, gone = self.cards.show_cards(self.adjusted.stack.cards, self._unit())
         for view in gone:
             self._stop(view)

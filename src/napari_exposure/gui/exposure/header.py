@@ -105,7 +105,7 @@ class Header(QWidget):
 
     @property
     def fit_on(self) -> str | None:
-        """What several layers are fitted on, as `apply_job` has it."""
+        """The value of `fit_on` that `apply_job` takes for several layers."""
         return self.fit.value or None
 
     def choose_mask(self, name: str | None) -> None:

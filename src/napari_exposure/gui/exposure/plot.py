@@ -1,4 +1,4 @@
-"""The histogram in the Exposure dock, of what the dock shows."""
+"""The histogram in the Exposure dock, which is that of the layer that the dock shows."""
 
 from __future__ import annotations
 
