@@ -49,11 +49,15 @@ def edge_for(shape, tiles):
 ROWS = {
     "voxels": ("million voxels", (1, 4, 16, 64, 128, 256, 512, 1024), lambda n: (volume(n), {"kernel_size": KERNEL})),
     "tiles": (
-        "tiles of 16 million voxels",
+        "tiles of 4 million voxels",
         (8, 64, 512, 4096, 32_768, 200_000),
-        lambda n: ((v := volume(16)), {"kernel_size": edge_for(v.shape, n)}),
+        lambda n: ((v := volume(4)), {"kernel_size": edge_for(v.shape, n)}),
     ),
-    "bins": ("bins", (16, 64, 256, 1024, 4096), lambda n: (volume(16), {"kernel_size": KERNEL, "nbins": n})),
+    "bins": (
+        "bins of 4 million voxels",
+        (16, 64, 256, 1024, 4096),
+        lambda n: (volume(4), {"kernel_size": KERNEL, "nbins": n}),
+    ),
     "time points": (
         "time points of a million voxels, each with its own fit",
         (1, 4, 16, 64),

@@ -13,6 +13,7 @@ from vispy.gloo.glir import GlirProgram
 
 from napari_exposure.core import blocks
 from napari_exposure.gui import napari_versions
+from napari_exposure.gui.exposure import dock
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -50,6 +51,12 @@ def collections_are_quick():
 def programs_stay(monkeypatch):
     """OpenGL programs are left to their window: Mesa's software driver crashes where those of two layers go at once."""
     monkeypatch.setattr(GlirProgram, "delete", lambda self: None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_rehearsed(monkeypatch):
+    """Docks load no kernels ahead: tests that wait until no worker is left would wait for the compiler."""
+    monkeypatch.setattr(dock, "get_ready", lambda layer: None)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_apply_makes_the_layer_that_the_console_makes(qtbot, viewer, open_widget
     # the source stays the input: Apply can be pressed again
     assert widget.layer == source
     assert expected.name in widget.bar.state.said()
-    qtbot.waitUntil(no_workers)
+    qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 @pytest.mark.parametrize("name", WIDGETS)
@@ -282,7 +282,7 @@ def test_cancel_leaves_no_layer_and_no_thread(qtbot, viewer, open_widget, volume
     assert len(viewer.layers) == 1
     assert "nothing was made" in widget.bar.state.said()
     assert widget.bar.apply.isEnabled()
-    qtbot.waitUntil(no_workers)
+    qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 def test_removing_the_source_while_it_runs_leaves_no_layer(qtbot, viewer, open_widget, volume, slow):
@@ -295,7 +295,7 @@ def test_removing_the_source_while_it_runs_leaves_no_layer(qtbot, viewer, open_w
     viewer.layers.remove(source)
     finish(qtbot, widget)
     assert list(viewer.layers) == [other]
-    qtbot.waitUntil(no_workers)
+    qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 def test_closing_the_viewer_while_it_runs(qtbot, make_napari_viewer, volume, slow):

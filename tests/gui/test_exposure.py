@@ -144,7 +144,7 @@ def test_a_chain_of_three_is_one_live_layer_in_2d_and_3d(qtbot, viewer, nuclei, 
     dock.native.parent().hide()
     qtbot.wait(100)
     assert list(viewer.layers) == [nuclei, layer]
-    qtbot.waitUntil(no_workers)
+    qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 def test_a_card_is_dragged_to_another_place(qtbot, viewer, dock):

@@ -105,7 +105,7 @@ def test_apply_takes_the_place_of_the_preview(qtbot, viewer, open_widget, volume
     # the next turn of a knob shows it again
     widget["clip_limit"].value = 0.2
     wait(qtbot, widget, lambda: shown(widget) is not None)
-    qtbot.waitUntil(no_workers)
+    qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 def test_apply_pressed_before_the_preview_is_there_leaves_none_behind(qtbot, viewer, open_widget, volume):
@@ -164,7 +164,7 @@ def test_closing_the_dock_takes_the_preview_away(qtbot, viewer, open_widget, vol
     wait(qtbot, widget, lambda: shown(widget) is not None)
     viewer.window.remove_dock_widget(widget.native.parent())
     wait(qtbot, widget, lambda: list(viewer.layers) == [source])
-    qtbot.waitUntil(no_workers)
+    qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 def test_two_previews_on_two_layers(qtbot, viewer, open_widget, volume, monkeypatch):
@@ -224,7 +224,7 @@ def test_dragging_while_playing_through_z_and_turning_to_3d(qtbot, viewer, open_
     wait(qtbot, widget)
     np.testing.assert_array_equal(shown(widget)._slice.image.raw, expected[viewer.dims.current_step[0]])
     assert len(viewer.layers) == 2
-    qtbot.waitUntil(no_workers)
+    qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget, volume, monkeypatch):
@@ -713,7 +713,7 @@ def test_apply_on_a_lazy_layer_gives_a_lazy_layer_that_can_be_saved(qtbot, viewe
     assert "saved as result.zarr" in widget.bar.state.said()
     np.testing.assert_array_equal(zarr.open(tmp_path / "result.zarr")["0"][:], expected)
     np.testing.assert_array_equal(source.data.compute(), volume)
-    qtbot.waitUntil(no_workers)
+    qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 def test_a_result_is_saved_from_the_file_dialog(qtbot, viewer, open_widget, volume, tmp_path, monkeypatch, messages):

@@ -980,7 +980,7 @@ def clean(qtbot, viewer, volume):
         qtbot.waitUntil(lambda: no_workers() and list(viewer.layers) == left, timeout=20_000)
         qtbot.wait(500)
         assert list(viewer.layers) == left
-        qtbot.waitUntil(no_workers)
+        qtbot.waitUntil(no_workers, timeout=30_000)
         if not removed:
             after = heard(viewer, *layers)
             assert after == before
@@ -1043,7 +1043,7 @@ def test_the_only_source_goes_with_preview_and_tiles(qtbot, viewer, open_widget,
         viewer.layers.remove(source)
         qtbot.wait(300)
         assert len(viewer.layers) == 0
-        qtbot.waitUntil(no_workers)
+        qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
@@ -1059,7 +1059,7 @@ def test_source_preview_and_tiles_are_deleted_together(qtbot, viewer, open_widge
     delete_selected(first=viewer.layers[first])
     qtbot.wait(300)
     assert len(viewer.layers) == 0
-    qtbot.waitUntil(no_workers)
+    qtbot.waitUntil(no_workers, timeout=30_000)
 
 
 def test_turning_to_3d_and_back_while_jobs_run(qtbot, viewer, open_widget, clean, slow):

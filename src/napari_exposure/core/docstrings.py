@@ -25,8 +25,8 @@ per : "dataset", "volume" or "plane"
     Which voxels share a fit: all, those of each time point and channel, or those of each plane.
 window : int
     With "volume" and "plane": so many time points around each are fitted together, as if they were one volume, so
-    that the result follows a slow change and does not pulse.  Time is the axis with that name, or the first axis of
-    arrays and where no axis has it.  Channels are not mixed.
+    that the result follows a slow change and does not pulse.  Time is the axis that is named so, or else the first
+    one.  Channels are not mixed.
 spacing : float or sequence of float, optional
     For arrays: physical size of a voxel along the spatial axes, such as (2.0, 0.5, 0.5) in micrometers.  Default 1.
 rgb : bool, optional

@@ -125,6 +125,7 @@ def _reopened(
 
 def as_dask(array: Array) -> da.Array:
     """Return a dask array of a stored array, without reading or copying it.
+
     Parameters
     ----------
     array : array-like
