@@ -54,7 +54,7 @@ def knots_of_sorted(ordered: np.ndarray) -> Knots | None:
 
 
 def _strict(places: np.ndarray, heights: np.ndarray) -> Knots:
-    """Keep of equal knots the last; all are in ascending order."""
+    """Drop knots that are not below the next one, so that places ascend strictly."""
     last = np.append(places[1:] > places[:-1], True)
     return places[last], heights[last]
 

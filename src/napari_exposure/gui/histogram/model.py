@@ -24,7 +24,7 @@ LEAST_PERCENT = 0.001
 
 @dataclass(frozen=True, eq=False)
 class Display:
-    """How napari shows the layer: what the lines, the curve and the color bar of the plot stand for."""
+    """How napari shows the layer, as the lines, the curve and the color bar of the plot show it."""
 
     contrast_limits: tuple[float, float]
     gamma: float
@@ -70,7 +70,7 @@ def gamma_at(level: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What was counted, at one moment.
+    """What is known of the counts at one moment.
 
     Attributes
     ----------

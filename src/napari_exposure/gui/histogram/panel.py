@@ -234,7 +234,7 @@ class HistogramPanel(QWidget):
         self._list_masks()
 
     def hideEvent(self, event):
-        """Do nothing until shown again."""
+        """Stop following the viewer until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
         self._of_masks.drop()

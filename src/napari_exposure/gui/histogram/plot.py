@@ -65,7 +65,7 @@ class HistogramPlot(QWidget):
             self.counter.start()
 
     def hideEvent(self, event):
-        """Do nothing until shown again."""
+        """Stop following the viewer until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
         self.counter.stop()

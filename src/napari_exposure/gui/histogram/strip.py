@@ -88,7 +88,7 @@ class Strip(PlotView):
         self._draw()
 
     def sizeHint(self):
-        """Narrow enough for a dock."""
+        """Return a size that is narrow enough for a dock."""
         return QSize(380, 180)
 
     def wheelEvent(self, event):
@@ -155,7 +155,7 @@ class Strip(PlotView):
             self._update()
 
     def hideEvent(self, event):
-        """Do nothing until shown again."""
+        """Stop following the viewer until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
         self._edits.watch()

@@ -71,7 +71,7 @@ class Pane(PlotView):
         self.show_image(None)
 
     def sizeHint(self):
-        """Narrow enough for a dock."""
+        """Return a size that is narrow enough for a dock."""
         return QSize(320, 240)
 
     def set_colors(self, background: str, text: str) -> None:

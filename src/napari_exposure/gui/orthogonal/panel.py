@@ -117,7 +117,7 @@ class OrthogonalPanel(QWidget):
         self._follow_active()
 
     def hideEvent(self, event):
-        """Do nothing and hold no layer until shown again."""
+        """Stop following the viewer and release the layer until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
         callbacks = self._viewer.mouse_drag_callbacks
@@ -238,7 +238,7 @@ class OrthogonalPanel(QWidget):
         self._show()
 
     def _on_press(self, viewer, event):
-        """A click in the main view moves the cross-hair there."""
+        """Move the cross-hair to a click in the main view."""
         layer = self.layer
         busy = layer is None or event.button != 1 or event.modifiers or self._viewer.dims.ndisplay != 2
         if busy or self._viewer.layers.selection.active != layer or layer.mode != "pan_zoom":
