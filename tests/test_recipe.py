@@ -197,7 +197,7 @@ def test_files_that_are_no_json(tmp_path):
 
 
 def test_recipes_are_checked_when_made():
-    with pytest.raises(TypeError, match="steps of a recipe are adjustments"):
+    with pytest.raises(TypeError, match="Each step of a recipe must be an adjustment"):
         Recipe(("gamma",))
     assert Recipe(nx.Gamma(0.5)).steps == (nx.Gamma(0.5),)
 
@@ -205,7 +205,7 @@ def test_recipes_are_checked_when_made():
 def test_nothing_is_fitted_where_a_later_step_does_not_fit(volume):
     with pytest.raises(TypeError, match="fit_on must be"):
         Recipe(nx.Gamma()).apply(Image(volume), fit_on=3)
-    with pytest.raises(TypeError, match="mask must be a Labels layer or an array, got Image"):
+    with pytest.raises(TypeError, match="mask must be a Labels layer or an array, got the Image layer"):
         Recipe(nx.Gamma()).apply(Image(volume), mask=Image(volume))
 
 

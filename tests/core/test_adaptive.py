@@ -71,7 +71,7 @@ def test_spacing_of_leading_axes_is_not_used():
     )
 
 
-@pytest.mark.parametrize("clip_limit", [-1, 0, 0.005, 0.01, 0.3, 0.9, 1, 7])
+@pytest.mark.parametrize("clip_limit", [0, 0.005, 0.01, 0.3, 0.9, 1])
 def test_clip_limits(clip_limit):
     assert_like_reference(reference.make_volume("uint16"), 5, clip_limit)
 

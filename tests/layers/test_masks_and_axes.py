@@ -166,7 +166,7 @@ def test_masks_that_do_not_fit_are_named():
         nx.equalize_hist(layer, mask=VOLUME[0])
     with pytest.raises(ValueError, match="The mask 'cells' has shape"):
         nx.equalize_hist(layer, mask=Labels(VOLUME[0], name="cells"))
-    with pytest.raises(TypeError, match="a Labels layer or an array, got Points"):
+    with pytest.raises(TypeError, match="a Labels layer or an array, got the Points layer"):
         nx.equalize_hist(layer, mask=Points(np.zeros((1, 3))))
 
 

@@ -67,7 +67,7 @@ class HistogramEqualization(Adjustment):
     )
     anchor: bool = parameter(
         False,
-        "Dark background",
+        "Keep the background dark",
         "The darkest counted intensity stays the lowest value, however many voxels have it. Without it, a stack that "
         "is mostly empty gets a bright background.",
     )

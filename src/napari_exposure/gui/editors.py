@@ -313,7 +313,7 @@ class NoiseLimitEdit(widgets.Container):
     """
 
     # what the row of the noise is called, and what stands where the noise of a volume is not known
-    LABEL, UNKNOWN = "Noise may\ngrow to", "–"
+    LABEL, UNKNOWN = "Noise may grow to", "–"
 
     def __init__(self, value, slider, min, max, step, label="", tooltip="", **options):
         self.number = SliderEdit(slider[0], slider, min=min, max=max, step=step, tooltip=tooltip)

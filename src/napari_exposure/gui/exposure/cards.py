@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable
 
 from magicgui.widgets import CheckBox
@@ -32,15 +33,17 @@ from napari_exposure.source import Source
 
 # a card is dragged when the mouse went so many pixels
 DRAGGED = 8
+# A label of more letters has two lines.
+SHORT = 16
 
 
 class Label(QLabel):
-    """The label of a row; a double click on it resets what it stands for."""
+    """The label of a row, in two lines where it is long; a double click on it resets what it stands for."""
 
     doubled = Signal()
 
     def __init__(self, text: str, tooltip: str):
-        super().__init__(text)
+        super().__init__(text if len(text) <= SHORT else "\n".join(textwrap.wrap(text, len(text) // 2 + 3)))
         self.setToolTip(tooltip)
         self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
 

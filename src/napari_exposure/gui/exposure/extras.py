@@ -165,7 +165,7 @@ class Reference:
             tooltip="A channel that is everywhere alike, such as a nuclear stain: all cards are fitted on it, and its "
             "gains correct this layer. Of the layer's shape and data type.",
         )
-        self.box.null_string = "the layer itself"
+        self.box.null_string = "itself"
         self.find = QPushButton("Fit exponent")
         self.find.setToolTip(
             "Light of another wavelength is lost to another power: compare the planes of both channels, and put it "
