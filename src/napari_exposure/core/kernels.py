@@ -986,7 +986,7 @@ def _mixture_step(
     """Compute the probabilities of Gaussian components at points, and add up their moments.
 
     points[i] stands for counts[i] voxels about it, whose covariance is inside[i].  heights: logarithms of weight times
-    density at the mean; inverses: inverses of the covariances' lower triangles.  sums[k]: number of voxels, and their
+    density at the mean; inverses: inverse Cholesky factors of the covariances.  sums[k]: number of voxels, and their
     first and second moments about means[k].
     """
     dims = points.shape[1]

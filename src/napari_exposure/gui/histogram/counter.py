@@ -89,7 +89,7 @@ class Counter(QObject):
         self._on_tile_mode()
 
     def stop(self) -> None:
-        """Stop counting and listening, and release all layers, until `start` is called again."""
+        """Stop counting and listening, and release all layers that are not locked, until `start` is called again."""
         for connections in (self._of_viewer, self._of_layers, self._of_tile):
             connections.drop()
         self._edits.watch()
