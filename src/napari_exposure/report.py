@@ -26,7 +26,7 @@ from napari_exposure.io.reading import read
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Pixels of a plane along its longer side, about, and colors of a picture: a page on hundreds of files stays small.
+# Pictures have about PLANE pixels along the longer side, and few colors, so that pages on hundreds of files stay small.
 PLANE, COLORS = 200, 32
 STYLE = """
 body { font-family: sans-serif; margin: 2em auto; padding: 0 1em; max-width: 75em; color: #222; background: #fff; }
@@ -76,16 +76,16 @@ NUMBERS = (
 
 
 class Report:
-    """Collects what came of files, and writes it as a page that needs nothing else.
+    """Collects the outcomes of files, and writes them as a page that needs nothing else.
 
-    Nothing of a file is executed or fetched by it: names are text, and a browser is told to run this module's script
-    alone, by its digest.
+    The page executes and fetches nothing of a file: names are text, and a browser may run only this module's script,
+    which it knows by its digest.
 
     Parameters
     ----------
     plan : Plan
     path : Path
-        Of the page.
+        Path of the page.
 
     Raises
     ------
@@ -100,11 +100,11 @@ class Report:
             raise ImportError('A report needs matplotlib: pip install "napari-exposure[plot]".') from None
         check_place(path)
         self._plan, self._path = plan, path
-        # of each file its rows of the table, and its part of the page
+        # Each file has its rows of the table and its part of the page.
         self._parts: dict[Path, tuple[list[list[str]], str]] = {}
 
     def add(self, outcome: Outcome) -> None:
-        """Describe a file; one that failed with why."""
+        """Describe a file, with the reason if it failed."""
         parts, rows = [f"<h2>{_text(outcome.path)}</h2>"], []
         if outcome.words:
             parts.append(f'<p class="{outcome.status}">{_text(outcome.words)}</p>')
@@ -115,26 +115,26 @@ class Report:
                     rows.append([row[0], outcome.status, seconds, *row[1:]])
                     parts.append(part)
             except Exception as error:
-                # A file may have been moved meanwhile, or hold what no plot can show: the page tells of the others.
+                # A file may have been moved, or hold what no plot can show; the page still describes the others.
                 parts.append(f'<p class="failed">It cannot be shown: {_text(f"{type(error).__name__}: {error}")}</p>')
         missing = ["", outcome.status, seconds, *[""] * (len(NUMBERS) - 1)]
         self._parts[outcome.path] = rows or [missing], "\n".join(parts)
 
     def _shown(self, outcome: Outcome) -> Iterator[tuple[list[str], str]]:
-        """Pictures and figures of each channel of a file and its result, and what the table says of it."""
+        """Yield for each channel of a file its row of the table, and the pictures and figures of it and its result."""
         plan = self._plan
         before = resized(read(outcome.path, **plan.opening), plan.spacing, plan.unit)
         after = read(outcome.target)
-        colours = before.axes.endswith("S")
+        colors = before.axes.endswith("S")
         size = f"<p>{' × '.join(map(str, before.data.shape))} ({before.axes}), {before.data.dtype}</p>"
-        for number, (one, other) in enumerate(zip(split(before), _channels(after, colours), strict=True)):
-            found = [core.histogram(one, rgb=colours), core.histogram(other, rgb=colours)]
+        for number, (one, other) in enumerate(zip(split(before), _channels(after, colors), strict=True)):
+            found = [core.histogram(one, rgb=colors), core.histogram(other, rgb=colors)]
             name = before.channel(number) if "C" in before.axes else ""
             steps, findings = _findings(before, number)
             figures = [f"{each.percentile(50):g}" for each in found] + [f"{each.std:.4g}" for each in found]
             parts = [size if number == 0 else "", f"<h3>{_text(name)}</h3>" if name else ""]
             parts += [
-                _planes(one, other, found, colours),
+                _planes(one, other, found, colors),
                 _image(_plots(found), "histograms and CDFs, before and after"),
             ]
             yield [name, *figures, steps], "\n".join([*parts, _figures(found), findings])
@@ -171,12 +171,12 @@ the source.</caption><thead><tr>{"".join(heads)}</tr></thead><tbody>
 
 
 def _digest(text: str) -> str:
-    """What a policy calls a script or a style that it allows."""
+    """Return the name by which a policy allows a script or a style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _findings(volume: FileVolume, number: int) -> tuple[str, str]:
-    """How many steps Suggest proposes for a channel, and what it found in words."""
+    """Return how many steps Suggest proposes for a channel, and what it found in words."""
     try:
         found = suggestion(volume, number)
     except ValueError as error:
@@ -187,27 +187,27 @@ def _findings(volume: FileVolume, number: int) -> tuple[str, str]:
 
 
 def _text(value: object) -> str:
-    """Words of others as a page can hold them."""
+    """Escape text from elsewhere, so that a page can hold it."""
     return html.escape(printable(value))
 
 
-def _channels(after: FileVolume, colours: bool) -> list[Array]:
-    """The channels of a result; where the file has no colours but channels of them, as colours."""
-    apart = colours and not after.axes.endswith("S")
+def _channels(after: FileVolume, colors: bool) -> list[Array]:
+    """Return the channels of a result, joined as colors if the file keeps colors as channels."""
+    apart = colors and not after.axes.endswith("S")
     data: Any = after.data
     return [np.moveaxis(data, after.axes.index("C"), -1)] if apart else list(split(after))
 
 
-def _middle(array: Array, colours: bool) -> np.ndarray:
-    """The middle plane, of large ones every n-th pixel."""
-    lead, plane = array.shape[: -3 if colours else -2], array.shape[-3 if colours else -2 :]
+def _middle(array: Array, colors: bool) -> np.ndarray:
+    """Read the middle plane, or every n-th pixel of a large one."""
+    lead, plane = array.shape[: -3 if colors else -2], array.shape[-3 if colors else -2 :]
     step = max(1, max(plane[:2]) // PLANE)
     pixels = [slice(0, n, step) for n in plane[:2]]
-    return read_part(array, (*(n // 2 for n in lead), *pixels, *[slice(0, plane[-1])] * colours))
+    return read_part(array, (*(n // 2 for n in lead), *pixels, *[slice(0, plane[-1])] * colors))
 
 
 def _shade(plane: np.ndarray, low: float, high: float) -> np.ndarray:
-    """A plane as bytes, black at `low` and white at `high`, whatever numbers these are."""
+    """Return a plane as bytes, black at `low` and white at `high`, whatever numbers these are."""
     unit = max(abs(low), abs(high), np.finfo(float).tiny)
     width = high / unit - low / unit
     # Infinite voxels have no shade of their own between infinite ends.
@@ -216,10 +216,10 @@ def _shade(plane: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.rint(255 * np.clip(np.nan_to_num(shade), 0, 1)).astype(np.uint8)
 
 
-def _planes(before: Array, after: Array, histograms: Sequence[core.Histogram], colours: bool) -> str:
-    """The middle planes: before and after, one over the other, and before over the range of both."""
+def _planes(before: Array, after: Array, histograms: Sequence[core.Histogram], colors: bool) -> str:
+    """Return the middle planes: after over before, and beside them before in the range of both."""
     limits = [(each.minimum, each.percentile(99.9)) for each in histograms]
-    # over the range of the result a dim volume is black: that of its own shows what there was to see
+    # A dim volume is black in the range of both, so that it is shown in its own range too.
     same = min(low for low, _ in limits), max(high for _, high in limits)
     planes, words = [], []
     for name, array, (low, high) in (
@@ -227,9 +227,9 @@ def _planes(before: Array, after: Array, histograms: Sequence[core.Histogram], c
         ("after", after, limits[1]),
         ("before", before, same),
     ):
-        shade = _shade(_middle(array, colours), low, high)
+        shade = _shade(_middle(array, colors), low, high)
         words.append(f"{name}, shown from {low:g} to {high:g}")
-        planes.append(_image(_small(shade[..., :3] if colours else shade), f"middle plane {words[-1]}"))
+        planes.append(_image(_small(shade[..., :3] if colors else shade), f"middle plane {words[-1]}"))
     slider = '<span></span><input type="range" min="0" max="100" step="any" aria-label="line between before and after">'
     return f"""<div class="planes"><figure><div class="pair">{planes[0]}{planes[1]}{slider}</div>
 <figcaption><span>{words[0]}</span><span>{words[1]}</span></figcaption></figure>
@@ -247,7 +247,7 @@ def _plots(histograms: Sequence[core.Histogram]) -> bytes:
 
 
 def histogram_picture(histograms: dict[str, core.Histogram], title: str) -> bytes:
-    """A PNG of histograms, one below the other."""
+    """Return a PNG of histograms, one below the other."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2 * len(histograms)), layout="constrained")
@@ -255,7 +255,7 @@ def histogram_picture(histograms: dict[str, core.Histogram], title: str) -> byte
         np.atleast_1d(figure.subplots(len(histograms), 1)), histograms.items(), strict=True
     ):
         histogram.plot(ax)
-        # Names are no formulas, though they may hold dollars.
+        # Names may hold dollar signs, which are not to be read as formulas.
         ax.set_title(printable(title if len(histograms) == 1 else f"{title}: {name}"), parse_math=False)
     return _png(figure)
 
@@ -273,7 +273,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _small(pixels: np.ndarray) -> bytes:
-    """A PNG of few colors."""
+    """Return a PNG of few colors."""
     from PIL import Image
 
     small = io.BytesIO()

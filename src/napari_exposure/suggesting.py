@@ -52,19 +52,19 @@ __all__ = ["Finding", "Suggestion", "suggest"]
 Sure = Literal["measured", "sure", "likely"]
 
 AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
-# after which intensities use the range of the dtype
+# After any of these steps intensities use the range of the dtype.
 STRETCHES = PercentileClip | LocalStretch | AdaptiveEqualization | HistogramEqualization
-# regions whose contrasts differ so many times are stretched; a range of which the usual region uses less is equalized
+# Regions are stretched if their contrasts differ this much, and equalized if the usual one uses less of the range.
 DIFFERENT, USED = 4.0, 0.3
-# a jump from plane to plane that does more harm than the gains of planes that differ by what they hold
+# A jump this large does more harm than gains would, even if planes differ by what they hold.
 LARGE_JUMP = 0.1
-# edges of tiles, in structures; the widest side of a volume has at least two tiles
+# The edge of a tile is this many structures, but the longest side of a volume has at least two tiles.
 STRUCTURES = 2.5
-# of the extent of a volume, along the axis where it is the least
+# Structures must be smaller than this fraction of the volume along at least one axis.
 LARGEST = 0.4
-# of the range of results, what noise may grow to
+# Noise may grow to this fraction of the range of results.
 NOISE = 0.03
-# micrometers between which the size of a voxel of a microscope lies, and how many times longer one side is at most
+# A microscope's voxel has a size between these in micrometers, and is at most this many times as long as wide.
 SIZES, LONGEST = (1e-4, 1e3), 50.0
 
 
@@ -187,7 +187,7 @@ def suggest(
 
 
 def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> Suggestion:
-    """What follows from a sample; `unit` is None where the size of voxels is not known."""
+    """Return what follows from a sample; `unit` is None if the size of voxels is not known."""
     names = AXES[-sample.spatial :]
     words = unit or "voxels"
     bits = find_bits(sample)
@@ -208,14 +208,14 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
     if jumps is not None:
         findings.append(_of_jumps("saw-tooth", "planes along z jump", jumps))
         correction = DecayCorrection("z", "plane", _rounded(jumps.offset), percentile=_above(sample, jumps.offset))
-        # Of large jumps it is the correction that decides, which sees all voxels.
+        # Large jumps are left to the correction itself, which sees all voxels and decides.
         if (jumps.sure >= SURE and jumps.size >= LARGE_JUMP) or _holds(sample, -3, correction):
             steps.append((correction, findings[-1].sentence))
     trends = []
     for axis in range(-sample.spatial, 0):
         name = names[axis]
         trend = find_trend(sample, axis, background)
-        # of planes with gains of their own nothing is left
+        # Where planes have gains of their own, no trend along z is left.
         if trend is None or (jumps is not None and name == "z"):
             continue
         findings.append(_of_trend(trend, name, sample, spacing[axis], words))
@@ -351,7 +351,7 @@ def _about_time(sample: Sample, background: Background, findings: list[Finding])
 
 
 def _holds(sample: Sample, axis: int, correction: DecayCorrection) -> bool:
-    """Whether the correction itself will find that the data support it: that dark and bright voxels change alike."""
+    """Whether the correction will find support in the data, because dark and bright voxels change alike."""
     planes = np.moveaxis(sample.cells, axis, 0)
     levels = np.array([percentiles(plane, *compared(correction.percentile)) for plane in planes]).T
     background: Any = correction.background
@@ -374,7 +374,7 @@ def _of_jumps(name: str, what: str, jumps: Jumps) -> Finding:
 
 
 def _of_trend(trend: Trend, name: str, sample: Sample, step: float, words: str) -> Finding:
-    """A decay with its length: over which the light falls to 1 / e."""
+    """Describe a decay by the length over which the light falls to 1 / e."""
     length = sample.volume.shape[trend.axis] * step / abs(trend.rate)
     how = f"steadily, to 1/e in {length:.3g} {words}" if trend.steady else "but not steadily"
     change = "fades" if trend.rate < 0 else "grows"
@@ -389,7 +389,7 @@ def _of_trend(trend: Trend, name: str, sample: Sample, step: float, words: str) 
 def _of_structures(
     sample: Sample, sizes: Sequence[float], spacing: tuple[float, ...], names: Sequence[str], words: str
 ) -> tuple[list[Finding], list[float]]:
-    """How large structures are along the axes that are long enough to tell; nothing where they fill the volume."""
+    """Describe the size of structures along the axes long enough to tell, unless they fill the volume."""
     extents = sample.volume.shape[-sample.spatial :]
     rows = zip(sizes, extents, spacing, names, strict=True)
     known = [(size / extent, size * step, name) for size, extent, step, name in rows if not math.isnan(size)]
@@ -428,23 +428,23 @@ def _about_regions(
 
 
 def _edge(sample: Sample, sizes: list[float], spacing: tuple[float, ...]) -> float:
-    """A tile of so many structures, of two digits, but at least two of them along the longest side."""
+    """Return the edge of a tile in two digits, such that at least two fit along the longest side."""
     extent = max(n * step for n, step in zip(sample.volume.shape[-sample.spatial :], spacing, strict=True))
     return float(f"{min(STRUCTURES * sum(sizes) / len(sizes), extent / 2):.2g}")
 
 
 def _above(sample: Sample, offset: float) -> float:
-    """What stands for a plane where the level that does not change is known: the median, if it lies above that."""
+    """Return the percentile that stands for a plane: the median if it is above the level that does not change."""
     return 50.0 if middle(sample.cells) > offset + 6 * sample.cell_noise else 90.0
 
 
 def _percentile(background: Background) -> float:
-    """What stands for a plane: the median, or of planes that are mostly dark a brighter one."""
+    """Return the percentile that stands for a plane: the median, or a brighter one if most voxels are dark."""
     return 50.0 if background.share < 0.5 else 90.0
 
 
 def _rounded(level: float) -> float:
-    """A level of three digits, as one would type it."""
+    """Round a level to three digits, as one would type it."""
     return float(f"{level:.3g}")
 
 

@@ -57,40 +57,40 @@ MODELS = {
     "ratio": "ratio: as plane, but to the first one",
     "histogram": "histogram: that of the first time point",
 }
-# models whose gains are those of the planes themselves, to the first one in place of the brightest
+# The gains of these models are relative to the first plane and not to the brightest.
 TO_FIRST = ("ratio", "histogram")
 AUTO = "auto"
-# percent of all voxels that an automatic background leaves below it: the darkest, but for a few defects
+# An automatic background is this percentile, the darkest intensity apart from a few defects.
 DARKEST = 1.0
 # How much of a profile all intensities must have in common, so that light was lost and nothing else changed.  What
 # planes hold bends a line less than it moves a curve.  Real nuclei that lost nothing have at most 0.62, 0.94 and 0.83.
 SUPPORT = {"exponential": 0.8, "smooth": 0.96, "plane": 0.9, "ratio": 0.9, "histogram": 0.9}
-# the part of all voxels that may exceed the dtype in silence
+# No warning is given while at most this fraction of the voxels is driven beyond the dtype.
 CLAMPED = 0.001
-# planes whose median tells where the light begins
+# An automatic start is the brightest plane after a median over this many.
 SOME_PLANES = 5
-# whose model takes longer than some ten milliseconds
+# With more planes than this the model takes longer than about ten milliseconds, so that progress is reported.
 MANY_PLANES = 512
 
 
 @dataclass(frozen=True, eq=False)
 class DecayFit(GainsFit):
-    """The gains of planes, and what they were made from.
+    """The gains of planes, and the profile that they were made from.
 
     Attributes
     ----------
     profile : numpy.ndarray of float64
         The percentile of each plane, in intensities of the volume; NaN where a plane has none above the background.
     fitted : numpy.ndarray of float64
-        What the model makes of it, in intensities of the volume.
+        The model of the profile, in intensities of the volume.
     support : float
         The part of the profile's variation that all intensities of a plane have in common, at most 1.
     corrected : bool
-        Whether that was enough; else all gains are 1.
+        Whether the support was enough; otherwise all gains are 1.
     clamped : (int, int, int)
-        Voxels at the end of the dtype before, those that the gains drive beyond it, and how many there are.
+        Numbers of voxels at the end of the dtype before, of those that gains drive beyond it, and of all.
     depths : Depths, optional
-        Below the surface of a mask; then `gains`, `profile` and `fitted` are those of shells.
+        Depths below the surface of a mask, whose shells then have `gains`, `profile` and `fitted`.
     """
 
     profile: np.ndarray
@@ -135,12 +135,12 @@ class DecayFit(GainsFit):
 
 @dataclass(frozen=True, eq=False)
 class TimeFit(DecayFit):
-    """The gain of one time point, beside those of all.
+    """The gain of one time point, together with those of all.
 
     Attributes
     ----------
     at : int
-        Which time point it is.
+        Index of the time point.
     """
 
     at: int
@@ -217,7 +217,7 @@ class DecayTransform(Transform):
     """
 
     def of_fits(self, name: str) -> Any:
-        """As `Transform.of_fits`; of a series of time points once, as each of their fits has that of all."""
+        """As `Transform.of_fits`, but once for a series, because the fit of each time point holds the values of all."""
         if () in self.fits:
             return super().of_fits(name)
         first = next(iter(self.fits.values()))
@@ -358,11 +358,11 @@ class DecayCorrection(Adjustment):
 
     @property
     def needs_spacing(self) -> bool:  # type: ignore[override]  # a parameter decides it here
-        """Whether the size of a voxel matters: the nearest surface is that in physical units."""
+        """Whether the size of a voxel matters, as it does for the distance to the surface."""
         return self.axis == SURFACE
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
-        """As every adjustment; also raise where the volume has no such axis or too few planes along it."""
+        """Check as every adjustment does, and raise if the volume lacks this axis or has too few planes along it."""
         sizes = super().check(volume, spacing)
         if self.model == "histogram":
             if self.axis != "t":
@@ -393,8 +393,8 @@ class DecayCorrection(Adjustment):
             raise ValueError("axis='surface' has a surface for each time point, which none shares. Leave window at 1.")
 
     def notes(self, transform: Transform) -> list[str]:
-        """What the user is warned of: also a decay that is none, and voxels that exceed the dtype."""
-        # The time points of a series have one in common.
+        """Return the warnings, also of a decay that the data do not support and of voxels that exceed the dtype."""
+        # The time points of a series share one profile.
         fits = list({id(fit.profile): fit for fit in cast(dict[Any, DecayFit], transform.fits).values()}.values())
         notes = super().notes(transform)
         weak = [fit.support for fit in fits if not (fit.constant or fit.corrected)]
@@ -416,7 +416,7 @@ class DecayCorrection(Adjustment):
         return notes
 
     def _matching(self, reference: Histogram | Literal["first"]) -> HistogramMatching:
-        """What gives a time point the histogram of the first one."""
+        """Return the adjustment that gives a time point the histogram of the first one."""
         shared = {"in_range": self.in_range, "output": self.output, "ignore_zeros": self.ignore_zeros}
         return HistogramMatching(reference, per=self.per, **shared)  # type: ignore[arg-type]
 
@@ -442,7 +442,7 @@ class DecayCorrection(Adjustment):
         return fits
 
     def _fit_along(self, volume: Volume, spacing: tuple[float, ...], axis: int | None) -> DecayFit:
-        """The fit along an axis that is counted from the end; None: below the surface of the mask."""
+        """Fit along an axis that is counted from the end, or below the surface of the mask if it is None."""
         if axis is None and volume.mask is None:
             raise ValueError(
                 "axis='surface' is the depth below the surface of the mask, and there is none. Give mask, such as a "
@@ -468,7 +468,7 @@ class DecayCorrection(Adjustment):
                 planes = plane_percentiles(volume, axis, compared(self.percentile))
                 counted, values, levels = planes.counted, planes.values[0], planes.levels
         check_counted(counted.sum(), volume)
-        # percentiles of clamped data are the clamped percentiles
+        # The percentiles of clamped data are the clamped percentiles.
         values, levels = np.clip(values, *clamp), np.clip(levels, *clamp)
         own = levels[0]
         known = np.isfinite(own) & (values > background) & (own > background)
@@ -484,7 +484,7 @@ class DecayCorrection(Adjustment):
             logs, support = common_profile(each, levels - background, known, self.smoothness)
             light = exp(logs)
             whole = float(light[first] if self.model in TO_FIRST else light[first:].max())
-            # nothing was lost before the start
+            # No light is lost before the start.
             light[:first] = whole
             fitted = background + light
             corrected = self.force or support >= SUPPORT[self.model]
@@ -513,7 +513,7 @@ class DecayCorrection(Adjustment):
             return replace(fit, clamped=_count_clamped(volume, fit))
 
     def _first(self, levels: np.ndarray, known: np.ndarray) -> int:
-        """The plane from which on light is lost."""
+        """Return the plane from which on light is lost."""
         if isinstance(self.start, float):
             return int(self.start)
         if not known.any():
@@ -525,14 +525,14 @@ class DecayCorrection(Adjustment):
 
 
 def _count_clamped(volume: Volume, fit: DecayFit) -> tuple[int, int, int]:
-    """Counted voxels at the end of their dtype, those that gains drive beyond it, and all."""
+    """Count voxels at the end of their dtype, those that gains drive beyond it, and all."""
     most, highest = float(np.iinfo(fit.out_dtype).max), fit.clamp[1]
     if fit.background + fit.gains.max() * (min(fit.hi, highest) - fit.background) < most:
         return 0, 0, volume.size
     totals = np.zeros(3, np.int64)
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[int, int, int]:
-        # What rounds to more than the dtype holds.
+        # Intensities above these limits round to more than the dtype holds.
         limits = fit.background + (most + 0.5 - fit.background) / fit.gains_in(block)
         beyond = np.minimum(values, highest) > limits
         at = values >= most

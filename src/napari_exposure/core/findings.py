@@ -1,7 +1,7 @@
-"""What a sample of a volume shows: each function looks for one thing, and gives None where it is not there.
+"""Finds what a sample of a volume shows; each function looks for one thing, and returns None if it is not there.
 
 What a function finds must hold in all parts of the field alike: light that fades does so everywhere, while structures
-lie here and there.  So a volume is cut into parts that each tell something, and their agreement says how sure it is.
+lie here and there.  So a volume is cut into parts, and their agreement says how sure a finding is.
 """
 
 from __future__ import annotations
@@ -19,55 +19,55 @@ from napari_exposure.core.intensity import dtype_range
 from napari_exposure.core.profiles import robust_line
 from napari_exposure.core.sample import Sample
 
-# parts of a field across an axis, along either other axis, and pieces along it
+# The field is cut into this many parts along either other axis, and into this many pieces along the axis itself.
 PARTS, PIECES = 3, 8
-# percent of the cells of a part that are darker than its light, of which a tenth is structure, and than its dark
+# These percentiles of the cells of a part are its light, where a tenth of the cells is structure, and its dark.
 LIGHT, DARK = 90.0, 10.0
-# the fraction of cells of a plane that are not looked at where planes are compared, because they are dark
+# This fraction of the cells of a plane is too dark to be compared with other planes.
 BRIGHT = 0.6
-# a difference must be so many standard errors of the parts' agreement, and so large a fraction
+# A finding is sure or likely from this many standard errors on, and a decay must change the logarithm by this.
 SURE, LIKELY, LEAST_DECAY = 9.0, 6.0, 0.15
-# of the whole change, what the course of the logarithm may lie beside a line
+# A trend is steady if its logarithm deviates from a line by less than this fraction of the whole change.
 STEADY = 0.1
 LEAST_JUMP = 0.015
-# how many times the error of a median the true one is where structures reach across parts
+# Where structures reach across parts, the true error of a median is this many times the estimated one.
 CLUSTERED = 1.5
-# the part of the jumps of bright and dark percentiles that must be common to both
+# This part of the jumps must be common to bright and dark percentiles.
 AGREEING = 0.3
-# the fraction of parts that a jump goes the same way in
+# A jump must go the same way in more than this fraction of the parts.
 AGREED = 0.85
 LOW_CONTRAST, CROWDED = 0.05, 0.05
-# planes over which brightness is smooth, where jumps are looked for
+# A jump is measured against the median over this many planes on either side.
 SMOOTH = 5
-# half of the autocorrelation of balls is reached at this part of their diameter
+# The autocorrelation of balls falls to a half at this fraction of their diameter.
 HALF_OF_BALL = 0.3473
 
 
 def percentiles(values: np.ndarray, *percents: float) -> list[float]:
-    """Of the values that are not NaN; NaN where there are none."""
+    """Return percentiles of the values that are not NaN, or NaN if there are none."""
     known = np.sort(values, axis=None)
-    # NaN comes last
+    # Sorting puts NaN last.
     known = known[: known.size - np.count_nonzero(np.isnan(known))]
     last = known.size - 1
     return [percentile_of(known.__getitem__, percent / 100 * last) if known.size else math.nan for percent in percents]
 
 
 def middle(values: np.ndarray) -> float:
-    """The median of those that are not NaN."""
+    """Return the median of the values that are not NaN."""
     return percentiles(values, 50.0)[0]
 
 
 def spread(values: np.ndarray) -> float:
-    """Their standard deviation about the median, whatever a few of them are."""
+    """Return the standard deviation about the median, estimated such that a few outliers do not change it."""
     return 1.4826 * middle(np.abs(values - middle(values)))
 
 
-# --- grey levels ------------------------------------------------------------------------
+# --- gray levels ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Bits:
-    """How many bits intensities really use: `step` is the distance of grey levels, `of` what the dtype has."""
+    """How many bits intensities really use: `step` is the distance of gray levels, `of` what the dtype has."""
 
     bits: int
     of: int
@@ -75,7 +75,7 @@ class Bits:
 
 
 def find_bits(sample: Sample) -> Bits | None:
-    """The bits of integers; None for floats, and where there is nothing but zeros."""
+    """Find the bits of integers, or None for floats and where there are only zeros."""
     dtype = sample.volume.dtype
     if dtype.kind not in "iu":
         return None
@@ -88,7 +88,7 @@ def find_bits(sample: Sample) -> Bits | None:
 
 
 def _levels(values: np.ndarray) -> np.ndarray:
-    """The different ones of some integers; of 16 bits without sorting them."""
+    """Return the distinct values of integers, without sorting them if they have 16 bits."""
     if not values.size or np.ptp(values) > 1 << 17:
         return np.unique(values)
     least = int(values.min())
@@ -97,9 +97,9 @@ def _levels(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Ends:
-    """Voxels at the upper end: `saturated` is the fraction at the greatest value, `hot` that of bright voxels alone.
+    """Fractions of voxels that are `saturated`, at the greatest value, and `hot`, bright among dark ones.
 
-    `limit` is the greatest value of what is not hot.
+    `limit` is the greatest value of voxels that are not hot.
     """
 
     saturated: float
@@ -108,7 +108,7 @@ class Ends:
 
 
 def find_ends(sample: Sample) -> Ends | None:
-    """Saturated voxels lie in the midst of bright ones; a hot one has dark neighbors on all sides."""
+    """Find saturated voxels, which lie among bright ones, and hot ones, whose neighbors are dark on all sides."""
     values = np.concatenate([box[~np.isnan(box)] for box in sample.boxes])
     if not values.size:
         return None
@@ -116,7 +116,7 @@ def find_ends(sample: Sample) -> Ends | None:
     if top == values.min():
         return None
     at_top = np.count_nonzero(values == top) / values.size
-    # of a tail that ends by itself the greatest value has fewer voxels than the ones just below
+    # Where a tail ends by itself, fewer voxels have the greatest value than the values just below it.
     below = np.count_nonzero((values < top) & (values >= top - 0.02 * (top - values.min()))) / values.size
     saturated = at_top if at_top > 1e-4 and at_top > below else 0.0
     hot, voxels, limit = 0, 0, -math.inf
@@ -132,12 +132,12 @@ def find_ends(sample: Sample) -> Ends | None:
 
 
 def _alone(box: np.ndarray, sample: Sample) -> np.ndarray:
-    """Voxels that stand out from all of their neighbors by far more than noise and structure explain."""
+    """Mark voxels that stand out from all of their neighbors by far more than noise and structure explain."""
     alone = np.zeros(box.shape, bool)
     low, bright = percentiles(box, 50.0, 99.9)
     if math.isnan(low) or math.isnan(sample.noise.most):
         return alone
-    # only few voxels come into question, because most are not bright
+    # Only bright voxels are candidates, of which there are few.
     places = np.argwhere(box > max(bright, low + 12 * sample.noise.most))
     around = np.full(len(places), -np.inf)
     for axis, size in enumerate(box.shape):
@@ -148,14 +148,14 @@ def _alone(box: np.ndarray, sample: Sample) -> np.ndarray:
             index[:, axis] = there[inside]
             around[inside] = np.fmax(around[inside], box[tuple(index.T)])
     values = box[tuple(places.T)]
-    # bright, and more than three times as far above the middle as the brightest around it
+    # A hot voxel stands out from the noise, and is over three times as far above the median as the brightest around it.
     found = (values - around > 12 * sample.noise.most) & (values - low > 3 * (around - low))
     alone[tuple(places[found].T)] = True
     return alone
 
 
 def _shifted(axis: int, shift: int, ndim: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where neighbors at a distance are, and the voxels whose neighbors they are."""
+    """Return the slices of neighbors at a distance, and of the voxels whose neighbors they are."""
     there, here = [slice(None)] * ndim, [slice(None)] * ndim
     there[axis], here[axis] = slice(shift, None), slice(None, -shift)
     return tuple(there), tuple(here)
@@ -163,23 +163,23 @@ def _shifted(axis: int, shift: int, ndim: int) -> tuple[tuple[slice, ...], tuple
 
 @dataclass(frozen=True)
 class Background:
-    """The intensity of no light, as far as one can tell, and the fraction of the volume that is that dark."""
+    """The estimated intensity of no light, and the fraction of the volume that is dark."""
 
     offset: float
     share: float
 
 
 def find_background(sample: Sample) -> Background | None:
-    """The darkest level, and how many cells belong to it."""
+    """Find the darkest level, and how many cells are dark."""
     cells = sample.cells[~np.isnan(sample.cells)]
     if not cells.size:
         return None
-    # noise alone puts one cell in a hundred so far below its level
+    # Noise alone puts one cell in a hundred this far below its level.
     lowest, dark, highest = percentiles(cells, 0.0, 1.0, 99.9)
     offset = dark + 2.326 * sample.cell_noise
     edges = np.linspace(lowest, max(highest, np.nextafter(lowest, np.inf)), 257)
     counts = np.bincount(np.clip(np.searchsorted(edges, cells, side="right") - 1, 0, 255), minlength=256)
-    # between the two classes that are farthest apart (Otsu 1979)
+    # The cut lies between the two classes that are farthest apart (Otsu 1979).
     middles = (edges[:-1] + edges[1:]) / 2
     below, sums = np.cumsum(counts), np.cumsum(counts * middles)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -200,11 +200,11 @@ class Trend:
     axis : int
         Counted from the end: -1 is x.
     rate : float
-        Of the logarithm, from one end of the axis to the other; below 0 it fades.
+        Change of the logarithm from one end of the axis to the other; below 0 the light fades.
     sure : float
-        In standard errors.
+        The rate in standard errors.
     steady : bool
-        Whether it does so exponentially.
+        Whether the light changes exponentially.
     offset : float
         The level that does not fade.
     """
@@ -217,15 +217,15 @@ class Trend:
 
     @property
     def left(self) -> float:
-        """What is left of the light at the darker end."""
+        """The fraction of the light that is left at the darker end."""
         return float(exp(np.array([-abs(self.rate)]))[0])
 
 
 def find_trend(sample: Sample, axis: int, background: Background | None = None) -> Trend | None:
-    """Whether the light fades along an axis, everywhere alike and by more than structures explain.
+    """Find light that fades along an axis, everywhere alike and by more than structures explain.
 
-    Each part of the field has a slope of its own; the median of these must be many times its standard error, which is
-    that of a median of as many values that differ so much.
+    Each part of the field has a slope of its own; the median of these must be many times its standard error, which
+    follows from how many they are and how much they differ.
     """
     background = background or find_background(sample)
     if background is None or sample.cells.shape[axis] < 6:
@@ -233,15 +233,15 @@ def find_trend(sample: Sample, axis: int, background: Background | None = None) 
     light, dark = _pieces(sample, axis)
     found = _slope(sample, axis, background.offset, light)
     if found is None or found.sure < LIKELY / 2:
-        # with no level will it be many times surer
+        # No other level would make the trend many times surer.
         return None
-    # All percentiles fade alike, down to the level that does not: there they all meet.
+    # All percentiles fade alike, and meet at the level that does not fade.
     found = _slope(sample, axis, _meeting(light, dark, background.offset, sample), light) or found
     return found if found.sure >= LIKELY and abs(found.rate) >= LEAST_DECAY else None
 
 
 def _slope(sample: Sample, axis: int, offset: float, light: np.ndarray) -> Trend | None:
-    """The trend above a level that does not fade, whatever its size: what two ways find, the surer one counting more.
+    """Return the trend above a level that does not fade, from two estimates of which the surer counts more.
 
     One compares each plane with the next, which suits structures that reach through several planes; the other compares
     the light of pieces of the axis, which suits structures that are many.
@@ -262,7 +262,7 @@ def _slope(sample: Sample, axis: int, offset: float, light: np.ndarray) -> Trend
     # differ by more than their errors (Birge 1932).
     apart = max([abs(each - rate) * weight**0.5 for weight, (each, _) in zip(weights, found, strict=True)])
     sure = abs(rate) / (min(error for _, error in found) * max(apart, 1.0))
-    # the logarithm of the light along the axis, which all parts together have
+    # The course is the logarithm of the light along the axis, as the median of all parts.
     course = np.cumsum([0.0 if np.isnan(column).all() else middle(column) for column in steps.T])
     if len(found) < 2 or weights[1] > weights[0]:
         logs = _logs(light, offset, sample)
@@ -275,7 +275,7 @@ def _slope(sample: Sample, axis: int, offset: float, light: np.ndarray) -> Trend
 
 
 def _means(steps: np.ndarray) -> np.ndarray:
-    """The mean of each row, of those that are known for half of it."""
+    """Return the mean of each row, or NaN where less than half of it is known."""
     known = ~np.isnan(steps)
     number = known.sum(axis=1)
     enough = number >= max(4, steps.shape[1] // 2)
@@ -283,7 +283,7 @@ def _means(steps: np.ndarray) -> np.ndarray:
 
 
 def _logs(light: np.ndarray, offset: float, sample: Sample) -> np.ndarray:
-    """The logarithm of the light above a level, where it is above the noise."""
+    """Return the logarithm of the light above a level, or NaN where it is not above the noise."""
     above = light - offset
     bright = above > max(4 * sample.cell_noise, 0.0)
     logs = np.full(light.shape, math.nan)
@@ -292,7 +292,7 @@ def _logs(light: np.ndarray, offset: float, sample: Sample) -> np.ndarray:
 
 
 def _line_slopes(light: np.ndarray, offset: float, sample: Sample) -> np.ndarray:
-    """Of each part the slope of the line through the logarithms of the light of its pieces, from end to end."""
+    """Return for each part the slope of the line through the logarithms of its pieces, from end to end."""
     logs = _logs(light, offset, sample)
     at = (np.arange(light.shape[1]) + 0.5) / light.shape[1]
     return np.array(
@@ -304,9 +304,9 @@ def _line_slopes(light: np.ndarray, offset: float, sample: Sample) -> np.ndarray
 
 
 def _all_steps(sample: Sample, axis: int, offset: float, parts: int) -> np.ndarray:
-    """The steps of the logarithm of the light from plane to plane in each part, shape (parts, planes - 1)."""
+    """Return the steps of log light from plane to plane in each part, shape (parts, planes - 1)."""
     cells = np.moveaxis(sample.cells, axis, 0) - offset
-    # leading axes are together in every part
+    # Every part has the leading axes whole.
     others = list(range(1, cells.ndim))[-(2 if sample.spatial > 2 or axis < -sample.spatial else 1) :]
     cuts = [_cut(cells.shape[other], parts if len(others) > 1 else parts**2) for other in others]
     found = []
@@ -319,7 +319,7 @@ def _all_steps(sample: Sample, axis: int, offset: float, parts: int) -> np.ndarr
 
 
 def _steps(part: np.ndarray, sample: Sample) -> np.ndarray:
-    """From each plane to the next the logarithm of the ratio of brightness, of cells that are bright in both.
+    """Return the median log ratio of each plane to the one before, over cells that are bright in both.
 
     Most of these lie in the same structure, and their median is not moved by those where one begins or ends.
     """
@@ -333,7 +333,7 @@ def _steps(part: np.ndarray, sample: Sample) -> np.ndarray:
     ratios.sort(axis=1)
     count = bright.sum(axis=1)
     rows = np.arange(len(ratios))
-    # NaN comes last
+    # Sorting puts NaN last.
     middles = (
         ratios[rows, np.maximum(count - 1, 0) // 2] + ratios[rows, np.minimum(count // 2, ratios.shape[1] - 1)]
     ) / 2
@@ -341,10 +341,10 @@ def _steps(part: np.ndarray, sample: Sample) -> np.ndarray:
 
 
 def _pieces(sample: Sample, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bright and dark percentile of each piece along an axis in each part of the field: shape (parts, pieces)."""
+    """Return light and dark of each piece along an axis in each part of the field, shape (parts, pieces)."""
     cells = np.moveaxis(sample.cells, axis, 0)
     spatial = sample.spatial
-    # leading axes are together in every part
+    # Every part has the leading axes whole.
     others = list(range(1, cells.ndim))[-(spatial - 1) :]
     cuts = [_cut(cells.shape[other], PARTS if spatial > 2 else PARTS**2) for other in others]
     runs = _cut(cells.shape[0], PIECES)
@@ -365,7 +365,7 @@ def _cut(size: int, number: int) -> list[slice]:
 
 
 def _meeting(light: np.ndarray, dark: np.ndarray, offset: float, sample: Sample) -> float:
-    """The level where bright and dark percentiles meet as both fade, or `offset` where that is not to be told."""
+    """Return the level where bright and dark percentiles meet as both fade, or `offset` if it cannot be told."""
     bright, dim = (np.array([middle(column) for column in each.T]) for each in (light, dark))
     known = ~np.isnan(bright) & ~np.isnan(dim)
     bright, dim = bright[known], dim[known]
@@ -394,32 +394,32 @@ class Jumps:
 
 
 def find_jumps(sample: Sample, background: Background | None = None) -> Jumps | None:
-    """Whether whole planes along z are brighter or darker than the ones before, as between sections."""
+    """Find whole planes along z that are brighter or darker than the ones before, as between sections."""
     if sample.spatial < 3 or sample.cell[-3] != 1:
         return None
     return _jumps(sample, -3, background)
 
 
 def find_flicker(sample: Sample, background: Background | None = None) -> Jumps | None:
-    """Whether whole time points are brighter or darker than those before."""
+    """Find whole time points that are brighter or darker than those before."""
     axis = _time(sample)
     return None if axis is None else _jumps(sample, axis, background)
 
 
 def _time(sample: Sample) -> int | None:
-    """The axis of time, counted from the end; None where there is none before those of space."""
+    """Return the axis of time, counted from the end, or None if there is none before those of space."""
     axes = sample.cells.ndim
     axis = time_axis(sample.volume.labels, axes - sample.spatial)
     return None if axis is None else axis - axes
 
 
 def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | None:
-    """The steps of brightness that all parts of the field have in common, against what the parts differ by."""
+    """Find steps of brightness that all parts of the field share, compared with how much the parts differ."""
     background = background or find_background(sample)
     planes, (rows, columns) = sample.cells.shape[axis], sample.cells.shape[-2:]
     if background is None or planes < 8:
         return None
-    # parts of so many cells in each plane that some dozen are bright
+    # A part has enough cells in each plane that some dozens of them are bright.
     number = int(np.clip(math.sqrt(rows * columns / 160), 2, 8))
     steps = _all_steps(sample, axis, background.offset, number)
     known = (~np.isnan(steps)).sum(axis=0)
@@ -427,12 +427,12 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
     if known.size < 6:
         return None
     common = np.array([middle(column) for column in steps.T])
-    # structures reach across parts, so that these do not differ by chance alone
+    # Structures reach across parts, so that the parts do not differ by chance alone.
     errors = CLUSTERED * 1.2533 * np.array([spread(column) for column in steps.T]) / np.sqrt(known)
-    # what goes on over some planes is no jump
+    # A change that goes on over several planes is no jump.
     away = common - np.array([middle(common[max(0, n - SMOOTH) : n + SMOOTH + 1]) for n in range(common.size)])
     size, error = (math.sqrt(float(np.mean(each**2))) for each in (away, errors))
-    # steps that are far larger than the ones beside them, again and again, and in nearly all parts
+    # Jumps may be several steps that are far larger than those beside them, in nearly all parts.
     apart = steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2
     alone = common[1:-1] - (common[:-2] + common[2:]) / 2
     usual = spread(alone)
@@ -442,7 +442,7 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
         jump = middle(large)
         sure = jump / usual * math.sqrt(large.size) if usual else math.inf
         return Jumps(axis, jump, sure, _still(sample, axis, background.offset))
-    # or many that are a little too large all together
+    # Otherwise they may be many steps that are a little too large together.
     if size > 2.5 * error and size**2 - error**2 > LEAST_JUMP**2:
         sure = size / error if error else math.inf
         return Jumps(axis, math.sqrt(size**2 - error**2), sure, _still(sample, axis, background.offset))
@@ -450,15 +450,15 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
 
 
 def _still(sample: Sample, axis: int, offset: float) -> float:
-    """The level where bright and dark percentiles of planes meet as both jump, at most `offset`."""
+    """Return the level where bright and dark percentiles of planes meet as both jump, at most `offset`."""
     planes = np.moveaxis(sample.cells, axis, 0)
     bright, dim = np.array([percentiles(plane, LIGHT, DARK) for plane in planes]).T
-    # From plane to plane, because what planes hold changes slowly.
+    # Steps from plane to plane are compared, because what planes hold changes slowly.
     steps, others = np.diff(bright), np.diff(dim)
     known = ~np.isnan(steps) & ~np.isnan(others)
     steps, others = steps[known], others[known]
     together, alone = float((steps * others).sum()), float((others**2).sum())
-    # What planes hold moves the bright ones more, so that the dark ones tell how far the light jumps; if they do.
+    # What planes hold moves bright percentiles more, so that the dark ones show jumps of the light, if both agree.
     if together <= 0 or together**2 < AGREEING * alone * float((steps**2).sum()) or alone >= 0.8 * together:
         return offset
     slope = alone / together
@@ -467,18 +467,18 @@ def _still(sample: Sample, axis: int, offset: float) -> float:
 
 
 def find_bleaching(sample: Sample, background: Background | None = None) -> Trend | None:
-    """Whether the light fades over time."""
+    """Find light that fades over time."""
     axis = _time(sample)
     background = background or find_background(sample)
     trend = None if axis is None or background is None else find_trend(sample, axis, background)
     if trend is None or background is None:
         return None
-    # What is there stays over time, so that single steps tell the level too.
+    # Structures stay over time, so that single steps tell the level too.
     return replace(trend, offset=min(trend.offset, _still(sample, trend.axis, background.offset)))
 
 
 def flattened(sample: Sample, trends: list[Trend]) -> Sample:
-    """The sample as it would be without these trends."""
+    """Return the sample as it would be without these trends."""
     cells, boxes = sample.cells, sample.boxes
     for trend in trends:
         size = sample.volume.shape[trend.axis]
@@ -497,12 +497,12 @@ def flattened(sample: Sample, trends: list[Trend]) -> Sample:
 
 
 def _gains(trend: Trend, at: np.ndarray) -> np.ndarray:
-    """At least 1, from 0 to 1 along the axis."""
+    """Return the gains, at least 1, at positions from 0 to 1 along the axis."""
     return exp(-trend.rate * (at - (0.0 if trend.rate < 0 else 1.0)))
 
 
 def _along(values: np.ndarray, axis: int, ndim: int) -> np.ndarray:
-    """Values along an axis, to be multiplied with an array of so many."""
+    """Shape values along an axis such that they multiply an array with this many axes."""
     return values.reshape([-1 if n == axis else 1 for n in range(-ndim, 0)])
 
 
@@ -511,7 +511,7 @@ def _along(values: np.ndarray, axis: int, ndim: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Regions:
-    """How regions differ: `ratio` of the contrasts of bright and dim ones, `use` of the range by the median one.
+    """How regions differ: `ratio` of the contrasts of bright and dim ones, and `use` of the range by the median one.
 
     `sure` is the contrast of the dim ones in units of their noise.
     """
@@ -528,7 +528,7 @@ def find_regions(sample: Sample, edge: tuple[float, ...] | None = None) -> Regio
     ----------
     sample : Sample
     edge : tuple of float, optional
-        Of a region in voxels along the spatial axes; default an eighth of the longest axis.
+        Edge of a region in voxels along the spatial axes, by default an eighth of the longest axis.
     """
     spatial = sample.spatial
     size = sample.volume.shape[-spatial:]
@@ -549,10 +549,10 @@ def find_regions(sample: Sample, edge: tuple[float, ...] | None = None) -> Regio
 
 
 def find_structures(sample: Sample) -> tuple[float, ...] | None:
-    """The size of structures in voxels along each spatial axis; None where there are none in the noise.
+    """Find the size of structures in voxels along each spatial axis, or None if there are none in the noise.
 
-    Half of the autocorrelation of balls is reached at 0.347 of their diameter; what has this distance there is called
-    so large.  Noise is correlated with itself alone, so that the value without any distance is not used.  NaN along an
+    The autocorrelation of balls falls to a half at 0.347 of their diameter, and structures are given the size of such
+    balls.  Noise is correlated only with itself, so that the value at distance 0 is not used.  The size is NaN along an
     axis that is too short to tell.
     """
     fine = _sizes(sample.boxes, sample.spatial, (1,) * sample.spatial)
@@ -562,7 +562,7 @@ def find_structures(sample: Sample) -> tuple[float, ...] | None:
     large = not any(size < 6 * step for size, step in zip(fine, pitch, strict=True))
     if not large and not any(map(math.isnan, fine)):
         return fine
-    # Of larger structures there are more in the cells, which lie all over the volume.
+    # The cells lie all over the volume, and hold more of the larger structures.
     coarse = _sizes([sample.cells], sample.spatial, pitch) or fine
     if large:
         return coarse
@@ -570,8 +570,8 @@ def find_structures(sample: Sample) -> tuple[float, ...] | None:
 
 
 def _sizes(boxes: list[np.ndarray], spatial: int, pitch: tuple[int, ...]) -> tuple[float, ...] | None:
-    """As `find_structures` in some boxes whose voxels are so far apart."""
-    # without what is brighter than a hundredth of all, so that one bright thing is not all there is
+    """Find sizes as `find_structures` does, in boxes whose voxels are `pitch` apart."""
+    # The brightest hundredth is clipped, so that one bright thing does not decide alone.
     (top,) = percentiles(np.concatenate([box.reshape(-1) for box in boxes]), 99.0)
     if math.isnan(top):
         return None
@@ -586,7 +586,7 @@ def _sizes(boxes: list[np.ndarray], spatial: int, pitch: tuple[int, ...]) -> tup
         lags = found[0][0][axis][0]
         heights = np.sum([each[0][axis][1] for each in found], axis=0) / noise_free
         half = _half(lags, heights)
-        # Of longer distances an axis has too few that are independent of each other.
+        # An axis holds too few independent distances that are longer than a quarter of it.
         extent = boxes[0].shape[axis - spatial]
         sizes.append(pitch[axis] * half / HALF_OF_BALL if half <= extent / 4 else math.nan)
     return tuple(sizes)
@@ -595,7 +595,7 @@ def _sizes(boxes: list[np.ndarray], spatial: int, pitch: tuple[int, ...]) -> tup
 def _correlations(
     box: np.ndarray, spatial: int, top: float, mean: float
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], float, float] | None:
-    """Along each axis lags and covariances at them; the variance of structures, and that of all."""
+    """Return lags and their covariances along each axis, the variance of structures, and that of all."""
     known = ~np.isnan(box)
     if not known.any():
         return None
@@ -612,16 +612,16 @@ def _correlations(
             counted = values[here].size if every else np.count_nonzero(known[there] & known[here])
             products[number] = float((values[there] * values[here]).sum()) / max(counted, 1)
         if lags.size > 1:
-            # half way between a line, as sharp edges have it, and a parabola that is level at 0, as soft ones do
+            # The value at 0 is the mean of a line, for sharp edges, and of a parabola level at 0, for soft ones.
             starts.append((5 * products[0] - 2 * products[1]) / 3)
         found.append((lags, products))
     white = float((values**2).sum() / known.sum())
-    # of the finest axis, where structures change least from voxel to voxel
+    # The largest value is that of the finest axis, where structures change least from voxel to voxel.
     return found, min(max(starts, default=0.0), white), white
 
 
 def _half(lags: np.ndarray, heights: np.ndarray) -> float:
-    """The distance at which a correlation has fallen to a half; infinite where it does not."""
+    """Return the distance at which a correlation has fallen to a half, or infinity if it does not."""
     lags, heights = np.append(0, lags), np.append(1.0, heights)
     below = np.flatnonzero(heights < 0.5)
     if not below.size:
@@ -633,9 +633,9 @@ def _half(lags: np.ndarray, heights: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Crowded:
-    """Where intensities crowd: half of the voxels that are lit lie in this `share` of the range, at its lower end.
+    """Crowded intensities: half of the lit voxels lie in this `share` of the range, at its lower end.
 
-    `dark` is the percentage of all that are not lit.
+    `dark` is the percentage of voxels that are not lit.
     """
 
     share: float
@@ -643,7 +643,7 @@ class Crowded:
 
 
 def find_crowded(sample: Sample, background: Background) -> Crowded | None:
-    """Whether half of what is lit lies within a twentieth of the range of intensities."""
+    """Find out whether half of the lit voxels lie within a twentieth of the range of intensities."""
     cells = sample.cells[~np.isnan(sample.cells)]
     lit = cells[cells > background.offset + 6 * sample.cell_noise]
     (last,) = percentiles(cells, 99.9)
@@ -661,13 +661,13 @@ class Contrast:
 
 
 def find_low_contrast(sample: Sample, bits: Bits | None = None) -> Contrast | None:
-    """Whether intensities use less than a twentieth of what the bits in use could show; of floats of 0 to 1."""
+    """Find out whether intensities use less than a twentieth of the range of the bits in use, or of 0 to 1."""
     low, high = percentiles(sample.cells, 0.1, 99.9)
     bits = bits or find_bits(sample)
     if bits is None:
         first, last = dtype_range(sample.volume.dtype, negative=low < 0)
     else:
-        # a stack of 12 bits in 16 is as good as one of 12 bits; but all of 8 bits are meant to be used
+        # A stack of 12 bits in 16 is as good as one of 12 bits, but all of 8 bits are meant to be used.
         first, last = 0.0, float(bits.step * (1 << max(bits.bits, 8)) - 1)
     share = (high - low) / (last - first)
     return Contrast(float(share)) if 0 < share < LOW_CONTRAST else None

@@ -1,10 +1,9 @@
 """Numba kernels, and nothing else.
 
-Every kernel works on one block, holds no lock on the interpreter and runs on one
-thread: parallelism is a pool over blocks (``blocks.walk``).  ``jit.kernel`` asks for one
-variant for the dtypes at hand; inputs are read-only in its signature, so that memory
-maps and broadcast views do not compile a second time.  Indices are unsigned: numba checks signed ones for counting from
-the end, which costs a third of the time.
+Every kernel works on one block, releases the lock of the interpreter and runs on one thread; ``blocks.walk`` runs
+blocks in parallel.  ``jit.kernel`` compiles one variant for the dtypes at hand.  Inputs are read-only in its signature,
+so that memory maps and broadcast views do not compile a second time.  Indices are unsigned, because numba checks
+whether signed ones count from the end, which costs a third of the time.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ def build(name: str, *dtypes: np.dtype) -> Callable[..., None]:
     """Compile a kernel for one signature, or load it from numba's cache."""
     function, signature = _KERNELS[name]
     with _compiling():
-        # its stubs know neither the cache nor the signatures of a dispatcher
+        # The type is Any because numba's stubs know neither a dispatcher's cache nor its signatures.
         compiled: Any = njit(nogil=True, error_model="numpy")(function)
-        # without a folder that numba may write to there is no cache
+        # There is no cache if numba may not write to any folder.
         with suppress(OSError, RuntimeError):
             compiled._cache = KernelCache(function)
         compiled.compile(signature(*map(from_dtype, dtypes)))
@@ -39,11 +38,11 @@ def build(name: str, *dtypes: np.dtype) -> Callable[..., None]:
 
 @contextmanager
 def _compiling() -> Iterator[None]:
-    """Have numba compile, also where NUMBA_DISABLE_JIT asks it not to: uncompiled, kernels would be other programs.
+    """Let numba compile even if NUMBA_DISABLE_JIT is set, because uncompiled kernels give other results.
 
-    Python's integers do not wrap around and its floats are double, so neither speed nor bits would be the same.
+    Python's integers do not wrap around and its floats are double, so that neither bits nor speed would be the same.
     """
-    # its stubs do not know the settings
+    # The type is Any because numba's stubs do not know the settings.
     settings: Any = numba_config
     asked, settings.DISABLE_JIT = settings.DISABLE_JIT, 0
     try:
@@ -53,57 +52,57 @@ def _compiling() -> Iterator[None]:
 
 
 def _cast(value: float, like: np.ndarray) -> float:
-    """Round and clamp `value` where `like` holds integers; resolved when a kernel is compiled."""
+    """Round and clamp `value` if `like` holds integers, which is decided when a kernel is compiled."""
     raise NotImplementedError("only inside a kernel")
 
 
 @overload(_cast, inline="always")
-# numba compares the signatures of an overload and of what it gives, with their annotations
+# There are no annotations, because numba compares those of an overload with those of the function that it returns.
 def _cast_overload(value, like):  # type: ignore[no-untyped-def]
     if isinstance(like.dtype, types.Float):
         return lambda value, like: value
     bits = like.dtype.bitwidth
     kind = types.unliteral(value)
-    # of 64 bits those that float64 holds, as `intensity.dtype_range` has it
+    # For 64 bits the limits are those of float64's exact integers, as in `intensity.dtype_range`.
     high = min(2.0 ** (bits - like.dtype.signed) - 1, 2.0**53)
     low = max(-high - 1, -(2.0**53)) if like.dtype.signed else 0.0
     return lambda value, like: min(max(np.rint(value), kind(low)), kind(high))
 
 
 def _is_nan(value: float) -> bool:
-    """Whether `value` is NaN: for integers False when a kernel is compiled, so that loops vectorise."""
+    """Whether `value` is NaN, which is a constant False for integers, so that loops vectorize."""
     raise NotImplementedError("only inside a kernel")
 
 
 @overload(_is_nan, inline="always")
-def _is_nan_overload(value):  # type: ignore[no-untyped-def]  # as above
+def _is_nan_overload(value):  # type: ignore[no-untyped-def]  # The reason is that of _cast_overload.
     if isinstance(value, types.Float):
         return lambda value: value != value
     return lambda value: False
 
 
 def _as(value: float, like: float) -> float:
-    """`value` in the type of `like`; resolved when a kernel is compiled."""
+    """Convert `value` to the type of `like`, which is decided when a kernel is compiled."""
     raise NotImplementedError("only inside a kernel")
 
 
 @overload(_as, inline="always")
-def _as_overload(value, like):  # type: ignore[no-untyped-def]  # as above
+def _as_overload(value, like):  # type: ignore[no-untyped-def]  # The reason is that of _cast_overload.
     kind = types.unliteral(like)
     return lambda value, like: kind(value)
 
 
 @register_jitable
 def _position(value: float, lo: float, hi: float, scale: float) -> float:
-    """Where `value` lies between `lo` and `hi`, in [0, scale]; NaN gives 0."""
+    """Return where `value` lies between `lo` and `hi`, as a number in [0, scale]; NaN gives 0."""
     u = scale * ((np.float64(value) - lo) / (hi - lo))
     u = u if u > 0.0 else 0.0
     return u if u < scale else scale
 
 
-# values worked on together, short enough to stay in the cache
+# Kernels work on this many values together, which stay in the cache.
 _CHUNK = 1024
-# few enough that often none of them is looked for
+# Among so few values there is often none that is looked for.
 _FEW = 64
 
 
@@ -123,7 +122,7 @@ def _horner(coefficients: tuple[float, ...], x: float) -> float:
 
 @register_jitable
 def _product(a: float, b: float) -> tuple[float, float]:
-    """The product as the sum of two numbers, exactly (Dekker 1971)."""
+    """Return the exact product as the sum of two numbers (Dekker 1971)."""
     product = a * b
     t = 134217729.0 * a
     a_high = t - (t - a)
@@ -134,8 +133,8 @@ def _product(a: float, b: float) -> tuple[float, float]:
     return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
-# ln 2 and 2 / ln 2, each as the sum of two numbers; the series of atanh(s) / s behind 1, in s squared, and that of
-# exp(y) behind 1 + y, divided by y squared
+# ln 2 and 2 / ln 2 are each the sum of two numbers.  The series in s squared is that of atanh(s) / s after its term 1;
+# the other is that of exp(y) after 1 + y, divided by y squared.
 _LN2 = 0.6931471805599453, 2.3190468138462996e-17
 _PER_LN2 = 2.8853900817779268, 4.0710547481862066e-17
 _ATANH = tuple(1 / n for n in range(3, 26, 2))
@@ -144,13 +143,13 @@ _EXP = tuple(1 / math.factorial(n) for n in range(2, 16))
 
 @register_jitable
 def _log2_parts(x: float) -> tuple[float, float]:
-    """The binary logarithm of a finite number above 0 as the sum of two numbers, right to 2**-58."""
+    """Return the binary logarithm of a finite number above 0 as the sum of two numbers, right to 2**-58."""
     tiny = x < 2.2250738585072014e-308
     bits = np.float64(x * 2.0**54 if tiny else x).view(np.int64)
-    # x = m * 2 ** exponent, m from sqrt(1/2) to sqrt(2)
+    # Here x is m * 2 ** exponent, with m from sqrt(1/2) to sqrt(2).
     exponent = (bits - np.int64(0x3FE6A09E667F3BCD)) >> np.int64(52)
     m = np.int64(bits - (exponent << np.int64(52))).view(np.float64)
-    # ln m = 2 atanh(s), s = (m - 1) / (m + 1)
+    # The logarithm follows from ln m = 2 atanh(s) with s = (m - 1) / (m + 1).
     below = m + 1.0
     below_low = m - (below - 1.0)
     s = (m - 1.0) / below
@@ -166,8 +165,8 @@ def _log2_parts(x: float) -> tuple[float, float]:
 
 @register_jitable
 def _exp2_sum(high: float, low: float) -> float:
-    """2 ** (high + low), where `low` is small."""
-    # far beyond what a float64 holds
+    """Return 2 ** (high + low), where `low` is small."""
+    # These limits lie far beyond what a float64 holds.
     high = min(max(high, -1200.0), 1200.0)
     whole = np.rint(high)
     y, y_low = _product(high - whole, _LN2[0])
@@ -175,7 +174,7 @@ def _exp2_sum(high: float, low: float) -> float:
     more = y * y * _horner(_EXP, y)
     power = 1.0 + y
     power += (y - (power - 1.0)) + (more + y_low * (power + more))
-    # in two steps, so that neither factor leaves the range
+    # The power is applied in two steps, so that neither factor leaves the range.
     k = np.int64(whole)
     half = k >> np.int64(1)
     bias = np.int64(1023)
@@ -185,13 +184,13 @@ def _exp2_sum(high: float, low: float) -> float:
 
 @register_jitable
 def _power(values: np.ndarray, exponent: float, out: np.ndarray) -> None:
-    """values ** exponent for values from 0 on, right to 0.6 of the last digit."""
+    """Write values ** exponent for values of at least 0, right to 0.6 of the last digit."""
     high = np.empty(_CHUNK, np.float64)
     low = np.empty(_CHUNK, np.float64)
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         result = out[start : start + _CHUNK]
-        # in two loops, because each vectorizes by itself
+        # There are two loops, because each vectorizes by itself.
         for i in range(part.size):
             high[i], low[i] = _log2_parts(part[i])
         for i in range(part.size):
@@ -230,7 +229,7 @@ def _count_values(values: np.ndarray, counted: np.ndarray, first: int, counts: n
 
 @register_jitable
 def _add_split(sums: np.ndarray, slots: np.ndarray) -> None:
-    """Add sums of products of halves to slots; those of squares as the bits above 32 and those below."""
+    """Add sums of halves to slots, and those of their products as the bits above 32 and those below."""
     low = np.int64(0xFFFFFFFF)
     slots[0] += sums[0]
     slots[1] += sums[1]
@@ -241,7 +240,7 @@ def _add_split(sums: np.ndarray, slots: np.ndarray) -> None:
 
 @register_jitable
 def _halves(k: int) -> tuple[int, int]:
-    """An integer of up to 53 bits as high * 2 ** 26 + low."""
+    """Split an integer of up to 53 bits into high * 2 ** 26 + low."""
     return k >> np.int64(26), k & np.int64(0x3FFFFFF)
 
 
@@ -250,12 +249,12 @@ def _is_near(v: float, center: float, scale: float) -> bool:
     """Whether the grid of multiples of 1 / scale about `center` holds a number exactly, or to 40 bits."""
     away = v - center
     x = scale * away
-    # A number that is tiny beside the grid is no 0, though its multiple underflows to it.
+    # A number that is tiny beside the grid is not 0, although its multiple underflows to 0.
     exact = ((x + _ANCHOR) - _ANCHOR == x) & (away + center == v) & ((x != 0) | (away == 0))
     return (abs(x) <= 2.0**51) & (exact | (abs(scale * v) >= 2.0**40))
 
 
-# A number to which an integer of up to 51 bits is added such that the bits of the sum tell it.
+# The bits of the sum of this number and an integer of up to 51 bits hold that integer.
 _ANCHOR = 1.5 * 2.0**52
 
 
@@ -270,11 +269,10 @@ def _moments(
     far: np.ndarray,
     tally: np.ndarray,
 ) -> None:
-    """Add up the finite values as integers: as multiples of 1 / scale about `center` where these hold them, else
-    digit by digit.
+    """Add up the finite values as integers, for `moments.Moments`.
 
-    near, far[exponent]: the sums of the integers' halves and of the products of these, for `moments.Moments`.
-    tally: how many are near, how many far, how many are the lowest and the highest.
+    near: sums of the halves of multiples of 1 / scale about `center`, and of their products.  far[exponent]: the same
+    of the digits of values that such multiples do not hold.  tally: how many are near, far, lowest and highest.
     """
     masked = counted.size > 0
     multiple = np.empty(_CHUNK, np.float64)
@@ -349,11 +347,11 @@ def _moments(
 
 @register_jitable
 def _sort_key(bits: int, size: int, kind: int) -> np.uint64:
-    """The pattern of a value of `size` bits, changed so that keys order as unsigned integers the way values order.
+    """Change the pattern of a value of `size` bits into a key that orders as an unsigned integer as values do.
 
-    kind: 0 unsigned, 1 signed, 2 IEEE float, 3 the same where only finite ones count.
+    kind: 0 unsigned, 1 signed, 2 IEEE float, 3 IEEE float of which only finite values count.
     """
-    # all in uint64: numba makes a float of uint64 next to int64
+    # All is uint64, because numba combines uint64 and int64 into a float.
     sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
     key = np.uint64(bits)
     if kind >= 2:
@@ -363,7 +361,7 @@ def _sort_key(bits: int, size: int, kind: int) -> np.uint64:
 
 @register_jitable
 def _is_left_out(bits: int, size: int, kind: int) -> bool:
-    """Whether the pattern of a value of `size` bits is that of NaN, or of infinity where only finite ones count."""
+    """Whether the pattern of a value of `size` bits is NaN, or infinite where only finite values count."""
     sign = np.uint64(1) << (np.uint64(size) - np.uint64(1))
     infinity = np.uint64(0x7F800000) if size == 32 else np.uint64(0x7FF0000000000000)
     return kind >= 2 and (np.uint64(bits) & ~sign) > infinity - np.uint64(kind == 3)
@@ -374,7 +372,7 @@ def _count_digits(
 ) -> None:
     """Count 16 bits of each value's sort key, for the keys that begin with `prefix`.
 
-    `prefix` is compared with the bits above the counted ones; `shift` of the top digit ignores it.
+    `prefix` is compared with the bits above the counted ones, and is ignored for the top digit, which has none.
     """
     masked = counted.size > 0
     size = bits.itemsize * 8
@@ -414,11 +412,11 @@ def _count_keys(
     shift: int,
     counts: np.ndarray,
 ) -> None:
-    """Count the bits from `shift` on of each value's sort key, for the keys that begin with one of `prefixes`.
+    """Count a digit of each value's sort key, from the bit `shift` on, for keys that begin with one of `prefixes`.
 
-    Keys below `least` count as it, those above `most` too.  counts[prefix, digit], and behind the last prefix what has
-    none.  The prefixes whose lower 16 bits are t are those from starts[t] to starts[t + 1]; without prefixes, starts[t]
-    is where keys count that have these bits from `above` on.
+    Keys are clamped to least..most, and counted in counts[prefix, digit].  The prefixes whose lower 16 bits are t stand
+    from starts[t] up to starts[t + 1]; other keys are not counted.  Without prefixes, a key whose 16 bits from `above`
+    on are t is counted in row starts[t].
     """
     masked = counted.size > 0
     size = bits.itemsize * 8
@@ -445,7 +443,7 @@ def _count_keys(
 def _count_plane_digits(
     bits: np.ndarray, counted: np.ndarray, kind: int, prefixes: np.ndarray, shift: int, counts: np.ndarray
 ) -> None:
-    """As `_count_digits`, 8 bits, and each plane along the middle axis by itself, for several prefixes.
+    """Count 8 bits as `_count_digits` does, for each plane along the middle axis and for several prefixes.
 
     `prefixes` has a row for each plane; counts[plane, prefix, digit].  The top digit is counted once, for the first
     prefix.
@@ -479,7 +477,7 @@ def _count_plane_digits(
 
 
 def _extents_rows(values: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
-    """out[0, r] and out[1, r]: the finite minimum and maximum of a row; left alone where there is none."""
+    """Write the finite minimum and maximum of a row to out[0, r] and out[1, r], unless it has no finite value."""
     masked = counted.size > 0
     for r in range(values.shape[0]):
         row = values[r]
@@ -522,16 +520,16 @@ def _bins_rows(
     counts: np.ndarray,
     rest: np.ndarray,
 ) -> None:
-    """counts[r, j]: of a row what lies from first + j * width up to the next edge, in the last bin with it.
+    """Count the values of each row in bins from first + j * width up to the next edge, which only the last includes.
 
-    rest[r]: below the first edge, above the last, NaN.
+    counts[r, j] has the bins, rest[r] the values below the first edge, those above the last, and NaN.
     """
     masked = counted.size > 0
     nbins = counts.shape[1]
     scale = np.float64(nbins)
     top = np.int32(nbins - 1)
     bins = np.empty(_CHUNK, np.uint32)
-    # behind the last bin what is in none, and what is not counted; two halves hide the store latency
+    # Slots behind the last bin take values in no bin and those not counted; two halves hide the store latency.
     even = np.empty(nbins + 4, np.uint32)
     odd = np.empty(nbins + 4, np.uint32)
     one = np.uint32(1)
@@ -549,7 +547,7 @@ def _bins_rows(
                 u = factor * (v - lo)
                 u = u if u > 0.0 else 0.0
                 j = min(np.int32(u if u < scale else scale), top)
-                # the edges decide, not the rounding of the product
+                # The edges decide and not the rounding of the product.
                 j -= np.int32((v < j * step + lo) & (j > 0))
                 j += np.int32((v >= (j + 1) * step + lo) & (j < top))
                 j = nbins if v < lo else nbins + 1 if v > hi else j
@@ -574,12 +572,12 @@ def _bins_rows(
 
 @register_jitable
 def _tile(counts: np.ndarray) -> int:
-    """Pixels whose counts stay in the cache together."""
+    """Return how many pixels' counts stay in the cache together."""
     return max(1, (1 << 18) // (counts.shape[1] * counts.itemsize))
 
 
 def _along_table(values: np.ndarray, rows: np.ndarray, first: int, table: np.ndarray, counts: np.ndarray) -> None:
-    """counts[rows[o, p], table[v - first]] for the values v in values[o, :, p]; -1 in the table is no bin."""
+    """Count the values v of values[o, :, p] in counts[rows[o, p], table[v - first]]; -1 in the table is no bin."""
     tile = _tile(counts)
     for o in range(values.shape[0]):
         for start in range(0, values.shape[2], tile):
@@ -593,7 +591,7 @@ def _along_table(values: np.ndarray, rows: np.ndarray, first: int, table: np.nda
 
 
 def _along_bins(values: np.ndarray, rows: np.ndarray, edges: np.ndarray, uniform: bool, counts: np.ndarray) -> None:
-    """As `_along_table`, with edges: bin j holds edges[j] <= v < edges[j + 1], the last one its upper edge too."""
+    """Count as `_along_table` does, in bins edges[j] <= v < edges[j + 1], the last with its upper edge."""
     tile = _tile(counts)
     nbins = counts.shape[1]
     lo = edges[0]
@@ -606,12 +604,12 @@ def _along_bins(values: np.ndarray, rows: np.ndarray, edges: np.ndarray, uniform
                 part = values[o, k, start : start + tile]
                 for p in range(part.size):
                     v = np.float64(part[p])
-                    # false for NaN too
+                    # This skips NaN too, which compares as false.
                     if not (v >= lo and v <= hi):
                         continue
                     if uniform:
                         j = min(np.int64(scale * (v - lo)), nbins - 1)
-                        # the edges decide, not the rounding of the product
+                        # The edges decide and not the rounding of the product.
                         if v < edges[np.uint64(j)]:
                             j -= 1
                         elif j < nbins - 1 and v >= edges[np.uint64(j + 1)]:
@@ -634,7 +632,7 @@ def _map_table(values: np.ndarray, first: int, table: np.ndarray, out: np.ndarra
 def _map_power(
     values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
 ) -> None:
-    """In double precision, for what single precision would round."""
+    """Map in double precision, for values that single precision would round."""
     position = np.empty(_CHUNK, np.float64)
     power = np.empty(_CHUNK, np.float64)
     for start in range(0, values.size, _CHUNK):
@@ -648,9 +646,9 @@ def _map_power(
             result[i] = _cast(bottom + span * y, result)
 
 
-# log2(1 + t) / t and (2 ** f - 1) / f in single precision, the constant term first: Chebyshev interpolants from
-# sqrt(1/2) - 1 to sqrt(2) - 1 and from -1/2 to 1/2, right to 1e-7, and exact where the results are 0 and 1; an odd
-# degree has no node at f = 0.  They are written out, because what NumPy fits may differ between processors
+# These are coefficients, constant term first, of log2(1 + t) / t and (2 ** f - 1) / f in single precision: Chebyshev
+# interpolants from sqrt(1/2) - 1 to sqrt(2) - 1 and from -1/2 to 1/2, right to 1e-7, and exact where results are 0 and
+# 1; an odd degree has no node at f = 0.  They are written out, because NumPy's fits may differ between processors.
 _LOG2_SINGLE = (
     1.442695, -0.7213475, 0.4808979, -0.36067465, 0.2885756, -0.24044757, 0.20504002, -0.17919457, 0.1723426,
     -0.1676505, 0.09481863,
@@ -663,10 +661,10 @@ _EXP2_SINGLE = tuple(map(np.float32, _EXP2_SINGLE))
 def _map_power_single(
     values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
 ) -> None:
-    """In single precision, for floats; written so that it vectorises, several times as fast as the C library's.
+    """Map floats in single precision, in loops that vectorize and are several times as fast as the C library.
 
-    The loops are short, because a processor works on the next vectors while it waits for one only as far as their
-    instructions fit into its queue: logarithm and power in one loop take a quarter longer.
+    The loops are short, because a waiting processor works on the next vectors only if their instructions fit into its
+    queue: logarithm and power in one loop take a quarter longer.
     """
     position = np.empty(_CHUNK, np.float32)
     power = np.empty(_CHUNK, np.float32)
@@ -682,7 +680,7 @@ def _map_power_single(
         for i in range(n):
             position[i] = _position(part[i], lo, hi, 1.0)
         for i in range(n):
-            # position = m * 2 ** k, m from sqrt(1/2) to sqrt(2); these are the bits of the number behind sqrt(1/2)
+            # Here position is m * 2 ** k, with m from sqrt(1/2), whose bits are subtracted, to sqrt(2).
             bits = np.float32(position[i]).view(np.int32)
             k = np.int32(bits - np.int32(0x3F3504F4)) >> np.int32(23)
             t = np.int32(bits - (k << np.int32(23))).view(np.float32) - one
@@ -704,19 +702,19 @@ def _map_power_single(
 def _map_knots(
     values: np.ndarray, lo: float, hi: float, knots: np.ndarray, bottom: float, span: float, out: np.ndarray
 ) -> None:
-    """Piecewise linear through `knots`, evenly spaced from `lo` to `hi`."""
+    """Map along straight lines through `knots`, which are evenly spaced from `lo` to `hi`."""
     last = knots.size - 1
     left = np.empty(_CHUNK, np.uint32)
     fraction = np.empty(_CHUNK, np.float64)
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         result = out[start : start + _CHUNK]
-        # apart from the search in the table, so that it vectorises
+        # This loop is apart from the search in the table, so that it vectorizes.
         for i in range(part.size):
             u = _position(part[i], lo, hi, float(last))
             j = min(np.int32(u), np.int32(last - 1))
             left[i] = j
-            # NaN goes on through it
+            # The fraction carries NaN on to the result.
             fraction[i] = np.nan if _is_nan(part[i]) else u - j
         for i in range(part.size):
             j = left[i]
@@ -733,7 +731,7 @@ def _map_replace(
     span: float,
     out: np.ndarray,
 ) -> None:
-    """`filling` in the place of one value and of NaN; others are clamped to lo..hi."""
+    """Put `filling` in the place of one value and of NaN, and clamp other values to lo..hi."""
     for i in range(values.size):
         v = np.float64(values[i])
         v = filling if v == value or _is_nan(values[i]) else min(max(v, lo), hi)
@@ -751,10 +749,10 @@ def _bucket(value: float, lo: float, scale: float, last: int) -> int:
 def _map_steps(
     values: np.ndarray, levels: np.ndarray, heights: np.ndarray, bottom: float, span: float, out: np.ndarray
 ) -> None:
-    """heights[k] for the values above levels[k - 1], up to and with levels[k]."""
+    """Map the values above levels[k - 1], up to and including levels[k], to heights[k]."""
     last = levels.size - 1
     lo = np.float64(levels[0])
-    # where many values are searched, first an index of as many buckets as there are levels
+    # Searching many values is worth an index with as many buckets as levels.
     buckets = levels.size if values.size >= levels.size else 1
     scale = buckets / (np.float64(levels[last]) - lo)
     starts = np.empty(buckets + 1, np.int64)
@@ -796,14 +794,14 @@ def _map_curve(
     span: float,
     out: np.ndarray,
 ) -> None:
-    """Piecewise linear through (places, heights); starts[j] is the last knot in the buckets before j, or the first."""
+    """Map along lines through (places, heights); starts[j] is the last knot in the buckets before j, or the first."""
     last = places.size - 1
     buckets = starts.size - 1
     knot = np.empty(_CHUNK, np.int32)
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         result = out[start : start + _CHUNK]
-        # The loops around the search vectorize without it.
+        # The search has a loop of its own, so that those around it vectorize.
         for i in range(part.size):
             knot[i] = np.int32(_bucket(part[i], lo, scale, buckets - 1))
         for i in range(part.size):
@@ -811,7 +809,7 @@ def _map_curve(
             j = np.uint64(knot[i])
             k = np.int64(starts[j])
             stop = np.int64(starts[j + np.uint64(1)])
-            # Most buckets have a knot or none, which takes no branch. NaN stays where it is.
+            # Most buckets have at most one knot, which takes no branch. NaN stays where it is.
             k += np.int64((k < stop) & (places[np.uint64(min(k + 1, last))] <= v))
             while k < stop and places[np.uint64(k + 1)] <= v:
                 middle = (k + stop + 1) >> 1
@@ -862,29 +860,29 @@ def _steps_rows(
         _map_steps(values[r], levels[own], heights[own], bottom[r], span[r], out[r])
 
 
-# --- colours ----------------------------------------------------------------------------
+# --- colors -----------------------------------------------------------------------------
 
 
 @register_jitable
-def _distance(red: float, green: float, blue: float, colour: np.ndarray) -> float:
-    """Squared."""
-    return (red - colour[0]) ** 2 + (green - colour[1]) ** 2 + (blue - colour[2]) ** 2
+def _distance(red: float, green: float, blue: float, color: np.ndarray) -> float:
+    """Return the squared distance of two colors."""
+    return (red - color[0]) ** 2 + (green - color[1]) ** 2 + (blue - color[2]) ** 2
 
 
 @register_jitable
-def _closest(red: float, green: float, blue: float, colours: np.ndarray) -> int:
+def _closest(red: float, green: float, blue: float, colors: np.ndarray) -> int:
     found = 0
     least = np.inf
-    for k in range(colours.shape[0]):
-        distance = _distance(red, green, blue, colours[k])
+    for k in range(colors.shape[0]):
+        distance = _distance(red, green, blue, colors[k])
         if distance < least:
             least = distance
             found = k
     return found
 
 
-def _nearest(pixels: np.ndarray, colours: np.ndarray, values: np.ndarray, out: np.ndarray, tally: np.ndarray) -> None:
-    """values[k] of the colour k that is nearest; tally: voxels that are not NaN, sum and maximum of distances."""
+def _nearest(pixels: np.ndarray, colors: np.ndarray, values: np.ndarray, out: np.ndarray, tally: np.ndarray) -> None:
+    """Write values[k] of the nearest color k; tally: voxels that are not NaN, sum and maximum of distances."""
     k = 0
     for i in range(pixels.shape[0]):
         red = pixels[i, 0]
@@ -893,22 +891,22 @@ def _nearest(pixels: np.ndarray, colours: np.ndarray, values: np.ndarray, out: n
         if np.isnan(red + green + blue):
             out[i] = np.nan
             continue
-        # neighbours are often alike
+        # Neighbors often have the same color, which then is not searched again.
         if i == 0 or red != pixels[i - 1, 0] or green != pixels[i - 1, 1] or blue != pixels[i - 1, 2]:
-            k = _closest(red, green, blue, colours)
+            k = _closest(red, green, blue, colors)
         out[i] = values[k]
-        distance = np.sqrt(_distance(red, green, blue, colours[k]))
+        distance = np.sqrt(_distance(red, green, blue, colors[k]))
         tally[0] += 1
         tally[1] += distance
         tally[2] = max(tally[2], distance)
 
 
 def _nearest_bytes(
-    pixels: np.ndarray, colours: np.ndarray, values: np.ndarray, known: np.ndarray, out: np.ndarray, tally: np.ndarray
+    pixels: np.ndarray, colors: np.ndarray, values: np.ndarray, known: np.ndarray, out: np.ndarray, tally: np.ndarray
 ) -> None:
-    """As `_nearest`; `known` has the nearest colour of each of 2**24, -1 if nobody has looked.
+    """Work as `_nearest` does, and keep the nearest color of each of 2**24 in `known`, -1 where none was searched.
 
-    Threads write the same into it.
+    Threads need no lock, because all write the same into it.
     """
     for i in range(pixels.shape[0]):
         red = pixels[i, 0] / 255.0
@@ -917,10 +915,10 @@ def _nearest_bytes(
         key = np.int64(pixels[i, 0]) << 16 | np.int64(pixels[i, 1]) << 8 | np.int64(pixels[i, 2])
         k = known[key]
         if k < 0:
-            k = np.int16(_closest(red, green, blue, colours))
+            k = np.int16(_closest(red, green, blue, colors))
             known[key] = k
         out[i] = values[k]
-        distance = np.sqrt(_distance(red, green, blue, colours[k]))
+        distance = np.sqrt(_distance(red, green, blue, colors[k]))
         tally[0] += 1
         tally[1] += distance
         tally[2] = max(tally[2], distance)
@@ -929,10 +927,10 @@ def _nearest_bytes(
 def _count_colors(
     pixels: np.ndarray, counted: np.ndarray, top: float, zeros: bool, counts: np.ndarray, sums: np.ndarray
 ) -> None:
-    """Of each bin of colors the number of voxels, and the sums of their levels from the bin's corner on.
+    """Count the voxels of each bin of colors, and add up their levels from the bin's corner on.
 
-    There are 64 bins of 1024 levels along each color.  sums: of red, green, blue, of their squares, and of their
-    products red green, red blue, green blue.  `zeros` says that black voxels are left out.
+    There are 64 bins of 1024 levels along each color.  sums: red, green, blue, their squares, and the products
+    red green, red blue, green blue.  `zeros` says that black voxels are left out.
     """
     masked = counted.size > 0
     scale = 65535.0 / top
@@ -985,10 +983,10 @@ def _mixture_step(
     sums: np.ndarray,
     likelihood: np.ndarray,
 ) -> None:
-    """The probabilities of Gaussian components at points, and what follows from them.
+    """Compute the probabilities of Gaussian components at points, and add up their moments.
 
     points[i] stands for counts[i] voxels about it, whose covariance is inside[i].  heights: logarithms of weight times
-    density at the mean; inverses: of the lower triangles of the covariances.  sums[k]: number of voxels, and their
+    density at the mean; inverses: inverse Cholesky factors of the covariances.  sums[k]: number of voxels, and their
     first and second moments about means[k].
     """
     dims = points.shape[1]
@@ -1045,9 +1043,9 @@ def _map_gains(
     most: float,
     out: np.ndarray,
 ) -> None:
-    """unit * (background + gain * (value - background)), at most `most`; values are clamped to lo..hi before.
+    """Map values, clamped to lo..hi, to unit * (background + gain * (value - background)), at most `most`.
 
-    values[before, row, behind]; gains[row] has one gain for the row, or one for each of its values.
+    Of values[before, row, behind], gains[row] has one gain for the row, or one for each of its values.
     """
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
@@ -1068,7 +1066,7 @@ def _map_gains(
 
 @register_jitable
 def _runs(index: np.ndarray) -> np.ndarray:
-    """Where runs of the same tile begin along an axis, and behind them its end."""
+    """Return where runs of the same tile begin along an axis, and its end as the last entry."""
     starts = np.empty(index.size + 1, np.int64)
     found = 0
     for x in range(index.size):
@@ -1089,9 +1087,9 @@ def _count_tiles(
     x_tile: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """counts[z, y, x, 0 or 1, bin]: two half histograms a tile hide the store latency.
+    """Count in counts[z, y, x, 0 or 1, bin], two halves of the histogram of a tile, which hide the store latency.
 
-    The bin behind the last takes what is not counted.
+    An extra bin behind the last takes voxels that are not counted.
     """
     masked = counted.size > 0
     nx = block.shape[2]
@@ -1116,7 +1114,7 @@ def _count_tiles(
                     if not counted[z, y, x]:
                         bins[x] = nbins
             for run in range(runs.size - 1):
-                # views that begin at 0: their indices need no check for counting from the end
+                # The views begin at 0, so that their indices need no check for counting from the end.
                 part = bins[runs[run] : runs[run + 1]]
                 tile = x_tile[runs[run]]
                 even = counts[z_tile[z], y_tile[y], tile, 0]
@@ -1138,7 +1136,7 @@ def _count_cells(
     x_tile: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """counts[z, y, x, cell], where a table has the cell of every integer from `first` on."""
+    """Count in counts[z, y, x, cell], where a table has the cell of every integer from `first` on."""
     masked = counted.size > 0
     one = np.uint32(1)
     runs = _runs(x_tile)
@@ -1155,7 +1153,7 @@ def _count_cells(
 
 @register_jitable
 def _clip(heights: np.ndarray, limit: float, out: np.ndarray) -> None:
-    """Clip a histogram and raise all bins together, until its sum is what it was: water that fills up to `limit`."""
+    """Clip a histogram at `limit`, and raise all lower bins alike until its sum is what it was."""
     total = heights.sum()
     rise = 0.0
     while True:
@@ -1165,7 +1163,7 @@ def _clip(heights: np.ndarray, limit: float, out: np.ndarray) -> None:
             below = heights[j] + rise < limit
             rest -= heights[j] if below else limit
             free += below
-        # Each turn fills at least one bin more, or is the last.
+        # Each turn fills at least one more bin, or is the last.
         if free == 0 or rest / free <= rise:
             break
         rise = rest / free
@@ -1174,14 +1172,14 @@ def _clip(heights: np.ndarray, limit: float, out: np.ndarray) -> None:
 
 
 def _clip_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
-    """Clip each histogram at a share of its sum, at least at the mean of its bins."""
+    """Clip each histogram at a share of its sum, but not below the mean of its bins."""
     for row in range(counts.shape[0]):
         total = np.float64(counts[row].sum())
         _clip(counts[row], max(share * total, total / counts.shape[1]), out[row])
 
 
 def _cumulate_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
-    """The cumulative sums of histograms, from 0 to 1; a share of 0 clips nothing, an empty histogram stays 0."""
+    """Write the cumulative sums of histograms, from 0 to 1; a share of 0 clips nothing, an empty one stays 0."""
     nbins = counts.shape[1]
     sums = np.empty(nbins, np.float64)
     for row in range(counts.shape[0]):
@@ -1189,7 +1187,7 @@ def _cumulate_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
         if share > 0.0:
             _clip(counts[row], max(share * total, total / nbins), sums)
         else:
-            # a loop, because numba takes two seconds to compile a copy of an array to another type
+            # This is a loop, because numba needs two seconds to compile a copy to another type.
             for j in range(nbins):
                 sums[j] = counts[row, j]
         for j in range(1, nbins):
@@ -1213,18 +1211,18 @@ def _map_tiles(
     span: float,
     out: np.ndarray,
 ) -> None:
-    """Blend tile functions along z once a plane, along y once a run of voxels between two tiles, along x per voxel.
+    """Blend tile functions along z once per plane, along y once per run of voxels between two tiles, along x per voxel.
 
-    The functions of two neighbors along x lie interleaved, so that a voxel reads both with one access at either
-    border of its bin. Along y only the bins are blended that the run holds. Positions and results are computed in
-    the type of `lo` and of `bottom`.
+    The functions of two neighbors along x are interleaved, so that a voxel reads both with one access at either
+    border of its bin. Along y only the bins of the run are blended. Positions are computed in the type of `lo`, and
+    results in that of `bottom`.
     """
     nz, ny, nx, knots = tables.shape
     scale = _as((knots - 1) / (hi - lo), lo)
     last = _as(knots - 1, lo)
     top = np.int32(knots - 2)
     width = block.shape[2]
-    # only the tiles that this block touches
+    # Only the tiles that this block touches are blended.
     y_first = y_left[0]
     y_stop = min(y_left[-1] + 2, ny)
     x_first = x_left[0]
@@ -1259,12 +1257,12 @@ def _map_tiles(
                 u = u if u < last else last
                 j = min(np.int32(u), top)
                 bins[x] = j
-                # NaN goes on through its fraction
+                # The fraction carries NaN on to the result.
                 fractions[x] = np.float32(np.nan) if _is_nan(row[x]) else np.float32(u - _as(j, lo))
             for run in range(runs.size - 1):
                 start = runs[run]
                 stop = runs[run + 1]
-                # views that begin at 0: their indices need no check for counting from the end
+                # The views begin at 0, so that their indices need no check for counting from the end.
                 part = bins[start:stop]
                 least = part[0]
                 most = part[0]
@@ -1303,9 +1301,9 @@ def _map_stretch(
     span: float,
     out: np.ndarray,
 ) -> None:
-    """(value - low) / width in [0, 1]; the two of each tile are blended along z and y once a row, along x per voxel.
+    """Map to (value - low) / width in [0, 1], and blend both between tiles along z and y per row, along x per voxel.
 
-    In double precision, of which all vectorizes: nothing is looked up.
+    All is in double precision, and vectorizes because nothing is looked up.
     """
     nz, ny, nx = low.shape
     x_first = x_left[0]
@@ -1334,7 +1332,7 @@ def _map_stretch(
                 lo_step = line[0, right] - lo
                 wide = line[1, left]
                 wide_step = line[1, right] - wide
-                # views that begin at 0: their indices need no check for counting from the end
+                # The views begin at 0, so that their indices need no check for counting from the end.
                 values = block[z, y, start:stop]
                 weight = x_weight[start:stop]
                 result = out[z, y, start:stop]

@@ -15,9 +15,9 @@ from napari_exposure.core.memory import remembered
 
 # Between two knots lies no more than this part of all voxels, unless they are all alike.
 PARTS = 512
-# so much finer are those that are found anyway
+# Knots that are found anyway are kept this many times finer.
 FINER = 2
-# bits of the first digit of keys, and of all that is counted at once later, so that the counts stay in the cache
+# The first digit of keys has DIGIT bits.  Later at most 2**CACHED counts are taken at once, which stay in the cache.
 DIGIT, CACHED = 16, 14
 LOWER = np.uint64((1 << DIGIT) - 1)
 
@@ -25,7 +25,7 @@ Knots = tuple[np.ndarray, np.ndarray]
 
 
 def knots_of_sorted(ordered: np.ndarray) -> Knots | None:
-    """The curve of voxels that are sorted; None where all are alike.
+    """Return the curve of sorted voxels, or None if all are alike.
 
     Returns
     -------
@@ -43,26 +43,26 @@ def knots_of_sorted(ordered: np.ndarray) -> Knots | None:
     if ordered[0] == ordered[-1]:
         return None
     ranks = np.arange(PARTS) * n // PARTS
-    # the second of either end too, so that a single voxel far off is apart from the rest
+    # The second value at either end is a knot too, so that a single voxel far off is apart from the rest.
     found = np.unique(ordered[np.concatenate([ranks, [1, n - 2, n - 1]])])
     below, upto = (np.searchsorted(ordered, found, side) / n for side in ("left", "right"))
     places = found.astype(np.float64)
-    # right below each, what lies below it
+    # A knot right below each value has the fraction of the voxels below it.
     before = places - 1 if ordered.dtype.kind in "iu" else np.nextafter(places, -math.inf)
     pairs = np.stack([before, places], axis=1), np.stack([below, upto], axis=1)
     return _strict(*(pair.ravel()[1:] for pair in pairs))
 
 
 def _strict(places: np.ndarray, heights: np.ndarray) -> Knots:
-    """Knots in ascending order, of equal ones the last."""
+    """Drop knots that are not below the next one, so that places ascend strictly."""
     last = np.append(places[1:] > places[:-1], True)
     return places[last], heights[last]
 
 
 def _index(prefixes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the prefixes with each lower 16 bits begin, and those that are longer than that, in this order.
+    """Return where the prefixes begin that have each lower 16 bits, and the prefixes if they have more bits.
 
-    Of prefixes of 16 bits each key belongs to its own or to none, which is told by where the keys are counted.
+    Prefixes of 16 bits need no search: the index has the row of each, and the last row for keys with none of them.
     """
     if bits > DIGIT:
         return np.searchsorted(prefixes & LOWER, np.arange((1 << DIGIT) + 1)).astype(np.int32), prefixes
@@ -73,10 +73,10 @@ def _index(prefixes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 @remembered(lambda knots: 16 * len(knots[0]))
 def find_knots(volume: Volume, lo: float, hi: float) -> Knots | None:
-    """The curve of a volume, whose voxels are clamped to a range; None where all are alike, or none is counted.
+    """Return the curve of a volume with voxels clamped to a range, or None if all are alike or none is counted.
 
-    The keys by which a radix sort orders values are divided into bins of as many keys; bins of too many voxels are
-    divided again, in another pass, until none has more than its part or has more than one key.  Mostly two passes do.
+    The keys by which a radix sort orders values are divided into bins of equal width.  Bins with too many voxels are
+    divided again in another pass, until each holds at most its part or one key.  Two passes usually suffice.
     """
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
@@ -131,7 +131,7 @@ def find_knots(volume: Volume, lo: float, hi: float) -> Knots | None:
         return None
     order = np.argsort(firsts)
     cumulative = np.cumsum(counts[order])
-    # those bins with which another part begins, each from right before its first key to its last
+    # Knots are the bins in which another part begins, each from right before its first key to its last.
     reached = cumulative * (FINER * PARTS) // total
     kept = np.diff(reached, prepend=0) > 0
     before = np.maximum(firsts[order][kept], np.uint64(least + 1)) - np.uint64(1)

@@ -14,12 +14,12 @@ MIDDLE = Qt.TextElideMode.ElideMiddle
 
 
 class Caption(pg.GraphicsWidget):
-    """Some lines of text, as high as they need; however long, they do not widen the plot.
+    """Lines of text that take the height they need and never widen the plot.
 
     Parameters
     ----------
     single : bool
-        One line, in which names are cut in their middle until all of them fit; else lines wrap.
+        Whether to write one line and shorten the names in it until all fit; otherwise lines wrap.
     """
 
     def __init__(self, *, single: bool = False):
@@ -47,7 +47,7 @@ class Caption(pg.GraphicsWidget):
     def _write(self) -> None:
         legend, line, color = self._said
         metrics, width = QFontMetricsF(self._item.font()), max(50.0, self.size().width() - 4)
-        # of one line, what the marks and the other words leave for the names
+        # In a single line the names share the width that the marks and the other words leave.
         taken = metrics.horizontalAdvance("".join(f"{mark}    " for _, mark, _ in legend) + line)
         room = (width - taken) / max(1, len(legend)) if self._single else width
         # The mark has the color: not every color can be read on every background.
@@ -68,5 +68,5 @@ def _span(color: str, text: str) -> str:
 
 
 def _together(text: str) -> str:
-    """A text that is not broken into lines."""
+    """Join the words so that Qt does not break the text into lines."""
     return text.replace(" ", "\N{NO-BREAK SPACE}")

@@ -35,7 +35,7 @@ class Counter(QObject):
     ----------
     viewer : napari.viewer.Viewer
     model : HistogramModel
-        What is chosen in it is read, what is shown in it is written.
+        The counter reads what the user chooses in it, and writes what it shows.
     parent : QObject
         Owns this object.
     """
@@ -46,18 +46,18 @@ class Counter(QObject):
         self._model = model
         self._of_viewer, self._of_layers, self._of_tile = Connections(), Connections(), Connections()
         self.layers: list[napari.layers.Image] = []
-        # those that are shown whichever is active, where somebody has asked for that
+        # The layers that `follow` was asked to show whichever layer is active.
         self._asked: list[weakref.ref[napari.layers.Image]] | None = None
-        # the layer that is drawn: for a moment not yet the one that is followed
+        # The layer that is drawn, which lags behind the one that is followed until it is counted.
         self.shown: napari.layers.Image | None = None
         self._targets: list[survey.Target] = []
-        # the layer of each target; None for the colors of one
+        # The layer of each target, or None for the color channels of an RGB layer.
         self._owners: list[napari.layers.Image | None] = []
-        # which percentiles of which layers are needed too, exactly
+        # Returns the exact percentiles that others need, by layer.
         self.also: Callable[[], dict[Any, tuple[float, ...]]] = dict
         self._jobs: dict[str, Job] = {}
         self._tile_at: tuple | None = None
-        # adding a layer makes others active for a moment; sliders and brushes send events faster than one can count
+        # Adding a layer activates others for a moment, and sliders and brushes send events faster than counting is.
         self._follow = qdebounced(lambda: self._follow_layers(), timeout=1)
         self._recount = qdebounced(self.count, timeout=10)
         self._recount_edited = qdebounced(self.count, timeout=150)
@@ -89,26 +89,26 @@ class Counter(QObject):
         self._on_tile_mode()
 
     def stop(self) -> None:
-        """Do nothing, hear of nothing and hold no layer, until started again."""
+        """Stop counting and listening, and release all layers that are not locked, until `start` is called again."""
         for connections in (self._of_viewer, self._of_layers, self._of_tile):
             connections.drop()
         self._edits.watch()
         for waiting in (self._follow, self._recount, self._recount_edited, self._refine, self._look_for_tile):
             waiting.cancel()
         self.cancel()
-        # a lock lasts while the panel is hidden
+        # A locked panel stays on its layers while it is hidden.
         self.layers = self.layers if self._model.locked else []
         self._targets, self._owners, self.shown = [], [], None
 
     # --- which layers ---
 
     def follow(self, layers: Sequence[napari.layers.Image] | None) -> None:
-        """Turn to these layers whichever is active; None: to those that are selected."""
+        """Show these layers whichever is active, or with None those that are selected."""
         self._asked = None if layers is None else list(map(weakref.ref, layers))
         self._follow_layers()
 
     def _follow_layers(self, again: bool = False) -> None:
-        """Turn to the active layer, with the other images that are selected."""
+        """Show the active layer together with the other images that are selected."""
         if not self.started:
             return
         images = [layer for layer in self._viewer.layers if isinstance(layer, napari.layers.Image)]
@@ -119,14 +119,14 @@ class Counter(QObject):
         if self._asked is not None:
             chosen = [layer for asked in self._asked if (layer := asked()) in images]
         elif (self._model.locked and kept) or not chosen:
-            # a labels layer that is painted on does not turn the panel away from the image
+            # The panel stays on its image while the user paints on a labels layer.
             chosen = kept or images[-1:]
         if chosen != self.layers or not chosen or again:
             self.layers = chosen
             self.count()
 
     def _watch(self, layers: list, mask=None) -> None:
-        """Hear of what changes in these layers, and in no others."""
+        """Listen to changes of these layers and of no others."""
         self._edits.watch(*layers, mask)
         self._of_layers.drop()
         if mask is not None:
@@ -187,9 +187,9 @@ class Counter(QObject):
         self._model.progress = step.fraction
 
     def _start(self, what: str, work: Callable, done: Callable, step: Callable[[Step], None]) -> None:
-        """Begin a job; an older one for the same thing is stopped and not heard of any more.
+        """Begin a job, and stop an older one of this kind, whose reports are then ignored.
 
-        What cannot be counted is explained where the histogram would be.
+        An error is shown where the histogram would be.
         """
         self._stop(what)
 
@@ -210,7 +210,7 @@ class Counter(QObject):
         )
 
     def _stop(self, what: str) -> None:
-        """Stop a job, which is not heard of any more."""
+        """Stop a job and ignore what it still reports."""
         if what in self._jobs:
             self._jobs.pop(what).cancel()
             self._model.progress = None
@@ -270,7 +270,7 @@ class Counter(QObject):
 
         def done(curves):
             show(curves, True)
-            # they may have been chosen anew meanwhile
+            # The user may have chosen other percentiles meanwhile.
             self._refine()
 
         work = partial(survey.survey, self._targets, (model.low, 50.0, model.high))
@@ -295,19 +295,19 @@ class Counter(QObject):
 
     @property
     def counted(self) -> dict[Any, tuple[survey.Curve, bool]]:
-        """Of the layers that have contrast limits what was counted, and whether that is the last word."""
+        """For each layer with contrast limits, its curve and whether counting it has ended."""
         content = self._model.content
         pairs = list(zip(self._owners, content.curves, strict=False)) if self._targets else []
-        # what is behind a curve was begun when that was done
+        # Curves are counted in turn, so that all except the last are complete.
         last = len(pairs) - (not content.complete)
         return {unwrapped(layer): (curve, at < last) for at, (layer, curve) in enumerate(pairs) if layer is not None}
 
     def refine(self) -> None:
-        """Look soon whether there are exact percentiles to be found."""
+        """Check soon whether exact percentiles must be found."""
         self._refine()
 
     def _find_percentiles(self) -> None:
-        """Exact percentiles of floats need the voxels again."""
+        """Find exact percentiles of floats and of 32-bit integers, which needs another pass over the voxels."""
         model = self._model
         if self.counting or not (self._targets and model.content.complete):
             return
@@ -342,7 +342,7 @@ class Counter(QObject):
             self._show_no_tile()
 
     def _show_no_tile(self) -> None:
-        # one that is still being counted would be shown when the cursor has long left it
+        # A tile that is still being counted would appear after the cursor has left it.
         self._stop("tile")
         self._tile_at = self._model.tile = None
 

@@ -27,13 +27,13 @@ class Bars:
     curve : survey.Curve
     color : str
     edges, counts : numpy.ndarray
-        Of the bars, as they stand on the lower axis.
+        Edges of the bars on the lower axis, and their voxels.
     below, above : int
-        Voxels beyond the view.
+        Numbers of voxels below and above the view.
     cdf : (numpy.ndarray, numpy.ndarray)
-        Places on the lower axis, and the fraction up to each.
+        Positions on the lower axis, and the fraction of voxels up to each.
     offset, factor : float
-        Lay the intensities of the curve on the lower axis.
+        An intensity v of the curve is drawn at offset + factor * v on the lower axis.
     """
 
     curve: survey.Curve
@@ -48,7 +48,7 @@ class Bars:
 
 
 class Curves:
-    """Draws a model into a plot that is 1 high, whatever it shows: counts from 0 to the largest, fractions up to 1.
+    """Draws a model into a plot of height 1, to which counts are scaled and in which fractions are drawn as they are.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ class Curves:
         Read; never written.
     box : pyqtgraph.ViewBox
     counts : pyqtgraph.AxisItem
-        Which numbers the counts.
+        The axis that shows the counts.
 
     Attributes
     ----------
     legend : list of (str, str, str)
         Color, mark and name of what was drawn.
     outside : (int, int)
-        Voxels of the first curve beyond either end of the view.
+        Numbers of voxels of the first curve below and above the view.
     """
 
     def __init__(self, model: HistogramModel, box: pg.ViewBox, counts: pg.AxisItem):
@@ -75,7 +75,7 @@ class Curves:
         self.outside = 0, 0
 
     def draw(self, text: str) -> None:
-        """Draw everything anew; `text` is the color of what has no other."""
+        """Draw everything anew; `text` is the color of items that have no color of their own."""
         for item in self._items:
             self._box.removeItem(item)
         self._items, self._bars, self.legend, self.outside = [], [], [], (0, 0)
@@ -86,7 +86,7 @@ class Curves:
             self._draw_histograms()
 
     def under(self, x: float) -> str:
-        """What stands at a place of the lower axis, as lines of HTML; empty beside all bars."""
+        """Describe the bars at a position of the lower axis as lines of HTML, empty where there is no bar."""
         tile = self._model.tile
         if tile is not None:
             return html.escape(tile.under(x))
@@ -104,7 +104,7 @@ class Curves:
         self._bars = [self._count(curve) for curve in model.drawable()]
         scale = self._count_axis(max((int(bars.counts.max()) for bars in self._bars), default=1))
         for bars in self._bars:
-            # the others are outlines, through which all of them are seen
+            # The other curves are outlines, so that none hides another.
             filled = bars.curve is model.main and (model.compared or len(model.content.curves) == 1)
             brush = pg.mkColor(bars.color)
             brush.setAlphaF(0.55 if filled else 0.25)
@@ -120,7 +120,7 @@ class Curves:
             self.legend.append((MAPPING, "┅", "input to output"))
 
     def _look(self, curve: survey.Curve) -> tuple[str, tuple[float, float]]:
-        """Color of a curve, and offset and factor of its intensities."""
+        """Return the color of a curve, and the offset and factor of its intensities."""
         if self._model.compared:
             if curve is self._model.content.before:
                 return BEFORE, self._model.before_axis()
@@ -132,7 +132,7 @@ class Curves:
         number = min(MOST_BARS, max(64, int(self._box.width())))
         low, high = ((end - offset) / factor for end in self._box.viewRange()[0])
         found = curve.histogram.rebin(low, high, number)
-        # level to both sides of the data
+        # The CDF is level on both sides of the data.
         start = found.below / max(found.total, 1)
         x = np.concatenate([[min(low, found.edges[0])], found.edges, [max(high, found.edges[-1])]])
         cdf = offset + factor * x, np.concatenate([[start, start], found.cdf, found.cdf[-1:]])
@@ -167,7 +167,7 @@ class Curves:
         if not self._model.log:
             axis.setRange(0, top * most)
             return lambda counts: np.asarray(counts) / most
-        # a bar of one voxel has a height too
+        # The axis starts below 1, so that a bar of one voxel has a height.
         bottom = math.log10(0.7)
         height = math.log10(max(most, 2)) - bottom
         axis.setRange(bottom, bottom + top * height)
@@ -178,7 +178,7 @@ class Curves:
         self._keep(Curve(edges, heights, stepMode="center", fillLevel=0, brush=brush, pen=pen))
 
     def _draw_line(self, x, y, pen) -> None:
-        # the part that is seen: not every program that draws an SVG cuts the rest off
+        # Only the visible part is drawn, because some programs do not clip what an SVG has beyond it.
         ends = np.clip([x[0], x[-1]], *self._box.viewRange()[0])
         inside = (ends[0] < x) & (x < ends[1])
         heights = np.interp(ends, x, y)

@@ -1,4 +1,4 @@
-"""What can be dragged in the plot: contrast limits, gamma and percentiles; and the color bar that they result in."""
+"""The items that can be dragged in the plot (contrast limits, gamma, percentiles), and the color bar."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from napari_exposure.gui.histogram.items import Curve, Handle, Line
 from napari_exposure.gui.histogram.model import HistogramModel, gamma_at
 from napari_exposure.gui.plotting import AFTER, PERCENTILE
 
-# colors of the bar
+# The color bar has this many colors.
 STRIP = 256
-# pixels between the names of the two percentiles
+# The names of the two percentiles stand at least this many pixels apart.
 APART = 4
 
 
@@ -27,12 +27,12 @@ class Handles(QObject):
     model : HistogramModel
         Read; never written.
     box, strip : pyqtgraph.ViewBox
-        Of the plot and of the color bar.
+        The view boxes of the plot and of the color bar.
     parent : QObject
         Owns this object.
     """
 
-    # 0 or 1, and the intensity
+    # The first argument is 0 for the lower and 1 for the upper line, the second the intensity.
     limit_dragged = Signal(int, float)
     percentile_dragged = Signal(int, float)
     gamma_dragged = Signal(float)
@@ -56,20 +56,20 @@ class Handles(QObject):
 
     def _add(self, item, height: int):
         item.setZValue(height)
-        # what is outside the data must not move the view
+        # Items outside the data must not move the view.
         self._box.addItem(item, ignoreBounds=True)
         return item
 
     def _line(self, which: int, signal, height: int) -> Line:
         line = Line(movable=True)
         line.sigDragged.connect(lambda line: signal.emit(which, line.value()))
-        # where the model did not follow, back to where it is
+        # A line that the model did not follow returns to its place.
         line.sigPositionChangeFinished.connect(self.place)
         return self._add(line, height)
 
     @contextmanager
     def _quiet(self):
-        """What is placed here is not being dragged."""
+        """Mark moves of the handles as made by the program and not by the mouse."""
         before, self._setting = self._setting, True
         try:
             yield
@@ -130,7 +130,7 @@ class Handles(QObject):
             self.percentiles, values, (model.low, model.high), self._names, strict=True
         ):
             line.setVisible(math.isfinite(value))
-            # a name without its line says nothing
+            # A name without its line would say nothing.
             name.setVisible(math.isfinite(value) and low <= value <= high)
             if math.isfinite(value):
                 name.setText(f"{percent:g} %")
@@ -139,12 +139,12 @@ class Handles(QObject):
         self._place_names(values)
 
     def _place_names(self, values) -> None:
-        """The names stand left and right of their lines, apart from each other and inside the plot."""
+        """Place the names left and right of their lines, apart from each other and inside the plot."""
         (low, high), (_, top) = self._box.viewRange()
         pixel = (high - low) / max(1.0, self._box.width())
         left, right = (name.boundingRect().width() * pixel if name.isVisible() else 0.0 for name in self._names)
         apart = APART * pixel
-        # where there is no room on the left of the lower line, on its right
+        # The lower name stands right of its line where there is no room on the left.
         first = values[0] if values[0] - left < low else values[0] - left
         first = min(first, high - right - left - apart) if left else low
         second = min(high - right, max(values[1], first + left + apart))
@@ -155,16 +155,16 @@ class Handles(QObject):
     def _drag_gamma(self) -> None:
         if not self._setting:
             gamma = gamma_at(self.gamma.pos().y())
-            # it moves up and down only
+            # The handle moves only up and down.
             with self._quiet():
                 self.gamma.setPos(self._model.display.handle[0], 0.5**gamma)
             self.gamma_dragged.emit(gamma)
 
     @contextmanager
     def printed(self):
-        """Without what only the mouse has a use for, and without what lies beyond the plot.
+        """Hide grips and handles, which only the mouse needs, and lines beyond the plot.
 
-        Not every program that draws an SVG cuts that off.
+        Some programs that draw an SVG do not clip such lines.
         """
         low, high = self._box.viewRange()[0]
         hidden = [item for item in (*self.limits, *self.percentiles) if not low <= item.value() <= high]

@@ -10,7 +10,7 @@ NAME = "HiLo"
 
 
 class HiLo:
-    """Gives layers the colormap HiLo, and back the one that they had."""
+    """Gives layers the colormap HiLo, and later the one that they had before."""
 
     def __init__(self):
         self._before: WeakKeyDictionary = WeakKeyDictionary()
@@ -21,7 +21,7 @@ class HiLo:
         return not layer.rgb and layer.colormap.name == NAME
 
     def set(self, layer, on: bool) -> None:
-        """Show a layer in these colors, or as it was; gray where the colors were not given here."""
+        """Show a layer in these colors, or as before; in gray where someone else had chosen HiLo."""
         if on and not self.on(layer):
             self._before[unwrapped(layer)] = layer.colormap
             layer.colormap = NAME

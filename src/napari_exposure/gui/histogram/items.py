@@ -1,8 +1,8 @@
 """Curves and lines of the plot that hand their points to the painter in pixels.
 
-pyqtgraph's own hand over intensities, and a matrix that makes pixels of them.  On the screen this is the same.  An SVG
-file keeps six digits of each number, which are too few where the view is narrow, and not every program that draws it
-knows pens whose width does not follow the matrix: it fills the plot with a line that is 100 intensities wide.
+The items of pyqtgraph give the painter intensities and a matrix that turns them into pixels.  On the screen this looks
+the same.  But an SVG file keeps six digits of each number, which are too few in a narrow view, and some programs scale
+the width of pens by the matrix, so that one line fills the plot.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import QLineF, QPointF, QRectF, Qt
 from qtpy.QtGui import QPainter
 
-# of a grip: pixels across and along its line, and where on the line it is, from bottom to top
+# A grip has this size in pixels, across and along its line, and lies at this fraction of the line from the bottom.
 GRIP, GRIP_AT = (8.0, 22.0), 0.3
 
 
@@ -21,7 +21,7 @@ class Curve(pg.PlotCurveItem):
     """Steps or a line, filled down to ``fillLevel`` where there is a brush."""
 
     def paint(self, painter, option, widget=None):
-        """Qt's hook."""
+        """Draw the item; Qt calls this."""
         with _in_pixels(painter) as transform:
             path = transform.map(self.getPath())
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, self.opts["antialias"])
@@ -32,9 +32,8 @@ class Curve(pg.PlotCurveItem):
 
 
 class Line(pg.InfiniteLine):
-    """A level or upright line; where it can be dragged the mouse shows it, and with `grip` so does the line."""
+    """A level or upright line; if it can be dragged, the cursor shows it, and so does a grip of color `grip`."""
 
-    # its color, None where it has none
     grip: str | None = None
 
     def __init__(self, *arguments, **options):
@@ -43,7 +42,7 @@ class Line(pg.InfiniteLine):
             self.setCursor(Qt.CursorShape.SizeHorCursor)
 
     def paint(self, painter, option, widget=None):
-        """Qt's hook."""
+        """Draw the item; Qt calls this."""
         ends = self.boundingRect()
         with _in_pixels(painter) as transform:
             painter.setPen(self.currentPen)
@@ -61,7 +60,7 @@ class Handle(pg.TargetItem):
     """A point that can be dragged."""
 
     def paint(self, painter, option, widget=None):
-        """Qt's hook."""
+        """Draw the item; Qt calls this."""
         with _in_pixels(painter) as transform:
             painter.setPen(self.currentPen)
             painter.setBrush(self.currentBrush)
@@ -70,7 +69,7 @@ class Handle(pg.TargetItem):
 
 @contextmanager
 def _in_pixels(painter: QPainter):
-    """Yield the matrix of a painter, which meanwhile has none."""
+    """Yield the matrix of a painter, and let it paint in pixels meanwhile."""
     painter.save()
     transform = painter.transform()
     painter.resetTransform()

@@ -1,4 +1,4 @@
-"""Contrast limits by percentiles, of one layer or of many: set at once, and again when more is known."""
+"""Contrast limits by percentiles of one or many layers, set at once and again when the percentiles are better known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_exposure.source import unwrapped
 
 @dataclass(frozen=True)
 class Asked:
-    """Percentiles that were asked for, and the limits that were set by them so far; None before the first."""
+    """Two percentiles that the user asked for, and the limits last set by them, or None before the first."""
 
     low: float
     high: float
@@ -21,16 +21,16 @@ class Asked:
 
 
 class AutoLimits:
-    """Sets contrast limits by percentiles as soon as something was counted, and until they are exact.
+    """Sets contrast limits by percentiles as soon as something is counted, and again until they are exact.
 
-    Limits that somebody else changes meanwhile are theirs.
+    Limits that somebody else changes meanwhile are left as they are.
     """
 
     def __init__(self) -> None:
         self._asked: weakref.WeakKeyDictionary[Any, Asked] = weakref.WeakKeyDictionary()
 
     def ask(self, layers: Iterable[Any], low: float, high: float) -> None:
-        """From now on these layers shall have these two percentiles as limits."""
+        """Use these two percentiles as limits of these layers from now on."""
         for layer in layers:
             self._asked[unwrapped(layer)] = Asked(low, high)
 
@@ -41,21 +41,21 @@ class AutoLimits:
 
     @property
     def wanted(self) -> dict[Any, tuple[float, ...]]:
-        """Which percentiles of which layers are to be found."""
+        """The percentiles to find, by layer."""
         return {layer: (asked.low, asked.high) for layer, asked in self._asked.items()}
 
     @property
     def estimated(self) -> list[Any]:
-        """The layers whose limits are set, but not by all of their voxels, or not exactly."""
+        """The layers whose limits are set from an estimate: from some of their voxels, or not exactly."""
         return [layer for layer, asked in self._asked.items() if asked.limits is not None]
 
     def update(self, counted: Mapping[Any, tuple[Curve, bool]]) -> list[Any]:
-        """Set what is known now.
+        """Set the limits to the percentiles that are known now.
 
         Parameters
         ----------
         counted : dict
-            Of layers what was counted, and whether that is the last word.
+            For each layer its curve, and whether counting it has ended.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What the histogram panel shows, without Qt: settings, counted curves, and all that is derived from them."""
+"""What the histogram panel shows, without Qt: its settings, the counted curves, and what follows from them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from napari_exposure.gui.histogram.survey import Curve
 from napari_exposure.gui.histogram.tile import Tile
 from napari_exposure.gui.histogram.words import digits_between, number, percent
 
-# napari's own slider has these limits
+# These are the limits of napari's own slider.
 GAMMA_RANGE = (0.2, 2.0)
-# between the two percentiles
+# The two percentiles lie at least this far apart.
 LEAST_PERCENT = 0.001
 
 
 @dataclass(frozen=True, eq=False)
 class Display:
-    """How napari shows the layer: what the lines, the curve and the color bar of the plot stand for."""
+    """How napari shows the layer, as the lines, the curve and the color bar of the plot show it."""
 
     contrast_limits: tuple[float, float]
     gamma: float
@@ -32,7 +32,7 @@ class Display:
 
     @classmethod
     def of(cls, layer) -> Display | None:
-        """Read a layer; RGB layers have no such thing."""
+        """Read the display of a layer; RGB layers have none."""
         if layer.rgb:
             return None
         limits = float(layer.contrast_limits[0]), float(layer.contrast_limits[1])
@@ -40,12 +40,12 @@ class Display:
         return cls(limits, float(layer.gamma), table)
 
     def level(self, values) -> np.ndarray:
-        """What the display makes of intensities, from 0 to 1."""
+        """Map intensities to brightness from 0 to 1, as the display does."""
         low, high = self.contrast_limits
         return np.clip((np.asarray(values, float) - low) / (high - low), 0, 1) ** self.gamma
 
     def moved(self, which: int, value: float) -> tuple[float, float]:
-        """The contrast limits after one of them (0 or 1) was dragged to `value`: they never cross."""
+        """Return the contrast limits after one of them (0 or 1) was dragged to `value`; they never cross."""
         limits = list(self.contrast_limits)
         limits[which] = value
         low, high = limits
@@ -57,12 +57,12 @@ class Display:
 
     @property
     def handle(self) -> tuple[float, float]:
-        """Where the handle of gamma is: the middle of the limits, and what becomes of it."""
+        """Where the handle of gamma lies: the middle of the limits, and its brightness."""
         return sum(self.contrast_limits) / 2, 0.5**self.gamma
 
 
 def gamma_at(level: float) -> float:
-    """The gamma that makes `level` of the middle of the contrast limits."""
+    """Return the gamma that shows the middle of the contrast limits at brightness `level`."""
     low, high = GAMMA_RANGE
     gamma = math.log(min(max(level, 0.5**high), 0.5**low)) / math.log(0.5)
     return round(min(max(gamma, low), high), 3)
@@ -70,24 +70,24 @@ def gamma_at(level: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What was counted, at one moment.
+    """What is known of the counts at one moment.
 
     Attributes
     ----------
     curves : tuple of Curve
-        The first is that of the layer that the numbers, the lines and the buttons mean.
+        The first belongs to the layer that the numbers, the lines and the buttons refer to.
     before : Curve or None
-        Of the layer that the first was made from.
+        The curve of the layer that the first layer was made from.
     transform : Transform, FittedRecipe or None
-        What made it.
+        The transform that made the first layer.
     unit : str
-        Of the intensity axis.
+        Name and unit of the intensity axis.
     message : str
         A sentence where there is nothing to draw.
     complete : bool
-        Whether this is the last word on the data as they are.
+        Whether everything is counted.
     has_source, has_tiles : bool
-        Whether there is something to compare with, and tiles to point at.
+        Whether there is a source to compare with, and tiles to point at.
     """
 
     curves: tuple[Curve, ...] = ()
@@ -110,7 +110,7 @@ class HistogramModel:
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
-    # what the user chooses
+    # The user chooses these.
     scope: str = "dataset"
     ignore_zeros: bool = False
     mask: object = None
@@ -120,11 +120,11 @@ class HistogramModel:
     log: bool = True
     compare: bool = True
     tile_mode: bool = False
-    # what is shown
+    # The panel shows these.
     content: Content = field(default_factory=Content)
     display: Display | None = None
     tile: Tile | None = None
-    # of the counting under way, None if there is none
+    # The fraction that is counted, or None while nothing is being counted.
     progress: float | None = None
 
     @property
@@ -143,7 +143,7 @@ class HistogramModel:
         return before is not None and main is not None and before.drawable and main.drawable
 
     def extent(self) -> tuple[float, float]:
-        """The intensities from end to end; with the contrast limits unless these lie far away."""
+        """The range of the intensities, widened to the contrast limits unless these lie far away."""
         found = [curve.histogram for curve in self.drawable() if curve is not self.content.before or self._flat]
         low = min((h.edges[np.flatnonzero(h.counts)[0]] for h in found), default=0.0)
         high = max((h.edges[np.flatnonzero(h.counts)[-1] + 1] for h in found), default=1.0)
@@ -155,12 +155,12 @@ class HistogramModel:
 
     @property
     def _flat(self) -> bool:
-        """Whether a result has one intensity only, so that there are no ends to lay over those before."""
+        """Whether a result has only one intensity, so that it has no range to align the source with."""
         after = self.main.histogram if self.main is not None else None
         return after is not None and not after.maximum > after.minimum
 
     def before_axis(self) -> tuple[float, float]:
-        """Offset and factor that lay the intensities before over those after: end upon end."""
+        """Return the offset and factor that align the range of the source with that of the result."""
         after, before = self.content.curves[0].histogram, self.content.before.histogram
         wide = before.maximum - before.minimum
         if self._flat or not wide > 0:
@@ -169,7 +169,7 @@ class HistogramModel:
         return after.minimum - before.minimum * factor, factor
 
     def mapping(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Intensities before, and what the adjustment makes of them from 0 to 1, where it is the same everywhere."""
+        """Source intensities and their results from 0 to 1, if the adjustment is one curve for all voxels."""
         content = self.content
         if not self.compared or content.transform is None:
             return None
@@ -186,7 +186,7 @@ class HistogramModel:
         return values, fit.curve(values)
 
     def _still_maps(self, fit: PointwiseFit) -> bool:
-        """Whether the result is still what the fit makes of the source: neither was edited since."""
+        """Whether the result still follows from the source by the fit, so that neither was edited since."""
         before, after = self.content.before.histogram, self.main.histogram
         if before.by_value and after.by_value and fit.table is not None:
             index = np.clip(before.centers.astype(np.int64) - fit.first, 0, len(fit.table) - 1)
@@ -200,26 +200,26 @@ class HistogramModel:
         return np.allclose(results, [self.main.percentile(q) for q in between], atol=0.01 * abs(fit.span))
 
     def percentile_lines(self) -> tuple[float, float]:
-        """The intensities of the two percentiles; NaN where nothing was counted."""
+        """Return the intensities of the two percentiles, NaN if nothing was counted."""
         if self.main is None:
             return math.nan, math.nan
         return self.main.percentile(self.low), self.main.percentile(self.high)
 
     def set_percent(self, which: int, percent: float) -> None:
-        """Choose the lower (0) or the upper (1) percentile: they never meet."""
+        """Choose the lower (0) or the upper (1) percentile, which never meet."""
         if which == 0:
             self.low = min(max(percent, 0.0), self.high - LEAST_PERCENT)
         else:
             self.high = max(min(percent, 100.0), self.low + LEAST_PERCENT)
 
     def percent_at(self, value: float) -> float:
-        """The percentile that a line dragged to `value` stands for."""
+        """Return the percentile that a line dragged to `value` stands for."""
         return round(100 * self.main.histogram.fraction(value), 3)
 
     # --- in words and numbers ---
 
     def rows(self) -> list[tuple[str, str]]:
-        """Names and numbers of the statistics: of the tile where one is shown, else of the main curve."""
+        """Return names and numbers of the statistics of the shown tile, or else of the main curve."""
         if self.tile is not None:
             return self.tile.rows()
         if self.main is None:
@@ -266,12 +266,12 @@ class HistogramModel:
         return rows
 
     def statistics_text(self) -> str:
-        """The statistics as tab-separated lines, for a spreadsheet."""
+        """Return the statistics as tab-separated lines for a spreadsheet."""
         rows = [(key, str(value)) for key, value in self.about().items()] + self.rows()
         return "\n".join("\t".join(row) for row in rows)
 
     def statistics_html(self, columns: int) -> str:
-        """The statistics as a table of so many columns of pairs."""
+        """Return the statistics as an HTML table with this many columns of names and numbers."""
         rows = self.rows()
         height = -(-len(rows) // columns)
         cell = "<td>{} </td><td align='right'><b>{}</b></td><td>&nbsp;&nbsp;</td>"
@@ -279,7 +279,7 @@ class HistogramModel:
         return f"<table cellspacing='1'>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
     def about(self) -> dict[str, str]:
-        """What the numbers are of: goes above tables and statistics."""
+        """Return what was counted, which is written above tables and statistics."""
         curves = self.content.all_curves
         words = {
             "layer": "; ".join(curve.name for curve in curves),
@@ -290,7 +290,7 @@ class HistogramModel:
         return {key: " ".join(text.split()) for key, text in words.items()}
 
     def known(self, quantiles: dict[int, dict[float, float]]) -> Content:
-        """The content with more exact percentiles of some curves, under their numbers."""
+        """Return the content with exact percentiles added to the curves at these indices."""
         curves = enumerate(self.content.curves)
         found = (replace(curve, quantiles=quantiles.get(at, curve.quantiles)) for at, curve in curves)
         return replace(self.content, curves=tuple(found))

@@ -52,7 +52,7 @@ class HistogramPanel(QWidget):
     Parameters
     ----------
     napari_viewer : napari.viewer.Viewer
-        Or its public proxy, as napari passes it.
+        The viewer, or its public proxy as napari passes it.
     """
 
     def __init__(self, napari_viewer):
@@ -65,7 +65,7 @@ class HistogramPanel(QWidget):
         self._hilo = HiLo()
         self._limits = AutoLimits()
         self.counter.also = lambda: self._limits.wanted
-        # columns of the numbers, and whether they are below or beside the plot
+        # Columns of the numbers, the side of the plot that they are on, and their rows when last arranged.
         self._looks: tuple | None = None
         self._write_numbers = qdebounced(self._show_numbers, timeout=60)
         self._build()
@@ -87,7 +87,7 @@ class HistogramPanel(QWidget):
         """What the plot shows of the first layer."""
         return None if self.model.main is None else self.model.main.histogram
 
-    # --- what it is made of ---
+    # --- parts ---
 
     def _build(self) -> None:
         self.scope = QComboBox()
@@ -96,7 +96,7 @@ class HistogramPanel(QWidget):
         self.scope.setToolTip("What is measured: the plane in view and the volume follow napari's sliders.")
         self.scope.currentIndexChanged.connect(lambda _: setattr(self.model, "scope", self.scope.currentData()))
         self.mask = QComboBox()
-        # however long the names of layers are
+        # Long names of layers must not widen the panel.
         self.mask.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.mask.setMinimumContentsLength(14)
         self.mask.setToolTip("Measure all voxels, or only those that have a label in a labels layer.")
@@ -150,7 +150,7 @@ class HistogramPanel(QWidget):
         self.copy_limits = menu.addAction("Copy the limits of the first to the others", self._copy_limits)
         self.copy_limits.setShortcut("Ctrl+Shift+L")
         for action in (self.limit_all, self.copy_limits):
-            # napari's own shortcuts keep their keys elsewhere
+            # Outside of this panel the keys keep napari's own shortcuts.
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             self.addAction(action)
         self.selected.setMenu(menu)
@@ -212,11 +212,11 @@ class HistogramPanel(QWidget):
 
     def _set_percent(self, which: int, value: float) -> None:
         self.model.set_percent(which, value)
-        # what was typed may have been too much
+        # The model may have limited what was typed.
         self._show_percents()
 
     def resizeEvent(self, event):
-        """Numbers beside the plot where there is room, else below."""
+        """Put the numbers beside the plot where there is room, otherwise below it."""
         super().resizeEvent(event)
         wide = self.width() > max(1.3 * self.height(), 400)
         self._split.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
@@ -234,7 +234,7 @@ class HistogramPanel(QWidget):
         self._list_masks()
 
     def hideEvent(self, event):
-        """Do nothing until shown again."""
+        """Stop following the viewer until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
         self._of_masks.drop()
@@ -282,7 +282,7 @@ class HistogramPanel(QWidget):
         self.compare.setEnabled(content.has_source)
         self.tile.setEnabled(content.has_tiles)
         self.again.setText("Cancel" if self._counting else "Refresh")
-        # what stands beside it does not move when it has a shorter word
+        # The button never shrinks, so that its neighbors do not move when its word changes.
         self.again.setMinimumWidth(max(self.again.minimumWidth(), self.again.sizeHint().width()))
         layer = self.counter.shown
         self.hilo.setEnabled(layer is not None and self.model.display is not None)
@@ -310,7 +310,7 @@ class HistogramPanel(QWidget):
 
     @property
     def _limited(self) -> list[napari.layers.Image]:
-        """The layers in the plot that have contrast limits, the one with the lines first."""
+        """The layers of the plot that have contrast limits; the first has the lines."""
         return [layer for layer in self.counter.layers if not layer.rgb]
 
     def _set_limits(self) -> None:
@@ -323,11 +323,11 @@ class HistogramPanel(QWidget):
     def _ask_limits(self, layers: list[napari.layers.Image]) -> None:
         self._limits.ask(layers, self.model.low, self.model.high)
         self._limit()
-        # those of floats need the voxels again
+        # Exact percentiles of floats need another pass over the voxels.
         self.counter.refine()
 
     def _limit(self) -> None:
-        """Set the limits that were asked for as far as they are known."""
+        """Set the limits that were asked for, as far as the percentiles are known."""
         if alike := self._limits.update(self.counter.counted):
             names = ", ".join(f"“{short(layer.name)}”" for layer in alike)
             show_info(SAME if len(self._limited) == 1 else f"{names}: {SAME}")
@@ -356,7 +356,7 @@ class HistogramPanel(QWidget):
             if not low < high:
                 show_info(SAME)
                 return
-            # what the lines of this part say is the range for all of it
+            # The percentiles of the part in view are the range for the whole layer.
             adjustment = core.PercentileClip(0, 100, in_range=(low, high))
 
         def done(made, seconds):
@@ -386,14 +386,14 @@ class HistogramPanel(QWidget):
     def _show_numbers(self) -> None:
         if not self.isVisible():
             return
-        # as many columns as there is room for
+        # The table has as many columns as fit.
         for columns in (4, 3, 2, 1):
             self.numbers.setHtml(self.model.statistics_html(columns))
             if self.numbers.document().idealWidth() <= self.numbers.viewport().width():
                 break
         looks = columns, self._split.orientation(), len(self.model.rows())
         if looks != self._looks:
-            # All rows without scrolling, but never more than half of the height; then it is the user's.
+            # All rows show without scrolling, up to half of the height; afterwards the user may move the divider.
             self._looks = looks
             frame = self.numbers.height() - self.numbers.viewport().height()
             tall, whole = math.ceil(self.numbers.document().size().height()) + frame, sum(self._split.sizes())
@@ -410,7 +410,7 @@ class HistogramPanel(QWidget):
         )
         if path and not Path(path).suffix:
             path += ".csv" if chosen == TABLE else ".png"
-            # the dialog has asked for the name without its ending
+            # The dialog has only asked about the name without its ending.
             asked = f"{Path(path).name} is there already. Replace it?"
             if Path(path).exists() and QMessageBox.question(self, "Export histogram", asked) != YES:
                 return
@@ -455,7 +455,7 @@ class HistogramPanel(QWidget):
 
 
 def _flow(*items) -> Flow:
-    """Widgets beside each other, on as many lines as they need: nothing of them is cut off."""
+    """Put widgets beside each other on as many lines as they need, so that none is cut off."""
     row = Flow()
     row.setHorizontalSpacing(6)
     row.setVerticalSpacing(4)

@@ -20,7 +20,7 @@ def save_picture(view: QGraphicsView, path: str, background: str) -> None:
     if path.lower().endswith(".svg"):
         picture = QSvgGenerator()
         picture.setFileName(path)
-        # axes are recorded as a QPicture, which is drawn larger or smaller where the dots per inch differ
+        # pyqtgraph records axes as a QPicture, which Qt scales where the dots per inch differ.
         picture.setResolution(QPicture().logicalDpiX())
         picture.setSize(size)
         picture.setViewBox(QRectF(0, 0, size.width(), size.height()))

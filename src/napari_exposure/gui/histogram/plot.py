@@ -24,9 +24,9 @@ class HistogramPlot(QWidget):
     Parameters
     ----------
     napari_viewer : napari.viewer.Viewer
-        Or its public proxy, as napari passes it.
+        The viewer, or its public proxy as napari passes it.
     compact : bool
-        140 pixels high, without the axes of counts and fractions.
+        Whether the plot is 140 pixels high, without the axes of counts and fractions.
 
     Attributes
     ----------
@@ -47,13 +47,13 @@ class HistogramPlot(QWidget):
         layout.addWidget(self.view)
         if compact:
             self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        # the line follows the mouse at once, napari's canvas and the numbers as fast as they can be drawn
+        # A line follows the mouse at once; napari's canvas and the numbers follow as fast as they can be drawn.
         self.view.handles.limit_dragged.connect(Paced(self._drag_limit, self))
         self.view.handles.gamma_dragged.connect(Paced(self._drag_gamma, self))
         self.view.handles.percentile_dragged.connect(Paced(self._drag_percentile, self))
 
     def follow(self, layers: Sequence[Image] | None) -> None:
-        """Show these layers whichever is active, of which the first has the lines; None: those that are selected."""
+        """Show these layers, the first with the lines, whichever is active; with None, those that are selected."""
         self.counter.follow(layers)
 
     def showEvent(self, event):
@@ -65,7 +65,7 @@ class HistogramPlot(QWidget):
             self.counter.start()
 
     def hideEvent(self, event):
-        """Do nothing until shown again."""
+        """Stop following the viewer until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
         self.counter.stop()

@@ -37,10 +37,10 @@ class Strip(PlotView):
     ----------
     viewer : napari.viewer.Viewer
     model : HistogramModel
-        Read, and listened to; never written.
+        The strip reads it and listens to it, and never writes to it.
     """
 
-    # a job began or ended, or the axes that there are changed
+    # Emitted when a job begins or ends, or when the axes of the layer change.
     changed = Signal()
 
     def __init__(self, viewer, model: HistogramModel):
@@ -50,7 +50,7 @@ class Strip(PlotView):
         self._layer: napari.layers.Image | None = None
         self._axis: str | None = None
         self._job: Job | None = None
-        # what was counted, of which data; None where they were edited since
+        # The layer, axis, part and mask that were counted, or None once the data were edited.
         self._counted: tuple | None = None
         self.counts, self.edges = np.zeros((0, 1), np.int64), np.zeros(2)
         self._at: int | None = None
@@ -88,17 +88,17 @@ class Strip(PlotView):
         self._draw()
 
     def sizeHint(self):
-        """Narrow enough for a dock."""
+        """Return a size that is narrow enough for a dock."""
         return QSize(380, 180)
 
     def wheelEvent(self, event):
-        """Qt's hook: the wheel zooms nothing here, so it scrolls the dock."""
+        """Let the wheel scroll the dock, because nothing zooms here; Qt calls this."""
         event.ignore()
 
-    # --- what is asked of it ---
+    # --- public ---
 
     def follow(self, layer: Any) -> None:
-        """Turn to this layer, or to none."""
+        """Show this layer, or none."""
         if layer != self._layer:
             self._layer = layer
             self._edits.watch(layer if self._of_viewer else None)
@@ -106,7 +106,7 @@ class Strip(PlotView):
 
     @property
     def axes_of_layer(self) -> list[str]:
-        """The names of the axes that there may be a strip along: all but those of a plane."""
+        """The names of the axes that a strip can run along: all but the last two."""
         layer = self._layer
         if layer is None:
             return []
@@ -115,7 +115,7 @@ class Strip(PlotView):
 
     @property
     def axis(self) -> str | None:
-        """The name of the axis along which is counted; None: nothing is."""
+        """The name of the axis that the strip runs along, or None for no strip."""
         return self._axis
 
     @axis.setter
@@ -138,7 +138,7 @@ class Strip(PlotView):
             self.changed.emit()
 
     def count_again(self) -> None:
-        """Count also if nothing seems to have changed."""
+        """Count again even if nothing seems to have changed."""
         self._forget()
 
     # --- shown and hidden ---
@@ -155,7 +155,7 @@ class Strip(PlotView):
             self._update()
 
     def hideEvent(self, event):
-        """Do nothing until shown again."""
+        """Stop following the viewer until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
         self._edits.watch()
@@ -189,17 +189,17 @@ class Strip(PlotView):
         self._update()
 
     def _number(self) -> int | None:
-        """Which axis of the layer is meant; None where it has none of this name."""
+        """Return the index of the axis in the layer, or None if the layer has no axis of this name."""
         names = self.axes_of_layer
         return names.index(self._axis) if self._axis in names else None
 
     def _step(self) -> tuple[float, str]:
-        """How far time points lie apart, and in which unit; planes, and time points without a unit, are numbered."""
+        """Return the step between time points and its unit, or 1 and "" where there is no unit of time."""
         layer, axis = self._layer, self._number()
         return (1.0, "") if layer is None or axis is None else time_step(layer, axis)
 
     def _look(self) -> None:
-        """Count, if what is to be counted is not what was counted."""
+        """Count, unless exactly this was counted before."""
         if not self.isVisible():
             return
         layer, axis, model = self._layer, self._number(), self._model
@@ -210,7 +210,7 @@ class Strip(PlotView):
             self._draw("Select an image layer that has this axis.")
             return
         try:
-            # of colors the luminance, which is the last
+            # The last target of an RGB layer is the luminance.
             target = survey.targets(layer, self._viewer.dims, model.scope, model.mask, model.ignore_zeros)[-1]
         except (TypeError, ValueError) as error:
             self._draw(str(error))
@@ -251,7 +251,7 @@ class Strip(PlotView):
     # --- drawing ---
 
     def _draw(self, words: str = "") -> None:
-        """Show what was counted: of each column the parts, in the logarithm, so that rare voxels show too."""
+        """Draw each column as the logarithm of its fractions, so that rare voxels show too."""
         points = len(self.counts)
         there = bool(self.counts.any() and self.edges[0] < self.edges[-1])
         self._image.setVisible(there)
@@ -272,7 +272,7 @@ class Strip(PlotView):
         self._say(words)
 
     def _place(self) -> None:
-        """Mark what is in view."""
+        """Mark the column that is in view."""
         layer, axis, self._at = self._layer, self._number(), None
         dims = self._viewer.dims
         if layer is not None and axis is not None and dims.ndim - layer.ndim + axis not in dims.displayed:
@@ -302,7 +302,7 @@ class Strip(PlotView):
             self._go(math.floor(self._box.mapSceneToView(event.scenePos()).x() + 0.5))
 
     def keyPressEvent(self, event):
-        """Qt's hook."""
+        """Go to the neighboring column on the left or right arrow key; Qt calls this."""
         steps = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
         if event.key() in steps and self._at is not None:
             self._go(self._at + steps[event.key()])
@@ -310,7 +310,7 @@ class Strip(PlotView):
             super().keyPressEvent(event)
 
     def _go(self, at: int) -> None:
-        """Let the slider of the axis go there."""
+        """Move the slider of the axis to this index."""
         layer, axis, dims = self._layer, self._number(), self._viewer.dims
         if layer is not None and axis is not None and len(self.counts):
             voxel = place_in(layer, dims.point, dims)
@@ -318,5 +318,5 @@ class Strip(PlotView):
             dims.set_point(dims.ndim - layer.ndim + axis, point_of(layer, voxel, dims)[axis])
 
     def point_of(self, x: float, y: float):
-        """Where in this widget a point of the strip lies; for tests and pictures."""
+        """Return where in this widget a point of the strip lies; tests and pictures need it."""
         return self.mapFromScene(self._box.mapViewToScene(QPointF(x, y)))

@@ -1,4 +1,4 @@
-"""From layers and what the viewer shows to counted histograms.  No Qt: it runs in a worker."""
+"""Counts histograms of layers and of the part in view.  It does without Qt, because it runs in a worker."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from napari_exposure.io import units
 from napari_exposure.source import Source, in_memory, mask_array
 
 SCOPES = {"dataset": "Whole dataset", "volume": "This volume", "plane": "Plane in view"}
-# of floats and 32-bit integers: enough to zoom in a hundredfold
+# Floats and 32-bit integers get this many bins, enough to zoom in a hundredfold.
 BINS = 1 << 16
-# of a volume that is not in memory, what is read for a first look: voxels at once, and seconds at most
+# The first look at a volume that is not in memory reads this many voxels at once, for up to this many seconds.
 SAMPLE_VOXELS = 1 << 18
 SAMPLE_SECONDS = 0.2
-# a plane of so many voxels is read whole
+# Planes of up to this many voxels are read whole.
 PLANE_VOXELS = 1 << 24
 
 RGB: dict[str, tuple[tuple[int, int, int] | None, Any]] = {
@@ -46,16 +46,16 @@ class Curve:
     ----------
     name : str
     color : (int, int, int) or None
-        None: black or white, whatever the theme's text is.
+        With None the curve has the color of the theme's text.
     histogram : Histogram
     coverage : str
-        What was counted, in words.
+        Words that say what was counted.
     quantiles : dict
-        Exact percentiles where the histogram's own are not; under the percent.
+        Exact percentiles by percent, where those of the histogram are not exact.
     whole : bool
         Whether every voxel of the layer was counted.
     noise : NoiseLevel or None
-        Of what was counted, once it is known.
+        The noise of the counted voxels, once it is known.
     """
 
     name: str
@@ -68,11 +68,11 @@ class Curve:
 
     @property
     def drawable(self) -> bool:
-        """Whether it has bars: one finite voxel at least."""
+        """Whether the curve has bars, which takes one finite voxel at least."""
         return bool(self.histogram.counts.any())
 
     def percentile(self, q: float) -> float:
-        """The value below which q percent of the voxels lie; NaN where none was counted."""
+        """Return the value below which q percent of the voxels lie, NaN if none was counted."""
         if q in self.quantiles:
             return self.quantiles[q]
         return self.histogram.percentile(q) if self.histogram.total else math.nan
@@ -82,10 +82,10 @@ class Curve:
         return self.histogram.by_value or q in self.quantiles or not self.histogram.total
 
     def between(self, low: float, high: float, count: int) -> str:
-        """What a bar with these ends and so many voxels says, in words."""
+        """Describe a bar with these ends and this many voxels in words."""
         found = self.histogram
         digits = digits_between(found.minimum, found.maximum)
-        # a bar of whole numbers ends half way to the next one
+        # A bar of whole numbers ends half way to the next number.
         first, last = (math.ceil(low), math.ceil(high) - 1) if found.by_value else (low, high)
         values = " to ".join(dict.fromkeys(number(value, digits) for value in (first, last)))
         return f"{values}: {voxels(count)}, CDF {found.fraction(last):.3f}"
@@ -101,7 +101,7 @@ class Target:
         As in `Curve`.
     volume : Volume
     where : str
-        The part of the layer that it is, such as "plane z = 30"; empty for all of it.
+        Words for the part of the layer, such as "plane z = 30"; empty for the whole layer.
     coarse : Volume or None
         The coarsest level of a multiscale layer, for a first look.
     coarse_name : str
@@ -116,47 +116,47 @@ class Target:
     coarse_name: str = ""
 
     def curve(self, histogram: Histogram, coverage: str) -> Curve:
-        """A curve of this name; `coverage` is said after what the part is."""
+        """Make a curve of this target, whose coverage names the part first."""
         return Curve(self.name, self.color, histogram, ", ".join(filter(None, (self.where, coverage))))
 
 
 def short(name: str, most: int = 28) -> str:
-    """A name of one line that has room in the plot."""
+    """Shorten a name to one line that fits in the plot."""
     name = " ".join(name.split())
     return name if len(name) <= most else f"{name[: most - 9]}…{name[-8:]}"
 
 
 def layer_color(layer) -> tuple[int, int, int] | None:
-    """The color that stands for a layer: its colormap near the bright end, None if that is gray."""
+    """Return the color of a layer's colormap near its bright end, or None if that is gray."""
     color = np.round(255 * layer.colormap.map(np.array([0.85]))[0, :3]).astype(int)
     return None if np.ptp(color) < 20 else tuple(color.tolist())
 
 
 def axis_names(layer, ndim: int) -> list[str]:
-    """What the layer's axes are called; where neither labels nor units say it z, y, x, and numbers before these."""
+    """Return the names of a layer's axes: from its labels or units, otherwise z, y, x with numbers before them."""
     usual = [*(f"axis {n}" for n in range(ndim - 3)), *"zyx"][-ndim:]
     named = units.axis_names(layer)[-ndim:]
     return [mine if name.lstrip("-").isdigit() else name for name, mine in zip(named, usual, strict=True)]
 
 
 def part_in_view(layer, dims, scope: str, shape: tuple[int, ...]) -> tuple[Block, str]:
-    """The part of a layer that a scope means now.
+    """Find the part of a layer that a scope covers now.
 
     Parameters
     ----------
     layer : napari.layers.Image
     dims : napari.components.Dims
-        Of the viewer.
+        The dims of the viewer.
     scope : str
-        Of `SCOPES`.
+        A key of `SCOPES`.
     shape : tuple of int
-        Of the layer's data, without the color axis.
+        Shape of the layer's data without the color axis.
 
     Returns
     -------
     box : tuple of slice
     where : str
-        In words.
+        The part in words.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def part_in_view(layer, dims, scope: str, shape: tuple[int, ...]) -> tuple[Block
         fixed = [axis for axis in range(ndim) if axis not in displayed]
     if not fixed:
         return tuple(slice(0, size) for size in shape), ""
-    # as napari slices a layer that is rotated: by the axes that are not shown alone
+    # Like napari, this slices a rotated layer by the axes that are not displayed only.
     point = np.zeros(dims.ndim)
     for axis in fixed:
         point[axis - ndim] = dims.point[axis - ndim]
@@ -189,12 +189,12 @@ def part_in_view(layer, dims, scope: str, shape: tuple[int, ...]) -> tuple[Block
 
 
 def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> list[Target]:
-    """What to count of a layer: one target, or four of an RGB layer.
+    """List what to count of a layer: one target, or four of an RGB layer.
 
     Raises
     ------
     TypeError, ValueError
-        With a sentence for the user, where the layer, the mask or the scope does not fit.
+        If the layer, the mask or the scope does not fit; the message is for the user.
     """
     source = Source.of(layer)
     counted = None if mask is None else mask_array(mask, source)
@@ -230,7 +230,7 @@ def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> l
 
 
 def survey(wanted: list[Target], percentiles: tuple[float, ...]) -> list[Curve]:
-    """Count targets; the curves so far go along with the reports."""
+    """Count targets, and report the curves so far with each step."""
     curves: list[Curve] = []
     known: dict = {}
 
@@ -239,13 +239,13 @@ def survey(wanted: list[Target], percentiles: tuple[float, ...]) -> list[Curve]:
 
     for done, target in enumerate(wanted):
         with progress.changed(with_rest), progress.item(done, len(wanted)):
-            # the percentiles of the first are shown
+            # Only the percentiles of the first curve are shown.
             curves.append(_survey_target(target, percentiles if done == 0 else (), known))
     return curves
 
 
 def _at_hand(volume: Volume, known: dict) -> Volume:
-    """A plane of a store in memory, so that it is read once for all passes and colors; others as they are.
+    """Read a plane of a store into memory once for all passes and colors; return other volumes as they are.
 
     `known` holds what was read for other targets.
     """
@@ -281,7 +281,7 @@ def _survey_target(target: Target, percentiles: tuple[float, ...], known: dict) 
         said = f"{step.fraction:.0%} scanned"
         if first_look is None:
             return replace(step, partial=target.curve(step.partial, said))
-        # a coarse level stands for the whole better than the first planes do
+        # A coarse level represents the whole better than the first planes do.
         return replace(step, partial=replace(first_look, coverage=f"{first_look.coverage}; level 1: {said}"))
 
     with progress.changed(so_far), progress.part(0, 0.9 if volume.dtype.itemsize <= 2 else 0.6):
@@ -296,20 +296,20 @@ def _survey_target(target: Target, percentiles: tuple[float, ...], known: dict) 
 
 
 def _quietly_counted(volume: Volume) -> Histogram:
-    """Count what stands for a larger volume: what is known half way is not worth showing."""
+    """Count a stand-in for a larger volume without partial results, which are not worth showing."""
     with progress.changed(lambda step: replace(step, fraction=0.0, partial=None)):
         return count_histogram(volume, BINS)
 
 
 def find_quantiles(volume: Volume, curve: Curve, percentiles: tuple[float, ...]) -> dict[float, float]:
-    """All percentiles that a curve knows and those that it does not know yet, exact, under the percent."""
+    """Return exact percentiles by percent: those that a curve knows, and those of `percentiles` that it lacks."""
     missing = tuple(q for q in percentiles if not curve.knows(q))
     values = find_percentiles(volume, missing) if missing else None
     return {**curve.quantiles, **dict(zip(missing, values or (), strict=False))}
 
 
 def _sample(volume: Volume) -> tuple[Volume | None, int]:
-    """Voxels from all over a volume, as many as can be read in a moment."""
+    """Read voxels from all over a volume, as many as SAMPLE_SECONDS allow, and return how many were read."""
     end = time.perf_counter() + SAMPLE_SECONDS
     parts = []
     read = 0
@@ -321,13 +321,13 @@ def _sample(volume: Volume) -> tuple[Volume | None, int]:
         if time.perf_counter() > end or read >= 16 * SAMPLE_VOXELS:
             break
     values = np.concatenate(parts)
-    # where all of it was read, the exact count is there in a moment
+    # If everything was read, the exact count follows in a moment.
     useful = values.size and read < volume.size
     return (Volume(values.reshape(1, -1)) if useful else None), read
 
 
 def _spread(items: list) -> Iterator:
-    """All items: the middle one first, then the middles of the halves, and so on."""
+    """Yield the middle item first, then the middles of the halves, and so on."""
     runs = [(0, len(items))]
     for start, stop in runs:
         if start < stop:

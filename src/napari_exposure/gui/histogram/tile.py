@@ -1,4 +1,4 @@
-"""The tile of a result under the cursor: which it is, and what it counted.  No Qt."""
+"""Finds the tile of a result under the cursor and counts it, without Qt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_exposure.gui.histogram.survey import axis_names
 from napari_exposure.gui.histogram.words import digits_between, number, percent, voxels
 from napari_exposure.source import Origin, Source, mask_array
 
-# of the histogram of a tile of a local stretch
+# The histogram of a tile of a local stretch is shown with at most this many bars.
 BARS = 256
 
 
@@ -27,19 +27,19 @@ class Tile:
     Attributes
     ----------
     counts : numpy.ndarray, shape (nbins,)
-        Its histogram.
+        The histogram of the tile.
     edges : numpy.ndarray, shape (nbins + 1,)
-        Of the bins, in intensities of the source.
+        Edges of the bins in intensities of the source.
     function : numpy.ndarray, shape (nbins + 1,)
-        What the edges become, from 0 to 1.
+        Result of each edge, from 0 to 1.
     title : str
-        Place and size in words.
+        Position and size of the tile in words.
     clipped : numpy.ndarray, shape (nbins,), or None
-        The histogram after clipping, of an adaptive equalization.
+        The histogram after clipping, for an adaptive equalization.
     limit : float or None
-        Voxels at which its bins are clipped; None: no limit.
+        Number of voxels at which the bins are clipped, or None without a limit.
     ends : (float, float) or None
-        The intensities that become the lowest and the highest value, of a local stretch.
+        The intensities that become the lowest and the highest value, for a local stretch.
     """
 
     counts: np.ndarray
@@ -51,13 +51,13 @@ class Tile:
     ends: tuple[float, float] | None = None
 
     def rows(self) -> list[tuple[str, str]]:
-        """Names and numbers of the statistics."""
+        """Return names and numbers of the statistics."""
         total = self.counts.sum()
         centers = (self.edges[:-1] + self.edges[1:]) / 2
         share = self.counts / max(total, 1)
         mean = float(share @ centers)
         digits = digits_between(self.edges[0], self.edges[-1])
-        # against a straight line from the least to the greatest intensity
+        # The slope is relative to a straight line from the lowest to the highest intensity.
         steepest = np.diff(self.function).max() * len(self.counts)
         rows = [
             ("voxels", f"{total:,}"),
@@ -76,7 +76,7 @@ class Tile:
         return rows
 
     def under(self, value: float) -> str:
-        """What stands at an intensity of the source, in words; empty beside the bins."""
+        """Describe the bin at an intensity of the source in words, empty outside the bins."""
         at = int(np.searchsorted(self.edges, value, side="right")) - 1
         if not 0 <= at < len(self.counts):
             return ""
@@ -88,7 +88,7 @@ class Tile:
 
 
 def tiles_fit(origin: Origin | None, voxel: tuple[int, ...] | None = None) -> TiledFit | None:
-    """The fit that made the voxel of a result of tiles, or None if it is no such result."""
+    """Return the fit that made a voxel of a result of tiles, or None for another result."""
     if origin is None:
         return None
     fits = _last(origin).fits
@@ -97,12 +97,12 @@ def tiles_fit(origin: Origin | None, voxel: tuple[int, ...] | None = None) -> Ti
 
 
 def _last(origin: Origin) -> Transform:
-    """The last step of what made a result."""
+    """Return the last step that made a result."""
     return origin.transform.transforms[-1]
 
 
 def group_of(origin: Origin, voxel: tuple[int, ...]) -> tuple[int, ...]:
-    """Which of the fits of a result a voxel belongs to."""
+    """Return the key of the fit that a voxel belongs to."""
     last = _last(origin)
     return () if () in last.fits else voxel[: len(voxel) - last.spatial]
 
@@ -121,7 +121,7 @@ def count_tile_at(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Tile:
     box = tuple(
         slice(0, size) if shared else slice(at, at + 1) for at, size in zip(voxel[:lead], source.shape, strict=False)
     )
-    # of a recipe the last step, which sees what those before it give
+    # The last step of a recipe sees what the steps before it give.
     before = origin.transform.transforms[:-1]
     ignored = transform.adjustment.ignore_zeros
     volume = Volume(source.array, counted, ignored, source.rgb, box=box + inside, through=before)
@@ -133,7 +133,7 @@ def count_tile_at(source_layer, origin: Origin, voxel: tuple[int, ...]) -> Tile:
     of = " × ".join(map(str, fit.grid.shape))
     title = f"tile {tuple(at + 1 for at in tile)} of {of}: {size} {source.unit} at {place}; {counts.sum():,} voxels"
     if isinstance(fit, StretchFit):
-        # Some of its bins are joined, because they are finer than the levels of integers, which would look like a comb.
+        # Bins are joined, because those finer than the levels of integers would look like a comb.
         together = max(1, fit.nbins // BARS)
         counts = counts.reshape(-1, together).sum(axis=1)
         return Tile(counts, fit.edges[::together], fit.function(tile)[::together], title, ends=fit.ends(tile))

@@ -1,4 +1,4 @@
-"""The plot of a HistogramModel: axes, zoom, what the mouse points at; changes nothing itself."""
+"""The plot of a HistogramModel with axes, zoom and readout; it never changes the model."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from napari_exposure.gui.histogram.picture import save_picture
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.plotting import AFTER, PlotView
 
-# pixels of height
+# A compact plot is this many pixels high.
 COMPACT = 140
-# least height of the plot with its axes: pixels, and lines of text
+# A plot with axes is at least this many pixels plus this many lines of text high.
 LEAST, LINES = 130, 8
-# of the view: what a key pans by, and what it is made narrower by
+# A key pans by this fraction of the view, or narrows the view to this fraction.
 PAN, ZOOM = 0.1, 0.8
 
 
 class HistogramView(PlotView):
-    """Bars, cumulative distributions, what can be dragged, and the color bar.
+    """Bars, cumulative distributions, handles that can be dragged, and the color bar.
 
     Parameters
     ----------
     model : HistogramModel
-        Read, and listened to; never written.
+        The view reads it and listens to it, and never writes to it.
     compact : bool
-        Of a fixed height, without the axes of counts and fractions.
+        Whether the height is fixed and the axes of counts and fractions are left out.
     """
 
     def __init__(self, model: HistogramModel, *, compact: bool = False):
@@ -40,7 +40,7 @@ class HistogramView(PlotView):
         self._model = model
         self._setting = False
         self._extent: tuple[float, float] | None = None
-        # what is drawn, and the view when all of it is shown
+        # What is drawn, and the range of the view that shows all of it.
         self._subject: tuple[bool, object] | None = None
         self._all: list[float] | None = None
         self.setMinimumWidth(220)
@@ -61,7 +61,7 @@ class HistogramView(PlotView):
         self.draw()
 
     def sizeHint(self):
-        """Narrow enough for a dock."""
+        """Return a size that is narrow enough for a dock."""
         return QSize(300, COMPACT) if self._compact else QSize(380, 300)
 
     # --- parts that are always there ---
@@ -103,12 +103,12 @@ class HistogramView(PlotView):
 
     def _make_room(self) -> None:
         if not self._compact:
-            # powers of ten are short
+            # Powers of ten need less room.
             self.make_room("left", "000" if self._model.log else "0000000")
 
     def _add(self, item, height: int):
         item.setZValue(height)
-        # what is outside the data must not move the view
+        # Items outside the data must not move the view.
         self.box.addItem(item, ignoreBounds=True)
         return item
 
@@ -134,7 +134,7 @@ class HistogramView(PlotView):
             for side in ("left", "right"):
                 self.axes[side].setWidth(0)
         else:
-            # with the lines of text and two axes above each other there is still a plot
+            # Below this height the lines of text and the axes would leave no plot.
             self.setMinimumHeight(round(LEAST + LINES * self.line_height))
         self._on_range()
 
@@ -154,7 +154,7 @@ class HistogramView(PlotView):
         zoomed = subject == self._subject and self.box.viewRange()[0] != self._all
         self._extent = extent
         self._limit_zoom()
-        # a slider that changes what is counted leaves the zoom as it is
+        # The zoom stays when a slider changes what is counted.
         if not zoomed:
             self.show_all()
         self._subject, self._setting = subject, before
@@ -168,7 +168,7 @@ class HistogramView(PlotView):
         self._all = self.box.viewRange()[0]
 
     def _ends(self) -> tuple[float, float, float]:
-        """The least and greatest intensity, and room beside them."""
+        """Return the lowest and highest intensity, and the margin beside them."""
         low, high = self._extent or (0.0, 0.0)
         if not low < high:
             low, high = low - 0.5, high + 0.5
@@ -188,10 +188,10 @@ class HistogramView(PlotView):
         self.handles.place_display()
 
     def _on_range(self) -> None:
-        """Draw what depends on the part of the axis that is seen, and on the size of the plot."""
+        """Draw what depends on the visible part of the axis and on the size of the plot."""
         if self._setting or self._extent is None:
             return
-        # above the bars there is one line for the names of the percentiles
+        # One line above the bars is left for the names of the percentiles.
         line, height = self.line_height + 4, self.box.height()
         self.box.setYRange(0, 1 / (1 - min(0.5, line / max(1.0, height))), padding=0)
         (low, high), (_, top) = self.box.viewRange()
@@ -206,10 +206,10 @@ class HistogramView(PlotView):
         self._place_progress()
 
     def _say(self) -> None:
-        """The lines above the plot, and how many voxels lie beyond either end of the view."""
+        """Write the lines above the plot, and how many voxels lie beyond either end of the view."""
         model, legend = self._model, self._curves.legend
         main, tile = model.main, model.tile
-        # the numbers, lines and buttons are those of the first
+        # The caption names the first layer, which the numbers, lines and buttons refer to.
         counted = "" if main is None else f"{short(main.name)}: {main.coverage}" if len(legend) > 1 else main.coverage
         if tile is not None:
             counted = tile.title
@@ -242,7 +242,7 @@ class HistogramView(PlotView):
     # --- mouse and keys ---
 
     def _point_at(self, place) -> None:
-        """Say what stands under the mouse, which is at a place of the scene, or at none."""
+        """Describe what is under the mouse, which is at this point of the scene, or outside with None."""
         inside = place is not None and self.box.sceneBoundingRect().contains(place)
         x = self.box.mapSceneToView(place).x() if inside else 0.0
         words = self._curves.under(x) if inside else ""
@@ -255,12 +255,12 @@ class HistogramView(PlotView):
             wide, room = self._readout.boundingRect().width(), self.box.width()
             if wide > room:
                 self._readout.setTextWidth(room)
-            # beside the mouse, and inside the plot
+            # The readout stays beside the mouse and inside the plot.
             (low, high), pixel = self.box.viewRange()[0], self.box.viewPixelSize()[0]
             self._readout.setPos(max(low, min(x, high - wide * pixel)), 1)
 
     def leaveEvent(self, event):
-        """Qt's hook."""
+        """Hide the readout; Qt calls this."""
         super().leaveEvent(event)
         self._point_at(None)
 
@@ -270,7 +270,7 @@ class HistogramView(PlotView):
             self.show_all()
 
     def keyPressEvent(self, event):
-        """Qt's hook: arrows pan, plus and minus zoom, Home shows all."""
+        """Pan by arrows, zoom by plus and minus, show all by Home; Qt calls this."""
         low, high = self.box.viewRange()[0]
         middle, half = (low + high) / 2, (high - low) / 2
         pans = {Qt.Key.Key_Left: -PAN, Qt.Key.Key_Right: PAN}
@@ -298,5 +298,5 @@ class HistogramView(PlotView):
             self.set_colors(*theme)
 
     def point_of(self, x: float, y: float):
-        """Where in this widget a point of the plot lies; for tests and pictures."""
+        """Return where in this widget a point of the plot lies; tests and pictures need it."""
         return self.mapFromScene(self.box.mapViewToScene(QPointF(x, y)))

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def digits_between(low: float, high: float) -> int:
-    """Digits that tell the values of a range apart, however narrow it is."""
+    """Return how many digits tell the values of a range apart, however narrow it is."""
     wide = high - low
     if not wide > 0:
         return 6
@@ -16,18 +16,18 @@ def digits_between(low: float, high: float) -> int:
 
 
 def number(value: float, digits: int = 6) -> str:
-    """An intensity; a dash where there is none."""
+    """Write an intensity, or a dash for NaN."""
     if math.isnan(value):
         return "–"
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
 
 
 def voxels(count: int) -> str:
-    """A number of voxels."""
+    """Write a number of voxels."""
     return f"{count:,} voxel{'s' * (count != 1)}"
 
 
 def percent(count: float, total: int) -> str:
-    """A share of all voxels; of few voxels how many they are."""
+    """Write a fraction of all voxels in percent, or the number of voxels if they are few."""
     share = 100 * count / max(total, 1)
     return f"{share:.3g} %" if share >= 0.01 else voxels(round(count)) if round(count) else "0 %"

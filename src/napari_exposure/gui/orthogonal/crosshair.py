@@ -9,10 +9,10 @@ from napari_exposure.gui.viewer.line_overlay import FAINT, LineOverlay, border_l
 
 
 class CrossHair(LineOverlay):
-    """In 2D two lines that cross; in 3D the three planes, and the box that they lie in."""
+    """Draws two lines that cross in 2D, and the three planes with their box in 3D."""
 
     what = "cross-hair"
-    # where the planes cross; drawn when a slider moves, or `show` is called
+    # The planes cross here; a change is drawn when a slider moves or `show` is called.
     voxel: tuple[int, ...] = ()
     _drawn: tuple = ()
 
@@ -32,7 +32,7 @@ class CrossHair(LineOverlay):
         image, dims = self._image, self._viewer.dims
         displayed, shape = self._displayed, self._shape
         if len(displayed) < 2 or len(self.voxel) != image.ndim or len(shape) != image.ndim:
-            # seen from its edge, or of other data: it is shown anew in a moment
+            # The layer is seen from its edge, or its data have changed, and then `show` follows in a moment.
             return
         here = place_in(image, dims.point, dims)
         at = [self.voxel[axis] for axis in displayed]
@@ -51,5 +51,5 @@ class CrossHair(LineOverlay):
 
 
 def _frame(at, ends, axis: int) -> np.ndarray:
-    """The border of the plane across an axis, shape (4, 2, 3)."""
+    """Return the border of the plane across an axis, shape (4, 2, 3)."""
     return np.insert(border_lines([end for other, end in enumerate(ends) if other != axis]), axis, at[axis], axis=-1)

@@ -1,4 +1,4 @@
-"""Which planes of a layer cross at a point, and how they are read.  No Qt."""
+"""Finds the planes of a layer that cross at a point, and reads them, without Qt."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from napari_exposure.core.blocks import read_part
 from napari_exposure.io.units import PIXEL, voxel_size
 
-# voxels of a cut: of a pyramid a level is read that has no more
+# A cut through a multiscale layer is read at the first level that gives at most this many voxels.
 MOST = 1 << 22
 
 
 @dataclass(frozen=True)
 class Axes:
-    """The three axes of a layer that the planes lie along, as the viewer shows them: rolled axes are other ones.
+    """The three axes of a layer that the planes lie along, in the order in which the viewer shows them.
 
     Attributes
     ----------
     plane, row, column : int
-        The axis across the plane in the main view, and the two in it, downwards and to the right.
+        The axis across the plane in the main view, and those that run down and right in it.
     """
 
     plane: int
@@ -30,7 +30,7 @@ class Axes:
 
     @classmethod
     def of(cls, layer, dims) -> Axes | None:
-        """None for a layer without three axes, or seen from its edge."""
+        """Return the axes, or None for a layer that has fewer than three or is seen from its edge."""
         more = dims.ndim - layer.ndim
         last = [axis - more for axis in dims.order[-3:]]
         return cls(*last) if len(last) == 3 and min(last) >= 0 else None
@@ -45,9 +45,9 @@ class Cut:
     down, right : int
         The axes that it lies along.
     level : int
-        Of a multiscale layer.
+        The level of a multiscale layer, otherwise 0.
     index : tuple of int and slice
-        What is read of that level.
+        The part of that level to read.
     """
 
     down: int
@@ -57,7 +57,7 @@ class Cut:
 
     @classmethod
     def through(cls, layer, voxel: tuple[int, ...], down: int, right: int) -> Cut:
-        """The plane through a voxel of level 0."""
+        """Make the plane through a voxel of level 0."""
         levels = layer.data if layer.multiscale else [layer.data]
         shapes = [tuple(array.shape[: layer.ndim]) for array in levels]
         sizes = [shape[down] * shape[right] for shape in shapes]
@@ -69,7 +69,7 @@ class Cut:
         return cls(down, right, level, index)
 
     def read(self, layer) -> np.ndarray:
-        """Its voxels: rows downwards, columns to the right, and colors where the layer has them."""
+        """Read the voxels as (rows, columns), with a last axis of colors for an RGB layer."""
         array = layer.data[self.level] if layer.multiscale else layer.data
         index = (*self.index, slice(0, array.shape[-1])) if layer.rgb else self.index
         values = read_part(array, index)
@@ -77,32 +77,32 @@ class Cut:
 
 
 def shape_of(layer) -> tuple[int, ...]:
-    """Of level 0, without the color axis."""
+    """Return the shape of level 0 without the color axis."""
     array = layer.data[0] if layer.multiscale else layer.data
     return tuple(map(int, array.shape[: layer.ndim]))
 
 
 def sizes_of(layer) -> tuple[tuple[float, ...], str]:
-    """How large voxels are drawn along each axis, and the unit; along time as large as along the last axis."""
+    """Return the drawn size of voxels along each axis, and its unit; time is drawn as the last axis is."""
     sizes, unit = voxel_size(layer)
     return tuple(sizes[-1] if math.isnan(size) else size for size in sizes), unit
 
 
 def where(layer, axis: int, voxel: tuple[int, ...]) -> str:
-    """The position along an axis in words."""
+    """Describe the position along an axis in words."""
     sizes, unit = voxel_size(layer)
     words = f"{layer.axis_labels[axis]} = {voxel[axis]}"
     return words if unit == PIXEL or math.isnan(sizes[axis]) else f"{words} · {voxel[axis] * sizes[axis]:.2f} {unit}"
 
 
 def look_up_table(layer, entries: int = 1024) -> np.ndarray:
-    """Colormap and gamma of a layer as a table from black to white, uint8 RGBA."""
+    """Return colormap and gamma of a layer as a table from black to white, uint8 RGBA."""
     level = np.linspace(0, 1, entries) ** layer.gamma
     return np.round(255 * layer.colormap.map(level)).astype(np.uint8)
 
 
 def drawable(values: np.ndarray) -> np.ndarray:
-    """Values of a dtype that can be drawn."""
+    """Convert values to a dtype that can be drawn."""
     if values.dtype.kind == "f":
         return values.astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
     return values.astype(values.dtype.newbyteorder("=") if values.dtype.itemsize <= 2 else np.float64, copy=False)

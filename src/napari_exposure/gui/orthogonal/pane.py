@@ -1,4 +1,4 @@
-"""One plane with its cross-hair; says by a signal where the mouse wants it, changes nothing itself."""
+"""One plane with its cross-hair, which a signal asks to move; the pane changes nothing itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CRIMSON = "#dc143c"
 
 
 class _Box(pg.ViewBox):
-    """The left button moves the cross-hair, the others and the wheel move and zoom the picture."""
+    """Moves the cross-hair by the left button, and moves and zooms the picture by the others and the wheel."""
 
     pointed = Signal(object)
 
@@ -38,7 +38,7 @@ class _Box(pg.ViewBox):
 class Pane(PlotView):
     """A picture in physical units, and two lines that can be dragged."""
 
-    # down and right in the unit of the picture; None along the one that stays
+    # The new position down and right in the unit of the picture, None where it stays.
     moved = Signal(object, object)
 
     def __init__(self):
@@ -64,14 +64,14 @@ class Pane(PlotView):
             self._box.addItem(item, ignoreBounds=item is not self.image)
         self._box.pointed.connect(lambda at: self.moved.emit(at.y(), at.x()))
         self._extent: tuple | None = None
-        # of a voxel, down and right
+        # The size of a voxel, down and right.
         self._sizes: tuple[float, float] = (1, 1)
         self._title = ""
         self.set_font(self._letters)
         self.show_image(None)
 
     def sizeHint(self):
-        """Narrow enough for a dock."""
+        """Return a size that is narrow enough for a dock."""
         return QSize(320, 240)
 
     def set_colors(self, background: str, text: str) -> None:
@@ -85,12 +85,12 @@ class Pane(PlotView):
         self._caption.set_font(font)
 
     def set_title(self, title: str) -> None:
-        """The line above the picture."""
+        """Write the line above the picture."""
         self._title = title
         self._caption.say([], title, self._text)
 
     def set_labels(self, down: str, right: str) -> None:
-        """What the two axes are."""
+        """Name the two axes."""
         self.name_axis("left", down)
         self.name_axis("bottom", right)
 
@@ -101,9 +101,9 @@ class Pane(PlotView):
         ----------
         values : numpy.ndarray, optional
         sizes : (float, float)
-            Of a voxel, down and right.
+            Size of a voxel, down and right.
         shape : (int, int)
-            Voxels of these sizes; of a coarser level there are fewer values.
+            Number of such voxels, which is larger than that of the values at a coarser level.
         """
         for item in (self.image, *self.lines):
             item.setVisible(values is not None)
@@ -113,7 +113,7 @@ class Pane(PlotView):
         self._sizes = sizes
         self.image.setImage(values, autoLevels=False)
         height, width = (n * size for n, size in zip(shape, sizes, strict=True))
-        # a voxel is centered on its position
+        # A voxel is centered on its position.
         extent = (-0.5 * sizes[1], -0.5 * sizes[0], width, height)
         self.image.setRect(*extent)
         if extent != self._extent:
@@ -121,7 +121,7 @@ class Pane(PlotView):
             self._box.autoRange(padding=0.02)
 
     def set_look(self, levels, table: np.ndarray | None) -> None:
-        """Contrast limits, and colors from black to white; no colors for RGB."""
+        """Set the contrast limits and the colors from black to white, None for RGB."""
         self.image.setLookupTable(table, update=False)
         self.image.setLevels(levels)
 
@@ -146,7 +146,7 @@ class Pane(PlotView):
         self.moved.emit(line.value() if down else None, None if down else line.value())
 
     def keyPressEvent(self, event):
-        """Qt's hook: arrows move the cross-hair by a voxel."""
+        """Move the cross-hair by a voxel on an arrow key; Qt calls this."""
         steps = {Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0), Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1)}
         if event.key() in steps and self._extent is not None:
             moves = zip(self.lines, steps[event.key()], self._sizes, strict=True)
@@ -155,5 +155,5 @@ class Pane(PlotView):
             super().keyPressEvent(event)
 
     def point_of(self, down: float, right: float):
-        """Where in this widget a point of the picture lies; for tests and pictures."""
+        """Return where in this widget a point of the picture lies; tests and pictures need it."""
         return self.mapFromScene(self._box.mapViewToScene(pg.Point(right, down)))

@@ -25,9 +25,9 @@ from napari_exposure.io.units import PIXEL
 from napari_exposure.source import in_memory, level_0
 
 NOTHING = "Select an image layer with at least three axes."
-# volumes are flat, as a rule: of two panes beside each other the row has more room, of two below each other the column
+# Most volumes are flat, so that the row gets more room side by side, and the column one below the other.
 SIZES = [2000, 1000]
-# pixels that the mouse moves in a click
+# A press is a click if the mouse moves by at most this many pixels.
 STILL = 4
 
 
@@ -37,23 +37,23 @@ class OrthogonalPanel(QWidget):
     Parameters
     ----------
     napari_viewer : napari.viewer.Viewer
-        Or its public proxy, as napari passes it.
+        The viewer, or its public proxy as napari passes it.
     """
 
     def __init__(self, napari_viewer):
         super().__init__()
         self._viewer = napari_viewer
         self.layer: napari.layers.Image | None = None
-        # where the planes cross, in the viewer: along axes that are seen napari does not keep it without slicing anew
+        # The planes cross here in the viewer; setting napari's own point along displayed axes would slice again.
         self._point = np.zeros(0)
-        # whether the sliders are being moved from here
+        # This is true while the panel itself moves the sliders.
         self._moving = False
         self._axes: Axes | None = None
         self.voxel: tuple[int, ...] = ()
         self.row, self.column = Pane(), Pane()
         self._panes = (self.row, self.column)
         self._readers = (Reader(), Reader())
-        # what the panes show
+        # The panes show these cuts and their values.
         self._cuts: list[Cut | None] = [None, None]
         self._values: list[np.ndarray | None] = [None, None]
         self._of_viewer, self._of_layer = Connections(), Connections()
@@ -61,10 +61,10 @@ class OrthogonalPanel(QWidget):
         self._build()
         self._crosshair = CrossHair(napari_viewer, gone=lambda: self.cross.setChecked(False), parent=self)
         self._update = Paced(self._show, self)
-        # napari's canvas as fast as it can be drawn
+        # Moves are followed as fast as napari's canvas can be drawn.
         for pane, move in zip(self._panes, (self._move_row, self._move_column), strict=True):
             pane.moved.connect(Paced(move, self))
-        # adding a layer makes others active for a moment
+        # Adding a layer activates others for a moment.
         self._follow = qdebounced(self._follow_active, timeout=1)
 
     def _build(self) -> None:
@@ -89,7 +89,7 @@ class OrthogonalPanel(QWidget):
         make_scrollable(self)
 
     def resizeEvent(self, event):
-        """Beside each other where there is room."""
+        """Put the panes side by side where there is room."""
         super().resizeEvent(event)
         wide = self.width() > max(1.3 * self.height(), 400)
         orientation = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
@@ -117,7 +117,7 @@ class OrthogonalPanel(QWidget):
         self._follow_active()
 
     def hideEvent(self, event):
-        """Do nothing and hold no layer until shown again."""
+        """Stop following the viewer and release the layer until shown again."""
         super().hideEvent(event)
         self._of_viewer.drop()
         callbacks = self._viewer.mouse_drag_callbacks
@@ -135,7 +135,7 @@ class OrthogonalPanel(QWidget):
     # --- which layer ---
 
     def _follow_active(self) -> None:
-        """Turn to the active image; where something else is active, stay."""
+        """Show the active image, and stay where something else is active."""
         if not self._of_viewer:
             return
         layers = self._viewer.layers
@@ -163,16 +163,16 @@ class OrthogonalPanel(QWidget):
         self._reread()
 
     def _before_removal(self, layer) -> None:
-        """Take away what lies above a layer that goes."""
+        """Take away the cross-hair that lies above a layer that is removed."""
         lines = self._crosshair.layer
         if layer == self.layer and (lines is None or lies_above(self._viewer, lines, layer)):
             self._turn(None)
         if len(self._viewer.layers) == 1:
-            # the viewer begins anew: in the middle of the next one
+            # The viewer becomes empty, and the next layer is shown in its middle.
             self._point = np.zeros(0)
 
     def _reread(self, event=None) -> None:
-        """Other data, or the same with other values."""
+        """Read the planes again, because the layer or its values have changed."""
         self._cuts = [None, None]
         self._show()
 
@@ -183,22 +183,22 @@ class OrthogonalPanel(QWidget):
         return [axis for axis in range(dims.ndim) if axis not in dims.displayed]
 
     def _on_point(self, event=None) -> None:
-        """A slider was moved."""
+        """Follow a slider that was moved."""
         if self._moving or self.layer is None:
             return
         self._take_point()
         self._update()
 
     def _take_point(self) -> None:
-        """Go where the sliders are; along the axes that are seen stay."""
+        """Go to the position of the sliders, and stay along the axes that are displayed."""
         dims, before = self._viewer.dims, self._point
         self._point = np.array(dims.point, float)
-        # counted from the last, whichever axes came or went
+        # Axes are counted from the last, because they come and go at the front.
         kept = [axis - dims.ndim for axis in dims.displayed if dims.ndim - axis <= len(before)]
         self._point[kept] = before[kept]
 
     def _on_turned(self, event=None) -> None:
-        """Other axes are seen: the plane in view stays that of the cross-hair."""
+        """Keep the plane in view at the cross-hair when other axes are displayed."""
         self._push()
         self._update()
 
@@ -217,12 +217,12 @@ class OrthogonalPanel(QWidget):
             self._move({self._axes.row: down, self._axes.plane: right})
 
     def _move(self, positions: dict) -> None:
-        """Go to positions along axes, in the unit of the panes; along those that are None nothing changes."""
+        """Go to positions along axes, in the unit of the panes; None leaves an axis as it is."""
         sizes, _ = sizes_of(self.layer)
         self.go_to({axis: at / sizes[axis] for axis, at in positions.items() if at is not None})
 
     def go_to(self, places: dict) -> None:
-        """Let the planes cross at voxels along some axes; the sliders follow."""
+        """Move the crossing of the planes to these indices of some axes; the sliders follow."""
         if self.layer is None or not self.voxel:
             return
         shape, voxel = shape_of(self.layer), list(self.voxel)
@@ -238,7 +238,7 @@ class OrthogonalPanel(QWidget):
         self._show()
 
     def _on_press(self, viewer, event):
-        """A click in the main view moves the cross-hair there."""
+        """Move the cross-hair to a click in the main view."""
         layer = self.layer
         busy = layer is None or event.button != 1 or event.modifiers or self._viewer.dims.ndisplay != 2
         if busy or self._viewer.layers.selection.active != layer or layer.mode != "pan_zoom":
@@ -258,7 +258,7 @@ class OrthogonalPanel(QWidget):
         """Bring panes and cross-hair up to date."""
         layer, dims = self.layer, self._viewer.dims
         if layer is not None and not len(self._point) == dims.ndim >= layer.ndim:
-            # other axes come and go one event after another: the next one brings this up to date
+            # Axes come and go in several events; a later one brings this up to date.
             return
         self._axes = None if layer is None else Axes.of(layer, dims)
         if self._axes is None:
@@ -300,7 +300,7 @@ class OrthogonalPanel(QWidget):
         self._crosshair.remove()
 
     def _read(self, number: int, layer, cut: Cut, drawn) -> None:
-        """Show what lies in a cut: at once where it is in memory."""
+        """Show the voxels of a cut, at once if they are in memory."""
 
         def read():
             return drawable(cut.read(layer))
@@ -325,7 +325,7 @@ class OrthogonalPanel(QWidget):
             self._look(number)
 
     def _look(self, number: int) -> None:
-        """Contrast limits, gamma and colors as in the main view."""
+        """Use contrast limits, gamma and colors of the main view."""
         layer, values = self.layer, self._values[number]
         if values is None:
             return

@@ -1,4 +1,4 @@
-"""Reads planes that may take long, one at a time."""
+"""Reads planes, which may take long, one at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from napari_exposure.gui.jobs import Job
 
 
 class Reader:
-    """Reads in a worker; of what is asked for meanwhile only the last is read next.
+    """Reads in a worker, and of the requests that come meanwhile only the last one next.
 
-    A read of a plane cannot be stopped, so that more at once would pile up.
+    Reading a plane cannot be stopped, so that parallel reads would pile up.
     """
 
     def __init__(self):
@@ -23,13 +23,13 @@ class Reader:
         return self._job is not None
 
     def read(self, read: Callable, done: Callable) -> None:
-        """Have `done` called with what `read` returns, unless something else is asked for meanwhile."""
+        """Call `done` with what `read` returns, unless another request comes meanwhile."""
         self._next = read, done
         if self._job is None:
             self._begin()
 
     def stop(self) -> None:
-        """Nothing more is heard of it."""
+        """Stop reading, and call no `done` any more."""
         self._next = None
         if self._job is not None:
             self._job.cancel()
@@ -40,7 +40,7 @@ class Reader:
         (read, done), self._next = self._next, None
 
         def finish(result, seconds):
-            # of what was asked for since, that is shown
+            # A later request replaces this result.
             if self._next is None:
                 done(result)
 
