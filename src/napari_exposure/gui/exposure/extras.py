@@ -229,7 +229,9 @@ class Reference:
         how = {name: value for name, value in given.items() if name not in ("axis", "exponent", "force", "output")}
 
         def done(found, seconds):
-            if self._job is job:
+            # Another layer or another reference may have been chosen meanwhile.
+            asked = self._source is not None and self._source.layer() is layer and self.chosen() is reference
+            if self._job is job and asked:
                 # The planes tell no more digits than these.
                 self._exponent.value = float(f"{found:.4g}")
 
