@@ -185,6 +185,20 @@ def test_no_saw_tooth_is_invented():
     assert findings.find_jumps(looked(scenes.scene(0)[0])) is None
 
 
+@pytest.mark.parametrize("radius", [9.0, 14.0, 16.5])
+@pytest.mark.parametrize("look", ["even", "dome", "dark in its middle"])
+def test_the_ends_of_a_body_are_no_saw_tooth(radius, look):
+    z, y, x = np.ogrid[-15.5:16, -47.5:48, -47.5:48]
+    away = (z / radius) ** 2 + (y / 38) ** 2 + (x / 42) ** 2
+    bright = {"even": 1.0, "dome": 1 - away, "dark in its middle": np.exp(-1.5 * np.clip(1 - np.sqrt(away), 0, 1))}
+    light = np.where(away < 1, bright[look], 0.0)
+    noise = np.random.default_rng(0).normal(100, 10, light.shape)
+    assert findings.find_jumps(looked(1000 * light + noise)) is None
+    # Its planes jump where they do so inside of it.
+    light[10::7] *= 0.7
+    assert findings.find_jumps(looked(1000 * light + noise)).size == pytest.approx(-math.log(0.7), rel=0.6)
+
+
 def test_flicker_and_bleaching_over_time():
     still, flickers = looked(scenes.series(0)), looked(scenes.series(0, 0.05))
     assert findings.find_flicker(still) is None

@@ -327,7 +327,9 @@ def _steps(part: np.ndarray, sample: Sample) -> np.ndarray:
     order = np.sort(both, axis=1)
     number = order.shape[1] - np.isnan(order).sum(axis=1)
     limit = order[np.arange(len(order)), np.maximum((BRIGHT * number).astype(int) - 1, 0)]
-    bright = (both > np.fmax(limit, 6 * sample.cell_noise)[:, None]) & (part[:-1] > 0) & (part[1:] > 0)
+    # Where a structure begins, one of the planes shows only what surrounds it, which says nothing about the light.
+    least = np.fmin(part[:-1], part[1:])
+    bright = (both > limit[:, None]) & (least > max(6 * sample.cell_noise, 0.0))
     ratios = np.full(both.shape, math.nan)
     ratios[bright] = log(part[1:][bright] / part[:-1][bright])
     ratios.sort(axis=1)
@@ -430,14 +432,18 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
     # Structures reach across parts, so that the parts do not differ by chance alone.
     errors = CLUSTERED * 1.2533 * np.array([spread(column) for column in steps.T]) / np.sqrt(known)
     # A change that goes on over several planes is no jump.
-    away = common - np.array([middle(common[max(0, n - SMOOTH) : n + SMOOTH + 1]) for n in range(common.size)])
+    reach = [min(SMOOTH, n, common.size - 1 - n) for n in range(common.size)]
+    away = common - np.array([middle(common[n - far : n + far + 1]) for n, far in enumerate(reach)])
     size, error = (math.sqrt(float(np.mean(each**2))) for each in (away, errors))
     # Jumps may be several steps that are far larger than those beside them, in nearly all parts.
     apart = steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2
     alone = common[1:-1] - (common[:-2] + common[2:]) / 2
     usual = spread(alone)
     alike = np.nansum(np.sign(apart) == np.sign(alone), axis=0) / np.maximum((~np.isnan(apart)).sum(axis=0), 1)
-    large = np.abs(alone)[(np.abs(alone) > max(2.5 * usual, 2 * LEAST_JUMP)) & (alike > AGREED)]
+    # A step between the ones beside it belongs to a change that goes on, as at the ends of structures.
+    beyond = np.abs(common[1:-1] - np.median([common[:-2], common[1:-1], common[2:]], axis=0))
+    least = max(2.5 * usual, 2 * LEAST_JUMP)
+    large = np.abs(alone)[(np.abs(alone) > least) & (beyond > least / 2) & (alike > AGREED)]
     if large.size >= max(2, 0.03 * alone.size):
         jump = middle(large)
         sure = jump / usual * math.sqrt(large.size) if usual else math.inf
