@@ -74,6 +74,41 @@ def test_integers(dtype, volume):
     assert (gains[scaled == scaled.min()] == -1).all()
 
 
+@pytest.mark.parametrize(
+    "inverting",
+    [
+        nx.ToneCurve([(0, 1), (1, 0)]),
+        nx.Recipe((nx.Gamma(1.0), nx.Rescale(out_range=(1, 0)))),
+        nx.Recipe((nx.ToneCurve([(0, 1), (1, 0)]), nx.ToneCurve([(0, 1), (1, 0)]), nx.ToneCurve([(0, 1), (1, 0)]))),
+    ],
+)
+def test_what_inverts_is_not_taken_for_crushed(inverting, volume):
+    gains = nx.gain_map(volume, inverting.fit(volume))
+    inner = (volume > volume.min()) & (volume < volume.max())
+    np.testing.assert_allclose(gains[inner], 1, rtol=1e-3)
+    assert gains[volume == volume.max()].item() == -1
+    assert gains[volume == volume.min()].item() == -2
+
+
+@pytest.mark.parametrize("first", [nx.Linear(1.0, 3.0), nx.Fill("median"), nx.Fill("nearest")])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_steps_that_keep_the_scale_have_the_range_of_the_data(first, dtype, volume):
+    scaled = (volume / volume.max() * 90).astype(dtype) + np.asarray(10, dtype)
+    gains = nx.gain_map(scaled, first.fit(scaled))
+    np.testing.assert_allclose(gains[gains >= 0], 1, rtol=1e-3)
+    gamma = nx.gain_map(scaled, nx.Gamma(0.5).fit(scaled))
+    both = nx.gain_map(scaled, nx.Recipe((first, nx.Gamma(0.5))).fit(scaled))
+    np.testing.assert_allclose(both, gamma, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
+@pytest.mark.parametrize("value", [7, 100])
+def test_a_single_intensity_has_no_slope(dtype, value):
+    volume = np.full((3, 8, 9), value, dtype)
+    for adjustment in (nx.Gamma(0.5), nx.Linear(), nx.Recipe((nx.Gamma(2.0), nx.ToneCurve()))):
+        assert np.isnan(nx.gain_map(volume, adjustment.fit(volume))).all()
+
+
 def test_blocks_chunks_and_nan_do_not_matter(volume):
     volume[0, 0, :3] = np.nan
     fitted = nx.LocalStretch(15.0).fit(volume)

@@ -60,6 +60,11 @@ class ReplaceFit(PointwiseFit):
     def scale(self) -> tuple[float, float]:
         return 0.0, self.unit
 
+    @property
+    def stretched(self) -> tuple[float, float]:
+        # The table of integers goes on behind the range that was found, and the results do not.
+        return self.bottom / self.unit, self.top / self.unit
+
     def curve(self, values: np.ndarray) -> np.ndarray:
         return np.where(values == self.value, self.filling, np.clip(values, *self.clamp))
 

@@ -45,6 +45,12 @@ class LinearFit(PointwiseFit):
     def scale(self) -> tuple[float, float]:
         return self.offset, self.factor
 
+    @property
+    def stretched(self) -> tuple[float, float]:
+        # The table of integers goes on behind the range that was found, and the results do not.
+        start, factor = self.scale
+        return (self.bottom - start) / factor, (self.top - start) / factor
+
     def curve(self, values: np.ndarray) -> np.ndarray:
         inside: np.ndarray = np.clip(values, *self.clamp)
         return inside

@@ -71,8 +71,8 @@ class GainMap(BlockMap):
     @property
     def in_range(self) -> tuple[float, float]:
         """The input range of the first step, or of several fits the range that holds all of theirs."""
-        fits = self.fitted.transforms[0].fits.values()
-        return min(fit.lo for fit in fits), max(fit.upper for fit in fits)
+        lows, highs = zip(*(fit.stretched for fit in self.fitted.transforms[0].fits.values()), strict=True)
+        return min(lows), max(highs)
 
     def __call__(
         self, block: npt.ArrayLike, offset: Sequence[int] | None = None, out: np.ndarray | None = None
@@ -89,11 +89,13 @@ class GainMap(BlockMap):
         # The true distance may be shorter, because integers are rounded and clamped.
         apart = np.subtract(above, below, dtype=np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            gain = rise / apart * ((hi - lo) / (high - low))
+            # A curve that inverts amplifies too.  Where there is only one intensity, there is no slope.
+            gain = np.abs(rise) / apart * np.divide(hi - lo, high - low)
         result = self.fitted(block, offset)
         # Voxels that became the least or the greatest value cannot be told apart any more.
-        gain[result <= low] = CRUSHED
-        gain[result >= high] = SATURATED
+        if high > low:
+            gain[result <= low] = CRUSHED
+            gain[result >= high] = SATURATED
         gain[~np.isfinite(gain)] = np.nan
         if out is None:
             single: np.ndarray = gain.astype(np.float32)
@@ -136,9 +138,10 @@ def gain_map(image: Any, fitted: BlockMap | None = None) -> Any:
     Returns
     -------
     napari.layers.Image, numpy.ndarray or dask.array.Array of float32
-        The slope of all steps together at the value of each voxel, over a 32nd of the input range.  It is 1 where it
-        equals that of stretching the input range to the range of results.  Voxels that became the lowest value, and
-        so cannot be told apart any more, are -1, those that became the highest -2; NaN stays NaN.
+        The slope of all steps together at the value of each voxel, over a 32nd of the input range; also where they
+        invert, it is positive.  It is 1 where it equals that of stretching the input range to the range of results.
+        Voxels that became the lowest value, and so cannot be told apart any more, are -1, those that became the
+        highest -2; NaN stays NaN, and a volume of a single intensity has only NaN.
 
     Raises
     ------

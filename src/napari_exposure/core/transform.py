@@ -65,6 +65,11 @@ class Fit:
         return max(self.hi, float(np.nextafter(self.lo, np.inf)))
 
     @property
+    def stretched(self) -> tuple[float, float]:
+        """The input range that a plain stretch would bring to the range of results."""
+        return self.lo, self.upper
+
+    @property
     def span(self) -> float:
         """The distance from `bottom` to `top`."""
         return self.top - self.bottom
