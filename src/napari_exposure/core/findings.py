@@ -443,10 +443,11 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
     # A step between the ones beside it belongs to a change that goes on, as at the ends of structures.
     beyond = np.abs(common[1:-1] - np.median([common[:-2], common[1:-1], common[2:]], axis=0))
     least = max(2.5 * usual, 2 * LEAST_JUMP)
-    large = np.abs(alone)[(np.abs(alone) > least) & (beyond > least / 2) & (alike > AGREED)]
+    found = (np.abs(alone) > least) & (beyond > least / 2) & (alike > AGREED)
+    large = np.abs(alone)[found]
     if large.size >= max(2, 0.03 * alone.size):
-        jump = middle(large)
-        sure = jump / usual * math.sqrt(large.size) if usual else math.inf
+        jump = middle(np.abs(common[1:-1])[found])
+        sure = middle(large) / usual * math.sqrt(large.size) if usual else math.inf
         return Jumps(axis, jump, sure, _still(sample, axis, background.offset))
     # Otherwise they may be many steps that are a little too large together.
     if size > 2.5 * error and size**2 - error**2 > LEAST_JUMP**2:
