@@ -101,6 +101,34 @@ def test_dead_and_saturated_places_do_not_count():
     assert found.dark == pytest.approx(5, rel=0.15)
 
 
+@pytest.mark.parametrize(("low", "high"), [(0, 150), (40, 255), (40, 150)])
+def test_the_edges_of_saturated_structures_are_no_noise(low, high):
+    light = np.where(blobs((12, 96, 96)) > 0.2, 400, 20) + 20 * blobs((12, 96, 96), seed=1)
+    light[:, 40:60] = 90
+    noisy = np.clip(np.rint(np.random.default_rng(0).normal(light, 4)), low, high).astype(np.uint8)
+    found = noise_level(noisy)
+    assert found.dark == pytest.approx(4, rel=0.1)
+    assert found.bright == pytest.approx(4, rel=0.1)
+    # Structures are signal although they are saturated.
+    assert found.signal > 0.7 * (high - max(low, 20))
+
+
+def test_a_background_of_two_gray_levels_is_not_cut_off():
+    volume = np.random.default_rng(0).choice(np.array([1, 2, 3], np.uint8), (12, 96, 96), p=[0.66, 0.32, 0.02])
+    volume[:, :, :40] = 1
+    volume[:, 10:14, 60:64] = 200
+    found = noise_level(volume)
+    assert found.dark == pytest.approx(0.53, rel=0.3)
+
+
+def test_few_photons_are_not_cut_off():
+    light = np.full((10, 120, 130), 1.0)
+    light[:, :, 70:] = 50
+    found = noise_level(np.random.default_rng(0).poisson(light).astype(np.uint16))
+    assert found.dark == pytest.approx(1, rel=0.2)
+    assert found.bright == pytest.approx(50**0.5, rel=0.2)
+
+
 def test_only_counted_places_are_looked_at():
     rng = np.random.default_rng(0)
     volume = rng.normal(100, 3, (6, 60, 80))

@@ -24,6 +24,9 @@ SAMPLE = 1 << 20
 WINDOW = 256
 # This is the median of the absolute values of a normal distribution of standard deviation 1.
 MEDIAN = 0.6744897501960817
+# The range is cut off at a level if this fraction of the places that have it have nothing else, and most others that
+# have it go this far across the range.
+CUT, STEEP = 0.25, 0.5
 # A place is called bright if so many percent of the sample are darker.
 BRIGHT = 90.0
 # Steps by the inverse powers of the plastic number spread any number of windows evenly over a plane (Roberts 2018).
@@ -128,7 +131,8 @@ def noise_level(
     nine voxels, on which the filter does not depend, says whether a place is dark or bright.  Only the flatter half of
     either kind is used, so that edges do not count.  Noise that neighbors share, as after smoothing or resampling, is
     underestimated; so is the noise of dark voxels that a camera has cut off at 0.  Places where all nine voxels have
-    the least or all nine the greatest value are left out.
+    the least or all nine the greatest value are left out; if there are many of them with
+    steep edges, as of saturated structures, these edges are left out for the noise too.
 
     References
     ----------
@@ -175,15 +179,16 @@ def find_noise(volume: Volume) -> NoiseLevel:
 
     places = ((part, block) for part in volume.parts for block in windows(part.shape))
     walk(places, work, merge, "measuring noise")
-    response, mean, slope = np.concatenate(parts, axis=1)
-    if mean.size:
-        # Dead and saturated places have no noise, which says nothing about the others.
-        alive = (mean > mean.min()) & (mean < mean.max()) | (response > 0)
-        if alive.any():
-            response, mean, slope = response[alive], mean[alive], slope[alive]
+    response, mean, slope, least, most = np.concatenate(parts, axis=1)
     if norm == 1 or not mean.size:
         return NoiseLevel(math.nan, math.nan, math.nan, looked)
-    low, middle, bright, high = (float(_at(mean, q)) for q in (1.0, 50.0, BRIGHT, 99.0))
+    # Dead and saturated places have no noise, and the steep edges of such areas have none that can be told.
+    dead, cut = _cut_off(least, most)
+    low, high = (float(_at(mean if dead.all() else mean[~dead], q)) for q in (1.0, 99.0))
+    alive = ~(dead | cut)
+    if alive.any():
+        response, mean, slope = response[alive], mean[alive], slope[alive]
+    middle, bright = (float(_at(mean, q)) for q in (50.0, BRIGHT))
     sigmas = []
     for there in (mean <= middle, mean >= bright):
         # The flatter half leaves out edges, and the choice does not depend on the noise of a place.
@@ -207,12 +212,12 @@ def windows(shape: tuple[int, ...], voxels: int = SAMPLE, edge: int = WINDOW) ->
 
 
 def _filtered(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Return absolute response, mean and squared slope, in three rows, at the places whose neighbors all count.
+    """Return absolute response, mean, squared slope, least and greatest voxel, in five rows, where all neighbors count.
 
     The mean is that of the neighbors, and the slope that between their sums on either side.  White noise gives the
     three independently of each other, because the filters of the slope are odd and the other two are even.
     """
-    response = total = values.astype(np.float64)
+    response = total = least = most = values.astype(np.float64)
     slopes: list[np.ndarray] = []
     use = np.isfinite(response)
     if counted.size:
@@ -231,10 +236,32 @@ def _filtered(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
             slopes = [each[before] + each[here] + each[after] for each in slopes] + [rises]
             response = response[before] - 2 * response[here] + response[after]
             total = total[before] + total[here] + total[after]
+            least = np.minimum(np.minimum(least[before], least[here]), least[after])
+            most = np.maximum(np.maximum(most[before], most[here]), most[after])
             use = use[before] & use[here] & use[after]
             number *= 3
         squares = sum((each * each for each in slopes), np.zeros(use.shape))
-    return np.stack([np.abs(response[use]), total[use] / number, squares[use]])
+    return np.stack([np.abs(response[use]), total[use] / number, squares[use], least[use], most[use]])
+
+
+def _cut_off(least: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which places are wholly at an end of the range, and which have a voxel at an end that is cut off.
+
+    The range is cut off at an end if many of the places that have a voxel there have nothing else, because their true
+    intensities lie beyond, and the others are steep edges.  Otherwise voxels are there by chance, as of few photons.
+    """
+    lowest, highest = least.min(), most.max()
+    dead, cut = np.zeros((2, least.size), bool)
+    for touching, within in ((least == lowest, most == lowest), (most == highest, least == highest)):
+        dead |= within
+        border = touching & ~within
+        if (
+            np.count_nonzero(within) >= CUT * np.count_nonzero(touching)
+            and border.any()
+            and _at((most - least)[border], 50.0) >= STEEP * (highest - lowest)
+        ):
+            cut |= touching
+    return dead, cut
 
 
 def _at(values: np.ndarray, percent: float) -> Any:
