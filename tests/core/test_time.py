@@ -356,6 +356,15 @@ def test_no_time():
         correct_decay(movie(), "t", start=6)
 
 
+def test_how_many_time_points_have_one_intensity():
+    volume = movie().astype(np.float32)
+    volume[2] = np.nan
+    with pytest.warns(UserWarning, match="1 of 7 time points have only one intensity"):
+        match_histograms(volume, "median")
+    with pytest.warns(UserWarning, match="The volume has fewer than two planes"):
+        correct_decay(movie(), "t", background=1e6)
+
+
 # --- time points that are matched -----------------------------------------------------------
 
 
