@@ -133,6 +133,11 @@ def test_warnings_are_said_of_each_file(tmp_path, capsys):
     # once for each file, although two channels have it, and of the series as one
     assert summary.count("Depth correction: The volume has fewer than two planes") == 2
     assert all(f"{name}.ome.tif: Depth correction" in summary for name in ("a", "b"))
+    more = "--fit-on", str(tmp_path / "a.ome.tif"), "--channels", "0"
+    assert main(["apply", str(tmp_path / "r.json"), str(tmp_path), "-o", str(tmp_path / "on"), *more]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(f"napari-exposure: {tmp_path / 'a.ome.tif'}: Depth correction: The volume has fewer")
+    assert said.err.count("Depth correction") == 1
 
 
 def test_time_is_asked_for_as_a_file_says_it(tmp_path, capsys):

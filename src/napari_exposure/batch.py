@@ -27,7 +27,7 @@ from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.replacing import PathLike, check_place, is_zarr, keep_apart, tidy
 from napari_exposure.core.several import TOGETHER, Together
 from napari_exposure.core.typing import Array
-from napari_exposure.core.words import naming, printable
+from napari_exposure.core.words import naming, printable, warn_user
 from napari_exposure.io.files import (
     PICTURE_SUFFIXES,
     UNKNOWN,
@@ -171,21 +171,32 @@ class _Heard(threading.local):
     words: list[str] | None = None
 
 
-heard = _Heard()
+_heard = _Heard()
 
 
 @contextmanager
-def hearing() -> Iterator[None]:
+def _of_file() -> Iterator[list[str]]:
+    """Give the warnings on a file that this thread works on inside."""
+    words: list[str] = []
+    _heard.words = words
+    try:
+        yield words
+    finally:
+        _heard.words = None
+
+
+@contextmanager
+def _hearing() -> Iterator[None]:
     """Keep the warnings on each file with it, because Python would show them without its name, and only the first."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         show: Callable[..., None] = warnings.showwarning
 
         def hear(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if heard.words is None or not issubclass(category, UserWarning):
+            if _heard.words is None or not issubclass(category, UserWarning):
                 show(message, category, *place, **more)
             else:
-                heard.words.append(str(message))
+                _heard.words.append(str(message))
 
         warnings.showwarning = hear
         yield
@@ -304,7 +315,10 @@ def run(
     for folder in {target.parent for target in paths.values()}:
         tidy(folder)
     # The file that all are fitted on is read now, so that an error in it is raised before any work begins.
-    _ = plan.fitted
+    with _hearing(), _of_file() as said:
+        _ = plan.fitted
+    for words in said:
+        warn_user(f"{plan.fit_on}: {words}")
     stopped = threading.Event()
 
     def stop() -> None:
@@ -321,23 +335,22 @@ def run(
         def outcome(status: str, words: str = "") -> Outcome:
             return Outcome(path, target, status, time.perf_counter() - start, words)
 
-        heard.words = []
         try:
             there = None if overwrite else left(target, plan.asked(path))
             if there == "":
                 return outcome("skipped", "its result is there")
             if there is not None:
                 return outcome("failed", f"{there}. It is kept: give another folder, or --overwrite.")
-            with progress.listening(partial(hear, path), stop):
+            with progress.listening(partial(hear, path), stop), _of_file() as said:
                 words = apply_to_file(plan, path, target)
                 # Each channel may have given the same warning.
-                return outcome("done", "; ".join(filter(None, dict.fromkeys([words, *heard.words]))))
+                return outcome("done", "; ".join(filter(None, dict.fromkeys([words, *said]))))
         except progress.Cancelled:
             return outcome("stopped")
         except Exception as error:
             return outcome("failed", str(error) or type(error).__name__)
 
-    with hearing(), ThreadPoolExecutor(jobs) as pool:
+    with _hearing(), ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(work, path, target) for path, target in paths.items()]
         try:
             for future in as_completed(futures):
