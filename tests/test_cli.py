@@ -115,6 +115,59 @@ def test_channels_that_are_not_there(folder, capsys):
     assert "has channels; say on which to fit: --channels all, sum, max" in capsys.readouterr().err
 
 
+def flickering(dtype="uint16"):
+    """Eight time points, each darker than the one before it."""
+    light = np.array([1, 0.9, 0.95, 0.8, 0.7, 0.75, 0.6, 0.5])
+    return (stack(3, (30, 32)) * light[:, None, None]).astype(dtype)
+
+
+def test_warnings_are_said_of_each_file(tmp_path, capsys):
+    for name in ("a", "b"):
+        both = np.stack([flickering()] * 2, 1)
+        nx.write_tiff(both, tmp_path / f"{name}.ome.tif", axes="tcyx")
+    nx.Recipe((nx.DecayCorrection("t", "ratio", background=9000.0),)).save(tmp_path / "r.json")
+    assert main(["apply", str(tmp_path / "r.json"), str(tmp_path), "-o", str(tmp_path / "out"), "--jobs", "2"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("Warning") == 0
+    summary = said.out.partition("2 done, 0 skipped, 0 failed")[2]
+    # once for each file, although two channels have it, and of the series as one
+    assert summary.count("Depth correction: The volume has fewer than two planes") == 2
+    assert all(f"{name}.ome.tif: Depth correction" in summary for name in ("a", "b"))
+    more = "--fit-on", str(tmp_path / "a.ome.tif"), "--channels", "0"
+    assert main(["apply", str(tmp_path / "r.json"), str(tmp_path), "-o", str(tmp_path / "on"), *more]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(f"napari-exposure: {tmp_path / 'a.ome.tif'}: Depth correction: The volume has fewer")
+    assert said.err.count("Depth correction") == 1
+
+
+def test_time_is_asked_for_as_a_file_says_it(tmp_path, capsys):
+    movie, recipe, out = (str(tmp_path / name) for name in ("plain.tif", "r.json", "out"))
+    tifffile.imwrite(movie, flickering(), photometric="minisblack", metadata=None)
+    nx.Recipe((nx.DecayCorrection("t", "ratio"),)).save(recipe)
+    assert main(["apply", recipe, movie, "-o", out]) == 1
+    assert "no axis of time before y and x: the image has the axes z, y, x" in (said := capsys.readouterr().out)
+    assert "--axes tyx" in said
+    assert main(["apply", recipe, movie, "-o", out, "--axes", "tyx"]) == 0
+    found = nx.read(tmp_path / "out" / "plain.ome.tif")
+    np.testing.assert_array_equal(found.data, core.correct_decay(flickering(), "t", "ratio"))
+    assert found.axes == "TYX"
+    plane = str(tmp_path / "plane.tif")
+    tifffile.imwrite(plane, flickering()[0])
+    assert main(["apply", recipe, plane, "-o", out]) == 1
+    assert "the image has the axes y, x. It is one plane" in capsys.readouterr().out
+
+
+def test_a_fit_over_time_is_not_for_a_stack(tmp_path, capsys):
+    movie, other, recipe, out = (str(tmp_path / name) for name in ("t.ome.tif", "z.ome.tif", "r.json", "out"))
+    nx.write_tiff(flickering(), movie, axes="tyx")
+    nx.write_tiff(flickering(), other, axes="zyx")
+    nx.Recipe((nx.DecayCorrection("t", "ratio"),)).save(recipe)
+    assert main(["apply", recipe, other, "-o", out, "--fit-on", movie]) == 1
+    assert "z.ome.tif: There is no axis of time" in capsys.readouterr().out
+    assert main(["apply", recipe, movie, "-o", out, "--fit-on", other]) == 2
+    assert "z.ome.tif: There is no axis of time" in capsys.readouterr().err
+
+
 def test_what_is_done_is_skipped_and_what_fails_does_not_stop_the_rest(folder, capsys):
     (folder / "in" / "bad.tif").write_text("no image")
     assert run(folder, "apply", "r.json", "in/s1.tif", "-o", "out") == 0

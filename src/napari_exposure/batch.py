@@ -9,8 +9,10 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -25,7 +27,7 @@ from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.replacing import PathLike, check_place, is_zarr, keep_apart, tidy
 from napari_exposure.core.several import TOGETHER, Together
 from napari_exposure.core.typing import Array
-from napari_exposure.core.words import printable
+from napari_exposure.core.words import naming, printable, warn_user
 from napari_exposure.io.files import (
     PICTURE_SUFFIXES,
     UNKNOWN,
@@ -100,10 +102,11 @@ class Plan:
         if self.fit_on is None:
             return None
         volume, size = self.open(self.fit_on)
-        channels = list(split(volume))
-        if len(channels) == 1:
-            return self.recipe.fit(channels[0], spacing=size, rgb=volume.axes.endswith("S"))
-        fitted = self.fit_channels(channels, size, volume.axes.endswith("S"))
+        channels, rgb = list(split(volume)), volume.axes.endswith("S")
+        with naming(str(self.fit_on)):
+            if len(channels) == 1:
+                return self.recipe.fit(channels[0], spacing=size, rgb=rgb)
+            fitted = self.fit_channels(channels, size, rgb)
         if fitted is None:
             raise ValueError(
                 f"{self.fit_on} has channels; say on which to fit: --channels all, sum, max, or the number of one."
@@ -160,6 +163,43 @@ def identity(path: Path) -> dict[str, Any]:
         "bytes": sum(each.st_size for each in stats),
         "changed": datetime.fromtimestamp(changed, UTC).isoformat(),
     }
+
+
+class _Heard(threading.local):
+    """The warnings on the file in work in this thread, or None in a thread without one."""
+
+    words: list[str] | None = None
+
+
+_heard = _Heard()
+
+
+@contextmanager
+def _of_file() -> Iterator[list[str]]:
+    """Give the warnings on a file that this thread works on inside."""
+    words: list[str] = []
+    _heard.words = words
+    try:
+        yield words
+    finally:
+        _heard.words = None
+
+
+@contextmanager
+def _hearing() -> Iterator[None]:
+    """Keep the warnings on each file with it, because Python would show them without its name, and only the first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        show: Callable[..., None] = warnings.showwarning
+
+        def hear(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if _heard.words is None or not issubclass(category, UserWarning):
+                show(message, category, *place, **more)
+            else:
+                _heard.words.append(str(message))
+
+        warnings.showwarning = hear
+        yield
 
 
 def collect(inputs: Iterable[PathLike]) -> list[Path]:
@@ -275,7 +315,10 @@ def run(
     for folder in {target.parent for target in paths.values()}:
         tidy(folder)
     # The file that all are fitted on is read now, so that an error in it is raised before any work begins.
-    _ = plan.fitted
+    with _hearing(), _of_file() as said:
+        _ = plan.fitted
+    for words in said:
+        warn_user(f"{plan.fit_on}: {words}")
     stopped = threading.Event()
 
     def stop() -> None:
@@ -298,14 +341,16 @@ def run(
                 return outcome("skipped", "its result is there")
             if there is not None:
                 return outcome("failed", f"{there}. It is kept: give another folder, or --overwrite.")
-            with progress.listening(partial(hear, path), stop):
-                return outcome("done", apply_to_file(plan, path, target))
+            with progress.listening(partial(hear, path), stop), _of_file() as said:
+                words = apply_to_file(plan, path, target)
+                # Each channel may have given the same warning.
+                return outcome("done", "; ".join(filter(None, dict.fromkeys([words, *said]))))
         except progress.Cancelled:
             return outcome("stopped")
         except Exception as error:
             return outcome("failed", str(error) or type(error).__name__)
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with _hearing(), ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(work, path, target) for path, target in paths.items()]
         try:
             for future in as_completed(futures):

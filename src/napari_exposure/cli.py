@@ -8,6 +8,7 @@ import csv
 import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 if a file failed, 2 if the command is wrong."""
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(options)
+        with warnings.catch_warnings():
+            # A line of Python tells a user nothing, and another file may have the same warning.
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda words, *_, **__: say(f"napari-exposure: {words}", sys.stderr)
+            status: int = options.run(options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:

@@ -339,6 +339,9 @@ class Recipe:
         """
         opening = partial(self._opened, mask=mask, spacing=spacing, unit=unit, rgb=rgb)
         if not is_several(image):
+            if fit_on is not None:
+                # The image has to suit the recipe too, not its shape alone; the mask is that of the other image.
+                opening(image, mask=None).check(self)
             return opening(image).adjusted(self, fit_on)
         found = open_all(image, opening)
         with found[0].bar():

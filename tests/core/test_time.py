@@ -356,6 +356,19 @@ def test_no_time():
         correct_decay(movie(), "t", start=6)
 
 
+def test_time_points_without_anything_to_count():
+    volume = movie().astype(np.float32)
+    volume[2] = np.nan
+    with pytest.warns(UserWarning, match="1 of 7 time points have only one intensity"):
+        match_histograms(volume, "median")
+    volume[0] = np.nan
+    for way in (match_histograms, lambda each, first: correct_decay(each, "t", "histogram")):
+        with pytest.raises(ValueError, match="First time point: There is no finite voxel to count: all are NaN"):
+            way(volume, "first")
+    with pytest.warns(UserWarning, match="The volume has fewer than two planes"):
+        correct_decay(movie(), "t", background=1e6)
+
+
 # --- time points that are matched -----------------------------------------------------------
 
 

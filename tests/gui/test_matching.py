@@ -48,7 +48,7 @@ def test_apply_makes_the_layer_that_the_console_makes(qtbot, viewer, widget, two
     dim, bright = two
     edit = choose(qtbot, widget, bright)
     assert edit.value == nx.histogram(bright)
-    assert "voxels" in edit[1].value
+    assert "voxels" in edit[1][0].value
     apply(qtbot, widget)
     expected = nx.match_histograms(dim, bright)
     result = viewer.layers["dim - matched"]
@@ -125,7 +125,7 @@ def test_what_is_remembered_has_no_reference(qtbot, viewer, two, open_widget):
 
 def test_the_layer_itself_is_not_offered(qtbot, viewer, widget, two):
     dim, bright = two
-    offered = widget["reference"][0][0]
+    offered = widget["reference"][0]
     # besides the time points of the layer itself
     assert [each for each in offered.choices if not isinstance(each, str)] == [None, bright]
     widget.header.layer.value = bright

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import Several
-from napari_exposure.core.axes import check_spacing, gliding_axis, in_words, spatial_axes, time_axis
+from napari_exposure.core.axes import check_spacing, gliding_axis, in_words, name_time, spatial_axes, time_axis
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.histogram import Histogram
@@ -352,8 +352,7 @@ class Adjustment(ABC):
         if axis is None:
             axes = in_words(volume.labels, len(volume.shape))
             raise ValueError(
-                f"There is no axis of time before y and x: the image has {axes}. Move time to the front, and where "
-                "axes have names call it t: layer.axis_labels = ('t', 'y', 'x')."
+                f"There is no axis of time before y and x: the image has {axes}. {name_time(len(volume.shape))}"
             )
         return axis
 
@@ -369,7 +368,9 @@ class Adjustment(ABC):
             axes = in_words(volume.labels, len(volume.shape))
             raise ValueError(
                 f"window={self.window} needs an axis of time before the {len(volume.shape) - lead} axes of space, but "
-                f"the image has {axes}. Give per='plane' for a movie of planes, or name the axis of time t."
+                f"the image has {axes}. {name_time(len(volume.shape))}"
+                + " per='plane' glides along planes instead."
+                * (len(volume.shape) > 2)
             )
         return axis
 
@@ -411,7 +412,10 @@ class Adjustment(ABC):
     def notes(self, transform: Transform) -> list[str]:
         """Return sentences that warn the user after a fit."""
         constant, groups = sum(fit.constant for fit in transform.fits.values()), len(transform.fits)
-        where = "The volume has" if groups == 1 else f"{constant} of {groups} {self.per}s have"
+        # Only the time points of a series have several fits per dataset.
+        kind = "time point" if self.per == "dataset" else self.per
+        all_one = groups == 1 or (self.per == "dataset" and constant == groups)
+        where = "The volume has" if all_one else f"{constant} of {groups} {kind}s have"
         return [f"{where} {self.constant_note}"] * bool(constant)
 
     @abstractmethod

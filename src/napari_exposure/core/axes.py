@@ -93,6 +93,24 @@ def in_words(labels: Sequence[object], axes: int) -> str:
     return f"the axes {', '.join(str(label) or '?' for label in labels)}" if labels else f"{axes} axes"
 
 
+def name_time(axes: int) -> str:
+    """Return what to do where the first axis of an image is time and nothing says so, for a message.
+
+    Examples
+    --------
+    >>> from napari_exposure.core.axes import name_time
+    >>> name_time(2)
+    'It is one plane; a series has one for each time point, and time as its first axis.'
+    """
+    if axes < 3:
+        return "It is one plane; a series has one for each time point, and time as its first axis."
+    names = ("t", *[""] * (axes - 5), *"czyx"[1 - axes :])
+    return (
+        f"Where time is the first axis, call it t: layer.axis_labels = {names}, the dims of a DataArray, or "
+        f"--axes {''.join(names)} (in Python axes=) of a file; of an array give the spacing of the axes of space only."
+    )
+
+
 def gliding_axis(labels: Sequence[object], axes: int) -> int | None:
     """Return which of the first axes, which have their own fits, a window glides along: time, or else the planes."""
     found = time_axis(labels, axes)

@@ -211,7 +211,8 @@ class HistogramMatching(Adjustment):
         with progress.part(0, 0.3):
             at = 0 if self.reference == "first" else self._median(members)
             reference = (count_histogram if self.colors == "value" else count_colors)(members[at], self.nbins)
-        check_counted(int(reference.counts.sum()), replace(members[at], members=(), lead=()))
+        with naming(POINTS[str(self.reference)]):
+            check_counted(int(reference.counts.sum()), replace(members[at], members=(), lead=()))
         with progress.part(0.3, 1):
             return replace(self, reference=reference)._fit_groups(members, spacing)
 

@@ -330,15 +330,14 @@ class NoiseLimitEdit(widgets.Container):
         super().__init__(widgets=[self.noise], labels=False, label=label, tooltip=how, **options)
         self.margins = (0, 0, 0, 0)
         self.min, self.max, self.step = min, max, step
-        self.value = value
+        self._take(value)
 
     def _on_noise(self) -> None:
-        self.value = NoiseLimit(self.noise.value / 100)
+        # The container emits `changed` itself.
+        self._take(NoiseLimit(self.noise.value / 100))
 
     def _on_number(self) -> None:
         self.value = self.number.value
-        # The number lies outside of this container, which does not tell its changes by itself.
-        self.changed.emit(self)
 
     @property
     def value(self) -> float | NoiseLimit:
@@ -347,6 +346,12 @@ class NoiseLimitEdit(widgets.Container):
 
     @value.setter
     def value(self, value: float | NoiseLimit) -> None:
+        before = self._value
+        self._take(value)
+        if value != before:
+            self.changed.emit(self)
+
+    def _take(self, value: float | NoiseLimit) -> None:
         self._value = value
         if isinstance(value, NoiseLimit):
             # Rounding takes away the digits that the factor of 100 adds.

@@ -39,7 +39,7 @@ class ReferenceEdit(widgets.Container):
         self._choice = widgets.ComboBox(
             name="choice", choices=lambda _: self._choices(), nullable=True, tooltip=tooltip
         )
-        self._choice.native.setStyleSheet("min-width: 11em")
+        self._choice.native.setStyleSheet("min-width: 9em")
         self._file = widgets.PushButton(text="File …", tooltip="Load a histogram that Histogram.save has written.")
         self._facts = widgets.Label(value="")
         self._facts.native.setWordWrap(True)
