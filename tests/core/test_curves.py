@@ -222,6 +222,7 @@ def test_ascending_points_change_no_order():
         ([(0, 0)], "two or more pairs"),
         ([(0, 0), (0, 1)], "ascending inputs"),
         ([(0.5, 0), (0.2, 1)], "ascending inputs"),
+        ([(0, 0), (5e-324, 1), (1, 1)], "ascending inputs, not closer together"),
         ([(0, 0), (1, 1.5)], r"each number of points must be a finite number in \[0, 1\], got 1.5"),
         ([(0, 0), (1, np.nan)], "each of points must be a finite number, got nan"),
         ([(0, 0), (1, 1, 1)], "each of points must be two numbers"),

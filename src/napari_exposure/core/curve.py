@@ -26,6 +26,8 @@ Points = tuple[tuple[float, float], ...]
 
 # The straight line changes nothing.
 STRAIGHT: Points = ((0.0, 0.0), (1.0, 1.0))
+# Slopes between points that lie closer together have squares beyond double precision.
+CLOSEST = 1e-100
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,10 @@ def check_points(points: Any) -> Points:
     found: Points = tuple(check_pair(point, "each of points") for point in points)
     for number in (number for point in found for number in point):
         check_number(number, "each number of points", low=0, high=1)
-    if len(found) < 2 or any(after[0] <= before[0] for before, after in pairwise(found)):
+    if len(found) < 2 or any(after[0] - before[0] < CLOSEST for before, after in pairwise(found)):
         raise ValueError(
-            f"points must be two or more pairs (input, output) with ascending inputs, got {list(found)!r}."
+            "points must be two or more pairs (input, output) with ascending inputs, not closer together than "
+            f"{CLOSEST:g}, got {list(found)!r}."
         )
     return found
 
