@@ -431,10 +431,13 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
     common = np.array([middle(column) for column in steps.T])
     # Structures reach across parts, so that the parts do not differ by chance alone.
     errors = CLUSTERED * 1.2533 * np.array([spread(column) for column in steps.T]) / np.sqrt(known)
-    # A change that goes on over several planes is no jump.
-    reach = [min(SMOOTH, n, common.size - 1 - n) for n in range(common.size)]
-    away = common - np.array([middle(common[n - far : n + far + 1]) for n, far in enumerate(reach)])
-    size, error = (math.sqrt(float(np.mean(each**2))) for each in (away, errors))
+    # A change that goes on over several planes is no jump.  Structures end along z, so that this cannot be told of the
+    # first and the last step there, but they stay over time.
+    stay = axis < -sample.spatial
+    reach = [SMOOTH if stay else min(SMOOTH, n, common.size - 1 - n) for n in range(common.size)]
+    away = common - np.array([middle(common[max(0, n - far) : n + far + 1]) for n, far in enumerate(reach)])
+    told = slice(None) if stay else slice(1, -1)
+    size, error = (math.sqrt(float(np.mean(each[told] ** 2))) for each in (away, errors))
     # Jumps may be several steps that are far larger than those beside them, in nearly all parts.
     apart = steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2
     alone = common[1:-1] - (common[:-2] + common[2:]) / 2
