@@ -25,7 +25,7 @@ from napari_exposure import core
 from napari_exposure.cli import main
 from napari_exposure.core import blocks
 from napari_exposure.core.flatfile import FlatFile
-from napari_exposure.io import files, unpacked
+from napari_exposure.io import unpacked
 from napari_exposure.io.files import stem
 
 STACK = np.random.default_rng(0).integers(0, 4000, (6, 20, 24), dtype=np.uint16)
@@ -481,55 +481,3 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path, mo
     (tmp_path / "b.zarr" / "zarr.json").write_text(json.dumps(metadata))
     with pytest.raises(ValueError, match="stored in parts of 4 x 800 x 900"):
         nx.read(tmp_path / "b.zarr")
-
-
-# --- verbs take what is read --------------------------------------------------------------
-
-SERIES = (STACK * np.array([1, 0.9, 0.95, 0.8, 0.7, 0.6])[:, None, None]).astype(np.uint16)
-
-
-def timed(path):
-    """A movie with 2.5 s between its time points, as OME-TIFF, ImageJ TIFF or OME-Zarr."""
-    if path.name == "j.tif":
-        more = {"axes": "TYX", "finterval": 2.5, "tunit": "sec", "unit": "um"}
-        tifffile.imwrite(path, SERIES, imagej=True, metadata=more, resolution=(2, 2))
-        return path
-    named = {"scale": (2.5, 0.5, 0.5), "units": ("s", "um", "um")}
-    return nx.save(files.FileVolume(SERIES, "TYX", **named), path)
-
-
-@pytest.mark.parametrize("name", ["o.ome.tif", "j.tif", "z.zarr"])
-def test_verbs_know_the_time_of_a_file(tmp_path, name):
-    volume = nx.read(timed(tmp_path / name))
-    np.testing.assert_array_equal(nx.decay_profile(volume, "t", force=True)[0], 2.5 * np.arange(6))
-    recipe = nx.Recipe((nx.DecayCorrection("t", "ratio", force=True),))
-    expected = core.correct_decay(SERIES, "t", "ratio", force=True)
-    for result in (nx.correct_decay(volume, "t", "ratio", force=True), recipe.apply(volume)):
-        assert (result.axes, result.scale, result.units) == ("TYX", (2.5, 0.5, 0.5), ("s", "um", "um"))
-        assert type(result.data) is type(volume.data)
-        np.testing.assert_array_equal(result.data, expected)
-    np.testing.assert_array_equal(volume.data, SERIES)
-    found = nx.read(nx.save(result, tmp_path / "result.ome.tif"))
-    assert (found.axes, found.units) == ("TYX", ("s", "um", "um"))
-    np.testing.assert_array_equal(found.data, expected)
-    # tiles are in the unit of the file, and lie in the planes
-    tiles = nx.equalize_adapthist(volume, 4.0, per="volume", window=3)
-    single = core.equalize_adapthist(SERIES, 4.0, per="plane", window=3, spacing=(0.5, 0.5))
-    np.testing.assert_array_equal(tiles.data, single)
-
-
-def test_verbs_know_the_colors_of_a_file(tmp_path):
-    colors = np.random.default_rng(1).integers(0, 255, (5, 16, 18, 3), np.uint8)
-    tifffile.imwrite(tmp_path / "c.tif", colors, photometric="rgb", metadata={"axes": "TYXS"})
-    result = nx.match_histograms(nx.read(tmp_path / "c.tif"), "first")
-    assert result.axes == "TYXS"
-    np.testing.assert_array_equal(result.data, core.match_histograms(colors, "first", rgb=True))
-
-
-def test_a_file_without_all_sizes_has_no_tiles():
-    volume = files.FileVolume(STACK, "ZYX", (1.0, 0.5, 0.5), ("pixel", "um", "um"), name="half")
-    with pytest.raises(ValueError, match="half has no voxel size along z, so tiles have no size; give spacing="):
-        nx.equalize_adapthist(volume, 4.0)
-    given = nx.equalize_adapthist(volume, 4.0, spacing=(2, 0.5, 0.5))
-    np.testing.assert_array_equal(given.data, core.equalize_adapthist(STACK, 4.0, spacing=(2, 0.5, 0.5)))
-    np.testing.assert_array_equal(nx.adjust_gamma(volume, 2.0).data, core.adjust_gamma(STACK, 2.0))

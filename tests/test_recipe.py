@@ -446,3 +446,8 @@ def test_a_workflow_knows_how_large_its_tiles_are():
         Recipe(nx.AdaptiveEqualization(4.0), "um").workflow()
     with pytest.raises(ValueError, match="does not convert"):
         Recipe(nx.AdaptiveEqualization(4.0), "um").workflow(spacing=(1, 1, 1), unit="s")
+    for spacing in ((0.5, -1, 0.5), (1, float("nan"), 1), (1,), "abc"):
+        with pytest.raises((TypeError, ValueError), match="spacing"):
+            Recipe(nx.AdaptiveEqualization(4.0), "um").workflow(spacing=spacing)
+    tasks = Recipe(nx.AdaptiveEqualization(4.0), "um").workflow(spacing=2, unit="um")["tasks"]
+    assert tasks["1 Adaptive equalization"]["params"]["spacing"] == [2.0, 2.0, 2.0]

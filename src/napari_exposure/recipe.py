@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
+from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.chain import FittedRecipe
 from napari_exposure.core.images import LayerKind, is_several, open_all, open_fitted, opened
 from napari_exposure.core.intensity import check_kind
@@ -193,7 +194,8 @@ class Recipe:
         """
         own = self._in_own_unit(spacing, unit)
         self._check_sized(own)
-        sizes = {} if own is None else {"spacing": [float(size) for size in own]}
+        # How many axes the arrays will have is not known; they have at most five.
+        sizes = {} if own is None else {"spacing": list(check_spacing(own, 5))}
         tasks, last = {}, "image"
         for number, step in enumerate(self.steps, 1):
             plain = Recipe((step,), self.unit).to_dict()

@@ -272,7 +272,7 @@ class Layer:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (Layer(), r"got Layer\. If it is a layer, pass layer\.data"),
+        (Layer(), r"got Layer\. Pass its data, with spacing= and rgb="),
         ("x.tif", r"got 'x\.tif'\. Read a file first"),
         (None, "got None"),
     ],
@@ -284,7 +284,9 @@ def test_what_is_no_array(verb, value, words):
 
 @pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
 def test_a_mask_that_is_no_array(verb):
-    with pytest.raises(TypeError, match=r"The mask must be an array, got Layer\. If it is a layer, pass layer\.data"):
+    with pytest.raises(
+        TypeError, match=r"The mask must be an array, got Layer\. Pass its data, with spacing= and rgb="
+    ):
         verb(Unreadable(), mask=Layer())
 
 

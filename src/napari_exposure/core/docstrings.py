@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 PARAMETERS = """
-image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), napari.layers.Image, or what `read` gives
+image : array-like, 2 to 5 axes ([T, C,] [Z,] Y, X), or napari.layers.Image
     Integers of 8 to 64 bits (to 2**53), float16, float32 or float64, in either byte order.  Never written.
 kernel_size : float, sequence of float or None
     Edge of a tile in units of `spacing`: a number is the same physical edge on every axis, a sequence has one for

@@ -38,7 +38,6 @@ __all__ = ["adjust"]
 OPENERS = {
     "napari.layers.base.base.Layer": "napari_exposure.layers:OpenedLayer",
     DATA_ARRAY: "napari_exposure.xarrays:OpenedDataArray",
-    "napari_exposure.io.files.FileVolume": "napari_exposure.io.opened:OpenedFile",
 }
 
 
@@ -325,7 +324,7 @@ def adjust(
 
     Returns
     -------
-    numpy.ndarray, dask.array.Array, xarray.DataArray, FileVolume or napari.layers.Image
+    numpy.ndarray, dask.array.Array, xarray.DataArray or napari.layers.Image
         A result of the same kind as the image, which is not changed.
 
     Raises

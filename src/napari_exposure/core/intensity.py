@@ -102,9 +102,9 @@ def as_array(value: Any, name: str) -> np.ndarray:
         if isinstance(value, list | tuple):
             hint = " One image is taken at a time here; Recipe.apply takes a list of them." * (name == "volume")
         elif isinstance(value, str | PathLike):
-            hint = " Read a file first: napari_exposure.read(path).data."
+            hint = " Read a file first: volume = napari_exposure.read(path), then volume.data, with spacing=."
         elif hasattr(value, "data"):
-            hint = " If it is a layer, pass layer.data."
+            hint = " Pass its data, with spacing= and rgb=, which an array does not say."
         raise TypeError(f"The {name} must be an array, got {given(value)}.{hint}")
     return array
 
