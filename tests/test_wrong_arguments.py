@@ -107,7 +107,7 @@ def test_arguments_of_the_wrong_type_are_named(name, tmp_path, monkeypatch):
         (lambda: nx.gain_map(VOLUME, RECIPE), r"fitted must be what recipe\.fit\(image\) gives, got Recipe"),
         (lambda: nx.adjust_gamma(VOLUME, rgb="no"), "rgb must be True or False, got 'no'"),
         (lambda: nx.histogram(VOLUME, ignore_zeros=1), "ignore_zeros must be True or False, got 1"),
-        (lambda: nx.adjust_gamma("nuclei.tif"), r"got 'nuclei\.tif'\. Read a file first: volume = napari_exposure\.read"),
+        (lambda: nx.adjust_gamma("nuclei.tif"), r"got 'nuclei\.tif'\. Read a file first: volume = napari_exp"),
         (lambda: nx.Recipe.of(VOLUME), "A layer that napari-exposure has made is needed, got an array"),
         (lambda: Adjustment.from_dict(3), "An adjustment must be a dict"),
     ],
