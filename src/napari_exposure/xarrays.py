@@ -78,7 +78,7 @@ def _kind(coordinates: Any) -> str | None:
     """Return "time" for dates and coordinates in a unit of time, "space" for a unit of length, and None for others."""
     if coordinates is None:
         return None
-    # A unit of time may go on with "since" and a day.
+    # xarray writes times as, for example, "seconds since 2026-01-01", of which only the first word is the unit.
     unit = str(coordinates.attrs.get("units", "")).partition(" since ")[0]
     return "time" if coordinates.dtype.kind in "mM" else kind_of(unit)
 

@@ -5,6 +5,8 @@ import pytest
 
 import napari_exposure as nx
 from gui.driving import click, type_into
+from napari_exposure.core.noise import find_noise
+from napari_exposure.gui.exposure import extras
 from napari_exposure.gui.exposure.dock import ExposureDock
 
 
@@ -69,6 +71,28 @@ def test_noise_is_the_main_control_and_the_number_is_beside_it(
     qtbot.waitUntil(lambda: shown(edit.noise) != edit.UNKNOWN, timeout=60_000)
     assert float(shown(edit.noise)) == pytest.approx(min(100 * typed * steep, 100), rel=0.02)
     assert edit.value == typed
+
+
+def test_the_noise_of_a_layer_is_measured_once(make_napari_viewer, qtbot, volume, monkeypatch):
+    measured = []
+
+    def find(layer):
+        measured.append(layer.shape)
+        return find_noise(layer)
+
+    monkeypatch.setattr(extras, "find_noise", find)
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(volume, name="nuclei")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-exposure", "Adaptive equalization")
+    edit = widget["clip_limit"]
+    qtbot.waitUntil(lambda: shown(edit.noise) != edit.UNKNOWN, timeout=60_000)
+    before = shown(edit.noise)
+    # Twice the limit lets noise grow twice as far.
+    for limit in (0.02, 0.04):
+        edit.value = limit
+        qtbot.waitUntil(lambda: shown(edit.noise) not in (edit.UNKNOWN, before), timeout=60_000)
+        assert float(shown(edit.noise)) == pytest.approx(float(before) * limit / 0.01, rel=0.02)
+    assert measured == [volume.shape]
 
 
 def test_cards_of_recipes_show_what_they_hold(make_napari_viewer, volume):

@@ -22,7 +22,7 @@ from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 __all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 
-# To clip more bins than these, of all tiles together, takes some ten milliseconds, so that progress is reported.
+# Clipping more bins than these, of all tiles together, takes over ten milliseconds, so progress is reported.
 MANY_BINS = 1 << 20
 # Single precision is used where it moves no result, which lies from 0 to 1, by more than this. The result may be off
 # by 1e-5, so there is room.

@@ -274,15 +274,15 @@ class Looked:
     def describe(self, card: Card, source: Source | None) -> None:
         """Do nothing: only a fit tells anything."""
 
-    def _look(self, layer, wanted: tuple, find: Callable[[Volume], Any], show: Callable[[Any], object]) -> None:
-        """Look at the input of the card, unless that was done for the same data and the same `wanted` already."""
+    def _look(self, layer, wanted: tuple, find: Callable[[Volume], Any], show: Callable[[Any], object]) -> bool:
+        """Look at the input of the card, unless that was begun for the same data and `wanted`; return if it was."""
         before, mask = self._card.before, self._card.mask
         ignored = self._card.editors["ignore_zeros"].value
         data = layer.data, None if mask is None else mask.data
         wanted = (*wanted, ignored, *(each.adjustment for each in before))
         # Arrays are compared by identity, because comparing their values would take long.
         if self._known and wanted == self._known[1] and all(map(operator.is_, data, self._known[0])):
-            return
+            return True
         self.stop()
         self._known = data, wanted
         source = Source.of(layer)
@@ -294,6 +294,7 @@ class Looked:
                 show(found)
 
         job = self._job = Job(lambda: find(volume), done=done, ended=lambda: None)
+        return False
 
 
 class Behind(Looked):
@@ -323,6 +324,8 @@ class Grain(Looked):
         self._name, self._edit = next(
             (name, edit) for name, edit in editors.items() if isinstance(edit, NoiseLimitEdit)
         )
+        # The noise of the layer is measured once, however often its gain changes; NaN until it is known.
+        self._noise = self._gain = math.nan
 
     def fitted(self, layer, transform: Transform | None) -> None:
         """Show the number that a fit has found, or the noise that its number allows, where that is soon known."""
@@ -335,12 +338,19 @@ class Grain(Looked):
         if isinstance(self._edit.value, NoiseLimit):
             self._edit.follow(getattr(fit, self._name))
         elif is_quick(layer):
-            gain = adjustment.gain(getattr(fit, self._name)) / ((fit.upper - fit.lo) or math.inf)
-            self._look(layer, (gain,), lambda volume: min(100 * gain * find_noise(volume).most, 100.0), self._show)
+            self._gain = adjustment.gain(getattr(fit, self._name)) / ((fit.upper - fit.lo) or math.inf)
+            if not self._look(layer, (), lambda volume: find_noise(volume).most, self._measured):
+                self._noise = math.nan
+            self._show()
 
-    def _show(self, percent: float) -> None:
+    def _measured(self, noise: float) -> None:
+        self._noise = noise
+        self._show()
+
+    def _show(self) -> None:
         if not isinstance(self._edit.value, NoiseLimit):
-            self._edit.follow(None if math.isnan(percent) else percent)
+            percent = 100 * self._gain * self._noise
+            self._edit.follow(None if math.isnan(percent) else min(percent, 100.0))
 
 
 def counts_between(volume: Volume, lo: float, hi: float) -> np.ndarray:
