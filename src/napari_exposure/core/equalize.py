@@ -23,8 +23,8 @@ from napari_exposure.core.intensity import (
 )
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.pointwise import CurveFit, KnotsFit, StepsFit
-from napari_exposure.core.quantiles import Knots, find_knots, knots_of_sorted
-from napari_exposure.core.stacks import SMALL, count_stack, sort_volumes
+from napari_exposure.core.quantiles import find_knots, knots_of_sorted
+from napari_exposure.core.stacks import SMALL, count_stack, order_volumes
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
@@ -85,15 +85,15 @@ class HistogramEqualization(Adjustment):
             with progress.part(0.4, 1):
                 ordered = _sort_voxels(volume, lo, hi)
             check_counted(len(ordered), volume)
-            fit = self._fit_sorted(ordered, lo, hi, fixed)
+            curve = _ranked(ordered) if self.method == "rank" else knots_of_sorted(ordered)
             progress.report("ranking", 1.0)
-            return fit
+            return self._fit_ordered(lo, hi, fixed, *curve)
         if self.nbins is None and not is_lookup(volume.dtype):
             with progress.part(0.4, 1):
                 knots = find_knots(volume, lo, hi)
-            if knots is None:
+            if not knots[0].size:
                 check_counted(not math.isnan(find_extent(volume)[0]), volume)
-            return self._curve(knots, lo, hi, fixed) if knots else constant
+            return self._fit_ordered(lo, hi, fixed, *knots)
         with progress.part(0.4, 1):
             found = count_clamped(volume, self.nbins or BINS, lo, hi)
         if found is None:
@@ -112,17 +112,12 @@ class HistogramEqualization(Adjustment):
             return False
         return self.method == "rank" or (self.nbins is None and math.prod(volume.shape[lead:]) <= SMALL)
 
-    def _fit_sorted(self, ordered: np.ndarray, lo: float, hi: float, fixed: Fixed) -> Fit:
+    def _fit_ordered(self, lo: float, hi: float, fixed: Fixed, places: np.ndarray, heights: np.ndarray) -> Fit:
+        """Return the fit of distinct values and their ranks, or of knots; fewer than two stand for one value."""
+        if len(places) < 2:
+            return KnotsFit(lo, lo, *fixed, np.zeros(2))
         if self.method == "rank":
-            levels, heights = _ranked(ordered)
-            if len(levels) > 1:
-                return StepsFit(lo, hi, *fixed, levels, heights)
-        elif len(ordered) and (knots := knots_of_sorted(ordered)):
-            return self._curve(knots, lo, hi, fixed)
-        return KnotsFit(lo, lo, *fixed, np.zeros(2))
-
-    def _curve(self, knots: Knots, lo: float, hi: float, fixed: Fixed) -> Fit:
-        places, heights = knots
+            return StepsFit(lo, hi, *fixed, places, heights)
         return CurveFit(lo, hi, *fixed, places, self._anchored(heights))
 
     def _anchored(self, heights: np.ndarray) -> np.ndarray:
@@ -139,8 +134,8 @@ class HistogramEqualization(Adjustment):
         flat = np.zeros(2)
         fits: list[Fit] = []
         if self._sorted(volume, lead):
-            found = sort_volumes(volume, lead, self.in_range)
-            return [self._fit_sorted(each, lo, hi, (*ends[lo < 0], dtype, out_dtype)) for lo, hi, each in found]
+            found = order_volumes(volume, lead, self.in_range, ranks=self.method == "rank")
+            return [self._fit_ordered(lo, hi, (*ends[lo < 0], dtype, out_dtype), *curve) for lo, hi, *curve in found]
         stack = count_stack(volume, lead, self.in_range, self.nbins or BINS)
         if stack is None:
             return None

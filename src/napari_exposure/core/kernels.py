@@ -18,6 +18,8 @@ from numba import config as numba_config
 from numba import from_dtype, njit, types
 from numba.extending import overload, register_jitable
 
+from napari_exposure.core import order_kernels
+from napari_exposure.core.elsewhere import compile_elsewhere
 from napari_exposure.core.kernel_cache import KernelCache
 
 
@@ -27,10 +29,13 @@ def build(name: str, *dtypes: np.dtype) -> Callable[..., None]:
     with _compiling():
         # The type is Any because numba's stubs know neither a dispatcher's cache nor its signatures.
         compiled: Any = njit(nogil=True, error_model="numpy")(function)
+        arguments = signature(*map(from_dtype, dtypes))
         # There is no cache if numba may not write to any folder.
         with suppress(OSError, RuntimeError):
             compiled._cache = KernelCache(function)
-        compiled.compile(signature(*map(from_dtype, dtypes)))
+            if not compiled._cache.holds(arguments, compiled.targetctx):
+                compile_elsewhere(name, *dtypes)
+        compiled.compile(arguments)
         compiled.disable_compile()
     found: Callable[..., None] = compiled
     return found
@@ -783,47 +788,77 @@ def _map_steps(
         out[i] = _cast(bottom + span * heights[k], out)
 
 
-def _map_curve(
-    values: np.ndarray,
-    places: np.ndarray,
-    heights: np.ndarray,
-    starts: np.ndarray,
-    lo: float,
-    scale: float,
-    bottom: float,
-    span: float,
-    out: np.ndarray,
-) -> None:
-    """Map along lines through (places, heights); starts[j] is the last knot in the buckets before j, or the first."""
+@register_jitable
+def _index_knots(places: np.ndarray, heights: np.ndarray, starts: np.ndarray) -> tuple[float, float]:
+    """Write to starts[j] the last knot in the buckets before j, or the first; return where buckets begin, and scale.
+
+    Buckets are even, and lie where nearly all values do.
+    """
     last = places.size - 1
     buckets = starts.size - 1
-    knot = np.empty(_CHUNK, np.int32)
+    near = 0
+    while near < last and heights[near] < 0.01:
+        near += 1
+    far = near
+    while far < last and heights[far] < 0.99:
+        far += 1
+    lo = places[near]
+    scale = buckets / (places[far] - lo) if far > near else 0.0
+    scale = scale if scale < np.inf else 0.0
+    j = 0
+    # No value is beyond the last knot but one, from which the last line begins.
+    for k in range(last):
+        own = _bucket(places[k], lo, scale, buckets - 1)
+        while j <= own:
+            starts[j] = max(k - 1, 0)
+            j += 1
+    starts[j:] = last - 1
+    return lo, scale
+
+
+@register_jitable
+def _map_curve(
+    values: np.ndarray, places: np.ndarray, heights: np.ndarray, bottom: float, span: float, out: np.ndarray
+) -> None:
+    """Map along straight lines through (places, heights); places ascend."""
+    last = places.size - 1
+    starts = np.empty(4 * places.size + 1, np.uint32)
+    lo, scale = _index_knots(places, heights, starts)
+    buckets = starts.size - 1
+    ends = np.empty(last, np.float64)
+    for k in range(last - 1):
+        ends[k] = places[k + 1]
+    ends[last - 1] = np.inf
+    one = np.uint32(1)
+    knot = np.empty(_CHUNK, np.uint32)
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         result = out[start : start + _CHUNK]
         # The search has a loop of its own, so that those around it vectorize.
         for i in range(part.size):
-            knot[i] = np.int32(_bucket(part[i], lo, scale, buckets - 1))
+            knot[i] = np.uint32(_bucket(part[i], lo, scale, buckets - 1))
         for i in range(part.size):
             v = np.float64(part[i])
-            j = np.uint64(knot[i])
-            k = np.int64(starts[j])
-            stop = np.int64(starts[j + np.uint64(1)])
-            # Most buckets have at most one knot, which takes no branch. NaN stays where it is.
-            k += np.int64((k < stop) & (places[np.uint64(min(k + 1, last))] <= v))
-            while k < stop and places[np.uint64(k + 1)] <= v:
-                middle = (k + stop + 1) >> 1
-                if places[np.uint64(middle)] <= v:
-                    k = middle
-                else:
-                    stop = middle - 1
-            knot[i] = min(k, last - 1)
+            k = starts[knot[i]]
+            # Few buckets have more than two knots, and no processor can foresee a branch where there is one. NaN stays
+            # where it is.
+            k = np.uint32(k + np.uint32(ends[k] <= v))
+            k = np.uint32(k + np.uint32(ends[k] <= v))
+            if ends[k] <= v:
+                stop = starts[np.uint32(knot[i] + one)]
+                while k < stop:
+                    middle = np.uint32((k + stop + one) >> one)
+                    if places[middle] <= v:
+                        k = middle
+                    else:
+                        stop = np.uint32(middle - one)
+            knot[i] = k
         for i in range(part.size):
-            k = np.uint32(knot[i])
+            k = knot[i]
             left = places[k]
-            share = (np.float64(part[i]) - left) / (places[k + np.uint32(1)] - left)
+            share = (np.float64(part[i]) - left) / (places[k + one] - left)
             share = min(max(share, 0.0), 1.0)
-            y = heights[k] + share * (heights[k + np.uint32(1)] - heights[k])
+            y = heights[k] + share * (heights[k + one] - heights[k])
             result[i] = _cast(bottom + span * (np.nan if _is_nan(part[i]) else y), result)
 
 
@@ -844,6 +879,20 @@ def _knots_rows(
 ) -> None:
     for r in range(values.shape[0]):
         _map_knots(values[r], lo[r], hi[r], knots[starts[r] : starts[r + 1]], bottom[r], span[r], out[r])
+
+
+def _curve_rows(
+    values: np.ndarray,
+    starts: np.ndarray,
+    places: np.ndarray,
+    heights: np.ndarray,
+    bottom: np.ndarray,
+    span: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    for r in range(values.shape[0]):
+        own = slice(starts[r], starts[r + 1])
+        _map_curve(values[r], places[own], heights[own], bottom[r], span[r], out[r])
 
 
 def _steps_rows(
@@ -1393,6 +1442,19 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
             _write(_i, 2), _write(_i, 2),
         ),
     ),
+    "quantiles_rows": (
+        order_kernels.quantiles_rows,
+        lambda t: (
+            _read(t, 2), _read(types.boolean, 2), _f, _f, types.boolean,
+            _write(_f, 2), _write(_f, 2), _write(_f, 2), _write(_i, 1),
+        ),
+    ),
+    "ranks_rows": (
+        order_kernels.ranks_rows,
+        lambda t: (
+            _read(t, 2), _read(types.boolean, 2), _f, _f, _write(_f, 2), _write(t, 2), _write(_f, 2), _write(_i, 1),
+        ),
+    ),
     "along_table": (
         _along_table,
         lambda t, c: (_read(t, 3), _read(_i, 2), _i, _read(types.int32, 1), _write(c, 2)),
@@ -1409,7 +1471,7 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
     "map_curve": (
         _map_curve,
-        lambda t, o: (_read(t, 1), _read(_f, 1), _read(_f, 1), _left, _f, _f, _f, _f, _write(o, 1)),
+        lambda t, o: (_read(t, 1), _read(_f, 1), _read(_f, 1), _f, _f, _write(o, 1)),
     ),
     "map_gains": (
         _map_gains,
@@ -1424,6 +1486,12 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
         lambda t, o: (
             _read(t, 2), _read(_f, 1), _read(_f, 1), _read(_i, 1), _read(_f, 1),
             _read(_f, 1), _read(_f, 1), _write(o, 2),
+        ),
+    ),
+    "curve_rows": (
+        _curve_rows,
+        lambda t, o: (
+            _read(t, 2), _read(_i, 1), _read(_f, 1), _read(_f, 1), _read(_f, 1), _read(_f, 1), _write(o, 2),
         ),
     ),
     "steps_rows": (
