@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram, find_extent
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, verb
@@ -19,11 +19,10 @@ from napari_exposure.core.intensity import (
     is_lookup,
     result_dtype,
     result_range,
-    working_dtype,
 )
-from napari_exposure.core.memory import remembered
 from napari_exposure.core.pointwise import CurveFit, KnotsFit, StepsFit
 from napari_exposure.core.quantiles import find_knots, knots_of_sorted
+from napari_exposure.core.ranking import rank_voxels, sort_voxels
 from napari_exposure.core.stacks import SMALL, count_stack, order_volumes
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
@@ -83,11 +82,14 @@ class HistogramEqualization(Adjustment):
             return constant
         if self._sorted(volume):
             with progress.part(0.4, 1):
-                ordered = _sort_voxels(volume, lo, hi)
-            check_counted(len(ordered), volume)
-            curve = _ranked(ordered) if self.method == "rank" else knots_of_sorted(ordered)
-            progress.report("ranking", 1.0)
-            return self._fit_ordered(lo, hi, fixed, *curve)
+                if self.method == "rank":
+                    places, heights, number = rank_voxels(volume, lo, hi)
+                else:
+                    ordered = sort_voxels(volume, lo, hi)
+                    number = len(ordered)
+                    places, heights = knots_of_sorted(ordered)
+            check_counted(number, volume)
+            return self._fit_ordered(lo, hi, fixed, places, heights)
         if self.nbins is None and not is_lookup(volume.dtype):
             with progress.part(0.4, 1):
                 knots = find_knots(volume, lo, hi)
@@ -155,12 +157,6 @@ class HistogramEqualization(Adjustment):
         return fits
 
 
-def _ranked(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct values of an ordered array, and the ranks of these values from 0 to 1."""
-    starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])[: len(ordered)]
-    return ordered[starts], starts / max(starts[-1:].sum(), 1)
-
-
 def count_clamped(volume: Volume, nbins: int, lo: float, hi: float) -> tuple[np.ndarray, np.ndarray] | None:
     """Return counts and centers of bins from `lo` to `hi`, with voxels outside in the end bins; None if constant."""
     found = count_histogram(volume, nbins, (lo, hi))
@@ -185,33 +181,6 @@ def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.
     counts[0] += found.counts[:start].sum()
     counts[-1] += found.counts[stop:].sum()
     return counts, centers[start:stop]
-
-
-@remembered(lambda ordered: ordered.nbytes)
-def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
-    """Return all counted voxels, clamped and sorted; nothing else needs a copy of the volume."""
-    dtype = working_dtype(volume.dtype)
-    if dtype.kind in "iu":
-        # Integers are clamped to the next whole numbers outside; all beyond are alike, so their ranks stay the same.
-        info = np.iinfo(dtype)
-        lo, hi = max(math.floor(lo), int(info.min)), min(math.ceil(hi), int(info.max))
-    parts: list[np.ndarray] = []
-
-    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        values = values[counted] if counted.size else values.reshape(-1)
-        return np.sort(np.clip(values[values == values], lo, hi))
-
-    with progress.part(0, 0.5):
-        count(volume, visit, parts.append, "ranking")
-    merges = len(parts) - 1
-    for merge in range(merges):
-        # The two shortest parts are merged, because NumPy's stable sort only merges runs that are in order.
-        parts.sort(key=len, reverse=True)
-        merged = np.concatenate([parts.pop(), parts.pop()])
-        merged.sort(kind="stable")
-        parts.append(merged)
-        progress.report("ranking", 0.5 + 0.5 * (merge + 1) / merges)
-    return parts[0]
 
 
 @verb

@@ -663,6 +663,10 @@ _EXP2_SINGLE = (0.6931472, 0.2402265, 0.05550411, 0.00961813, 0.0013333479, 0.00
 _EXP2_SINGLE = tuple(map(np.float32, _EXP2_SINGLE))
 
 
+# The smallest position of a value of float32, in a range that float32 holds, times 2 to this power has all its digits.
+_LARGER = 152
+
+
 def _map_power_single(
     values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
 ) -> None:
@@ -676,19 +680,23 @@ def _map_power_single(
     one = np.float32(1)
     half = np.float32(0.5)
     least = np.float32(-126)
-    smallest = np.float32(1.17549435e-38)
+    smallest = 2.0**-126
+    larger = 2.0**_LARGER
     g = np.float32(gamma)
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         result = out[start : start + _CHUNK]
         n = part.size
         for i in range(n):
-            position[i] = _position(part[i], lo, hi, 1.0)
+            u = _position(part[i], lo, hi, 1.0)
+            # Positions that are too small for all digits in single precision are stored larger, and as negative.
+            position[i] = u if u >= smallest else -larger * u
         for i in range(n):
             # Here position is m * 2 ** k, with m from sqrt(1/2), whose bits are subtracted, to sqrt(2).
-            bits = np.float32(position[i]).view(np.int32)
+            bits = np.float32(abs(position[i])).view(np.int32)
             k = np.int32(bits - np.int32(0x3F3504F4)) >> np.int32(23)
             t = np.int32(bits - (k << np.int32(23))).view(np.float32) - one
+            k = np.int32(k - np.int32(_LARGER if position[i] < 0 else 0))
             p = g * (np.float32(k) + t * _horner(_LOG2_SINGLE, t))
             power[i] = p if p > least else least
         for i in range(n):
@@ -697,7 +705,7 @@ def _map_power_single(
             f = p - whole
             y = one + f * _horner(_EXP2_SINGLE, f)
             y *= np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
-            power[i] = y if position[i] >= smallest else np.float32(0)
+            power[i] = y if position[i] != 0 else np.float32(0)
         for i in range(n):
             y = np.nan if _is_nan(part[i]) else min(gain * np.float64(power[i]), 1.0)
             result[i] = _cast(bottom + span * y, result)
@@ -751,41 +759,67 @@ def _bucket(value: float, lo: float, scale: float, last: int) -> int:
 
 
 @register_jitable
-def _map_steps(
-    values: np.ndarray, levels: np.ndarray, heights: np.ndarray, bottom: float, span: float, out: np.ndarray
-) -> None:
-    """Map the values above levels[k - 1], up to and including levels[k], to heights[k]."""
+def _index_steps(levels: np.ndarray, starts: np.ndarray) -> None:
+    """Write to starts[j] the first level that no bucket before j holds, or the last level; buckets are even."""
     last = levels.size - 1
+    buckets = starts.size - 1
     lo = np.float64(levels[0])
-    # Searching many values is worth an index with as many buckets as levels.
-    buckets = levels.size if values.size >= levels.size else 1
     scale = buckets / (np.float64(levels[last]) - lo)
-    starts = np.empty(buckets + 1, np.int64)
-    filled = 0
-    if buckets > 1:
-        for k in range(levels.size):
-            while filled <= _bucket(levels[k], lo, scale, buckets - 1):
-                starts[filled] = k
-                filled += 1
-    else:
-        starts[0] = 0
-        filled = 1
-    starts[filled:] = last
-    for i in range(values.size):
-        v = values[i]
-        if _is_nan(v):
-            out[i] = _cast(np.float64(np.nan), out)
-            continue
-        j = _bucket(v, lo, scale, buckets - 1)
-        k = starts[j]
-        stop = starts[j + 1]
-        while k < stop:
-            middle = (k + stop) >> 1
-            if levels[middle] < v:
-                k = middle + 1
-            else:
-                stop = middle
-        out[i] = _cast(bottom + span * heights[k], out)
+    scale = scale if scale < np.inf else 0.0
+    j = 0
+    for k in range(levels.size):
+        own = _bucket(levels[k], lo, scale, buckets - 1)
+        while j <= own:
+            starts[j] = k
+            j += 1
+    starts[j:] = last
+
+
+@register_jitable
+def _map_steps(
+    values: np.ndarray,
+    levels: np.ndarray,
+    heights: np.ndarray,
+    starts: np.ndarray,
+    bottom: float,
+    span: float,
+    out: np.ndarray,
+) -> None:
+    """Map the values above levels[k - 1], up to and including levels[k], to heights[k]; `_index_steps` has `starts`."""
+    last = np.uint32(levels.size - 1)
+    buckets = starts.size - 1
+    lo = np.float64(levels[0])
+    scale = buckets / (np.float64(levels[last]) - lo)
+    scale = scale if scale < np.inf else 0.0
+    one = np.uint32(1)
+    bucket = np.empty(_CHUNK, np.uint32)
+    step = np.empty(_CHUNK, np.uint32)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        result = out[start : start + _CHUNK]
+        for i in range(part.size):
+            bucket[i] = np.uint32(_bucket(part[i], lo, scale, buckets - 1))
+        # Levels are seldom in the cache, and a processor waits for many at a time only in such short loops.
+        for i in range(part.size):
+            step[i] = starts[bucket[i]]
+        for i in range(part.size):
+            v = part[i]
+            k = step[i]
+            # Most buckets have few levels, and no processor can foresee a branch at each. NaN stays where it is.
+            k = np.uint32(k + np.uint32((k < last) & (levels[k] < v)))
+            k = np.uint32(k + np.uint32((k < last) & (levels[k] < v)))
+            if levels[k] < v:
+                stop = starts[np.uint32(bucket[i] + one)]
+                while k < stop:
+                    middle = np.uint32((k + stop) >> one)
+                    if levels[middle] < v:
+                        k = np.uint32(middle + one)
+                    else:
+                        stop = middle
+            step[i] = k
+        for i in range(part.size):
+            y = np.nan if _is_nan(part[i]) else heights[step[i]]
+            result[i] = _cast(bottom + span * y, result)
 
 
 @register_jitable
@@ -906,7 +940,9 @@ def _steps_rows(
 ) -> None:
     for r in range(values.shape[0]):
         own = slice(starts[r], starts[r + 1])
-        _map_steps(values[r], levels[own], heights[own], bottom[r], span[r], out[r])
+        index = np.empty(starts[r + 1] - starts[r] + 1, np.uint32)
+        _index_steps(levels[own], index)
+        _map_steps(values[r], levels[own], heights[own], index, bottom[r], span[r], out[r])
 
 
 # --- colors -----------------------------------------------------------------------------
@@ -1455,6 +1491,10 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
             _read(t, 2), _read(types.boolean, 2), _f, _f, _write(_f, 2), _write(t, 2), _write(_f, 2), _write(_i, 1),
         ),
     ),
+    "divide": (
+        order_kernels.divide,
+        lambda t: (_read(t, 1), _mask1, _f, _f, _read(_f, 1), _write(t, 1), _write(_i, 1)),
+    ),
     "along_table": (
         _along_table,
         lambda t, c: (_read(t, 3), _read(_i, 2), _i, _read(types.int32, 1), _write(c, 2)),
@@ -1468,7 +1508,11 @@ _KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, .
     "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_replace": (_map_replace, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
     "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
-    "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
+    "index_steps": (_index_steps, lambda t: (_read(t, 1), _write(types.uint32, 1))),
+    "map_steps": (
+        _map_steps,
+        lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _read(types.uint32, 1), _f, _f, _write(o, 1)),
+    ),
     "map_curve": (
         _map_curve,
         lambda t, o: (_read(t, 1), _read(_f, 1), _read(_f, 1), _f, _f, _write(o, 1)),

@@ -10,6 +10,22 @@ from numba.extending import register_jitable
 
 # A bucket of more values is sorted by their digits, which takes as long however they are distributed.
 _SHORT = 48
+# Kernels work on this many values together, which stay in the cache.
+_CHUNK = 1024
+
+
+@register_jitable
+def _insert(part: np.ndarray) -> None:
+    """Sort few values, or many of which each has few places to go."""
+    for i in range(1, part.size):
+        v = part[i]
+        if not part[i - 1] > v:
+            continue
+        j = i
+        while j > 0 and part[j - 1] > v:
+            part[j] = part[j - 1]
+            j -= 1
+        part[j] = v
 
 
 @register_jitable
@@ -17,13 +33,7 @@ def _sort(part: np.ndarray, spare: np.ndarray) -> None:
     """Sort values, none of which is NaN or -0; `spare` has room for as many."""
     n = part.size
     if n <= _SHORT:
-        for i in range(1, n):
-            v = part[i]
-            j = i
-            while j > 0 and part[j - 1] > v:
-                part[j] = part[j - 1]
-                j -= 1
-            part[j] = v
+        _insert(part)
         return
     # This is a radix sort of 8 bits a pass, by keys that order as unsigned integers as the values do.
     sign = np.uint64(1) << np.uint64(63)
@@ -237,13 +247,10 @@ def ranks_rows(
     top: float,
     ends: np.ndarray,
     levels: np.ndarray,
-    heights: np.ndarray,
+    starts: np.ndarray,
     sizes: np.ndarray,
 ) -> None:
-    """Write the distinct values of each row, and their ranks from 0 to 1.
-
-    sizes[r] is how many are distinct, 0 if all values are alike.
-    """
+    """Write the distinct values of each row, in order, and how many values lie below each; sizes[r] is their number."""
     masked = counted.size > 0
     most = values.shape[1]
     kept = np.empty(most, np.float64)
@@ -253,24 +260,83 @@ def ranks_rows(
     for r in range(values.shape[0]):
         used = counted[r] if masked else np.empty(0, np.bool_)
         n = _collect(values[r], used, least, top, ends[r], kept)
-        sizes[r] = 0
-        if not _distribute(kept[:n], bucket, stops, sorted_by):
-            continue
         level = levels[r]
-        height = heights[r]
+        if not _distribute(kept[:n], bucket, stops, sorted_by):
+            if n > 0:
+                level[0] = kept[0]
+                starts[r, 0] = 0
+            sizes[r] = min(n, 1)
+            continue
         start = np.int64(0)
-        found = 0
         for b in range(n):
             stop = np.int64(stops[b])
-            if stop > start:
+            if stop - start > _SHORT:
                 _sort(sorted_by[start:stop], kept)
-                for i in range(start, stop):
-                    if i == start or sorted_by[i] != sorted_by[i - 1]:
-                        level[found] = sorted_by[i]
-                        height[found] = i
-                        found += 1
             start = stop
-        last = height[found - 1]
-        for k in range(found):
-            height[k] /= last
+        # In all short buckets together there are fewer branches that no processor can foresee than in each by itself.
+        _insert(sorted_by[:n])
+        found = 0
+        for i in range(n):
+            if i == 0 or sorted_by[i] != sorted_by[i - 1]:
+                level[found] = sorted_by[i]
+                starts[r, found] = i
+                found += 1
         sizes[r] = found
+
+
+def divide(
+    values: np.ndarray,
+    counted: np.ndarray,
+    lo: float,
+    hi: float,
+    edges: np.ndarray,
+    out: np.ndarray,
+    stops: np.ndarray,
+) -> None:
+    """Write the counted values, clamped to lo..hi, part by part; stops[k] is where those up to edges[k] end.
+
+    NaN is not counted.
+    """
+    masked = counted.size > 0
+    none = np.uint32(stops.size)
+    part = np.empty(values.size, np.uint32)
+    # The search has as many steps for all values, and none of them is a branch.
+    room = 1
+    while room <= edges.size:
+        room *= 2
+    table = np.full(room, np.inf)
+    table[: edges.size] = edges
+    one = np.uint32(1)
+    clamped = np.empty(_CHUNK, np.float64)
+    for start in range(0, values.size, _CHUNK):
+        row = values[start : start + _CHUNK]
+        own = part[start : start + _CHUNK]
+        for i in range(row.size):
+            clamped[i] = min(max(np.float64(row[i]), lo), hi)
+            own[i] = 0
+        step = np.uint32(room >> 1)
+        while step > 0:
+            for i in range(row.size):
+                k = own[i]
+                own[i] = k + step if table[np.uint32(k + step - one)] < clamped[i] else k
+            step = np.uint32(step >> one)
+        for i in range(row.size):
+            own[i] = none if np.float64(row[i]) != np.float64(row[i]) else own[i]
+    if masked:
+        for i in range(values.size):
+            if not counted[i]:
+                part[i] = none
+    places = np.zeros(stops.size + 1, np.uint32)
+    for i in range(values.size):
+        places[part[i]] += one
+    total = np.uint32(0)
+    for j in range(stops.size):
+        here = places[j]
+        places[j] = total
+        total += here
+        stops[j] = total
+    places[none] = total
+    # Those that are not counted come last.
+    for i in range(values.size):
+        out[places[part[i]]] = min(max(np.float64(values[i]), lo), hi) + 0.0
+        places[part[i]] += one

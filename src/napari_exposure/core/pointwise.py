@@ -114,7 +114,7 @@ class PointwiseFit(Fit):
             return
         parameters: list[np.ndarray] = []
         told = False
-        for column in zip(*(fit._kernel_parameters() for fit in fits), strict=True):
+        for column in zip(*(fit._row_parameters() for fit in fits), strict=True):
             if not isinstance(column[0], np.ndarray):
                 parameters.append(np.array(column))
                 continue
@@ -132,6 +132,10 @@ class PointwiseFit(Fit):
 
     def _kernel_parameters(self) -> tuple[Any, ...]:
         raise NotImplementedError
+
+    def _row_parameters(self) -> tuple[Any, ...]:
+        """Return what a kernel that maps rows takes of each fit."""
+        return self._kernel_parameters()
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -272,8 +276,8 @@ class CurveFit(PointwiseFit):
 class StepsFit(PointwiseFit):
     """Steps: values above levels[k - 1], up to and with levels[k], become heights[k]."""
 
-    # Blocks are small, because each voxel is a search through all levels, which mostly waits for memory.
-    block_voxels: ClassVar[tuple[int, ...]] = (1 << 16,)
+    # Blocks are small, because a search among many levels mostly waits for memory.
+    block_voxels: ClassVar[tuple[int, ...]] = (1 << 18,)
 
     levels: np.ndarray
     heights: np.ndarray
@@ -284,5 +288,15 @@ class StepsFit(PointwiseFit):
 
     _kernel_name = "map_steps"
 
+    @cached_property
+    def _index(self) -> np.ndarray:
+        """An index of the levels: as many even buckets as levels, each with the number of its first level."""
+        starts = np.empty(len(self.levels) + 1, np.uint32)
+        kernel("index_steps", self.levels.dtype)(self.levels, starts)
+        return starts
+
     def _kernel_parameters(self) -> tuple[Any, ...]:
+        return self.levels, self.heights, self._index
+
+    def _row_parameters(self) -> tuple[Any, ...]:
         return self.levels, self.heights

@@ -199,7 +199,7 @@ def count_rows(
     counts[:, -1] += rest[:, 1]
 
 
-# The range of results of a small volume, and its curve as two arrays, which are empty if all of its voxels are alike.
+# The input range of a small volume, and its curve as two arrays, of at most one item if all of its voxels are alike.
 Ordered = tuple[float, float, np.ndarray, np.ndarray]
 
 
@@ -215,7 +215,7 @@ def order_volumes(volume: Volume, lead: int, in_range: str, *, ranks: bool) -> l
     whole = () if ranks else (dtype.kind in "iu",)
     groups = list(np.ndindex(*volume.shape[:lead]))
     parts: dict[tuple[int, ...], list[np.ndarray]] = {}
-    found: dict[tuple[int, ...], Ordered] = {}
+    curves: dict[tuple[int, ...], Ordered] = {}
 
     def order(rows: np.ndarray, used: np.ndarray) -> list[Ordered]:
         columns = rows.shape[1] if ranks else KNOTS
@@ -226,10 +226,12 @@ def order_volumes(volume: Volume, lead: int, in_range: str, *, ranks: bool) -> l
         most = sizes.max()
         # Rows that are mostly empty are not kept.
         places, heights = (np.ascontiguousarray(each[:, :most]) for each in (places, heights))
-        return [
-            (lo, hi, place[:size], height[:size])
-            for (lo, hi), place, height, size in zip(ends.tolist(), places, heights, sizes.tolist(), strict=True)
-        ]
+        columns = zip(ends.tolist(), places, heights, sizes.tolist(), strict=True)
+        found = [(lo, hi, place[:size], height[:size]) for (lo, hi), place, height, size in columns]
+        if ranks:
+            for _, _, _, height in found:
+                height /= max(height[-1:].sum(), 1)
+        return found
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[Block, list[Any]]:
         place, _ = _placed(lead, block)
@@ -244,16 +246,16 @@ def order_volumes(volume: Volume, lead: int, in_range: str, *, ranks: bool) -> l
             if isinstance(row, np.ndarray):
                 parts.setdefault(index, []).append(row)
             else:
-                found[index] = row
+                curves[index] = row
 
     def join(group: tuple[int, ...]) -> None:
         values = np.concatenate(parts.pop(group))[None]
-        (found[group],) = order(values, np.empty((0, 0), bool))
+        (curves[group],) = order(values, np.empty((0, 0), bool))
 
     count(volume, visit, merge, "ranking")
     # A volume that lies in several blocks is ordered when all of its parts are there.
     walk(list(parts), join, lambda _: None, "ranking")
-    ordered = [found[group] for group in groups]
+    ordered = [curves[group] for group in groups]
     if not all(math.isfinite(hi - lo) for lo, hi, _, _ in ordered):
         raise _too_wide()
     return ordered
