@@ -20,7 +20,7 @@ from skimage import exposure
 
 from napari_exposure import core
 from napari_exposure.gui.jobs import Job
-from napari_exposure.gui.preview import map_volume
+from napari_exposure.gui.preview_data import map_volume
 from napari_exposure.samples import load_nuclei, make_synthetic
 from pace import Heartbeat, let_work, settle
 

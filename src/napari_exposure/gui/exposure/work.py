@@ -19,7 +19,7 @@ from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.exposure.remembered import remember
 from napari_exposure.gui.jobs import ActivityJob, Job
-from napari_exposure.gui.preview import PreviewData
+from napari_exposure.gui.preview_data import PreviewData
 from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY
 from napari_exposure.recipe import Recipe
 from napari_exposure.saving import save
