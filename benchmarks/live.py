@@ -9,6 +9,9 @@ loop and the memory after a stretch of continuous dragging; beside them the same
 
 from __future__ import annotations
 
+import clean_settings  # noqa: F401
+
+# isort: split
 import argparse
 import time
 
