@@ -216,20 +216,11 @@ def equalize_adapthist(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that the bins divide; values outside are clamped.  The default keeps one hot
         voxel from ruining the bins.  A fixed range makes volumes comparable.
-    image, kernel_size, spacing, output, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a parameter out of bounds, a mask of another shape, no counted voxel, or
-        tiles so small that their histograms would not fit into memory.
+        Also where no voxel is counted, or for tiles so small that their histograms would not fit into memory.
 
     Notes
     -----

@@ -92,19 +92,11 @@ def clip_percentiles(
     low, high : float
         Percentiles, 0 <= low < high <= 100: voxels at or below the first become the lowest value,
         at or above the second the highest.  Exact, on every dtype.
-    image, in_range, output, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, percentiles out of order, or a mask of another shape.
+        Also for percentiles out of order.
 
     Notes
     -----

@@ -109,17 +109,11 @@ def adjust_curve(
         The intensities that count as 0 and 1; values outside are clamped.
     output : "dtype" or "float32"
         "dtype" keeps dtype and range; "float32" gives [0, 1].
-    image, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError, ValueError
-        As `adjust_gamma` does; also for points that are not pairs, lie outside of [0, 1] or are out of order.
+    ValueError
+        Also for points that are not pairs, lie outside of [0, 1] or are out of order.
 
     See Also
     --------

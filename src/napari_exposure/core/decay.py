@@ -98,20 +98,11 @@ def degrade(
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
         "float32": neither rounded nor clamped, on the same scale (RGB data from 0 to 1).
-    image, in_range, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a volume without this axis, a parameter out of bounds, or a mask of another
-        shape.
+        Also for a volume without this axis.
 
     Notes
     -----

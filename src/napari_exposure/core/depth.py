@@ -618,20 +618,11 @@ def correct_decay(
         Which voxels share a fit: a series that bleaches stays comparable with "dataset".  Along "t" channels share
         the gains of a time point with "dataset", and with "volume" each channel has its own.  A series has more than
         one surface, so "surface" needs "volume" there.
-    image, spacing, in_range, ignore_zeros, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a volume without this axis or surface, a parameter out of bounds, or a mask of another
-        shape.
+        Also for a volume without this axis or surface.
 
     Notes
     -----

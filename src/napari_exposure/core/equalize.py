@@ -252,19 +252,6 @@ def equalize_hist(
         The darkest counted intensity (of floats and 32-bit integers the lowest bin) becomes the lowest value, as
         OpenCV's ``equalizeHist`` has it, and the rest is stretched.  Otherwise a background that is most of the
         volume becomes bright, because it has most of the voxels.  "rank" always keeps it dark.
-    image, in_range, output, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
-
-    Raises
-    ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
-    ValueError
-        For an empty volume, a parameter out of bounds, or a mask of another shape.
 
     Notes
     -----

@@ -331,17 +331,11 @@ def fill(
         As `correct_decay` has it.
     mask : array-like or napari.layers.Labels, optional
         It has the image's shape.  Gaps are filled only with voxels where it is not zero, but all gaps are filled.
-    image, spacing, in_range, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError, ValueError
-        As `adjust_gamma` does; also where `value` is spread over the whole image, so that it is no gap.
+    ValueError
+        Also where `value` is spread over the whole image, so that it is no gap.
 
     Notes
     -----

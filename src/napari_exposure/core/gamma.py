@@ -88,19 +88,6 @@ def adjust_gamma(
         ``skimage.exposure.adjust_gamma``, rounded where that cuts fractions of 16 bits off.
     output : "dtype" or "float32"
         "dtype" keeps dtype and range; "float32" gives [0, 1].
-    image, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
-
-    Raises
-    ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
-    ValueError
-        For an empty volume, a parameter out of bounds, or a mask of another shape.
 
     Notes
     -----

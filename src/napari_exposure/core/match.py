@@ -341,20 +341,12 @@ def match_histograms(
         alpha stays.
     rgb : bool, optional
         Whether the last axis of an array holds RGB or RGBA.
-    image, in_range, mask, ignore_zeros, window, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter of another type.
     ValueError
-        For an empty volume or reference, a parameter out of bounds, a mask of another shape, or where an
-        integer dtype cannot hold the intensities of the reference: negative, too great, or floats.
+        Also for an empty reference, or where an integer dtype cannot hold the intensities of the reference: negative,
+        too great, or floats.
 
     Notes
     -----

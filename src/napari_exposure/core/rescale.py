@@ -144,17 +144,6 @@ def rescale_intensity(
         the greater one, the result is inverted.
     output : "dtype" or "float32"
         "dtype": the dtype that `out_range` asks for, integers rounded to nearest.  "float32": not rounded.
-    image, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `adjust_gamma` does.
 
     See Also
     --------

@@ -211,20 +211,12 @@ def stretch_local(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities in which percentiles are looked for, and to which `max_gain` refers.  With the default, one
         hot voxel does not count.  A fixed range makes the largest gain of volumes comparable.
-    image, kernel_size, spacing, output, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a parameter out of bounds, percentiles out of order, a mask of another shape, no counted
-        voxel, or tiles so small that their histograms would not fit into memory.
+        Also for percentiles out of order, where no voxel is counted, or for tiles so small that their histograms would
+        not fit into memory.
 
     See Also
     --------
