@@ -205,10 +205,7 @@ def _hearing() -> Iterator[None]:
 def collect(inputs: Iterable[PathLike]) -> list[Path]:
     """Return the volumes that names, folders and patterns mean, each once even if it lies in several files.
 
-    Raises
-    ------
-    FileNotFoundError
-        If one of them means no volume.
+    A FileNotFoundError names one that means no volume.
     """
     found: dict[Path, None] = {}
     for each in map(str, inputs):
@@ -240,13 +237,7 @@ def is_volume(path: Path, endings: tuple[str, ...] = VOLUME_SUFFIXES) -> bool:
 
 
 def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Path]:
-    """Return where the result of each file goes.
-
-    Raises
-    ------
-    ValueError
-        If two results would go to one place, or a result would replace an input.
-    """
+    """Return where the result of each file goes; no two go to one place, and none replaces an input."""
     found: dict[Path, Path] = {}
     for path in paths:
         target = folder / _fitting(stem(path), SUFFIXES[form or ("zarr" if path.is_dir() else "tiff")])

@@ -27,10 +27,10 @@ LABEL = 1 / 16
 
 
 def layer_montage(
-    layer: Image, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
+    image: Image, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
 ) -> Image:
     """Return the montage of a layer; see `core.montage`."""
-    fill_it, make = montage_job(layer, step, columns, axis=axis, gap=gap, fill=fill, rgb=rgb, level=level)
+    fill_it, make = montage_job(image, step, columns, axis=axis, gap=gap, fill=fill, rgb=rgb, level=level)
     with progress.bar(window_bar):
         return make(fill_it())
 

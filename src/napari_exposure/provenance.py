@@ -40,18 +40,9 @@ def step_record(
 
 
 def record(source: str, before: Mapping[str, Any], steps: Iterable[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    """Return the record of a result.
+    """Return the record of a result that was made from the layer or file `source`, and has `more` entries.
 
-    Parameters
-    ----------
-    source : str
-        The name of the layer or file that it was made from.
-    before : dict
-        The record of the source, which is empty if the plugin did not make it.
-    steps : list of dict
-        What was done to the source; see `step_record`.
-    **more
-        Further entries of the record.
+    The record of the source is `before`, which is empty if the plugin did not make it; for the steps see `step_record`.
     """
     made = {"version": version(), "source": source, "origin": origin_of(before, source)}
     return {**made, "steps": [*before.get("steps", ()), *steps], **more, "note": NOTE}

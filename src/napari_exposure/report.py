@@ -79,18 +79,7 @@ class Report:
     """Collects the outcomes of files, and writes them as a page that needs nothing else.
 
     The page executes and fetches nothing of a file: names are text, and a browser may run only this module's script,
-    which it knows by its digest.
-
-    Parameters
-    ----------
-    plan : Plan
-    path : Path
-        Path of the page.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
+    which it knows by its digest.  An ImportError says that matplotlib is not installed.
     """
 
     def __init__(self, plan: Plan, path: Path) -> None:

@@ -17,18 +17,8 @@ Held = tuple[Array, Any]
 def held(array: Any, name: str = "volume") -> Held:
     """Return the array that another one holds, and a mask of the voxels that count; None where all count.
 
-    Parameters
-    ----------
-    array : array-like
-        An array of numpy, masked or not, xarray, pint, TensorStore or dask, anything that has a shape, a dtype and
-        slices, or something that NumPy can make an array of.
-    name : str
-        What an error calls it.
-
-    Raises
-    ------
-    TypeError
-        If it is no array.
+    It may be an array of numpy, masked or not, xarray, pint, TensorStore or dask, anything that has a shape, a dtype
+    and slices, or something that NumPy can make an array of.  A TypeError says by this name what is none of these.
     """
     holder = _holder(array)
     return (checked(array, name), None) if holder is None else holder(array)
@@ -73,11 +63,7 @@ def both(mask: Any, other: Any) -> Any:
 class Several:
     """Arrays of one dtype that share a fit: a pass over a volume counts one of them after the other.
 
-    Attributes
-    ----------
-    arrays : tuple of array-like
-    shape, dtype
-        Those of the first array.
+    Their `shape` is that of the first one.
     """
 
     def __init__(self, arrays: Sequence[Array]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, overload
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,9 @@ class Chain(Protocol):
 class FittedRecipe(BlockMap):
     """A recipe fitted on a volume: small, picklable, the same mapping for every volume.
 
-    It is used as a `Transform`: called on a block of the volume it gives the block of the result.
+    It is used as a `Transform`: called on a block of the volume it gives the block of the result.  ``apply`` also maps
+    a volume of another shape if no step depends on places; it raises a TypeError or a ValueError where one does, or
+    where the dtype is another one.
 
     Attributes
     ----------
@@ -118,35 +120,16 @@ class FittedRecipe(BlockMap):
         first = first.fitting(volume)
         return FittedRecipe((first, *(transform.fitting_shape(first.shape) for transform in rest)))
 
-    # An overload for dask comes first, because a dask array is an Array too.
-    @overload
-    def apply(self, volume: da.Array) -> da.Array: ...
-
-    @overload
-    def apply(self, volume: Array) -> np.ndarray: ...
-
-    def apply(self, volume: Array) -> np.ndarray | da.Array:
-        """Map a volume that has the fitted dtype and, if a step depends on places, the fitted shape.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it has another dtype or shape.
-        """
+    def _mapped(self, volume: Array) -> np.ndarray | da.Array:
+        # A volume of another shape is taken too, unless a step depends on places.
         fitted = self.fitting(volume)
-        return super().apply(volume) if fitted.shape == self.shape else fitted.apply(volume)
+        return super()._mapped(volume) if fitted.shape == self.shape else fitted._mapped(volume)
 
 
 def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = None) -> tuple[Transform, ...]:
-    """Fit adjustments in a row, each on what the ones before it make of the volume.
+    """Fit adjustments in a row, each on what the ones before it make of the volume that the first step reads.
 
-    Parameters
-    ----------
-    steps : sequence of Adjustment
-    volume : Volume
-        The volume that the first step reads; each step decides for itself whether zeros are counted.
-    spacing : float or sequence of float, optional
-        Physical size of a voxel along the spatial axes.
+    Each step decides for itself whether zeros are counted.
     """
     # The spacing is a part of the key under which a fit is kept, so it must be hashable.
     spacing = tuple(spacing) if isinstance(spacing, Iterable) else spacing

@@ -24,9 +24,7 @@ __all__ = ["PercentileClip", "clip_percentiles"]
 class PercentileClip(Adjustment):
     """Clip the darkest and brightest voxels and stretch the rest; see `clip_percentiles`."""
 
-    short_name: ClassVar[str] = "clip"
-    verb: ClassVar[str] = "clip_percentiles"
-    title: ClassVar[str] = "Percentile clipping"
+    short_name, verb, title = "clip", "clip_percentiles", "Percentile clipping"
     use: ClassVar[str] = "a few very bright or dark voxels take all of the range"
 
     low: float = parameter(

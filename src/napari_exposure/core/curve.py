@@ -34,9 +34,7 @@ CLOSEST = 1e-100
 class ToneCurve(Adjustment):
     """Change intensities by a smooth curve through points; see `adjust_curve`."""
 
-    short_name: ClassVar[str] = "curve"
-    verb: ClassVar[str] = "adjust_curve"
-    title: ClassVar[str] = "Tone curve"
+    short_name, verb, title = "curve", "adjust_curve", "Tone curve"
     use: ClassVar[str] = "you know best: drag the curve"
 
     points: Points = parameter(

@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import (
-    Adjustment,
-    GivenRange,
-    InRange,
-    Output,
-    Per,
-    check_counted,
-    parameter,
-    warn_constant,
-)
+from napari_exposure.core.adjustment import GivenRange, Output, Per, check_counted, parameter, warn_constant
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_cuts
 from napari_exposure.core.functions import exp, log, power
-from napari_exposure.core.gains import (
-    AXES,
-    IN_RANGE_WORDS,
-    OUTPUT,
-    OUTPUT_WORDS,
-    GainsFit,
-    axis_from_end,
-    dtypes_of,
-    find_clamp,
-)
+from napari_exposure.core.gains import AXES, GainsFit, axis_from_end
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, opened, verb
+from napari_exposure.core.keeping import ScaleKeeping
 from napari_exposure.core.match import HistogramMatching
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import common_profile, compared
@@ -135,13 +118,7 @@ class DecayFit(GainsFit):
 
 @dataclass(frozen=True, eq=False)
 class TimeFit(DecayFit):
-    """The gain of one time point, together with those of all.
-
-    Attributes
-    ----------
-    at : int
-        Index of the time point.
-    """
+    """The gain of one time point, which has the index `at`, together with those of all."""
 
     at: int
 
@@ -161,13 +138,7 @@ class TimeFit(DecayFit):
 
 @dataclass(frozen=True, eq=False)
 class MatchedFit(TimeFit):
-    """A time point that gets the histogram of the first one, by a curve in place of a gain.
-
-    Attributes
-    ----------
-    match : Fit
-        The curve.
-    """
+    """A time point that gets the histogram of the first one, by the curve `match` in place of a gain."""
 
     match: Fit
 
@@ -229,36 +200,29 @@ class DecayTransform(Transform):
 
     @property
     def profile(self) -> np.ndarray:
-        found: np.ndarray = self.of_fits("profile")
-        return found
+        return cast("np.ndarray", self.of_fits("profile"))
 
     @property
     def fitted(self) -> np.ndarray:
-        found: np.ndarray = self.of_fits("fitted")
-        return found
+        return cast("np.ndarray", self.of_fits("fitted"))
 
     @property
     def gains(self) -> np.ndarray:
-        found: np.ndarray = self.of_fits("gains")
-        return found
+        return cast("np.ndarray", self.of_fits("gains"))
 
     @property
     def support(self) -> float | np.ndarray:
-        found: float | np.ndarray = self.of_fits("support")
-        return found
+        return cast("float | np.ndarray", self.of_fits("support"))
 
 
 @dataclass(frozen=True)
-class DecayCorrection(Adjustment):
+class DecayCorrection(ScaleKeeping):
     """Divide out an intensity that decays along an axis; see `correct_decay`."""
 
-    short_name: ClassVar[str] = "corrected"
-    verb: ClassVar[str] = "correct_decay"
-    title: ClassVar[str] = "Depth correction"
+    short_name, verb, title = "corrected", "correct_decay", "Depth correction"
     group: ClassVar[str] = "Correct"
     use: ClassVar[str] = "the stack gets darker with depth, or the series with time"
     place_note: ClassVar[str] = "its gains are those of the planes that were fitted"
-    keeps_scale: ClassVar[bool] = True
     constant_note: ClassVar[str] = (
         "fewer than two planes whose percentile is above the background, so nothing is corrected there. A higher "
         "percentile, a lower background or ignore_zeros may find more."
@@ -348,9 +312,6 @@ class DecayCorrection(Adjustment):
         "planes hold other things rather than get less light.",
         advanced=True,
     )
-    _: KW_ONLY
-    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
-    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     @property
     def in_series(self) -> bool:
@@ -449,14 +410,14 @@ class DecayCorrection(Adjustment):
                 "Labels layer that fills the sample."
             )
         with progress.part(0, 0.3):
-            (lo, hi), clamp = find_clamp(self, volume)
+            (lo, hi), clamp = self._find_clamp(volume)
         if isinstance(self.background, float):
             background = self.background
         else:
             with progress.part(0.3, 0.4):
                 found = find_cuts(volume, DARKEST, 100.0)
             background = float(np.clip(found[0] if found else 0.0, *clamp))
-        parts, depths = dtypes_of(self, volume), None
+        parts, depths = self._dtypes(volume), None
         with progress.part(0.4, 0.9):
             if axis is None:
                 axis = -len(spacing)

@@ -42,9 +42,7 @@ METHODS = {"cdf": "cumulative: by the cumulative distribution", "rank": "exact r
 class HistogramEqualization(Adjustment):
     """Make all intensities equally frequent; see `equalize_hist`."""
 
-    short_name: ClassVar[str] = "equalized"
-    verb: ClassVar[str] = "equalize_hist"
-    title: ClassVar[str] = "Histogram equalization"
+    short_name, verb, title = "equalized", "equalize_hist", "Histogram equalization"
     use: ClassVar[str] = "all intensities shall be told apart, everywhere by the same curve"
 
     nbins: int | None = parameter(

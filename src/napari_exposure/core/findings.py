@@ -193,20 +193,11 @@ def find_background(sample: Sample) -> Background | None:
 
 @dataclass(frozen=True)
 class Trend:
-    """Light that fades or grows along an axis.
+    """Light that fades or grows along an axis, which is counted from the end: -1 is x.
 
-    Attributes
-    ----------
-    axis : int
-        Counted from the end: -1 is x.
-    rate : float
-        Change of the logarithm from one end of the axis to the other; below 0 the light fades.
-    sure : float
-        The rate in standard errors.
-    steady : bool
-        Whether the light changes exponentially.
-    offset : float
-        The level that does not fade.
+    `rate` is the change of the logarithm from one end of the axis to the other, below 0 where the light fades, and
+    `sure` is the rate in standard errors.  The light is `steady` if it changes exponentially; the level `offset` does
+    not fade.
     """
 
     axis: int
@@ -534,11 +525,7 @@ class Regions:
 def find_regions(sample: Sample, edge: tuple[float, ...] | None = None) -> Regions | None:
     """Compare the contrasts of regions, from the 1st to the 99th percentile of the cells of each.
 
-    Parameters
-    ----------
-    sample : Sample
-    edge : tuple of float, optional
-        Edge of a region in voxels along the spatial axes, by default an eighth of the longest axis.
+    The edge of a region is given in voxels along the spatial axes; by default it is an eighth of the longest axis.
     """
     spatial = sample.spatial
     size = sample.volume.shape[-spatial:]

@@ -17,20 +17,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FlatFile:
-    """An array in C order in a part of a file; it is pickled without its voxels.
+    """An array in C order in a file, `offset` bytes behind its beginning; it is pickled without its voxels.
 
-    Parameters
-    ----------
-    path : Path
-    dtype : numpy.dtype
-    offset : int
-        Bytes before the first voxel.
-    shape : tuple of int
-
-    Raises
-    ------
-    OSError
-        If the file is too short; when a part is read, also if the file was changed or replaced meanwhile.
+    An OSError says that the file is too short; when a part is read, also that it was changed or replaced meanwhile.
     """
 
     path: Path

@@ -21,9 +21,7 @@ __all__ = ["Gamma", "adjust_gamma"]
 class Gamma(Adjustment):
     """Correct the gamma and keep the intensity range; see `adjust_gamma`."""
 
-    short_name: ClassVar[str] = "gamma"
-    verb: ClassVar[str] = "adjust_gamma"
-    title: ClassVar[str] = "Gamma"
+    short_name, verb, title = "gamma", "adjust_gamma", "Gamma"
     use: ClassVar[str] = "dim structures shall be brighter, bright ones stay"
 
     gamma: float = parameter(

@@ -500,16 +500,10 @@ def cell(name: str) -> str:
 
 
 def write_csv(file: TextIO, histograms: Mapping[str, Histogram], about: Mapping[str, object]) -> None:
-    """Write counts and CDFs as a table with a row for each bin.
+    """Write counts and CDFs as a table with a row for each bin, to a file that was opened with ``newline=""``.
 
-    Parameters
-    ----------
-    file : text file
-        Opened with ``newline=""``.
-    histograms : dict of Histogram
-        Histograms by the names that the first column holds.
-    about : dict
-        What stands above the table, in lines ``# key: value``.
+    The first column holds the names of the histograms.  Above the table stand lines ``# key: value``, which say what it
+    is `about`.
     """
     for key, value in about.items():
         file.write(f"# {printable(key)}: {printable(value)}\n")

@@ -64,11 +64,7 @@ class Percentiles:
 def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> np.dtype:
     """Return `dtype` in native byte order, or say why it cannot be counted.
 
-    Parameters
-    ----------
-    dtype : numpy.dtype
-    name, data : str
-        What an error calls the volume, and its array in the line that converts it.
+    An error calls the volume by its `name`, and its array `data` in the line that converts it.
     """
     native = np.dtype(dtype).newbyteorder("=")
     if native in DTYPES or native.kind == "b":
@@ -124,10 +120,7 @@ def working_dtype(dtype: np.dtype) -> np.dtype:
 def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Make values of `dtype` native, aligned and C-contiguous, as kernels take them; copy them only if they are not.
 
-    Raises
-    ------
-    ValueError
-        If there are integers that float64 does not hold.
+    Integers that float64 does not hold raise a ValueError.
     """
     values = np.require(values, working_dtype(dtype), ["C", "A"])
     if dtype.kind in "iu" and dtype.itemsize == 8 and values.size:
@@ -149,12 +142,6 @@ def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
     """Return the full range of a dtype as scikit-image has it: floats end at 1, and only negative data begin below 0.
 
     The range of integers of 64 bits ends where float64 no longer holds every integer.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-    negative : bool
-        Whether the data hold values below 0.
     """
     if dtype.kind == "f":
         return (-1.0 if negative else 0.0), 1.0
@@ -304,16 +291,10 @@ def luminance(block: np.ndarray) -> np.ndarray:
 
 
 def recolor(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
-    """Write `block` with its value replaced: colors scale together, so hue, saturation and alpha stay.
+    """Write RGB or RGBA data with their value replaced: colors scale together, so hue, saturation and alpha stay.
 
-    Parameters
-    ----------
-    block, out : numpy.ndarray
-        RGB or RGBA along the last axis.
-    value, adjusted : numpy.ndarray
-        The value channel before and after; `adjusted` in units of `out`.
-    top : float
-        The greatest value that a color has in `block`, from which alpha is brought into units of `out`.
+    The value channel before and after is given, `adjusted` in units of `out`.  A color in `block` is at most `top`,
+    from which alpha is brought into units of `out`.
     """
     dark = value == 0
     ratio = np.divide(adjusted, value, dtype=np.float64, where=~dark, out=np.zeros(value.shape))

@@ -27,21 +27,10 @@ def write_json(path: str | os.PathLike[str], plain: object) -> Path:
 
 
 def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Made]) -> Made:
-    """Return what `make` makes of the plain data in a file.
-    Parameters
-    ----------
-    path : str or Path
-    what : str
-        What the file should hold, for errors.
-    make : callable
-        It takes the data and raises ValueError where they are not valid.
+    """Return what `make` makes of the plain data in a file, which errors call `what` it should hold.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is no JSON or too large, or `make` raises it; the message names the file.
+    A FileNotFoundError says that there is no such file; a ValueError, which names it, that it is no JSON or too large,
+    or what `make` raises.
     """
     path = as_path(path)
     if not path.is_file():
@@ -54,10 +43,7 @@ def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Mad
 def parsed(text: str | bytes, name: str, make: Callable[[Any], Made]) -> Made:
     """Return what `make` makes of the plain data in a text that somebody may have edited.
 
-    Raises
-    ------
-    ValueError
-        If the text is no JSON, or `make` raises it; the message begins with `name`, and is short for any text.
+    If it is no JSON, or `make` raises, a ValueError begins with `name`, and is short for any text.
     """
     try:
         plain = json.loads(text)

@@ -56,13 +56,7 @@ def known(array: da.Array) -> da.Array:
 
 
 def checked(array: da.Array) -> da.Array:
-    """Return a dask array whose chunks can be worked on, or raise what to do.
-
-    Raises
-    ------
-    ValueError
-        If chunks have no known size, or one would not fit into memory.
-    """
+    """Return a dask array, or raise what to do if its chunks have no known size or do not fit into memory."""
     known(array)
     import psutil
 

@@ -25,9 +25,7 @@ LN2 = 0.6931471805599453
 class Log(Adjustment):
     """Logarithmic correction that keeps the intensity range; see `adjust_log`."""
 
-    short_name: ClassVar[str] = "log"
-    verb: ClassVar[str] = "adjust_log"
-    title: ClassVar[str] = "Logarithm"
+    short_name, verb, title = "log", "adjust_log", "Logarithm"
     use: ClassVar[str] = "a few bright structures and much that is dim"
 
     gain: float = parameter(

@@ -49,17 +49,8 @@ MATCHED = {"dtype": "same bit depth", "float32": "float32: not rounded"}
 
 @dataclass(frozen=True, eq=False)
 class ColorsFit(Fit):
-    """Three fits, one each for red, green and blue.
+    """Three fits, one each for red, green and blue."""
 
-    Attributes
-    ----------
-    dtype, out_dtype : numpy.dtype
-        The dtypes of the volume and of the result.
-    colors : tuple of Fit
-    """
-
-    dtype: np.dtype
-    out_dtype: np.dtype
     colors: tuple[Fit, ...]
 
     @property
@@ -92,9 +83,7 @@ class MatchingTransform(Transform):
 class HistogramMatching(Adjustment):
     """Give a volume the histogram of another one; see `match_histograms`."""
 
-    short_name: ClassVar[str] = "matched"
-    verb: ClassVar[str] = "match_histograms"
-    title: ClassVar[str] = "Histogram matching"
+    short_name, verb, title = "matched", "match_histograms", "Histogram matching"
     transform_type: ClassVar[type[Transform]] = MatchingTransform
     group: ClassVar[str] = "Like another image"
     use: ClassVar[str] = "several stacks shall look alike"

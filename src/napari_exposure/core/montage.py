@@ -32,19 +32,9 @@ Gap = int | Sequence[int] | None
 class Arrangement:
     """Which planes are shown, and where.
 
-    Attributes
-    ----------
-    axis : int
-        The axis along which planes are taken, counted from the first axis.
-    planes : range
-        The numbers of the planes that are shown.
-    columns : int
-    plane : (int, int)
-        Height and width of a plane in voxels.
-    gap : (int, int)
-        Voxels between rows and between columns.
-    lead : tuple of int
-        Sizes of the leading axes, for each index of which there is a montage.
+    Planes with these numbers are taken along an axis that is counted from the first one.  `plane` is the height and
+    width of a plane, and `gap` the distance of rows and of columns, in voxels.  There is a montage for each index of
+    the leading axes, whose sizes are `lead`.
     """
 
     axis: int

@@ -53,13 +53,7 @@ def plain_of(histogram: Histogram) -> dict[str, Any]:
 
 
 def histogram_of(plain: dict[str, Any]) -> Histogram:
-    """Make the histogram that `plain_of` described.
-
-    Raises
-    ------
-    ValueError
-        If a name or a value is not known or not valid.
-    """
+    """Make the histogram that `plain_of` described, or raise a ValueError that says what is not valid."""
     if not isinstance(plain, dict) or KEY not in plain:
         raise ValueError(f"This is no histogram: it has no {KEY!r}.")
     if plain[KEY] != SCHEMA:

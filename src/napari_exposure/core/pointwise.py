@@ -25,18 +25,9 @@ def _limits(dtype: np.dtype) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class PointwiseFit(Fit):
-    """A curve from intensities to results; integers of up to 16 bits go through a table that is made of it once.
-
-    Attributes
-    ----------
-    dtype, out_dtype : numpy.dtype
-        The dtypes of the volume and of the result.
-    """
+    """A curve from intensities to results; integers of up to 16 bits go through a table that is made of it once."""
 
     pointwise: ClassVar[bool] = True
-
-    dtype: np.dtype
-    out_dtype: np.dtype
 
     @property
     def first(self) -> int:
@@ -135,14 +126,7 @@ def _joined(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class TableFit(PointwiseFit):
-    """A table that combines the tables of several steps in a row.
-
-    Attributes
-    ----------
-    start : int
-        The integer that the table begins with.
-    results : numpy.ndarray
-    """
+    """A table that combines the tables of several steps in a row, and begins with the integer `start`."""
 
     start: int
     results: np.ndarray
@@ -217,18 +201,7 @@ def sampled(curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
 def fit_curve(
     curve: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, dtype: np.dtype, output: str
 ) -> KnotsFit:
-    """Return the fit of a curve that keeps the intensity range.
-
-    Parameters
-    ----------
-    curve : callable
-        It takes positions in the input range, in [0, 1], and returns what they become, in [0, 1].
-    lo, hi : float
-        The input range.
-    dtype : numpy.dtype
-        The dtype of the volume.
-    output : "dtype" or "float32"
-    """
+    """Return the fit of a curve that keeps the intensity range, on positions in that range and results in [0, 1]."""
     bottom, top = (lo, hi) if output == "dtype" else (0.0, 1.0)
     return KnotsFit(lo, hi, bottom, top, dtype, result_dtype(dtype, output), sampled(curve))
 
@@ -242,13 +215,7 @@ class ResultsFit(KnotsFit):
 
 @dataclass(frozen=True, eq=False)
 class CurveFit(PointwiseFit):
-    """Piecewise linear through knots that lie anywhere.
-
-    Attributes
-    ----------
-    places, heights : numpy.ndarray of float64
-        Intensities in ascending order, at least two, and what they become.
-    """
+    """Piecewise linear through knots that lie anywhere: at least two places in ascending order, and their heights."""
 
     places: np.ndarray
     heights: np.ndarray

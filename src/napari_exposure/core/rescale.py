@@ -28,9 +28,7 @@ RESCALED = {"dtype": "by output range", "float32": "float32: not rounded"}
 class Rescale(Adjustment):
     """Stretch a range of intensities over another one; see `rescale_intensity`."""
 
-    short_name: ClassVar[str] = "rescaled"
-    verb: ClassVar[str] = "rescale_intensity"
-    title: ClassVar[str] = "Rescale intensity"
+    short_name, verb, title = "rescaled", "rescale_intensity", "Rescale intensity"
     use: ClassVar[str] = "a range of intensities shall become another one"
 
     in_range: InRange = parameter(

@@ -27,25 +27,10 @@ SPREAD = 0.8191725133961645, 0.6710436067037893, 0.5497004779019703
 class Sample:
     """What is known of a volume without reading all of it.
 
-    Attributes
-    ----------
-    volume : Volume
-    cells : numpy.ndarray of float64
-        Means of a few voxels of a row or of a few rows, with the axes of the volume; NaN where one of the voxels does
-        not count or is not finite.
-    cell : tuple of int
-        The distance of the cells in voxels, along each axis.
-    averaged : int
-        How many voxels a cell is the mean of.
-    boxes : list of numpy.ndarray of float64
-        Single voxels with the spatial axes; NaN as in cells.
-    corners : list of tuple of int
-        Where boxes begin along the axes of the volume.
-    noise : NoiseLevel
-    looked : int
-        How many voxels were read.
-    spatial : int
-        How many of the last axes are space.
+    `cells` are float64 means of voxels, so many as `averaged` says, of a row or of a few rows, with the axes of the
+    volume; `cell` is their distance in voxels along each axis.  `boxes` hold single voxels with the spatial axes, and
+    begin at `corners` along the axes of the volume.  Both are NaN where a voxel does not count or is not finite.  So
+    many voxels as `looked` says were read; the last `spatial` axes are space.
     """
 
     volume: Volume

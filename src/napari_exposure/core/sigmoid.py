@@ -23,9 +23,7 @@ __all__ = ["Sigmoid", "adjust_sigmoid"]
 class Sigmoid(Adjustment):
     """More contrast about one intensity and less at the ends; see `adjust_sigmoid`."""
 
-    short_name: ClassVar[str] = "sigmoid"
-    verb: ClassVar[str] = "adjust_sigmoid"
-    title: ClassVar[str] = "Sigmoid"
+    short_name, verb, title = "sigmoid", "adjust_sigmoid", "Sigmoid"
     use: ClassVar[str] = "more contrast about one intensity, less elsewhere"
 
     cutoff: float = parameter(

@@ -26,12 +26,7 @@ REACH = 1 / 64
 
 @dataclass(frozen=True, eq=False)
 class GainMap(BlockMap):
-    """A mapping of a volume to the slope of a fitted adjustment or recipe at each voxel.
-
-    Attributes
-    ----------
-    fitted : BlockMap
-    """
+    """A mapping of a volume to the slope of a fitted adjustment or recipe at each voxel."""
 
     fitted: BlockMap
 

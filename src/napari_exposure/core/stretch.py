@@ -29,9 +29,7 @@ MOST_GAIN = 1e6
 class LocalStretch(TiledAdjustment):
     """Stretch each region between two percentiles of its own; see `stretch_local`."""
 
-    short_name: ClassVar[str] = "stretched"
-    verb: ClassVar[str] = "stretch_local"
-    title: ClassVar[str] = "Local contrast stretch"
+    short_name, verb, title = "stretched", "stretch_local", "Local contrast stretch"
     group: ClassVar[str] = "Local contrast"
     use: ClassVar[str] = "regions are of different brightness, and noise shall stay low"
 
@@ -100,12 +98,8 @@ class LocalStretch(TiledAdjustment):
 class StretchFit(TiledFit):
     """Where the stretch of each tile begins, and how wide it is, in intensities.
 
-    Attributes
-    ----------
-    max_gain : float
-        The largest gain as a number, also if a limit of noise was asked for.
-    low, width : numpy.ndarray of float64, shape (tiles z, tiles y, tiles x)
-        The intensity that becomes 0 in the middle of a tile, and how far above it lies the one that becomes 1.
+    In the middle of a tile `low` becomes 0, and what lies `width` above it becomes 1.  `max_gain` is a number, also if
+    a limit of noise was asked for.
     """
 
     max_gain: float
@@ -137,19 +131,10 @@ class StretchFit(TiledFit):
 
 
 def tile_percentiles(counts: np.ndarray, percentiles: tuple[float, ...]) -> np.ndarray:
-    """Return percentiles of the histograms of tiles, interpolated inside a bin.
+    """Return percentiles of the histograms of tiles, shape (tiles z, tiles y, tiles x, nbins), along a first axis.
 
-    Parameters
-    ----------
-    counts : numpy.ndarray of int, shape (tiles z, tiles y, tiles x, nbins)
-    percentiles : tuple of float
-        In [0, 100].
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (percentiles, tiles z, tiles y, tiles x)
-        Where so many percent of a tile's voxels are reached, as a fraction of the range that the bins divide.  The
-        voxels of a bin lie evenly in it.  An empty tile has the percentiles of all tiles together.
+    They say where so many percent of a tile's voxels are reached, as a fraction of the range that the bins divide.  The
+    voxels of a bin lie evenly in it.  An empty tile has the percentiles of all tiles together.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,15 +38,17 @@ __all__ = ["Transform"]
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What was found in voxels that share a fit: the input range, and what its ends become in the result.
+    """What was found in voxels that share a fit: the input range, what its ends become in the result, and dtypes.
 
-    Each kind of fit also has `dtype` and `out_dtype`, the dtypes of the volume and of the result.
+    `dtype` is that of the volume, and `out_dtype` that of the result.
     """
 
     lo: float
     hi: float
     bottom: float
     top: float
+    dtype: np.dtype
+    out_dtype: np.dtype
     # A slow map has blocks of so many voxels, because blocks of the usual size could not be canceled promptly.
     block_voxels: ClassVar[tuple[int, ...]] = ()
     # This is true where the result does not depend on the place of a voxel.
@@ -62,7 +65,7 @@ class Fit:
     @property
     def upper(self) -> float:
         """`hi`, but always above `lo`, so that kernels never divide by zero."""
-        return max(self.hi, float(np.nextafter(self.lo, np.inf)))
+        return max(self.hi, math.nextafter(self.lo, math.inf))
 
     @property
     def stretched(self) -> tuple[float, float]:
@@ -290,9 +293,7 @@ class Transform(BlockMap):
     @property
     def out_dtype(self) -> np.dtype:
         """The dtype of results."""
-        fit: Any = next(iter(self.fits.values()))
-        found: np.dtype = fit.out_dtype
-        return found
+        return next(iter(self.fits.values())).out_dtype
 
     @property
     def out_range(self) -> tuple[float, float]:
