@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import Percentiles, check_number
 from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import Layer
-from napari_exposure.core.words import given, printable, shortened
+from napari_exposure.core.words import given, printable, shortened, warn_user
 from napari_exposure.io.units import PIXEL
 
 __all__ = ["provenance"]
@@ -82,10 +81,9 @@ def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
         found.append((adjustment, unit))
         masks |= set() if mask is None else {mask}
     if masks:
-        warnings.warn(
+        warn_user(
             f"{layer.name!r} was fitted inside {', '.join(map(repr, sorted(masks)))}; a recipe holds no mask: "
-            "give the mask again when you apply the recipe.",
-            stacklevel=3,
+            "give the mask again when you apply the recipe."
         )
     return found
 

@@ -199,21 +199,15 @@ def _write(
     check_place(path, folder=folder, overwrite=overwrite)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path} is neither a file nor a folder. Choose another name.")
-    with progress.bar():
-        return progress.undisturbed(partial(_written, path, volume, write, overwrite, before))
 
-
-def _written(
-    path: Path,
-    volume: FileVolume,
-    write: Callable[[FileVolume, Path], None],
-    overwrite: bool,
-    before: Callable[[], None],
-) -> Path:
-    try:
+    def work() -> None:
         with replacing(path, overwrite=overwrite) as unfinished:
             write(volume, unfinished)
             before()
+
+    try:
+        with progress.bar():
+            progress.undisturbed(work)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

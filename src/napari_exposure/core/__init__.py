@@ -9,7 +9,6 @@ from napari_exposure.core.along import histogram_along
 from napari_exposure.core.clip import PercentileClip, clip_percentiles
 from napari_exposure.core.colormap import Uncoloured, from_colormap
 from napari_exposure.core.contrast import is_low_contrast
-from napari_exposure.core.counted import cumulative_distribution, histogram, percentile
 from napari_exposure.core.curve import ToneCurve, adjust_curve
 from napari_exposure.core.decay import Decay, degrade
 from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_exponent, decay_profile
@@ -31,6 +30,7 @@ from napari_exposure.core.overlaps import fit_overlaps, match_overlaps
 from napari_exposure.core.rescale import Rescale, rescale_intensity
 from napari_exposure.core.sigmoid import Sigmoid, adjust_sigmoid
 from napari_exposure.core.slopes import gain_map
+from napari_exposure.core.statistics import cumulative_distribution, histogram, percentile
 from napari_exposure.core.stretch import LocalStretch, stretch_local
 from napari_exposure.core.transform import Transform
 

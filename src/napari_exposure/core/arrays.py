@@ -80,7 +80,7 @@ class Several:
         return Several([array[index] for array in self.arrays])
 
 
-class _Stored:
+class _Foreign:
     """An array that another package stores, of which parts are read."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[Any], Any], chunks: Any = None) -> None:
@@ -101,7 +101,7 @@ def _of_data_array(array: Any) -> Held:
     data = array.data if array.chunks is not None else getattr(array.variable, "_data", None)
     if array.chunks is not None or isinstance(data, np.ndarray):
         return held(data)
-    return _Stored(array.shape, array.dtype, array.variable.__getitem__), None
+    return _Foreign(array.shape, array.dtype, array.variable.__getitem__), None
 
 
 def _of_quantity(array: Any) -> Held:
@@ -114,7 +114,7 @@ def _of_store(array: Any) -> Held:
     placed = array[tensorstore.d[:].translate_to[0]]
     chunks = array.chunk_layout.read_chunk.shape
     known = chunks if chunks and all(chunks) else None
-    return _Stored(array.shape, array.dtype.numpy_dtype, lambda index: placed[index].read().result(), known), None
+    return _Foreign(array.shape, array.dtype.numpy_dtype, lambda index: placed[index].read().result(), known), None
 
 
 def _of_dask(array: Any) -> Held:

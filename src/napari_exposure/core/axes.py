@@ -122,6 +122,18 @@ def count_space(axes: Iterable[bool]) -> int:
     return space
 
 
+def check_shape(shape: tuple[int, ...], rgb: bool) -> tuple[int, ...]:
+    """Return the shape of a volume without its color axis, or raise an error if volumes have no such shape."""
+    if rgb and (len(shape) < 3 or shape[-1] not in (3, 4)):
+        raise ValueError(f"rgb=True needs a last axis of 3 or 4 channels, got shape {shape}.")
+    shape = shape[:-1] if rgb else shape
+    if not 2 <= len(shape) <= 5:
+        raise ValueError(f"The volume must have 2 to 5 axes ([T, C,] [Z,] Y, X), got {len(shape)} with shape {shape}.")
+    if 0 in shape:
+        raise ValueError(f"The volume is empty: its shape is {shape}.")
+    return shape
+
+
 def check_space(space: int, labels: Iterable[object]) -> None:
     """Raise an error that says what to do, if the last two axes are not space."""
     if space < 2:

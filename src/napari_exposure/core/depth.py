@@ -623,6 +623,13 @@ def correct_decay(
     return adjust_image(DecayCorrection, **locals())
 
 
+def _correction(function: str, axis: Along, parameters: dict[str, Any]) -> DecayCorrection:
+    """Return the correction with these parameters, or raise an error that names the function if one is unknown."""
+    if strange := DecayCorrection.unknown(parameters):
+        raise TypeError(f"{function} {strange}")
+    return DecayCorrection(axis, **parameters)
+
+
 def decay_profile(
     image: ArrayLike | Layer,
     axis: Along = "z",
@@ -667,9 +674,7 @@ def decay_profile(
     >>> fitted
     array([800., 400., 200., 100.])
     """
-    if strange := DecayCorrection.unknown(parameters):
-        raise TypeError(f"decay_profile {strange}")
-    adjustment = DecayCorrection(axis, **parameters)
+    adjustment = _correction("decay_profile", axis, parameters)
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume(adjustment.ignore_zeros)
     with found.bar():
@@ -735,9 +740,7 @@ def decay_exponent(
     >>> DecayCorrection(exponent=2.0).fit(dapi).apply(gfp)[:, 0, 0]
     array([64., 64., 64.], dtype=float32)
     """
-    if strange := DecayCorrection.unknown(parameters):
-        raise TypeError(f"decay_exponent {strange}")
-    adjustment = DecayCorrection(axis, **{**parameters, "force": True})
+    adjustment = replace(_correction("decay_exponent", axis, parameters), force=True)
     profiles = []
     for each in (reference, image):
         found = opened(each, mask=mask, spacing=spacing, rgb=rgb)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -297,16 +299,17 @@ def _line_slopes(light: np.ndarray, offset: float, sample: Sample) -> np.ndarray
 def _all_steps(sample: Sample, axis: int, offset: float, parts: int) -> np.ndarray:
     """Return the steps of log light from plane to plane in each part, shape (parts, planes - 1)."""
     cells = np.moveaxis(sample.cells, axis, 0) - offset
-    # Every part has the leading axes whole.
-    others = list(range(1, cells.ndim))[-(2 if sample.spatial > 2 or axis < -sample.spatial else 1) :]
-    cuts = [_cut(cells.shape[other], parts if len(others) > 1 else parts**2) for other in others]
-    found = []
-    for place in np.ndindex(*map(len, cuts)):
-        index = [slice(None)] * cells.ndim
-        for other, cut, at in zip(others, cuts, place, strict=True):
-            index[other] = cut[at]
-        found.append(_steps(cells[tuple(index)].reshape(len(cells), -1), sample))
-    return np.array(found)
+    across = 2 if sample.spatial > 2 or axis < -sample.spatial else 1
+    return np.array([_steps(part.reshape(len(cells), -1), sample) for part in _parts(cells, across, parts)])
+
+
+def _parts(cells: np.ndarray, across: int, parts: int) -> Iterator[np.ndarray]:
+    """Yield so many parts of the field along each of the last two axes, or the square of it along the last one."""
+    sizes = cells.shape[1:][-across:]
+    # Every part has the axes before these whole.
+    for place in itertools.product(*(_cut(size, parts if len(sizes) > 1 else parts**2) for size in sizes)):
+        index: tuple[Any, ...] = (..., *place)
+        yield cells[index]
 
 
 def _steps(part: np.ndarray, sample: Sample) -> np.ndarray:
@@ -336,18 +339,9 @@ def _steps(part: np.ndarray, sample: Sample) -> np.ndarray:
 def _pieces(sample: Sample, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Return light and dark of each piece along an axis in each part of the field, shape (parts, pieces)."""
     cells = np.moveaxis(sample.cells, axis, 0)
-    spatial = sample.spatial
-    # Every part has the leading axes whole.
-    others = list(range(1, cells.ndim))[-(spatial - 1) :]
-    cuts = [_cut(cells.shape[other], PARTS if spatial > 2 else PARTS**2) for other in others]
     runs = _cut(cells.shape[0], PIECES)
-    found = []
-    for place in np.ndindex(*map(len, cuts)):
-        index = [slice(None)] * cells.ndim
-        for other, cut, at in zip(others, cuts, place, strict=True):
-            index[other] = cut[at]
-        part = cells[tuple(index)]
-        found.append([percentiles(part[run], LIGHT, DARK) for run in runs])
+    parts = _parts(cells, sample.spatial - 1, PARTS)
+    found = [[percentiles(part[run], LIGHT, DARK) for run in runs] for part in parts]
     light, dark = np.moveaxis(np.array(found), -1, 0)
     return light, dark
 
@@ -533,8 +527,9 @@ def find_regions(sample: Sample, edge: tuple[float, ...] | None = None) -> Regio
     sides = zip(sample.cells.shape[-spatial:], size, edge, strict=True)
     cuts = [_cut(cells, max(1, min(12, round(n / along)))) for cells, n, along in sides]
     widths = []
-    for place in np.ndindex(*map(len, cuts)):
-        low, high = percentiles(sample.cells[(..., *(cut[at] for cut, at in zip(cuts, place, strict=True)))], 1.0, 99.0)
+    for place in itertools.product(*cuts):
+        index: tuple[Any, ...] = (..., *place)
+        low, high = percentiles(sample.cells[index], 1.0, 99.0)
         widths.append(high - low)
     found = np.array([width for width in widths if width > 8 * sample.cell_noise])
     first, last = percentiles(sample.cells, 0.1, 99.9)

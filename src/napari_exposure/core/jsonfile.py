@@ -55,3 +55,11 @@ def parsed(text: str | bytes, name: str, make: Callable[[Any], Made]) -> Made:
         raise ValueError(f"{name} has lists in lists, too deep to be read.") from None
     except ValueError as error:
         raise ValueError(f"{name}: {shortened(error)}") from None
+
+
+def check_schema(plain: Any, what: str, key: str, schema: int) -> None:
+    """Raise if plain data are not what they should be, or have another schema, which stands under a key."""
+    if not isinstance(plain, dict) or key not in plain:
+        raise ValueError(f"This is no {what}: it has no {key!r}.")
+    if plain[key] != schema:
+        raise ValueError(f"The {what} has schema {plain[key]!r}, this version reads {schema}; update napari-exposure.")

@@ -327,7 +327,7 @@ def _visit(
     block_info: Any = None,
 ) -> np.ndarray:
     """Return what `shared` finds in a chunk, as an array of one object; this is one task."""
-    from napari_exposure.core.blocks import counted
+    from napari_exposure.core.blocks import which_count
     from napari_exposure.core.intensity import prepared
 
     rgb, color, dtype, ignore_zeros = fixed
@@ -336,7 +336,7 @@ def _visit(
     block = tuple(slice(start, stop) for start, stop in (place[:-1] if rgb else place))
     mask = mask[..., 0] if rgb and mask is not None else mask
     values = prepared(color(values) if rgb else values, dtype)
-    found[(0,) * found.ndim] = shared(block, values, counted(values, mask, ignore_zeros))
+    found[(0,) * found.ndim] = shared(block, values, which_count(values, mask, ignore_zeros))
     return found
 
 

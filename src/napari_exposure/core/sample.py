@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import Block, Volume, is_dask, stored_chunks, walk
-from napari_exposure.core.noise import NoiseLevel, find_noise
+from napari_exposure.core.noise import NoiseLevel, find_noise, spread_blocks
 
 # A sample has about so many cells.
 CELLS = 1 << 18
@@ -140,14 +140,7 @@ def _boxes(volume: Volume, spatial: int) -> tuple[list[np.ndarray], list[tuple[i
     lead, size = volume.shape[:-spatial], volume.shape[-spatial:]
     edges = tuple(min(n, most) for n, most in zip(size, BOX[-spatial:], strict=True))
     number = 1 if edges == size and math.prod(lead) == 1 else BOXES
-    blocks = []
-    for count in range(number):
-        index = np.unravel_index(int((count + 0.5) / number * math.prod(lead)), lead) if lead else ()
-        corner = [int((0.5 + count * step) % 1 * (n - m + 1)) for step, n, m in zip(SPREAD, size, edges, strict=False)]
-        blocks.append(
-            tuple(slice(int(at), int(at) + 1) for at in index)
-            + tuple(slice(at, at + m) for at, m in zip(corner, edges, strict=True))
-        )
+    blocks = list(spread_blocks(volume.shape, edges, range(number), SPREAD))
     found: list[np.ndarray] = []
 
     def work(block: Block) -> np.ndarray:

@@ -13,16 +13,7 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import held, like
-from napari_exposure.core.blocks import (
-    BLOCK_VOXELS,
-    Block,
-    chunked_blocks,
-    contiguous_blocks,
-    is_dask,
-    read_part,
-    stored_chunks,
-    walk,
-)
+from napari_exposure.core.blocks import BLOCK_VOXELS, Block, blocks_of, is_dask, read_part, walk
 from napari_exposure.core.intensity import dtype_range, is_lookup, prepared, recolor, value_channel, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array
@@ -214,14 +205,9 @@ class BlockMap(ABC):
             if whole is None:
                 piece[...] = result
 
-        chunks = stored_chunks(volume)
-        if chunks is None:
-            blocks = contiguous_blocks(self.shape, *self._block_voxels)
-        else:
-            blocks = chunked_blocks(self.shape, chunks[: len(self.shape)], *self._block_voxels)
         with progress.bar():
             self.load_kernels()
-            walk(blocks, work, lambda _: None, self.title)
+            walk(blocks_of(volume, self.shape, *self._block_voxels), work, lambda _: None, self.title)
         return out
 
     @property
