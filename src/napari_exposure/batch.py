@@ -70,22 +70,10 @@ class Outcome:
 class Plan:
     """What is done to each file.
 
-    Attributes
-    ----------
-    recipe : Recipe
-    fit_on : Path, optional
-        The file whose mapping is applied to all; by default each file has its own.
-    spacing : sequence of float, optional
-        The voxel size along the spatial axes, in place of that of the files.
-    unit : str, optional
-        The unit of `spacing`.
-    opening : dict
-        Options of `read`.
-    lazy : bool
-        Use dask arrays for small files too, which a cluster needs.
-    channels : str
-        What the channels of a file are fitted on: "each" on itself; one fit on "all", on their "sum" or on their
-        "max", as in `Recipe.apply`; or the number of the channel whose fit all share.
+    The mapping that the recipe has on the file `fit_on`, if there is one, is applied to all.  A voxel size takes the
+    place of that of the files, along the spatial axes and in `unit`; `opening` has options of `read`.  `lazy` asks for
+    dask arrays of small files too, which a cluster needs.  The channels of a file are fitted "each" on itself, or share
+    one fit on "all", on their "sum" or on their "max", as in `Recipe.apply`, or that of the channel with a number.
     """
 
     recipe: Recipe

@@ -7,10 +7,9 @@ from typing import Any
 
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.histogram import Histogram
-from napari_exposure.core.intensity import Percentiles, check_number
-from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.intensity import NoiseLimit, Percentiles, check_number
 from napari_exposure.core.typing import Layer
-from napari_exposure.core.words import given, printable, shortened, warn_user
+from napari_exposure.core.words import given, printable, shortened
 from napari_exposure.io.units import PIXEL
 
 __all__ = ["provenance"]
@@ -71,21 +70,6 @@ def record_of(layer: Layer) -> dict[str, Any]:
             "Choose a result of Apply."
         )
     return record
-
-
-def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
-    """Return the adjustments that made a layer, each with the unit of its tiles; warn of masks."""
-    found: list[tuple[Adjustment, str | None]] = []
-    masks: set[str] = set()
-    for adjustment, unit, mask, _ in parts_of(layer):
-        found.append((adjustment, unit))
-        masks |= set() if mask is None else {mask}
-    if masks:
-        warn_user(
-            f"{layer.name!r} was fitted inside {', '.join(map(repr, sorted(masks)))}; a recipe holds no mask: "
-            "give the mask again when you apply the recipe."
-        )
-    return found
 
 
 def parts_of(layer: Layer) -> Iterator[tuple[Adjustment, str | None, str | None, list[float | None]]]:

@@ -21,6 +21,7 @@ from napari_exposure.core.jsonfile import check_schema, read_json, write_json
 from napari_exposure.core.several import Together
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.words import warn_user
 from napari_exposure.io.units import check_unit, in_unit, unit_name
 
 if TYPE_CHECKING:
@@ -123,14 +124,19 @@ class Recipe:
         >>> nx.Recipe.of(nx.adjust_gamma(nuclei, 0.5)).steps[0].gamma
         0.5
         """
-        from napari_exposure.provenance import steps_of
+        from napari_exposure.provenance import parts_of
 
-        steps = steps_of(layer)
-        units = {unit for adjustment, unit in steps if adjustment.needs_spacing}
+        parts = list(parts_of(layer))
+        if masks := sorted({repr(mask) for _, _, mask, _ in parts if mask is not None}):
+            warn_user(
+                f"{layer.name!r} was fitted inside {', '.join(masks)}; a recipe holds no mask: give the mask again "
+                "when you apply the recipe."
+            )
+        units = {unit for adjustment, unit, *_ in parts if adjustment.needs_spacing}
         if len(units) > 1:
             said = " and ".join(sorted(unit or "no unit" for unit in units))
             raise ValueError(f"{layer.name!r} has steps in {said}; a recipe has one unit.")
-        return cls(tuple(adjustment for adjustment, _ in steps), *units)
+        return cls(tuple(adjustment for adjustment, *_ in parts), *units)
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
         """Return the dtype of results for volumes of `dtype`."""

@@ -38,8 +38,7 @@ from napari_exposure.core.findings import (
     percentiles,
 )
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import Percentiles, check_exposure
-from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.intensity import NoiseLimit, Percentiles, check_exposure
 from napari_exposure.core.profiles import common_profile, compared
 from napari_exposure.core.sample import Sample, take_sample
 from napari_exposure.core.stretch import LocalStretch
@@ -200,7 +199,8 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
             "or another volume."
         )
     findings.append(_of_background(background))
-    findings += _about_noise(sample)
+    if not math.isnan(sample.noise.dark):
+        findings.append(Finding("noise", str(sample.noise), sample.noise.dark))
 
     steps += _about_time(sample, background, findings)
     percentile = _percentile(background)
@@ -263,16 +263,12 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
         steps.append((HistogramEqualization(anchor=True, in_range=lit), f"{sentence}, and no structures tell a tile"))
     low = find_low_contrast(sample, bits)
     if low is not None:
-        findings.append(
-            Finding(
-                "low contrast",
-                f"nearly all intensities lie within {low.share:.1%} of the range of {sample.volume.dtype}",
-                low.share,
-            )
-        )
+        words = f"nearly all intensities lie within {low:.1%} of the range of {sample.volume.dtype}"
+        findings.append(Finding("low contrast", words, low))
         if not any(isinstance(step, STRETCHES) for step, _ in steps):
-            steps.append((PercentileClip(0.1, 99.9), f"intensities use only {low.share:.1%} of the range of the dtype"))
-    recipe = Recipe(tuple(step for step, _ in steps), unit if _has_size(steps) else None) if steps else None
+            steps.append((PercentileClip(0.1, 99.9), f"intensities use only {low:.1%} of the range of the dtype"))
+    sized = any(step.needs_spacing for step, _ in steps)
+    recipe = Recipe(tuple(step for step, _ in steps), unit if sized else None) if steps else None
     return Suggestion(tuple(findings), recipe, tuple(reason for _, reason in steps), sample.looked, sample.volume.size)
 
 
@@ -321,11 +317,6 @@ def _of_background(background: Background) -> Finding:
         background.offset,
         "likely",
     )
-
-
-def _about_noise(sample: Sample) -> list[Finding]:
-    noise = sample.noise
-    return [] if math.isnan(noise.dark) else [Finding("noise", str(noise), noise.dark)]
 
 
 def _about_time(sample: Sample, background: Background, findings: list[Finding]) -> list[tuple[Adjustment, str]]:
@@ -446,7 +437,3 @@ def _percentile(background: Background) -> float:
 def _rounded(level: float) -> float:
     """Round a level to three digits, as one would type it."""
     return float(f"{level:.3g}")
-
-
-def _has_size(steps: list[tuple[Adjustment, str]]) -> bool:
-    return any(step.needs_spacing for step, _ in steps)

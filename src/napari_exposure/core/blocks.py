@@ -109,7 +109,7 @@ def chunked_blocks(shape: tuple[int, ...], chunks: tuple[int, ...], voxels: int 
         yield tuple(slice(at, min(at + size, n)) for at, size, n in zip(corner, sizes, shape, strict=True))
 
 
-def blocks_of(array: object, shape: tuple[int, ...], *voxels: int) -> Iterator[Block]:
+def stored_blocks(array: object, shape: tuple[int, ...], *voxels: int) -> Iterator[Block]:
     """Cut `shape` into blocks of about so many voxels: whole chunks of a zarr array or an h5py dataset, each once."""
     chunks = stored_chunks(array)
     if chunks is None:
@@ -429,4 +429,4 @@ def store(array: Array, target: WritableArray, what: str) -> None:
     def work(block: Block) -> None:
         target[block] = read_part(array, block)
 
-    walk(blocks_of(target, tuple(array.shape)), work, lambda _: None, what)
+    walk(stored_blocks(target, tuple(array.shape)), work, lambda _: None, what)

@@ -37,21 +37,8 @@ class Chain(Protocol):
         """Return the dtype of results for volumes of `dtype`."""
 
 
-@dataclass(frozen=True, eq=False)
-class FittedRecipe(BlockMap):
-    """A recipe fitted on a volume: small, picklable, the same mapping for every volume.
-
-    It is used as a `Transform`: called on a block of the volume it gives the block of the result.  ``apply`` also maps
-    a volume of another shape if no step depends on places; it raises a TypeError or a ValueError where one does, or
-    where the dtype is another one.
-
-    Attributes
-    ----------
-    transforms : tuple of Transform
-        One for each step.
-    """
-
-    transforms: tuple[Transform, ...]
+class Chained(BlockMap):
+    """The base of mappings that have several transforms in a row, of which the first maps the volume."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,6 +59,23 @@ class FittedRecipe(BlockMap):
     def spatial(self) -> int:
         """How many of the last axes are space in every step, 2 or 3."""
         return min(transform.spatial for transform in self.transforms)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRecipe(Chained):
+    """A recipe fitted on a volume: small, picklable, the same mapping for every volume.
+
+    It is used as a `Transform`: called on a block of the volume it gives the block of the result.  ``apply`` also maps
+    a volume of another shape if no step depends on places; it raises a TypeError or a ValueError where one does, or
+    where the dtype is another one.
+
+    Attributes
+    ----------
+    transforms : tuple of Transform
+        One for each step.
+    """
+
+    transforms: tuple[Transform, ...]
 
     @property
     def out_dtype(self) -> np.dtype:

@@ -60,20 +60,11 @@ MANY_PLANES = 512
 class DecayFit(GainsFit):
     """The gains of planes, and the profile that they were made from.
 
-    Attributes
-    ----------
-    profile : numpy.ndarray of float64
-        The percentile of each plane, in intensities of the volume; NaN where a plane has none above the background.
-    fitted : numpy.ndarray of float64
-        The model of the profile, in intensities of the volume.
-    support : float
-        The part of the profile's variation that all intensities of a plane have in common, at most 1.
-    corrected : bool
-        Whether the support was enough; otherwise all gains are 1.
-    clamped : (int, int, int)
-        Numbers of voxels at the end of the dtype before, of those that gains drive beyond it, and of all.
-    depths : Depths, optional
-        Depths below the surface of a mask, whose shells then have `gains`, `profile` and `fitted`.
+    `profile` is the percentile of each plane in intensities of the volume, NaN where a plane has none above the
+    background, and `fitted` its model.  `support` is the part of the profile's variation that all intensities of a
+    plane have in common, at most 1; if it was not enough, the profile is not `corrected`, and all gains are 1.
+    `clamped` has the numbers of voxels at the end of the dtype before, of those that gains drive beyond it, and of all.
+    Where there are depths below the surface of a mask, its shells have gains, profile and model.
     """
 
     profile: np.ndarray

@@ -645,15 +645,11 @@ def find_crowded(sample: Sample, background: Background) -> Crowded | None:
     return Crowded(share, 100 * (1 - lit.size / cells.size)) if share < CROWDED else None
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """The part of the possible range that lies between the percentiles 0.1 and 99.9."""
+def find_low_contrast(sample: Sample, bits: Bits | None = None) -> float | None:
+    """Return which part of the range of the bits in use, or of 0 to 1, is used if it is less than a twentieth.
 
-    share: float
-
-
-def find_low_contrast(sample: Sample, bits: Bits | None = None) -> Contrast | None:
-    """Find out whether intensities use less than a twentieth of the range of the bits in use, or of 0 to 1."""
+    The used range lies between the percentiles 0.1 and 99.9.
+    """
     low, high = percentiles(sample.cells, 0.1, 99.9)
     bits = bits or find_bits(sample)
     if bits is None:
@@ -662,4 +658,4 @@ def find_low_contrast(sample: Sample, bits: Bits | None = None) -> Contrast | No
         # A stack of 12 bits in 16 is as good as one of 12 bits, but all of 8 bits are meant to be used.
         first, last = 0.0, float(bits.step * (1 << max(bits.bits, 8)) - 1)
     share = (high - low) / (last - first)
-    return Contrast(float(share)) if 0 < share < LOW_CONTRAST else None
+    return float(share) if 0 < share < LOW_CONTRAST else None

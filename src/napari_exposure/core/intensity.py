@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from napari_exposure.core.words import given, warn_user
 
-__all__ = ["Percentiles"]
+__all__ = ["NoiseLimit", "Percentiles"]
 
 DTYPES = tuple(np.dtype(f"{kind}{8 * size}") for kind in ("uint", "int") for size in (1, 2, 4, 8)) + tuple(
     map(np.dtype, ("float16", "float32", "float64"))
@@ -59,6 +59,47 @@ class Percentiles:
             )
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
+
+
+@dataclass(frozen=True)
+class NoiseLimit:
+    """A limit of how strong noise may become in a result.
+
+    It may be given as `AdaptiveEqualization.clip_limit` and `LocalStretch.max_gain`, which both limit how steep an
+    adjustment is, and so how much it amplifies noise.  The fit turns it into a number, which
+    ``transform.of_fits("clip_limit")`` or ``transform.of_fits("max_gain")`` gives.
+
+    Parameters
+    ----------
+    limit : float
+        The standard deviation of noise in the result, as a fraction of the range of the result; in (0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such number.
+
+    Notes
+    -----
+    Where sigma is the greater of the two of `noise_level`, and the input range goes from lo to hi, the adjustment is
+    at most ``limit * (hi - lo) / sigma`` times as steep as stretching the input range.  An adjustment is never limited
+    to less than that stretch, so a limit below the noise that the stretch gives has no effect.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import AdaptiveEqualization, NoiseLimit
+    >>> rng = np.random.default_rng(0)
+    >>> volume = np.linspace(0, 1000, 64) + rng.normal(0, 5, (16, 64, 64))
+    >>> transform = AdaptiveEqualization(32.0, NoiseLimit(0.02), in_range=(0, 1000)).fit(volume)
+    >>> transform.of_fits("clip_limit")
+    0.0153
+    """
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", check_number(self.limit, "NoiseLimit(limit)", above=0, high=1.0))
 
 
 def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> np.dtype:
@@ -259,9 +300,9 @@ def check_kind(value: Any, name: str, kind: type | tuple[type, ...], what: str) 
     return value
 
 
-def as_path(value: Any, name: str = "path") -> Path:
+def as_path(value: Any) -> Path:
     """Return the path of a file or a folder from its name, or raise an error if it is not a name."""
-    return Path(check_kind(value, name, (str, PathLike), "the name of a file, such as 'nuclei.tif'"))
+    return Path(check_kind(value, "path", (str, PathLike), "the name of a file, such as 'nuclei.tif'"))
 
 
 def value_channel(block: np.ndarray) -> np.ndarray:

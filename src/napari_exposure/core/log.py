@@ -11,7 +11,6 @@ from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per,
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp, log
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
@@ -42,9 +41,7 @@ class Log(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The kernel is loaded here, where the wait is reported, and not when the curve first needs it.
-        load_kernel("exp" if self.inv else "log")
-        return fit_curve(self._curve, lo, hi, volume.dtype, self.output)
+        return fit_curve(self._curve, lo, hi, volume.dtype, self.output, "exp" if self.inv else "log")
 
     def _curve(self, position: np.ndarray) -> np.ndarray:
         found = exp(LN2 * position) - 1 if self.inv else log(1 + position) / LN2

@@ -11,9 +11,8 @@ import numpy as np
 
 from napari_exposure.core.blocks import Block, Volume, walk
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import check_exposure
+from napari_exposure.core.intensity import NoiseLimit, check_exposure
 from napari_exposure.core.memory import remembered
-from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import ArrayLike, Layer
 
 __all__ = ["NoiseLevel", "noise_level"]
@@ -197,11 +196,12 @@ def find_noise(volume: Volume) -> NoiseLevel:
     return NoiseLevel(sigmas[0], sigmas[1], high - low, looked)
 
 
-def windows(shape: tuple[int, ...], voxels: int = SAMPLE, edge: int = WINDOW) -> Iterator[Block]:
-    """Return windows in planes all over a volume with about so many voxels, or all planes where these are fewer."""
+def windows(shape: tuple[int, ...]) -> Iterator[Block]:
+    """Return windows in planes all over a volume, with about `SAMPLE` voxels, or all planes where these are fewer."""
     planes, size = math.prod(shape[:-2]), shape[-2:]
-    window = size if math.prod(shape) <= voxels else tuple(min(n, edge) for n in size)
-    number = min(-(-voxels // math.prod(window)), planes if window == size else -(-voxels // math.prod(window)))
+    window = size if math.prod(shape) <= SAMPLE else tuple(min(n, WINDOW) for n in size)
+    number = -(-SAMPLE // math.prod(window))
+    number = min(number, planes) if window == size else number
     return spread_blocks(shape, window, range(1, number + 1), SPREAD)
 
 

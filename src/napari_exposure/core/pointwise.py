@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_exposure.core.functions import interpolate, power
 from napari_exposure.core.intensity import is_lookup, result_dtype, working_dtype
-from napari_exposure.core.jit import kernel
+from napari_exposure.core.jit import kernel, load_kernel
 from napari_exposure.core.transform import Fit
 
 
@@ -199,9 +199,14 @@ def sampled(curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
 
 
 def fit_curve(
-    curve: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, dtype: np.dtype, output: str
+    curve: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, dtype: np.dtype, output: str, *kernels: str
 ) -> KnotsFit:
-    """Return the fit of a curve that keeps the intensity range, on positions in that range and results in [0, 1]."""
+    """Return the fit of a curve that keeps the intensity range, on positions in that range and results in [0, 1].
+
+    Kernels that the curve needs are loaded here, where the wait is reported.
+    """
+    for each in kernels:
+        load_kernel(each)
     bottom, top = (lo, hi) if output == "dtype" else (0.0, 1.0)
     return KnotsFit(lo, hi, bottom, top, dtype, result_dtype(dtype, output), sampled(curve))
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, parameter
+from napari_exposure.core.adjustment import IN_RANGE_WORDS, Adjustment, GivenRange, InRange, Output, Per, parameter
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_extent
 from napari_exposure.core.images import adjust_image, verb
@@ -31,12 +31,8 @@ class Rescale(Adjustment):
     short_name, verb, title = "rescaled", "rescale_intensity", "Rescale intensity"
     use: ClassVar[str] = "a range of intensities shall become another one"
 
-    in_range: InRange = parameter(
-        "data",
-        "Input range",
-        "Which intensities are stretched: the exact minimum and maximum of the data, the range of the dtype, "
-        "two percentiles, or fixed numbers. Values outside are clamped.",
-    )
+    # It is declared again because it is the first parameter here.
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
     out_range: OutRange = parameter(
         "dtype",
         "Output range",

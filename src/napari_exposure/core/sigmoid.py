@@ -11,7 +11,6 @@ from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per,
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
@@ -49,9 +48,7 @@ class Sigmoid(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The kernel is loaded here, where the wait is reported, and not when the curve first needs it.
-        load_kernel("exp")
-        return fit_curve(self._curve, lo, hi, volume.dtype, self.output)
+        return fit_curve(self._curve, lo, hi, volume.dtype, self.output, "exp")
 
     def _curve(self, position: np.ndarray) -> np.ndarray:
         found = 1 / (1 + exp(self.gain * (self.cutoff - position)))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import held, like
-from napari_exposure.core.blocks import BLOCK_VOXELS, Block, blocks_of, is_dask, read_part, walk
+from napari_exposure.core.blocks import BLOCK_VOXELS, Block, is_dask, read_part, stored_blocks, walk
 from napari_exposure.core.intensity import dtype_range, is_lookup, prepared, recolor, value_channel, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array
@@ -207,7 +207,7 @@ class BlockMap(ABC):
 
         with progress.bar():
             self.load_kernels()
-            walk(blocks_of(volume, self.shape, *self._block_voxels), work, lambda _: None, self.title)
+            walk(stored_blocks(volume, self.shape, *self._block_voxels), work, lambda _: None, self.title)
         return out
 
     @property

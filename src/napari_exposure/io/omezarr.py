@@ -65,10 +65,8 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
     ----------
     path : str or pathlib.Path
         The path of an image, of a result of bioformats2raw, of a plate, or of one of its wells.
-    axes : str, optional
-        A letter of "tczyx" for each axis of the array, if the store does not say them or says others.
-    series : int, optional
-        Which image to read from a store of several, by default the first; `FileVolume.images` lists them.
+    axes, series
+        As `read` has them.
 
     Returns
     -------
