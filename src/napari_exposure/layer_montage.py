@@ -17,8 +17,6 @@ from napari_exposure.core.montage import THIN, Arrangement, Gap, array_montage
 from napari_exposure.core.typing import Array
 from napari_exposure.source import check_image, window_bar
 
-__all__ = ["label_montage"]
-
 # A montage takes over these attributes and the placement of its axes, but not a rotation or a shear of the source.
 LOOKS = ("colormap", "contrast_limits", "gamma", "blending", "rendering", "interpolation2d")
 METADATA_KEY = "napari_exposure.montage"

@@ -12,8 +12,6 @@ from napari_exposure.core.typing import Layer
 from napari_exposure.core.words import given, printable, shortened
 from napari_exposure.io.units import PIXEL
 
-__all__ = ["provenance"]
-
 METADATA_KEY = "napari_exposure"
 # A mask that was an array, and no layer, is recorded under this name.
 MASK_ARRAY = "(an array)"

@@ -12,7 +12,7 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.adaptive import AdaptiveEqualization
 from napari_exposure.core.adjustment import Adjustment, Per
-from napari_exposure.core.axes import check_spacing
+from napari_exposure.core.axes import AXES, check_spacing
 from napari_exposure.core.clip import PercentileClip
 from napari_exposure.core.depth import SUPPORT, TO_FIRST, DecayCorrection
 from napari_exposure.core.equalize import HistogramEqualization
@@ -46,11 +46,8 @@ from napari_exposure.core.typing import Spacing
 from napari_exposure.io.units import PIXEL, in_unit
 from napari_exposure.recipe import Recipe
 
-__all__ = ["Finding", "Suggestion", "suggest"]
-
 Sure = Literal["measured", "sure", "likely"]
 
-AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
 # After any of these steps intensities use the range of the dtype.
 STRETCHES = PercentileClip | LocalStretch | AdaptiveEqualization | HistogramEqualization
 # Regions are stretched if their contrasts differ this much, and equalized if the usual one uses less of the range.

@@ -19,8 +19,6 @@ from napari_exposure.core.noise import noise_gain
 from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
-__all__ = ["AdaptiveEqualization", "equalize_adapthist"]
-
 # Clipping more bins than these, of all tiles together, takes over ten milliseconds, so progress is reported.
 MANY_BINS = 1 << 20
 # Single precision is used where it moves no result, which lies from 0 to 1, by more than this. The result may be off

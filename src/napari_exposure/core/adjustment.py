@@ -39,8 +39,6 @@ from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Spacing
 from napari_exposure.core.words import given, warn_user
 
-__all__ = ["Adjustment"]
-
 # These are the choices of shared parameters, and how a widget words each of them.
 PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane alone"}
 OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}

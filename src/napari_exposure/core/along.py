@@ -26,8 +26,6 @@ from napari_exposure.core.intensity import check_count, check_number, check_rang
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array, ArrayLike
 
-__all__ = ["histogram_along"]
-
 # A block holds so many images, because the counts of its pixels come into the processor's cache once a block.
 _TOGETHER = 128
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from napari_exposure.core.intensity import check_number
 from napari_exposure.core.typing import Spacing
@@ -15,7 +15,7 @@ Tile = tuple[tuple[float, ...], tuple[float, ...]]
 # Kernels work along at most so many axes, so no more are space.
 MOST_AXES = 3
 
-AXES = ("z", "y", "x")
+AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
 # These names of axes mean one of the letters that files use.
 _LETTERS = {
     **dict.fromkeys(("t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"), "T"),

@@ -23,8 +23,6 @@ from napari_exposure.core.typing import Array, Spacing
 if TYPE_CHECKING:
     import dask.array as da
 
-__all__ = ["FittedRecipe"]
-
 
 class Chain(Protocol):
     """Adjustments in a row: a recipe, or an adjustment alone."""

@@ -17,8 +17,6 @@ from napari_exposure.core.pointwise import KnotsFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["PercentileClip", "clip_percentiles"]
-
 
 @dataclass(frozen=True)
 class PercentileClip(Adjustment):

@@ -16,8 +16,6 @@ from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import ArrayLike
 from napari_exposure.core.words import given, warn_user
 
-__all__ = ["Uncoloured", "from_colormap"]
-
 # From this mean distance on, a colormap is probably the wrong one. Channels go from 0 to 1, and rounding to 8 bits
 # moves a color by less than 0.007.
 WRONG = 0.05

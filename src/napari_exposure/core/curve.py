@@ -20,8 +20,6 @@ from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.core.words import given
 
-__all__ = ["ToneCurve", "adjust_curve"]
-
 Points = tuple[tuple[float, float], ...]
 
 # The straight line changes nothing.

@@ -10,13 +10,11 @@ import numpy as np
 from napari_exposure.core.adjustment import GivenRange, Output, Per, parameter
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp
-from napari_exposure.core.gains import AXES, Axis, GainsFit, axis_from_end
+from napari_exposure.core.gains import AXIS_WORDS, Axis, GainsFit, axis_from_end
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.keeping import ScaleKeeping
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
-
-__all__ = ["Decay", "degrade"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Decay(ScaleKeeping):
         high=20.0,
         step=0.1,
     )
-    axis: Axis = parameter("z", "Axis", "The axis along which the intensity decays.", choices=AXES)
+    axis: Axis = parameter("z", "Axis", "The axis along which the intensity decays.", choices=AXIS_WORDS)
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """Check as every adjustment does, and raise an error if the volume has no such axis."""

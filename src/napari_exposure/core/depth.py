@@ -15,7 +15,7 @@ from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_cuts
 from napari_exposure.core.functions import exp, log, power
-from napari_exposure.core.gains import AXES, GainsFit, axis_from_end
+from napari_exposure.core.gains import AXIS_WORDS, GainsFit, axis_from_end
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, opened, verb
 from napari_exposure.core.keeping import ScaleKeeping
@@ -26,12 +26,10 @@ from napari_exposure.core.surface import Depths, find_depths, shell_percentiles
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
-__all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_exponent", "decay_profile"]
-
 # What a correction may go along: time, an axis of space, or the depth below the surface of the mask.
 SURFACE = "surface"
 Along = Literal["t", "z", "y", "x", "surface"]
-ALONG = {"t": "t (time)", **AXES, SURFACE: "surface: the depth below that of the mask"}
+ALONG = {"t": "t (time)", **AXIS_WORDS, SURFACE: "surface: the depth below that of the mask"}
 Model = Literal["exponential", "smooth", "plane", "ratio", "histogram"]
 MODELS = {
     "exponential": "exponential: a steady decay",
@@ -492,10 +490,7 @@ def _count_clamped(volume: Volume, fit: DecayFit) -> tuple[int, int, int]:
         used = counted if counted.size else np.ones((), bool)
         return int((at & used).sum()), int((beyond & used).sum()), int(counted.sum() if counted.size else values.size)
 
-    def merge(found: tuple[int, int, int]) -> None:
-        totals[:] += found
-
-    count(volume, visit, merge, "counting saturated voxels")
+    count(volume, visit, lambda found: np.add(totals, found, out=totals), "counting saturated voxels")
     before, driven, total = totals.tolist()
     return before, driven, total
 

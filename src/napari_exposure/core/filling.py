@@ -25,8 +25,6 @@ from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
-__all__ = ["Fill", "fill"]
-
 METHODS = {"nearest": "nearest: go on from the nearest voxels", "median": "median: of all other voxels"}
 # A fit holds at most so many voxels beside gaps.
 MOST_BESIDE = 1 << 24
@@ -205,10 +203,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
         used = values[counted] if counted.size else values
         return int((used < value).sum()), int((used == value).sum()), int((used > value).sum())
 
-    def merge(found: tuple[int, int, int]) -> None:
-        totals[:] += found
-
-    count(volume, visit, merge, "counting gaps")
+    count(volume, visit, lambda found: np.add(totals, found, out=totals), "counting gaps")
     below, gaps, above = totals.tolist()
     check_counted(below + above, volume, f"all have the gap value, {value:g}" if gaps else "")
     if not below + above:

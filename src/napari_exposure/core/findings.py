@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_exposure.core.axes import time_axis
 from napari_exposure.core.functions import exp, log
-from napari_exposure.core.histogram import interpolate as percentile_of
+from napari_exposure.core.histogram import at_place
 from napari_exposure.core.intensity import dtype_range
 from napari_exposure.core.profiles import robust_line
 from napari_exposure.core.sample import Sample
@@ -51,7 +51,7 @@ def percentiles(values: np.ndarray, *percents: float) -> list[float]:
     # Sorting puts NaN last.
     known = known[: known.size - np.count_nonzero(np.isnan(known))]
     last = known.size - 1
-    return [percentile_of(known.__getitem__, percent / 100 * last) if known.size else math.nan for percent in percents]
+    return [at_place(known.__getitem__, percent / 100 * last) if known.size else math.nan for percent in percents]
 
 
 def middle(values: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from napari_exposure.core.transform import Fit
 
 # These are the choices of a parameter, and how a widget words each of them. Axes are in the order of arrays.
 Axis = Literal["z", "y", "x"]
-AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
+AXIS_WORDS = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
 
 
 def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
@@ -24,7 +24,7 @@ def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
 
     So many of the last axes are `spatial`, and the volume has so many `axes` in all.
     """
-    index = list(AXES).index(axis) - len(AXES)
+    index = list(AXIS_WORDS).index(axis) - len(AXIS_WORDS)
     if -index > axes:
         raise ValueError(f"There is no axis {axis!r}: the image has only the axes y and x. Choose one of these.")
     if -index > spatial:

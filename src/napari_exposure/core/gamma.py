@@ -14,8 +14,6 @@ from napari_exposure.core.pointwise import PowerFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["Gamma", "adjust_gamma"]
-
 
 @dataclass(frozen=True)
 class Gamma(Adjustment):

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from napari_exposure.core.mixtures import Mixture
 
-__all__ = ["Histogram"]
-
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
@@ -137,7 +135,7 @@ class Histogram:
         wanted = check_percents(q)
         if not self.total:
             raise ValueError("No voxel was counted, so there are no percentiles.")
-        found = [interpolate(self.order_statistic, value / 100 * (self.total - 1)) for value in wanted]
+        found = [at_place(self.order_statistic, value / 100 * (self.total - 1)) for value in wanted]
         return found[0] if np.ndim(q) == 0 else np.array(found)
 
     def fraction(self, value: float) -> float:
@@ -481,7 +479,7 @@ def _add_values(a: Histogram, b: Histogram) -> tuple[np.ndarray, np.ndarray]:
     return counts, np.arange(len(counts) + 1) + first
 
 
-def interpolate(order_statistic: Callable[[int], float], position: float) -> float:
+def at_place(order_statistic: Callable[[int], float], position: float) -> float:
     """Return the value at a place in the sorted voxels, interpolated between two of them by NumPy's linear rule."""
     below = math.floor(position)
     t = position - below

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from napari_exposure.core.colormap import Uncoloured
     from napari_exposure.core.montage import Gap
 
-__all__ = ["adjust"]
-
 # Instances of these classes are opened by classes of our own, which are imported when the first instance is met, so
 # that core needs none of these packages.
 OPENERS = {

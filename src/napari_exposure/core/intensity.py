@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from napari_exposure.core.words import given, warn_user
 
-__all__ = ["NoiseLimit", "Percentiles"]
-
 DTYPES = tuple(np.dtype(f"{kind}{8 * size}") for kind in ("uint", "int") for size in (1, 2, 4, 8)) + tuple(
     map(np.dtype, ("float16", "float32", "float64"))
 )

@@ -17,8 +17,6 @@ from napari_exposure.core.pointwise import PointwiseFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["Linear", "adjust_linear"]
-
 
 @dataclass(frozen=True, eq=False)
 class LinearFit(PointwiseFit):

@@ -15,8 +15,6 @@ from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["Log", "adjust_log"]
-
 LN2 = 0.6931471805599453
 
 

@@ -38,8 +38,6 @@ from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 from napari_exposure.core.words import given, naming
 
-__all__ = ["HistogramMatching", "match_histograms"]
-
 # Widgets word the time point to match to, what is matched of RGB images, and the dtype of the result like this.
 POINTS = {"first": "First time point", "median": "Median time point"}
 REFERENCES = "an image, its Histogram, 'first' or 'median'"

@@ -18,8 +18,6 @@ from napari_exposure.core.intensity import check_count, check_number, dtype_rang
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["Mixture", "mixture"]
-
 # A mixture has at most so many components, and is fitted to at most so many bins of intensities.
 MOST_COMPONENTS, BINS = 32, 4096
 # Each color is divided into so many levels, and so many neighboring levels are one bin.

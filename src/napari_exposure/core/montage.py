@@ -22,8 +22,6 @@ from napari_exposure.core.words import given
 if TYPE_CHECKING:
     import dask.array as da
 
-__all__ = ["montage"]
-
 # A gap is this fraction of the longer edge of a plane, unless it is given.
 THIN = 1 / 64
 Gap = int | Sequence[int] | None

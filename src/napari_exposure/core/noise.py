@@ -15,8 +15,6 @@ from napari_exposure.core.intensity import NoiseLimit, check_exposure
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["NoiseLevel", "noise_level"]
-
 # The median of the absolute values of so many voxels is right to a thousandth, so no more are looked at.
 SAMPLE = 1 << 20
 # These voxels come from square windows in planes, whose edges have this length.

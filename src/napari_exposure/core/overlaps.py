@@ -21,8 +21,6 @@ from napari_exposure.core.linear import Linear
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
 from napari_exposure.core.words import given
 
-__all__ = ["fit_overlaps", "match_overlaps"]
-
 # A cell has so many voxels along each axis: its mean has little noise, and small shifts of the tiles do not matter.
 CELL = 4
 # Two tiles must have this fraction of their variance in common, so that their overlap tells a factor.

@@ -181,19 +181,19 @@ class KnotsFit(PointwiseFit):
 
 
 # Straight lines between knots may lie so far from the curve that they stand for, whose whole height is 1.  There are
-# at least LEAST pieces between knots, so that none of its turns are missed, and at most MOST.
+# at least LEAST_PIECES between knots, so that none of its turns are missed, and at most MOST_PIECES.
 TOLERANCE = 2e-7
-LEAST, MOST = 1 << 10, 1 << 18
+LEAST_PIECES, MOST_PIECES = 1 << 10, 1 << 18
 
 
 def sampled(curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return so many knots of a curve from 0 to 1 that float32 does not tell the lines between them from the curve."""
-    pieces = LEAST
+    pieces = LEAST_PIECES
     while True:
         knots = curve(np.linspace(0, 1, pieces + 1))
         away = np.abs(knots[1::2] - (knots[:-1:2] + knots[2::2]) / 2)
         # The distances are those of half as many knots, whose errors are four times as large.
-        if pieces >= MOST or away.max() <= 4 * TOLERANCE:
+        if pieces >= MOST_PIECES or away.max() <= 4 * TOLERANCE:
             return knots
         pieces *= 2
 

@@ -17,8 +17,6 @@ from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.core.words import given
 
-__all__ = ["Rescale", "rescale_intensity"]
-
 OutRange = str | tuple[float, float]
 
 RESCALED = {"dtype": "by output range", "float32": "float32: not rounded"}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, is_dask, stored_chunks, walk
+from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, is_dask, stored_chunks, walk
 from napari_exposure.core.noise import NoiseLevel, find_noise, spread_blocks
 
 # A sample has about so many cells.
@@ -92,7 +92,9 @@ def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
             total[found[0][:-1]] += found[1]
 
         with progress.part(row / together, (row + 1) / together):
-            walk(_slabs(part.shape), work, merge, "taking a sample")
+            # A block has whole rows, so that no cell lies in two blocks.
+            blocks = contiguous_blocks(part.shape, max(1 << 20, math.prod(part.shape[-2:])))
+            walk(blocks, work, merge, "taking a sample")
         looked += part.size
     cell = (*[1] * len(lead[:-1]), *[apart] * bool(lead), across, along)
     return total / together, cell, together * along, looked
@@ -118,21 +120,6 @@ def _taken(array: Any, index: tuple[slice, ...]) -> Any:
 
         array = as_dask(array)
     return array[index]
-
-
-def _slabs(shape: tuple[int, ...]) -> list[Block]:
-    """Return blocks of whole planes."""
-    *lead, rows, columns = shape
-    whole = slice(0, rows), slice(0, columns)
-    if not lead:
-        return [whole]
-    step = max(1, (1 << 20) // (rows * columns))
-    starts = range(0, lead[-1], step)
-    return [
-        (*(slice(at, at + 1) for at in outer), slice(start, min(start + step, lead[-1])), *whole)
-        for outer in np.ndindex(*lead[:-1])
-        for start in starts
-    ]
 
 
 def _boxes(volume: Volume, spatial: int) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:

@@ -15,8 +15,6 @@ from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["Sigmoid", "adjust_sigmoid"]
-
 
 @dataclass(frozen=True)
 class Sigmoid(Adjustment):

@@ -17,8 +17,6 @@ from napari_exposure.core.transform import BlockMap
 if TYPE_CHECKING:
     from napari_exposure.core.transform import Transform
 
-__all__ = ["CRUSHED", "SATURATED", "gain_map"]
-
 # Voxels that became the lowest or the highest value have no slope, and are marked with these values.
 CRUSHED, SATURATED = -1.0, -2.0
 # The slope is taken over this fraction of the input range on either side of a value, which spans the steps of 8 bits.

@@ -24,8 +24,6 @@ from napari_exposure.core.intensity import (
 )
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["cumulative_distribution", "histogram", "is_low_contrast", "percentile"]
-
 SOURCE_RANGE = ("image", "dtype")
 
 

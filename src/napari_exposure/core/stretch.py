@@ -17,8 +17,6 @@ from napari_exposure.core.noise import noise_gain
 from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
-__all__ = ["LocalStretch", "stretch_local"]
-
 # The histogram of a tile has so many bins, of which the narrowest tile still has 200 at the default largest gain.
 BINS = 4096
 MOST_GAIN = 1e6

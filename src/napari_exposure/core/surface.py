@@ -141,10 +141,7 @@ def shell_percentiles(
         place = (values[used].astype(np.float64) - lo) * (nbins / (hi - lo)) if hi > lo else np.zeros(len(shell))
         return np.bincount(shell * nbins + np.clip(place, 0, nbins - 1).astype(np.int64), minlength=len(counts))
 
-    def merge(found: np.ndarray) -> None:
-        counts[:] += found
-
-    count(volume, visit, merge, "measuring shells")
+    count(volume, visit, lambda found: np.add(counts, found, out=counts), "measuring shells")
     shells = counts.reshape(1, 1, SHELLS, nbins)
     counted: np.ndarray = shells.sum(axis=-1).ravel()
     levels = lo + (hi - lo) * tile_percentiles(shells, percentiles)[:, 0, 0]

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from napari_exposure.core.adjustment import Adjustment
     from napari_exposure.core.pointwise import PointwiseFit
 
-__all__ = ["Transform"]
-
 
 @dataclass(frozen=True, eq=False)
 class Fit:

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
     from napari_exposure.io.zarrstore import CarefulStore
 
-__all__ = ["read_zarr"]
-
 # A chunk on disk has at most about so many voxels, which are a few megabytes.
 CHUNK_VOXELS = 1 << 21
 # The coarsest level of a pyramid has at most so many voxels along any axis.

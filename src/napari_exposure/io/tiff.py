@@ -45,8 +45,6 @@ from napari_exposure.io.units import unit_name
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
-__all__ = ["read_tiff"]
-
 # A larger image is read only as it is looked at, unless the caller says otherwise.
 LAZY_BYTES = 1 << 30
 # No method packs a strip or tile of more than SEGMENT_BYTES more tightly than MOST_PACKED to one.
