@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
     from napari_exposure.io.zarrstore import CarefulStore
 
-__all__ = ["read_zarr"]
-
 # A chunk on disk has at most about so many voxels, which are a few megabytes.
 CHUNK_VOXELS = 1 << 21
 # The coarsest level of a pyramid has at most so many voxels along any axis.
@@ -65,10 +63,8 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
     ----------
     path : str or pathlib.Path
         The path of an image, of a result of bioformats2raw, of a plate, or of one of its wells.
-    axes : str, optional
-        A letter of "tczyx" for each axis of the array, if the store does not say them or says others.
-    series : int, optional
-        Which image to read from a store of several, by default the first; `FileVolume.images` lists them.
+    axes, series
+        As `read` has them.
 
     Returns
     -------
