@@ -101,8 +101,7 @@ class Source:
         TypeError
             If it is not an Image layer.
         """
-        check_image(layer)
-        check_dtype(layer.dtype, f"layer {layer.name!r}", "layer.data")
+        check_layer(layer)
         (spacing, unit), labels = voxel_size(layer), axis_names(layer)
         carried = {name: getattr(layer, name) for name in CARRIED}
         if layer.rgb:
@@ -454,6 +453,12 @@ def check_image(layer: Any) -> None:
         else:
             what = f"Got {type(layer).__name__}, for arrays use napari_exposure.core"
         raise TypeError(f"An Image layer is needed. {what}.")
+
+
+def check_layer(layer: Any) -> None:
+    """Raise if something is not an Image layer, or has values that nothing can be done with."""
+    check_image(layer)
+    check_dtype(layer.dtype, f"layer {layer.name!r}", "layer.data")
 
 
 def unwrapped(layer: Any) -> Any:

@@ -89,6 +89,7 @@ class _ScrollArea(QScrollArea):
         """Qt's hook."""
         super().showEvent(event)
         _fit_title(self)
+        self.keep_values()
         if self._new:
             self._new = False
             # This waits until napari has placed the dock, because it gives nearly all of the height to one of several.
@@ -102,11 +103,14 @@ class _ScrollArea(QScrollArea):
             event.ignore()
             return True
         if kind == QEvent.Type.LayoutRequest and watched is body:
-            for kind in EDITORS:
-                for editor in body.findChildren(kind):
-                    editor.installEventFilter(self)
             self._fit()
         return super().eventFilter(watched, event)
+
+    def keep_values(self) -> None:
+        """Let the wheel over an editor scroll; call this again when editors have come."""
+        for kind in EDITORS:
+            for editor in self.widget().findChildren(kind):
+                editor.installEventFilter(self)
 
     def reveal(self, widget: QWidget, last: QWidget) -> None:
         """Scroll as little as lets a new widget be seen from its top to the end of `last`, which is in it."""

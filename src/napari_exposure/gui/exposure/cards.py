@@ -124,26 +124,23 @@ class FitLabels(QObject):
     ----------
     dock : QWidget
         Owns this object.
-    rows : QWidget
-        Rows come and go in it.
     """
 
-    def __init__(self, dock: QWidget, rows: QWidget):
+    def __init__(self, dock: QWidget):
         super().__init__(dock)
         self._dock = dock
         # Labels are measured in the next turn of the event loop, when new rows have the font of the theme.
         self._soon = QTimer(self, singleShot=True)
         self._soon.timeout.connect(self._fit)
-        for widget in (dock, rows):
-            widget.installEventFilter(self)
+        dock.installEventFilter(self)
 
     def again(self) -> None:
-        """Measure the labels again, because rows have come or gone."""
+        """Measure the labels again, because rows or the entries of boxes have come or gone."""
         self._soon.start(0)
 
     def eventFilter(self, watched, event) -> bool:
         """Qt's hook."""
-        kinds = QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.LayoutRequest, QEvent.Type.Show
+        kinds = QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.Show
         if event.type() in kinds:
             self._soon.start(0)
         return False

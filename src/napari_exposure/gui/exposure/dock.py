@@ -84,7 +84,7 @@ class ExposureDock(widgets.Container):
         )
         self.work = Work(napari_viewer, self.adjusted, self.live, self.bar, self.native)
         self.amplified = Amplified(napari_viewer, self.bar.gains)
-        self._fit_labels = FitLabels(self.native, self.cards)
+        self._fit_labels = FitLabels(self.native)
         self._keys = UndoKeys(self.native, self.tools.undo, self.tools.redo)
         # Adding a layer makes other layers active for a moment, so following waits.
         self._follow = qdebounced(self.adjusted.follow, timeout=50)
@@ -123,6 +123,8 @@ class ExposureDock(widgets.Container):
             for extra in view.extras:
                 if isinstance(extra, Reference):
                     extra.list_layers()
+        # The names of layers have the room that they need.
+        self._fit_labels.again()
 
     # --- in the window ---
 
@@ -275,6 +277,7 @@ class ExposureDock(widgets.Container):
         self.tools.show_history()
         if new:
             self._fit_labels.again()
+            self._area.keep_values()
         return new
 
     def _on_stack(self) -> None:
