@@ -9,6 +9,9 @@ loop and the memory after a stretch of continuous dragging; beside them the same
 
 from __future__ import annotations
 
+import clean_settings  # noqa: F401
+
+# isort: split
 import argparse
 import time
 
@@ -20,7 +23,7 @@ from skimage import exposure
 
 from napari_exposure import core
 from napari_exposure.gui.jobs import Job
-from napari_exposure.gui.preview import map_volume
+from napari_exposure.gui.preview_data import map_volume
 from napari_exposure.samples import load_nuclei, make_synthetic
 from pace import Heartbeat, let_work, settle
 
@@ -33,6 +36,8 @@ viewer = napari.Viewer()
 viewer.window._qt_window.resize(1500, 950)
 block = make_synthetic((128, 512, 512), cells=300)
 volume = np.concatenate([block, block[::-1], block, block[::-1]])
+# A plane of this layer is refreshed by napari alone; a refresh of the source would be an edit, which is fitted anew.
+beside = viewer.add_image(volume, name="beside", scale=(1, 0.3, 0.3), units="um")
 source = viewer.add_image(volume, name="volume", scale=(1, 0.3, 0.3), units="um")
 heartbeat = Heartbeat()
 process = psutil.Process()
@@ -85,7 +90,7 @@ for value in np.linspace(0.005, 0.2, 40):
     ours.append(time.perf_counter() - start)
     settle(0.15)
     start = time.perf_counter()
-    source.refresh(extent=False, thumbnail=False, highlight=False)
+    beside.refresh(extent=False, thumbnail=False, highlight=False)
     QApplication.processEvents()
     own.append(time.perf_counter() - start)
 report("three cards, the last one turned", ours, "19 more than napari")
@@ -123,7 +128,7 @@ times = []
 for _ in range(30):
     settle(0.15)
     start = time.perf_counter()
-    source.refresh()
+    beside.refresh()
     QApplication.processEvents()
     times.append(time.perf_counter() - start)
 report("  napari alone: a plane shown anew", times, "-")

@@ -10,6 +10,9 @@ own histogram in mode "full", and what it and ours see of 8,000 bright voxels of
 
 from __future__ import annotations
 
+import clean_settings  # noqa: F401
+
+# isort: split
 import statistics
 import sys
 import time

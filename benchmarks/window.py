@@ -9,6 +9,9 @@ and, as a control, while napari takes in the same array as a plain layer without
 
 from __future__ import annotations
 
+import clean_settings  # noqa: F401
+
+# isort: split
 import statistics
 import time
 

@@ -19,8 +19,9 @@ from qtpy.QtWidgets import QApplication
 import napari_exposure as nx
 from gui.driving import click, no_workers, tiles_of
 from napari_exposure.core import progress
-from napari_exposure.gui import preview
+from napari_exposure.gui import preview, preview_data
 from napari_exposure.gui.napari_versions import grid_of
+from napari_exposure.gui.preview_data import PreviewData
 from napari_exposure.source import Origin, Source
 
 # the volumes here do not fade
@@ -230,7 +231,7 @@ def test_dragging_while_playing_through_z_and_turning_to_3d(qtbot, viewer, open_
 def test_a_large_volume_is_shown_approximately_first(qtbot, viewer, open_widget, volume, monkeypatch):
     for name in ("QUICK", "MOMENT"):
         monkeypatch.setattr(preview, name, 1000)
-    monkeypatch.setattr(preview, "SAMPLE", 4000)
+    monkeypatch.setattr(preview_data, "SAMPLE", 4000)
     source = viewer.add_image(volume, name="large")
     widget = open_widget("Adaptive equalization")
     qtbot.wait(100)
@@ -520,7 +521,7 @@ def test_a_preview_is_an_array_of_the_result_also_while_a_sample_is_shown(volume
     sampled = source.fit(adjustment, step=3)
     exact = source.fit(adjustment)
     expected = exact.apply(stack)
-    shown = preview.PreviewData(source.array, sampled, exact=lambda: exact)
+    shown = PreviewData(source.array, sampled, exact=lambda: exact)
     # the sample differs, or this test would show nothing
     assert not np.array_equal(shown[2], expected[2])
     np.testing.assert_array_equal(np.asarray(shown), expected)
@@ -566,9 +567,9 @@ def test_a_recipe_of_several_steps_is_one_live_layer(qtbot, viewer, volume, kind
 
 
 def test_only_the_eye_gets_a_coarse_volume(volume, monkeypatch):
-    monkeypatch.setattr(preview, "SAMPLE", 500)
+    monkeypatch.setattr(preview_data, "SAMPLE", 500)
     transform = Source.of(Image(volume)).fit(nx.Gamma(0.5))
-    shown, expected = preview.PreviewData(volume, transform), transform.apply(volume)
+    shown, expected = PreviewData(volume, transform), transform.apply(volume)
     everything = tuple(slice(0, size) for size in volume.shape)
     for index in (everything, ..., slice(None), (slice(0, None), ...)):
         np.testing.assert_array_equal(shown[index], expected)

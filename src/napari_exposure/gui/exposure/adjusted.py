@@ -17,8 +17,10 @@ from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.preview import Joined, is_preview
 from napari_exposure.gui.viewer.layer_order import family
+from napari_exposure.gui.words import of_docks
+from napari_exposure.io.units import voxel_size
 from napari_exposure.provenance import parts_of
-from napari_exposure.source import Origin, Source, made_from, unwrapped
+from napari_exposure.source import Origin, Source, check_layer, made_from, unwrapped
 
 
 @dataclass(eq=False)
@@ -129,18 +131,11 @@ class Adjusted:
         """The cards."""
         return self._edited.stack
 
-    @property
-    def source(self) -> Source | None:
-        """What is read of the layer; None without one, or where it cannot be adjusted."""
-        try:
-            return None if self.layer is None else Source.of(self.layer)
-        except (TypeError, ValueError):
-            return None
-
     def recipe(self, layer) -> Any:
-        """The cards as a `Recipe` for a layer; None where no card is on."""
-        source = Source.of(layer)
-        return self.stack.recipe(source.contrast_limits, source.unit)
+        """The cards as a `Recipe` for a layer; None where no card is on, and an error where they do not fit it."""
+        check_layer(layer)
+        low, high = map(float, layer.contrast_limits)
+        return self.stack.recipe((low, high), voxel_size(layer)[1])
 
     def state(self, layer) -> tuple:
         """Everything but the data that decides what the result of a layer is."""
@@ -225,7 +220,7 @@ class Adjusted:
             try:
                 parts = list(parts_of(result))[before:]
             except (TypeError, ValueError) as error:
-                show_error(f"“{result.name}”: {error}")
+                show_error(of_docks(f"“{result.name}”: {error}"))
                 return False
             cards = [Card.of(adjustment, unit) for adjustment, unit, *_ in parts]
             if self._fixed is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtGui import QAction
 
 from napari_exposure.core.slopes import GainMap
-from napari_exposure.gui.preview import PreviewData
+from napari_exposure.gui.preview_data import PreviewData
 from napari_exposure.gui.viewer.layer_order import place, take_away
 from napari_exposure.layers import gain_layer
 from napari_exposure.source import Origin, Source

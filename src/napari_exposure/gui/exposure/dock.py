@@ -26,7 +26,7 @@ from napari_exposure.gui.napari_versions import on_renamed
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.gui.scrolled import make_scrollable
-from napari_exposure.io.units import PIXEL
+from napari_exposure.io.units import PIXEL, voxel_size
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
 
@@ -84,7 +84,7 @@ class ExposureDock(widgets.Container):
         )
         self.work = Work(napari_viewer, self.adjusted, self.live, self.bar, self.native)
         self.amplified = Amplified(napari_viewer, self.bar.gains)
-        self._fit_labels = FitLabels(self.native, self.cards)
+        self._fit_labels = FitLabels(self.native)
         self._keys = UndoKeys(self.native, self.tools.undo, self.tools.redo)
         # Adding a layer makes other layers active for a moment, so following waits.
         self._follow = qdebounced(self.adjusted.follow, timeout=50)
@@ -123,6 +123,8 @@ class ExposureDock(widgets.Container):
             for extra in view.extras:
                 if isinstance(extra, Reference):
                     extra.list_layers()
+        # The names of layers have the room that they need.
+        self._fit_labels.again()
 
     # --- in the window ---
 
@@ -256,8 +258,7 @@ class ExposureDock(widgets.Container):
         return [edit for view in views for edit in view.editors.values() if isinstance(edit, ReferenceEdit)]
 
     def _unit(self) -> str:
-        source = self.adjusted.source
-        return PIXEL if source is None else source.unit
+        return PIXEL if self.layer is None else voxel_size(self.layer)[1]
 
     def _limits(self) -> tuple[float, float]:
         return (0.0, 1.0) if self.layer is None else Source.of(self.layer).contrast_limits
@@ -275,6 +276,7 @@ class ExposureDock(widgets.Container):
         self.tools.show_history()
         if new:
             self._fit_labels.again()
+            self._area.keep_values()
         return new
 
     def _on_stack(self) -> None:
@@ -337,8 +339,8 @@ class ExposureDock(widgets.Container):
         """Show the histogram of the live layer, or of the result, else of the source."""
         self.plot.follow(self.live.layer or self.target or self.layer, self.layer is not None and is_quick(self.layer))
 
-    def _show_fit(self, layer, transform) -> None:
-        """Show on the cards what was found in a layer."""
+    def _show_fit(self, layer, transform) -> str:
+        """Show on the cards what was found in a layer, and return what they warn of."""
         on = [view for view, card in zip(self.cards.views, self.adjusted.stack.cards, strict=True) if card.on]
         for at, (view, each) in enumerate(zip(on, transform.transforms, strict=False)):
             view.before, view.mask = transform.transforms[:at], self.adjusted.mask_of(layer)
@@ -347,6 +349,9 @@ class ExposureDock(widgets.Container):
                 if each.adjustment.__class__ is view.kind:
                     extra.fitted(layer, each)
         self.amplified.show(self.live.layer or self.target)
+        # The first sentence of each is enough here, because the cards have the whole of it.
+        warned = [(view.kind.title, each.split(". ")[0].rstrip(".")) for view in on for each in view.warnings]
+        return " ".join(f"{title}: {each}." for title, each in warned)
 
     def _forget_fit(self) -> None:
         for view in self.cards.views:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from napari.utils.notifications import show_error
 from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
@@ -19,7 +18,8 @@ from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.exposure.remembered import remember
 from napari_exposure.gui.jobs import ActivityJob, Job
-from napari_exposure.gui.preview import PreviewData
+from napari_exposure.gui.preview_data import PreviewData
+from napari_exposure.gui.words import tell
 from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY
 from napari_exposure.recipe import Recipe
 from napari_exposure.saving import save
@@ -32,7 +32,12 @@ class Note:
     """The name and the metadata that a result would have, in place of a result that is not computed."""
 
     name: str
-    metadata: dict
+    _record: Callable[[], dict]
+
+    @property
+    def metadata(self) -> dict:
+        """Computed when it is asked for, because most who look for a result only want to know whether there is one."""
+        return {METADATA_KEY: self._record()}
 
 
 class Work:
@@ -102,7 +107,7 @@ class Work:
 
     def _run(self, title: str, work: Callable, done: Callable) -> None:
         """Begin a job that makes no layer."""
-        step, failed = partial(self._bar.step, title), lambda error: show_error(str(error))
+        step, failed = partial(self._bar.step, title), tell
         self._begun(ActivityJob(title, work, done=done, ended=self._ended, step=step, failed=failed), [], title)
 
     # --- Apply ---
@@ -165,7 +170,7 @@ class Work:
             )
         except (TypeError, ValueError) as error:
             # The user's choice raised this, so its sentence is enough without a traceback.
-            show_error(str(error))
+            tell(error)
             return
         self._begun(job, list(adjusted.layers), "Apply")
 
@@ -215,9 +220,9 @@ class Work:
         if layer is None:
             return None
         if self._live.wants(layer):
-            source, recipe, shown = Source.of(layer), self._adjusted.recipe(layer), self._live.layer
-            record = source.record(recipe.steps, self._adjusted.mask)
-            return Note(source.name + LIVE_SUFFIX if shown is None else shown.name, {METADATA_KEY: record})
+            shown, adjusted = self._live.layer, self._adjusted
+            name = layer.name + LIVE_SUFFIX if shown is None else shown.name
+            return Note(name, lambda: Source.of(layer).record(adjusted.recipe(layer).steps, adjusted.mask))
         return self._adjusted.target(layer) or (layer if METADATA_KEY in layer.metadata else None)
 
     def choose_file(self) -> None:

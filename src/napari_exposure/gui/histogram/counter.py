@@ -62,7 +62,7 @@ class Counter(QObject):
         self._recount = qdebounced(self.count, timeout=10)
         self._recount_edited = qdebounced(self.count, timeout=150)
         self._refine = qdebounced(self._find_percentiles, timeout=150)
-        self._edits = Edits(viewer, self._recount, self._recount_edited)
+        self._edits = Edits(viewer, self._recount, self._on_edited)
         self._look_for_tile = Paced(self._find_tile, self)
         events = model.events
         for signal in (events.scope, events.ignore_zeros, events.mask, events.compare):
@@ -145,6 +145,11 @@ class Counter(QObject):
             self._recount()
 
     # --- what changes ---
+
+    def _on_edited(self) -> None:
+        # What is being counted is of older data, and would keep the processors from showing the newer ones.
+        self.cancel()
+        self._recount_edited()
 
     def _on_dims(self, event) -> None:
         scope = self._model.scope
