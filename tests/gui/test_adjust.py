@@ -139,14 +139,15 @@ def test_tiles_are_shown_in_the_unit_in_voxels_and_as_a_grid(viewer, open_widget
     assert edge.value is None
     assert edge.edge.box.value == pytest.approx(3)
     assert "1.5 × 5.714 × 6 voxels" in tiles_of(widget).facts.value
-    assert "8 × 7 × 8 = 448 tiles of 3 × 2.857 × 3 µm" in tiles_of(widget).facts.value
-    assert "1.5 planes deep" in tiles_of(widget).facts.value
-    assert "Too few voxels in a tile" in tiles_of(widget).facts.value
+    assert "8 × 7 × 8 = 448 tiles,<br>each 3 × 2.857 × 3 µm" in tiles_of(widget).facts.value
+    deep, few = widget.cards.views[0].warnings
+    assert "1.5 planes deep" in deep
+    assert "Too few voxels in a tile" in few
     assert [box.value for box in widget.header.voxel] == ["2", "0.5", "0.5", "µm"]
     type_into(edge.edge.box, "12")
     assert edge.value == pytest.approx(12)
     assert "2 × 2 × 2 = 8 tiles" in tiles_of(widget).facts.value
-    assert "planes deep" not in tiles_of(widget).facts.value
+    assert not any("planes deep" in each for each in widget.cards.views[0].warnings)
 
 
 def test_voxel_size_set_later_is_seen(viewer, open_widget, volume):
@@ -176,7 +177,7 @@ def test_one_tile_edge_for_each_axis(qtbot, viewer, open_widget, volume):
 def test_unknown_voxel_size_is_a_warning(viewer, open_widget, volume):
     viewer.add_image(volume)
     widget = open_widget("Adaptive equalization")
-    assert "No voxel size is known" in tiles_of(widget).facts.value
+    assert "No voxel size is known" in widget.cards.views[0].warnings[0]
     assert widget["kernel_size"].edge.box.native.suffix() == " px"
 
 

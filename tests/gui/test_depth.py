@@ -8,7 +8,7 @@ from qtpy.QtTest import QTest
 import napari_exposure as nx
 from gui.driving import click, parameters, profile_of
 from napari_exposure import core
-from napari_exposure.gui.exposure.extras import Notes, Reference
+from napari_exposure.gui.exposure.extras import Reference
 
 # what is said in the window is not raised by the console's call beside it
 pytestmark = pytest.mark.filterwarnings("ignore:Depth correction. nothing is corrected")
@@ -51,18 +51,27 @@ def test_the_plot_shows_what_the_console_gives(viewer, widget):
     assert "µm" in profile_of(widget).axes["bottom"].labelText
 
 
-def notes(widget):
-    return next(extra for extra in widget.cards.views[0].extras if isinstance(extra, Notes))
-
-
 def test_what_the_data_do_not_support_is_said(viewer, widget, qtbot):
-    assert notes(widget).text.value == ""
-    assert not notes(widget).widget.isVisible()
+    view = widget.cards.views[0]
+    assert view.warnings == []
+    assert view.alert.isHidden()
     widget["axis"].value, widget["model"].value = "x", "plane"
-    qtbot.waitUntil(lambda: "nothing is corrected along x" in notes(widget).text.value)
-    assert notes(widget).widget.isVisible()
+    qtbot.waitUntil(lambda: any("nothing is corrected along x" in each for each in view.warnings))
+    # It says what to do in the words of the card, not in those of Python.
+    assert view.warnings[0].endswith("or correct anyway (“Correct anyway”).")
+    assert not view.alert.isHidden()
     widget["axis"].value = "z"
-    qtbot.waitUntil(lambda: not notes(widget).widget.isVisible())
+    qtbot.waitUntil(lambda: view.alert.isHidden())
+
+
+def test_a_correction_that_changes_nothing_says_so(qtbot, viewer, open_widget):
+    even = np.repeat(np.random.default_rng(0).gamma(4, 200, (1, 40, 48)), 20, axis=0)
+    even[8:11] *= 1.5
+    even = even.astype(np.uint16)
+    viewer.add_image(even, name="even", scale=(2, 0.5, 0.5), units="um")
+    widget = open_widget("Depth correction")
+    said = "Up to date. Depth correction: nothing changes, as there is no decay along z."
+    qtbot.waitUntil(lambda: widget.bar.state.said() == said, timeout=30_000)
 
 
 def test_the_plot_follows_the_parameters(viewer, widget, qtbot):

@@ -109,7 +109,12 @@ def test_a_warning_stands_in_the_state_and_above_the_plot(qtbot, viewer, open_wi
     dock = open_widget("Exposure")
     choose(dock.tools.add_menu, "Depth correction")
     settled(qtbot, dock, lambda: dock.bar.state.said() == "Up to date")
-    editors = dock.cards.views[0].editors
+    view, editors = dock.cards.views[0], dock.cards.views[0].editors
+    choose(dock.tools.add_menu, "Gamma")
+    settled(qtbot, dock, lambda: dock.bar.state.said() == "Up to date")
+    controls = view.advanced, dock.cards.views[1].head, dock.tools.add, dock.bar.apply
+    qtbot.wait(600)
+    before = [each.mapTo(dock.native, QPoint(0, 0)).y() for each in controls]
     # The axis goes to x and the model to planes, with keys, as their boxes have them.
     for name, word in (("axis", "x"), ("model", "plane")):
         editors[name].native.setFocus()
@@ -117,14 +122,16 @@ def test_a_warning_stands_in_the_state_and_above_the_plot(qtbot, viewer, open_wi
             QTest.keyClick(editors[name].native, Qt.Key.Key_Down)
     warned = "Up to date. Depth correction: nothing is corrected along x"
     settled(qtbot, dock, lambda: dock.bar.state.said().startswith(warned))
-    assert dock.up_to_date
-    notes, profile = (
-        next(each.widget for each in dock.cards.views[0].extras if type(each).__name__ == name)
-        for name in ("Notes", "Profile")
-    )
-    assert "Is the background wrong? Try auto." in notes.text()
-    assert notes.isVisible()
-    assert notes.y() < profile.y()
+    qtbot.waitUntil(lambda: dock.up_to_date)
+    # A sign stands in the card, and no control has moved; a click on the sign opens the whole of the warning.
+    assert view.alert.isVisible()
+    assert [each.mapTo(dock.native, QPoint(0, 0)).y() for each in controls] == before
+    assert not view.notes.isVisible()
+    click(view.alert)
+    assert view.notes.isVisible()
+    assert "Is the background wrong? Try auto." in view.notes.text()
+    assert "force" not in view.notes.text()
+    assert view.notes.mapTo(view, QPoint(0, 0)).y() < view.body.y()
 
 
 def test_a_result_whose_source_is_gone_says_so(qtbot, viewer, nuclei, open_widget):

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from napari.utils.notifications import show_error
-
 from napari_exposure.core import Adjustment, progress
 from napari_exposure.core.adjustment import warn_constant
 from napari_exposure.core.memory import Memory
@@ -17,6 +15,7 @@ from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.preview import Joined
 from napari_exposure.gui.viewer.compare import show_source_on_key
 from napari_exposure.gui.viewer.layer_order import place
+from napari_exposure.gui.words import tell
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
 
@@ -75,7 +74,7 @@ def apply_job(
         except (TypeError, ValueError) as error:
             if len(chosen) == 1:
                 raise
-            show_error(str(error))
+            tell(error)
     if not jobs:
         return None
 
@@ -120,7 +119,7 @@ def apply_job(
         for source, *found in made:
             layer = source.layer()
             if isinstance(found[0], Exception):
-                show_error(str(found[0]))
+                tell(found[0])
             elif layer is not None and layer in viewer.layers:
                 data, transform, took, inside = found
                 new = put(source, data, transform, took, inside) if put is not None else None

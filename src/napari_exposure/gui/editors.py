@@ -37,9 +37,13 @@ def text(clicked: Callable | None = None) -> widgets.Label:
     return label
 
 
+# It can be read on napari's dark and on its light theme.
+WARNING = "#c87000"
+
+
 def warn(sentence: str) -> str:
-    """A sentence that stands out, readable on napari's dark and light themes."""
-    return f"<span style='color:#c87000'>⚠ {html.escape(sentence)}</span>"
+    """A sentence that stands out."""
+    return f"<span style='color:{WARNING}'>⚠ {html.escape(sentence)}</span>"
 
 
 def times(numbers) -> str:

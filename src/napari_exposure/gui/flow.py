@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from qtpy.compat import isalive
+from qtpy.QtCore import QPoint, QRect, QSize
 from qtpy.QtWidgets import QLayoutItem
 from superqt import QFlowLayout
 
 
 class Flow(QFlowLayout):
-    """superqt's layout without what Qt has deleted, because PySide6 asks for sizes even while a window closes."""
+    """superqt's layout with lines that are about equally long, so that no widget stands alone on the last one.
+
+    It leaves out what Qt has deleted, because PySide6 asks for sizes even while a window closes.
+
+    Parameters
+    ----------
+    widgets : QWidget
+        What it lays out.
+    gaps : (int, int)
+        The pixels between widgets, and between lines.
+    parent : QWidget, optional
+    """
 
     _items: list[QLayoutItem]
+
+    def __init__(self, *widgets, gaps=(4, 3), parent=None):
+        super().__init__(parent)
+        self.setHorizontalSpacing(gaps[0])
+        self.setVerticalSpacing(gaps[1])
+        self.setContentsMargins(0, 0, 0, 0)
+        for widget in widgets:
+            self.addWidget(widget)
 
     @property
     def _item_list(self) -> list[QLayoutItem]:
@@ -21,3 +41,42 @@ class Flow(QFlowLayout):
     @_item_list.setter
     def _item_list(self, items: list[QLayoutItem]) -> None:
         self._items = items
+
+    def _lines(self, room: int) -> tuple[list[list[tuple[QLayoutItem, QSize]]], int]:
+        """The items that can be seen in lines that have this room, and how long the longest line is."""
+        lines: list[list[tuple[QLayoutItem, QSize]]] = []
+        end = longest = 0
+        for item in self._item_list:
+            size = QSize(0, 0) if item.isEmpty() else item.sizeHint()
+            if not size.width():
+                continue
+            end += size.width() + self.horizontalSpacing()
+            if not lines or end - self.horizontalSpacing() > room:
+                lines.append([])
+                end = size.width() + self.horizontalSpacing()
+            lines[-1].append((item, size))
+            longest = max(longest, end - self.horizontalSpacing())
+        return lines, longest
+
+    def heightForWidth(self, width: int) -> int:
+        """Qt's hook."""
+        lines, _ = self._lines(width)
+        heights = [max(size.height() for _, size in line) for line in lines]
+        return sum(heights) + self.verticalSpacing() * max(len(lines) - 1, 0)
+
+    def setGeometry(self, rect: QRect) -> None:
+        """Qt's hook."""
+        lines, longest = self._lines(rect.width())
+        while len(lines) > 1:
+            # Shorter lines are tried as long as no more of them are needed.
+            others, length = self._lines(longest - 1)
+            if len(others) > len(lines) or length >= longest:
+                break
+            lines, longest = others, length
+        top = rect.top()
+        for line in lines:
+            left, height = rect.left(), max(size.height() for _, size in line)
+            for item, size in line:
+                item.setGeometry(QRect(QPoint(left, top + (height - size.height()) // 2), size))
+                left += size.width() + self.horizontalSpacing()
+            top += height + self.verticalSpacing()

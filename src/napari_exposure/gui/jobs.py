@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_exposure.core import progress
 from napari_exposure.core.progress import Step
+from napari_exposure.gui.words import of_docks
 
 # Progress is shown once in so many seconds, and not of quick jobs, because repainting takes processors from them.
 SHOW_EVERY = 0.25
@@ -45,6 +46,11 @@ class _Reports(QObject):
         self._ended()
 
 
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """Let napari show a warning, in the words of the docks."""
+    notification_manager.receive_warning(UserWarning(of_docks(str(message))), category, filename, lineno)
+
+
 class _Told:
     """Lets napari show warnings as long as any thread is inside, because threads share filters and hooks."""
 
@@ -57,7 +63,7 @@ class _Told:
                 self._before = warnings.catch_warnings()
                 self._before.__enter__()
                 warnings.simplefilter("always")
-                tell: Any = notification_manager.receive_warning
+                tell: Any = _show_warning
                 warnings.showwarning = tell
             self._inside += 1
 

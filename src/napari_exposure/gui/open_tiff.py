@@ -10,11 +10,12 @@ import napari
 from napari.layers import Layer
 from napari.utils.colormaps import ensure_colormap
 from napari.utils.colormaps.colormap_utils import CYMRGB, MAGENTA_GREEN
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_exposure.core import progress
 from napari_exposure.gui.jobs import ActivityJob
+from napari_exposure.gui.words import tell
 from napari_exposure.io.files import TIFF_SUFFIXES
 from napari_exposure.io.reading import read
 
@@ -54,7 +55,7 @@ def add_tiff(viewer, path, series: int | None = None, choose: Callable | None = 
                 show_info(words)
 
     def failed(error):
-        show_error(str(error))
+        tell(error)
 
     return ActivityJob(f"Opening {path.name}", work, done=done, failed=failed)
 

@@ -14,6 +14,7 @@ from napari_exposure.gui.jobs import ActivityJob
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.viewer.compare import show_source_on_key
 from napari_exposure.gui.viewer.layer_order import place
+from napari_exposure.gui.words import tell
 from napari_exposure.layers import OpenedLayer
 
 
@@ -31,7 +32,7 @@ def match_selected() -> ActivityJob | None:
         found = [OpenedLayer(layer) for layer in chosen]
         mosaic = Mosaic.of(found, fixed=fixed)
     except (TypeError, ValueError) as error:
-        show_error(str(error))
+        tell(error)
         return None
     sources = [each.source for each in found]
 
@@ -58,4 +59,4 @@ def match_selected() -> ActivityJob | None:
         show_info(f"{len(results)} layers matched in {seconds:.2g} s; {sources[fixed].name!r} stayed as it is.")
 
     title = f"Match overlaps: {len(chosen)} layers"
-    return ActivityJob(title, work, done=done, failed=lambda error: show_error(str(error)))
+    return ActivityJob(title, work, done=done, failed=tell)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import napari.layers
 from magicgui import widgets
-from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog
 
 from napari_exposure.core import Histogram
 from napari_exposure.core.match import POINTS
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.viewer.edits import Edits
+from napari_exposure.gui.words import tell
 from napari_exposure.source import Source
 
 
@@ -166,7 +166,7 @@ class ReferenceEdit(widgets.Container):
         try:
             found = Histogram.load(path)
         except (OSError, ValueError) as error:
-            show_error(str(error))
+            tell(error)
             return
         self._files[Path(path).name] = found
         self._choice.reset_choices()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QPoint, QSize, Qt, QTimer
+from qtpy.QtGui import QFont
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
     QDockWidget,
     QFrame,
+    QLabel,
     QMainWindow,
+    QPushButton,
     QScrollArea,
     QSlider,
     QVBoxLayout,
@@ -80,10 +83,12 @@ class _ScrollArea(QScrollArea):
         """Qt's hook."""
         super().resizeEvent(event)
         self._fit()
+        _fit_title(self)
 
     def showEvent(self, event):
         """Qt's hook."""
         super().showEvent(event)
+        _fit_title(self)
         self.keep_values()
         if self._new:
             self._new = False
@@ -156,3 +161,25 @@ class _ScrollArea(QScrollArea):
             width = max(column[0].width(), *(hint.width() for hint in hints))
             window.resizeDocks(column, [hint.height() for hint in hints], Qt.Orientation.Vertical)
             window.resizeDocks(column[:1], [width], Qt.Orientation.Horizontal)
+
+
+def _fit_title(inside: QWidget) -> None:
+    """Let the title of a dock be read: without the name of the plugin, and smaller, where it has no room."""
+    above = inside
+    while above is not None and not isinstance(above, QDockWidget):
+        above = above.parentWidget()
+    bar = None if above is None else above.titleBarWidget()
+    label = next((each for each in bar.findChildren(QLabel) if each.text()), None) if bar is not None else None
+    if label is None or label.isHidden():
+        return
+    # The bar has buttons, a line that may vanish, and gaps between them.
+    room = bar.width() - sum(each.width() + 6 for each in bar.findChildren(QPushButton)) - 28
+    name = above.windowTitle()
+    font = QFont(bar.font())
+    label.setFont(font)
+    short = name if label.fontMetrics().horizontalAdvance(name) <= room else name.partition(" (")[0]
+    label.setText(short)
+    while label.fontMetrics().horizontalAdvance(short) > room and font.pointSize() > 8:
+        font.setPointSize(font.pointSize() - 1)
+        label.setFont(font)
+    bar.setMinimumHeight(label.fontMetrics().height() + 4)

@@ -335,7 +335,11 @@ def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
         if unit != UNKNOWN:
             axis["unit"] = long_name(unit)
     write_multiscales_metadata(group, datasets, fmt=fmt, axes=axes, name=volume.name)
-    shown: dict[str, Any] = {"omero": {"channels": _omero(volume, previous)}}
+    omero: dict[str, Any] = {"channels": _omero(volume, previous)}
+    if "z" in letters:
+        # Viewers on the web open on this plane, and on the first one, which may be empty, if none is named.
+        omero["rdefs"] = {"defaultZ": shapes[0][letters.index("z")] // 2, "model": "color"}
+    shown = {"omero": omero}
     group.attrs.update({"ome": {**_ome(group), **shown}} if ome_version == "0.5" else shown)
     if volume.notes:
         group.attrs["napari_exposure"] = volume.notes

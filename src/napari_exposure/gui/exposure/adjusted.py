@@ -17,6 +17,7 @@ from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.preview import Joined, is_preview
 from napari_exposure.gui.viewer.layer_order import family
+from napari_exposure.gui.words import of_docks
 from napari_exposure.io.units import voxel_size
 from napari_exposure.provenance import parts_of
 from napari_exposure.source import Origin, Source, check_layer, made_from, unwrapped
@@ -219,7 +220,7 @@ class Adjusted:
             try:
                 parts = list(parts_of(result))[before:]
             except (TypeError, ValueError) as error:
-                show_error(f"“{result.name}”: {error}")
+                show_error(of_docks(f"“{result.name}”: {error}"))
                 return False
             cards = [Card.of(adjustment, unit) for adjustment, unit, *_ in parts]
             if self._fixed is not None:

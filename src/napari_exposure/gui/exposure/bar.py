@@ -77,13 +77,8 @@ class Bar(QWidget):
         column.setSpacing(3)
         column.addWidget(self.state)
         column.addWidget(self.progress)
-        for widgets in ((self.live, self.compare, self.save, self.recipe), (self.apply, self.anew, self.cancel)):
-            flow = Flow()
-            flow.setHorizontalSpacing(4)
-            flow.setVerticalSpacing(3)
-            for widget in widgets:
-                flow.addWidget(widget)
-            column.addLayout(flow)
+        column.addLayout(Flow(self.live, self.compare, self.cancel))
+        column.addLayout(Flow(self.apply, self.anew, self.save, self.recipe))
         self.show_running(False)
         self.show_target(None)
 

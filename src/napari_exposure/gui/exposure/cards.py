@@ -26,15 +26,19 @@ from qtpy.QtWidgets import (
 from napari_exposure.core import Adjustment
 from napari_exposure.core.transform import Transform
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.editors import NoiseLimitEdit, editor, show_whole
+from napari_exposure.gui.editors import WARNING, NoiseLimitEdit, editor, show_whole, text, warn
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
+from napari_exposure.gui.words import of_docks
 from napari_exposure.source import Source
 
 # A press becomes a drag when the mouse has moved this many pixels.
 DRAGGED = 8
 # A label of more letters has two lines.
 SHORT = 16
+
+# A button of one sign takes no more room than that.
+NARROW = "padding: 0px; margin: 0px; border: none; min-width: 1.4em; max-width: 1.4em"
 
 
 class Label(QLabel):
@@ -226,6 +230,7 @@ class CardView(QFrame):
         self.kind, self.key = kind, key
         self._stack, self._unit = stack, unit
         self.folded = False
+        self._warned: dict[object, list[str]] = {}
         # The last fit had these transforms of the cards before this one, this mask, and this reference layer.
         self.before: tuple[Transform, ...] = ()
         self.mask: Labels | None = None
@@ -263,14 +268,26 @@ class CardView(QFrame):
         self.arrow = QLabel("▾")
         self.title = QLabel(f"<b>{self.kind.title}</b>")
         self.title.setWordWrap(True)
+        self.alert = QToolButton()
+        self.alert.setText("⚠")
+        self.alert.setAutoRaise(True)
+        self.alert.setCheckable(True)
+        self.alert.setAccessibleName(f"Warnings of {self.kind.title}")
+        self.alert.setStyleSheet(f"color: {WARNING}; {NARROW}")
+        # Nothing moves when a warning comes or goes.
+        policy = self.alert.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.alert.setSizePolicy(policy)
+        self.notes = text().native
+        self.alert.toggled.connect(self._show_notes)
         self.menu = QToolButton()
         self.menu.setText("⋮")
         self.menu.setAutoRaise(True)
         self.menu.setToolTip("What can be done with this card.")
         self.menu.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu.setMenu(QMenu(self.menu))
-        self.menu.setStyleSheet("QToolButton::menu-indicator { image: none }")
-        for text, do, keep in (
+        self.menu.setStyleSheet(f"QToolButton {{ {NARROW} }} QToolButton::menu-indicator {{ image: none }}")
+        for words, do, keep in (
             ("Defaults", lambda: self._stack().reset(self.key), True),
             ("Duplicate", lambda: self._stack().duplicate(self.key), False),
             ("Move up", lambda: self.move_by(-1), False),
@@ -278,11 +295,13 @@ class CardView(QFrame):
             ("Remove", lambda: self._stack().remove(self.key), False),
         ):
             if keep or not alone:
-                self.menu.menu().addAction(text, do)
+                self.menu.menu().addAction(words, do)
         for widget in (self.arrow, self.switch, self.title):
             row.addWidget(widget, widget is self.title)
+        row.addWidget(self.alert)
         row.addWidget(self.menu)
         layout.addWidget(self.head)
+        layout.addWidget(self.notes)
         self.summary = Elided()
         self.summary.hide()
         layout.addWidget(self.summary)
@@ -292,7 +311,8 @@ class CardView(QFrame):
         form, rest = Form(), Form()
         body.addLayout(form)
         for extra in self.extras:
-            body.addWidget(extra.widget)
+            if extra.widget is not None:
+                body.addWidget(extra.widget)
         self.advanced = QToolButton()
         self.advanced.setText("Advanced")
         self.advanced.setToolTip("Show or hide the other parameters.")
@@ -324,12 +344,32 @@ class CardView(QFrame):
                 label = where.add(title, each.native, tip)
                 label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))
         self._show_advanced(False)
+        self._show_notes()
         self.switch.clicked.connect(lambda on: self._stack().switch(self.key, on))
         self.head.clicked.connect(lambda: self.fold(not self.folded))
 
     def _show_advanced(self, on: bool) -> None:
         self.advanced.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
         self.rest.setVisible(on)
+
+    # --- warnings ---
+
+    def warn(self, by: object, sentences: list[str]) -> None:
+        """Show what to beware of, in place of what `by` has shown before."""
+        self._warned[by] = [of_docks(each) for each in sentences]
+        self._show_notes()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the card warns of."""
+        return [each for sentences in self._warned.values() for each in sentences]
+
+    def _show_notes(self) -> None:
+        warned = self.warnings
+        self.alert.setVisible(bool(warned))
+        self.alert.setToolTip(as_tooltip("\n".join((*warned, "Click to have this in the card."))))
+        self.notes.setText("<br>".join(map(warn, warned)))
+        self.notes.setVisible(self.alert.isChecked() and bool(warned))
 
     def fold(self, folded: bool) -> None:
         """Show a line of summary, or the whole card."""
@@ -371,6 +411,9 @@ class CardView(QFrame):
         if self.switch.isChecked() != card.on:
             self.switch.setChecked(card.on)
         self.body.setEnabled(card.on)
+        if not card.on:
+            self._warned.clear()
+            self._show_notes()
 
     def describe(self, card: Card, source: Source | None) -> None:
         """Say what the card means on a layer, or raise what does not fit."""

@@ -339,8 +339,8 @@ class ExposureDock(widgets.Container):
         """Show the histogram of the live layer, or of the result, else of the source."""
         self.plot.follow(self.live.layer or self.target or self.layer, self.layer is not None and is_quick(self.layer))
 
-    def _show_fit(self, layer, transform) -> None:
-        """Show on the cards what was found in a layer."""
+    def _show_fit(self, layer, transform) -> str:
+        """Show on the cards what was found in a layer, and return what they warn of."""
         on = [view for view, card in zip(self.cards.views, self.adjusted.stack.cards, strict=True) if card.on]
         for at, (view, each) in enumerate(zip(on, transform.transforms, strict=False)):
             view.before, view.mask = transform.transforms[:at], self.adjusted.mask_of(layer)
@@ -349,6 +349,9 @@ class ExposureDock(widgets.Container):
                 if each.adjustment.__class__ is view.kind:
                     extra.fitted(layer, each)
         self.amplified.show(self.live.layer or self.target)
+        # The first sentence of each is enough here, because the cards have the whole of it.
+        warned = [(view.kind.title, each.split(". ")[0].rstrip(".")) for view in on for each in view.warnings]
+        return " ".join(f"{title}: {each}." for title, each in warned)
 
     def _forget_fit(self) -> None:
         for view in self.cards.views:

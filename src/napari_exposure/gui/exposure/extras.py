@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from magicgui import widgets
-from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_exposure.core import Adjustment, NoiseLimit
@@ -25,18 +24,21 @@ from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.core.transform import Transform
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.depth_profile import DepthProfile
-from napari_exposure.gui.editors import NoiseLimitEdit, text, times, warn
+from napari_exposure.gui.editors import NoiseLimitEdit, text, times
 from napari_exposure.gui.exposure.model import SIZE, Card
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.viewer.layer_order import lies_above
 from napari_exposure.gui.viewer.tile_overlay import TileOverlay
+from napari_exposure.gui.words import tell
 from napari_exposure.io.units import PIXEL
 from napari_exposure.source import Source, mask_array
 
 # This parameter is drawn as a curve, over a histogram of this many bars.
 CURVE, BARS = "points", 128
+# Gains that differ by less from one another and from 1 change nothing that one sees.
+IDLE = 0.005
 
 
 def extras_of(kind: type[Adjustment]) -> list[type]:
@@ -48,11 +50,42 @@ def extras_of(kind: type[Adjustment]) -> list[type]:
     return [*found, Notes, *[Profile] * hasattr(kind.transform_type, "profile")]
 
 
-class Tiles:
+class Extra:
+    """What a card has besides its editors.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    editors : dict
+        The editors of the card, by parameter.
+    card : CardView
+    """
+
+    # The card shows this, if there is anything.
+    widget: QWidget | None = None
+
+    def __init__(self, viewer, editors: dict, card: Any):
+        self._viewer, self._editors, self._card = viewer, editors, card
+
+    def start(self) -> None:
+        """Follow the viewer, because the dock is in a window."""
+
+    def stop(self) -> None:
+        """Stop following the viewer, and cancel what is under way."""
+
+    def describe(self, card: Card, source: Source | None) -> None:
+        """Say what the card means on a layer, or raise what does not fit; None where it is off or there is none."""
+
+    def fitted(self, layer, transform: Transform | None) -> None:
+        """Show what a fit has found in a layer; None where there is no fit."""
+
+
+class Tiles(Extra):
     """The line below the tile edge, and the tiles drawn over the image."""
 
-    def __init__(self, viewer, editors: dict, parent: QWidget):
-        self._viewer, self._edge, self._card = viewer, editors[SIZE], parent
+    def __init__(self, viewer, editors: dict, card: Any):
+        super().__init__(viewer, editors, card)
+        self._edge = editors[SIZE]
         self._image: Any = None
         self.grid: TileGrid | None = None
         self.facts = text()
@@ -65,13 +98,13 @@ class Tiles:
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.facts.native)
         column.addWidget(self.switch)
-        self.overlay = TileOverlay(viewer, gone=lambda: self.switch.setChecked(False), parent=parent)
-        self._look = Paced(self._draw, parent)
+        self.overlay = TileOverlay(viewer, gone=lambda: self.switch.setChecked(False), parent=card)
+        self._look = Paced(self._draw, card)
         self._of_viewer = Connections()
         self.switch.toggled.connect(self._look.soon)
 
     def start(self) -> None:
-        """Follow the viewer."""
+        """Follow the list of layers."""
         self._of_viewer.add(self._before_removal, self._viewer.layers.events.removing)
 
     def stop(self) -> None:
@@ -90,12 +123,14 @@ class Tiles:
             edge = card.value(SIZE, source.unit)
             self.grid = tile_grid(source.shape[-spatial:], edge, source.spacing_along(spatial))
             self._edge.show_grid(self.grid, source.unit)
-            self.facts.value = _facts(self.grid, source.unit, card.values.get("nbins", 1))
+            self.facts.value = _facts(self.grid, source.unit)
+            unknown = ["No voxel size is known: the edge is in pixels. Type it in the row Voxel size."]
+            warnings = unknown if source.unit == PIXEL else []
+            self._card.warn(self, warnings + self.grid.warnings(card.values.get("nbins", 1)))
+        else:
+            self._card.warn(self, [])
         if self.switch.isChecked():
             self._look()
-
-    def fitted(self, layer, transform: Transform | None) -> None:
-        """Do nothing: what is shown here does not depend on a fit."""
 
     def _draw(self, on=None) -> None:
         if self.switch.isChecked() and self.grid is not None and self._card.isVisible():
@@ -109,36 +144,47 @@ class Tiles:
             self.overlay.remove()
 
 
-def _facts(grid: TileGrid, unit: str, nbins: int) -> str:
+def _facts(grid: TileGrid, unit: str) -> str:
     """Describe a grid as it is: edges are rounded to whole tiles, so several lengths give the same grid."""
     real = [voxels * size for voxels, size in zip(grid.voxels, grid.spacing, strict=True)]
-    unknown = ["No voxel size is known: the edge is in pixels. Type it in the row Voxel size."]
-    warnings = (unknown if unit == PIXEL else []) + grid.warnings(nbins)
+    # Whatever the numbers are, there are as many lines, so that what is below does not move.
     count = f"{times(grid.shape)} = {math.prod(grid.shape):,} tiles"
-    return "<br>".join([f"{count} of {times(real)} {unit}, {times(grid.voxels)} voxels", *map(warn, warnings)])
+    return "<br>".join((f"{count},", f"each {times(real)} {unit}", f"or {times(grid.voxels)} voxels"))
 
 
-class Profile:
+class Profile(Extra):
     """The intensity of each plane or time point and what is divided out, drawn along the axis."""
 
-    def __init__(self, viewer, editors: dict, parent: Any):
-        self._smoothness = editors["smoothness"]
-        self.widget = DepthProfile(viewer)
-        self.start, self.stop, self._card = self.widget.start, self.widget.stop, parent
+    def __init__(self, viewer, editors: dict, card: Any):
+        super().__init__(viewer, editors, card)
+        self.widget: DepthProfile = DepthProfile(viewer)
+
+    def start(self) -> None:
+        """Follow the viewer."""
+        self.widget.start()
+
+    def stop(self) -> None:
+        """Draw nothing."""
+        self.widget.stop()
 
     def fitted(self, layer, transform: Transform | None) -> None:
-        """Draw what a fit has found."""
+        """Draw what a fit has found, and say where that changes nothing."""
         self.widget.show_fit(layer, transform, self._card.reference is not None)
+        fits: Any = [] if transform is None else list(transform.fits.values())
+        # What is not corrected for another reason is among the notes of the fit.
+        idle = all(fit.corrected and np.ptp([*fit.gains, 1.0]) < IDLE for fit in fits)
+        axis = self._editors["axis"].value
+        self._card.warn(self, [f"nothing changes, as there is no decay along {axis}."] * (bool(fits) and idle))
 
     def describe(self, card: Card, source: Source | None) -> None:
         """Enable the smoothness where the model has one, and raise an error where the layer has no such axis."""
-        self._smoothness.enabled = card.values["model"] == "smooth"
+        self._editors["smoothness"].enabled = card.values["model"] == "smooth"
         if source is not None and card.values["axis"] not in (SURFACE, "t"):
             axes = len(source.shape)
             axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes)
 
 
-class Reference:
+class Reference(Extra):
     """Chooses another channel on which the gains are fitted, and fits the exponent that its light needs.
 
     Attributes
@@ -151,11 +197,12 @@ class Reference:
         Called with the layer that the user chooses.
     """
 
-    def __init__(self, viewer, editors: dict, parent: QWidget):
+    def __init__(self, viewer, editors: dict, card: Any):
+        super().__init__(viewer, editors, card)
         self.others: Callable[[], list] = list
         self.chosen: Callable[[], Any] = lambda: None
         self.choose: Callable[[Any], object] = lambda layer: None
-        self._exponent, self._card = editors["exponent"], parent
+        self._exponent = editors["exponent"]
         self._adjustment: Any = None
         self._source: Source | None = None
         self._job: Job | None = None
@@ -244,35 +291,22 @@ class Reference:
             lambda: decay_exponent(layer, reference, adjustment.axis, mask=self._card.mask, **how),
             done=done,
             ended=ended,
-            failed=lambda error: show_error(str(error)),
+            failed=tell,
         )
         self._describe()
 
-    def fitted(self, layer, transform: Transform | None) -> None:
-        """Do nothing: what is shown here does not depend on a fit."""
 
+class Looked(Extra):
+    """Finds something out about a layer in a worker, and shows it in an editor."""
 
-class Looked:
-    """Finds something out about a layer in a worker, and shows it in an editor; it has no widget of its own."""
-
-    def __init__(self, viewer, editors: dict, parent: QWidget):
-        self._card = parent
-        self.widget = QWidget()
-        self.widget.hide()
-        self._known: tuple = ()
-        self._job: Job | None = None
-
-    def start(self) -> None:
-        """Do nothing: there is nothing to follow."""
+    _known: tuple = ()
+    _job: Job | None = None
 
     def stop(self) -> None:
         """Cancel the job, and forget what was looked at."""
         if self._job is not None:
             self._job.cancel()
         self._job, self._known = None, ()
-
-    def describe(self, card: Card, source: Source | None) -> None:
-        """Do nothing: only a fit tells anything."""
 
     def _look(self, layer, wanted: tuple, find: Callable[[Volume], Any], show: Callable[[Any], object]) -> bool:
         """Look at the input of the card, unless that was begun for the same data and `wanted`; return if it was."""
@@ -293,34 +327,32 @@ class Looked:
             if self._job is job:
                 show(found)
 
-        job = self._job = Job(lambda: find(volume), done=done, ended=lambda: None)
+        # The fit of the card tells what is wrong with a layer.
+        job = self._job = Job(lambda: find(volume), done=done, failed=lambda error: None)
         return False
 
 
 class Behind(Looked):
     """Draws the histogram of the card's input behind a tone curve."""
 
-    def __init__(self, viewer, editors: dict, parent: QWidget):
-        super().__init__(viewer, editors, parent)
-        self._canvas = editors[CURVE].canvas
-
     def fitted(self, layer, transform: Transform | None) -> None:
         """Count the voxels in the input range that a fit has found, where that is done in a moment."""
+        canvas = self._editors[CURVE].canvas
         if transform is None or not is_quick(layer):
             self.stop()
-            self._canvas.show_counts(np.empty(0))
+            canvas.show_counts(np.empty(0))
             return
         fit = next(iter(transform.fits.values()))
         ends = fit.lo, fit.upper
         # Dragging the curve leaves the histogram as it is, so only the ends of the range are wanted.
-        self._look(layer, ends, lambda volume: counts_between(volume, *ends), self._canvas.show_counts)
+        self._look(layer, ends, lambda volume: counts_between(volume, *ends), canvas.show_counts)
 
 
 class Grain(Looked):
     """Shows the number that a limit of noise comes to in a layer, or the noise that a number allows."""
 
-    def __init__(self, viewer, editors: dict, parent: QWidget):
-        super().__init__(viewer, editors, parent)
+    def __init__(self, viewer, editors: dict, card: Any):
+        super().__init__(viewer, editors, card)
         self._name, self._edit = next(
             (name, edit) for name, edit in editors.items() if isinstance(edit, NoiseLimitEdit)
         )
@@ -362,25 +394,9 @@ def counts_between(volume: Volume, lo: float, hi: float) -> np.ndarray:
     return np.diff(below)
 
 
-class Notes:
-    """Shows what a fit warns of, such as a decay that is none; it is hidden where there is nothing."""
-
-    def __init__(self, viewer, editors: dict, parent: QWidget):
-        self.text = text()
-        self.widget = self.text.native
-        self.widget.hide()
-
-    def start(self) -> None:
-        """Do nothing: there is nothing to follow."""
-
-    def stop(self) -> None:
-        """Do nothing: nothing was followed."""
-
-    def describe(self, card: Card, source: Source | None) -> None:
-        """Say nothing before there is a fit."""
+class Notes(Extra):
+    """Warns of what a fit warns of, such as a decay that is none."""
 
     def fitted(self, layer, transform: Transform | None) -> None:
         """Show what the fit warns of."""
-        notes = [] if transform is None else transform.adjustment.notes(transform)
-        self.text.value = "<br>".join(map(warn, notes))
-        self.widget.setVisible(bool(notes))
+        self._card.warn(self, [] if transform is None else transform.adjustment.notes(transform))

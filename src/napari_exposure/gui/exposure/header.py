@@ -8,7 +8,7 @@ from collections.abc import Callable
 import napari.layers
 import numpy as np
 from magicgui import widgets
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
@@ -19,6 +19,7 @@ from napari_exposure.gui.exposure.cards import Form
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
+from napari_exposure.gui.words import tell
 from napari_exposure.io.units import PIXEL
 from napari_exposure.source import Source
 
@@ -30,6 +31,10 @@ FITS = {
     "sum": "curve of their sum: one for all, from the sum of the channels, voxel by voxel",
     "max": "curve of the brightest: one for all, from the brightest channel of each voxel",
 }
+
+
+# Narrow, so that three sizes have room on one line; where they have not, it breaks behind the sign only.
+TIMES = "\N{NARROW NO-BREAK SPACE}×\N{THIN SPACE}"
 
 
 class MaskBox(widgets.ComboBox):
@@ -174,18 +179,16 @@ class Header(QWidget):
         said = [f"{size:.4g}" if size == size else other for size, other in zip(sizes, unsaid, strict=True)]
         unknown = source.unit == PIXEL and set(sizes) == {1.0}
         if path := file_of(layer):
-            link = f"<a href='file' style='color:#4a90d9'>from {html.escape(path.name)}</a>"
-            self.facts.value = f"not known: type it, or take it {link}"
+            link = f"<a href='file' style='color:#4a90d9'>take it from {html.escape(short(path.name, 24))}</a>"
+            self.facts.value = f"not known: {link}"
         elif unknown and len(source.shape) > 2:
-            self.facts.value = warn("not known: type it, so that tiles have one")
+            self.facts.value = warn("not known: type it")
         else:
             # Lines may break between axes only.
-            self.facts.value = html.escape(f"{' × '.join(said)}\N{NO-BREAK SPACE}{source.unit}").replace(
-                " ×", "\N{NO-BREAK SPACE}×"
-            )
+            self.facts.value = html.escape(f"{TIMES.join(said)}\N{NO-BREAK SPACE}{source.unit}")
 
     def _take_voxel_size(self) -> None:
         try:
             show_info(from_file(self._viewer, self.layer.value))
         except (OSError, ValueError, ImportError) as error:
-            show_error(str(error))
+            tell(error)

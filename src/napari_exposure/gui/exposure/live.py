@@ -38,7 +38,7 @@ class Live:
     shown : callable
         Called when there are other live layers.
     fitted : callable
-        Called with a layer and the transform that is shown of it.
+        Called with a layer and the transform that is shown of it; returns what the cards warn of.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Live:
         self._said: weakref.WeakKeyDictionary[Preview, tuple[str, str]] = weakref.WeakKeyDictionary()
         # These layers share the fit of the first, so their previews follow its preview.
         self._followers: list = []
-        # The fit that is shown warns of this.
+        # The cards warn of this.
         self._notes = ""
         # Nothing is shown while a job runs, because its result will take the place of a live layer.
         self.paused = False
@@ -193,10 +193,7 @@ class Live:
         """Tell of a new fit, and show the layers that share it with the same transform."""
         if layer != self._adjusted.layer:
             return
-        self._fitted(layer, transform)
-        noted = [(each.adjustment, note) for each in transform.transforms for note in each.adjustment.notes(each)]
-        # The first sentence is enough here, because the card shows the whole note.
-        self._notes = " ".join(f"{made.title}: {note.split('. ')[0].rstrip('.')}." for made, note in noted)
+        self._notes = self._fitted(layer, transform)
         for other, preview in zip(self._followers, self._previews[1:], strict=False):
             try:
                 preview.follow(other, self.first)

@@ -7,10 +7,11 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
 
+from napari_exposure.gui.words import tell
 from napari_exposure.provenance import as_python, methods, provenance
 from napari_exposure.recipe import Recipe
 
@@ -119,4 +120,4 @@ def telling():
     try:
         yield
     except (OSError, TypeError, ValueError) as error:
-        show_error(str(error))
+        tell(error)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from functools import partial
 
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication, QInputDialog, QLabel, QMenu, QPushButton, QWidget, QWidgetAction
@@ -17,6 +16,7 @@ from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.exposure.remembered import own_presets, presets, remembered, save_preset
 from napari_exposure.gui.flow import Flow
+from napari_exposure.gui.words import tell
 
 # The menu Add lists the groups in this order.
 GROUPS = ("Correct", "Range and curve", "Local contrast", "Like another image", "Teaching")
@@ -41,9 +41,7 @@ class Tools(QWidget):
         self.add_menu, self.preset_menu = QMenu(self), QMenu(self)
         self.add_menu.aboutToShow.connect(self._list_adjustments)
         self.preset_menu.aboutToShow.connect(self._list_presets)
-        flow = Flow(self)
-        flow.setContentsMargins(0, 0, 0, 0)
-        flow.setHorizontalSpacing(4)
+        flow = Flow(parent=self)
 
         def button(text: str, tooltip: str, does: Callable | QMenu, there: bool = not alone) -> QPushButton:
             made = QPushButton(text)
@@ -141,7 +139,7 @@ def new_card(kind: type[Adjustment]) -> Card:
     try:
         return remembered(kind)
     except ValueError as error:
-        show_error(str(error))
+        tell(error)
         return Card.new(kind)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from napari.utils.notifications import show_error
 from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
@@ -20,6 +19,7 @@ from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.exposure.remembered import remember
 from napari_exposure.gui.jobs import ActivityJob, Job
 from napari_exposure.gui.preview_data import PreviewData
+from napari_exposure.gui.words import tell
 from napari_exposure.provenance import LIVE_SUFFIX, METADATA_KEY
 from napari_exposure.recipe import Recipe
 from napari_exposure.saving import save
@@ -107,7 +107,7 @@ class Work:
 
     def _run(self, title: str, work: Callable, done: Callable) -> None:
         """Begin a job that makes no layer."""
-        step, failed = partial(self._bar.step, title), lambda error: show_error(str(error))
+        step, failed = partial(self._bar.step, title), tell
         self._begun(ActivityJob(title, work, done=done, ended=self._ended, step=step, failed=failed), [], title)
 
     # --- Apply ---
@@ -170,7 +170,7 @@ class Work:
             )
         except (TypeError, ValueError) as error:
             # The user's choice raised this, so its sentence is enough without a traceback.
-            show_error(str(error))
+            tell(error)
             return
         self._begun(job, list(adjusted.layers), "Apply")
 

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import napari.layers
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
@@ -40,8 +40,11 @@ from napari_exposure.gui.histogram.strip import Strip
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.jobs import Job
 from napari_exposure.gui.scrolled import make_scrollable
+from napari_exposure.gui.words import tell
 
 PLOT, TABLE = "Plot (*.png *.svg)", "Counts and CDF (*.csv)"
+# Pixels lie between widgets, and between lines of them.
+GAPS = (6, 4)
 YES = QMessageBox.StandardButton.Yes
 SAME = "The two percentiles have the same intensity. Choose others, or count less (ignore zeros)."
 
@@ -156,6 +159,10 @@ class HistogramPanel(QWidget):
         self.selected.setMenu(menu)
         self.estimated = QLabel()
         self.estimated.setWordWrap(True)
+        # Nothing moves when it appears.
+        policy = self.estimated.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.estimated.setSizePolicy(policy)
         self.estimated.setTextFormat(Qt.TextFormat.PlainText)
         self.estimated.setToolTip(
             "These limits are from what was counted so far. They are set once more when all voxels are counted, unless "
@@ -189,10 +196,11 @@ class HistogramPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         checks = self.zeros, self.log, self.compare, self.lock, self.tile, self.hilo
-        layout.addLayout(_flow(self.scope, self.mask, self.along))
-        layout.addLayout(_flow(*checks, self.again, self.another, self.export_menu))
+        layout.addLayout(Flow(self.scope, self.mask, self.along, gaps=GAPS))
+        layout.addLayout(Flow(*checks, self.again, self.another, self.export_menu, gaps=GAPS))
         layout.addWidget(self._split, 1)
-        layout.addLayout(_flow(QLabel("Percentiles"), self.low, self.high, self.set_limits, self.selected, self.clip))
+        percentiles = QLabel("Percentiles"), self.low, self.high
+        layout.addLayout(Flow(*percentiles, self.set_limits, self.selected, self.clip, gaps=GAPS))
         layout.addWidget(self.estimated)
         make_scrollable(self)
 
@@ -370,7 +378,7 @@ class HistogramPanel(QWidget):
             chosen = [(self.counter.shown, adjustment)]
             self._clipping = apply_job(self._viewer, chosen, mask, done=done, ended=ended)
         except (TypeError, ValueError) as error:
-            show_error(str(error))
+            tell(error)
         self._enable()
 
     def _set_hilo(self, on: bool) -> None:
@@ -418,7 +426,7 @@ class HistogramPanel(QWidget):
             try:
                 self.export(path)
             except (OSError, ValueError) as error:
-                show_error(str(error))
+                tell(error)
 
     def export(self, path) -> None:
         """Save the plot (.png, .svg), or counts and CDF of every curve (.csv).
@@ -452,13 +460,3 @@ class HistogramPanel(QWidget):
     def copy_statistics(self) -> None:
         """Put the numbers on the clipboard, tab-separated."""
         QGuiApplication.clipboard().setText(self.model.statistics_text())
-
-
-def _flow(*items) -> Flow:
-    """Put widgets beside each other on as many lines as they need, so that none is cut off."""
-    row = Flow()
-    row.setHorizontalSpacing(6)
-    row.setVerticalSpacing(4)
-    for item in items:
-        row.addWidget(item)
-    return row
