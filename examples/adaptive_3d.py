@@ -40,8 +40,8 @@ def decay_along_x(columns: int) -> np.ndarray:
 def glass() -> Colormap:
     """Blue as glass, and clear where it is dark: one looks through to the nuclei, whatever lies between."""
     level = np.linspace(0, 1, 256)[:, None]
-    colours = (1 - level**POWER) * (0.2, 0.45, 1, 0) + level**POWER * (1, 1, 1, OPACITY)
-    return Colormap(colours, name="glass")
+    colors = (1 - level**POWER) * (0.2, 0.45, 1, 0) + level**POWER * (1, 1, 1, OPACITY)
+    return Colormap(colors, name="glass")
 
 
 def likeness(one: Image, other: Image) -> float:
@@ -74,7 +74,7 @@ def main() -> None:
     original.name = "original"
     pair = [original, nx.degrade(original, DECAY, "x")]
     kernel = [n // tiles for n, tiles in zip(volume.shape, TILES, strict=True)]
-    # in micrometres
+    # in micrometers
     kernel_size = [float(n * size) for n, size in zip(kernel, original.scale, strict=True)]
     globally = [nx.equalize_hist(each, output="float32") for each in pair]
     adaptive = [nx.equalize_adapthist(each, kernel_size, CLIP_LIMIT, output="float32") for each in pair]
@@ -124,8 +124,8 @@ def main() -> None:
     curves = {"decay": decay_along_x(len(x))}
     for name, (before, after) in {"global": globally, "adaptive": adaptive}.items():
         curves[name] = after.data.mean((0, 1)) / before.data.mean((0, 1))
-    for (name, curve), colour in zip(curves.items(), ("#56b4e9", "#e69f00", "#dc143c"), strict=True):
-        plot.plot(x, curve, name=name, pen=pg.mkPen(colour, width=2))
+    for (name, curve), color in zip(curves.items(), ("#56b4e9", "#e69f00", "#dc143c"), strict=True):
+        plot.plot(x, curve, name=name, pen=pg.mkPen(color, width=2))
     plot.setYRange(0, 2.2)
     plot.setMinimumHeight(220)
     plot.setBackground(get_theme(viewer.theme).background.as_hex())

@@ -13,7 +13,7 @@ from showing import Show, ask, wait_for
 import napari_exposure as nx
 from napari_exposure.samples import nuclei
 
-# z, y, x in micrometres, as the microscope had it; the file has every fourth row and column
+# z, y, x in micrometers, as the microscope had it; the file has every fourth row and column
 MICROSCOPE = np.array((0.29, 0.065, 0.065))
 
 

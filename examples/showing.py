@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import napari
@@ -9,10 +10,11 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 
-def ask(description: str, **flags: str) -> argparse.Namespace:
-    """What the command line says: `pictures`, a folder that is there then, or None to look at it oneself; and flags."""
+def ask(description: str, folders: Mapping[str, str] = {}, **flags: str) -> argparse.Namespace:
+    """What the command line says: `pictures`, a folder that is there then, or None to look at it oneself; and more."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", metavar="FOLDER", type=Path, help="save the pictures there, and end")
+    for folder, words in {"pictures": "save the pictures there, and end", **folders}.items():
+        parser.add_argument(f"--{folder}", metavar="FOLDER", type=Path, help=words)
     for flag, words in flags.items():
         parser.add_argument(f"--{flag}", action="store_true", help=words)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Stacks of images: each equalized by itself, the histogram of every pixel, and numbers back from colours.
+"""Stacks of images: each equalized by itself, the histogram of every pixel, and numbers back from colors.
 
 python examples/stacks.py                     opens napari on the results
 python examples/stacks.py --pictures FOLDER   saves the pictures of docs/stacks.md there, prints figures, and ends
@@ -59,10 +59,10 @@ def main() -> None:
     brightest = edges[:-1][counts.argmax(-1)]
     print(f"counts {counts.shape} {counts.dtype}; most frequent intensity of a pixel: {np.median(brightest):.2f}")
 
-    # a picture that was saved in colours, and its numbers
+    # a picture that was saved in colors, and its numbers
     shown = ensure_colormap("turbo").map(images[0, 0].ravel()).reshape(EDGE, EDGE, 4)
     found = core.from_colormap(shown, ensure_colormap("turbo").map(np.linspace(0, 1, 256)))
-    print(f"numbers back from colours: off by at most {np.abs(found.values - images[0, 0]).max():.4f}")
+    print(f"numbers back from colors: off by at most {np.abs(found.values - images[0, 0]).max():.4f}")
 
     # thirty of them as a montage, before and after
     for name, stack in {"images": images, "equalized": equalized}.items():

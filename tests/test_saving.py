@@ -307,8 +307,11 @@ def test_viewers_on_the_web_know_how_to_show_it(shape, axes, dtype, colors, vers
         # its models of 0.4 do not work with this pydantic
         pytest.importorskip("ome_zarr_models").open_ome_zarr(zarr.open_group(path, mode="r"), version="0.5")
     attributes = dict(zarr.open_group(path, mode="r").attrs)
-    channels = (attributes["ome"] if version == "0.5" else attributes)["omero"]["channels"]
+    omero = (attributes["ome"] if version == "0.5" else attributes)["omero"]
+    channels = omero["channels"]
     assert [channel["color"] for channel in channels] == colors
+    # the plane in the middle is seen first
+    assert omero.get("rdefs", {}).get("defaultZ") == (1 if "z" in axes else None)
     at = max(axes.find("c"), axes.find("s"))
     parts = [volume] if at < 0 else np.moveaxis(volume, at, 0)
     for channel, part in zip(channels, parts, strict=True):

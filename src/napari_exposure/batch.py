@@ -70,22 +70,10 @@ class Outcome:
 class Plan:
     """What is done to each file.
 
-    Attributes
-    ----------
-    recipe : Recipe
-    fit_on : Path, optional
-        The file whose mapping is applied to all; by default each file has its own.
-    spacing : sequence of float, optional
-        The voxel size along the spatial axes, in place of that of the files.
-    unit : str, optional
-        The unit of `spacing`.
-    opening : dict
-        Options of `read`.
-    lazy : bool
-        Use dask arrays for small files too, which a cluster needs.
-    channels : str
-        What the channels of a file are fitted on: "each" on itself; one fit on "all", on their "sum" or on their
-        "max", as in `Recipe.apply`; or the number of the channel whose fit all share.
+    The mapping that the recipe has on the file `fit_on`, if there is one, is applied to all.  A voxel size takes the
+    place of that of the files, along the spatial axes and in `unit`; `opening` has options of `read`.  `lazy` asks for
+    dask arrays of small files too, which a cluster needs.  The channels of a file are fitted "each" on itself, or share
+    one fit on "all", on their "sum" or on their "max", as in `Recipe.apply`, or that of the channel with a number.
     """
 
     recipe: Recipe
@@ -205,10 +193,7 @@ def _hearing() -> Iterator[None]:
 def collect(inputs: Iterable[PathLike]) -> list[Path]:
     """Return the volumes that names, folders and patterns mean, each once even if it lies in several files.
 
-    Raises
-    ------
-    FileNotFoundError
-        If one of them means no volume.
+    A FileNotFoundError names one that means no volume.
     """
     found: dict[Path, None] = {}
     for each in map(str, inputs):
@@ -240,13 +225,7 @@ def is_volume(path: Path, endings: tuple[str, ...] = VOLUME_SUFFIXES) -> bool:
 
 
 def targets(paths: list[Path], folder: Path, form: str | None) -> dict[Path, Path]:
-    """Return where the result of each file goes.
-
-    Raises
-    ------
-    ValueError
-        If two results would go to one place, or a result would replace an input.
-    """
+    """Return where the result of each file goes; no two go to one place, and none replaces an input."""
     found: dict[Path, Path] = {}
     for path in paths:
         target = folder / _fitting(stem(path), SUFFIXES[form or ("zarr" if path.is_dir() else "tiff")])

@@ -81,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what channels are fitted on: each itself (default), one fit of all, of their sum or of their max "
         "(voxel by voxel), or the number of the one whose fit all have",
     )
-    apply.add_argument("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
-    apply.add_argument("--unit", default="um", help="of --spacing (default: um)")
-    _add_opening(apply)
+    _add_opening(apply, sized=True)
     apply.add_argument("--jobs", type=_positive, default=min(4, os.cpu_count() or 1), help="files at once")
     apply.add_argument("--dry-run", action="store_true", help="say what would be done")
     apply.add_argument("--overwrite", action="store_true", help="also make results that are there")
@@ -96,9 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     suggest = commands.add_parser("suggest", help="what a file needs, with reasons, and a recipe for it")
     suggest.set_defaults(run=_suggest)
     suggest.add_argument("file", type=Path)
-    _add_opening(suggest)
-    suggest.add_argument("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
-    suggest.add_argument("--unit", default="um", help="of --spacing (default: um)")
+    _add_opening(suggest, sized=True)
     suggest.add_argument("--channel", metavar="N", type=int, default=0, help="which one is looked at (default: 0)")
     suggest.add_argument("-o", "--output", metavar="RECIPE", type=Path, help="write the recipe, as JSON")
     histogram = commands.add_parser("histogram", help="the exact histogram of a file, as CSV or picture")
@@ -110,12 +106,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_opening(parser: argparse.ArgumentParser) -> None:
-    """Add the options of how a file is read."""
-    parser.add_argument("--series", metavar="N", type=int, help="which image, in a file of several (default: 0)")
-    parser.add_argument("--dataset", metavar="NAME", help="which dataset of an HDF5 file, such as volumes/raw")
-    parser.add_argument("--axes", metavar="LETTERS", help="such as tzyx, where the file does not say or is wrong")
-    parser.add_argument("--dtype", choices=DTYPES, help="convert what is read, such as a mask of 1 bit a pixel")
+def _add_opening(parser: argparse.ArgumentParser, sized: bool = False) -> None:
+    """Add the options of how a file is read, and of its voxel size."""
+    add = parser.add_argument
+    if sized:
+        add("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
+        add("--unit", default="um", help="of --spacing (default: um)")
+    add("--series", metavar="N", type=int, help="which image, in a file of several (default: 0)")
+    add("--dataset", metavar="NAME", help="which dataset of an HDF5 file, such as volumes/raw")
+    add("--axes", metavar="LETTERS", help="such as tzyx, where the file does not say or is wrong")
+    add("--dtype", choices=DTYPES, help="convert what is read, such as a mask of 1 bit a pixel")
 
 
 def _opening(options: argparse.Namespace) -> dict[str, Any]:

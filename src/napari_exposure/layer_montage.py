@@ -17,8 +17,6 @@ from napari_exposure.core.montage import THIN, Arrangement, Gap, array_montage
 from napari_exposure.core.typing import Array
 from napari_exposure.source import check_image, window_bar
 
-__all__ = ["label_montage"]
-
 # A montage takes over these attributes and the placement of its axes, but not a rotation or a shear of the source.
 LOOKS = ("colormap", "contrast_limits", "gamma", "blending", "rendering", "interpolation2d")
 METADATA_KEY = "napari_exposure.montage"
@@ -27,10 +25,10 @@ LABEL = 1 / 16
 
 
 def layer_montage(
-    layer: Image, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
+    image: Image, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
 ) -> Image:
     """Return the montage of a layer; see `core.montage`."""
-    fill_it, make = montage_job(layer, step, columns, axis=axis, gap=gap, fill=fill, rgb=rgb, level=level)
+    fill_it, make = montage_job(image, step, columns, axis=axis, gap=gap, fill=fill, rgb=rgb, level=level)
     with progress.bar(window_bar):
         return make(fill_it())
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -18,6 +17,7 @@ from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.colormap import color_table, read_colors, warn_wrong
+from napari_exposure.core.images import Opened
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, Spacing
@@ -27,8 +27,11 @@ from napari_exposure.layer_montage import layer_montage
 from napari_exposure.source import PLACEMENT, Origin, Source, mask_array, window_bar
 
 
-class OpenedLayer:
+class OpenedLayer(Opened):
     """An opened Image layer, which knows its voxel size and its colors; see `core.images.opened` for parameters."""
+
+    make_bar = staticmethod(window_bar)
+    montage = staticmethod(layer_montage)
 
     def __init__(
         self, layer: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
@@ -47,51 +50,36 @@ class OpenedLayer:
 
     @property
     def unit(self) -> str:
-        """The unit of the size of a voxel."""
         return self.source.unit
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """The size of a voxel along the axes of space."""
         return self.source.sizes
 
     def time_step(self, axis: int) -> float:
-        """Return the time between points along an axis, in its unit."""
         layer = self.source.layer()
         return 1.0 if layer is None else time_step(layer, axis)[0]
 
     def in_range(self, value: GivenRange) -> Any:
-        """Return an input range as adjustments take it, with the numbers of the contrast limits."""
         return self.source.contrast_limits if isinstance(value, str) and value == "contrast_limits" else value
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
-        """Return the volume that is counted."""
         counted = None if self.mask is None else mask_array(self.mask, self.source)
         return Volume(self.source.array, counted, ignore_zeros, self.source.rgb, labels=self.source.labels)
 
-    @contextmanager
-    def bar(self) -> Iterator[None]:
-        """Show the progress of the work inside in napari's window."""
-        with progress.bar(window_bar):
-            yield
-
     def joined(self, others: Sequence[OpenedLayer], how: str) -> OpenedLayer:
-        """Return this layer and others as one image to fit on; `how` is that of `several.join`."""
         found = copy(self)
         found.source = self.source.joined([each.source for each in others], how)
         return found
 
     def check(self, adjustment: Chain) -> None:
-        """Raise if the adjustment does not suit the layer and its mask, before any voxel is read."""
         self.source.in_unit_of(adjustment).check(adjustment, self.mask)
 
     def fit(self, adjustment: Chain) -> BlockMap:
-        """Fit an adjustment or a recipe."""
         with self.bar():
             return self.source.in_unit_of(adjustment).fit(adjustment, self.mask, level=self.level)
 
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> napari.layers.Image:
-        """Return a new layer; the parameters are those of `Recipe.apply`."""
         source, mask, start = self.source.in_unit_of(adjustment), self.mask, time.perf_counter()
         with self.bar():
             if fit_on is None:
@@ -105,20 +93,15 @@ class OpenedLayer:
         return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
-        """Return the array as a tile of a mosaic, and where it lies in the world."""
         if translate is not None or spacing is not None:
             raise TypeError(f"translate and spacing are for arrays; layer {self.name!r} has its own.")
         return self.source.array, self.source.tile()
 
     def show_alike(self, results: Sequence[Any]) -> None:
-        """Show results over the range of this layer."""
         for each in results:
             each.contrast_limits = self.source.contrast_limits
 
-    montage = staticmethod(layer_montage)
-
     def gain_map(self, fitted: BlockMap | None) -> napari.layers.Image:
-        """Return a new layer with the slope at every voxel of a fit, by default of the one that made this layer."""
         source, name = self.source, self.source.name
         if fitted is None:
             origin = Origin.of(source.layer())
@@ -138,7 +121,6 @@ class OpenedLayer:
         return gain_layer(source, data, name, top)
 
     def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> napari.layers.Image:
-        """Return a new layer with the numbers that the colors stand for."""
         source = self.source
         if not source.rgb:
             raise ValueError(f"Layer {source.name!r} has no colors: it must be an RGB image.")

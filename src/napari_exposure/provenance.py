@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.histogram import Histogram
-from napari_exposure.core.intensity import Percentiles, check_number
-from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.intensity import NoiseLimit, Percentiles, check_number
 from napari_exposure.core.typing import Layer
 from napari_exposure.core.words import given, printable, shortened
 from napari_exposure.io.units import PIXEL
-
-__all__ = ["provenance"]
 
 METADATA_KEY = "napari_exposure"
 # A mask that was an array, and no layer, is recorded under this name.
@@ -40,18 +36,9 @@ def step_record(
 
 
 def record(source: str, before: Mapping[str, Any], steps: Iterable[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    """Return the record of a result.
+    """Return the record of a result that was made from the layer or file `source`, and has `more` entries.
 
-    Parameters
-    ----------
-    source : str
-        The name of the layer or file that it was made from.
-    before : dict
-        The record of the source, which is empty if the plugin did not make it.
-    steps : list of dict
-        What was done to the source; see `step_record`.
-    **more
-        Further entries of the record.
+    The record of the source is `before`, which is empty if the plugin did not make it; for the steps see `step_record`.
     """
     made = {"version": version(), "source": source, "origin": origin_of(before, source)}
     return {**made, "steps": [*before.get("steps", ()), *steps], **more, "note": NOTE}
@@ -81,22 +68,6 @@ def record_of(layer: Layer) -> dict[str, Any]:
             "Choose a result of Apply."
         )
     return record
-
-
-def steps_of(layer: Layer) -> list[tuple[Adjustment, str | None]]:
-    """Return the adjustments that made a layer, each with the unit of its tiles; warn of masks."""
-    found: list[tuple[Adjustment, str | None]] = []
-    masks: set[str] = set()
-    for adjustment, unit, mask, _ in parts_of(layer):
-        found.append((adjustment, unit))
-        masks |= set() if mask is None else {mask}
-    if masks:
-        warnings.warn(
-            f"{layer.name!r} was fitted inside {', '.join(map(repr, sorted(masks)))}; a recipe holds no mask: "
-            "give the mask again when you apply the recipe.",
-            stacklevel=3,
-        )
-    return found
 
 
 def parts_of(layer: Layer) -> Iterator[tuple[Adjustment, str | None, str | None, list[float | None]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -17,16 +17,31 @@ from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.chain import FittedRecipe
 from napari_exposure.core.images import LayerKind, is_several, open_all, open_fitted, opened
 from napari_exposure.core.intensity import check_kind
-from napari_exposure.core.jsonfile import read_json, write_json
+from napari_exposure.core.jsonfile import check_schema, read_json, write_json
 from napari_exposure.core.several import Together
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.words import warn_user
 from napari_exposure.io.units import check_unit, in_unit, unit_name
 
 if TYPE_CHECKING:
     import dask.array as da
 
 __all__ = ["FittedRecipe", "Recipe"]
+
+FitOn = ArrayLike | Layer | FittedRecipe | None
+# Several images may also share the fit on one of these.
+Shared = Together | FitOn
+
+
+class How(TypedDict, total=False):
+    """The parameters of `Recipe.apply` that are the same for all kinds of images."""
+
+    spacing: Spacing
+    unit: str | None
+    mask: ArrayLike | Layer | None
+    rgb: bool | None
+
 
 # The schema of the file is raised when an older version could not read it.
 SCHEMA = 1
@@ -109,14 +124,19 @@ class Recipe:
         >>> nx.Recipe.of(nx.adjust_gamma(nuclei, 0.5)).steps[0].gamma
         0.5
         """
-        from napari_exposure.provenance import steps_of
+        from napari_exposure.provenance import parts_of
 
-        steps = steps_of(layer)
-        units = {unit for adjustment, unit in steps if adjustment.needs_spacing}
+        parts = list(parts_of(layer))
+        if masks := sorted({repr(mask) for _, _, mask, _ in parts if mask is not None}):
+            warn_user(
+                f"{layer.name!r} was fitted inside {', '.join(masks)}; a recipe holds no mask: give the mask again "
+                "when you apply the recipe."
+            )
+        units = {unit for adjustment, unit, *_ in parts if adjustment.needs_spacing}
         if len(units) > 1:
             said = " and ".join(sorted(unit or "no unit" for unit in units))
             raise ValueError(f"{layer.name!r} has steps in {said}; a recipe has one unit.")
-        return cls(tuple(adjustment for adjustment, _ in steps), *units)
+        return cls(tuple(adjustment for adjustment, *_ in parts), *units)
 
     def result_dtype(self, dtype: np.dtype) -> np.dtype:
         """Return the dtype of results for volumes of `dtype`."""
@@ -142,12 +162,7 @@ class Recipe:
         ValueError
             If a name or a value is not known or not valid; the message says which, and what it may be.
         """
-        if not isinstance(plain, dict) or KEY not in plain:
-            raise ValueError(f"This is no recipe: it has no {KEY!r}.")
-        if plain[KEY] != SCHEMA:
-            raise ValueError(
-                f"The recipe has schema {plain[KEY]!r}, this version reads {SCHEMA}; update napari-exposure."
-            )
+        check_schema(plain, "recipe", KEY, SCHEMA)
         if strange := sorted(set(map(str, plain)) - {KEY, "unit", "steps"}):
             raise ValueError(f"A recipe has no {', '.join(strange)}; it has unit and steps.")
         if not isinstance(plain.get("steps"), list):
@@ -225,64 +240,19 @@ class Recipe:
     # --- arrays and layers ---
 
     @overload
-    def apply(
-        self,
-        image: list[LayerKind],
-        *,
-        spacing: Spacing = ...,
-        unit: str | None = ...,
-        mask: Layer | None = ...,
-        rgb: bool | None = ...,
-        fit_on: Together | Layer | FittedRecipe | None = ...,
-    ) -> list[LayerKind]: ...
+    def apply(self, image: list[LayerKind], *, fit_on: Shared = ..., **how: Unpack[How]) -> list[LayerKind]: ...
 
     @overload
-    def apply(
-        self,
-        image: list[np.ndarray],
-        *,
-        spacing: Spacing = ...,
-        unit: str | None = ...,
-        mask: ArrayLike | None = ...,
-        rgb: bool | None = ...,
-        fit_on: Together | ArrayLike | FittedRecipe | None = ...,
-    ) -> list[np.ndarray]: ...
+    def apply(self, image: list[np.ndarray], *, fit_on: Shared = ..., **how: Unpack[How]) -> list[np.ndarray]: ...
 
     @overload
-    def apply(
-        self,
-        image: LayerKind,
-        *,
-        spacing: Spacing = ...,
-        unit: str | None = ...,
-        mask: Layer | None = ...,
-        rgb: bool | None = ...,
-        fit_on: Layer | FittedRecipe | None = ...,
-    ) -> LayerKind: ...
+    def apply(self, image: LayerKind, *, fit_on: FitOn = ..., **how: Unpack[How]) -> LayerKind: ...
 
     @overload
-    def apply(
-        self,
-        image: da.Array,
-        *,
-        spacing: Spacing = ...,
-        unit: str | None = ...,
-        mask: ArrayLike | None = ...,
-        rgb: bool | None = ...,
-        fit_on: ArrayLike | FittedRecipe | None = ...,
-    ) -> da.Array: ...
+    def apply(self, image: da.Array, *, fit_on: FitOn = ..., **how: Unpack[How]) -> da.Array: ...
 
     @overload
-    def apply(
-        self,
-        image: ArrayLike,
-        *,
-        spacing: Spacing = ...,
-        unit: str | None = ...,
-        mask: ArrayLike | None = ...,
-        rgb: bool | None = ...,
-        fit_on: ArrayLike | FittedRecipe | None = ...,
-    ) -> np.ndarray: ...
+    def apply(self, image: ArrayLike, *, fit_on: FitOn = ..., **how: Unpack[How]) -> np.ndarray: ...
 
     def apply(
         self,

@@ -79,18 +79,7 @@ class Report:
     """Collects the outcomes of files, and writes them as a page that needs nothing else.
 
     The page executes and fetches nothing of a file: names are text, and a browser may run only this module's script,
-    which it knows by its digest.
-
-    Parameters
-    ----------
-    plan : Plan
-    path : Path
-        Path of the page.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
+    which it knows by its digest.  An ImportError says that matplotlib is not installed.
     """
 
     def __init__(self, plan: Plan, path: Path) -> None:
@@ -135,7 +124,7 @@ class Report:
             parts = [size if number == 0 else "", f"<h3>{_text(name)}</h3>" if name else ""]
             parts += [
                 _planes(one, other, found, colors),
-                _image(_plots(found), "histograms and CDFs, before and after"),
+                _image(_plots(found, ("before", "after"), (10, 2.4), (1, 2)), "histograms and CDFs, before and after"),
             ]
             yield [name, *figures, steps], "\n".join([*parts, _figures(found), findings])
 
@@ -236,27 +225,22 @@ def _planes(before: Array, after: Array, histograms: Sequence[core.Histogram], c
 <figure>{planes[2]}<figcaption>{words[2]}</figcaption></figure></div>"""
 
 
-def _plots(histograms: Sequence[core.Histogram]) -> bytes:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 2.4), layout="constrained")
-    for ax, histogram, title in zip(figure.subplots(1, 2), histograms, ("before", "after"), strict=True):
-        histogram.plot(ax)
-        ax.set_title(title)
-    return _png(figure)
-
-
 def histogram_picture(histograms: dict[str, core.Histogram], title: str) -> bytes:
     """Return a PNG of histograms, one below the other."""
+    titles = [title if len(histograms) == 1 else f"{title}: {name}" for name in histograms]
+    return _plots(list(histograms.values()), titles, (8, 3.2 * len(histograms)), (len(histograms), 1))
+
+
+def _plots(
+    histograms: Sequence[core.Histogram], titles: Sequence[str], size: tuple[float, float], grid: tuple[int, int]
+) -> bytes:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.2 * len(histograms)), layout="constrained")
-    for ax, (name, histogram) in zip(
-        np.atleast_1d(figure.subplots(len(histograms), 1)), histograms.items(), strict=True
-    ):
+    figure = Figure(figsize=size, layout="constrained")
+    for ax, histogram, title in zip(np.ravel(figure.subplots(*grid)), histograms, titles, strict=True):
         histogram.plot(ax)
         # Names may hold dollar signs, which are not to be read as formulas.
-        ax.set_title(printable(title if len(histograms) == 1 else f"{title}: {name}"), parse_math=False)
+        ax.set_title(printable(title), parse_math=False)
     return _png(figure)
 
 

@@ -28,9 +28,7 @@ from napari_exposure.io.tiff import check_tiff, write_pages
 from napari_exposure.io.units import LENGTH, TIME, axis_names, unit_name
 from napari_exposure.provenance import METADATA_KEY, noted
 
-__all__ = ["save", "write_tiff"]
-
-AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
+LETTERS = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 # The samples of a color become channels in these colors, which add up to it; alpha is black, which adds nothing.
 SAMPLES = {"red": "#ff0000", "green": "#00ff00", "blue": "#0000ff", "alpha": "#000000"}
 
@@ -199,21 +197,15 @@ def _write(
     check_place(path, folder=folder, overwrite=overwrite)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path} is neither a file nor a folder. Choose another name.")
-    with progress.bar():
-        return progress.undisturbed(partial(_written, path, volume, write, overwrite, before))
 
-
-def _written(
-    path: Path,
-    volume: FileVolume,
-    write: Callable[[FileVolume, Path], None],
-    overwrite: bool,
-    before: Callable[[], None],
-) -> Path:
-    try:
+    def work() -> None:
         with replacing(path, overwrite=overwrite) as unfinished:
             write(volume, unfinished)
             before()
+
+    try:
+        with progress.bar():
+            progress.undisturbed(work)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -245,7 +237,7 @@ def _volume_of(
         return _of_layer(result)
     array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
     ndim = len(array.shape)
-    letters = AXES.get(ndim) if axes is None else str(axes).upper()
+    letters = LETTERS.get(ndim) if axes is None else str(axes).upper()
     if letters is None or len(letters) != ndim or not _in_order(letters.removesuffix("S")):
         raise ValueError(
             f"axes must be {ndim} of the letters tczyx in this order, the last ones y and x, or y, x and s (color), "
@@ -334,7 +326,7 @@ def _axes_of(layer: Any) -> str | None:
     if len(timed) == 1 and timed[0] < layer.ndim - 2 and layer.ndim <= 5:
         others = "CZYX"[1 - layer.ndim :]
         return f"{others[: timed[0]]}T{others[timed[0] :]}"
-    return AXES.get(layer.ndim)
+    return LETTERS.get(layer.ndim)
 
 
 def _color(layer: Any) -> str:

@@ -94,13 +94,7 @@ class Source:
 
     @classmethod
     def of(cls, layer: Any) -> Source:
-        """Read a layer, or raise why it cannot be adjusted.
-
-        Raises
-        ------
-        TypeError
-            If it is not an Image layer.
-        """
+        """Read a layer, or raise why it cannot be adjusted."""
         check_layer(layer)
         (spacing, unit), labels = voxel_size(layer), axis_names(layer)
         carried = {name: getattr(layer, name) for name in CARRIED}
@@ -124,10 +118,7 @@ class Source:
     def joined(self, others: Sequence[Source], how: str) -> Source:
         """Return this source and others as one image to fit on, without levels; `how` is that of `several.join`.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If they cannot share a fit; the message names the layers.
+        Errors name the layers that cannot share a fit.
         """
         sources = self, *others
         for each in others:
@@ -144,10 +135,7 @@ class Source:
     def tile(self) -> Tile:
         """Return the size of a voxel and the place of the first one along all axes, in napari's world.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If the layer is RGB, or does not lie along the axes of the world.
+        A layer that is RGB, or does not lie along the axes of the world, raises an error.
         """
         if self.rgb:
             raise TypeError(f"Layer {self.name!r} is RGB; take its colors apart first (Split RGB).")
@@ -178,10 +166,7 @@ class Source:
     def check(self, adjustment: Chain, mask: Any = None) -> None:
         """Check an adjustment and a mask, as `adjusted` does too, before any voxel is read.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If the layer, the mask or a parameter is not suitable, or the result would not fit into memory.
+        Errors also say if the result would not fit into memory.
         """
         self._checked(adjustment, mask, None)
         needed, free = result_bytes(self, adjustment), psutil.virtual_memory().available
@@ -377,15 +362,8 @@ class Source:
 class Origin:
     """How a layer was made in this process, as far as its metadata cannot hold it.
 
-    Attributes
-    ----------
-    source : weakref.ref
-        The layer that was adjusted.
-    transform : Transform or FittedRecipe
-    mask : callable or None
-        It returns the labels layer or the array inside which voxels were counted, as long as that lives.
-    data : weakref.ref
-        The data of the result; a layer with other data is not this result any more.
+    `source` and `mask` are the layer that was adjusted and what it was counted inside, as long as these live.  A layer
+    with other data than `data` is not this result any more.
     """
 
     source: weakref.ref[napari.layers.Image]

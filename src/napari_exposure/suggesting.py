@@ -12,7 +12,7 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.adaptive import AdaptiveEqualization
 from napari_exposure.core.adjustment import Adjustment, Per
-from napari_exposure.core.axes import check_spacing
+from napari_exposure.core.axes import AXES, check_spacing
 from napari_exposure.core.clip import PercentileClip
 from napari_exposure.core.depth import SUPPORT, TO_FIRST, DecayCorrection
 from napari_exposure.core.equalize import HistogramEqualization
@@ -38,8 +38,7 @@ from napari_exposure.core.findings import (
     percentiles,
 )
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import Percentiles, check_exposure
-from napari_exposure.core.noise_limit import NoiseLimit
+from napari_exposure.core.intensity import NoiseLimit, Percentiles, check_exposure
 from napari_exposure.core.profiles import common_profile, compared
 from napari_exposure.core.sample import Sample, take_sample
 from napari_exposure.core.stretch import LocalStretch
@@ -47,11 +46,8 @@ from napari_exposure.core.typing import Spacing
 from napari_exposure.io.units import PIXEL, in_unit
 from napari_exposure.recipe import Recipe
 
-__all__ = ["Finding", "Suggestion", "suggest"]
-
 Sure = Literal["measured", "sure", "likely"]
 
-AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
 # After any of these steps intensities use the range of the dtype.
 STRETCHES = PercentileClip | LocalStretch | AdaptiveEqualization | HistogramEqualization
 # Regions are stretched if their contrasts differ this much, and equalized if the usual one uses less of the range.
@@ -200,7 +196,8 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
             "or another volume."
         )
     findings.append(_of_background(background))
-    findings += _about_noise(sample)
+    if not math.isnan(sample.noise.dark):
+        findings.append(Finding("noise", str(sample.noise), sample.noise.dark))
 
     steps += _about_time(sample, background, findings)
     percentile = _percentile(background)
@@ -263,16 +260,12 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
         steps.append((HistogramEqualization(anchor=True, in_range=lit), f"{sentence}, and no structures tell a tile"))
     low = find_low_contrast(sample, bits)
     if low is not None:
-        findings.append(
-            Finding(
-                "low contrast",
-                f"nearly all intensities lie within {low.share:.1%} of the range of {sample.volume.dtype}",
-                low.share,
-            )
-        )
+        words = f"nearly all intensities lie within {low:.1%} of the range of {sample.volume.dtype}"
+        findings.append(Finding("low contrast", words, low))
         if not any(isinstance(step, STRETCHES) for step, _ in steps):
-            steps.append((PercentileClip(0.1, 99.9), f"intensities use only {low.share:.1%} of the range of the dtype"))
-    recipe = Recipe(tuple(step for step, _ in steps), unit if _has_size(steps) else None) if steps else None
+            steps.append((PercentileClip(0.1, 99.9), f"intensities use only {low:.1%} of the range of the dtype"))
+    sized = any(step.needs_spacing for step, _ in steps)
+    recipe = Recipe(tuple(step for step, _ in steps), unit if sized else None) if steps else None
     return Suggestion(tuple(findings), recipe, tuple(reason for _, reason in steps), sample.looked, sample.volume.size)
 
 
@@ -321,11 +314,6 @@ def _of_background(background: Background) -> Finding:
         background.offset,
         "likely",
     )
-
-
-def _about_noise(sample: Sample) -> list[Finding]:
-    noise = sample.noise
-    return [] if math.isnan(noise.dark) else [Finding("noise", str(noise), noise.dark)]
 
 
 def _about_time(sample: Sample, background: Background, findings: list[Finding]) -> list[tuple[Adjustment, str]]:
@@ -446,7 +434,3 @@ def _percentile(background: Background) -> float:
 def _rounded(level: float) -> float:
     """Round a level to three digits, as one would type it."""
     return float(f"{level:.3g}")
-
-
-def _has_size(steps: list[tuple[Adjustment, str]]) -> bool:
-    return any(step.needs_spacing for step, _ in steps)

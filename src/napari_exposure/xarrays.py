@@ -54,7 +54,6 @@ class OpenedDataArray(OpenedArray):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the axes, without the color axis."""
         return self.names
 
     def time_step(self, axis: int) -> float:
@@ -64,7 +63,6 @@ class OpenedDataArray(OpenedArray):
         return 1.0 if step is None or math.isnan(step) else step
 
     def check(self, adjustment: Chain) -> None:
-        """Raise if the axes or the sizes do not suit an adjustment, before any voxel is read."""
         if any(step.in_space for step in adjustment.steps):
             check_space(self.space, self.names)
         if self.unsized and any(step.needs_spacing for step in adjustment.steps):

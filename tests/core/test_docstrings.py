@@ -19,8 +19,12 @@ def documented(function):
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 def test_help_shows_each_parameter_once_in_the_order_of_the_signature(verb):
     assert documented(verb) == list(inspect.signature(verb).parameters)
-    assert "As all adjustments have" not in verb.__doc__
-    assert 'metadata["napari_exposure"]' in verb.__doc__
+    sections = re.findall(r"^(\w[\w ]+)\n---", inspect.getdoc(verb), re.MULTILINE)
+    assert sections[:3] == ["Parameters", "Returns", "Raises"]
+    assert len(set(sections)) == len(sections)
+    assert verb.__doc__.count('metadata["napari_exposure"]') == 1
+    assert "TypeError\n    For a dtype that has no exposure" in verb.__doc__
+    assert verb.__doc__.count("ValueError") == 1
 
 
 def test_what_a_verb_says_of_its_own_stays():
@@ -33,12 +37,11 @@ def test_what_a_verb_says_of_its_own_stays():
             Ends of \alpha.
         per : "dataset"
             Only this one.
-        image, mask
-            As all adjustments have them.
 
-        Returns
-        -------
-        As all adjustments have it.
+        Raises
+        ------
+        ValueError
+            Also for a ghost.
 
         Notes
         -----
@@ -47,9 +50,32 @@ def test_what_a_verb_says_of_its_own_stays():
 
     complete(brighten)
     assert documented(brighten) == ["image", "low", "high", "mask", "per"]
-    shared = "lazy for dask", "Never written."
+    shared = "lazy for dask", "Never written.", "or a mask of another shape.\n    Also for a ghost."
     for text in (r"    Ends of \alpha.", "    Only this one.", *shared, "\n\nNotes\n-----\nNone."):
         assert brighten.__doc__.count(text) == 1
+
+
+def test_a_verb_that_gives_something_else_says_so_alone():
+    def brighten(image, strength):
+        """Make a volume brighter.
+
+        Parameters
+        ----------
+        strength : float
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            Never.
+        """
+
+    complete(brighten)
+    assert brighten.__doc__.endswith("Returns\n-------\nfloat\n\nRaises\n------\nValueError\n    Never.")
+    assert "lazy for dask" not in brighten.__doc__
 
 
 def test_a_parameter_without_a_text_is_found():
@@ -58,12 +84,7 @@ def test_a_parameter_without_a_text_is_found():
 
         Parameters
         ----------
-        image
-            As all adjustments have it.
-
-        Returns
-        -------
-        As all adjustments have it.
+        image : array-like
         """
 
     with pytest.raises(KeyError, match="strength"):

@@ -126,7 +126,7 @@ def test_offset_and_share_of_the_background(share):
 def test_low_contrast():
     rng = np.random.default_rng(0)
     narrow = rng.integers(100, 108, (20, 60, 60))
-    assert findings.find_low_contrast(looked(narrow.astype(np.uint8))).share < 0.05
+    assert findings.find_low_contrast(looked(narrow.astype(np.uint8))) < 0.05
     assert findings.find_low_contrast(looked((narrow * 300).astype(np.uint16))) is not None
     assert findings.find_low_contrast(looked((narrow / 5000).astype(np.float32))) is not None
     # 12 bits in 16 are no low contrast, and all of 8 bits are none

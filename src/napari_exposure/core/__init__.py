@@ -8,8 +8,6 @@ from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.along import histogram_along
 from napari_exposure.core.clip import PercentileClip, clip_percentiles
 from napari_exposure.core.colormap import Uncoloured, from_colormap
-from napari_exposure.core.contrast import is_low_contrast
-from napari_exposure.core.counted import cumulative_distribution, histogram, percentile
 from napari_exposure.core.curve import ToneCurve, adjust_curve
 from napari_exposure.core.decay import Decay, degrade
 from napari_exposure.core.depth import DecayCorrection, DecayTransform, correct_decay, decay_exponent, decay_profile
@@ -18,7 +16,7 @@ from napari_exposure.core.filling import Fill, fill
 from napari_exposure.core.gamma import Gamma, adjust_gamma
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust
-from napari_exposure.core.intensity import Percentiles
+from napari_exposure.core.intensity import NoiseLimit, Percentiles
 from napari_exposure.core.lazy import as_dask
 from napari_exposure.core.linear import Linear, adjust_linear
 from napari_exposure.core.log import Log, adjust_log
@@ -26,11 +24,11 @@ from napari_exposure.core.match import HistogramMatching, match_histograms
 from napari_exposure.core.mixtures import Mixture, mixture
 from napari_exposure.core.montage import montage
 from napari_exposure.core.noise import NoiseLevel, noise_level
-from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.overlaps import fit_overlaps, match_overlaps
 from napari_exposure.core.rescale import Rescale, rescale_intensity
 from napari_exposure.core.sigmoid import Sigmoid, adjust_sigmoid
 from napari_exposure.core.slopes import gain_map
+from napari_exposure.core.statistics import cumulative_distribution, histogram, is_low_contrast, percentile
 from napari_exposure.core.stretch import LocalStretch, stretch_local
 from napari_exposure.core.transform import Transform
 

@@ -13,14 +13,11 @@ from napari_exposure.core import progress
 from napari_exposure.core.adjustment import GivenRange, Output, Per, parameter
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.intensity import Percentiles, working_dtype
+from napari_exposure.core.intensity import NoiseLimit, Percentiles, working_dtype
 from napari_exposure.core.jit import kernel, load_kernel
 from napari_exposure.core.noise import noise_gain
-from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
-
-__all__ = ["AdaptiveEqualization", "equalize_adapthist"]
 
 # Clipping more bins than these, of all tiles together, takes over ten milliseconds, so progress is reported.
 MANY_BINS = 1 << 20
@@ -35,9 +32,7 @@ SINGLE = 2.0**-100, 2.0**126
 class AdaptiveEqualization(TiledAdjustment):
     """Equalize each region by its own histogram (CLAHE); see `equalize_adapthist`."""
 
-    short_name: ClassVar[str] = "adaptive"
-    verb: ClassVar[str] = "equalize_adapthist"
-    title: ClassVar[str] = "Adaptive equalization"
+    short_name, verb, title = "adaptive", "equalize_adapthist", "Adaptive equalization"
     group: ClassVar[str] = "Local contrast"
     use: ClassVar[str] = "structures are hidden in dim and in bright regions (CLAHE)"
     fewer_bytes: ClassVar[str] = " or fewer nbins"
@@ -82,14 +77,10 @@ class AdaptiveEqualization(TiledAdjustment):
 
 @dataclass(frozen=True, eq=False)
 class TilesFit(TiledFit):
-    """The functions of all tiles.
+    """The functions of all tiles, which `tables` has from 0 to 1 at the borders of the bins.
 
-    Attributes
-    ----------
-    clip_limit : float
-        The number that histograms were clipped at; a limit of noise was turned into it.
-    tables : numpy.ndarray of float32, shape (tiles z, tiles y, tiles x, nbins + 1)
-        Each tile's function at the borders of the bins, from 0 to 1.
+    The tables are float32 of shape (tiles z, tiles y, tiles x, nbins + 1).  `clip_limit` is the number that histograms
+    were clipped at, also where a limit of noise was asked for.
     """
 
     clip_limit: float
@@ -129,16 +120,8 @@ def clip_height(total: Any, nbins: int, clip_limit: float) -> Any:
 def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
     """Limit the bins of histograms and spread what was cut off over the others, so that the sum stays.
 
-    Parameters
-    ----------
-    counts : numpy.ndarray, shape (..., nbins)
-    clip_limit : float
-        Fraction of a histogram's sum; <= 0 or >= 1 does nothing.
-
-    Returns
-    -------
-    numpy.ndarray of float64
-        ``min(counts + r, limit)`` with the one r >= 0 that keeps each sum (water filling).
+    Counts have the shape (..., nbins).  The limit is a fraction of a histogram's sum; <= 0 or >= 1 does nothing.  The
+    result is ``min(counts + r, limit)`` with the one r >= 0 that keeps each sum (water filling).
 
     Examples
     --------
@@ -156,17 +139,9 @@ def clip_histograms(counts: np.ndarray, clip_limit: float) -> np.ndarray:
 
 
 def tile_functions(counts: np.ndarray, clip_limit: float) -> np.ndarray:
-    """Return the function of each tile at the borders of its bins.
+    """Return the function of each tile at the borders of its bins, from counts of shape (..., nbins).
 
-    Parameters
-    ----------
-    counts : numpy.ndarray of int, shape (..., nbins)
-    clip_limit : float
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (..., nbins + 1)
-        Each rises from 0 to 1.  An empty tile has the function of all tiles together.
+    Each rises from 0 to 1, in float32 of shape (..., nbins + 1).  An empty tile has the function of all tiles together.
     """
     nbins = counts.shape[-1]
     rows = np.ascontiguousarray(counts.reshape(-1, nbins))
@@ -216,20 +191,11 @@ def equalize_adapthist(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities that the bins divide; values outside are clamped.  The default keeps one hot
         voxel from ruining the bins.  A fixed range makes volumes comparable.
-    image, kernel_size, spacing, output, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a parameter out of bounds, a mask of another shape, no counted voxel, or
-        tiles so small that their histograms would not fit into memory.
+        Also where no voxel is counted, or for tiles so small that their histograms would not fit into memory.
 
     Notes
     -----

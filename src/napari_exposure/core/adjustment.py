@@ -19,6 +19,7 @@ from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import (
+    NoiseLimit,
     Percentiles,
     check_choice,
     check_count,
@@ -33,13 +34,10 @@ from napari_exposure.core.intensity import (
     result_dtype,
 )
 from napari_exposure.core.memory import LIMIT, SHARED, Memory
-from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Spacing
 from napari_exposure.core.words import given, warn_user
-
-__all__ = ["Adjustment"]
 
 # These are the choices of shared parameters, and how a widget words each of them.
 PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane alone"}
@@ -63,6 +61,13 @@ def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
     holds them.  A parameter without a default has an `example` in plain data.
     """
     return dataclasses.field(default=default, metadata={"label": label, "tooltip": tooltip, **options})
+
+
+IN_RANGE_WORDS = (
+    "Input range",
+    "Which intensities are stretched: the exact minimum and maximum of the data, the range of the dtype, two "
+    "percentiles, or fixed numbers. Values outside are clamped.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +112,7 @@ class Adjustment(ABC):
     group: ClassVar[str] = "Range and curve"
     use: ClassVar[str] = ""
 
-    in_range: InRange = parameter(
-        "data",
-        "Input range",
-        "Which intensities are stretched: the exact minimum and maximum of the data, the range of the dtype, "
-        "two percentiles, or fixed numbers. Values outside are clamped.",
-    )
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
     output: Output = parameter(
         "dtype",
         "Output",

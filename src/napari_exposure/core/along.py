@@ -26,8 +26,6 @@ from napari_exposure.core.intensity import check_count, check_number, check_rang
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array, ArrayLike
 
-__all__ = ["histogram_along"]
-
 # A block holds so many images, because the counts of its pixels come into the processor's cache once a block.
 _TOGETHER = 128
 
@@ -87,7 +85,7 @@ def histogram_along(
     if checked.mask is not None:
         raise TypeError("Histograms along an axis count all voxels, so pass the data of a masked array: array.data.")
     dims = len(checked.shape)
-    at = check_count(axis, "axis", low=-dims, high=dims - 1)
+    at = check_count(axis, "axis", low=-dims, high=dims - 1) % dims
     if np.iterable(bins) and not isinstance(bins, str | bytes):
         edges = np.array([check_number(edge, "bins") for edge in bins])
         if range is not None:
@@ -95,25 +93,18 @@ def histogram_along(
         if len(edges) < 2 or (np.diff(edges) <= 0).any():
             raise ValueError("The edges of bins must be two or more, in ascending order.")
         with progress.bar():
-            return _count_along(checked, at % dims, edges, False)
+            return _count_along(checked, at, edges, False)
     number = check_count(bins, "bins", low=1, high=1 << 24)
     if range is not None:
         lo, hi = check_range(range, "range")
-        with progress.bar():
-            return _count_along(checked, at % dims, np.linspace(lo, hi, number + 1), True)
     with progress.bar():
-        return _of_extent(checked, at % dims, number)
-
-
-def _of_extent(volume: Volume, axis: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Count into bins between the extremes of the volume, which are found first."""
-    with progress.part(0, 0.3):
-        lo, hi = find_extent(volume)
-    if math.isnan(lo):
-        lo, hi = 0.0, 1.0
-    edges = np.histogram_bin_edges(np.empty(0), bins, (lo, hi))
-    with progress.part(0.3, 1):
-        return _count_along(volume, axis, edges, True)
+        if range is not None:
+            return _count_along(checked, at, np.linspace(lo, hi, number + 1), True)
+        with progress.part(0, 0.3):
+            lo, hi = find_extent(checked)
+        edges = np.histogram_bin_edges(np.empty(0), number, (0.0, 1.0) if math.isnan(lo) else (lo, hi))
+        with progress.part(0.3, 1):
+            return _count_along(checked, at, edges, True)
 
 
 def _count_along(volume: Volume, axis: int, edges: np.ndarray, uniform: bool) -> tuple[np.ndarray, np.ndarray]:

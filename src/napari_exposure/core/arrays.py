@@ -17,18 +17,8 @@ Held = tuple[Array, Any]
 def held(array: Any, name: str = "volume") -> Held:
     """Return the array that another one holds, and a mask of the voxels that count; None where all count.
 
-    Parameters
-    ----------
-    array : array-like
-        An array of numpy, masked or not, xarray, pint, TensorStore or dask, anything that has a shape, a dtype and
-        slices, or something that NumPy can make an array of.
-    name : str
-        What an error calls it.
-
-    Raises
-    ------
-    TypeError
-        If it is no array.
+    It may be an array of numpy, masked or not, xarray, pint, TensorStore or dask, anything that has a shape, a dtype
+    and slices, or something that NumPy can make an array of.  A TypeError says by this name what is none of these.
     """
     holder = _holder(array)
     return (checked(array, name), None) if holder is None else holder(array)
@@ -73,11 +63,7 @@ def both(mask: Any, other: Any) -> Any:
 class Several:
     """Arrays of one dtype that share a fit: a pass over a volume counts one of them after the other.
 
-    Attributes
-    ----------
-    arrays : tuple of array-like
-    shape, dtype
-        Those of the first array.
+    Their `shape` is that of the first one.
     """
 
     def __init__(self, arrays: Sequence[Array]) -> None:
@@ -94,7 +80,7 @@ class Several:
         return Several([array[index] for array in self.arrays])
 
 
-class _Stored:
+class _Foreign:
     """An array that another package stores, of which parts are read."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[Any], Any], chunks: Any = None) -> None:
@@ -115,7 +101,7 @@ def _of_data_array(array: Any) -> Held:
     data = array.data if array.chunks is not None else getattr(array.variable, "_data", None)
     if array.chunks is not None or isinstance(data, np.ndarray):
         return held(data)
-    return _Stored(array.shape, array.dtype, array.variable.__getitem__), None
+    return _Foreign(array.shape, array.dtype, array.variable.__getitem__), None
 
 
 def _of_quantity(array: Any) -> Held:
@@ -128,7 +114,7 @@ def _of_store(array: Any) -> Held:
     placed = array[tensorstore.d[:].translate_to[0]]
     chunks = array.chunk_layout.read_chunk.shape
     known = chunks if chunks and all(chunks) else None
-    return _Stored(array.shape, array.dtype.numpy_dtype, lambda index: placed[index].read().result(), known), None
+    return _Foreign(array.shape, array.dtype.numpy_dtype, lambda index: placed[index].read().result(), known), None
 
 
 def _of_dask(array: Any) -> Held:

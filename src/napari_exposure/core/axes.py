@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from napari_exposure.core.intensity import check_number
 from napari_exposure.core.typing import Spacing
@@ -15,7 +15,7 @@ Tile = tuple[tuple[float, ...], tuple[float, ...]]
 # Kernels work along at most so many axes, so no more are space.
 MOST_AXES = 3
 
-AXES = ("z", "y", "x")
+AXES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
 # These names of axes mean one of the letters that files use.
 _LETTERS = {
     **dict.fromkeys(("t", "time", "times", "timepoint", "timepoints", "time point", "frame", "frames"), "T"),
@@ -39,12 +39,8 @@ def is_space(label: object) -> bool:
 def named_axes(labels: Iterable[object], kinds: Iterable[str | None]) -> tuple[str, ...]:
     """Return what axes are called by their labels, or by the kinds of their units where a label says nothing.
 
-    Parameters
-    ----------
-    labels : iterable
-    kinds : iterable of "time", "space" or None
-        What the unit of each axis measures.  A length means space only on the last three axes, because a layer may
-        have the same unit on all of its axes.
+    A kind is "time", "space" or None.  A length means space only on the last three axes, because a layer may have the
+    same unit on all of its axes.
 
     Examples
     --------
@@ -64,17 +60,8 @@ def named_axes(labels: Iterable[object], kinds: Iterable[str | None]) -> tuple[s
 def time_axis(labels: Sequence[object], axes: int) -> int | None:
     """Return which of the first axes is time: the one that is called so, else the first whose name says nothing.
 
-    Parameters
-    ----------
-    labels : sequence
-        What all axes are called; empty where the image does not say, as arrays do not.
-    axes : int
-        How many of the first axes may be time.
-
-    Returns
-    -------
-    int or None
-        None if all of these axes are called something else.
+    The labels are those of all axes, or empty where the image does not say, as arrays do not; so many of the first
+    `axes` may be time.  It is None if all of these are called something else.
 
     Examples
     --------
@@ -135,6 +122,18 @@ def count_space(axes: Iterable[bool]) -> int:
     return space
 
 
+def check_shape(shape: tuple[int, ...], rgb: bool) -> tuple[int, ...]:
+    """Return the shape of a volume without its color axis, or raise an error if volumes have no such shape."""
+    if rgb and (len(shape) < 3 or shape[-1] not in (3, 4)):
+        raise ValueError(f"rgb=True needs a last axis of 3 or 4 channels, got shape {shape}.")
+    shape = shape[:-1] if rgb else shape
+    if not 2 <= len(shape) <= 5:
+        raise ValueError(f"The volume must have 2 to 5 axes ([T, C,] [Z,] Y, X), got {len(shape)} with shape {shape}.")
+    if 0 in shape:
+        raise ValueError(f"The volume is empty: its shape is {shape}.")
+    return shape
+
+
 def check_space(space: int, labels: Iterable[object]) -> None:
     """Raise an error that says what to do, if the last two axes are not space."""
     if space < 2:
@@ -151,21 +150,10 @@ def spatial_axes(space: int, per: str) -> int:
 
 
 def check_spacing(spacing: Spacing, ndim: int, per: str = "dataset") -> tuple[float, ...]:
-    """Return the size of a voxel along the axes of space that share a fit.
+    """Return the size of a voxel along the axes of space that share a fit, or raise if there are not so many numbers.
 
-    Parameters
-    ----------
-    spacing : float or sequence of float, optional
-        The length of a sequence says how many of the last axes are space, two or three; of more numbers the last
-        three are used.  A single number, or none, means that the last three axes are space.
-    ndim : int
-        How many axes the volume has.
-    per : "dataset", "volume" or "plane"
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there are too few or too many numbers, or one cannot be a size.
+    The length of a sequence says how many of the last axes are space, two or three; of more numbers the last three are
+    used.  A single number, or none, means that the last three axes are space.
     """
     most = min(ndim, MOST_AXES)
     if spacing is None or not isinstance(spacing, Iterable):

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import Several, both, held
+from napari_exposure.core.axes import check_shape
 from napari_exposure.core.flatfile import off_map
 from napari_exposure.core.intensity import check_dtype, check_flag, prepared, value_channel, working_dtype
 from napari_exposure.core.memory import Memory
@@ -108,6 +109,14 @@ def chunked_blocks(shape: tuple[int, ...], chunks: tuple[int, ...], voxels: int 
         yield tuple(slice(at, min(at + size, n)) for at, size, n in zip(corner, sizes, shape, strict=True))
 
 
+def stored_blocks(array: object, shape: tuple[int, ...], *voxels: int) -> Iterator[Block]:
+    """Cut `shape` into blocks of about so many voxels: whole chunks of a zarr array or an h5py dataset, each once."""
+    chunks = stored_chunks(array)
+    if chunks is None:
+        return contiguous_blocks(shape, *voxels)
+    return chunked_blocks(shape, chunks[: len(shape)], *voxels)
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """A volume as an adjustment reads it: it is checked once and read block by block, never whole.
@@ -164,19 +173,9 @@ class Volume:
                 from napari_exposure.core import lazy
 
                 lazy.known(each)
-        full = tuple(map(int, self.array.shape))
-        if self.rgb:
-            if len(full) < 3 or full[-1] not in (3, 4):
-                raise ValueError(f"rgb=True needs a last axis of 3 or 4 channels, got shape {full}.")
-            if dtype.kind == "i":
-                raise TypeError(f"RGB data must be unsigned integers or floats, got {dtype}.")
-            full = full[:-1]
-        if not 2 <= len(full) <= 5:
-            raise ValueError(
-                f"The volume must have 2 to 5 axes ([T, C,] [Z,] Y, X), got {len(full)} with shape {full}."
-            )
-        if 0 in full:
-            raise ValueError(f"The volume is empty: its shape is {full}.")
+        full = check_shape(tuple(map(int, self.array.shape)), self.rgb)
+        if self.rgb and dtype.kind == "i":
+            raise TypeError(f"RGB data must be unsigned integers or floats, got {dtype}.")
         if self.mask is not None and tuple(self.mask.shape) != full:
             raise ValueError(
                 f"The mask has shape {tuple(self.mask.shape)} but the volume has {full}; they must be the same."
@@ -285,7 +284,7 @@ class Volume:
 
     def counted(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Return which voxels of a block count, as booleans; an empty array means all of them."""
-        return counted(values, self.masked(block), self.ignore_zeros)
+        return which_count(values, self.masked(block), self.ignore_zeros)
 
 
 class ClusterError(RuntimeError):
@@ -335,7 +334,7 @@ def unreadable(index: Index, error: Exception) -> OSError:
     return OSError(f"The voxels [{where}] cannot be read: {type(error).__name__}: {error}")
 
 
-def counted(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) -> np.ndarray:
+def which_count(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bool) -> np.ndarray:
     """Return which of some values count, as booleans; an empty array means all of them."""
     if mask is None and not ignore_zeros:
         return _NOTHING_MASKED
@@ -430,7 +429,4 @@ def store(array: Array, target: WritableArray, what: str) -> None:
     def work(block: Block) -> None:
         target[block] = read_part(array, block)
 
-    chunks = stored_chunks(target)
-    shape = tuple(array.shape)
-    blocks = contiguous_blocks(shape) if chunks is None else chunked_blocks(shape, chunks)
-    walk(blocks, work, lambda _: None, what)
+    walk(stored_blocks(target, tuple(array.shape)), work, lambda _: None, what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, overload
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,6 @@ from napari_exposure.core.typing import Array, Spacing
 if TYPE_CHECKING:
     import dask.array as da
 
-__all__ = ["FittedRecipe"]
-
 
 class Chain(Protocol):
     """Adjustments in a row: a recipe, or an adjustment alone."""
@@ -37,19 +35,8 @@ class Chain(Protocol):
         """Return the dtype of results for volumes of `dtype`."""
 
 
-@dataclass(frozen=True, eq=False)
-class FittedRecipe(BlockMap):
-    """A recipe fitted on a volume: small, picklable, the same mapping for every volume.
-
-    It is used as a `Transform`: called on a block of the volume it gives the block of the result.
-
-    Attributes
-    ----------
-    transforms : tuple of Transform
-        One for each step.
-    """
-
-    transforms: tuple[Transform, ...]
+class Chained(BlockMap):
+    """The base of mappings that have several transforms in a row, of which the first maps the volume."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -70,6 +57,23 @@ class FittedRecipe(BlockMap):
     def spatial(self) -> int:
         """How many of the last axes are space in every step, 2 or 3."""
         return min(transform.spatial for transform in self.transforms)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRecipe(Chained):
+    """A recipe fitted on a volume: small, picklable, the same mapping for every volume.
+
+    It is used as a `Transform`: called on a block of the volume it gives the block of the result.  ``apply`` also maps
+    a volume of another shape if no step depends on places; it raises a TypeError or a ValueError where one does, or
+    where the dtype is another one.
+
+    Attributes
+    ----------
+    transforms : tuple of Transform
+        One for each step.
+    """
+
+    transforms: tuple[Transform, ...]
 
     @property
     def out_dtype(self) -> np.dtype:
@@ -118,35 +122,16 @@ class FittedRecipe(BlockMap):
         first = first.fitting(volume)
         return FittedRecipe((first, *(transform.fitting_shape(first.shape) for transform in rest)))
 
-    # An overload for dask comes first, because a dask array is an Array too.
-    @overload
-    def apply(self, volume: da.Array) -> da.Array: ...
-
-    @overload
-    def apply(self, volume: Array) -> np.ndarray: ...
-
-    def apply(self, volume: Array) -> np.ndarray | da.Array:
-        """Map a volume that has the fitted dtype and, if a step depends on places, the fitted shape.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it has another dtype or shape.
-        """
+    def _mapped(self, volume: Array) -> np.ndarray | da.Array:
+        # A volume of another shape is taken too, unless a step depends on places.
         fitted = self.fitting(volume)
-        return super().apply(volume) if fitted.shape == self.shape else fitted.apply(volume)
+        return super()._mapped(volume) if fitted.shape == self.shape else fitted._mapped(volume)
 
 
 def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = None) -> tuple[Transform, ...]:
-    """Fit adjustments in a row, each on what the ones before it make of the volume.
+    """Fit adjustments in a row, each on what the ones before it make of the volume that the first step reads.
 
-    Parameters
-    ----------
-    steps : sequence of Adjustment
-    volume : Volume
-        The volume that the first step reads; each step decides for itself whether zeros are counted.
-    spacing : float or sequence of float, optional
-        Physical size of a voxel along the spatial axes.
+    Each step decides for itself whether zeros are counted.
     """
     # The spacing is a part of the key under which a fit is kept, so it must be hashable.
     spacing = tuple(spacing) if isinstance(spacing, Iterable) else spacing

@@ -17,16 +17,12 @@ from napari_exposure.core.pointwise import KnotsFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["PercentileClip", "clip_percentiles"]
-
 
 @dataclass(frozen=True)
 class PercentileClip(Adjustment):
     """Clip the darkest and brightest voxels and stretch the rest; see `clip_percentiles`."""
 
-    short_name: ClassVar[str] = "clip"
-    verb: ClassVar[str] = "clip_percentiles"
-    title: ClassVar[str] = "Percentile clipping"
+    short_name, verb, title = "clip", "clip_percentiles", "Percentile clipping"
     use: ClassVar[str] = "a few very bright or dark voxels take all of the range"
 
     low: float = parameter(
@@ -92,19 +88,11 @@ def clip_percentiles(
     low, high : float
         Percentiles, 0 <= low < high <= 100: voxels at or below the first become the lowest value,
         at or above the second the highest.  Exact, on every dtype.
-    image, in_range, output, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, percentiles out of order, or a mask of another shape.
+        Also for percentiles out of order.
 
     Notes
     -----

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple, overload
 
@@ -15,9 +14,7 @@ from napari_exposure.core.images import LayerKind, opened
 from napari_exposure.core.intensity import check_pair
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import ArrayLike
-from napari_exposure.core.words import given
-
-__all__ = ["Uncoloured", "from_colormap"]
+from napari_exposure.core.words import given, warn_user
 
 # From this mean distance on, a colormap is probably the wrong one. Channels go from 0 to 1, and rounding to 8 bits
 # moves a color by less than 0.007.
@@ -95,10 +92,9 @@ def from_colormap(image: Any, colormap: Any, limits: tuple[float, float] = (0.0,
 def warn_wrong(found: Uncoloured) -> None:
     """Warn the user if the colors are far from those of the map."""
     if found.mean > WRONG:
-        warnings.warn(
+        warn_user(
             f"The colors lie {found.mean:.3f} from those of the colormap on average (at most {found.maximum:.3f}, "
-            "where channels go from 0 to 1): it is probably another colormap.",
-            stacklevel=3,
+            "where channels go from 0 to 1): it is probably another colormap."
         )
 
 

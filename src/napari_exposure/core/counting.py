@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.blocks import Block, Volume, count
-from napari_exposure.core.histogram import Histogram, interpolate
+from napari_exposure.core.histogram import Histogram, at_place
 from napari_exposure.core.intensity import COLORS, is_lookup, working_dtype
 from napari_exposure.core.jit import Kernel, load_kernel
 from napari_exposure.core.memory import remembered
@@ -233,23 +233,17 @@ def find_cuts(volume: Volume, low: float, high: float) -> list[float] | None:
 def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) -> list[float] | None:
     """Return the values at places in the sorted voxels, interpolated between two voxels; None if nothing is counted.
 
-    Integers of up to 16 bits are counted in one pass.  Few voxels of other dtypes are sorted; for many the order
-    statistics are found by a radix selection of 16 bits a pass, so that 32-bit values take two passes and 64-bit ones
-    four, whatever their distribution.
-
-    Parameters
-    ----------
-    places : callable
-        It returns the places for a number of voxels.
-    finite : bool
-        Whether infinities are left out.
+    `places` returns the places for a number of voxels, of which infinite ones are left out if `finite`.  Integers of up
+    to 16 bits are counted in one pass.  Few voxels of other dtypes are sorted; for many the order statistics are found
+    by a radix selection of 16 bits a pass, so that 32-bit values take two passes and 64-bit ones four, whatever their
+    distribution.
     """
     if is_lookup(volume.dtype):
         found = _count_values(volume)
-        return [interpolate(found.order_statistic, at) for at in places(found.total)] if found.total else None
+        return [at_place(found.order_statistic, at) for at in places(found.total)] if found.total else None
     if math.prod(volume.shape) <= FEW:
         ordered = _sorted_values(volume, finite)
-        return [interpolate(ordered.item, at) for at in places(len(ordered))] if len(ordered) else None
+        return [at_place(ordered.item, at) for at in places(len(ordered))] if len(ordered) else None
     dtype = working_dtype(volume.dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
     kernel = load_kernel("count_digits", unsigned)
@@ -290,7 +284,7 @@ def _select(volume: Volume, places: Callable[[int], list[float]], finite: bool) 
             left[rank] -= int(cumulative[digit] - counts[prefix][digit])
             prefixes[rank] = prefix << 16 | digit
     value_at = dict(zip(prefixes, value_of_keys(list(prefixes.values()), dtype).tolist(), strict=True))
-    return [interpolate(value_at.__getitem__, at) for at in positions]
+    return [at_place(value_at.__getitem__, at) for at in positions]
 
 
 def _sorted_values(volume: Volume, finite: bool) -> np.ndarray:

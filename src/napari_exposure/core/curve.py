@@ -20,8 +20,6 @@ from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.core.words import given
 
-__all__ = ["ToneCurve", "adjust_curve"]
-
 Points = tuple[tuple[float, float], ...]
 
 # The straight line changes nothing.
@@ -34,9 +32,7 @@ CLOSEST = 1e-100
 class ToneCurve(Adjustment):
     """Change intensities by a smooth curve through points; see `adjust_curve`."""
 
-    short_name: ClassVar[str] = "curve"
-    verb: ClassVar[str] = "adjust_curve"
-    title: ClassVar[str] = "Tone curve"
+    short_name, verb, title = "curve", "adjust_curve", "Tone curve"
     use: ClassVar[str] = "you know best: drag the curve"
 
     points: Points = parameter(
@@ -109,17 +105,11 @@ def adjust_curve(
         The intensities that count as 0 and 1; values outside are clamped.
     output : "dtype" or "float32"
         "dtype" keeps dtype and range; "float32" gives [0, 1].
-    image, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError, ValueError
-        As `adjust_gamma` does; also for points that are not pairs, lie outside of [0, 1] or are out of order.
+    ValueError
+        Also for points that are not pairs, lie outside of [0, 1] or are out of order.
 
     See Also
     --------

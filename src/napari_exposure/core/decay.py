@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, parameter
+from napari_exposure.core.adjustment import GivenRange, Output, Per, parameter
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp
-from napari_exposure.core.gains import (
-    AXES,
-    IN_RANGE_WORDS,
-    OUTPUT,
-    OUTPUT_WORDS,
-    Axis,
-    GainsFit,
-    axis_from_end,
-    dtypes_of,
-    find_clamp,
-)
+from napari_exposure.core.gains import AXIS_WORDS, Axis, GainsFit, axis_from_end
 from napari_exposure.core.images import adjust_image, verb
+from napari_exposure.core.keeping import ScaleKeeping
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
-__all__ = ["Decay", "degrade"]
-
 
 @dataclass(frozen=True)
-class Decay(Adjustment):
+class Decay(ScaleKeeping):
     """Let the intensity decay along an axis, as it does deep in tissue; see `degrade`."""
 
-    short_name: ClassVar[str] = "degraded"
-    verb: ClassVar[str] = "degrade"
-    title: ClassVar[str] = "Simulated decay"
+    short_name, verb, title = "degraded", "degrade", "Simulated decay"
     group: ClassVar[str] = "Teaching"
     use: ClassVar[str] = "to try a correction: darkens a stack along an axis"
     place_note: ClassVar[str] = "its planes are those that were fitted"
-    keeps_scale: ClassVar[bool] = True
 
     rate: float = parameter(
         3.0,
@@ -48,10 +34,7 @@ class Decay(Adjustment):
         high=20.0,
         step=0.1,
     )
-    axis: Axis = parameter("z", "Axis", "The axis along which the intensity decays.", choices=AXES)
-    _: KW_ONLY
-    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
-    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
+    axis: Axis = parameter("z", "Axis", "The axis along which the intensity decays.", choices=AXIS_WORDS)
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """Check as every adjustment does, and raise an error if the volume has no such axis."""
@@ -60,8 +43,8 @@ class Decay(Adjustment):
         return sizes
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
-        (lo, hi), clamp = find_clamp(self, volume)
-        parts = dtypes_of(self, volume)
+        (lo, hi), clamp = self._find_clamp(volume)
+        parts = self._dtypes(volume)
         axis = axis_from_end(self.axis, len(spacing))
         gains = exp(-self.rate * np.linspace(0, 1, volume.shape[axis]))
         ends = parts["unit"] * np.outer((lo, hi), (gains.min(), gains.max()))
@@ -98,20 +81,11 @@ def degrade(
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
         "float32": neither rounded nor clamped, on the same scale (RGB data from 0 to 1).
-    image, in_range, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a volume without this axis, a parameter out of bounds, or a mask of another
-        shape.
+        Also for a volume without this axis.
 
     Notes
     -----

@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import (
-    Adjustment,
-    GivenRange,
-    InRange,
-    Output,
-    Per,
-    check_counted,
-    parameter,
-    warn_constant,
-)
+from napari_exposure.core.adjustment import GivenRange, Output, Per, check_counted, parameter, warn_constant
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_cuts
 from napari_exposure.core.functions import exp, log, power
-from napari_exposure.core.gains import (
-    AXES,
-    IN_RANGE_WORDS,
-    OUTPUT,
-    OUTPUT_WORDS,
-    GainsFit,
-    axis_from_end,
-    dtypes_of,
-    find_clamp,
-)
+from napari_exposure.core.gains import AXIS_WORDS, GainsFit, axis_from_end
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, opened, verb
+from napari_exposure.core.keeping import ScaleKeeping
 from napari_exposure.core.match import HistogramMatching
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.profiles import common_profile, compared
@@ -43,12 +26,10 @@ from napari_exposure.core.surface import Depths, find_depths, shell_percentiles
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
-__all__ = ["DecayCorrection", "DecayTransform", "correct_decay", "decay_exponent", "decay_profile"]
-
 # What a correction may go along: time, an axis of space, or the depth below the surface of the mask.
 SURFACE = "surface"
 Along = Literal["t", "z", "y", "x", "surface"]
-ALONG = {"t": "t (time)", **AXES, SURFACE: "surface: the depth below that of the mask"}
+ALONG = {"t": "t (time)", **AXIS_WORDS, SURFACE: "surface: the depth below that of the mask"}
 Model = Literal["exponential", "smooth", "plane", "ratio", "histogram"]
 MODELS = {
     "exponential": "exponential: a steady decay",
@@ -77,20 +58,11 @@ MANY_PLANES = 512
 class DecayFit(GainsFit):
     """The gains of planes, and the profile that they were made from.
 
-    Attributes
-    ----------
-    profile : numpy.ndarray of float64
-        The percentile of each plane, in intensities of the volume; NaN where a plane has none above the background.
-    fitted : numpy.ndarray of float64
-        The model of the profile, in intensities of the volume.
-    support : float
-        The part of the profile's variation that all intensities of a plane have in common, at most 1.
-    corrected : bool
-        Whether the support was enough; otherwise all gains are 1.
-    clamped : (int, int, int)
-        Numbers of voxels at the end of the dtype before, of those that gains drive beyond it, and of all.
-    depths : Depths, optional
-        Depths below the surface of a mask, whose shells then have `gains`, `profile` and `fitted`.
+    `profile` is the percentile of each plane in intensities of the volume, NaN where a plane has none above the
+    background, and `fitted` its model.  `support` is the part of the profile's variation that all intensities of a
+    plane have in common, at most 1; if it was not enough, the profile is not `corrected`, and all gains are 1.
+    `clamped` has the numbers of voxels at the end of the dtype before, of those that gains drive beyond it, and of all.
+    Where there are depths below the surface of a mask, its shells have gains, profile and model.
     """
 
     profile: np.ndarray
@@ -135,13 +107,7 @@ class DecayFit(GainsFit):
 
 @dataclass(frozen=True, eq=False)
 class TimeFit(DecayFit):
-    """The gain of one time point, together with those of all.
-
-    Attributes
-    ----------
-    at : int
-        Index of the time point.
-    """
+    """The gain of one time point, which has the index `at`, together with those of all."""
 
     at: int
 
@@ -161,13 +127,7 @@ class TimeFit(DecayFit):
 
 @dataclass(frozen=True, eq=False)
 class MatchedFit(TimeFit):
-    """A time point that gets the histogram of the first one, by a curve in place of a gain.
-
-    Attributes
-    ----------
-    match : Fit
-        The curve.
-    """
+    """A time point that gets the histogram of the first one, by the curve `match` in place of a gain."""
 
     match: Fit
 
@@ -229,36 +189,29 @@ class DecayTransform(Transform):
 
     @property
     def profile(self) -> np.ndarray:
-        found: np.ndarray = self.of_fits("profile")
-        return found
+        return cast("np.ndarray", self.of_fits("profile"))
 
     @property
     def fitted(self) -> np.ndarray:
-        found: np.ndarray = self.of_fits("fitted")
-        return found
+        return cast("np.ndarray", self.of_fits("fitted"))
 
     @property
     def gains(self) -> np.ndarray:
-        found: np.ndarray = self.of_fits("gains")
-        return found
+        return cast("np.ndarray", self.of_fits("gains"))
 
     @property
     def support(self) -> float | np.ndarray:
-        found: float | np.ndarray = self.of_fits("support")
-        return found
+        return cast("float | np.ndarray", self.of_fits("support"))
 
 
 @dataclass(frozen=True)
-class DecayCorrection(Adjustment):
+class DecayCorrection(ScaleKeeping):
     """Divide out an intensity that decays along an axis; see `correct_decay`."""
 
-    short_name: ClassVar[str] = "corrected"
-    verb: ClassVar[str] = "correct_decay"
-    title: ClassVar[str] = "Depth correction"
+    short_name, verb, title = "corrected", "correct_decay", "Depth correction"
     group: ClassVar[str] = "Correct"
     use: ClassVar[str] = "the stack gets darker with depth, or the series with time"
     place_note: ClassVar[str] = "its gains are those of the planes that were fitted"
-    keeps_scale: ClassVar[bool] = True
     constant_note: ClassVar[str] = (
         "fewer than two planes whose percentile is above the background, so nothing is corrected there. A higher "
         "percentile, a lower background or ignore_zeros may find more."
@@ -348,9 +301,6 @@ class DecayCorrection(Adjustment):
         "planes hold other things rather than get less light.",
         advanced=True,
     )
-    _: KW_ONLY
-    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
-    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     @property
     def in_series(self) -> bool:
@@ -449,14 +399,14 @@ class DecayCorrection(Adjustment):
                 "Labels layer that fills the sample."
             )
         with progress.part(0, 0.3):
-            (lo, hi), clamp = find_clamp(self, volume)
+            (lo, hi), clamp = self._find_clamp(volume)
         if isinstance(self.background, float):
             background = self.background
         else:
             with progress.part(0.3, 0.4):
                 found = find_cuts(volume, DARKEST, 100.0)
             background = float(np.clip(found[0] if found else 0.0, *clamp))
-        parts, depths = dtypes_of(self, volume), None
+        parts, depths = self._dtypes(volume), None
         with progress.part(0.4, 0.9):
             if axis is None:
                 axis = -len(spacing)
@@ -540,10 +490,7 @@ def _count_clamped(volume: Volume, fit: DecayFit) -> tuple[int, int, int]:
         used = counted if counted.size else np.ones((), bool)
         return int((at & used).sum()), int((beyond & used).sum()), int(counted.sum() if counted.size else values.size)
 
-    def merge(found: tuple[int, int, int]) -> None:
-        totals[:] += found
-
-    count(volume, visit, merge, "counting saturated voxels")
+    count(volume, visit, lambda found: np.add(totals, found, out=totals), "counting saturated voxels")
     before, driven, total = totals.tolist()
     return before, driven, total
 
@@ -618,20 +565,11 @@ def correct_decay(
         Which voxels share a fit: a series that bleaches stays comparable with "dataset".  Along "t" channels share
         the gains of a time point with "dataset", and with "volume" each channel has its own.  A series has more than
         one surface, so "surface" needs "volume" there.
-    image, spacing, in_range, ignore_zeros, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a volume without this axis or surface, a parameter out of bounds, or a mask of another
-        shape.
+        Also for a volume without this axis or surface.
 
     Notes
     -----
@@ -669,6 +607,13 @@ def correct_decay(
     array([[800, 800, 800, 800]], dtype=uint16)
     """
     return adjust_image(DecayCorrection, **locals())
+
+
+def _correction(function: str, axis: Along, parameters: dict[str, Any]) -> DecayCorrection:
+    """Return the correction with these parameters, or raise an error that names the function if one is unknown."""
+    if strange := DecayCorrection.unknown(parameters):
+        raise TypeError(f"{function} {strange}")
+    return DecayCorrection(axis, **parameters)
 
 
 def decay_profile(
@@ -715,9 +660,7 @@ def decay_profile(
     >>> fitted
     array([800., 400., 200., 100.])
     """
-    if strange := DecayCorrection.unknown(parameters):
-        raise TypeError(f"decay_profile {strange}")
-    adjustment = DecayCorrection(axis, **parameters)
+    adjustment = _correction("decay_profile", axis, parameters)
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume(adjustment.ignore_zeros)
     with found.bar():
@@ -783,9 +726,7 @@ def decay_exponent(
     >>> DecayCorrection(exponent=2.0).fit(dapi).apply(gfp)[:, 0, 0]
     array([64., 64., 64.], dtype=float32)
     """
-    if strange := DecayCorrection.unknown(parameters):
-        raise TypeError(f"decay_exponent {strange}")
-    adjustment = DecayCorrection(axis, **{**parameters, "force": True})
+    adjustment = replace(_correction("decay_exponent", axis, parameters), force=True)
     profiles = []
     for each in (reference, image):
         found = opened(each, mask=mask, spacing=spacing, rgb=rgb)

@@ -35,14 +35,22 @@ level : int
     For multiscale layers: the level that is fitted.  A coarse one is fitted sooner.
 """
 
-RETURNS = """
+# These sections stand where a verb has no Returns of its own. If it raises a ValueError for more, it says only that.
+RESULTS = """
+
+Returns
+-------
 numpy.ndarray, dask.array.Array or napari.layers.Image
     What the image is: a new array of its shape, lazy for dask, or a new layer with the same place and levels, not
     yet in a viewer, whose ``metadata["napari_exposure"]`` says how it was made.
-"""
 
-# A docstring says this where parameters, or the result, are those of all adjustments.
-SHARED = "As all adjustments have"
+Raises
+------
+TypeError
+    For a dtype that has no exposure, or a parameter of another type.
+ValueError
+    For an empty volume, a parameter out of bounds, or a mask of another shape."""
+MORE = "\n\nRaises\n------\nValueError"
 
 
 def _entries(section: str) -> dict[str, str]:
@@ -55,11 +63,12 @@ def complete(function: Callable[..., object]) -> None:
     """Put what all adjustments share into the docstring of a verb, with parameters in the order of its signature."""
     if not function.__doc__:
         return
-    doc = inspect.cleandoc(function.__doc__)
-    summary, parameters, rest = re.split(r"(?<=Parameters\n----------\n)|(?=\n\nReturns\n-)", doc, maxsplit=2)
-    own = {name: text for name, text in _entries(parameters).items() if SHARED not in text}
-    texts = {**_entries(PARAMETERS), **own}
+    summary, head, own = inspect.cleandoc(function.__doc__).partition("Parameters\n----------\n")
+    parameters, *sections = re.split(r"(?=\n\n[A-Z][A-Za-z ]+\n---)", own, maxsplit=1)
+    texts = {**_entries(PARAMETERS), **_entries(parameters)}
     # A text that describes several parameters is listed once.
     listed = dict.fromkeys(texts[name] for name in inspect.signature(function).parameters)
-    rest = re.sub(rf"^{SHARED} it\.$", lambda _: RETURNS.strip(), rest, count=1, flags=re.MULTILINE)
-    function.__doc__ = summary + "\n".join(listed) + rest
+    rest = "".join(sections)
+    if "\n\nReturns\n---" not in rest:
+        rest = RESULTS + rest.removeprefix(MORE)
+    function.__doc__ = summary + head + "\n".join(listed) + rest

@@ -42,9 +42,7 @@ METHODS = {"cdf": "cumulative: by the cumulative distribution", "rank": "exact r
 class HistogramEqualization(Adjustment):
     """Make all intensities equally frequent; see `equalize_hist`."""
 
-    short_name: ClassVar[str] = "equalized"
-    verb: ClassVar[str] = "equalize_hist"
-    title: ClassVar[str] = "Histogram equalization"
+    short_name, verb, title = "equalized", "equalize_hist", "Histogram equalization"
     use: ClassVar[str] = "all intensities shall be told apart, everywhere by the same curve"
 
     nbins: int | None = parameter(
@@ -252,19 +250,6 @@ def equalize_hist(
         The darkest counted intensity (of floats and 32-bit integers the lowest bin) becomes the lowest value, as
         OpenCV's ``equalizeHist`` has it, and the rest is stretched.  Otherwise a background that is most of the
         volume becomes bright, because it has most of the voxels.  "rank" always keeps it dark.
-    image, in_range, output, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
-
-    Raises
-    ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
-    ValueError
-        For an empty volume, a parameter out of bounds, or a mask of another shape.
 
     Notes
     -----

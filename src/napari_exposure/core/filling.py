@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, check_counted, parameter
+from napari_exposure.core.adjustment import GivenRange, Output, Per, check_counted, parameter
 from napari_exposure.core.arrays import Several
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.counting import find_percentiles
-from napari_exposure.core.gains import IN_RANGE_WORDS, OUTPUT, OUTPUT_WORDS, find_clamp
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.intensity import dtype_range, is_lookup, result_dtype
+from napari_exposure.core.intensity import dtype_range, is_lookup
+from napari_exposure.core.keeping import ScaleKeeping
 from napari_exposure.core.pointwise import PointwiseFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
-
-__all__ = ["Fill", "fill"]
 
 METHODS = {"nearest": "nearest: go on from the nearest voxels", "median": "median: of all other voxels"}
 # A fit holds at most so many voxels beside gaps.
@@ -34,16 +32,9 @@ MOST_BESIDE = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class ReplaceFit(PointwiseFit):
-    """Voxels of one intensity, and NaN, become another intensity.
+    """Voxels of the intensity `value`, and NaN, become `filling`, and all others are clamped.
 
-    Attributes
-    ----------
-    value, filling : float
-        The intensity of gaps, and what it becomes.
-    clamp : (float, float)
-        All other intensities are clamped to this range.
-    unit : float
-        The result is multiplied by it.
+    The result is multiplied by `unit`.
     """
 
     value: float
@@ -51,10 +42,8 @@ class ReplaceFit(PointwiseFit):
     clamp: tuple[float, float]
     unit: float
 
-    @property
-    def constant(self) -> bool:
-        """False, because a volume of one intensity also stays what it is."""
-        return False
+    # A volume of one intensity also stays what it is.
+    constant = False
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -78,20 +67,10 @@ class ReplaceFit(PointwiseFit):
 class NearestFit(ReplaceFit):
     """Voxels of one intensity, and NaN, become what the nearest other voxel is.
 
-    The nearest voxel always lies beside a gap, so only such voxels are kept.
-
-    Attributes
-    ----------
-    sites : numpy.ndarray of int32, shape (n, axes)
-        Where the voxels beside gaps are, in the fitted volume.
-    intensities : numpy.ndarray of float64, shape (n,)
-        The intensities of these voxels.
-    spacing : tuple of float
-        Size of a voxel of the fitted volume.
-    places : tuple of (float, float)
-        For each axis (first, step): voxel i of the volume to map lies at first + step * i of the fitted one.
-    shape : tuple of int
-        The shape of the fitted volume.
+    The nearest voxel always lies beside a gap, so only such voxels are kept: where they are in the fitted volume, an
+    int32 array `sites` of shape (n, axes), and their intensities.  `shape` and `spacing` are those of the fitted volume
+    too.  Along each axis, whose entry in `places` is (first, step), voxel i of the volume to map lies at first + step *
+    i of it.
     """
 
     pointwise: ClassVar[bool] = False
@@ -145,14 +124,11 @@ def _is_gap(values: np.ndarray, value: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Fill(Adjustment):
+class Fill(ScaleKeeping):
     """Fill voxels that hold nothing; see `fill`."""
 
-    short_name: ClassVar[str] = "filled"
-    verb: ClassVar[str] = "fill"
-    title: ClassVar[str] = "Fill gaps"
+    short_name, verb, title = "filled", "fill", "Fill gaps"
     use: ClassVar[str] = "some voxels hold nothing, as where planes or tiles are missing"
-    keeps_scale: ClassVar[bool] = True
 
     method: Literal["nearest", "median"] = parameter(
         "nearest",
@@ -169,9 +145,6 @@ class Fill(Adjustment):
         max=1e9,
         step=1.0,
     )
-    _: KW_ONLY
-    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
-    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     @property
     def needs_spacing(self) -> bool:  # type: ignore[override]  # A parameter decides it here.
@@ -185,15 +158,13 @@ class Fill(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         with progress.part(0, 0.2):
-            (lo, hi), clamp = find_clamp(self, volume)
+            (lo, hi), clamp = self._find_clamp(volume)
         with progress.part(0.2, 0.6):
             filling = _median_of_others(volume, self.value)
-        out_dtype = result_dtype(volume.dtype, self.output)
-        colors = volume.rgb and out_dtype.kind == "f"
-        unit = 1 / dtype_range(volume.dtype, negative=False)[1] if colors else 1.0
+        dtype, out_dtype, unit, _ = self._dtypes(volume).values()
         # A table holds every integer of the dtype, because values outside of the range that was found also stay.
-        ends = dtype_range(volume.dtype, negative=volume.dtype.kind == "i") if is_lookup(volume.dtype) else (lo, hi)
-        made = ReplaceFit(*ends, unit * lo, unit * hi, volume.dtype, out_dtype, self.value, filling, clamp, unit)
+        ends = dtype_range(dtype, negative=dtype.kind == "i") if is_lookup(dtype) else (lo, hi)
+        made = ReplaceFit(*ends, unit * lo, unit * hi, dtype, out_dtype, self.value, filling, clamp, unit)
         if self.method == "median":
             return made
         with progress.part(0.6, 1):
@@ -232,10 +203,7 @@ def _median_of_others(volume: Volume, value: float) -> float:
         used = values[counted] if counted.size else values
         return int((used < value).sum()), int((used == value).sum()), int((used > value).sum())
 
-    def merge(found: tuple[int, int, int]) -> None:
-        totals[:] += found
-
-    count(volume, visit, merge, "counting gaps")
+    count(volume, visit, lambda found: np.add(totals, found, out=totals), "counting gaps")
     below, gaps, above = totals.tolist()
     check_counted(below + above, volume, f"all have the gap value, {value:g}" if gaps else "")
     if not below + above:
@@ -331,17 +299,11 @@ def fill(
         As `correct_decay` has it.
     mask : array-like or napari.layers.Labels, optional
         It has the image's shape.  Gaps are filled only with voxels where it is not zero, but all gaps are filled.
-    image, spacing, in_range, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError, ValueError
-        As `adjust_gamma` does; also where `value` is spread over the whole image, so that it is no gap.
+    ValueError
+        Also where `value` is spread over the whole image, so that it is no gap.
 
     Notes
     -----

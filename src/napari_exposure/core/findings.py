@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from napari_exposure.core.axes import time_axis
 from napari_exposure.core.functions import exp, log
-from napari_exposure.core.histogram import interpolate as percentile_of
+from napari_exposure.core.histogram import at_place
 from napari_exposure.core.intensity import dtype_range
 from napari_exposure.core.profiles import robust_line
 from napari_exposure.core.sample import Sample
@@ -49,7 +51,7 @@ def percentiles(values: np.ndarray, *percents: float) -> list[float]:
     # Sorting puts NaN last.
     known = known[: known.size - np.count_nonzero(np.isnan(known))]
     last = known.size - 1
-    return [percentile_of(known.__getitem__, percent / 100 * last) if known.size else math.nan for percent in percents]
+    return [at_place(known.__getitem__, percent / 100 * last) if known.size else math.nan for percent in percents]
 
 
 def middle(values: np.ndarray) -> float:
@@ -193,20 +195,11 @@ def find_background(sample: Sample) -> Background | None:
 
 @dataclass(frozen=True)
 class Trend:
-    """Light that fades or grows along an axis.
+    """Light that fades or grows along an axis, which is counted from the end: -1 is x.
 
-    Attributes
-    ----------
-    axis : int
-        Counted from the end: -1 is x.
-    rate : float
-        Change of the logarithm from one end of the axis to the other; below 0 the light fades.
-    sure : float
-        The rate in standard errors.
-    steady : bool
-        Whether the light changes exponentially.
-    offset : float
-        The level that does not fade.
+    `rate` is the change of the logarithm from one end of the axis to the other, below 0 where the light fades, and
+    `sure` is the rate in standard errors.  The light is `steady` if it changes exponentially; the level `offset` does
+    not fade.
     """
 
     axis: int
@@ -306,16 +299,17 @@ def _line_slopes(light: np.ndarray, offset: float, sample: Sample) -> np.ndarray
 def _all_steps(sample: Sample, axis: int, offset: float, parts: int) -> np.ndarray:
     """Return the steps of log light from plane to plane in each part, shape (parts, planes - 1)."""
     cells = np.moveaxis(sample.cells, axis, 0) - offset
-    # Every part has the leading axes whole.
-    others = list(range(1, cells.ndim))[-(2 if sample.spatial > 2 or axis < -sample.spatial else 1) :]
-    cuts = [_cut(cells.shape[other], parts if len(others) > 1 else parts**2) for other in others]
-    found = []
-    for place in np.ndindex(*map(len, cuts)):
-        index = [slice(None)] * cells.ndim
-        for other, cut, at in zip(others, cuts, place, strict=True):
-            index[other] = cut[at]
-        found.append(_steps(cells[tuple(index)].reshape(len(cells), -1), sample))
-    return np.array(found)
+    across = 2 if sample.spatial > 2 or axis < -sample.spatial else 1
+    return np.array([_steps(part.reshape(len(cells), -1), sample) for part in _parts(cells, across, parts)])
+
+
+def _parts(cells: np.ndarray, across: int, parts: int) -> Iterator[np.ndarray]:
+    """Yield so many parts of the field along each of the last two axes, or the square of it along the last one."""
+    sizes = cells.shape[1:][-across:]
+    # Every part has the axes before these whole.
+    for place in itertools.product(*(_cut(size, parts if len(sizes) > 1 else parts**2) for size in sizes)):
+        index: tuple[Any, ...] = (..., *place)
+        yield cells[index]
 
 
 def _steps(part: np.ndarray, sample: Sample) -> np.ndarray:
@@ -345,18 +339,9 @@ def _steps(part: np.ndarray, sample: Sample) -> np.ndarray:
 def _pieces(sample: Sample, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Return light and dark of each piece along an axis in each part of the field, shape (parts, pieces)."""
     cells = np.moveaxis(sample.cells, axis, 0)
-    spatial = sample.spatial
-    # Every part has the leading axes whole.
-    others = list(range(1, cells.ndim))[-(spatial - 1) :]
-    cuts = [_cut(cells.shape[other], PARTS if spatial > 2 else PARTS**2) for other in others]
     runs = _cut(cells.shape[0], PIECES)
-    found = []
-    for place in np.ndindex(*map(len, cuts)):
-        index = [slice(None)] * cells.ndim
-        for other, cut, at in zip(others, cuts, place, strict=True):
-            index[other] = cut[at]
-        part = cells[tuple(index)]
-        found.append([percentiles(part[run], LIGHT, DARK) for run in runs])
+    parts = _parts(cells, sample.spatial - 1, PARTS)
+    found = [[percentiles(part[run], LIGHT, DARK) for run in runs] for part in parts]
     light, dark = np.moveaxis(np.array(found), -1, 0)
     return light, dark
 
@@ -534,11 +519,7 @@ class Regions:
 def find_regions(sample: Sample, edge: tuple[float, ...] | None = None) -> Regions | None:
     """Compare the contrasts of regions, from the 1st to the 99th percentile of the cells of each.
 
-    Parameters
-    ----------
-    sample : Sample
-    edge : tuple of float, optional
-        Edge of a region in voxels along the spatial axes, by default an eighth of the longest axis.
+    The edge of a region is given in voxels along the spatial axes; by default it is an eighth of the longest axis.
     """
     spatial = sample.spatial
     size = sample.volume.shape[-spatial:]
@@ -546,8 +527,9 @@ def find_regions(sample: Sample, edge: tuple[float, ...] | None = None) -> Regio
     sides = zip(sample.cells.shape[-spatial:], size, edge, strict=True)
     cuts = [_cut(cells, max(1, min(12, round(n / along)))) for cells, n, along in sides]
     widths = []
-    for place in np.ndindex(*map(len, cuts)):
-        low, high = percentiles(sample.cells[(..., *(cut[at] for cut, at in zip(cuts, place, strict=True)))], 1.0, 99.0)
+    for place in itertools.product(*cuts):
+        index: tuple[Any, ...] = (..., *place)
+        low, high = percentiles(sample.cells[index], 1.0, 99.0)
         widths.append(high - low)
     found = np.array([width for width in widths if width > 8 * sample.cell_noise])
     first, last = percentiles(sample.cells, 0.1, 99.9)
@@ -663,15 +645,11 @@ def find_crowded(sample: Sample, background: Background) -> Crowded | None:
     return Crowded(share, 100 * (1 - lit.size / cells.size)) if share < CROWDED else None
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """The part of the possible range that lies between the percentiles 0.1 and 99.9."""
+def find_low_contrast(sample: Sample, bits: Bits | None = None) -> float | None:
+    """Return which part of the range of the bits in use, or of 0 to 1, is used if it is less than a twentieth.
 
-    share: float
-
-
-def find_low_contrast(sample: Sample, bits: Bits | None = None) -> Contrast | None:
-    """Find out whether intensities use less than a twentieth of the range of the bits in use, or of 0 to 1."""
+    The used range lies between the percentiles 0.1 and 99.9.
+    """
     low, high = percentiles(sample.cells, 0.1, 99.9)
     bits = bits or find_bits(sample)
     if bits is None:
@@ -680,4 +658,4 @@ def find_low_contrast(sample: Sample, bits: Bits | None = None) -> Contrast | No
         # A stack of 12 bits in 16 is as good as one of 12 bits, but all of 8 bits are meant to be used.
         first, last = 0.0, float(bits.step * (1 << max(bits.bits, 8)) - 1)
     share = (high - low) / (last - first)
-    return Contrast(float(share)) if 0 < share < LOW_CONTRAST else None
+    return float(share) if 0 < share < LOW_CONTRAST else None

@@ -17,20 +17,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FlatFile:
-    """An array in C order in a part of a file; it is pickled without its voxels.
+    """An array in C order in a file, `offset` bytes behind its beginning; it is pickled without its voxels.
 
-    Parameters
-    ----------
-    path : Path
-    dtype : numpy.dtype
-    offset : int
-        Bytes before the first voxel.
-    shape : tuple of int
-
-    Raises
-    ------
-    OSError
-        If the file is too short; when a part is read, also if the file was changed or replaced meanwhile.
+    An OSError says that the file is too short; when a part is read, also that it was changed or replaced meanwhile.
     """
 
     path: Path
@@ -85,18 +74,27 @@ class FlatFile:
             raise OSError(f"{self.path.name} was changed or replaced while it was read. Open it again.")
 
 
-def off_map(values: np.ndarray) -> np.ndarray:
-    """Return the same values, copied if they lie in a mapped file, or raise an error if that file is cut off."""
+def in_map(values: np.ndarray) -> tuple[Any, mmap.mmap, int, int] | None:
+    """Return the memory map that values lie in, and where in its file they begin and end; None for others."""
     base: Any = values
     mapped: Any = None
     while isinstance(base, np.ndarray):
         mapped = base if isinstance(base, np.memmap) else mapped
         base = base.base
-    if not isinstance(base, mmap.mmap) or mapped is None or values.size == 0:
+    if not isinstance(base, mmap.mmap) or mapped is None:
+        return None
+    # The system begins a map at a multiple of its granularity, which may lie before the offset that was asked for.
+    first = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY - np.frombuffer(base, np.uint8).ctypes.data
+    start, end = (first + each for each in np.lib.array_utils.byte_bounds(values))
+    return mapped, base, start, end
+
+
+def off_map(values: np.ndarray) -> np.ndarray:
+    """Return the same values, copied if they lie in a mapped file, or raise an error if that file is cut off."""
+    found = in_map(values) if values.size else None
+    if found is None:
         return np.asarray(values)
-    # A map begins at a border of pages, which may lie before the first voxel.
-    start = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY
-    end = start + np.lib.array_utils.byte_bounds(values)[1] - np.frombuffer(base, np.uint8).ctypes.data
+    mapped, base, _, end = found
     if base.size() < end:
         raise OSError(f"{mapped.filename} is cut off: it has {base.size()} bytes instead of {end}.")
     return np.array(values, copy=True, subok=False)

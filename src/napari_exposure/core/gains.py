@@ -8,42 +8,23 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment
-from napari_exposure.core.blocks import Block, Volume
+from napari_exposure.core.blocks import Block
 from napari_exposure.core.functions import interpolate
-from napari_exposure.core.intensity import dtype_range, result_dtype, working_dtype
+from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.jit import kernel
 from napari_exposure.core.transform import Fit
 
-# These are the choices of parameters, and how a widget words each of them. Axes are in the order of arrays.
+# These are the choices of a parameter, and how a widget words each of them. Axes are in the order of arrays.
 Axis = Literal["z", "y", "x"]
-AXES = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
-OUTPUT = {"dtype": "same bit depth", "float32": "float32: not rounded"}
-# The range and the output mean something else here than where intensities are stretched, so they have other tooltips.
-IN_RANGE_WORDS = (
-    "Input range",
-    "Intensities outside are clamped to this range first; with the minimum and maximum nothing is. The result keeps "
-    "the scale of the data.",
-)
-OUTPUT_WORDS = (
-    "Output",
-    "Same bit depth: keep the data type and clamp what exceeds it. Or make float32 that is neither rounded nor "
-    "clamped. The scale of the intensities stays.",
-)
+AXIS_WORDS = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
 
 
 def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
-    """Return the index of an axis, counted from the end (-1 is x), or raise an error if there is no such axis.
+    """Return the index of z, y or x, counted from the end (-1 is x), or raise an error if there is no such axis.
 
-    Parameters
-    ----------
-    axis : "z", "y" or "x"
-    spatial : int
-        How many of the last axes are space.
-    axes : int
-        How many axes the volume has in all.
+    So many of the last axes are `spatial`, and the volume has so many `axes` in all.
     """
-    index = list(AXES).index(axis) - len(AXES)
+    index = list(AXIS_WORDS).index(axis) - len(AXIS_WORDS)
     if -index > axes:
         raise ValueError(f"There is no axis {axis!r}: the image has only the axes y and x. Choose one of these.")
     if -index > spatial:
@@ -62,28 +43,13 @@ def split_at(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, eq=False)
 class GainsFit(Fit):
-    """A factor for each plane across one axis.
+    """A factor for each plane across one axis, which is counted from the end: -1 is x.
 
-    The intensities that were found go from `lo` to `hi`; the result is shown from `bottom` to `top`.
-
-    Attributes
-    ----------
-    dtype, out_dtype : numpy.dtype
-        The dtypes of the volume and of the result.
-    axis : int
-        The axis, counted from the end: -1 is x.
-    gains : numpy.ndarray of float64
-        One factor for each plane.
-    background : float
-        The intensity that stays what it is.
-    clamp : (float, float)
-        Intensities are clamped to this range before they are multiplied.
-    unit, most : float
-        The result is multiplied by `unit` and is at most `most`.  Both are for colors as floats, which end at 1.
+    The intensities that were found go from `lo` to `hi`; the result is shown from `bottom` to `top`.  Intensities are
+    clamped to `clamp` before they are multiplied, and `background` stays what it is.  The result is multiplied by
+    `unit` and is at most `most`; both are for colors as floats, which end at 1.
     """
 
-    dtype: np.dtype
-    out_dtype: np.dtype
     axis: int
     gains: np.ndarray
     background: float
@@ -150,21 +116,3 @@ class GainsFit(Fit):
             self.most,
             out.reshape(shape),
         )
-
-
-def dtypes_of(adjustment: Adjustment, volume: Volume) -> dict[str, Any]:
-    """Return the parts of a `GainsFit` that follow from the dtypes of a volume and of the result."""
-    out_dtype = result_dtype(volume.dtype, adjustment.output)
-    colors = volume.rgb and out_dtype.kind == "f"
-    return {
-        "dtype": volume.dtype,
-        "out_dtype": out_dtype,
-        "unit": 1 / dtype_range(volume.dtype, negative=False)[1] if colors else 1.0,
-        "most": 1.0 if colors else math.inf,
-    }
-
-
-def find_clamp(adjustment: Adjustment, volume: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the range that was found, and the one to clamp to: for "data" none, because other data may be brighter."""
-    found = adjustment._find_range(volume)
-    return found, (-math.inf, math.inf) if adjustment.in_range == "data" else found

@@ -14,16 +14,12 @@ from napari_exposure.core.pointwise import PowerFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["Gamma", "adjust_gamma"]
-
 
 @dataclass(frozen=True)
 class Gamma(Adjustment):
     """Correct the gamma and keep the intensity range; see `adjust_gamma`."""
 
-    short_name: ClassVar[str] = "gamma"
-    verb: ClassVar[str] = "adjust_gamma"
-    title: ClassVar[str] = "Gamma"
+    short_name, verb, title = "gamma", "adjust_gamma", "Gamma"
     use: ClassVar[str] = "dim structures shall be brighter, bright ones stay"
 
     gamma: float = parameter(
@@ -88,19 +84,6 @@ def adjust_gamma(
         ``skimage.exposure.adjust_gamma``, rounded where that cuts fractions of 16 bits off.
     output : "dtype" or "float32"
         "dtype" keeps dtype and range; "float32" gives [0, 1].
-    image, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
-
-    Raises
-    ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
-    ValueError
-        For an empty volume, a parameter out of bounds, or a mask of another shape.
 
     Notes
     -----

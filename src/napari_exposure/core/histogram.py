@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from napari_exposure.core.mixtures import Mixture
 
-__all__ = ["Histogram"]
-
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
@@ -137,7 +135,7 @@ class Histogram:
         wanted = check_percents(q)
         if not self.total:
             raise ValueError("No voxel was counted, so there are no percentiles.")
-        found = [interpolate(self.order_statistic, value / 100 * (self.total - 1)) for value in wanted]
+        found = [at_place(self.order_statistic, value / 100 * (self.total - 1)) for value in wanted]
         return found[0] if np.ndim(q) == 0 else np.array(found)
 
     def fraction(self, value: float) -> float:
@@ -481,7 +479,7 @@ def _add_values(a: Histogram, b: Histogram) -> tuple[np.ndarray, np.ndarray]:
     return counts, np.arange(len(counts) + 1) + first
 
 
-def interpolate(order_statistic: Callable[[int], float], position: float) -> float:
+def at_place(order_statistic: Callable[[int], float], position: float) -> float:
     """Return the value at a place in the sorted voxels, interpolated between two of them by NumPy's linear rule."""
     below = math.floor(position)
     t = position - below
@@ -500,16 +498,10 @@ def cell(name: str) -> str:
 
 
 def write_csv(file: TextIO, histograms: Mapping[str, Histogram], about: Mapping[str, object]) -> None:
-    """Write counts and CDFs as a table with a row for each bin.
+    """Write counts and CDFs as a table with a row for each bin, to a file that was opened with ``newline=""``.
 
-    Parameters
-    ----------
-    file : text file
-        Opened with ``newline=""``.
-    histograms : dict of Histogram
-        Histograms by the names that the first column holds.
-    about : dict
-        What stands above the table, in lines ``# key: value``.
+    The first column holds the names of the histograms.  Above the table stand lines ``# key: value``, which say what it
+    is `about`.
     """
     for key, value in about.items():
         file.write(f"# {printable(key)}: {printable(value)}\n")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from napari_exposure.core.colormap import Uncoloured
     from napari_exposure.core.montage import Gap
-
-__all__ = ["adjust"]
 
 # Instances of these classes are opened by classes of our own, which are imported when the first instance is met, so
 # that core needs none of these packages.
@@ -68,73 +67,91 @@ def verb(function: _Function[Parameters]) -> Verb[Parameters]:
     return function
 
 
-class Opened(Protocol):
-    """What verbs ask of an image, whatever kind it is of."""
+class Opened(ABC):
+    """The base of opened images, of which verbs ask the same whatever kind they are of."""
 
-    @property
-    def name(self) -> str:
-        """The name of a layer; empty for others."""
+    if TYPE_CHECKING:
+        # A type checker sees these as properties; one kind has them as attributes, and the other asks its layer.
+        @property
+        def name(self) -> str: ...
 
-    @property
-    def spacing(self) -> Spacing:
-        """The size of a voxel; None if it is not known."""
+        @property
+        def spacing(self) -> Spacing: ...
 
-    @property
-    def unit(self) -> str | None:
-        """The unit of the spacing; None if it is not known."""
+        @property
+        def unit(self) -> str | None: ...
 
-    def time_step(self, axis: int) -> float:
-        """Return the time between points along an axis, which is 1 where it is not known."""
-
-    def in_range(self, value: GivenRange) -> Any:
-        """Turn an input range into what adjustments take."""
-
-    def volume(self, ignore_zeros: bool = False) -> Volume:
-        """Return the volume that is counted."""
+    # This makes the bar that shows the progress of work, which is one on a terminal by default.
+    make_bar: ClassVar[Callable[..., Any] | None] = None
 
     def bar(self) -> AbstractContextManager[None]:
         """Show the progress of the work inside."""
+        return progress.bar(self.make_bar)
 
+    @abstractmethod
+    def time_step(self, axis: int) -> float:
+        """Return the time between points along an axis, which is 1 where it is not known."""
+
+    @abstractmethod
+    def in_range(self, value: GivenRange) -> Any:
+        """Turn an input range into what adjustments take."""
+
+    @abstractmethod
+    def volume(self, ignore_zeros: bool = False) -> Volume:
+        """Return the volume that is counted."""
+
+    @staticmethod
+    @abstractmethod
+    def montage(
+        image: Any, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
+    ) -> Any:
+        """Lay planes out in rows and columns; parameters as `montage` has them."""
+
+    @abstractmethod
     def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> Any:
         """Find the numbers that colors stand for."""
 
+    @abstractmethod
     def joined(self, others: Sequence[Any], how: str) -> Any:
         """Join this and others of its kind to one image to fit on; `how` as `several.join` has it."""
 
+    @abstractmethod
     def check(self, adjustment: Chain) -> None:
         """Raise an error before any voxel is read, if the adjustment does not fit."""
 
+    @abstractmethod
     def fit(self, adjustment: Chain) -> BlockMap:
         """Fit an adjustment or a recipe."""
 
+    @abstractmethod
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
         """Make the result, of the same kind as the image; parameters as `Recipe.apply` has them."""
 
+    @abstractmethod
     def gain_map(self, fitted: BlockMap | None) -> Any:
-        """Make the map of the slopes of what was fitted, at every voxel."""
+        """Make the map of the slopes of what was fitted, at every voxel; by default of what made this layer."""
 
+    @abstractmethod
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
         """Return the array that is read as a tile of a mosaic, and where it lies."""
 
-    def show_alike(self, results: Sequence[Any]) -> None:
+    def show_alike(self, results: Sequence[Any]) -> None:  # noqa: B027 (arrays are not shown)
         """Show results over the same range as this image, if they can be shown."""
 
 
-class OpenedArray:
+class OpenedArray(Opened):
     """An array, and what its caller says about it; parameters as `opened` has them."""
 
     name = ""
+    # An array knows neither its unit nor the time between its points.
+    unit = None
+    spacing: Spacing
 
     def __init__(
         self, image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0
     ) -> None:
         check_level(level)
         self.array, self.mask, self.spacing, self.rgb = checked(image), mask, spacing, bool(rgb)
-
-    @property
-    def unit(self) -> str | None:
-        """None, because an array does not know its unit."""
-        return None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -146,35 +163,24 @@ class OpenedArray:
         return ("",) * (axes - len(space)) + space
 
     def time_step(self, axis: int) -> float:
-        """Return 1, because an array does not know the time between its points."""
         return 1.0
 
     def in_range(self, value: GivenRange) -> Any:
-        """Turn an input range into what adjustments take."""
         return value
 
     def volume(self, ignore_zeros: bool = False) -> Volume:
-        """Return the volume that is counted."""
         return Volume(self.array, self.mask, ignore_zeros, self.rgb, labels=self.labels)
-
-    @contextmanager
-    def bar(self) -> Iterator[None]:
-        """Show the progress of the work inside."""
-        with progress.bar():
-            yield
 
     @staticmethod
     def montage(
         image: Any, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
     ) -> np.ndarray | da.Array:
-        """Lay planes out in rows and columns; parameters as `montage` has them."""
         from napari_exposure.core.montage import array_montage
 
         check_level(level)
         return array_montage(image, step, columns, axis, gap=gap, fill=0 if fill is None else fill, rgb=bool(rgb))
 
     def from_colormap(self, colormap: npt.ArrayLike, limits: tuple[float, float]) -> Uncoloured:
-        """Find the numbers that colors stand for."""
         from napari_exposure.core.colormap import read_colors, warn_wrong
 
         with self.bar():
@@ -183,7 +189,6 @@ class OpenedArray:
         return found
 
     def joined(self, others: Sequence[OpenedArray], how: str) -> OpenedArray:
-        """Join this and others to one image to fit on; `how` as `several.join` has it."""
         found = copy(self)
         images = self, *others
         names = [each.name or f"image {number}" for number, each in enumerate(images, 1)]
@@ -192,11 +197,9 @@ class OpenedArray:
         return found
 
     def check(self, adjustment: Chain) -> None:
-        """Raise an error before any voxel is read, if the adjustment does not fit."""
         check_chain(adjustment.steps, self.volume(), self.spacing)
 
     def fit(self, adjustment: Chain) -> BlockMap:
-        """Fit an adjustment or a recipe."""
         self.check(adjustment)
         volume = self.volume()
         with self.bar():
@@ -206,7 +209,6 @@ class OpenedArray:
         return transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
 
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
-        """Make the result, a new array that is lazy if this one is; parameters as `Recipe.apply` has them."""
         if isinstance(fit_on, str):
             raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of them.")
         # The volume holds the array that is read, which may be one made of lists, or one inside of another.
@@ -222,17 +224,12 @@ class OpenedArray:
                 return like(self.array, fitted.fitting(array).apply(array))
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
-        """Return the array that is read as a tile of a mosaic, and where it lies."""
         array = self.volume().array
         # A masked array is kept, because not all of its voxels count.
         kept = self.array if isinstance(self.array, np.ma.MaskedArray) else array
         return kept, check_place(translate, spacing, len(array.shape))
 
-    def show_alike(self, results: Sequence[Any]) -> None:
-        """Do nothing, because arrays are not shown."""
-
     def gain_map(self, fitted: BlockMap | None) -> Any:
-        """Make the map of the slopes of what was fitted, at every voxel."""
         from napari_exposure.core.slopes import GainMap
 
         if fitted is None:
@@ -282,19 +279,7 @@ def open_fitted(image: Any, open_one: Callable[[Any], Opened]) -> Opened:
 
 
 def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:
-    """Open an image, so that verbs can ask the same of every kind.
-
-    Parameters
-    ----------
-    image : array-like or napari.layers.Image
-    mask : array-like or napari.layers.Labels, optional
-    spacing : float or sequence of float, optional
-        For arrays; a layer knows its own.
-    rgb : bool, optional
-        For arrays; a layer knows it.
-    level : int
-        For multiscale layers, the level that is fitted.
-    """
+    """Open an image, so that verbs can ask the same of every kind; parameters as the verbs have them."""
     if is_several(image):
         raise TypeError(
             f"One image is taken at a time here, got a list of {len(image)}. Give each by itself; Recipe.apply takes a "

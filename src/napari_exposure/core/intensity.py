@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from napari_exposure.core.words import given, warn_user
 
-__all__ = ["Percentiles"]
-
 DTYPES = tuple(np.dtype(f"{kind}{8 * size}") for kind in ("uint", "int") for size in (1, 2, 4, 8)) + tuple(
     map(np.dtype, ("float16", "float32", "float64"))
 )
@@ -61,14 +59,51 @@ class Percentiles:
         object.__setattr__(self, "high", high)
 
 
-def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> np.dtype:
-    """Return `dtype` in native byte order, or say why it cannot be counted.
+@dataclass(frozen=True)
+class NoiseLimit:
+    """A limit of how strong noise may become in a result.
+
+    It may be given as `AdaptiveEqualization.clip_limit` and `LocalStretch.max_gain`, which both limit how steep an
+    adjustment is, and so how much it amplifies noise.  The fit turns it into a number, which
+    ``transform.of_fits("clip_limit")`` or ``transform.of_fits("max_gain")`` gives.
 
     Parameters
     ----------
-    dtype : numpy.dtype
-    name, data : str
-        What an error calls the volume, and its array in the line that converts it.
+    limit : float
+        The standard deviation of noise in the result, as a fraction of the range of the result; in (0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such number.
+
+    Notes
+    -----
+    Where sigma is the greater of the two of `noise_level`, and the input range goes from lo to hi, the adjustment is
+    at most ``limit * (hi - lo) / sigma`` times as steep as stretching the input range.  An adjustment is never limited
+    to less than that stretch, so a limit below the noise that the stretch gives has no effect.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_exposure.core import AdaptiveEqualization, NoiseLimit
+    >>> rng = np.random.default_rng(0)
+    >>> volume = np.linspace(0, 1000, 64) + rng.normal(0, 5, (16, 64, 64))
+    >>> transform = AdaptiveEqualization(32.0, NoiseLimit(0.02), in_range=(0, 1000)).fit(volume)
+    >>> transform.of_fits("clip_limit")
+    0.0153
+    """
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", check_number(self.limit, "NoiseLimit(limit)", above=0, high=1.0))
+
+
+def check_dtype(dtype: npt.DTypeLike, name: str = "volume", data: str = "array") -> np.dtype:
+    """Return `dtype` in native byte order, or say why it cannot be counted.
+
+    An error calls the volume by its `name`, and its array `data` in the line that converts it.
     """
     native = np.dtype(dtype).newbyteorder("=")
     if native in DTYPES or native.kind == "b":
@@ -124,10 +159,7 @@ def working_dtype(dtype: np.dtype) -> np.dtype:
 def prepared(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Make values of `dtype` native, aligned and C-contiguous, as kernels take them; copy them only if they are not.
 
-    Raises
-    ------
-    ValueError
-        If there are integers that float64 does not hold.
+    Integers that float64 does not hold raise a ValueError.
     """
     values = np.require(values, working_dtype(dtype), ["C", "A"])
     if dtype.kind in "iu" and dtype.itemsize == 8 and values.size:
@@ -149,12 +181,6 @@ def dtype_range(dtype: np.dtype, negative: bool) -> tuple[float, float]:
     """Return the full range of a dtype as scikit-image has it: floats end at 1, and only negative data begin below 0.
 
     The range of integers of 64 bits ends where float64 no longer holds every integer.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-    negative : bool
-        Whether the data hold values below 0.
     """
     if dtype.kind == "f":
         return (-1.0 if negative else 0.0), 1.0
@@ -272,9 +298,9 @@ def check_kind(value: Any, name: str, kind: type | tuple[type, ...], what: str) 
     return value
 
 
-def as_path(value: Any, name: str = "path") -> Path:
+def as_path(value: Any) -> Path:
     """Return the path of a file or a folder from its name, or raise an error if it is not a name."""
-    return Path(check_kind(value, name, (str, PathLike), "the name of a file, such as 'nuclei.tif'"))
+    return Path(check_kind(value, "path", (str, PathLike), "the name of a file, such as 'nuclei.tif'"))
 
 
 def value_channel(block: np.ndarray) -> np.ndarray:
@@ -304,16 +330,10 @@ def luminance(block: np.ndarray) -> np.ndarray:
 
 
 def recolor(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.ndarray, top: float) -> None:
-    """Write `block` with its value replaced: colors scale together, so hue, saturation and alpha stay.
+    """Write RGB or RGBA data with their value replaced: colors scale together, so hue, saturation and alpha stay.
 
-    Parameters
-    ----------
-    block, out : numpy.ndarray
-        RGB or RGBA along the last axis.
-    value, adjusted : numpy.ndarray
-        The value channel before and after; `adjusted` in units of `out`.
-    top : float
-        The greatest value that a color has in `block`, from which alpha is brought into units of `out`.
+    The value channel before and after is given, `adjusted` in units of `out`.  A color in `block` is at most `top`,
+    from which alpha is brought into units of `out`.
     """
     dark = value == 0
     ratio = np.divide(adjusted, value, dtype=np.float64, where=~dark, out=np.zeros(value.shape))

@@ -27,21 +27,10 @@ def write_json(path: str | os.PathLike[str], plain: object) -> Path:
 
 
 def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Made]) -> Made:
-    """Return what `make` makes of the plain data in a file.
-    Parameters
-    ----------
-    path : str or Path
-    what : str
-        What the file should hold, for errors.
-    make : callable
-        It takes the data and raises ValueError where they are not valid.
+    """Return what `make` makes of the plain data in a file, which errors call `what` it should hold.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is no JSON or too large, or `make` raises it; the message names the file.
+    A FileNotFoundError says that there is no such file; a ValueError, which names it, that it is no JSON or too large,
+    or what `make` raises.
     """
     path = as_path(path)
     if not path.is_file():
@@ -54,10 +43,7 @@ def read_json(path: str | os.PathLike[str], what: str, make: Callable[[Any], Mad
 def parsed(text: str | bytes, name: str, make: Callable[[Any], Made]) -> Made:
     """Return what `make` makes of the plain data in a text that somebody may have edited.
 
-    Raises
-    ------
-    ValueError
-        If the text is no JSON, or `make` raises it; the message begins with `name`, and is short for any text.
+    If it is no JSON, or `make` raises, a ValueError begins with `name`, and is short for any text.
     """
     try:
         plain = json.loads(text)
@@ -69,3 +55,11 @@ def parsed(text: str | bytes, name: str, make: Callable[[Any], Made]) -> Made:
         raise ValueError(f"{name} has lists in lists, too deep to be read.") from None
     except ValueError as error:
         raise ValueError(f"{name}: {shortened(error)}") from None
+
+
+def check_schema(plain: Any, what: str, key: str, schema: int) -> None:
+    """Raise if plain data are not what they should be, or have another schema, which stands under a key."""
+    if not isinstance(plain, dict) or key not in plain:
+        raise ValueError(f"This is no {what}: it has no {key!r}.")
+    if plain[key] != schema:
+        raise ValueError(f"The {what} has schema {plain[key]!r}, this version reads {schema}; update napari-exposure.")

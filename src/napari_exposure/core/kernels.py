@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import config as numba_config
@@ -20,17 +20,43 @@ from numba.extending import overload, register_jitable
 
 from napari_exposure.core.kernel_cache import KernelCache
 
+Function = TypeVar("Function", bound=Callable[..., None])
+_KERNELS: dict[str, tuple[Callable[..., None], str]] = {}
+
+
+def _kernel(arguments: str) -> Callable[[Function], Function]:
+    """Declare a kernel under the name of its function without the underscore, with the types of its arguments.
+
+    A type is a letter as in ``numpy.dtype``, or one of t, o, p and r, which are the dtypes that a caller names, in this
+    order.  An array has its number of axes behind it; those behind the arrow are written.
+    """
+
+    def declare(function: Function) -> Function:
+        _KERNELS[function.__name__.removeprefix("_")] = function, arguments
+        return function
+
+    return declare
+
+
+def _signature(arguments: str, dtypes: tuple[np.dtype, ...]) -> Iterator[types.Type]:
+    """Yield the types that the words of `_kernel` stand for."""
+    named = dict(zip("topr", dtypes, strict=False))
+    for number, side in enumerate(arguments.split("->")):
+        for word in side.split():
+            kind = from_dtype(named[word[0]] if word[0] in named else np.dtype(word[0]))
+            yield types.Array(kind, int(word[1:]), "C", readonly=number == 0) if word[1:] else kind
+
 
 def build(name: str, *dtypes: np.dtype) -> Callable[..., None]:
     """Compile a kernel for one signature, or load it from numba's cache."""
-    function, signature = _KERNELS[name]
+    function, arguments = _KERNELS[name]
     with _compiling():
         # The type is Any because numba's stubs know neither a dispatcher's cache nor its signatures.
         compiled: Any = njit(nogil=True, error_model="numpy")(function)
         # There is no cache if numba may not write to any folder.
         with suppress(OSError, RuntimeError):
             compiled._cache = KernelCache(function)
-        compiled.compile(signature(*map(from_dtype, dtypes)))
+        compiled.compile(tuple(_signature(arguments, dtypes)))
         compiled.disable_compile()
     found: Callable[..., None] = compiled
     return found
@@ -182,6 +208,7 @@ def _exp2_sum(high: float, low: float) -> float:
     return power * np.int64((k - half + bias) << np.int64(52)).view(np.float64)
 
 
+@_kernel("d1 d -> d1")
 @register_jitable
 def _power(values: np.ndarray, exponent: float, out: np.ndarray) -> None:
     """Write values ** exponent for values of at least 0, right to 0.6 of the last digit."""
@@ -201,6 +228,7 @@ def _power(values: np.ndarray, exponent: float, out: np.ndarray) -> None:
             result[i] = power if part[i] > 0.0 else part[i]
 
 
+@_kernel("d1 -> d1")
 def _log(values: np.ndarray, out: np.ndarray) -> None:
     for i in range(values.size):
         high, low = _log2_parts(values[i])
@@ -208,15 +236,22 @@ def _log(values: np.ndarray, out: np.ndarray) -> None:
         out[i] = product + (product_low + high * _LN2[1] + low * _LN2[0])
 
 
+@register_jitable
+def _exp_one(value: float) -> float:
+    high, low = _product(value, 0.5 * _PER_LN2[0])
+    return _exp2_sum(high, low + value * (0.5 * _PER_LN2[1]))
+
+
+@_kernel("d1 -> d1")
 def _exp(values: np.ndarray, out: np.ndarray) -> None:
     for i in range(values.size):
-        high, low = _product(values[i], 0.5 * _PER_LN2[0])
-        out[i] = _exp2_sum(high, low + values[i] * (0.5 * _PER_LN2[1]))
+        out[i] = _exp_one(values[i])
 
 
 # --- counting ---------------------------------------------------------------------------
 
 
+@_kernel("t1 ?1 q -> q1")
 def _count_values(values: np.ndarray, counted: np.ndarray, first: int, counts: np.ndarray) -> None:
     if counted.size:
         for i in range(values.size):
@@ -258,6 +293,7 @@ def _is_near(v: float, center: float, scale: float) -> bool:
 _ANCHOR = 1.5 * 2.0**52
 
 
+@_kernel("t1 ?1 d d d d -> q1 q2 q1")
 def _moments(
     values: np.ndarray,
     counted: np.ndarray,
@@ -367,6 +403,7 @@ def _is_left_out(bits: int, size: int, kind: int) -> bool:
     return kind >= 2 and (np.uint64(bits) & ~sign) > infinity - np.uint64(kind == 3)
 
 
+@_kernel("t1 ?1 q Q q -> q1")
 def _count_digits(
     bits: np.ndarray, counted: np.ndarray, kind: int, prefix: int, shift: int, counts: np.ndarray
 ) -> None:
@@ -400,6 +437,7 @@ def _count_digits(
                 counts[(key >> down) & low] += 1
 
 
+@_kernel("t1 ?1 q Q Q i1 Q1 q q -> q2")
 def _count_keys(
     bits: np.ndarray,
     counted: np.ndarray,
@@ -440,6 +478,7 @@ def _count_keys(
         row[(key >> down) & low] += 1
 
 
+@_kernel("t3 ?3 q Q2 q -> q3")
 def _count_plane_digits(
     bits: np.ndarray, counted: np.ndarray, kind: int, prefixes: np.ndarray, shift: int, counts: np.ndarray
 ) -> None:
@@ -476,6 +515,7 @@ def _count_plane_digits(
 # --- many small volumes, a row each -----------------------------------------------------
 
 
+@_kernel("t2 ?2 -> d2")
 def _extents_rows(values: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
     """Write the finite minimum and maximum of a row to out[0, r] and out[1, r], unless it has no finite value."""
     masked = counted.size > 0
@@ -500,6 +540,7 @@ def _extents_rows(values: np.ndarray, counted: np.ndarray, out: np.ndarray) -> N
             out[1, r] = hi
 
 
+@_kernel("t2 ?2 q1 -> q2")
 def _values_rows(values: np.ndarray, counted: np.ndarray, first: np.ndarray, counts: np.ndarray) -> None:
     masked = counted.size > 0
     for r in range(values.shape[0]):
@@ -511,6 +552,7 @@ def _values_rows(values: np.ndarray, counted: np.ndarray, first: np.ndarray, cou
                 own[np.uint64(np.int64(row[i]) - start)] += 1
 
 
+@_kernel("t2 ?2 d1 d1 d1 -> q2 q2")
 def _bins_rows(
     values: np.ndarray,
     counted: np.ndarray,
@@ -576,6 +618,7 @@ def _tile(counts: np.ndarray) -> int:
     return max(1, (1 << 18) // (counts.shape[1] * counts.itemsize))
 
 
+@_kernel("t3 q2 q i1 -> o2")
 def _along_table(values: np.ndarray, rows: np.ndarray, first: int, table: np.ndarray, counts: np.ndarray) -> None:
     """Count the values v of values[o, :, p] in counts[rows[o, p], table[v - first]]; -1 in the table is no bin."""
     tile = _tile(counts)
@@ -590,6 +633,7 @@ def _along_table(values: np.ndarray, rows: np.ndarray, first: int, table: np.nda
                         counts[np.uint64(row[p]), np.uint64(j)] += 1
 
 
+@_kernel("t3 q2 d1 ? -> o2")
 def _along_bins(values: np.ndarray, rows: np.ndarray, edges: np.ndarray, uniform: bool, counts: np.ndarray) -> None:
     """Count as `_along_table` does, in bins edges[j] <= v < edges[j + 1], the last with its upper edge."""
     tile = _tile(counts)
@@ -622,6 +666,7 @@ def _along_bins(values: np.ndarray, rows: np.ndarray, edges: np.ndarray, uniform
 # --- pointwise maps ---------------------------------------------------------------------
 
 
+@_kernel("t1 q o1 -> o1")
 @register_jitable
 def _map_table(values: np.ndarray, first: int, table: np.ndarray, out: np.ndarray) -> None:
     last = table.size - 1
@@ -629,6 +674,7 @@ def _map_table(values: np.ndarray, first: int, table: np.ndarray, out: np.ndarra
         out[i] = table[np.uint64(min(max(np.int64(values[i]) - first, 0), last))]
 
 
+@_kernel("t1 d d d d d d -> o1")
 def _map_power(
     values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
 ) -> None:
@@ -658,6 +704,7 @@ _EXP2_SINGLE = (0.6931472, 0.2402265, 0.05550411, 0.00961813, 0.0013333479, 0.00
 _EXP2_SINGLE = tuple(map(np.float32, _EXP2_SINGLE))
 
 
+@_kernel("t1 d d d d d d -> o1")
 def _map_power_single(
     values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
 ) -> None:
@@ -698,6 +745,7 @@ def _map_power_single(
             result[i] = _cast(bottom + span * y, result)
 
 
+@_kernel("t1 d d d1 d d -> o1")
 @register_jitable
 def _map_knots(
     values: np.ndarray, lo: float, hi: float, knots: np.ndarray, bottom: float, span: float, out: np.ndarray
@@ -721,6 +769,7 @@ def _map_knots(
             result[i] = _cast(bottom + span * (knots[j] + fraction[i] * (knots[j + 1] - knots[j])), result)
 
 
+@_kernel("t1 d d d d d d -> o1")
 def _map_replace(
     values: np.ndarray,
     value: float,
@@ -745,6 +794,7 @@ def _bucket(value: float, lo: float, scale: float, last: int) -> int:
     return np.int64(u if u < last else last)
 
 
+@_kernel("t1 t1 d1 d d -> o1")
 @register_jitable
 def _map_steps(
     values: np.ndarray, levels: np.ndarray, heights: np.ndarray, bottom: float, span: float, out: np.ndarray
@@ -783,6 +833,7 @@ def _map_steps(
         out[i] = _cast(bottom + span * heights[k], out)
 
 
+@_kernel("t1 d1 d1 i1 d d d d -> o1")
 def _map_curve(
     values: np.ndarray,
     places: np.ndarray,
@@ -827,11 +878,13 @@ def _map_curve(
             result[i] = _cast(bottom + span * (np.nan if _is_nan(part[i]) else y), result)
 
 
+@_kernel("t2 q1 q1 o1 -> o2")
 def _table_rows(values: np.ndarray, first: np.ndarray, starts: np.ndarray, tables: np.ndarray, out: np.ndarray) -> None:
     for r in range(values.shape[0]):
         _map_table(values[r], first[r], tables[starts[r] : starts[r + 1]], out[r])
 
 
+@_kernel("t2 d1 d1 q1 d1 d1 d1 -> o2")
 def _knots_rows(
     values: np.ndarray,
     lo: np.ndarray,
@@ -846,6 +899,7 @@ def _knots_rows(
         _map_knots(values[r], lo[r], hi[r], knots[starts[r] : starts[r + 1]], bottom[r], span[r], out[r])
 
 
+@_kernel("t2 q1 t1 d1 d1 d1 -> o2")
 def _steps_rows(
     values: np.ndarray,
     starts: np.ndarray,
@@ -881,6 +935,7 @@ def _closest(red: float, green: float, blue: float, colors: np.ndarray) -> int:
     return found
 
 
+@_kernel("d2 d2 f1 -> f1 d1")
 def _nearest(pixels: np.ndarray, colors: np.ndarray, values: np.ndarray, out: np.ndarray, tally: np.ndarray) -> None:
     """Write values[k] of the nearest color k; tally: voxels that are not NaN, sum and maximum of distances."""
     k = 0
@@ -901,6 +956,7 @@ def _nearest(pixels: np.ndarray, colors: np.ndarray, values: np.ndarray, out: np
         tally[2] = max(tally[2], distance)
 
 
+@_kernel("B2 d2 f1 -> h1 f1 d1")
 def _nearest_bytes(
     pixels: np.ndarray, colors: np.ndarray, values: np.ndarray, known: np.ndarray, out: np.ndarray, tally: np.ndarray
 ) -> None:
@@ -924,6 +980,7 @@ def _nearest_bytes(
         tally[2] = max(tally[2], distance)
 
 
+@_kernel("t2 ?1 d ? -> q1 q2")
 def _count_colors(
     pixels: np.ndarray, counted: np.ndarray, top: float, zeros: bool, counts: np.ndarray, sums: np.ndarray
 ) -> None:
@@ -967,12 +1024,7 @@ def _count_colors(
 # --- mixtures ---------------------------------------------------------------------------
 
 
-@register_jitable
-def _exp_one(value: float) -> float:
-    high, low = _product(value, 0.5 * _PER_LN2[0])
-    return _exp2_sum(high, low + value * (0.5 * _PER_LN2[1]))
-
-
+@_kernel("d2 d3 d1 d1 d2 d3 -> d2 d1")
 def _mixture_step(
     points: np.ndarray,
     inside: np.ndarray,
@@ -1033,6 +1085,7 @@ def _gained(value: float, gain: float, lo: float, hi: float, background: float, 
     return np.nan if _is_nan(value) else min(unit * (background + gain * (v - background)), most)
 
 
+@_kernel("t3 d2 d d d d d -> o3")
 def _map_gains(
     values: np.ndarray,
     gains: np.ndarray,
@@ -1077,6 +1130,7 @@ def _runs(index: np.ndarray) -> np.ndarray:
     return starts[: found + 1]
 
 
+@_kernel("t3 ?3 d d i1 i1 i1 -> I5")
 def _count_tiles(
     block: np.ndarray,
     counted: np.ndarray,
@@ -1126,6 +1180,7 @@ def _count_tiles(
                     even[part[part.size - 1]] += one
 
 
+@_kernel("t3 ?3 q H1 i1 i1 i1 -> I4")
 def _count_cells(
     block: np.ndarray,
     counted: np.ndarray,
@@ -1171,6 +1226,7 @@ def _clip(heights: np.ndarray, limit: float, out: np.ndarray) -> None:
         out[j] = min(heights[j] + rise, limit)
 
 
+@_kernel("q2 d -> d2")
 def _clip_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
     """Clip each histogram at a share of its sum, but not below the mean of its bins."""
     for row in range(counts.shape[0]):
@@ -1178,6 +1234,7 @@ def _clip_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
         _clip(counts[row], max(share * total, total / counts.shape[1]), out[row])
 
 
+@_kernel("q2 d -> f2")
 def _cumulate_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
     """Write the cumulative sums of histograms, from 0 to 1; a share of 0 clips nothing, an empty one stays 0."""
     nbins = counts.shape[1]
@@ -1196,6 +1253,7 @@ def _cumulate_rows(counts: np.ndarray, share: float, out: np.ndarray) -> None:
             out[row, j + 1] = min(sums[j] / max(sums[nbins - 1], 1.0), 1.0)
 
 
+@_kernel("t3 p p f4 i1 f1 i1 f1 i1 f1 r r -> o3")
 def _map_tiles(
     block: np.ndarray,
     lo: float,
@@ -1287,6 +1345,7 @@ def _map_tiles(
                 result[x] = _cast(bottom + span * (left + x_weight[x] * (right - left)), result)
 
 
+@_kernel("t3 d3 d3 i1 d1 i1 d1 i1 d1 d d -> o3")
 def _map_stretch(
     block: np.ndarray,
     low: np.ndarray,
@@ -1342,146 +1401,3 @@ def _map_stretch(
                     u = u if u > 0.0 else 0.0
                     u = u if u < 1.0 else 1.0
                     result[i] = _cast(bottom + span * (np.nan if _is_nan(values[i]) else u), result)
-
-
-def _read(dtype: types.Type, ndim: int) -> types.Array:
-    return types.Array(dtype, ndim, "C", readonly=True)
-
-
-def _write(dtype: types.Type, ndim: int) -> types.Array:
-    return types.Array(dtype, ndim, "C")
-
-
-_i, _f = types.int64, types.float64
-_mask1 = _read(types.boolean, 1)
-_left, _weight, _share = _read(types.int32, 1), _read(types.float32, 1), _read(_f, 1)
-
-_KERNELS: dict[str, tuple[Callable[..., None], Callable[..., tuple[types.Type, ...]]]] = {
-    "power": (_power, lambda: (_read(_f, 1), _f, _write(_f, 1))),
-    "log": (_log, lambda: (_read(_f, 1), _write(_f, 1))),
-    "exp": (_exp, lambda: (_read(_f, 1), _write(_f, 1))),
-    "count_values": (_count_values, lambda t: (_read(t, 1), _mask1, _i, _write(_i, 1))),
-    "moments": (
-        _moments,
-        lambda t: (
-            _read(t, 1), _mask1, _f, _f, _f, _f, _write(_i, 1), _write(_i, 2), _write(_i, 1),
-        ),
-    ),
-    "count_digits": (
-        _count_digits,
-        lambda t: (_read(t, 1), _mask1, _i, types.uint64, _i, _write(_i, 1)),
-    ),
-    "count_keys": (
-        _count_keys,
-        lambda t: (
-            _read(t, 1), _mask1, _i, types.uint64, types.uint64, _left, _read(types.uint64, 1), _i, _i, _write(_i, 2),
-        ),
-    ),
-    "count_plane_digits": (
-        _count_plane_digits,
-        lambda t: (_read(t, 3), _read(types.boolean, 3), _i, _read(types.uint64, 2), _i, _write(_i, 3)),
-    ),
-    "extents_rows": (_extents_rows, lambda t: (_read(t, 2), _read(types.boolean, 2), _write(_f, 2))),
-    "values_rows": (
-        _values_rows,
-        lambda t: (_read(t, 2), _read(types.boolean, 2), _read(_i, 1), _write(_i, 2)),
-    ),
-    "bins_rows": (
-        _bins_rows,
-        lambda t: (
-            _read(t, 2), _read(types.boolean, 2), _read(_f, 1), _read(_f, 1), _read(_f, 1),
-            _write(_i, 2), _write(_i, 2),
-        ),
-    ),
-    "along_table": (
-        _along_table,
-        lambda t, c: (_read(t, 3), _read(_i, 2), _i, _read(types.int32, 1), _write(c, 2)),
-    ),
-    "along_bins": (
-        _along_bins,
-        lambda t, c: (_read(t, 3), _read(_i, 2), _read(_f, 1), types.boolean, _write(c, 2)),
-    ),
-    "map_table": (_map_table, lambda t, o: (_read(t, 1), _i, _read(o, 1), _write(o, 1))),
-    "map_power": (_map_power, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
-    "map_power_single": (_map_power_single, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
-    "map_replace": (_map_replace, lambda t, o: (_read(t, 1), _f, _f, _f, _f, _f, _f, _write(o, 1))),
-    "map_knots": (_map_knots, lambda t, o: (_read(t, 1), _f, _f, _read(_f, 1), _f, _f, _write(o, 1))),
-    "map_steps": (_map_steps, lambda t, o: (_read(t, 1), _read(t, 1), _read(_f, 1), _f, _f, _write(o, 1))),
-    "map_curve": (
-        _map_curve,
-        lambda t, o: (_read(t, 1), _read(_f, 1), _read(_f, 1), _left, _f, _f, _f, _f, _write(o, 1)),
-    ),
-    "map_gains": (
-        _map_gains,
-        lambda t, o: (_read(t, 3), _read(_f, 2), _f, _f, _f, _f, _f, _write(o, 3)),
-    ),
-    "table_rows": (
-        _table_rows,
-        lambda t, o: (_read(t, 2), _read(_i, 1), _read(_i, 1), _read(o, 1), _write(o, 2)),
-    ),
-    "knots_rows": (
-        _knots_rows,
-        lambda t, o: (
-            _read(t, 2), _read(_f, 1), _read(_f, 1), _read(_i, 1), _read(_f, 1),
-            _read(_f, 1), _read(_f, 1), _write(o, 2),
-        ),
-    ),
-    "steps_rows": (
-        _steps_rows,
-        lambda t, o: (
-            _read(t, 2), _read(_i, 1), _read(t, 1), _read(_f, 1), _read(_f, 1), _read(_f, 1), _write(o, 2),
-        ),
-    ),
-    "nearest": (
-        _nearest,
-        lambda: (_read(_f, 2), _read(_f, 2), _read(types.float32, 1), _write(types.float32, 1), _write(_f, 1)),
-    ),
-    "nearest_bytes": (
-        _nearest_bytes,
-        lambda: (
-            _read(types.uint8, 2), _read(_f, 2), _read(types.float32, 1), _write(types.int16, 1),
-            _write(types.float32, 1), _write(_f, 1),
-        ),
-    ),
-    "count_colors": (
-        _count_colors,
-        lambda t: (_read(t, 2), _mask1, _f, types.boolean, _write(_i, 1), _write(_i, 2)),
-    ),
-    "mixture_step": (
-        _mixture_step,
-        lambda: (
-            _read(_f, 2), _read(_f, 3), _read(_f, 1), _read(_f, 1), _read(_f, 2), _read(_f, 3),
-            _write(_f, 2), _write(_f, 1),
-        ),
-    ),
-    "count_tiles": (
-        _count_tiles,
-        lambda t: (
-            _read(t, 3), _read(types.boolean, 3), _f, _f,
-            _left, _left, _left, _write(types.uint32, 5),
-        ),
-    ),
-    "count_cells": (
-        _count_cells,
-        lambda t: (
-            _read(t, 3), _read(types.boolean, 3), _i, _read(types.uint16, 1),
-            _left, _left, _left, _write(types.uint32, 4),
-        ),
-    ),
-    "clip_rows": (_clip_rows, lambda: (_read(_i, 2), _f, _write(_f, 2))),
-    "cumulate_rows": (_cumulate_rows, lambda: (_read(_i, 2), _f, _write(types.float32, 2))),
-    "map_tiles": (
-        _map_tiles,
-        lambda t, o, p, r: (
-            _read(t, 3), p, p, _read(types.float32, 4),
-            _left, _weight, _left, _weight, _left, _weight, r, r, _write(o, 3),
-        ),
-    ),
-    "map_stretch": (
-        _map_stretch,
-        lambda t, o: (
-            _read(t, 3), _read(_f, 3), _read(_f, 3),
-            _left, _share, _left, _share, _left, _share, _f, _f, _write(o, 3),
-        ),
-    ),
-}  # fmt: skip

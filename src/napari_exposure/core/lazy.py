@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import mmap
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Sequence
@@ -25,7 +24,7 @@ from napari_exposure.core.blocks import (
     stored_chunks,
     unreadable,
 )
-from napari_exposure.core.flatfile import off_map
+from napari_exposure.core.flatfile import in_map, off_map
 from napari_exposure.core.threads import Threads
 from napari_exposure.core.typing import Array, Index, WritableArray
 
@@ -56,13 +55,7 @@ def known(array: da.Array) -> da.Array:
 
 
 def checked(array: da.Array) -> da.Array:
-    """Return a dask array whose chunks can be worked on, or raise what to do.
-
-    Raises
-    ------
-    ValueError
-        If chunks have no known size, or one would not fit into memory.
-    """
+    """Return a dask array, or raise what to do if its chunks have no known size or do not fit into memory."""
     known(array)
     import psutil
 
@@ -95,19 +88,11 @@ class _Stored:
 
 def _file(array: Array) -> tuple[Any, ...] | None:
     """Return the arguments of `_reopened` for a memory map or a view of one, and None for other arrays."""
-    if not isinstance(array, np.memmap) or array.filename is None:
+    if not isinstance(array, np.memmap) or array.filename is None or (found := in_map(array)) is None:
         return None
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if not isinstance(base, mmap.mmap):
-        return None
-    # The system begins a map at a multiple of its granularity, which may lie before the offset that was asked for.
-    start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
-    first = np.frombuffer(base, np.uint8).ctypes.data
-    low, high = np.lib.array_utils.byte_bounds(array)
-    inside = array.ctypes.data - low
-    return str(array.filename), start + low - first, high - low, inside, array.shape, array.strides, array.dtype
+    _, _, start, end = found
+    inside = array.ctypes.data - np.lib.array_utils.byte_bounds(array)[0]
+    return str(array.filename), start, end - start, inside, array.shape, array.strides, array.dtype
 
 
 def _reopened(
@@ -333,7 +318,7 @@ def _visit(
     block_info: Any = None,
 ) -> np.ndarray:
     """Return what `shared` finds in a chunk, as an array of one object; this is one task."""
-    from napari_exposure.core.blocks import counted
+    from napari_exposure.core.blocks import which_count
     from napari_exposure.core.intensity import prepared
 
     rgb, color, dtype, ignore_zeros = fixed
@@ -342,7 +327,7 @@ def _visit(
     block = tuple(slice(start, stop) for start, stop in (place[:-1] if rgb else place))
     mask = mask[..., 0] if rgb and mask is not None else mask
     values = prepared(color(values) if rgb else values, dtype)
-    found[(0,) * found.ndim] = shared(block, values, counted(values, mask, ignore_zeros))
+    found[(0,) * found.ndim] = shared(block, values, which_count(values, mask, ignore_zeros))
     return found
 
 

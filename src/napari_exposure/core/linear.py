@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, parameter
+from napari_exposure.core.adjustment import GivenRange, Output, Per, parameter
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.gains import IN_RANGE_WORDS, OUTPUT, OUTPUT_WORDS, find_clamp
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.intensity import dtype_range, is_lookup, result_dtype
+from napari_exposure.core.intensity import dtype_range, is_lookup
+from napari_exposure.core.keeping import ScaleKeeping
 from napari_exposure.core.pointwise import PointwiseFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["Linear", "adjust_linear"]
-
 
 @dataclass(frozen=True, eq=False)
 class LinearFit(PointwiseFit):
-    """A line that does not end where the range of intensities does.
+    """A line that does not end where the range of intensities does; factor and offset are in units of the result.
 
-    Attributes
-    ----------
-    factor, offset : float
-        The line, in units of the result.
-    clamp : (float, float)
-        Intensities outside are clamped to these before they go along the line.
+    Intensities are clamped to `clamp` before they go along the line.
     """
 
     factor: float
     offset: float
     clamp: tuple[float, float]
 
-    @property
-    def constant(self) -> bool:
-        """False, because the only intensity of a constant volume goes along the line like any other."""
-        return False
+    # The only intensity of a constant volume goes along the line like any other.
+    constant = False
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -63,15 +54,12 @@ class LinearFit(PointwiseFit):
 
 
 @dataclass(frozen=True)
-class Linear(Adjustment):
+class Linear(ScaleKeeping):
     """Multiply intensities by a factor and add an offset; see `adjust_linear`."""
 
-    short_name: ClassVar[str] = "linear"
-    verb: ClassVar[str] = "adjust_linear"
-    title: ClassVar[str] = "Factor and offset"
+    short_name, verb, title = "linear", "adjust_linear", "Factor and offset"
     group: ClassVar[str] = "Correct"
     use: ClassVar[str] = "two images differ by a known factor, as tiles of a mosaic do"
-    keeps_scale: ClassVar[bool] = True
 
     factor: float = parameter(
         1.0,
@@ -90,25 +78,20 @@ class Linear(Adjustment):
         max=1e9,
         step=1.0,
     )
-    _: KW_ONLY
-    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
-    output: Output = parameter("dtype", *OUTPUT_WORDS, choices=OUTPUT)
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
-        (lo, hi), clamp = find_clamp(self, volume)
-        out_dtype = result_dtype(volume.dtype, self.output)
-        unit = 1.0
+        (lo, hi), clamp = self._find_clamp(volume)
+        dtype, out_dtype, unit, _ = self._dtypes(volume).values()
         if volume.rgb and out_dtype.kind == "f":
             # Colors as floats end at 0 and 1.
-            top = dtype_range(volume.dtype, negative=False)[1]
-            unit = 1 / top
+            top = dtype_range(dtype, negative=False)[1]
             ends = -self.offset / self.factor, (top - self.offset) / self.factor
             clamp = max(clamp[0], ends[0]), min(clamp[1], ends[1])
         factor, offset = unit * self.factor, unit * self.offset
         bottom, top = (offset + factor * min(max(end, clamp[0]), clamp[1]) for end in (lo, hi))
         # A table has every integer of the dtype, because values outside the range that was found go along the line too.
-        lo, hi = dtype_range(volume.dtype, negative=volume.dtype.kind == "i") if is_lookup(volume.dtype) else (lo, hi)
-        return LinearFit(lo, hi, bottom, top, volume.dtype, out_dtype, factor, offset, clamp)
+        lo, hi = dtype_range(dtype, negative=dtype.kind == "i") if is_lookup(dtype) else (lo, hi)
+        return LinearFit(lo, hi, bottom, top, dtype, out_dtype, factor, offset, clamp)
 
 
 @verb
@@ -137,17 +120,6 @@ def adjust_linear(
     output : "dtype" or "float32"
         "dtype": the dtype stays, integers are rounded to nearest and clamped to it.
         "float32": neither rounded nor clamped, of the same scale (of RGB data from 0 to 1).
-    image, in_range, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `adjust_gamma` does.
 
     See Also
     --------

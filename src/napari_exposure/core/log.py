@@ -11,12 +11,9 @@ from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per,
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp, log
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
-
-__all__ = ["Log", "adjust_log"]
 
 LN2 = 0.6931471805599453
 
@@ -25,9 +22,7 @@ LN2 = 0.6931471805599453
 class Log(Adjustment):
     """Logarithmic correction that keeps the intensity range; see `adjust_log`."""
 
-    short_name: ClassVar[str] = "log"
-    verb: ClassVar[str] = "adjust_log"
-    title: ClassVar[str] = "Logarithm"
+    short_name, verb, title = "log", "adjust_log", "Logarithm"
     use: ClassVar[str] = "a few bright structures and much that is dim"
 
     gain: float = parameter(
@@ -44,9 +39,7 @@ class Log(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The kernel is loaded here, where the wait is reported, and not when the curve first needs it.
-        load_kernel("exp" if self.inv else "log")
-        return fit_curve(self._curve, lo, hi, volume.dtype, self.output)
+        return fit_curve(self._curve, lo, hi, volume.dtype, self.output, "exp" if self.inv else "log")
 
     def _curve(self, position: np.ndarray) -> np.ndarray:
         found = exp(LN2 * position) - 1 if self.inv else log(1 + position) / LN2
@@ -84,17 +77,6 @@ def adjust_log(
         ``skimage.exposure.adjust_log``, but for the clamp.
     output : "dtype" or "float32"
         "dtype" keeps dtype and range; "float32" gives [0, 1].
-    image, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `adjust_gamma` does.
 
     See Also
     --------

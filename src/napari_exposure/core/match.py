@@ -15,7 +15,6 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
 from napari_exposure.core.blocks import Volume
-from napari_exposure.core.counted import histogram
 from napari_exposure.core.counting import count_colors, count_histogram, find_percentiles
 from napari_exposure.core.equalize import count_clamped
 from napari_exposure.core.functions import interpolate
@@ -34,11 +33,10 @@ from napari_exposure.core.intensity import (
 )
 from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.stacks import count_stack
+from napari_exposure.core.statistics import histogram
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 from napari_exposure.core.words import given, naming
-
-__all__ = ["HistogramMatching", "match_histograms"]
 
 # Widgets word the time point to match to, what is matched of RGB images, and the dtype of the result like this.
 POINTS = {"first": "First time point", "median": "Median time point"}
@@ -49,17 +47,8 @@ MATCHED = {"dtype": "same bit depth", "float32": "float32: not rounded"}
 
 @dataclass(frozen=True, eq=False)
 class ColorsFit(Fit):
-    """Three fits, one each for red, green and blue.
+    """Three fits, one each for red, green and blue."""
 
-    Attributes
-    ----------
-    dtype, out_dtype : numpy.dtype
-        The dtypes of the volume and of the result.
-    colors : tuple of Fit
-    """
-
-    dtype: np.dtype
-    out_dtype: np.dtype
     colors: tuple[Fit, ...]
 
     @property
@@ -92,9 +81,7 @@ class MatchingTransform(Transform):
 class HistogramMatching(Adjustment):
     """Give a volume the histogram of another one; see `match_histograms`."""
 
-    short_name: ClassVar[str] = "matched"
-    verb: ClassVar[str] = "match_histograms"
-    title: ClassVar[str] = "Histogram matching"
+    short_name, verb, title = "matched", "match_histograms", "Histogram matching"
     transform_type: ClassVar[type[Transform]] = MatchingTransform
     group: ClassVar[str] = "Like another image"
     use: ClassVar[str] = "several stacks shall look alike"
@@ -341,20 +328,12 @@ def match_histograms(
         alpha stays.
     rgb : bool, optional
         Whether the last axis of an array holds RGB or RGBA.
-    image, in_range, mask, ignore_zeros, window, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter of another type.
     ValueError
-        For an empty volume or reference, a parameter out of bounds, a mask of another shape, or where an
-        integer dtype cannot hold the intensities of the reference: negative, too great, or floats.
+        Also for an empty reference, or where an integer dtype cannot hold the intensities of the reference: negative,
+        too great, or floats.
 
     Notes
     -----

@@ -39,14 +39,9 @@ Seen = TypeVar("Seen", bound=Remembering)
 
 
 class Memory:
-    """Results of passes, of which the least recently used is forgotten when they outgrow `limit`.
+    """Results of passes, of which the least recently used is forgotten when they take more bytes than `limit`.
 
     Each volume has its own as ``Volume.memory``; code that changes the volume or its mask makes a new one.
-
-    Parameters
-    ----------
-    limit : int
-        In bytes.
 
     Examples
     --------
@@ -90,13 +85,8 @@ def remembered(
 ) -> Callable[[Callable[[Seen, *Rest], Result]], Callable[[Seen, *Rest], Result]]:
     """Let a pass ``find(volume, *arguments)`` keep its result in the volume's memory, if it has one.
 
-    Parameters
-    ----------
-    size : callable
-        It returns the bytes that a result takes.
-    add : callable, optional
-        It adds the results of two volumes.  A volume with members is then not read as a whole: its result is the sum
-        of theirs, each of which is found once.
+    `size` returns the bytes that a result takes.  If `add` adds the results of two volumes, a volume with members is
+    not read as a whole: its result is the sum of theirs, each of which is found once.
     """
 
     def decorate(find: Callable[[Seen, *Rest], Result]) -> Callable[[Seen, *Rest], Result]:

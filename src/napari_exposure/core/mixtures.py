@@ -18,10 +18,8 @@ from napari_exposure.core.intensity import check_count, check_number, dtype_rang
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import ArrayLike, Layer
 
-__all__ = ["Mixture", "mixture"]
-
 # A mixture has at most so many components, and is fitted to at most so many bins of intensities.
-MOST, BINS = 32, 4096
+MOST_COMPONENTS, BINS = 32, 4096
 # Each color is divided into so many levels, and so many neighboring levels are one bin.
 LEVELS, STEP = 1 << 16, 1 << 10
 SIDE = LEVELS // STEP
@@ -183,7 +181,7 @@ def mixture(
 
 def check_parameters(n: object, tol: object) -> tuple[int, float]:
     """Return the number of components and the tolerance, or raise what is wrong with them."""
-    return check_count(n, "n", low=1, high=MOST), check_number(tol, "tol", above=0)
+    return check_count(n, "n", low=1, high=MOST_COMPONENTS), check_number(tol, "tol", above=0)
 
 
 def fit_histogram(found: Histogram, n: int, tol: float) -> Mixture:

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import held
+from napari_exposure.core.axes import check_shape
 from napari_exposure.core.blocks import is_dask, read_part, stored_chunks, walk
 from napari_exposure.core.images import opener, verb
 from napari_exposure.core.intensity import check_count, check_flag, check_number
@@ -20,8 +21,6 @@ from napari_exposure.core.words import given
 
 if TYPE_CHECKING:
     import dask.array as da
-
-__all__ = ["montage"]
 
 # A gap is this fraction of the longer edge of a plane, unless it is given.
 THIN = 1 / 64
@@ -32,19 +31,9 @@ Gap = int | Sequence[int] | None
 class Arrangement:
     """Which planes are shown, and where.
 
-    Attributes
-    ----------
-    axis : int
-        The axis along which planes are taken, counted from the first axis.
-    planes : range
-        The numbers of the planes that are shown.
-    columns : int
-    plane : (int, int)
-        Height and width of a plane in voxels.
-    gap : (int, int)
-        Voxels between rows and between columns.
-    lead : tuple of int
-        Sizes of the leading axes, for each index of which there is a montage.
+    Planes with these numbers are taken along an axis that is counted from the first one.  `plane` is the height and
+    width of a plane, and `gap` the distance of rows and of columns, in voxels.  There is a montage for each index of
+    the leading axes, whose sizes are `lead`.
     """
 
     axis: int
@@ -59,11 +48,7 @@ class Arrangement:
         cls, shape: tuple[int, ...], step: int = 2, columns: int = 6, axis: int = -3, gap: Gap = None
     ) -> Arrangement:
         """Arrange the planes of a volume of this shape, without its color axis; see `montage`."""
-        ndim = len(shape)
-        if not 2 <= ndim <= 5:
-            raise ValueError(f"The volume must have 2 to 5 axes ([T, C,] [Z,] Y, X), got {ndim} with shape {shape}.")
-        if 0 in shape:
-            raise ValueError(f"The volume is empty: its shape is {shape}.")
+        ndim = len(check_shape(shape, rgb=False))
         if ndim == 2:
             # A 2D image is a stack of a single plane.
             shape = (1, *shape)
@@ -182,16 +167,11 @@ def array_montage(
 ) -> np.ndarray | da.Array:
     """Return the montage of an array; see `montage`."""
     volume, _ = held(volume)
-    shape = tuple(volume.shape)
-    if rgb:
-        if len(shape) < 3 or shape[-1] not in (3, 4):
-            raise ValueError(f"rgb=True needs a last axis of 3 or 4 channels, got shape {shape}.")
-        shape = shape[:-1]
     if is_dask(volume):
         from napari_exposure.core import lazy
 
         lazy.known(volume)
-    arranged = Arrangement.of(shape, step, columns, axis, gap)
+    arranged = Arrangement.of(check_shape(tuple(volume.shape), rgb), step, columns, axis, gap)
     fill = check_fill(fill, np.dtype(volume.dtype))
     colors = tuple(volume.shape[-1:]) if rgb else ()
     if is_dask(volume):

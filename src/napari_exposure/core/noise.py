@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,9 @@ import numpy as np
 
 from napari_exposure.core.blocks import Block, Volume, walk
 from napari_exposure.core.images import opened
-from napari_exposure.core.intensity import check_exposure
+from napari_exposure.core.intensity import NoiseLimit, check_exposure
 from napari_exposure.core.memory import remembered
-from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.typing import ArrayLike, Layer
-
-__all__ = ["NoiseLevel", "noise_level"]
 
 # The median of the absolute values of so many voxels is right to a thousandth, so no more are looked at.
 SAMPLE = 1 << 20
@@ -197,18 +194,28 @@ def find_noise(volume: Volume) -> NoiseLevel:
     return NoiseLevel(sigmas[0], sigmas[1], high - low, looked)
 
 
-def windows(shape: tuple[int, ...], voxels: int = SAMPLE, edge: int = WINDOW) -> Iterator[Block]:
-    """Yield windows in planes all over a volume that have about so many voxels, or all planes where these are fewer."""
+def windows(shape: tuple[int, ...]) -> Iterator[Block]:
+    """Return windows in planes all over a volume, with about `SAMPLE` voxels, or all planes where these are fewer."""
     planes, size = math.prod(shape[:-2]), shape[-2:]
-    window = size if math.prod(shape) <= voxels else tuple(min(n, edge) for n in size)
-    number = min(-(-voxels // math.prod(window)), planes if window == size else -(-voxels // math.prod(window)))
-    for count in range(number):
-        plane = np.unravel_index(int((count + 0.5) / number * planes), shape[:-2]) if len(shape) > 2 else ()
-        corner = [
-            int((0.5 + (count + 1) * step) % 1 * (n - m + 1)) for step, n, m in zip(SPREAD, size, window, strict=True)
-        ]
-        lead = tuple(slice(int(at), int(at) + 1) for at in plane)
-        yield lead + tuple(slice(at, at + m) for at, m in zip(corner, window, strict=True))
+    window = size if math.prod(shape) <= SAMPLE else tuple(min(n, WINDOW) for n in size)
+    number = -(-SAMPLE // math.prod(window))
+    number = min(number, planes) if window == size else number
+    return spread_blocks(shape, window, range(1, number + 1), SPREAD)
+
+
+def spread_blocks(
+    shape: tuple[int, ...], edges: tuple[int, ...], numbers: range, steps: Sequence[float]
+) -> Iterator[Block]:
+    """Yield a block with these edges for each number, spread evenly over the last axes by the steps, and over others.
+
+    Along the axes before those of `edges` a block has one index.
+    """
+    lead, size = shape[: -len(edges)], shape[-len(edges) :]
+    for count, number in enumerate(numbers):
+        index = np.unravel_index(int((count + 0.5) / len(numbers) * math.prod(lead)), lead) if lead else ()
+        corner = [int((0.5 + number * step) % 1 * (n - m + 1)) for step, n, m in zip(steps, size, edges, strict=False)]
+        place = tuple(slice(int(at), int(at) + 1) for at in index)
+        yield place + tuple(slice(at, at + m) for at, m in zip(corner, edges, strict=True))
 
 
 def _filtered(values: np.ndarray, counted: np.ndarray) -> np.ndarray:

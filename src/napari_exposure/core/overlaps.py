@@ -21,8 +21,6 @@ from napari_exposure.core.linear import Linear
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
 from napari_exposure.core.words import given
 
-__all__ = ["fit_overlaps", "match_overlaps"]
-
 # A cell has so many voxels along each axis: its mean has little noise, and small shifts of the tiles do not matter.
 CELL = 4
 # Two tiles must have this fraction of their variance in common, so that their overlap tells a factor.
@@ -35,18 +33,10 @@ Matrix = list[list[float]]
 
 @dataclass(eq=False)
 class Overlap:
-    """A place where two tiles overlap, and what was found there.
+    """A place where two tiles overlap, and what was found there: `starts` says where it begins in either tile.
 
-    Attributes
-    ----------
-    pair : (int, int)
-        The numbers of the tiles.
-    starts : two tuples of int
-        Where in each tile the overlap begins.
-    shape : tuple of int
-    sums : list of six lists of float
-        Each list has a number for each piece that was read: how many voxels count, and over the cells of the piece the
-        sums of either tile, of the squares of either, and of the products of both.
+    `sums` has six lists with a number for each piece that was read: how many voxels count, and over the cells of the
+    piece the sums of either tile, of the squares of either, and of the products of both.
     """
 
     pair: tuple[int, int]
@@ -217,15 +207,8 @@ def _opened(
 class Mosaic:
     """The tiles of a mosaic on one grid, which is checked before any voxel is read.
 
-    Attributes
-    ----------
-    arrays : sequence of array-like
-    corners : sequence of tuple of int
-        Where the first voxel of each tile lies on the grid.
-    names : sequence of str
-        What each tile is called in errors.
-    fixed : int
-        The number of the tile that stays as it is.
+    The first voxel of each tile lies at its corner on the grid, errors call it by its name, and the tile number `fixed`
+    stays as it is.
     """
 
     arrays: Sequence[Any]
@@ -312,21 +295,10 @@ def find_overlaps(shapes: Sequence[tuple[int, ...]], corners: Sequence[tuple[int
 def solve(
     arrays: Sequence[Array], corners: Sequence[tuple[int, ...]], names: Sequence[str], fixed: int
 ) -> list[tuple[float, float]]:
-    """Find the factor and the offset of each array.
-    Parameters
-    ----------
-    arrays : sequence of array-like
-    corners : sequence of tuple of int
-        Where the first voxel of each array lies on a common grid.
-    names : sequence of str
-        What each array is called in errors.
-    fixed : int
-        The number of the array whose factor is 1 and whose offset is 0.
+    """Find the factor and the offset of each array, whose first voxel lies at its corner on a common grid.
 
-    Raises
-    ------
-    ValueError
-        If some do not overlap, or overlap where there is nothing to compare.
+    Those of the array number `fixed` are 1 and 0.  A ValueError names arrays that do not overlap, or overlap where
+    there is nothing to compare.
     """
     tiles = [held(array) for array in arrays]
     overlaps = find_overlaps([tuple(array.shape) for array, _ in tiles], corners)
@@ -449,16 +421,10 @@ def _check_joined(pairs: Sequence[tuple[int, int]], names: Sequence[str], fixed:
 
 
 def differences(equations: Sequence[tuple[int, int, float, float]], number: int, fixed: int) -> list[float]:
-    """Find numbers whose differences are known, by weighted least squares; one of them is 0.
+    """Find numbers whose differences are known, by weighted least squares; the one with the index `fixed` is 0.
 
-    Parameters
-    ----------
-    equations : sequence of (i, j, difference, weight)
-        Number i less number j is the difference.
-    number : int
-        How many numbers there are.
-    fixed : int
-        Which number is 0; a chain of equations must join each of the others with it.
+    An equation (i, j, difference, weight) says what number i less number j is.  A chain of equations must join each
+    number with the fixed one.
 
     Examples
     --------

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import check_count, check_number
+from napari_exposure.core.jsonfile import check_schema
 from napari_exposure.core.moments import Moments
 
 # The schema of the data is raised when an older version could not read them.
@@ -53,19 +54,8 @@ def plain_of(histogram: Histogram) -> dict[str, Any]:
 
 
 def histogram_of(plain: dict[str, Any]) -> Histogram:
-    """Make the histogram that `plain_of` described.
-
-    Raises
-    ------
-    ValueError
-        If a name or a value is not known or not valid.
-    """
-    if not isinstance(plain, dict) or KEY not in plain:
-        raise ValueError(f"This is no histogram: it has no {KEY!r}.")
-    if plain[KEY] != SCHEMA:
-        raise ValueError(
-            f"The histogram has schema {plain[KEY]!r}, this version reads {SCHEMA}; update napari-exposure."
-        )
+    """Make the histogram that `plain_of` described, or raise a ValueError that says what is not valid."""
+    check_schema(plain, "histogram", KEY, SCHEMA)
     known = {KEY, "bins", *(field.name for field in dataclasses.fields(Histogram))} - {"colors"}
     if wrong := sorted(known ^ (set(map(str, plain)) - {"colors"})):
         raise ValueError(f"A histogram has exactly {', '.join(sorted(known))}; check {', '.join(wrong)}.")

@@ -20,17 +20,11 @@ BITS = 8
 
 @dataclass(frozen=True, eq=False)
 class PlanePercentiles:
-    """Some percentiles of each plane.
+    """Some percentiles of each plane, shape (percentiles, planes), which are NaN where nothing is counted.
 
-    Attributes
-    ----------
-    counted : numpy.ndarray of int64, shape (planes,)
-        How many voxels of a plane are counted; NaN are not.
-    values : numpy.ndarray of float64, shape (percentiles, planes)
-        The intensity of the voxel below which the given share of the plane lies; NaN where nothing is counted.
-    levels : numpy.ndarray of float64, shape (percentiles, planes)
-        The same without steps: an integer stands for all intensities that round to it, so that a plane whose voxels
-        are 0, 1 and 2 may have a level between them.
+    `counted` says how many voxels of a plane are; NaN are not.  `values` are the intensities of the voxels below which
+    these shares of the plane lie.  `levels` are the same without steps: an integer stands for all intensities that
+    round to it, so that a plane whose voxels are 0, 1 and 2 may have a level between them.
     """
 
     counted: np.ndarray

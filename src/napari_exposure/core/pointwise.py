@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_exposure.core.functions import interpolate, power
 from napari_exposure.core.intensity import is_lookup, result_dtype, working_dtype
-from napari_exposure.core.jit import kernel
+from napari_exposure.core.jit import kernel, load_kernel
 from napari_exposure.core.transform import Fit
 
 
@@ -25,18 +25,9 @@ def _limits(dtype: np.dtype) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class PointwiseFit(Fit):
-    """A curve from intensities to results; integers of up to 16 bits go through a table that is made of it once.
-
-    Attributes
-    ----------
-    dtype, out_dtype : numpy.dtype
-        The dtypes of the volume and of the result.
-    """
+    """A curve from intensities to results; integers of up to 16 bits go through a table that is made of it once."""
 
     pointwise: ClassVar[bool] = True
-
-    dtype: np.dtype
-    out_dtype: np.dtype
 
     @property
     def first(self) -> int:
@@ -135,14 +126,7 @@ def _joined(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class TableFit(PointwiseFit):
-    """A table that combines the tables of several steps in a row.
-
-    Attributes
-    ----------
-    start : int
-        The integer that the table begins with.
-    results : numpy.ndarray
-    """
+    """A table that combines the tables of several steps in a row, and begins with the integer `start`."""
 
     start: int
     results: np.ndarray
@@ -197,38 +181,32 @@ class KnotsFit(PointwiseFit):
 
 
 # Straight lines between knots may lie so far from the curve that they stand for, whose whole height is 1.  There are
-# at least LEAST pieces between knots, so that none of its turns are missed, and at most MOST.
+# at least LEAST_PIECES between knots, so that none of its turns are missed, and at most MOST_PIECES.
 TOLERANCE = 2e-7
-LEAST, MOST = 1 << 10, 1 << 18
+LEAST_PIECES, MOST_PIECES = 1 << 10, 1 << 18
 
 
 def sampled(curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return so many knots of a curve from 0 to 1 that float32 does not tell the lines between them from the curve."""
-    pieces = LEAST
+    pieces = LEAST_PIECES
     while True:
         knots = curve(np.linspace(0, 1, pieces + 1))
         away = np.abs(knots[1::2] - (knots[:-1:2] + knots[2::2]) / 2)
         # The distances are those of half as many knots, whose errors are four times as large.
-        if pieces >= MOST or away.max() <= 4 * TOLERANCE:
+        if pieces >= MOST_PIECES or away.max() <= 4 * TOLERANCE:
             return knots
         pieces *= 2
 
 
 def fit_curve(
-    curve: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, dtype: np.dtype, output: str
+    curve: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, dtype: np.dtype, output: str, *kernels: str
 ) -> KnotsFit:
-    """Return the fit of a curve that keeps the intensity range.
+    """Return the fit of a curve that keeps the intensity range, on positions in that range and results in [0, 1].
 
-    Parameters
-    ----------
-    curve : callable
-        It takes positions in the input range, in [0, 1], and returns what they become, in [0, 1].
-    lo, hi : float
-        The input range.
-    dtype : numpy.dtype
-        The dtype of the volume.
-    output : "dtype" or "float32"
+    Kernels that the curve needs are loaded here, where the wait is reported.
     """
+    for each in kernels:
+        load_kernel(each)
     bottom, top = (lo, hi) if output == "dtype" else (0.0, 1.0)
     return KnotsFit(lo, hi, bottom, top, dtype, result_dtype(dtype, output), sampled(curve))
 
@@ -242,13 +220,7 @@ class ResultsFit(KnotsFit):
 
 @dataclass(frozen=True, eq=False)
 class CurveFit(PointwiseFit):
-    """Piecewise linear through knots that lie anywhere.
-
-    Attributes
-    ----------
-    places, heights : numpy.ndarray of float64
-        Intensities in ascending order, at least two, and what they become.
-    """
+    """Piecewise linear through knots that lie anywhere: at least two places in ascending order, and their heights."""
 
     places: np.ndarray
     heights: np.ndarray

@@ -16,12 +16,8 @@ ROUNDS = 4
 def robust_line(at: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     """Return slope and intercept of the line whose slope is the median of those between any two points [1]_.
 
-    Up to 29 % of the points may lie anywhere.  Of many points, only pairs at some of the distances are compared.
-
-    Parameters
-    ----------
-    at : numpy.ndarray, ascending
-    values : numpy.ndarray of the same shape, at least 2 points
+    Up to 29 % of the points, which are in order, may lie anywhere.  Of many points, only pairs at some of the distances
+    are compared.
 
     References
     ----------
@@ -43,19 +39,9 @@ def robust_line(at: np.ndarray, values: np.ndarray) -> tuple[float, float]:
 
 
 def robust_curve(at: np.ndarray, values: np.ndarray, width: float) -> np.ndarray:
-    """Fit a smooth curve to points, which is a line near each point and robust against outliers [1]_.
+    """Fit a smooth curve to points in order, which is a line near each point and robust against outliers [1]_.
 
-    Parameters
-    ----------
-    at : numpy.ndarray, ascending
-    values : numpy.ndarray of the same shape
-    width : float
-        The standard deviation of the Gaussian weights, in units of `at`.
-
-    Returns
-    -------
-    numpy.ndarray
-        The curve at `at`.
+    The Gaussian weights have the standard deviation `width`.
 
     References
     ----------
@@ -87,22 +73,11 @@ def robust_curve(at: np.ndarray, values: np.ndarray, width: float) -> np.ndarray
 
 
 def modelled(model: str, levels: np.ndarray, known: np.ndarray, smoothness: float) -> np.ndarray:
-    """Fit a model to the levels of planes, in logarithms, so that it follows ratios and stays above 0.
+    """Fit a model to the levels of planes, and return it for all planes in natural logarithms.
 
-    Parameters
-    ----------
-    model : "exponential", "smooth" or "plane"
-    levels : numpy.ndarray, shape (planes,)
-    known : numpy.ndarray of bool, shape (planes,)
-        At least 2 planes, which have a level above 0.
-    smoothness : float
-        The width of the smooth curve as a fraction of the axis.
-
-    Returns
-    -------
-    numpy.ndarray, shape (planes,)
-        Natural logarithms for all planes.  Beyond the known planes a line goes on, and the other models stay at the
-        value of the nearest known plane.
+    These follow ratios and stay above 0.  The model is "exponential", "smooth" or "plane".  At least two planes are
+    known, and have a level above 0; the width of the smooth curve is a fraction of the axis.  Beyond the known planes a
+    line goes on, and the other models stay at the value of the nearest known plane.
     """
     places = np.arange(len(levels), dtype=np.float64)
     at, values = places[known], log(levels[known])
@@ -140,23 +115,12 @@ def common_profile(model: str, levels: np.ndarray, known: np.ndarray, smoothness
     """Fit a model to the levels of planes, and find how far the data support that light was lost.
 
     Lost light dims all intensities of a plane by one factor.  Where a plane only holds less, its bright voxels become
-    fewer and its dark ones stay.  So a model is fitted to each of several percentiles, and the models are compared.
+    fewer and its dark ones stay.  So a model is fitted to each of several percentiles, and the models are compared: the
+    support is the fraction of all variation that is the same in all of them, at most 1.
 
-    Parameters
-    ----------
-    model : "exponential", "smooth" or "plane"
-    levels : numpy.ndarray, shape (percentiles, planes)
-        Levels above the background; those of the chosen percentile come first.  Percentiles that are not above 0
-        everywhere, or less than a tenth of the chosen one, are too dim to say anything and are left out.
-    known, smoothness
-        As `modelled` has them.
-
-    Returns
-    -------
-    profile : numpy.ndarray, shape (planes,)
-        The model of the chosen percentile, in natural logarithms.
-    support : float
-        The fraction of all variation that is the same in all percentiles, at most 1.
+    Levels, shape (percentiles, planes), are those above the background.  The chosen percentile comes first, whose model
+    is returned as `modelled` gives it.  Percentiles that are not above 0 everywhere, or less than a tenth of the chosen
+    one, are too dim to say anything and are left out.
     """
     with np.errstate(invalid="ignore"):
         bright = (levels[:, known] > 0).all(axis=1) & (

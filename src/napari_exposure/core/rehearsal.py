@@ -11,8 +11,6 @@ from napari_exposure.core import progress
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.core.intensity import check_dtype
 
-__all__ = ["rehearse"]
-
 SHAPE = 4, 32, 32
 
 

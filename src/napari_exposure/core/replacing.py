@@ -40,24 +40,9 @@ _ours: set[str] = set()
 def replacing(path: PathLike, *, overwrite: bool = True) -> Iterator[Path]:
     """Give a place to write a file or a folder, which becomes `path` when all of it is on the disk.
 
-    If anything fails, `path` is what it was.  A new file gets the mode of the file that it replaces.  A link itself is
-    replaced, not what it points to.  A device or a pipe, such as ``/dev/stdout``, is written to directly.
-
-    Parameters
-    ----------
-    path : str or Path
-    overwrite : bool
-        Replace what is at `path`.
-
-    Yields
-    ------
-    Path
-        A path of the same name, in a folder that exists.
-
-    Raises
-    ------
-    FileNotFoundError, FileExistsError
-        As `check_place` does.
+    The place has the same name, in a folder that exists.  If anything fails, `path` is what it was; errors are those of
+    `check_place`.  A new file gets the mode of the file that it replaces.  A link itself is replaced, not what it
+    points to.  A device or a pipe, such as ``/dev/stdout``, is written to directly.
     """
     # The working directory may change while this runs.
     path = Path(os.path.abspath(path))
@@ -86,12 +71,8 @@ def _is_device(path: Path) -> bool:
 def check_place(path: PathLike, *, folder: bool = False, overwrite: bool = True) -> None:
     """Raise if a file, or a `folder` that is a zarr store, cannot be put at a path.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the folder around it is missing.
-    FileExistsError
-        If something there must not be replaced: a file replaces no folder, a zarr store no folder but another store.
+    A FileNotFoundError says that the folder around it is missing; a FileExistsError, that something there must not be
+    replaced: a file replaces no folder, a zarr store no folder but another store.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -111,10 +92,7 @@ def is_zarr(path: Path) -> bool:
 def keep_apart(inputs: Iterable[PathLike], outputs: Iterable[PathLike]) -> None:
     """Raise if an output would replace an input or another output, also through links, or would lie within one.
 
-    Raises
-    ------
-    ValueError
-        If so; no file was opened.
+    No file was opened then.
     """
     read: dict[_Name, Path] = {}
     written: dict[_Name, Path] = {}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, GivenRange, InRange, Output, Per, parameter
+from napari_exposure.core.adjustment import IN_RANGE_WORDS, Adjustment, GivenRange, InRange, Output, Per, parameter
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_extent
 from napari_exposure.core.images import adjust_image, verb
@@ -16,8 +16,6 @@ from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.core.words import given
-
-__all__ = ["Rescale", "rescale_intensity"]
 
 OutRange = str | tuple[float, float]
 
@@ -28,17 +26,11 @@ RESCALED = {"dtype": "by output range", "float32": "float32: not rounded"}
 class Rescale(Adjustment):
     """Stretch a range of intensities over another one; see `rescale_intensity`."""
 
-    short_name: ClassVar[str] = "rescaled"
-    verb: ClassVar[str] = "rescale_intensity"
-    title: ClassVar[str] = "Rescale intensity"
+    short_name, verb, title = "rescaled", "rescale_intensity", "Rescale intensity"
     use: ClassVar[str] = "a range of intensities shall become another one"
 
-    in_range: InRange = parameter(
-        "data",
-        "Input range",
-        "Which intensities are stretched: the exact minimum and maximum of the data, the range of the dtype, "
-        "two percentiles, or fixed numbers. Values outside are clamped.",
-    )
+    # It is declared again because it is the first parameter here.
+    in_range: InRange = parameter("data", *IN_RANGE_WORDS)
     out_range: OutRange = parameter(
         "dtype",
         "Output range",
@@ -144,17 +136,6 @@ def rescale_intensity(
         the greater one, the result is inverted.
     output : "dtype" or "float32"
         "dtype": the dtype that `out_range` asks for, integers rounded to nearest.  "float32": not rounded.
-    image, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `adjust_gamma` does.
 
     See Also
     --------

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, is_dask, stored_chunks, walk
-from napari_exposure.core.noise import NoiseLevel, find_noise
+from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, is_dask, stored_chunks, walk
+from napari_exposure.core.noise import NoiseLevel, find_noise, spread_blocks
 
 # A sample has about so many cells.
 CELLS = 1 << 18
@@ -27,25 +27,10 @@ SPREAD = 0.8191725133961645, 0.6710436067037893, 0.5497004779019703
 class Sample:
     """What is known of a volume without reading all of it.
 
-    Attributes
-    ----------
-    volume : Volume
-    cells : numpy.ndarray of float64
-        Means of a few voxels of a row or of a few rows, with the axes of the volume; NaN where one of the voxels does
-        not count or is not finite.
-    cell : tuple of int
-        The distance of the cells in voxels, along each axis.
-    averaged : int
-        How many voxels a cell is the mean of.
-    boxes : list of numpy.ndarray of float64
-        Single voxels with the spatial axes; NaN as in cells.
-    corners : list of tuple of int
-        Where boxes begin along the axes of the volume.
-    noise : NoiseLevel
-    looked : int
-        How many voxels were read.
-    spatial : int
-        How many of the last axes are space.
+    `cells` are float64 means of voxels, so many as `averaged` says, of a row or of a few rows, with the axes of the
+    volume; `cell` is their distance in voxels along each axis.  `boxes` hold single voxels with the spatial axes, and
+    begin at `corners` along the axes of the volume.  Both are NaN where a voxel does not count or is not finite.  So
+    many voxels as `looked` says were read; the last `spatial` axes are space.
     """
 
     volume: Volume
@@ -107,7 +92,9 @@ def _cells(volume: Volume) -> tuple[np.ndarray, tuple[int, ...], int, int]:
             total[found[0][:-1]] += found[1]
 
         with progress.part(row / together, (row + 1) / together):
-            walk(_slabs(part.shape), work, merge, "taking a sample")
+            # A block has whole rows, so that no cell lies in two blocks.
+            blocks = contiguous_blocks(part.shape, max(1 << 20, math.prod(part.shape[-2:])))
+            walk(blocks, work, merge, "taking a sample")
         looked += part.size
     cell = (*[1] * len(lead[:-1]), *[apart] * bool(lead), across, along)
     return total / together, cell, together * along, looked
@@ -135,34 +122,12 @@ def _taken(array: Any, index: tuple[slice, ...]) -> Any:
     return array[index]
 
 
-def _slabs(shape: tuple[int, ...]) -> list[Block]:
-    """Return blocks of whole planes."""
-    *lead, rows, columns = shape
-    whole = slice(0, rows), slice(0, columns)
-    if not lead:
-        return [whole]
-    step = max(1, (1 << 20) // (rows * columns))
-    starts = range(0, lead[-1], step)
-    return [
-        (*(slice(at, at + 1) for at in outer), slice(start, min(start + step, lead[-1])), *whole)
-        for outer in np.ndindex(*lead[:-1])
-        for start in starts
-    ]
-
-
 def _boxes(volume: Volume, spatial: int) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
     """Read the boxes of single voxels, or one if it holds the whole volume; return them and their corners."""
     lead, size = volume.shape[:-spatial], volume.shape[-spatial:]
     edges = tuple(min(n, most) for n, most in zip(size, BOX[-spatial:], strict=True))
     number = 1 if edges == size and math.prod(lead) == 1 else BOXES
-    blocks = []
-    for count in range(number):
-        index = np.unravel_index(int((count + 0.5) / number * math.prod(lead)), lead) if lead else ()
-        corner = [int((0.5 + count * step) % 1 * (n - m + 1)) for step, n, m in zip(SPREAD, size, edges, strict=False)]
-        blocks.append(
-            tuple(slice(int(at), int(at) + 1) for at in index)
-            + tuple(slice(at, at + m) for at, m in zip(corner, edges, strict=True))
-        )
+    blocks = list(spread_blocks(volume.shape, edges, range(number), SPREAD))
     found: list[np.ndarray] = []
 
     def work(block: Block) -> np.ndarray:

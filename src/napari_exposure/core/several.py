@@ -24,15 +24,9 @@ TOGETHER: dict[str, str] = {
 
 
 class Combined:
-    """The sum or the largest of several arrays, voxel by voxel, in their dtype, which is computed as it is read.
+    """The sum or the largest of several arrays of one shape, voxel by voxel, which is computed as it is read.
 
     Sums of integers are clamped to the dtype, because no channel has intensities beyond it.
-
-    Parameters
-    ----------
-    arrays : sequence of array-like
-        Arrays of one shape and dtype.
-    how : "sum" or "max"
     """
 
     def __init__(self, arrays: Sequence[Array], how: str) -> None:
@@ -75,18 +69,8 @@ def combined(*values: np.ndarray, how: str) -> np.ndarray:
 def join(arrays: Sequence[Any], names: Sequence[str], how: str) -> tuple[Array, Any]:
     """Return an array on which several images are fitted, and which of its voxels count (None for all).
 
-    Parameters
-    ----------
-    arrays : sequence of array-like
-    names : sequence of str
-        What each array is called in errors.
-    how : "all", "sum" or "max"
-        Whether to fit on the voxels of all, on their sum, or on the largest of them.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the arrays cannot share a fit; the message names one that does not fit to the first.
+    It has the voxels of "all", their "sum" or the largest of them ("max").  Arrays that cannot share a fit raise an
+    error by the name of one that does not fit to the first.
     """
     check_together(how)
     first, *rest = (held(array) for array in arrays)

@@ -11,21 +11,16 @@ from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per,
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
-
-__all__ = ["Sigmoid", "adjust_sigmoid"]
 
 
 @dataclass(frozen=True)
 class Sigmoid(Adjustment):
     """More contrast about one intensity and less at the ends; see `adjust_sigmoid`."""
 
-    short_name: ClassVar[str] = "sigmoid"
-    verb: ClassVar[str] = "adjust_sigmoid"
-    title: ClassVar[str] = "Sigmoid"
+    short_name, verb, title = "sigmoid", "adjust_sigmoid", "Sigmoid"
     use: ClassVar[str] = "more contrast about one intensity, less elsewhere"
 
     cutoff: float = parameter(
@@ -51,9 +46,7 @@ class Sigmoid(Adjustment):
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         lo, hi = self._find_range(volume)
-        # The kernel is loaded here, where the wait is reported, and not when the curve first needs it.
-        load_kernel("exp")
-        return fit_curve(self._curve, lo, hi, volume.dtype, self.output)
+        return fit_curve(self._curve, lo, hi, volume.dtype, self.output, "exp")
 
     def _curve(self, position: np.ndarray) -> np.ndarray:
         found = 1 / (1 + exp(self.gain * (self.cutoff - position)))
@@ -94,17 +87,6 @@ def adjust_sigmoid(
         ``skimage.exposure.adjust_sigmoid``.
     output : "dtype" or "float32"
         "dtype" keeps dtype and range; "float32" gives [0, 1].
-    image, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `adjust_gamma` does.
 
     See Also
     --------

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_exposure.core.chain import Chained
 from napari_exposure.core.images import opened
 from napari_exposure.core.intensity import check_kind
 from napari_exposure.core.transform import BlockMap
 
 if TYPE_CHECKING:
     from napari_exposure.core.transform import Transform
-
-__all__ = ["CRUSHED", "SATURATED", "gain_map"]
 
 # Voxels that became the lowest or the highest value have no slope, and are marked with these values.
 CRUSHED, SATURATED = -1.0, -2.0
@@ -25,13 +24,8 @@ REACH = 1 / 64
 
 
 @dataclass(frozen=True, eq=False)
-class GainMap(BlockMap):
-    """A mapping of a volume to the slope of a fitted adjustment or recipe at each voxel.
-
-    Attributes
-    ----------
-    fitted : BlockMap
-    """
+class GainMap(Chained):
+    """A mapping of a volume to the slope of a fitted adjustment or recipe at each voxel."""
 
     fitted: BlockMap
 
@@ -39,22 +33,6 @@ class GainMap(BlockMap):
         check_kind(self.fitted, "fitted", BlockMap, "what recipe.fit(image) gives")
         if self.fitted.rgb:
             raise ValueError("A gain map needs gray values; this was fitted on colors. Split them into channels first.")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.fitted.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.fitted.dtype
-
-    @property
-    def rgb(self) -> bool:
-        return False
-
-    @property
-    def spatial(self) -> int:
-        return self.fitted.spatial
 
     @property
     def transforms(self) -> tuple[Transform, ...]:

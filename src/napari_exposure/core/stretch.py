@@ -11,14 +11,11 @@ import numpy as np
 from napari_exposure.core.adjustment import GivenRange, Output, Per, parameter
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.images import adjust_image, verb
-from napari_exposure.core.intensity import Percentiles, working_dtype
+from napari_exposure.core.intensity import NoiseLimit, Percentiles, working_dtype
 from napari_exposure.core.jit import kernel
 from napari_exposure.core.noise import noise_gain
-from napari_exposure.core.noise_limit import NoiseLimit
 from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
-
-__all__ = ["LocalStretch", "stretch_local"]
 
 # The histogram of a tile has so many bins, of which the narrowest tile still has 200 at the default largest gain.
 BINS = 4096
@@ -29,9 +26,7 @@ MOST_GAIN = 1e6
 class LocalStretch(TiledAdjustment):
     """Stretch each region between two percentiles of its own; see `stretch_local`."""
 
-    short_name: ClassVar[str] = "stretched"
-    verb: ClassVar[str] = "stretch_local"
-    title: ClassVar[str] = "Local contrast stretch"
+    short_name, verb, title = "stretched", "stretch_local", "Local contrast stretch"
     group: ClassVar[str] = "Local contrast"
     use: ClassVar[str] = "regions are of different brightness, and noise shall stay low"
 
@@ -100,12 +95,8 @@ class LocalStretch(TiledAdjustment):
 class StretchFit(TiledFit):
     """Where the stretch of each tile begins, and how wide it is, in intensities.
 
-    Attributes
-    ----------
-    max_gain : float
-        The largest gain as a number, also if a limit of noise was asked for.
-    low, width : numpy.ndarray of float64, shape (tiles z, tiles y, tiles x)
-        The intensity that becomes 0 in the middle of a tile, and how far above it lies the one that becomes 1.
+    In the middle of a tile `low` becomes 0, and what lies `width` above it becomes 1.  `max_gain` is a number, also if
+    a limit of noise was asked for.
     """
 
     max_gain: float
@@ -137,19 +128,10 @@ class StretchFit(TiledFit):
 
 
 def tile_percentiles(counts: np.ndarray, percentiles: tuple[float, ...]) -> np.ndarray:
-    """Return percentiles of the histograms of tiles, interpolated inside a bin.
+    """Return percentiles of the histograms of tiles, shape (tiles z, tiles y, tiles x, nbins), along a first axis.
 
-    Parameters
-    ----------
-    counts : numpy.ndarray of int, shape (tiles z, tiles y, tiles x, nbins)
-    percentiles : tuple of float
-        In [0, 100].
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (percentiles, tiles z, tiles y, tiles x)
-        Where so many percent of a tile's voxels are reached, as a fraction of the range that the bins divide.  The
-        voxels of a bin lie evenly in it.  An empty tile has the percentiles of all tiles together.
+    They say where so many percent of a tile's voxels are reached, as a fraction of the range that the bins divide.  The
+    voxels of a bin lie evenly in it.  An empty tile has the percentiles of all tiles together.
 
     Examples
     --------
@@ -211,20 +193,12 @@ def stretch_local(
     in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_limits"
         The intensities in which percentiles are looked for, and to which `max_gain` refers.  With the default, one
         hot voxel does not count.  A fixed range makes the largest gain of volumes comparable.
-    image, kernel_size, spacing, output, mask, ignore_zeros, per, window, rgb, level
-        As all adjustments have them.
-
-    Returns
-    -------
-    As all adjustments have it.
 
     Raises
     ------
-    TypeError
-        For a dtype that has no exposure, or a parameter that is not a number.
     ValueError
-        For an empty volume, a parameter out of bounds, percentiles out of order, a mask of another shape, no counted
-        voxel, or tiles so small that their histograms would not fit into memory.
+        Also for percentiles out of order, where no voxel is counted, or for tiles so small that their histograms would
+        not fit into memory.
 
     See Also
     --------

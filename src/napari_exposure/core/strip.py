@@ -18,23 +18,11 @@ BEYOND = 0.05
 
 
 def count_strip(volume: Volume, axis: int, nbins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Count each plane across an axis, all in the same bins of equal width.
+    """Count each plane across an axis, all in the same bins of equal width; return counts (planes, bins) and edges.
 
-    Parameters
-    ----------
-    volume : Volume
-    axis : int
-        Counted from the first axis.
-    nbins : int
-        The largest number of bins; there may be fewer for integers, whose bins are whole numbers wide.
-
-    Returns
-    -------
-    counts : numpy.ndarray of int64, shape (planes, bins)
-        Voxels beyond the first and the last edge are counted there.
-    edges : numpy.ndarray of float64, shape (bins + 1,)
-        Nearly all voxels lie between the first and the last edge, which are equal where all voxels are alike, and NaN
-        where none is counted.
+    There may be fewer than `nbins` for integers, whose bins are whole numbers wide.  Nearly all voxels lie between the
+    first and the last edge, and those beyond are counted there.  The edges are equal where all voxels are alike, and
+    NaN where none is counted.
 
     Examples
     --------

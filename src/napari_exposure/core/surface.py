@@ -22,16 +22,10 @@ BINS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Depths:
-    """Depths below a surface, at the points of a coarse grid.
+    """Depths below a surface at the points of a coarse grid, in the unit of the spacing; negative outside.
 
-    Attributes
-    ----------
-    values : numpy.ndarray of float32, one axis for each of space
-        In the unit of the spacing; negative outside.
-    places : tuple of numpy.ndarray of float64
-        Where the voxels along each axis lie between the points, counted in points.
-    thickness : float
-        The thickness of a shell; there are `SHELLS` from the surface to the deepest point.
+    `places` says where the voxels along each axis lie between the points, counted in points.  From the surface to the
+    deepest point there are `SHELLS` shells of one `thickness`.
     """
 
     values: np.ndarray
@@ -85,15 +79,10 @@ def _every(size: int, most: int) -> slice:
 
 @remembered(lambda depths: depths.nbytes)
 def find_depths(volume: Volume, spacing: tuple[float, ...]) -> Depths:
-    """Find how deep the voxels of a volume lie below the surface of its mask.
+    """Find how deep the voxels of a volume lie below the surface of its mask, which must have an inside and an outside.
 
     The mask is sampled.  Distances to the nearest sample outside are Euclidean, and the surface lies half a sample
     before that sample.  Where the mask reaches the border of the volume there is no surface.
-
-    Raises
-    ------
-    ValueError
-        If the mask has no inside or no outside.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -134,21 +123,10 @@ def find_depths(volume: Volume, spacing: tuple[float, ...]) -> Depths:
 def shell_percentiles(
     volume: Volume, depths: Depths, lo: float, hi: float, percentiles: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find percentiles of the counted voxels of each shell.
+    """Count the voxels of each shell, and find their percentiles, shape (percentiles, shells).
 
-    Parameters
-    ----------
-    volume : Volume
-    depths : Depths
-    lo, hi : float
-        Intensities outside are clamped to this range.
-    percentiles : tuple of float
-
-    Returns
-    -------
-    counted : numpy.ndarray of int64, shape (shells,)
-    levels : numpy.ndarray of float64, shape (percentiles, shells)
-        Interpolated inside a bin of a histogram; NaN where nothing is counted.
+    Intensities are clamped to lo..hi.  Percentiles are interpolated inside a bin of a histogram; NaN where nothing
+    counts.
     """
     nbins = BINS
     if volume.dtype.kind in "iu":
@@ -163,10 +141,7 @@ def shell_percentiles(
         place = (values[used].astype(np.float64) - lo) * (nbins / (hi - lo)) if hi > lo else np.zeros(len(shell))
         return np.bincount(shell * nbins + np.clip(place, 0, nbins - 1).astype(np.int64), minlength=len(counts))
 
-    def merge(found: np.ndarray) -> None:
-        counts[:] += found
-
-    count(volume, visit, merge, "measuring shells")
+    count(volume, visit, lambda found: np.add(counts, found, out=counts), "measuring shells")
     shells = counts.reshape(1, 1, SHELLS, nbins)
     counted: np.ndarray = shells.sum(axis=-1).ravel()
     levels = lo + (hi - lo) * tile_percentiles(shells, percentiles)[:, 0, 0]

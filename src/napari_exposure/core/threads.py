@@ -15,14 +15,10 @@ Result = TypeVar("Result")
 
 
 class Threads(Executor):
-    """Threads that end with the process, even if one of them waits for a slow disk.
+    """So many threads that end with the process, even if one of them waits for a slow disk.
 
-    At its end Python waits for the threads of `concurrent.futures.ThreadPoolExecutor`, so a closed window would leave
-    a process behind until a chunk is read.
-
-    Parameters
-    ----------
-    number : int
+    At its end Python waits for the threads of `concurrent.futures.ThreadPoolExecutor`, so a closed window would leave a
+    process behind until a chunk is read.
 
     Examples
     --------

@@ -39,12 +39,7 @@ Each = TypeVar("Each")
 class TiledAdjustment(Adjustment):
     """An adjustment that differs from place to place, by the histograms of tiles of a physical size.
 
-    Its subclasses are `AdaptiveEqualization` and `LocalStretch`.
-
-    Attributes
-    ----------
-    kernel_size : float, tuple of float or None
-        The edge of a tile in units of the spacing.
+    Its subclasses are `AdaptiveEqualization` and `LocalStretch`.  The edge of a tile is in units of the spacing.
     """
 
     needs_spacing: ClassVar[bool] = True
@@ -169,21 +164,10 @@ def three(values: Sequence[Each], fill: Each) -> tuple[Each, ...]:
 
 @dataclass(frozen=True, eq=False)
 class TiledFit(Fit):
-    """The base of fits that have something for each tile.
-
-    Attributes
-    ----------
-    grid : TileGrid
-    nbins : int
-        How many bins the histogram of a tile has.
-    dtype, out_dtype : numpy.dtype
-        The dtypes of the volume and of the result.
-    """
+    """The base of fits that have something for each tile of a grid, whose histograms have `nbins` bins."""
 
     grid: TileGrid
     nbins: int
-    dtype: np.dtype
-    out_dtype: np.dtype
 
     @property
     def edges(self) -> np.ndarray:

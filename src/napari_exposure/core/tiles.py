@@ -77,17 +77,7 @@ class TileAxis:
 
 @dataclass(frozen=True)
 class TileGrid:
-    """The tiles of a volume.
-
-    Attributes
-    ----------
-    axes : tuple of TileAxis
-        One for each spatial axis.
-    kernel_size : tuple of float
-        The edge that was asked for, in units of `spacing`.
-    spacing : tuple of float
-        The size of a voxel.
-    """
+    """The tiles of a volume along each spatial axis; the edge that was asked for is in units of the spacing."""
 
     axes: tuple[TileAxis, ...]
     kernel_size: tuple[float, ...]
@@ -134,19 +124,8 @@ def tile_grid(
 ) -> TileGrid:
     """Lay tiles of a physical size over a volume.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Voxels along the spatial axes.
-    kernel_size : float, sequence of float or None
-        The edge of a tile in units of `spacing`, one for all axes or one each; None is an eighth of the largest extent.
-    spacing : tuple of float
-        The size of a voxel along each axis.
-
-    Raises
-    ------
-    ValueError
-        If there is not one edge for each axis.
+    Their edge is in units of `spacing`, one number for all spatial axes or one each; None is an eighth of the largest
+    extent.
 
     Examples
     --------

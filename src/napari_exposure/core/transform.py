@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,16 +13,7 @@ import numpy.typing as npt
 
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import held, like
-from napari_exposure.core.blocks import (
-    BLOCK_VOXELS,
-    Block,
-    chunked_blocks,
-    contiguous_blocks,
-    is_dask,
-    read_part,
-    stored_chunks,
-    walk,
-)
+from napari_exposure.core.blocks import BLOCK_VOXELS, Block, is_dask, read_part, stored_blocks, walk
 from napari_exposure.core.intensity import dtype_range, is_lookup, prepared, recolor, value_channel, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array
@@ -32,20 +24,20 @@ if TYPE_CHECKING:
     from napari_exposure.core.adjustment import Adjustment
     from napari_exposure.core.pointwise import PointwiseFit
 
-__all__ = ["Transform"]
-
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What was found in voxels that share a fit: the input range, and what its ends become in the result.
+    """What was found in voxels that share a fit: the input range, what its ends become in the result, and dtypes.
 
-    Each kind of fit also has `dtype` and `out_dtype`, the dtypes of the volume and of the result.
+    `dtype` is that of the volume, and `out_dtype` that of the result.
     """
 
     lo: float
     hi: float
     bottom: float
     top: float
+    dtype: np.dtype
+    out_dtype: np.dtype
     # A slow map has blocks of so many voxels, because blocks of the usual size could not be canceled promptly.
     block_voxels: ClassVar[tuple[int, ...]] = ()
     # This is true where the result does not depend on the place of a voxel.
@@ -62,7 +54,7 @@ class Fit:
     @property
     def upper(self) -> float:
         """`hi`, but always above `lo`, so that kernels never divide by zero."""
-        return max(self.hi, float(np.nextafter(self.lo, np.inf)))
+        return max(self.hi, math.nextafter(self.lo, math.inf))
 
     @property
     def stretched(self) -> tuple[float, float]:
@@ -211,14 +203,9 @@ class BlockMap(ABC):
             if whole is None:
                 piece[...] = result
 
-        chunks = stored_chunks(volume)
-        if chunks is None:
-            blocks = contiguous_blocks(self.shape, *self._block_voxels)
-        else:
-            blocks = chunked_blocks(self.shape, chunks[: len(self.shape)], *self._block_voxels)
         with progress.bar():
             self.load_kernels()
-            walk(blocks, work, lambda _: None, self.title)
+            walk(stored_blocks(volume, self.shape, *self._block_voxels), work, lambda _: None, self.title)
         return out
 
     @property
@@ -290,9 +277,7 @@ class Transform(BlockMap):
     @property
     def out_dtype(self) -> np.dtype:
         """The dtype of results."""
-        fit: Any = next(iter(self.fits.values()))
-        found: np.dtype = fit.out_dtype
-        return found
+        return next(iter(self.fits.values())).out_dtype
 
     @property
     def out_range(self) -> tuple[float, float]:

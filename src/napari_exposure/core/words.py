@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # A foreign value takes at most about so many characters of an error.
-MOST = 400
+MOST_CHARACTERS = 400
 
 
 def printable(text: object) -> str:
@@ -45,7 +45,7 @@ def as_tooltip(text: str) -> str:
     return f"<qt>{html.escape(text)}</qt>".replace("\n", "<br>")
 
 
-def shortened(text: object, most: int = MOST) -> str:
+def shortened(text: object, most: int = MOST_CHARACTERS) -> str:
     """Return a text of about `most` characters at most, from which the middle is cut out if it is longer."""
     text = str(text)
     return text if len(text) <= most else f"{text[: most * 3 // 4]} ... {text[-most // 4 :]}"

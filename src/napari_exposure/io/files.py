@@ -201,14 +201,14 @@ class Facts:
 
         A size of 1 without a unit is ignored, because programs write it where they know no size.
         """
-        number = abs(_number(size))
+        number = abs(as_number(size))
         known = unit and unit_name(unit, TIME if axis == "T" else LENGTH)
         if axis not in self.sizes and 0 < number < float("inf") and (known or number != 1):
             self.sizes[axis], self.units[axis], self.came_from[axis] = number, known, field
 
     def place(self, axis: str, place: Any, unit: str | None = None) -> None:
         """Note where the first voxel lies along an axis, in the unit of its size if no other is given."""
-        number = _number(place)
+        number = as_number(place)
         if abs(number) < float("inf"):
             self.places[axis] = (number, unit)
 
@@ -259,7 +259,8 @@ def converted(size: float, unit: str, other: str) -> float:
     return found
 
 
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
+    """Return what a file says as a number, which is NaN where it is none."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import h5py
 
 # Datasets with fewer or more axes hold no volumes.
-LEAST_AXES, MOST_AXES = 2, 6
+NDIMS = range(2, 7)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _images(file: h5py.File) -> list[str]:
     found: list[str] = []
 
     def look(name: str, each: object) -> None:
-        if isinstance(each, h5py.Dataset) and each.dtype.kind in "biufc" and LEAST_AXES <= each.ndim <= MOST_AXES:
+        if isinstance(each, h5py.Dataset) and each.dtype.kind in "biufc" and each.ndim in NDIMS:
             found.append(name)
 
     file.visititems(look)

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
     from napari_exposure.io.zarrstore import CarefulStore
 
-__all__ = ["read_zarr"]
-
 # A chunk on disk has at most about so many voxels, which are a few megabytes.
 CHUNK_VOXELS = 1 << 21
 # The coarsest level of a pyramid has at most so many voxels along any axis.
@@ -65,10 +63,8 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
     ----------
     path : str or pathlib.Path
         The path of an image, of a result of bioformats2raw, of a plate, or of one of its wells.
-    axes : str, optional
-        A letter of "tczyx" for each axis of the array, if the store does not say them or says others.
-    series : int, optional
-        Which image to read from a store of several, by default the first; `FileVolume.images` lists them.
+    axes, series
+        As `read` has them.
 
     Returns
     -------
@@ -339,7 +335,11 @@ def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
         if unit != UNKNOWN:
             axis["unit"] = long_name(unit)
     write_multiscales_metadata(group, datasets, fmt=fmt, axes=axes, name=volume.name)
-    shown: dict[str, Any] = {"omero": {"channels": _omero(volume, previous)}}
+    omero: dict[str, Any] = {"channels": _omero(volume, previous)}
+    if "z" in letters:
+        # Viewers on the web open on this plane, and on the first one, which may be empty, if none is named.
+        omero["rdefs"] = {"defaultZ": shapes[0][letters.index("z")] // 2, "model": "color"}
+    shown = {"omero": omero}
     group.attrs.update({"ome": {**_ome(group), **shown}} if ome_version == "0.5" else shown)
     if volume.notes:
         group.attrs["napari_exposure"] = volume.notes

@@ -30,8 +30,6 @@ from napari_exposure.io.hdf5 import read_hdf5
 from napari_exposure.io.omezarr import read_zarr
 from napari_exposure.io.tiff import read_tiff
 
-__all__ = ["read"]
-
 
 def read(
     path: str | PathLike[str],

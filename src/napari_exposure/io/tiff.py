@@ -45,8 +45,6 @@ from napari_exposure.io.units import unit_name
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
-__all__ = ["read_tiff"]
-
 # A larger image is read only as it is looked at, unless the caller says otherwise.
 LAZY_BYTES = 1 << 30
 # No method packs a strip or tile of more than SEGMENT_BYTES more tightly than MOST_PACKED to one.
@@ -66,14 +64,8 @@ def read_tiff(
 
     Parameters
     ----------
-    path : str or pathlib.Path
-    lazy : bool, optional
-        Whether data are read only as they are looked at, as a dask array, which is the default for more than 1 GB.
-    axes : str, optional
-        A letter of "tczyxs" for each axis of the data, in the order of the file, if the file does not say them or
-        says others; s is color.
-    series : int, optional
-        Which image to read from a file of several, by default the first; `FileVolume.images` lists them.
+    path, lazy, axes, series
+        As `read` has them.
 
     Returns
     -------

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from napari_exposure.io.files import UNKNOWN, Facts
+from napari_exposure.io.files import UNKNOWN, Facts, as_number
 from napari_exposure.io.units import in_unit, unit_name
 
 if TYPE_CHECKING:
@@ -144,15 +144,15 @@ def _spacing(page: Any, metadata: Mapping[str, Any], facts: Facts, writer: str) 
             facts.size(axis, size, str(metadata.get(f"{axis.lower()}unit", unit)), f"{axis}Resolution")
     facts.size("Z", metadata.get("spacing"), str(metadata.get("zunit", unit)), f"{writer}spacing")
     facts.size("T", metadata.get("finterval"), str(metadata.get("tunit", "s")), f"{writer}finterval")
-    if "T" not in facts.sizes and _float(metadata.get("fps")):
-        facts.size("T", 1 / float(metadata["fps"]), "s", f"{writer}fps")
+    if "T" not in facts.sizes and (rate := as_number(metadata.get("fps"))):
+        facts.size("T", 1 / rate, "s", f"{writer}fps")
     if unit_name(unit):
         facts.came_from["unit"] = f"{writer}unit"
     for axis in "ZYX":
         origin = metadata.get(f"{axis.lower()}origin")
         if origin is not None:
             # ImageJ has the place of the origin in voxels.
-            facts.place(axis, -_float(origin) * facts.sizes.get(axis, 1.0))
+            facts.place(axis, -as_number(origin) * facts.sizes.get(axis, 1.0))
 
 
 def _of_table(table: npt.ArrayLike) -> str:
@@ -295,7 +295,7 @@ def _scanimage(file: Any, number: int, axes: str, facts: Facts) -> None:
     for name in ("actualStackZStepSize", "stackZStepSize"):
         facts.size("Z", frames.get(f"SI.hStackManager.{name}"), "um", f"ScanImage {name}")
     if "Z" in axes:
-        rate = _float(frames.get("SI.hRoiManager.scanVolumeRate"))
+        rate = as_number(frames.get("SI.hRoiManager.scanVolumeRate"))
         facts.size("T", 1 / rate if rate else None, "s", "ScanImage scanVolumeRate")
     else:
         facts.size("T", frames.get("SI.hRoiManager.scanFramePeriod"), "s", "ScanImage scanFramePeriod")
@@ -347,15 +347,8 @@ def scanimage_axes(file: TiffFile, series: TiffPageSeries) -> tuple[tuple[int, .
 
 
 def _whole(value: Any) -> int:
-    number = _float(value)
+    number = as_number(value)
     return int(number) if 1 <= number < 1e9 else 1
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return 0.0
 
 
 def _in(facts: Facts, axis: str, size: Any, unit: str, other: str, field: str) -> None:

@@ -80,13 +80,7 @@ def long_name(unit: str) -> str:
 
 
 def check_unit(unit: str) -> None:
-    """Raise if a unit is no name in pint's registry, such as a formula that pint would have to compute.
-
-    Raises
-    ------
-    ValueError
-        If it is no such name.
-    """
+    """Raise if a unit is no name in pint's registry, such as a formula that pint would have to compute."""
     from pint import get_application_registry
 
     if not get_application_registry().parse_unit_name(unit):

@@ -23,14 +23,7 @@ _STREAMS = {
 def unpacked_size(codecs: tuple[str, ...], data: memoryview, most: int) -> int:
     """Return how many bytes a chunk unpacks to, or some number beyond `most`.
 
-    A chunk of unknown codecs counts with the bytes that it has.
-
-    Parameters
-    ----------
-    codecs : tuple of str
-        The codecs in the order in which they are undone.
-    data : memoryview
-    most : int
+    The codecs are in the order in which they are undone.  A chunk of unknown codecs counts with the bytes that it has.
     """
     for codec in codecs:
         if codec in _STREAMS:

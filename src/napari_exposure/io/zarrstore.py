@@ -97,19 +97,10 @@ def check_array(name: str, array: zarr.Array[Any]) -> None:
 
 @dataclass(frozen=True)
 class Packing:
-    """How the chunks of an array are packed.
+    """How the chunks of an array are packed: the bytes of one unpacked, also of one in a shard, and its codecs.
 
-    Attributes
-    ----------
-    size : int
-        The bytes of an unpacked chunk, also of one in a shard.
-    codecs : tuple of str
-        The codecs of these chunks in the order in which they are undone.
-    parts : int
-        How many chunks a shard has; 0 where there are no shards.
-    index_first : bool
-        Whether a shard begins with its index.
-    index_size : int
+    These are in the order in which they are undone.  A shard has so many parts, which are 0 where there are no shards,
+    and an index of this size, with which it begins or ends.
     """
 
     size: int

@@ -131,14 +131,6 @@ class Adjusted:
         """The cards."""
         return self._edited.stack
 
-    @property
-    def source(self) -> Source | None:
-        """What is read of the layer; None without one, or where it cannot be adjusted."""
-        try:
-            return None if self.layer is None else Source.of(self.layer)
-        except (TypeError, ValueError):
-            return None
-
     def recipe(self, layer) -> Any:
         """The cards as a `Recipe` for a layer; None where no card is on, and an error where they do not fit it."""
         check_layer(layer)

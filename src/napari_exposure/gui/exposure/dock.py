@@ -26,7 +26,7 @@ from napari_exposure.gui.napari_versions import on_renamed
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.gui.scrolled import make_scrollable
-from napari_exposure.io.units import PIXEL
+from napari_exposure.io.units import PIXEL, voxel_size
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
 
@@ -258,8 +258,7 @@ class ExposureDock(widgets.Container):
         return [edit for view in views for edit in view.editors.values() if isinstance(edit, ReferenceEdit)]
 
     def _unit(self) -> str:
-        source = self.adjusted.source
-        return PIXEL if source is None else source.unit
+        return PIXEL if self.layer is None else voxel_size(self.layer)[1]
 
     def _limits(self) -> tuple[float, float]:
         return (0.0, 1.0) if self.layer is None else Source.of(self.layer).contrast_limits
