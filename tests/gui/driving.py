@@ -16,7 +16,9 @@ def press(menu, action):
         menu.popup(QPoint(0, 0))
     assert action.isEnabled()
     place = menu.actionGeometry(action).center()
-    QTest.mouseMove(menu, place)
+    # A menu ignores a click of a mouse that has not moved since it appeared.
+    for way in range(8):
+        QTest.mouseMove(menu, place - QPoint(way, 0))
     QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=place)
 
 
