@@ -14,6 +14,7 @@ import clean_settings  # noqa: F401
 # isort: split
 import argparse
 import time
+from functools import partial
 
 import napari
 import numpy as np
@@ -138,7 +139,7 @@ times = []
 for _ in range(15):
     over = []
     job = Job(
-        map_volume(widget.live.first._data[0]),
+        partial(map_volume, widget.live.first._data[0]),
         done=lambda *result: None,
         ended=lambda over=over: over.append(time.perf_counter()),
         step=lambda step: None,
