@@ -5,15 +5,62 @@ import threading
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QAction
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QMenu
 
 from napari_exposure.gui.exposure.extras import Profile, Tiles
+
+
+def press(menu, action):
+    """Click an entry of a menu, which drops down if it has not."""
+    if not menu.isVisible():
+        menu.popup(QPoint(0, 0))
+    assert action.isEnabled()
+    place = menu.actionGeometry(action).center()
+    # A menu ignores a click of a mouse that has not moved since it appeared.
+    for way in range(8):
+        QTest.mouseMove(menu, place - QPoint(way, 0))
+    QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=place)
+
+
+def named(menu, text):
+    """The entry of a menu, or of the bar of menus, that begins with a text."""
+    return next(action for action in menu.actions() if action.text().replace("&", "").startswith(text))
+
+
+def from_menu_bar(bar, first, *others):
+    """Click a menu, an entry of it, and so on."""
+    action = named(bar, first)
+    QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.actionGeometry(action).center())
+    for text in others:
+        menu = action.menu()
+        action = named(menu, text)
+        press(menu, action)
+
+
+def select(viewer, *layers):
+    """Click layers in the list, the first one alone, the others with Ctrl."""
+    shown = viewer.window._qt_viewer.layers
+    for number, layer in enumerate(layers):
+        rows = (shown.model().index(row, 0) for row in range(len(viewer.layers)))
+        row = next(each for each in rows if each.data() == layer.name)
+        held = Qt.KeyboardModifier.ControlModifier if number else Qt.KeyboardModifier.NoModifier
+        QTest.mouseClick(shown.viewport(), Qt.MouseButton.LeftButton, held, shown.visualRect(row).center())
+
+
+def choose_in(box, text):
+    """Choose an entry of a combo box with keys."""
+    box = getattr(box, "native", box)
+    QTest.keyClick(box, Qt.Key.Key_Home)
+    while not box.currentText().startswith(text):
+        before = box.currentIndex()
+        QTest.keyClick(box, Qt.Key.Key_Down)
+        assert box.currentIndex() > before
 
 
 def click(button):
     """Click a button, a check box, or an entry of a menu."""
     if isinstance(button, QAction):
-        assert button.isEnabled()
-        button.trigger()
+        press(next(each for each in button.associatedObjects() if isinstance(each, QMenu)), button)
         return
     widget = getattr(button, "native", button)
     assert widget.isEnabled()
@@ -57,7 +104,5 @@ def profile_of(dock, card=0):
 
 def choose(menu, text):
     """Choose the entry of a menu that begins with a text."""
-    menu.aboutToShow.emit()
-    action = next(action for action in menu.actions() if action.text().startswith(text))
-    assert action.isEnabled()
-    action.trigger()
+    menu.popup(QPoint(0, 0))
+    press(menu, named(menu, text))

@@ -13,10 +13,10 @@ from napari.utils.notifications import ErrorNotification, notification_manager
 from qtpy import API_NAME
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget, QInputDialog
+from qtpy.QtWidgets import QApplication, QDockWidget, QFileDialog, QInputDialog
 
 import napari_exposure as nx
-from gui.driving import choose, click, finish, no_workers, tiles_of, type_into
+from gui.driving import choose, choose_in, click, finish, from_menu_bar, no_workers, select, tiles_of, type_into
 from napari_exposure import core
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui import editors
@@ -77,11 +77,7 @@ def test_a_newcomer_has_a_result_in_four_actions(qtbot, viewer, nuclei):
     window = viewer.window._qt_window
     size = window.size()
     # 1: the menu
-    filters = next(a.menu() for a in viewer.window.layers_menu.actions() if a.text().strip("&") == "Filter")
-    exposure = next(a.menu() for a in filters.actions() if a.text() == "Exposure")
-    entry = exposure.actions()[0]
-    assert entry.text().startswith("Exposure")
-    entry.trigger()
+    from_menu_bar(window.menuBar(), "Layers", "Filter", "Exposure", "Exposure")
     assert any(each.windowTitle().startswith("Exposure") for each in window.findChildren(QDockWidget))
     (dock,) = viewer.window.dock_widgets.values()
     qtbot.waitUntil(lambda: dock.layer == nuclei)
@@ -183,7 +179,7 @@ def test_edit_again_update_and_undo(qtbot, viewer, nuclei, dock):
     finish(qtbot, dock)
     assert names(viewer) == ["nuclei", "nuclei - gamma", "nuclei - gamma - clip"]
     # the first is selected: its cards come back
-    viewer.layers.selection = {kept}
+    select(viewer, kept)
     qtbot.waitUntil(lambda: titles(dock) == ["Gamma"])
     assert dock.layer == nuclei
     assert dock.target is kept
@@ -252,10 +248,11 @@ def live_of(dock, layer):
 
 def test_several_layers_each_have_a_live_layer_and_one_apply(qtbot, viewer, nuclei, dock, volume):
     other = viewer.add_image(volume[::-1] // 2, name="membrane", scale=(1, 0.25, 0.25), units="um")
-    viewer.layers.selection = {nuclei}
+    qtbot.waitUntil(lambda: dock.layer == other)
+    select(viewer, nuclei)
     qtbot.waitUntil(lambda: dock.layer == nuclei)
     choose(dock.tools.add_menu, "Percentile clipping")
-    viewer.layers.selection = {nuclei, other}
+    select(viewer, nuclei, other)
     qtbot.waitUntil(lambda: len(dock.header.chips) == 2)
     # the cards stay
     assert titles(dock) == ["Percentile clipping"]
@@ -287,13 +284,13 @@ def test_several_layers_each_have_a_live_layer_and_one_apply(qtbot, viewer, nucl
     for source, result in zip((nuclei, other), results, strict=True):
         np.testing.assert_array_equal(viewer.layers[result].data, nx.clip_percentiles(source).data)
     # All have the fit of the first, which is that of the chip that is pressed.
-    dock.header.fit.value = "first"
-    assert dock.header.fit.current_choice == "all like nuclei"
+    choose_in(dock.header.fit, "all like nuclei")
+    assert dock.header.fit_on == "first"
     shown([fit(nuclei, low)] * 2)
     click(dock.header.chips[other])
     assert dock.header.fit.current_choice == "all like membrane"
     shown([fit(other, low)] * 2)
-    editor(dock, 0, "low").value = 10
+    type_into(editor(dock, 0, "low"), "10")
     shown([fit(other, 10)] * 2)
     # Update computes both anew, in their places.
     click(dock.bar.apply)
@@ -303,7 +300,7 @@ def test_several_layers_each_have_a_live_layer_and_one_apply(qtbot, viewer, nucl
         np.testing.assert_array_equal(viewer.layers[result].data, fit(other, 10).apply(source.data))
     # Alone, each has the cards that were applied to it.
     for layer in (nuclei, other):
-        viewer.layers.selection = {layer}
+        select(viewer, layer)
         qtbot.waitUntil(lambda: dock.layer == layer and not dock.header.chips)  # noqa: B023
         assert editor(dock, 0, "low").value == 10
         assert dock.target.name.startswith(layer.name)
@@ -381,15 +378,18 @@ def test_cancel_stops_all_layers_and_a_layer_that_does_not_fit_is_told(qtbot, vi
     assert names(viewer) == ["nuclei", "nuclei - exposure", "short", "short - exposure"]
 
 
-def test_what_is_seen_is_saved_though_the_slider_has_just_moved(qtbot, viewer, nuclei, dock, tmp_path):
+def test_what_is_seen_is_saved_though_the_slider_has_just_moved(qtbot, nuclei, dock, tmp_path, monkeypatch):
     choose(dock.tools.add_menu, "Gamma")
     settled(qtbot, dock, lambda: live(dock) is not None)
-    for value in (0.5, 0.6, 0.7):
-        editor(dock, 0, "gamma").value = value
-    dock.save(tmp_path / "seen.ome.tif")
-    dock.recipe.copy()
+    for value in ("0.5", "0.6", "0.7"):
+        type_into(editor(dock, 0, "gamma"), value)
+    asked = lambda name: lambda *_: (str(tmp_path / name), "")  # noqa: E731
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", asked("seen.ome.tif"))
+    click(dock.bar.save)
+    choose(dock.recipe.menu(), "Copy as Python")
     assert "gamma=0.7" in QApplication.clipboard().text()
-    dock.recipe.save(tmp_path / "seen.json")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", asked("seen.json"))
+    choose(dock.recipe.menu(), "Save recipe")
     assert nx.Recipe.load(tmp_path / "seen.json").steps == (core.Gamma(0.7),)
     finish(qtbot, dock)
     found = nx.read_tiff(tmp_path / "seen.ome.tif")

@@ -280,7 +280,7 @@ def test_the_recipe_of_a_result_is_copied_saved_shown_and_applied(
     finish(qtbot, widget)
     qtbot.waitUntil(lambda: len(viewer.layers) == 7)
     assert "other - clip - adaptive" in viewer.layers
-    assert any(text.startswith("Layer 'wide': kernel_size") for text in messages())
+    assert any(text.startswith("Layer 'wide': “Tile: 8.0” makes") for text in messages())
 
     (tmp_path / "bad.json").write_text('{"napari_exposure_recipe": 1, "unit": null, "steps": [{"kind": "exec"}]}')
     files.append(tmp_path / "bad.json")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from magicgui import widgets
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_exposure.core import ToneCurve
 from napari_exposure.core.curve import Points
+from napari_exposure.gui.parts import Parts
 from napari_exposure.gui.plotting import AFTER, BEFORE
 
 # In pixels: the frame is this far inside, a point has this radius, and the mouse takes hold of it this near.
@@ -82,12 +82,10 @@ class _Canvas(QWidget):
             self._held = self.points.index(value) if value in self.points else None
 
     def mouseMoveEvent(self, event):
-        """Qt's hook."""
         if self._held is not None:
             self._put(self._held, self._value(event.position()))
 
     def mouseReleaseEvent(self, event):
-        """Qt's hook."""
         self.update()
 
     def mouseDoubleClickEvent(self, event):
@@ -108,7 +106,6 @@ class _Canvas(QWidget):
         self._put(self._held, (x + STEP * way[0], y + STEP * way[1]))
 
     def paintEvent(self, event):
-        """Qt's hook."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         text = self.palette().color(QPalette.ColorRole.WindowText)
@@ -136,12 +133,11 @@ class _Canvas(QWidget):
             painter.drawEllipse(self.place(point), POINT, POINT)
 
 
-class CurveEdit(widgets.Container):
+class CurveEdit(Parts):
     """The points of a tone curve; ``value`` is as `ToneCurve` takes it."""
 
     def __init__(self, value: Points, tooltip: str = "", **options):
-        super().__init__(labels=False, tooltip=tooltip, **options)
-        self.margins = (0, 0, 0, 0)
+        super().__init__(tooltip=tooltip, **options)
         self.canvas = _Canvas()
         self.canvas.setToolTip(tooltip)
         self.native.layout().addWidget(self.canvas)

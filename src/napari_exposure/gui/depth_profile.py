@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from napari.utils.theme import get_theme
 
 from napari_exposure.core.depth import SURFACE
 from napari_exposure.core.transform import Transform
@@ -35,12 +34,12 @@ class DepthProfile(ProfilePlot):
         self._drawn: tuple[weakref.ref[Image], Transform] | None = None
         self._reference = False
         self.pointed.connect(self._go)
-        self._paint()
+        self.follow_theme(viewer)
 
     def start(self) -> None:
         """Follow the theme and the sliders of the viewer."""
         dims = self._viewer.dims.events
-        self._of_viewer.add(self._paint, self._viewer.events.theme)
+        self._of_viewer.add(lambda event: self.follow_theme(self._viewer), self._viewer.events.theme)
         self._of_viewer.add(self._draw, dims.point, dims.order, dims.ndisplay)
 
     def stop(self) -> None:
@@ -58,10 +57,6 @@ class DepthProfile(ProfilePlot):
         self._reference = reference
         self._drawn = None if layer is None or transform is None else (weakref.ref(layer), transform)
         self._draw()
-
-    def _paint(self, event=None) -> None:
-        theme = get_theme(self._viewer.theme)
-        self.set_colors(theme.background.as_hex(), theme.text.as_hex())
 
     def _draw(self, event=None) -> None:
         layer, dims = self.layer, self._viewer.dims

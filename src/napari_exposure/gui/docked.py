@@ -43,7 +43,6 @@ class Docked(QObject):
             (self._entered if inside else self._left)()
 
     def eventFilter(self, watched, event):
-        """Qt's hook."""
         if event.type() == QEvent.Type.ParentChange:
             self._set(self._widget.parent() is not None)
         elif event.type() in (QEvent.Type.Show, QEvent.Type.Hide):

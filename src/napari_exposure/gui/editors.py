@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyledItemDelegate
 from napari_exposure.core import Adjustment, NoiseLimit, Percentiles
 from napari_exposure.core.tiles import TileGrid
 from napari_exposure.gui.curve_edit import CurveEdit
+from napari_exposure.gui.parts import Parts
 from napari_exposure.gui.reference import ReferenceEdit
 
 
@@ -81,7 +82,6 @@ class _Whole(QStyledItemDelegate):
     """Draws the whole texts of a `Choice` in the list that drops down."""
 
     def initStyleOption(self, option, index) -> None:
-        """Qt's hook."""
         super().initStyleOption(option, index)
         option.text = index.data(Qt.ItemDataRole.ToolTipRole)
 
@@ -118,7 +118,7 @@ DATA, DTYPE, LIMITS = "min to max: from the darkest to the brightest voxel", "ra
 PERCENTILES, FIXED = "percentiles", "fixed numbers"
 
 
-class InRangeEdit(widgets.Container):
+class InRangeEdit(Parts):
     """Chooses an input range; the two numbers show where they mean something.
 
     ``limits`` is called for the numbers that "fixed numbers" begins with.
@@ -136,11 +136,8 @@ class InRangeEdit(widgets.Container):
         self._mode.changed.connect(self._on_mode)
         for box in (self._low, self._high):
             box.changed.connect(self._on_number)
-        numbers = widgets.Container(widgets=[self._low, self._high], labels=False)
-        numbers.margins = (0, 0, 0, 0)
-        self._numbers = numbers
-        super().__init__(widgets=[self._mode, numbers], labels=False, **options)
-        self.margins = (0, 0, 0, 0)
+        self._numbers = Parts(self._low, self._high)
+        super().__init__(self._mode, self._numbers, **options)
         self._mode.value = PERCENTILES if isinstance(value, Percentiles) else DATA
         self._on_mode()
 
@@ -184,7 +181,7 @@ class InRangeEdit(widgets.Container):
             self._mode.value = mode
 
 
-class SliderEdit(widgets.Container):
+class SliderEdit(Parts):
     """A number with a slider for the values that are usual; any other in the limits can be typed.
 
     Parameters
@@ -211,10 +208,7 @@ class SliderEdit(widgets.Container):
         # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._slider.changed.connect(self._on_slide)
         self.box.changed.connect(self._place)
-        super().__init__(
-            widgets=[self._slider, self.box], layout="horizontal", labels=False, tooltip=tooltip, **options
-        )
-        self.margins = (0, 0, 0, 0)
+        super().__init__(self._slider, self.box, layout="horizontal", tooltip=tooltip, **options)
         # The number gets a bit more of the room than the slider, at every font size.
         for part, share in enumerate((2, 3)):
             self.native.layout().setStretch(part, share)
@@ -255,7 +249,7 @@ class SliderEdit(widgets.Container):
         self.box.value = value
 
 
-class AutomaticEdit(widgets.Container):
+class AutomaticEdit(Parts):
     """A number, or a check box for a word with which the number is found automatically.
 
     Parameters
@@ -276,10 +270,7 @@ class AutomaticEdit(widgets.Container):
         self.box = number(value=min if start is None else start, min=min, max=max, step=step, tooltip=tooltip)
         # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._automatic.changed.connect(self._arrange)
-        super().__init__(
-            widgets=[self.box, self._automatic], layout="horizontal", labels=False, tooltip=tooltip, **options
-        )
-        self.margins = (0, 0, 0, 0)
+        super().__init__(self.box, self._automatic, layout="horizontal", tooltip=tooltip, **options)
         self.min, self.max, self.step = min, max, step
         self.value = value
 
@@ -299,7 +290,7 @@ class AutomaticEdit(widgets.Container):
         self._automatic.value = value == self._word
 
 
-class NoiseLimitEdit(widgets.Container):
+class NoiseLimitEdit(Parts):
     """How far noise may grow, in percent of the range of the result; or the number that limits it, typed.
 
     Both are seen.  The one that was set last is kept, and `follow` shows what the other one comes to in a volume.
@@ -331,8 +322,7 @@ class NoiseLimitEdit(widgets.Container):
         # This connects before the container does, so that `value` is right when the container emits `changed`.
         self.noise.changed.connect(self._on_noise)
         self.number.changed.connect(self._on_number)
-        super().__init__(widgets=[self.noise], labels=False, label=label, tooltip=how, **options)
-        self.margins = (0, 0, 0, 0)
+        super().__init__(self.noise, label=label, tooltip=how, **options)
         self.min, self.max, self.step = min, max, step
         self._take(value)
 
@@ -381,7 +371,7 @@ class NoiseLimitEdit(widgets.Container):
 AUTOMATIC, SAME, EACH = "automatic", "one for all axes", "one for each axis"
 
 
-class TileEdgeEdit(widgets.Container):
+class TileEdgeEdit(Parts):
     """The edge of a tile in the layer's unit: automatic, one number, or one for each axis."""
 
     def __init__(self, value=None, **options):
@@ -393,11 +383,8 @@ class TileEdgeEdit(widgets.Container):
         self._boxes = [NumberEdit(name=axis, prefix=f"{axis} ") for axis in "zyx"]
         # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._edge.changed.connect(self._on_edit)
-        row = widgets.Container(widgets=self._boxes, labels=False)
-        row.margins = (0, 0, 0, 0)
-        self._row = row
-        super().__init__(widgets=[self._mode, self._edge, row], labels=False, **options)
-        self.margins = (0, 0, 0, 0)
+        self._row = Parts(*self._boxes)
+        super().__init__(self._mode, self._edge, self._row, **options)
         self._axes = 3
         self._mode.changed.connect(self._arrange)
         self._arrange()

@@ -59,13 +59,11 @@ class Flow(QFlowLayout):
         return lines, longest
 
     def heightForWidth(self, width: int) -> int:
-        """Qt's hook."""
         lines, _ = self._lines(width)
         heights = [max(size.height() for _, size in line) for line in lines]
         return sum(heights) + self.verticalSpacing() * max(len(lines) - 1, 0)
 
     def setGeometry(self, rect: QRect) -> None:
-        """Qt's hook."""
         lines, longest = self._lines(rect.width())
         while len(lines) > 1:
             # Shorter lines are tried as long as no more of them are needed.

@@ -201,6 +201,49 @@ class Job:
             ended()
 
 
+class Latest:
+    """Runs one job at a time: a new one takes the place of an older one, of which nothing more is heard."""
+
+    def __init__(self) -> None:
+        self._job: Job | None = None
+
+    def __bool__(self) -> bool:
+        """Whether a job is under way."""
+        return self._job is not None
+
+    def start(
+        self,
+        work: Callable[[], object],
+        done: Callable,
+        *,
+        ended: Callable = lambda: None,
+        step: Callable = lambda step: None,
+        failed: Callable = lambda error: None,
+    ) -> None:
+        """Begin a job, with callables as `Job` has them, but `done` without the seconds; the job is over before it."""
+        self.stop()
+
+        def over(then: Callable[[], object] = lambda: None) -> None:
+            if self._job is job:
+                self._job = None
+                then()
+                ended()
+
+        job = self._job = Job(
+            work,
+            done=lambda found, seconds: over(lambda: done(found)),
+            ended=over,
+            step=lambda found: step(found) if self._job is job else None,
+            failed=lambda error: failed(error) if self._job is job else None,
+        )
+
+    def stop(self) -> None:
+        """Cancel the job that is under way."""
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+
+
 class ActivityJob(Job):
     """A job that the activity dock shows under `title`, with a button that cancels it."""
 

@@ -13,7 +13,7 @@ from napari.utils.notifications import show_error
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.editors import text, warn
 from napari_exposure.gui.jobs import ActivityJob
-from napari_exposure.gui.viewer.layer_order import place, take_away
+from napari_exposure.gui.viewer.layer_order import insert, place, take_away
 from napari_exposure.layer_montage import arrangement, label_montage, montage_job
 
 # The dialog begins with about this many planes, which fill an area of this width to height.
@@ -134,10 +134,7 @@ def add_montage(viewer, layer, *, labels: bool = True, **parameters) -> Activity
 def _add_labels(viewer, montage) -> None:
     """Write labels on a montage, which are shown, hidden and removed with it."""
     labels, layers = label_montage(montage), viewer.layers
-    selected, active = set(layers.selection), layers.selection.active
-    layers.insert(layers.index(montage) + 1, labels)
-    layers.selection = selected
-    layers.selection.active = active
+    insert(viewer, labels, layers.index(montage) + 1)
     connections = Connections()
 
     def follow(event=None):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import html
 
+import numpy as np
 import pyqtgraph as pg
 from napari.settings import get_settings
-from qtpy.QtCore import QEvent
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QEvent, QPointF, Qt, Signal
 from qtpy.QtGui import QFont, QFontMetricsF
+
+from napari_exposure.gui.histogram.caption import Caption
 
 # These colors are told apart in both themes and by the color-blind.
 AFTER, BEFORE, TILE, MAPPING, PERCENTILE = "#e69f00", "#56b4e9", "#dc143c", "#009e73", "#cc79a7"
@@ -77,6 +81,11 @@ class PlotView(pg.GraphicsLayoutWidget):
             axis.showLabel(bool(name))
             self._fit_axis(side)
 
+    def follow_theme(self, viewer) -> None:
+        """Take the colors that a viewer has now."""
+        theme = get_theme(viewer.theme)
+        self.set_colors(theme.background.as_hex(), theme.text.as_hex())
+
     def set_colors(self, background: str, text: str) -> None:
         """Follow a theme."""
         self._background, self._text = background, text
@@ -116,3 +125,102 @@ class PlotView(pg.GraphicsLayoutWidget):
             axis.setWidth(QFontMetricsF(self._letters).horizontalAdvance(self._widest[side]) + name + ROOM)
         else:
             axis.setHeight(self.line_height + name + ROOM)
+
+
+class FramedPlot(PlotView):
+    """A caption above a box, with axes on its left and below it.
+
+    Parameters
+    ----------
+    box : pyqtgraph.ViewBox
+    single : bool
+        Whether the caption has one line.
+    """
+
+    def __init__(self, box: pg.ViewBox, single: bool = False):
+        super().__init__()
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._caption, self._box = Caption(single=single), box
+        self.ci.addItem(self._caption, 0, 0, 1, 2)
+        self.ci.addItem(box, 1, 1)
+        for side, row, column in (("left", 1, 0), ("bottom", 2, 1)):
+            self.add_axis(side, row, column).linkToView(box)
+        self.ci.layout.setRowStretchFactor(1, 1)
+        self.ci.layout.setColumnStretchFactor(1, 1)
+        self.set_font(self._letters)
+
+    def set_font(self, font: QFont) -> None:
+        """Write as large as the rest of the window."""
+        super().set_font(font)
+        self._caption.set_font(font)
+
+    def set_colors(self, background: str, text: str) -> None:
+        """Follow a theme."""
+        super().set_colors(background, text)
+        self._say()
+
+    def _say(self) -> None:
+        """Write the caption."""
+
+    def point_of(self, x: float, y: float):
+        """Where in this widget a point of the plot lies; for tests and pictures."""
+        return self.mapFromScene(self._box.mapViewToScene(QPointF(x, y)))
+
+
+class AlongAxis(FramedPlot):
+    """A framed plot of the planes or time points along an axis, with a line at the one in view.
+
+    Parameters
+    ----------
+    name : str
+        For screen readers.
+    tooltip : str
+    padding : float
+        The part of the box that is left free beside what is drawn.
+    """
+
+    # It tells the number that was clicked on, or that a key asks for.
+    pointed = Signal(int)
+
+    def __init__(self, name: str, tooltip: str, padding: float):
+        # A PlotItem would make menus that outlive it.
+        super().__init__(pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=padding))
+        self.setAccessibleName(name)
+        self.setToolTip(f"{tooltip} Click to go there, or press the left and right arrow keys.")
+        self.name_axis("left", "intensity")
+        self._at: int | None = None
+        self._here = pg.InfiniteLine()
+        self._here.setZValue(10)
+        self._box.addItem(self._here, ignoreBounds=True)
+        self.scene().sigMouseClicked.connect(self._on_click)
+
+    def wheelEvent(self, event):
+        # The wheel zooms nothing here, so it scrolls the dock.
+        event.ignore()
+
+    def _positions_of(self) -> np.ndarray:
+        """Where each of the planes or time points is drawn."""
+        raise NotImplementedError
+
+    def _mark(self, at: int | None) -> None:
+        """Mark one of them; None where none is in view."""
+        positions = self._positions_of()
+        self._at = at if at is not None and 0 <= at < len(positions) else None
+        self._here.setVisible(self._at is not None)
+        if self._at is not None:
+            self._here.setValue(positions[self._at])
+        self._say()
+
+    def _on_click(self, event) -> None:
+        positions, place = self._positions_of(), event.scenePos()
+        left = event.button() == Qt.MouseButton.LeftButton
+        if left and len(positions) and self._box.sceneBoundingRect().contains(place):
+            event.accept()
+            self.pointed.emit(int(np.abs(positions - self._box.mapSceneToView(place).x()).argmin()))
+
+    def keyPressEvent(self, event):
+        steps = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
+        if event.key() in steps and self._at is not None:
+            self.pointed.emit(min(max(self._at + steps[event.key()], 0), len(self._positions_of()) - 1))
+        else:
+            super().keyPressEvent(event)

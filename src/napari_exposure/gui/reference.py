@@ -15,13 +15,14 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_exposure.core import Histogram
 from napari_exposure.core.match import POINTS
-from napari_exposure.gui.jobs import Job
+from napari_exposure.gui.jobs import Latest
+from napari_exposure.gui.parts import Parts
 from napari_exposure.gui.viewer.edits import Edits
 from napari_exposure.gui.words import tell
 from napari_exposure.source import Source
 
 
-class ReferenceEdit(widgets.Container):
+class ReferenceEdit(Parts):
     """A layer or a file, and what was counted in it; or a time point of the image itself.
 
     ``value`` is a Histogram or the word of a time point, or None as long as there is none; ``changed`` tells of
@@ -34,7 +35,7 @@ class ReferenceEdit(widgets.Container):
         self._files: dict[str, Histogram] = {}
         # Each layer has how it was counted, and the histogram that was found.
         self._counted: weakref.WeakKeyDictionary[napari.layers.Image, tuple] = weakref.WeakKeyDictionary()
-        self._job: Job | None = None
+        self._job = Latest()
         self._edits: Edits | None = None
         self._choice = widgets.ComboBox(
             name="choice", choices=lambda _: self._choices(), nullable=True, tooltip=tooltip
@@ -46,11 +47,8 @@ class ReferenceEdit(widgets.Container):
         # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._choice.changed.connect(self.refresh)
         self._file.changed.connect(self._choose_file)
-        line: list[widgets.Widget] = [self._facts, self._file]
-        row = widgets.Container(widgets=line, layout="horizontal", labels=False)
-        row.margins = (0, 0, 0, 0)
-        super().__init__(widgets=[self._choice, row], labels=False, tooltip=tooltip, **options)
-        self.margins = (0, 0, 0, 0)
+        row = Parts(self._facts, self._file, layout="horizontal")
+        super().__init__(self._choice, row, tooltip=tooltip, **options)
 
     def follow(self, viewer, layers: Callable[[], list], how: Callable[[], dict]) -> None:
         """Offer layers.
@@ -69,14 +67,14 @@ class ReferenceEdit(widgets.Container):
 
     def stop(self) -> None:
         """Cancel the counting and follow no layer, until `refresh`."""
-        self._cancel()
+        self._job.stop()
         if self._edits is not None:
             self._edits.watch()
 
     @property
     def counting(self) -> bool:
         """Whether a layer is being counted."""
-        return self._job is not None
+        return bool(self._job)
 
     @property
     def value(self) -> Histogram | str | None:
@@ -104,7 +102,7 @@ class ReferenceEdit(widgets.Container):
 
     def refresh(self, event=None) -> None:
         """Count what is chosen, unless that is done already."""
-        self._cancel()
+        self._job.stop()
         chosen = self._choice.value
         layer = chosen if isinstance(chosen, napari.layers.Image) else None
         if self._edits is not None:
@@ -113,31 +111,18 @@ class ReferenceEdit(widgets.Container):
             self._count(layer)
         self._describe()
 
-    def _cancel(self) -> None:
-        if self._job is not None:
-            self._job.cancel()
-        self._job = None
-
     def _count(self, layer) -> None:
         how = self._how()
 
-        def done(found, seconds):
-            if self._job is job:
-                self._counted[layer] = how, found
-                # The job is over before others hear of its result.
-                self._job = None
-                self._describe()
-                self.changed.emit(self)
+        def done(found):
+            self._counted[layer] = how, found
+            self._describe()
+            self.changed.emit(self)
 
         def failed(error):
-            if self._job is job:
-                self._facts.value = html.escape(str(error))
+            self._facts.value = html.escape(str(error))
 
-        def ended():
-            if self._job is job:
-                self._job = None
-
-        job = self._job = Job(partial(Source.of(layer).histogram, **how), done=done, ended=ended, failed=failed)
+        self._job.start(partial(Source.of(layer).histogram, **how), done, failed=failed)
 
     def _forget(self, event=None) -> None:
         """Count again, because the data have changed."""

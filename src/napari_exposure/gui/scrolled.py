@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 # With this least size in pixels, one dock of each kind above each other fits a screen of 1366 by 768.
-LEAST = QSize(290, 50)
+LEAST = QSize(300, 50)
 # A dock wants to be no wider than this, however long the entries of its combo boxes are.
 WIDE = 400
 # The wheel would change the values of these.
@@ -76,17 +76,14 @@ class _ScrollArea(QScrollArea):
         return QSize(min(hint.width() + self.verticalScrollBar().sizeHint().width(), WIDE), hint.height())
 
     def minimumSizeHint(self):
-        """Qt's hook."""
         return LEAST
 
     def resizeEvent(self, event):
-        """Qt's hook."""
         super().resizeEvent(event)
         self._fit()
         _fit_title(self)
 
     def showEvent(self, event):
-        """Qt's hook."""
         super().showEvent(event)
         _fit_title(self)
         self.keep_values()
@@ -96,7 +93,6 @@ class _ScrollArea(QScrollArea):
             QTimer.singleShot(0, self._share_room)
 
     def eventFilter(self, watched, event):
-        """Qt's hook."""
         body, kind = self.widget(), event.type()
         if kind == QEvent.Type.Wheel and isinstance(watched, EDITORS):
             # A user who scrolls with the mouse over a number does not mean to change it.

@@ -12,6 +12,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_exposure.batch import is_volume
+from napari_exposure.gui.parts import Parts
 from napari_exposure.io.reading import read
 from napari_exposure.io.units import PIXEL, voxel_size
 
@@ -20,7 +21,7 @@ UNITS = (PIXEL, "nm", "µm", "mm")
 UNSAID = "?"
 
 
-class VoxelSizeEdit(widgets.Container):
+class VoxelSizeEdit(Parts):
     """Size along z, y, x and unit; what is typed changes the layer."""
 
     def __init__(self, viewer, **options):
@@ -38,8 +39,7 @@ class VoxelSizeEdit(widgets.Container):
         self._unit = widgets.ComboBox(
             name="unit", choices=lambda _: self._units(), value=PIXEL, tooltip="Of the voxel size."
         )
-        super().__init__(widgets=[*self._boxes, self._unit], layout="horizontal", labels=False, **options)
-        self.margins = (0, 0, 0, 0)
+        super().__init__(*self._boxes, self._unit, layout="horizontal", **options)
         for box in self._boxes:
             box.native.editingFinished.connect(partial(self._set_size, box))
         self._unit.changed.connect(self._set_unit)

@@ -14,8 +14,8 @@ from napari_exposure.core.adjustment import adjustments
 
 # A parameter and its value as Python writes them, such as per='volume'.
 ARGUMENT = re.compile(r"\b(\w+)=('[^']*'|\([^()]*\)|-?[\w.]*\w)")
-# The name of a parameter that no sentence has by chance.
-NAME = re.compile(r"\b[a-z]+_[a-z_]+\b")
+# The names of parameters that no sentence has by chance.
+NAME = re.compile(r"\b(?:nbins|[a-z]+_[a-z_]+)\b")
 
 
 @functools.cache

@@ -38,7 +38,7 @@ DRAGGED = 8
 SHORT = 16
 
 # A button of one sign takes no more room than that.
-NARROW = "padding: 0px; margin: 0px; border: none; min-width: 1.4em; max-width: 1.4em"
+NARROW = "padding: 0px; margin: 0px; border: none; min-width: 1.6em; max-width: 1.6em"
 
 
 class Label(QLabel):
@@ -52,7 +52,6 @@ class Label(QLabel):
         self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
 
     def mouseDoubleClickEvent(self, event) -> None:
-        """Qt's hook."""
         self.doubled.emit()
 
 
@@ -78,12 +77,10 @@ class Elided(QLabel):
         return self._all
 
     def resizeEvent(self, event) -> None:
-        """Qt's hook."""
         super().resizeEvent(event)
         self._fit()
 
     def changeEvent(self, event) -> None:
-        """Qt's hook."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self._fit()
@@ -139,7 +136,6 @@ class FitLabels(QObject):
         self._soon.start(0)
 
     def eventFilter(self, watched, event) -> bool:
-        """Qt's hook."""
         kinds = QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.Show
         if event.type() in kinds:
             self._soon.start(0)
@@ -177,11 +173,9 @@ class _Head(QWidget):
         self.setToolTip(tooltip)
 
     def mousePressEvent(self, event) -> None:
-        """Qt's hook."""
         self._pressed, self._moving = event.position().toPoint().y(), False
 
     def mouseMoveEvent(self, event) -> None:
-        """Qt's hook."""
         y = event.position().toPoint().y()
         if self._pressed is not None and (self._moving or abs(y - self._pressed) > DRAGGED):
             self._moving = True
@@ -189,13 +183,11 @@ class _Head(QWidget):
             self.dragged.emit(y)
 
     def mouseReleaseEvent(self, event) -> None:
-        """Qt's hook."""
         moved, self._pressed = self._moving, None
         self.unsetCursor()
         (self.dropped if moved else self.clicked).emit()
 
     def keyPressEvent(self, event) -> None:
-        """Qt's hook."""
         if not self._press(event):
             super().keyPressEvent(event)
 

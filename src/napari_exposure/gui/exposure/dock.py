@@ -332,8 +332,10 @@ class ExposureDock(widgets.Container):
         self.live.touch()
 
     def _on_shown(self) -> None:
-        self._compare()
-        self._follow_plot()
+        # A dock that leaves its window may have no widgets any more.
+        if self.live.started:
+            self._compare()
+            self._follow_plot()
 
     def _follow_plot(self) -> None:
         """Show the histogram of the live layer, or of the result, else of the source."""

@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.depth_profile import DepthProfile
 from napari_exposure.gui.editors import NoiseLimitEdit, text, times
 from napari_exposure.gui.exposure.model import SIZE, Card
-from napari_exposure.gui.jobs import Job
+from napari_exposure.gui.jobs import Latest
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.viewer.layer_order import lies_above
@@ -205,7 +206,7 @@ class Reference(Extra):
         self._exponent = editors["exponent"]
         self._adjustment: Any = None
         self._source: Source | None = None
-        self._job: Job | None = None
+        self._job = Latest()
         self.box = widgets.ComboBox(
             choices=lambda _: [(layer.name, layer) for layer in self.others()],
             nullable=True,
@@ -238,9 +239,7 @@ class Reference(Extra):
 
     def stop(self) -> None:
         """Cancel a comparison that is under way."""
-        if self._job is not None:
-            self._job.cancel()
-        self._job = None
+        self._job.stop()
 
     def _on_choice(self, layer) -> None:
         self.choose(layer)
@@ -264,49 +263,40 @@ class Reference(Extra):
         reference = self.chosen()
         self.find.setVisible(reference is not None)
         words = "" if reference is None else f"exponent {self._exponent.value:.4g}"
-        self.said.value = "comparing …" if self._job is not None else words
+        self.said.value = "comparing …" if self._job else words
         self.said.visible = bool(self.said.value)
 
     def _find(self) -> None:
         layer, reference, adjustment = self._source and self._source.layer(), self.chosen(), self._adjustment
         if layer is None or reference is None or adjustment is None:
             return
-        self.stop()
         given = adjustment.changed()
         how = {name: value for name, value in given.items() if name not in ("axis", "exponent", "force", "output")}
 
-        def done(found, seconds):
+        def done(found):
             # Another layer or another reference may have been chosen meanwhile.
             asked = self._source is not None and self._source.layer() is layer and self.chosen() is reference
-            if self._job is job and asked:
+            if asked:
                 # The planes tell no more digits than these.
                 self._exponent.value = float(f"{found:.4g}")
 
-        def ended():
-            if self._job is job:
-                self._job = None
-                self._describe()
-
-        job = self._job = Job(
-            lambda: decay_exponent(layer, reference, adjustment.axis, mask=self._card.mask, **how),
-            done=done,
-            ended=ended,
-            failed=tell,
-        )
+        compare = partial(decay_exponent, layer, reference, adjustment.axis, mask=self._card.mask, **how)
+        self._job.start(compare, done, ended=self._describe, failed=tell)
         self._describe()
 
 
 class Looked(Extra):
     """Finds something out about a layer in a worker, and shows it in an editor."""
 
-    _known: tuple = ()
-    _job: Job | None = None
+    def __init__(self, viewer, editors: dict, card: Any):
+        super().__init__(viewer, editors, card)
+        self._known: tuple = ()
+        self._job = Latest()
 
     def stop(self) -> None:
         """Cancel the job, and forget what was looked at."""
-        if self._job is not None:
-            self._job.cancel()
-        self._job, self._known = None, ()
+        self._job.stop()
+        self._known = ()
 
     def _look(self, layer, wanted: tuple, find: Callable[[Volume], Any], show: Callable[[Any], object]) -> bool:
         """Look at the input of the card, unless that was begun for the same data and `wanted`; return if it was."""
@@ -317,18 +307,12 @@ class Looked(Extra):
         # Arrays are compared by identity, because comparing their values would take long.
         if self._known and wanted == self._known[1] and all(map(operator.is_, data, self._known[0])):
             return True
-        self.stop()
         self._known = data, wanted
         source = Source.of(layer)
         inside = None if mask is None else mask_array(mask, source)
         volume = Volume(source.array, inside, ignored, source.rgb, through=before)
-
-        def done(found, seconds):
-            if self._job is job:
-                show(found)
-
-        # The fit of the card tells what is wrong with a layer.
-        job = self._job = Job(lambda: find(volume), done=done, failed=lambda error: None)
+        # What is wrong with a layer is told by the fit of the card, and not once more.
+        self._job.start(partial(find, volume), show)
         return False
 
 

@@ -157,7 +157,6 @@ class UndoKeys(QObject):
             widget.installEventFilter(self)
 
     def eventFilter(self, watched, event) -> bool:
-        """Qt's hook."""
         kind = event.type()
         if kind not in (QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress):
             return False

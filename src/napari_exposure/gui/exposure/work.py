@@ -154,25 +154,21 @@ class Work:
                 unwrapped(each): (adjusted.edited(each), None if anew else adjusted.target(each), adjusted.state(each))
                 for each in adjusted.layers
             }
-            source = Source.of(adjusted.layer)
-            lazy = "" if in_memory(source.array) else _lazy_note(source, chosen[0][1])
-            job = apply_job(
-                self._viewer,
-                chosen,
-                adjusted.mask,
-                live.memory_of,
-                fit_on=adjusted.fit_on,
-                reference=adjusted.joined if adjusted.fit_on is None else None,
-                put=put,
-                done=done,
-                ended=self._ended,
-                step=partial(self._bar.step, "Apply"),
-            )
+            lazy = _lazy_note(chosen)
         except (TypeError, ValueError) as error:
             # The user's choice raised this, so its sentence is enough without a traceback.
             tell(error)
             return
-        self._begun(job, list(adjusted.layers), "Apply")
+        self._make("Apply", chosen, done, memory=live.memory_of, put=put)
+
+    def _make(self, title: str, chosen: list[tuple[Any, Any]], done: Callable, **how) -> None:
+        """Begin a job that makes a layer of each of these, measured and fitted as the header says."""
+        adjusted, step = self._adjusted, partial(self._bar.step, title)
+        fit_on, alone = adjusted.fit_on, adjusted.fit_on is None
+        how |= {"mask": adjusted.mask, "fit_on": fit_on, "reference": adjusted.joined if alone else None}
+        with telling():
+            job = apply_job(self._viewer, chosen, done=done, ended=self._ended, step=step, **how)
+            self._begun(job, [layer for layer, _ in chosen], title)
 
     def apply_recipe(self, recipe: Recipe, name: str) -> None:
         """Apply a recipe that is not in the cards to the layers."""
@@ -181,8 +177,7 @@ class Work:
         chosen: list[tuple[Any, Any]] = []
         for layer in self._adjusted.layers:
             with telling():
-                source = Source.of(layer).in_unit_of(recipe)
-                source.check(recipe)
+                Source.of(layer).in_unit_of(recipe).check(recipe)
                 cards = Stack([Card.of(step, recipe.unit) for step in recipe.steps])
                 chosen.append((layer, cards.recipe((0.0, 1.0), Source.of(layer).unit)))
 
@@ -190,8 +185,7 @@ class Work:
             self._live.say(f"{name}: {len(made)} made in {seconds:.2g} s.")
 
         if chosen:
-            step = partial(self._bar.step, name)
-            self._begun(apply_job(self._viewer, chosen, done=done, ended=self._ended, step=step), [], name)
+            self._make(name, chosen, done)
 
     # --- Suggest ---
 
@@ -264,7 +258,10 @@ class Work:
         self._run(f"Saving {result.name}", work, done)
 
 
-def _lazy_note(source: Source, recipe: Recipe) -> str:
-    """A sentence on a result that is computed only when it is looked at."""
-    size = result_bytes(source, recipe) / 2**30
+def _lazy_note(chosen: list[tuple[Any, Recipe]]) -> str:
+    """A sentence on results that are computed only when they are looked at, or none."""
+    sources = [(Source.of(layer), recipe) for layer, recipe in chosen]
+    size = sum(result_bytes(*each) for each in sources if not in_memory(each[0].array)) / 2**30
+    if not size:
+        return ""
     return f" It would be {size:.2g} GB in memory: planes are computed as you look at them. Save it to keep them."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.model import Content, Display, HistogramModel
 from napari_exposure.gui.histogram.tile import count_tile_at, group_of, tiles_fit
-from napari_exposure.gui.jobs import Job
+from napari_exposure.gui.jobs import Latest
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.viewer.cursor import voxel_under
 from napari_exposure.gui.viewer.edits import Edits
@@ -55,7 +56,7 @@ class Counter(QObject):
         self._owners: list[napari.layers.Image | None] = []
         # Returns the exact percentiles that others need, by layer.
         self.also: Callable[[], dict[Any, tuple[float, ...]]] = dict
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, Latest] = defaultdict(Latest)
         self._tile_at: tuple | None = None
         # Adding a layer activates others for a moment, and sliders and brushes send events faster than counting is.
         self._follow = qdebounced(lambda: self._follow_layers(), timeout=1)
@@ -174,18 +175,17 @@ class Counter(QObject):
     @property
     def running(self) -> bool:
         """Whether anything is being counted."""
-        return bool(self._jobs)
+        return any(self._jobs.values())
 
     @property
     def counting(self) -> bool:
         """Whether histograms are being counted."""
-        return "count" in self._jobs
+        return bool(self._jobs["count"])
 
     def cancel(self) -> None:
         """Stop counting; what is known so far stays."""
         for job in self._jobs.values():
-            job.cancel()
-        self._jobs = {}
+            job.stop()
         self._model.progress = None
 
     def _progress(self, step: Step) -> None:
@@ -198,26 +198,15 @@ class Counter(QObject):
         """
         self._stop(what)
 
-        def current():
-            return self._jobs.get(what) is job
-
         def ended():
-            if current():
-                del self._jobs[what]
-                self._model.progress = None
+            self._model.progress = None
 
-        job = self._jobs[what] = Job(
-            work,
-            done=lambda result, seconds: done(result) if current() else None,
-            ended=ended,
-            step=lambda found: step(found) if current() else None,
-            failed=lambda error: self._explain(str(error)) if current() else None,
-        )
+        self._jobs[what].start(work, done, ended=ended, step=step, failed=lambda error: self._explain(str(error)))
 
     def _stop(self, what: str) -> None:
         """Stop a job and ignore what it still reports."""
-        if what in self._jobs:
-            self._jobs.pop(what).cancel()
+        if self._jobs[what]:
+            self._jobs[what].stop()
             self._model.progress = None
 
     def count(self) -> None:

@@ -21,7 +21,6 @@ class Curve(pg.PlotCurveItem):
     """Steps or a line, filled down to ``fillLevel`` where there is a brush."""
 
     def paint(self, painter, option, widget=None):
-        """Draw the item; Qt calls this."""
         with _in_pixels(painter) as transform:
             path = transform.map(self.getPath())
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, self.opts["antialias"])
@@ -42,7 +41,6 @@ class Line(pg.InfiniteLine):
             self.setCursor(Qt.CursorShape.SizeHorCursor)
 
     def paint(self, painter, option, widget=None):
-        """Draw the item; Qt calls this."""
         ends = self.boundingRect()
         with _in_pixels(painter) as transform:
             painter.setPen(self.currentPen)
@@ -60,7 +58,6 @@ class Handle(pg.TargetItem):
     """A point that can be dragged."""
 
     def paint(self, painter, option, widget=None):
-        """Draw the item; Qt calls this."""
         with _in_pixels(painter) as transform:
             painter.setPen(self.currentPen)
             painter.setBrush(self.currentBrush)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari.layers import Image
-from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_exposure.gui.connections import Connections
@@ -71,8 +70,7 @@ class HistogramPlot(QWidget):
         self.counter.stop()
 
     def _paint(self, event=None) -> None:
-        theme = get_theme(self._viewer.theme)
-        self.view.set_colors(theme.background.as_hex(), theme.text.as_hex())
+        self.view.follow_theme(self._viewer)
 
     def _drag_limit(self, which: int, value: float) -> None:
         if self.counter.shown is not None and self.model.display is not None:

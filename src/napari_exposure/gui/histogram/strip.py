@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,18 +9,15 @@ from typing import Any
 import napari.layers
 import numpy as np
 import pyqtgraph as pg
-from napari.utils.theme import get_theme
-from qtpy.QtCore import QPointF, QSize, Qt, Signal
+from qtpy.QtCore import QSize, Signal
 from superqt.utils import qdebounced
 
-from napari_exposure.core.progress import Step
 from napari_exposure.core.strip import count_strip
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.histogram import survey
-from napari_exposure.gui.histogram.caption import Caption
 from napari_exposure.gui.histogram.model import HistogramModel
-from napari_exposure.gui.jobs import Job
-from napari_exposure.gui.plotting import AFTER, PlotView
+from napari_exposure.gui.jobs import Latest
+from napari_exposure.gui.plotting import AFTER, AlongAxis
 from napari_exposure.gui.viewer.cursor import place_in, point_of
 from napari_exposure.gui.viewer.edits import Edits
 from napari_exposure.io.units import time_step
@@ -30,7 +26,7 @@ BINS = 256
 COLORS = "viridis"
 
 
-class Strip(PlotView):
+class Strip(AlongAxis):
     """Counts what a HistogramModel counts for each index of one axis, and goes to the one that is clicked on.
 
     Parameters
@@ -44,56 +40,36 @@ class Strip(PlotView):
     changed = Signal()
 
     def __init__(self, viewer, model: HistogramModel):
-        super().__init__()
+        what = "Each column is the histogram of a time point or plane: flicker and fading show as steps and slopes."
+        super().__init__("Histogram along an axis", what, padding=0)
         self._viewer, self._model = viewer, model
         self._of_viewer = Connections()
         self._layer: napari.layers.Image | None = None
         self._axis: str | None = None
-        self._job: Job | None = None
+        self._job = Latest()
         # The layer, axis, part and mask that were counted, or None once the data were edited.
         self._counted: tuple | None = None
         self.counts, self.edges = np.zeros((0, 1), np.int64), np.zeros(2)
-        self._at: int | None = None
+        self._words = ""
         self._update = qdebounced(self._look, timeout=30)
         self._edits = Edits(viewer, self._forget, self._forget)
-        self._build()
+        self.setMinimumHeight(150)
+        self._image = pg.ImageItem(axisOrder="row-major")
+        self._image.setColorMap(pg.colormap.get(COLORS))
+        self._box.addItem(self._image)
+        self._here.setPen(pg.mkPen(AFTER, width=2))
+        self.pointed.connect(self._go)
+        self._draw()
         events = model.events
         for signal in (events.content, events.scope, events.mask, events.ignore_zeros):
             signal.connect(self._update)
 
-    def _build(self) -> None:
-        self.setMinimumHeight(150)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setAccessibleName("Histogram along an axis")
-        self.setToolTip(
-            "Each column is the histogram of a time point or plane: flicker and fading show as steps and slopes. "
-            "Click to go there, or press the left and right arrow keys."
-        )
-        self._caption = Caption()
-        self._box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0)
-        self.ci.addItem(self._caption, 0, 0, 1, 2)
-        self.ci.addItem(self._box, 1, 1)
-        for side, row, column in (("left", 1, 0), ("bottom", 2, 1)):
-            self.add_axis(side, row, column).linkToView(self._box)
-        self.ci.layout.setRowStretchFactor(1, 1)
-        self.ci.layout.setColumnStretchFactor(1, 1)
-        self.name_axis("left", "intensity")
-        self._image = pg.ImageItem(axisOrder="row-major")
-        self._image.setColorMap(pg.colormap.get(COLORS))
-        self._box.addItem(self._image)
-        self._here = pg.InfiniteLine(pen=pg.mkPen(AFTER, width=2))
-        self._box.addItem(self._here, ignoreBounds=True)
-        self.scene().sigMouseClicked.connect(self._on_click)
-        self.set_font(self._letters)
-        self._draw()
-
     def sizeHint(self):
-        """Return a size that is narrow enough for a dock."""
+        # It is narrow enough for a dock.
         return QSize(380, 180)
 
-    def wheelEvent(self, event):
-        """Let the wheel scroll the dock, because nothing zooms here; Qt calls this."""
-        event.ignore()
+    def _positions_of(self) -> np.ndarray:
+        return np.arange(len(self.counts))
 
     # --- public ---
 
@@ -127,14 +103,13 @@ class Strip(PlotView):
     @property
     def counting(self) -> bool:
         """Whether a job is under way."""
-        return self._job is not None
+        return bool(self._job)
 
     def cancel(self) -> None:
         """Stop counting; what was counted before stays."""
-        if self._job is not None:
-            self._job.cancel()
-            self._job = None
-            self._say("Cancelled; Refresh counts again.")
+        if self._job:
+            self._job.stop()
+            self._tell("Cancelled; Refresh counts again.")
             self.changed.emit()
 
     def count_again(self) -> None:
@@ -164,18 +139,7 @@ class Strip(PlotView):
         self._counted = None
 
     def _paint(self, event=None) -> None:
-        theme = get_theme(self._viewer.theme)
-        self.set_colors(theme.background.as_hex(), theme.text.as_hex())
-
-    def set_colors(self, background: str, text: str) -> None:
-        """Follow a theme."""
-        super().set_colors(background, text)
-        self._say()
-
-    def set_font(self, font) -> None:
-        """Write as large as the rest of the window."""
-        super().set_font(font)
-        self._caption.set_font(font)
+        self.follow_theme(self._viewer)
 
     # --- counting ---
 
@@ -224,28 +188,18 @@ class Strip(PlotView):
         self.cancel()
         self._counted = wanted
 
-        def done(found: tuple[np.ndarray, np.ndarray], seconds: float) -> None:
-            if self._job is job:
-                self.counts, self.edges = found
-                self._draw()
+        def done(found: tuple[np.ndarray, np.ndarray]) -> None:
+            self.counts, self.edges = found
+            self._draw()
 
-        def ended() -> None:
-            if self._job is job:
-                self._job = None
-                self.changed.emit()
-
-        def step(step: Step) -> None:
-            if self._job is job:
-                self._say(f"Counting … {step.fraction:.0%}")
-
-        def failed(error: Exception) -> None:
-            if self._job is job:
-                self._draw(str(error))
-
-        job = self._job = Job(
-            partial(count_strip, volume, axis, BINS), done=done, ended=ended, step=step, failed=failed
+        self._job.start(
+            partial(count_strip, volume, axis, BINS),
+            done,
+            ended=self.changed.emit,
+            step=lambda step: self._tell(f"Counting … {step.fraction:.0%}"),
+            failed=lambda error: self._draw(str(error)),
         )
-        self._say("Counting …")
+        self._tell("Counting …")
         self.changed.emit()
 
     # --- drawing ---
@@ -268,55 +222,33 @@ class Strip(PlotView):
         step, unit = self._step()
         self.axes["bottom"].setScale(step)
         self.name_axis("bottom", f"{self._axis} ({unit})" if unit else self._axis or "")
+        self._words = words
         self._place()
-        self._say(words)
 
     def _place(self) -> None:
         """Mark the column that is in view."""
-        layer, axis, self._at = self._layer, self._number(), None
-        dims = self._viewer.dims
-        if layer is not None and axis is not None and dims.ndim - layer.ndim + axis not in dims.displayed:
-            at = round(float(place_in(layer, dims.point, dims)[axis]))
-            self._at = at if 0 <= at < len(self.counts) else None
-        self._here.setVisible(self._at is not None)
-        if self._at is not None:
-            self._here.setValue(self._at)
-        self._say(self._words)
+        layer, axis, dims = self._layer, self._number(), self._viewer.dims
+        there = layer is not None and axis is not None and dims.ndim - layer.ndim + axis not in dims.displayed
+        self._mark(round(float(place_in(layer, dims.point, dims)[axis])) if there else None)
 
-    _words = ""
-
-    def _say(self, words: str = "") -> None:
+    def _tell(self, words: str) -> None:
         self._words = words
+        self._say()
+
+    def _say(self) -> None:
         legend = []
         if self._at is not None:
             step, unit = self._step()
             time = f", {self._at * step:g} {unit}" if unit else ""
             legend.append((AFTER, "┃", f"{self._axis} = {self._at}{time}"))
-        self._caption.say(legend, words or ("brighter: more voxels" if len(self.counts) else ""), self._text)
+        self._caption.say(legend, self._words or ("brighter: more voxels" if len(self.counts) else ""), self._text)
 
     # --- mouse and keys ---
-
-    def _on_click(self, event) -> None:
-        if event.button() == Qt.MouseButton.LeftButton and self._box.sceneBoundingRect().contains(event.scenePos()):
-            event.accept()
-            self._go(math.floor(self._box.mapSceneToView(event.scenePos()).x() + 0.5))
-
-    def keyPressEvent(self, event):
-        """Go to the neighboring column on the left or right arrow key; Qt calls this."""
-        steps = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
-        if event.key() in steps and self._at is not None:
-            self._go(self._at + steps[event.key()])
-        else:
-            super().keyPressEvent(event)
 
     def _go(self, at: int) -> None:
         """Move the slider of the axis to this index."""
         layer, axis, dims = self._layer, self._number(), self._viewer.dims
-        if layer is not None and axis is not None and len(self.counts):
+        if layer is not None and axis is not None:
             voxel = place_in(layer, dims.point, dims)
-            voxel[axis] = min(max(at, 0), len(self.counts) - 1)
+            voxel[axis] = at
             dims.set_point(dims.ndim - layer.ndim + axis, point_of(layer, voxel, dims)[axis])
-
-    def point_of(self, x: float, y: float):
-        """Return where in this widget a point of the strip lies; tests and pictures need it."""
-        return self.mapFromScene(self._box.mapViewToScene(QPointF(x, y)))

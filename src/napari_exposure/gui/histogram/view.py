@@ -61,7 +61,6 @@ class HistogramView(PlotView):
         self.draw()
 
     def sizeHint(self):
-        """Return a size that is narrow enough for a dock."""
         return QSize(300, COMPACT) if self._compact else QSize(380, 300)
 
     # --- parts that are always there ---

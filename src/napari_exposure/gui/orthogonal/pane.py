@@ -8,8 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QSize, Qt, Signal
 
-from napari_exposure.gui.histogram.caption import Caption
-from napari_exposure.gui.plotting import PlotView
+from napari_exposure.gui.plotting import FramedPlot
 
 CRIMSON = "#dc143c"
 
@@ -35,25 +34,16 @@ class _Box(pg.ViewBox):
             super().mouseDragEvent(event, axis)
 
 
-class Pane(PlotView):
+class Pane(FramedPlot):
     """A picture in physical units, and two lines that can be dragged."""
 
     # The new position down and right in the unit of the picture, None where it stays.
     moved = Signal(object, object)
 
     def __init__(self):
-        super().__init__()
+        super().__init__(_Box(enableMenu=False, invertY=True, lockAspect=True), single=True)
         self.setMinimumSize(160, 120)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self._caption = Caption(single=True)
-        self._box = _Box(enableMenu=False, invertY=True, lockAspect=True)
-        self.ci.addItem(self._caption, 0, 0, 1, 2)
-        self.ci.addItem(self._box, 1, 1)
-        for side, row, column in (("left", 1, 0), ("bottom", 2, 1)):
-            self.add_axis(side, row, column).linkToView(self._box)
         self.make_room("left", "0000")
-        self.ci.layout.setRowStretchFactor(1, 1)
-        self.ci.layout.setColumnStretchFactor(1, 1)
         self.image = pg.ImageItem(axisOrder="row-major")
         self.lines = [pg.InfiniteLine(angle=angle, movable=True) for angle in (0, 90)]
         for line in self.lines:
@@ -67,27 +57,19 @@ class Pane(PlotView):
         # The size of a voxel, down and right.
         self._sizes: tuple[float, float] = (1, 1)
         self._title = ""
-        self.set_font(self._letters)
         self.show_image(None)
 
     def sizeHint(self):
-        """Return a size that is narrow enough for a dock."""
+        # It is narrow enough for a dock.
         return QSize(320, 240)
-
-    def set_colors(self, background: str, text: str) -> None:
-        """Follow a theme."""
-        super().set_colors(background, text)
-        self.set_title(self._title)
-
-    def set_font(self, font) -> None:
-        """Write as large as the rest of the window."""
-        super().set_font(font)
-        self._caption.set_font(font)
 
     def set_title(self, title: str) -> None:
         """Write the line above the picture."""
         self._title = title
-        self._caption.say([], title, self._text)
+        self._say()
+
+    def _say(self) -> None:
+        self._caption.say([], self._title, self._text)
 
     def set_labels(self, down: str, right: str) -> None:
         """Name the two axes."""
@@ -155,5 +137,5 @@ class Pane(PlotView):
             super().keyPressEvent(event)
 
     def point_of(self, down: float, right: float):
-        """Return where in this widget a point of the picture lies; tests and pictures need it."""
-        return self.mapFromScene(self._box.mapViewToScene(pg.Point(right, down)))
+        """Where in this widget a point of the picture lies; for tests and pictures."""
+        return super().point_of(right, down)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import napari.layers
 import numpy as np
-from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QLabel, QSplitter, QVBoxLayout, QWidget
 from superqt.utils import qdebounced
@@ -128,9 +127,8 @@ class OrthogonalPanel(QWidget):
         self._turn(None)
 
     def _paint(self, event=None) -> None:
-        theme = get_theme(self._viewer.theme)
         for pane in self._panes:
-            pane.set_colors(theme.background.as_hex(), theme.text.as_hex())
+            pane.follow_theme(self._viewer)
 
     # --- which layer ---
 

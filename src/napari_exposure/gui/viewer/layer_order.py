@@ -48,6 +48,15 @@ def take_away(viewer, layer) -> None:
         remove()
 
 
+def insert(viewer, layer, at: int) -> None:
+    """Insert a layer of ours at a place of the list; what is selected stays so."""
+    layers = viewer.layers
+    selected, active = set(layers.selection), layers.selection.active
+    layers.insert(at, layer)
+    layers.selection = selected
+    layers.selection.active = active
+
+
 def place(viewer, layer, source) -> None:
     """Insert a result above its source and earlier results; what is selected stays so.
 
@@ -55,10 +64,7 @@ def place(viewer, layer, source) -> None:
     the result is shown.
     """
     layers = viewer.layers
-    selected, active = set(layers.selection), layers.selection.active
-    layers.insert(layers.index(family(viewer, source)[-1]) + 1, layer)
-    layers.selection = selected
-    layers.selection.active = active
+    insert(viewer, layer, layers.index(family(viewer, source)[-1]) + 1)
     hidden, connections = [], Connections()
 
     def cover():

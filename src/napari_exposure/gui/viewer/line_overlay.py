@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.napari_versions import camera_of, units_events
-from napari_exposure.gui.viewer.layer_order import take_away
+from napari_exposure.gui.viewer.layer_order import insert, take_away
 
 # Lines are this many pixels of the canvas wide.
 THICKNESS = 2.0
@@ -162,8 +162,6 @@ class LineOverlay(QObject):
                     self._stepping.start(0)
                 self.layer.scale = scale
         if self.layer is None:
-            layers = self._viewer.layers
-            selected, active = set(layers.selection), layers.selection.active
             self.layer = Vectors(
                 vectors,
                 name=f"{image.name} - {self.what}",
@@ -176,9 +174,7 @@ class LineOverlay(QObject):
                 blending="translucent_no_depth",
             )
             self._thicken()
-            layers.append(self.layer)
-            layers.selection = selected
-            layers.selection.active = active
+            insert(self._viewer, self.layer, len(self._viewer.layers))
         else:
             self.layer.data = vectors
             if not np.array_equal(self.layer.edge_color, colors.astype(np.float32)):

@@ -147,7 +147,6 @@ class _Line(QWidget):
         self.moved.emit(self._at)
 
     def eventFilter(self, watched, event):
-        """Qt's hook."""
         if event.type() == QEvent.Type.Resize:
             self._place()
         return False
@@ -157,7 +156,6 @@ class _Line(QWidget):
         event.accept()
 
     def mouseMoveEvent(self, event):
-        """Qt's hook."""
         if event.buttons() & Qt.MouseButton.LeftButton:
             self._go(self.mapToParent(event.position()).x() / self.parentWidget().width())
 
@@ -166,7 +164,6 @@ class _Line(QWidget):
         self._go(0.5)
 
     def keyPressEvent(self, event):
-        """Qt's hook."""
         steps = {Qt.Key.Key_Left: -STEP, Qt.Key.Key_Right: STEP}
         if event.key() in steps:
             self._go(self._at + steps[event.key()])
@@ -174,7 +171,6 @@ class _Line(QWidget):
             super().keyPressEvent(event)
 
     def paintEvent(self, event):
-        """Qt's hook."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         middle, height = self.width() / 2, self.height()
