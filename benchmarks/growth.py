@@ -1,6 +1,6 @@
-"""How time and memory of adaptive equalization grow: with voxels, tiles, bins, time points and threads.
+"""How time and memory of adaptive equalization grow: with voxels, tiles, bins, time points, layers and threads.
 
-    .venv/bin/python benchmarks/growth.py [--most 512] [--repeat 3] [--picture docs/images/growth.png]
+    .venv/bin/python benchmarks/growth.py [--most 1024] [--repeat 3] [--picture docs/images/growth.png]
 
 Each line prints the median processor time of several runs, of all threads, because other programs disturb it less than
 seconds, and below them the straight line through the times, fitted to ratios: what a voxel, tile, bin or time point
@@ -22,6 +22,7 @@ import time
 import numpy as np
 
 from napari_exposure import core
+from napari_exposure.recipe import Recipe
 from napari_exposure.samples import make_synthetic
 
 # Tiles of the runs that vary something else.
@@ -45,9 +46,18 @@ def edge_for(shape, tiles):
     return max(2.0, (np.prod(shape) / tiles) ** (1 / 3))
 
 
+def adaptive(data, **options):
+    return core.equalize_adapthist(data, **{"kernel_size": KERNEL, **options})
+
+
+def layers(data):
+    """The layers of a viewer, adjusted together; each is fitted by itself."""
+    return np.stack(Recipe(core.AdaptiveEqualization(KERNEL)).apply(list(data)))
+
+
 # name: (what is varied, its values, what is measured of each)
 ROWS = {
-    "voxels": ("million voxels", (1, 4, 16, 64, 128, 256, 512, 1024), lambda n: (volume(n), {"kernel_size": KERNEL})),
+    "voxels": ("million voxels", (1, 4, 16, 64, 128, 256, 512, 1024), lambda n: (volume(n), {})),
     "tiles": (
         "tiles of 4 million voxels",
         (8, 64, 512, 4096, 32_768, 200_000),
@@ -56,13 +66,14 @@ ROWS = {
     "bins": (
         "bins of 4 million voxels",
         (16, 64, 256, 1024, 4096),
-        lambda n: (volume(4), {"kernel_size": KERNEL, "nbins": n}),
+        lambda n: (volume(4), {"nbins": n}),
     ),
     "time points": (
         "time points of a million voxels, each with its own fit",
         (1, 4, 16, 64),
-        lambda n: (movie(n), {"kernel_size": KERNEL, "per": "volume"}),
+        lambda n: (movie(n), {"per": "volume"}),
     ),
+    "layers": ("layers of a million voxels", (1, 4, 16, 64), lambda n: (movie(n), {})),
 }
 
 
@@ -76,14 +87,16 @@ def peak(before=False):
 def measure(row, value, repeat):
     """Seconds and processor seconds of each run, those of a copy, and bytes beyond the volume and the result."""
     data, options = ROWS[row][2](value)
-    core.equalize_adapthist(data[..., :4, :64, :64], **{**options, "kernel_size": 16.0})
+    work_of = layers if row == "layers" else adaptive
+    # Kernels are loaded first, those that the options need too.
+    work_of(data[..., :4, :64, :64], **{**options, **({"kernel_size": 16.0} if "kernel_size" in options else {})})
     start = peak(before=True)
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")
     times, work, copies = [], [], []
     for _ in range(repeat):
         begin, used = time.perf_counter(), time.process_time()
-        result = core.equalize_adapthist(data, **options)
+        result = work_of(data, **options)
         times.append(time.perf_counter() - begin)
         work.append(time.process_time() - used)
         size = result.nbytes
@@ -115,7 +128,7 @@ def straight_line(at, seconds):
 def report(row, most, repeat):
     what, values, _ = ROWS[row]
     values = [value for value in values if row != "voxels" or value <= most]
-    print(f"{row}: {what}")
+    print(f"{row}: {what}", flush=True)
     found = [in_process(row, value, repeat) for value in values]
     seconds = np.array([statistics.median(each["work"]) for each in found])
     for value, each, middle in zip(values, found, seconds, strict=True):
@@ -127,7 +140,7 @@ def report(row, most, repeat):
     slope, start = straight_line(np.array(values, float), seconds)
     off = np.max(np.abs(start + slope * np.array(values) - seconds) / seconds)
     print(f"  {1e3 * slope:.3g} ms each and {1e3 * start:.3g} ms before; at most {off:.0%} off this line")
-    return values, seconds, (slope, start)
+    return values, seconds, (slope, start), [each["bytes"] / 2**20 for each in found]
 
 
 def threads(repeat):
@@ -139,19 +152,28 @@ def threads(repeat):
     print(f"  processor time: one {work[0]:.3f} s, {os.cpu_count()} {work[1]:.3f} s = {work[1] / work[0]:.2f} times")
     # Of uint16 the fit reads a voxel twice and the map once, which writes it once; a copy reads and writes it.
     print(f"  memory: {4 * 2} bytes a voxel, a copy {2 * 2}, which takes {copy / work[1]:.0%} of the processor time")
+    return work[0], work[1], copy
 
 
-def draw(rows, path):
+def draw(rows, times, path):
+    """Draw processor seconds with their straight lines, megabytes beside them, and threads beside a copy."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    for axes, (row, (values, seconds, (slope, start))) in zip(figure.subplots(2, 2).flat, rows.items(), strict=True):
+    figure = Figure(figsize=(14, 7.5), layout="constrained")
+    *panels, last = figure.subplots(2, 3).flat
+    for axes, (row, (values, seconds, (slope, start), megabytes)) in zip(panels, rows.items(), strict=True):
         axes.loglog(values, seconds, "o", label="median")
         at = np.geomspace(values[0], values[-1], 100)
-        axes.loglog(at, start + slope * at, label=f"{1e3 * start:.3g} ms + {1e3 * slope:.3g} ms each")
+        axes.loglog(at, start + slope * at, color="C0", label=f"{1e3 * start:.3g} ms + {1e3 * slope:.3g} ms each")
         axes.set(xlabel=ROWS[row][0], ylabel="processor seconds")
-        axes.legend()
-    figure.savefig(path, dpi=100)
+        axes.legend(loc="upper left")
+        memory = axes.twinx()
+        memory.semilogx(values, megabytes, "s", color="C1", markersize=4)
+        memory.set_ylabel("MB beyond the result", color="C1")
+        memory.set_ylim(0, 1.1 * max(10, *megabytes))
+    last.bar(("one thread", f"{os.cpu_count()} threads", "a copy"), times)
+    last.set(ylabel="processor seconds for 32 million voxels")
+    figure.savefig(path, dpi=80)
 
 
 def main():
@@ -166,9 +188,9 @@ def main():
         print(json.dumps(measure(row, int(value), options.repeat)))
         return
     rows = {row: report(row, options.most, options.repeat) for row in ROWS}
-    threads(options.repeat)
+    times = threads(options.repeat)
     if options.picture:
-        draw(rows, options.picture)
+        draw(rows, times, options.picture)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ CASES = {
     "clip float32": (noise("f4"), lambda v: core.clip_percentiles(v, 0.3, 99.1)),
     "equalize uint8": (noise("u1"), lambda v: core.equalize_hist(v, output="float32")),
     "equalize float32": (noise("f4"), lambda v: core.equalize_hist(v, per="plane")),
+    "equalize planes": (noise("f8"), lambda v: core.equalize_hist(v, method="rank", per="plane")),
     "equalize rank": (noise("i4"), lambda v: core.equalize_hist(v, method="rank", output="float32")),
     "adaptive uint16": (noise("u2"), lambda v: core.equalize_adapthist(v, 11.0, 0.02, output="float32")),
     "adaptive float32": (noise("f4"), lambda v: core.equalize_adapthist(v, (3, 9, 10), mask=np.asarray(v) > 0.1)),

@@ -22,7 +22,8 @@ core.blocks.contiguous_blocks.__defaults__ = (40,)
 for volume in (whole, real):
     for per in ("dataset", "plane"):
         core.clip_percentiles(volume, 5, 95, mask=volume > 0, per=per)
-    core.equalize_hist(volume)
+        for method in ("cdf", "rank"):
+            core.equalize_hist(volume, method=method, per=per)
 core.histogram(real, 7, mask=real > 0)
 core.histogram(real, 7, range=(-1, 1))
 core.equalize_hist(real, in_range=(-1e-30, 1e-30))
@@ -33,7 +34,21 @@ core.equalize_adapthist(whole, 3, in_range=(40000.5, 40001.5))
 """
 
 
+# These are planes with ties, crowded buckets and a voxel far off, and a volume whose sorting takes several parts.
+ORDER = """
+crowd = np.exp2(-60 * rng.random((3, 50, 60))).astype(np.float32)
+ties = np.floor(9 * rng.random((3, 50, 60))).astype(np.float32)
+ties[1] = 0
+ties[2, 3, 4] = np.inf
+import napari_exposure.core.ranking
+napari_exposure.core.ranking.PART = 100
+for volume in (crowd, ties):
+    for method in ("cdf", "rank"):
+        for options in ({"per": "plane"}, {"per": "plane", "mask": volume < 5}, {"in_range": (0.001, 0.5)}):
+            core.equalize_hist(volume, method=method, **options)
+"""
 CHECKS = {
+    "an order": ORDER,
     # half a unit to either side is lost in the rounding of such numbers
     "a huge constant": "assert core.histogram(np.full((3, 4), 1e30, np.float32)).counts.sum() == 12",
     "an empty block": "assert core.AdaptiveEqualization(3).fit(whole)(whole[:, :0]).shape == (4, 0, 9)",

@@ -91,6 +91,16 @@ def test_gamma_as_scikit_image_has_it(gamma, gain):
         assert np.abs(adjust_gamma(volume, gamma, gain, in_range="dtype") - expected).max() <= 1
 
 
+@pytest.mark.parametrize("gamma", [0.01, 0.1, 0.5, 3.0])
+@pytest.mark.parametrize("most", [1.0, 3e38, 1e-38])
+def test_gamma_of_floats_that_are_tiny_beside_the_range(gamma, most):
+    """Their positions lie below the normal numbers of single precision, and a small gamma makes them visible."""
+    volume = np.array([[0.0, 1e-45, 1e-42, 1.1e-38, 1.2e-38, 1e-30, 1e-3, 1.0, 3e38]], np.float32)
+    volume = np.minimum(volume, np.float32(most))
+    expected = (volume.astype(np.float64) / float(volume.max())) ** gamma
+    np.testing.assert_allclose(adjust_gamma(volume, gamma, output="float32"), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_gamma_with_float32_output_is_in_0_to_1():
     volume = reference.make_volume("int16")
     lo, hi = float(volume.min()), float(volume.max())

@@ -43,7 +43,15 @@ def old_compiler():
 
 
 # to compile all kernels anew takes long: these have powers, exponentials, sums and blends of floats
-COMPILED = "gamma uint8", "gamma uint32", "gamma float32", "adaptive float32", "profile smooth", "histogram float32"
+COMPILED = (
+    "gamma uint8",
+    "gamma uint32",
+    "gamma float32",
+    "equalize float32",
+    "adaptive float32",
+    "profile smooth",
+    "histogram float32",
+)
 
 
 @pytest.mark.parametrize(("environment", "cases"), [(old_numpy_and_blas, ()), (old_compiler, COMPILED)])

@@ -7,11 +7,15 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from core import reference
 from napari_exposure.core import Adjustment, HistogramEqualization, HistogramMatching, adjust, histogram, stacks
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.quantiles import knots_of_sorted
 
 SHAPE = (5, 3, 9, 11)
 OPTIONS = [
@@ -134,3 +138,85 @@ def test_values_too_far_apart():
     volume = np.array([[[-1.7e308, 1.7e308]], [[0, 1]]])
     with pytest.raises(ValueError, match="in_range"):
         adjust(HistogramEqualization(per="plane"), volume)
+
+
+# --- order statistics without sorting all -----------------------------------------------
+
+
+def plane_of(dtype):
+    """Planes of floats or integers with ties, and of floats with what has no order or no size."""
+    if dtype.startswith(("int", "uint")):
+        ends = np.iinfo(dtype)
+        whole = st.integers(max(ends.min, -(1 << 53)), min(ends.max, 1 << 53)) | st.integers(0, 5)
+        return hnp.arrays(dtype, st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 90)), elements=whole)
+    tiny = float(np.finfo(dtype).smallest_subnormal)
+    width = 8 * np.dtype(dtype).itemsize
+    elements = (
+        st.floats(-(2.0**100), 2.0**100, width=width)
+        | st.floats(0, 1, width=width)
+        | st.sampled_from([0.0, -0.0, tiny, -tiny, 3 * tiny, np.inf, -np.inf, np.nan, 1.0])
+    )
+    return hnp.arrays(dtype, st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 90)), elements=elements)
+
+
+@pytest.mark.parametrize("in_range", ["data", "dtype"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint32", "int64"])
+@given(data=st.data())
+def test_the_order_of_small_volumes_is_that_of_numpy(dtype, in_range, data):
+    volume = data.draw(plane_of(dtype))
+    check_order(volume, in_range)
+
+
+def check_order(volume, in_range="data", mask=None):
+    """Compare `order_volumes` with sorting: the range, the ranks and the knots of each plane."""
+    read = Volume(volume, mask=mask)
+    used = np.ones(volume.shape, bool) if mask is None else mask
+    lows, highs = stacks.ranges(read.dtype, *stacks.find_extents(read, 1), in_range)
+    for ranks in (True, False):
+        found = stacks.order_volumes(read, 1, in_range, ranks=ranks)
+        for plane, own, curve, low, high in zip(volume, used, found, lows, highs, strict=True):
+            lo, hi, places, heights = curve
+            assert (lo, hi) == (low, high)
+            values = plane[own & ~np.isnan(plane)]
+            ordered = np.sort(np.clip(values, low, high).astype(read.dtype) + read.dtype.type(0))
+            levels, starts = np.unique(ordered, return_index=True)
+            if len(levels) < 2:
+                assert places.size < 2
+                continue
+            expected = (levels, starts / starts[-1]) if ranks else knots_of_sorted(ordered)
+            np.testing.assert_array_equal(places, expected[0])
+            np.testing.assert_array_equal(heights, expected[1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("kind", ["even", "skewed", "very skewed", "hot", "few", "mostly alike", "two", "close"])
+def test_the_order_of_planes_however_their_values_are_distributed(dtype, kind):
+    rng = np.random.default_rng(0)
+    shape = (3, 50, 60)
+    even = rng.random(shape)
+    volume = {
+        "even": even,
+        "skewed": rng.gamma(1, 0.01, shape),
+        # These fill few buckets, in all of which there are many different values.
+        "very skewed": np.exp2(-300 * even) if dtype == "float64" else np.exp2(-28 * even),
+        "hot": np.where(even > 0.9995, 1e6, even),
+        "few": np.floor(5 * even),
+        "mostly alike": np.where(even > 0.9, even, 0),
+        "two": np.where(even > 0.5, 1, -1),
+        "close": 1 + np.floor(5 * even) * np.finfo(np.float32).eps,
+    }[kind]
+    volume = (volume * 1000).astype(dtype)
+    check_order(volume)
+    check_order(volume, mask=rng.random(shape) > 0.4)
+    readonly = volume.astype(volume.dtype.newbyteorder())
+    readonly.flags.writeable = False
+    check_order(readonly)
+
+
+def test_constant_planes_between_others_stay_as_they_are_alone():
+    volume = np.random.default_rng(0).random((9, 12, 12)).astype("float32")
+    volume[[0, 3, 4, 8]] = 0.25
+    for method in ("cdf", "rank"):
+        adjustment = HistogramEqualization(method=method, per="plane")
+        alone = [quietly(HistogramEqualization(method=method), plane) for plane in volume]
+        np.testing.assert_array_equal(quietly(adjustment, volume), alone)

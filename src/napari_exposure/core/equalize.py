@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram, find_extent
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, verb
@@ -19,12 +19,11 @@ from napari_exposure.core.intensity import (
     is_lookup,
     result_dtype,
     result_range,
-    working_dtype,
 )
-from napari_exposure.core.memory import remembered
 from napari_exposure.core.pointwise import CurveFit, KnotsFit, StepsFit
-from napari_exposure.core.quantiles import Knots, find_knots, knots_of_sorted
-from napari_exposure.core.stacks import SMALL, count_stack, sort_volumes
+from napari_exposure.core.quantiles import find_knots, knots_of_sorted
+from napari_exposure.core.ranking import rank_voxels, sort_voxels
+from napari_exposure.core.stacks import SMALL, count_stack, order_volumes
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
 
@@ -81,17 +80,20 @@ class HistogramEqualization(Adjustment):
             return constant
         if self._sorted(volume):
             with progress.part(0.4, 1):
-                ordered = _sort_voxels(volume, lo, hi)
-            check_counted(len(ordered), volume)
-            fit = self._fit_sorted(ordered, lo, hi, fixed)
-            progress.report("ranking", 1.0)
-            return fit
+                if self.method == "rank":
+                    places, heights, number = rank_voxels(volume, lo, hi)
+                else:
+                    ordered = sort_voxels(volume, lo, hi)
+                    number = len(ordered)
+                    places, heights = knots_of_sorted(ordered)
+            check_counted(number, volume)
+            return self._fit_ordered(lo, hi, fixed, places, heights)
         if self.nbins is None and not is_lookup(volume.dtype):
             with progress.part(0.4, 1):
                 knots = find_knots(volume, lo, hi)
-            if knots is None:
+            if not knots[0].size:
                 check_counted(not math.isnan(find_extent(volume)[0]), volume)
-            return self._curve(knots, lo, hi, fixed) if knots else constant
+            return self._fit_ordered(lo, hi, fixed, *knots)
         with progress.part(0.4, 1):
             found = count_clamped(volume, self.nbins or BINS, lo, hi)
         if found is None:
@@ -110,17 +112,12 @@ class HistogramEqualization(Adjustment):
             return False
         return self.method == "rank" or (self.nbins is None and math.prod(volume.shape[lead:]) <= SMALL)
 
-    def _fit_sorted(self, ordered: np.ndarray, lo: float, hi: float, fixed: Fixed) -> Fit:
+    def _fit_ordered(self, lo: float, hi: float, fixed: Fixed, places: np.ndarray, heights: np.ndarray) -> Fit:
+        """Return the fit of distinct values and their ranks, or of knots; fewer than two stand for one value."""
+        if len(places) < 2:
+            return KnotsFit(lo, lo, *fixed, np.zeros(2))
         if self.method == "rank":
-            levels, heights = _ranked(ordered)
-            if len(levels) > 1:
-                return StepsFit(lo, hi, *fixed, levels, heights)
-        elif len(ordered) and (knots := knots_of_sorted(ordered)):
-            return self._curve(knots, lo, hi, fixed)
-        return KnotsFit(lo, lo, *fixed, np.zeros(2))
-
-    def _curve(self, knots: Knots, lo: float, hi: float, fixed: Fixed) -> Fit:
-        places, heights = knots
+            return StepsFit(lo, hi, *fixed, places, heights)
         return CurveFit(lo, hi, *fixed, places, self._anchored(heights))
 
     def _anchored(self, heights: np.ndarray) -> np.ndarray:
@@ -137,8 +134,8 @@ class HistogramEqualization(Adjustment):
         flat = np.zeros(2)
         fits: list[Fit] = []
         if self._sorted(volume, lead):
-            found = sort_volumes(volume, lead, self.in_range)
-            return [self._fit_sorted(each, lo, hi, (*ends[lo < 0], dtype, out_dtype)) for lo, hi, each in found]
+            found = order_volumes(volume, lead, self.in_range, ranks=self.method == "rank")
+            return [self._fit_ordered(lo, hi, (*ends[lo < 0], dtype, out_dtype), *curve) for lo, hi, *curve in found]
         stack = count_stack(volume, lead, self.in_range, self.nbins or BINS)
         if stack is None:
             return None
@@ -156,12 +153,6 @@ class HistogramEqualization(Adjustment):
             begin, end, knots = (lo, lo, flat) if constant else (begin, end, knots[:size])
             fits.append(KnotsFit(begin, end, bottom, top, dtype, out_dtype, knots))
         return fits
-
-
-def _ranked(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct values of an ordered array, and the ranks of these values from 0 to 1."""
-    starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])[: len(ordered)]
-    return ordered[starts], starts / max(starts[-1:].sum(), 1)
 
 
 def count_clamped(volume: Volume, nbins: int, lo: float, hi: float) -> tuple[np.ndarray, np.ndarray] | None:
@@ -188,33 +179,6 @@ def _clamped(found: Histogram, low: float, high: float) -> tuple[np.ndarray, np.
     counts[0] += found.counts[:start].sum()
     counts[-1] += found.counts[stop:].sum()
     return counts, centers[start:stop]
-
-
-@remembered(lambda ordered: ordered.nbytes)
-def _sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
-    """Return all counted voxels, clamped and sorted; nothing else needs a copy of the volume."""
-    dtype = working_dtype(volume.dtype)
-    if dtype.kind in "iu":
-        # Integers are clamped to the next whole numbers outside; all beyond are alike, so their ranks stay the same.
-        info = np.iinfo(dtype)
-        lo, hi = max(math.floor(lo), int(info.min)), min(math.ceil(hi), int(info.max))
-    parts: list[np.ndarray] = []
-
-    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        values = values[counted] if counted.size else values.reshape(-1)
-        return np.sort(np.clip(values[values == values], lo, hi))
-
-    with progress.part(0, 0.5):
-        count(volume, visit, parts.append, "ranking")
-    merges = len(parts) - 1
-    for merge in range(merges):
-        # The two shortest parts are merged, because NumPy's stable sort only merges runs that are in order.
-        parts.sort(key=len, reverse=True)
-        merged = np.concatenate([parts.pop(), parts.pop()])
-        merged.sort(kind="stable")
-        parts.append(merged)
-        progress.report("ranking", 0.5 + 0.5 * (merge + 1) / merges)
-    return parts[0]
 
 
 @verb

@@ -34,6 +34,13 @@ class KernelCache(FunctionCache):
 
     _impl_class = _CheckedCode
 
+    def holds(self, sig: Any, target_context: Any) -> bool:
+        """Return whether there is a file for a signature; whether it can be used, only loading it tells."""
+        try:
+            return self._cache_file.load(self._index_key(sig, target_context.codegen())) is not None
+        except Exception:
+            return False
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled kernel, or None where there is none that can be used."""
         try:

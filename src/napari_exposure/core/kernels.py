@@ -18,6 +18,8 @@ from numba import config as numba_config
 from numba import from_dtype, njit, types
 from numba.extending import overload, register_jitable
 
+from napari_exposure.core import order_kernels
+from napari_exposure.core.elsewhere import compile_elsewhere
 from napari_exposure.core.kernel_cache import KernelCache
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -53,10 +55,13 @@ def build(name: str, *dtypes: np.dtype) -> Callable[..., None]:
     with _compiling():
         # The type is Any because numba's stubs know neither a dispatcher's cache nor its signatures.
         compiled: Any = njit(nogil=True, error_model="numpy")(function)
+        signature = tuple(_signature(arguments, dtypes))
         # There is no cache if numba may not write to any folder.
         with suppress(OSError, RuntimeError):
             compiled._cache = KernelCache(function)
-        compiled.compile(tuple(_signature(arguments, dtypes)))
+            if not compiled._cache.holds(signature, compiled.targetctx):
+                compile_elsewhere(name, *dtypes)
+        compiled.compile(signature)
         compiled.disable_compile()
     found: Callable[..., None] = compiled
     return found
@@ -704,6 +709,10 @@ _EXP2_SINGLE = (0.6931472, 0.2402265, 0.05550411, 0.00961813, 0.0013333479, 0.00
 _EXP2_SINGLE = tuple(map(np.float32, _EXP2_SINGLE))
 
 
+# The smallest position of a value of float32, in a range that float32 holds, times 2 to this power has all its digits.
+_LARGER = 152
+
+
 @_kernel("t1 d d d d d d -> o1")
 def _map_power_single(
     values: np.ndarray, lo: float, hi: float, gamma: float, gain: float, bottom: float, span: float, out: np.ndarray
@@ -718,19 +727,23 @@ def _map_power_single(
     one = np.float32(1)
     half = np.float32(0.5)
     least = np.float32(-126)
-    smallest = np.float32(1.17549435e-38)
+    smallest = 2.0**-126
+    larger = 2.0**_LARGER
     g = np.float32(gamma)
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         result = out[start : start + _CHUNK]
         n = part.size
         for i in range(n):
-            position[i] = _position(part[i], lo, hi, 1.0)
+            u = _position(part[i], lo, hi, 1.0)
+            # Positions that are too small for all digits in single precision are stored larger, and as negative.
+            position[i] = u if u >= smallest else -larger * u
         for i in range(n):
             # Here position is m * 2 ** k, with m from sqrt(1/2), whose bits are subtracted, to sqrt(2).
-            bits = np.float32(position[i]).view(np.int32)
+            bits = np.float32(abs(position[i])).view(np.int32)
             k = np.int32(bits - np.int32(0x3F3504F4)) >> np.int32(23)
             t = np.int32(bits - (k << np.int32(23))).view(np.float32) - one
+            k = np.int32(k - np.int32(_LARGER if position[i] < 0 else 0))
             p = g * (np.float32(k) + t * _horner(_LOG2_SINGLE, t))
             power[i] = p if p > least else least
         for i in range(n):
@@ -739,7 +752,7 @@ def _map_power_single(
             f = p - whole
             y = one + f * _horner(_EXP2_SINGLE, f)
             y *= np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
-            power[i] = y if position[i] >= smallest else np.float32(0)
+            power[i] = y if position[i] != 0 else np.float32(0)
         for i in range(n):
             y = np.nan if _is_nan(part[i]) else min(gain * np.float64(power[i]), 1.0)
             result[i] = _cast(bottom + span * y, result)
@@ -794,87 +807,145 @@ def _bucket(value: float, lo: float, scale: float, last: int) -> int:
     return np.int64(u if u < last else last)
 
 
-@_kernel("t1 t1 d1 d d -> o1")
+@_kernel("t1 -> I1")
+@register_jitable
+def _index_steps(levels: np.ndarray, starts: np.ndarray) -> None:
+    """Write to starts[j] the first level that no bucket before j holds, or the last level; buckets are even."""
+    last = levels.size - 1
+    buckets = starts.size - 1
+    lo = np.float64(levels[0])
+    scale = buckets / (np.float64(levels[last]) - lo)
+    scale = scale if scale < np.inf else 0.0
+    j = 0
+    for k in range(levels.size):
+        own = _bucket(levels[k], lo, scale, buckets - 1)
+        while j <= own:
+            starts[j] = k
+            j += 1
+    starts[j:] = last
+
+
+@_kernel("t1 t1 d1 I1 d d -> o1")
 @register_jitable
 def _map_steps(
-    values: np.ndarray, levels: np.ndarray, heights: np.ndarray, bottom: float, span: float, out: np.ndarray
-) -> None:
-    """Map the values above levels[k - 1], up to and including levels[k], to heights[k]."""
-    last = levels.size - 1
-    lo = np.float64(levels[0])
-    # Searching many values is worth an index with as many buckets as levels.
-    buckets = levels.size if values.size >= levels.size else 1
-    scale = buckets / (np.float64(levels[last]) - lo)
-    starts = np.empty(buckets + 1, np.int64)
-    filled = 0
-    if buckets > 1:
-        for k in range(levels.size):
-            while filled <= _bucket(levels[k], lo, scale, buckets - 1):
-                starts[filled] = k
-                filled += 1
-    else:
-        starts[0] = 0
-        filled = 1
-    starts[filled:] = last
-    for i in range(values.size):
-        v = values[i]
-        if _is_nan(v):
-            out[i] = _cast(np.float64(np.nan), out)
-            continue
-        j = _bucket(v, lo, scale, buckets - 1)
-        k = starts[j]
-        stop = starts[j + 1]
-        while k < stop:
-            middle = (k + stop) >> 1
-            if levels[middle] < v:
-                k = middle + 1
-            else:
-                stop = middle
-        out[i] = _cast(bottom + span * heights[k], out)
-
-
-@_kernel("t1 d1 d1 i1 d d d d -> o1")
-def _map_curve(
     values: np.ndarray,
-    places: np.ndarray,
+    levels: np.ndarray,
     heights: np.ndarray,
     starts: np.ndarray,
-    lo: float,
-    scale: float,
     bottom: float,
     span: float,
     out: np.ndarray,
 ) -> None:
-    """Map along lines through (places, heights); starts[j] is the last knot in the buckets before j, or the first."""
+    """Map the values above levels[k - 1], up to and including levels[k], to heights[k]; `_index_steps` has `starts`."""
+    last = np.uint32(levels.size - 1)
+    buckets = starts.size - 1
+    lo = np.float64(levels[0])
+    scale = buckets / (np.float64(levels[last]) - lo)
+    scale = scale if scale < np.inf else 0.0
+    one = np.uint32(1)
+    bucket = np.empty(_CHUNK, np.uint32)
+    step = np.empty(_CHUNK, np.uint32)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        result = out[start : start + _CHUNK]
+        for i in range(part.size):
+            bucket[i] = np.uint32(_bucket(part[i], lo, scale, buckets - 1))
+        # Levels are seldom in the cache, and a processor waits for many at a time only in such short loops.
+        for i in range(part.size):
+            step[i] = starts[bucket[i]]
+        for i in range(part.size):
+            v = part[i]
+            k = step[i]
+            # Most buckets have few levels, and no processor can foresee a branch at each. NaN stays where it is.
+            k = np.uint32(k + np.uint32((k < last) & (levels[k] < v)))
+            k = np.uint32(k + np.uint32((k < last) & (levels[k] < v)))
+            if levels[k] < v:
+                stop = starts[np.uint32(bucket[i] + one)]
+                while k < stop:
+                    middle = np.uint32((k + stop) >> one)
+                    if levels[middle] < v:
+                        k = np.uint32(middle + one)
+                    else:
+                        stop = middle
+            step[i] = k
+        for i in range(part.size):
+            y = np.nan if _is_nan(part[i]) else heights[step[i]]
+            result[i] = _cast(bottom + span * y, result)
+
+
+@register_jitable
+def _index_knots(places: np.ndarray, heights: np.ndarray, starts: np.ndarray) -> tuple[float, float]:
+    """Write to starts[j] the last knot in the buckets before j, or the first; return where buckets begin, and scale.
+
+    Buckets are even, and lie where nearly all values do.
+    """
     last = places.size - 1
     buckets = starts.size - 1
-    knot = np.empty(_CHUNK, np.int32)
+    near = 0
+    while near < last and heights[near] < 0.01:
+        near += 1
+    far = near
+    while far < last and heights[far] < 0.99:
+        far += 1
+    lo = places[near]
+    scale = buckets / (places[far] - lo) if far > near else 0.0
+    scale = scale if scale < np.inf else 0.0
+    j = 0
+    # No value is beyond the last knot but one, from which the last line begins.
+    for k in range(last):
+        own = _bucket(places[k], lo, scale, buckets - 1)
+        while j <= own:
+            starts[j] = max(k - 1, 0)
+            j += 1
+    starts[j:] = last - 1
+    return lo, scale
+
+
+@_kernel("t1 d1 d1 d d -> o1")
+@register_jitable
+def _map_curve(
+    values: np.ndarray, places: np.ndarray, heights: np.ndarray, bottom: float, span: float, out: np.ndarray
+) -> None:
+    """Map along straight lines through (places, heights); places ascend."""
+    last = places.size - 1
+    starts = np.empty(4 * places.size + 1, np.uint32)
+    lo, scale = _index_knots(places, heights, starts)
+    buckets = starts.size - 1
+    ends = np.empty(last, np.float64)
+    for k in range(last - 1):
+        ends[k] = places[k + 1]
+    # No value is beyond this one, not even infinity.
+    ends[last - 1] = np.nan
+    one = np.uint32(1)
+    knot = np.empty(_CHUNK, np.uint32)
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         result = out[start : start + _CHUNK]
         # The search has a loop of its own, so that those around it vectorize.
         for i in range(part.size):
-            knot[i] = np.int32(_bucket(part[i], lo, scale, buckets - 1))
+            knot[i] = np.uint32(_bucket(part[i], lo, scale, buckets - 1))
         for i in range(part.size):
             v = np.float64(part[i])
-            j = np.uint64(knot[i])
-            k = np.int64(starts[j])
-            stop = np.int64(starts[j + np.uint64(1)])
-            # Most buckets have at most one knot, which takes no branch. NaN stays where it is.
-            k += np.int64((k < stop) & (places[np.uint64(min(k + 1, last))] <= v))
-            while k < stop and places[np.uint64(k + 1)] <= v:
-                middle = (k + stop + 1) >> 1
-                if places[np.uint64(middle)] <= v:
-                    k = middle
-                else:
-                    stop = middle - 1
-            knot[i] = min(k, last - 1)
+            k = starts[knot[i]]
+            # Few buckets have more than two knots, and no processor can foresee a branch where there is one. NaN stays
+            # where it is.
+            k = np.uint32(k + np.uint32(ends[k] <= v))
+            k = np.uint32(k + np.uint32(ends[k] <= v))
+            if ends[k] <= v:
+                stop = starts[np.uint32(knot[i] + one)]
+                while k < stop:
+                    middle = np.uint32((k + stop + one) >> one)
+                    if places[middle] <= v:
+                        k = middle
+                    else:
+                        stop = np.uint32(middle - one)
+            knot[i] = k
         for i in range(part.size):
-            k = np.uint32(knot[i])
+            k = knot[i]
             left = places[k]
-            share = (np.float64(part[i]) - left) / (places[k + np.uint32(1)] - left)
+            share = (np.float64(part[i]) - left) / (places[k + one] - left)
             share = min(max(share, 0.0), 1.0)
-            y = heights[k] + share * (heights[k + np.uint32(1)] - heights[k])
+            y = heights[k] + share * (heights[k + one] - heights[k])
             result[i] = _cast(bottom + span * (np.nan if _is_nan(part[i]) else y), result)
 
 
@@ -899,6 +970,21 @@ def _knots_rows(
         _map_knots(values[r], lo[r], hi[r], knots[starts[r] : starts[r + 1]], bottom[r], span[r], out[r])
 
 
+@_kernel("t2 q1 d1 d1 d1 d1 -> o2")
+def _curve_rows(
+    values: np.ndarray,
+    starts: np.ndarray,
+    places: np.ndarray,
+    heights: np.ndarray,
+    bottom: np.ndarray,
+    span: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    for r in range(values.shape[0]):
+        own = slice(starts[r], starts[r + 1])
+        _map_curve(values[r], places[own], heights[own], bottom[r], span[r], out[r])
+
+
 @_kernel("t2 q1 t1 d1 d1 d1 -> o2")
 def _steps_rows(
     values: np.ndarray,
@@ -911,7 +997,9 @@ def _steps_rows(
 ) -> None:
     for r in range(values.shape[0]):
         own = slice(starts[r], starts[r + 1])
-        _map_steps(values[r], levels[own], heights[own], bottom[r], span[r], out[r])
+        index = np.empty(starts[r + 1] - starts[r] + 1, np.uint32)
+        _index_steps(levels[own], index)
+        _map_steps(values[r], levels[own], heights[own], index, bottom[r], span[r], out[r])
 
 
 # --- colors -----------------------------------------------------------------------------
@@ -1401,3 +1489,8 @@ def _map_stretch(
                     u = u if u > 0.0 else 0.0
                     u = u if u < 1.0 else 1.0
                     result[i] = _cast(bottom + span * (np.nan if _is_nan(values[i]) else u), result)
+
+
+_kernel("t2 ?2 d d ? -> d2 d2 d2 q1")(order_kernels.quantiles_rows)
+_kernel("t2 ?2 d d -> d2 t2 d2 q1")(order_kernels.ranks_rows)
+_kernel("t1 ?1 d d d1 -> t1 q1")(order_kernels.divide)

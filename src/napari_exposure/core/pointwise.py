@@ -23,6 +23,10 @@ def _limits(dtype: np.dtype) -> tuple[int, int]:
     return int(info.min), int(info.max)
 
 
+# Kernels that map for one fit, and those that do so for the fits of many small volumes in one call.
+_OF_ROWS = {"map_table": "table_rows", "map_knots": "knots_rows", "map_steps": "steps_rows", "map_curve": "curve_rows"}
+
+
 @dataclass(frozen=True, eq=False)
 class PointwiseFit(Fit):
     """A curve from intensities to results; integers of up to 16 bits go through a table that is made of it once."""
@@ -86,10 +90,10 @@ class PointwiseFit(Fit):
             run(values.reshape(-1), *self._kernel_parameters(), *self.scale, out.reshape(-1))
 
     def rows_key(self, fits: Sequence[Self]) -> tuple[Any, ...] | None:
-        names = {"map_table": "table_rows", "map_knots": "knots_rows", "map_steps": "steps_rows"}
         name, *dtypes = self.kernel_key
-        alike = name in names and all(fit.kernel_key == self.kernel_key for fit in fits)
-        return (names[name], *dtypes) if alike else None
+        # All fits of a transform have the same dtypes.
+        alike = all(type(fit) is type(self) for fit in fits)
+        return (_OF_ROWS[name], *dtypes) if alike and name in _OF_ROWS else None
 
     def map_rows(self, fits: Sequence[Self], values: np.ndarray, out: np.ndarray) -> None:
         key = self.rows_key(fits)
@@ -100,13 +104,15 @@ class PointwiseFit(Fit):
             run(values, np.array([fit.first for fit in fits]), starts, tables, out)
             return
         parameters: list[np.ndarray] = []
-        for column in zip(*(fit._kernel_parameters() for fit in fits), strict=True):
+        told = False
+        for column in zip(*(fit._row_parameters() for fit in fits), strict=True):
             if not isinstance(column[0], np.ndarray):
                 parameters.append(np.array(column))
                 continue
             starts, flat = _joined(column)
-            # The levels and heights of steps begin at the same places, so the starts are given only once.
-            parameters += [flat] if isinstance(self, StepsFit) and parameters else [starts, flat]
+            # All arrays of a fit are equally long, so the starts are given only once.
+            parameters += [flat] if told else [starts, flat]
+            told = True
         bottom, span = np.ascontiguousarray(np.array([fit.scale for fit in fits], np.float64).T)
         run(values, *parameters, bottom, span, out)
 
@@ -117,6 +123,10 @@ class PointwiseFit(Fit):
 
     def _kernel_parameters(self) -> tuple[Any, ...]:
         raise NotImplementedError
+
+    def _row_parameters(self) -> tuple[Any, ...]:
+        """Return what a kernel that maps rows takes of each fit."""
+        return self._kernel_parameters()
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -230,31 +240,16 @@ class CurveFit(PointwiseFit):
     def curve(self, values: np.ndarray) -> np.ndarray:
         return interpolate(values, self.places, self.heights)
 
-    @cached_property
-    def _buckets(self) -> tuple[np.ndarray, float, float]:
-        """An index of the knots: even buckets, where nearly all values lie, each with the number of the knot before."""
-        first, last = np.searchsorted(self.heights, (0.01, 0.99)).tolist()
-        lo, hi = float(self.places[first]), float(self.places[last])
-        # So many buckets leave most without a knot: each knot in a bucket is a branch that no processor can foresee.
-        buckets = 8 * len(self.places)
-        scale = buckets / (hi - lo) if hi > lo else 0.0
-        if not 0 < scale < math.inf:
-            buckets, scale = 1, 0.0
-        # The arithmetic is exactly that of the kernel, so that no value is sought in a neighboring bucket.
-        found = np.minimum(np.maximum(scale * (self.places - lo), 0), buckets - 1).astype(np.int64)
-        upto = np.cumsum(np.bincount(found, minlength=buckets))
-        return np.maximum(np.append(-1, upto - 1), 0).astype(np.int32), lo, scale
-
     def _kernel_parameters(self) -> tuple[Any, ...]:
-        return self.places, self.heights, *self._buckets
+        return self.places, self.heights
 
 
 @dataclass(frozen=True, eq=False)
 class StepsFit(PointwiseFit):
     """Steps: values above levels[k - 1], up to and with levels[k], become heights[k]."""
 
-    # Blocks are small, because each voxel is a search through all levels, which mostly waits for memory.
-    block_voxels: ClassVar[tuple[int, ...]] = (1 << 16,)
+    # Blocks are small, because a search among many levels mostly waits for memory.
+    block_voxels: ClassVar[tuple[int, ...]] = (1 << 18,)
 
     levels: np.ndarray
     heights: np.ndarray
@@ -265,5 +260,15 @@ class StepsFit(PointwiseFit):
 
     _kernel_name = "map_steps"
 
+    @cached_property
+    def _index(self) -> np.ndarray:
+        """An index of the levels: as many even buckets as levels, each with the number of its first level."""
+        starts = np.empty(len(self.levels) + 1, np.uint32)
+        kernel("index_steps", self.levels.dtype)(self.levels, starts)
+        return starts
+
     def _kernel_parameters(self) -> tuple[Any, ...]:
+        return self.levels, self.heights, self._index
+
+    def _row_parameters(self) -> tuple[Any, ...]:
         return self.levels, self.heights

@@ -22,10 +22,11 @@ DIGIT, CACHED = 16, 14
 LOWER = np.uint64((1 << DIGIT) - 1)
 
 Knots = tuple[np.ndarray, np.ndarray]
+_NONE: Knots = (np.zeros(0), np.zeros(0))
 
 
-def knots_of_sorted(ordered: np.ndarray) -> Knots | None:
-    """Return the curve of sorted voxels, or None if all are alike.
+def knots_of_sorted(ordered: np.ndarray) -> Knots:
+    """Return the curve of sorted voxels, without a knot if all are alike.
 
     Returns
     -------
@@ -40,8 +41,8 @@ def knots_of_sorted(ordered: np.ndarray) -> Knots | None:
     (array([1., 2., 6., 7.]), array([0.25, 0.75, 0.75, 1.  ]))
     """
     n = len(ordered)
-    if ordered[0] == ordered[-1]:
-        return None
+    if not n or ordered[0] == ordered[-1]:
+        return _NONE
     ranks = np.arange(PARTS) * n // PARTS
     # The second value at either end is a knot too, so that a single voxel far off is apart from the rest.
     found = np.unique(ordered[np.concatenate([ranks, [1, n - 2, n - 1]])])
@@ -72,8 +73,8 @@ def _index(prefixes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @remembered(lambda knots: 16 * len(knots[0]))
-def find_knots(volume: Volume, lo: float, hi: float) -> Knots | None:
-    """Return the curve of a volume with voxels clamped to a range, or None if all are alike or none is counted.
+def find_knots(volume: Volume, lo: float, hi: float) -> Knots:
+    """Return the curve of a volume with voxels clamped to a range, without a knot if none counts or all are alike.
 
     The keys by which a radix sort orders values are divided into bins of equal width.  Bins with too many voxels are
     divided again in another pass, until each holds at most its part or one key.  Two passes usually suffice.
@@ -112,7 +113,7 @@ def find_knots(volume: Volume, lo: float, hi: float) -> Knots | None:
         rest /= 2
         total = total or int(found.sum())
         if not total:
-            return None
+            return _NONE
         found = found[: max(len(prefixes), 1)]
         begun = prefixes if len(prefixes) else np.zeros(1, np.uint64)
         bins = begun[:, None] << np.uint64(bits) | np.arange(1 << bits, dtype=np.uint64)
@@ -128,7 +129,7 @@ def find_knots(volume: Volume, lo: float, hi: float) -> Knots | None:
         bits = min(shift, CACHED - (len(prefixes) - 1).bit_length())
     firsts, lasts, counts = (np.concatenate(each) for each in zip(*parts, strict=True))
     if len(counts) == 1:
-        return None
+        return _NONE
     order = np.argsort(firsts)
     cumulative = np.cumsum(counts[order])
     # Knots are the bins in which another part begins, each from right before its first key to its last.

@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Block, Volume, count, walk
 from napari_exposure.core.counting import place_bins
 from napari_exposure.core.intensity import dtype_range, is_lookup, working_dtype
 from napari_exposure.core.jit import Kernel, load_kernel
 from napari_exposure.core.memory import remembered
+from napari_exposure.core.quantiles import PARTS
 
 # A volume is small if it has at most so many voxels; the cost of a call for a larger one does not matter.
 SMALL = 1 << 18
 # The counts of all small volumes may take so many bytes.
 MOST = 1 << 27
+# A curve through quantiles has at most so many knots: two at each part and at the second value of either end.
+KNOTS = 2 * (PARTS + 3)
 
 
 def is_stack(volume: Volume, lead: int) -> bool:
@@ -110,10 +115,14 @@ def ranges(dtype: np.dtype, low: np.ndarray, high: np.ndarray, in_range: str) ->
         with np.errstate(over="ignore"):
             width = hi - lo
         if not np.isfinite(width).all():
-            raise ValueError("The intensities spread wider than float64 can hold; give in_range=(low, high).")
+            raise _too_wide()
         return lo, hi
     least, top = dtype_range(dtype, negative=True)
     return np.where(low < 0, least, 0.0), np.full(len(low), top)
+
+
+def _too_wide() -> ValueError:
+    return ValueError("The intensities spread wider than float64 can hold; give in_range=(low, high).")
 
 
 def find_extents(volume: Volume, lead: int) -> tuple[np.ndarray, np.ndarray]:
@@ -190,32 +199,63 @@ def count_rows(
     counts[:, -1] += rest[:, 1]
 
 
-def sort_volumes(volume: Volume, lead: int, in_range: str) -> list[tuple[float, float, np.ndarray]]:
-    """Return the two ends of the input range of each small volume, and its counted voxels, clamped and sorted."""
-    with progress.part(0, 0.2):
-        low, high = find_extents(volume, lead)
-    lo, hi = ranges(volume.dtype, low, high, in_range)
-    shape = volume.shape[:lead]
-    parts: dict[tuple[int, ...], list[np.ndarray]] = {group: [] for group in np.ndindex(*shape)}
+# The input range of a small volume, and its curve as two arrays, of at most one item if all of its voxels are alike.
+Ordered = tuple[float, float, np.ndarray, np.ndarray]
 
-    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:
-        place, there = _placed(lead, block)
-        rows, used = rows_of(values, lead), _rows_counted(counted, lead)
-        found = {}
-        for number, index in enumerate(np.ndindex(*there)):
-            group = tuple(part.start + i for part, i in zip(place, index, strict=True))
-            row = rows[number][used[number]] if used.size else rows[number]
-            at = np.ravel_multi_index(group, shape)
-            found[group] = row = np.clip(row[row == row], lo[at], hi[at]).astype(row.dtype, copy=False)
-            row.sort()
+
+def order_volumes(volume: Volume, lead: int, in_range: str, *, ranks: bool) -> list[Ordered]:
+    """Return the two ends of the input range of each small volume, and its counted voxels as a curve.
+
+    The curve has the distinct values and their ranks from 0 to 1, or else the knots that `knots_of_sorted` returns.
+    """
+    dtype = working_dtype(volume.dtype)
+    kernel = load_kernel("ranks_rows" if ranks else "quantiles_rows", dtype)
+    # A top of 0 stands for the extent of the values.
+    limits = (0.0, 0.0) if in_range == "data" else dtype_range(volume.dtype, negative=True)
+    whole = () if ranks else (dtype.kind in "iu",)
+    groups = list(np.ndindex(*volume.shape[:lead]))
+    parts: dict[tuple[int, ...], list[np.ndarray]] = {}
+    curves: dict[tuple[int, ...], Ordered] = {}
+
+    def order(rows: np.ndarray, used: np.ndarray) -> list[Ordered]:
+        columns = rows.shape[1] if ranks else KNOTS
+        ends, sizes = np.empty((len(rows), 2)), np.empty(len(rows), np.int64)
+        places = np.empty((len(rows), columns), dtype if ranks else np.float64)
+        heights = np.empty((len(rows), columns))
+        kernel(rows, used, *limits, *whole, ends, places, heights, sizes)
+        most = sizes.max()
+        # Rows that are mostly empty are not kept.
+        places, heights = (np.ascontiguousarray(each[:, :most]) for each in (places, heights))
+        columns = zip(ends.tolist(), places, heights, sizes.tolist(), strict=True)
+        found = [(lo, hi, place[:size], height[:size]) for (lo, hi), place, height, size in columns]
+        if ranks:
+            for _, _, _, height in found:
+                height /= max(height[-1:].sum(), 1)
         return found
 
-    def merge(found: dict[tuple[int, ...], np.ndarray]) -> None:
-        for group, row in found.items():
-            parts[group].append(row)
+    def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[Block, list[Any]]:
+        place, _ = _placed(lead, block)
+        rows, used = rows_of(values, lead), _rows_counted(counted, lead)
+        if values.shape[lead:] == volume.shape[lead:]:
+            return place, order(rows, used)
+        return place, [row[used[number]] if used.size else row for number, row in enumerate(rows)]
 
-    with progress.part(0.2, 1):
-        count(volume, visit, merge, "ranking")
-    # A volume that lies in several blocks has several sorted parts.
-    ordered = (each[0] if len(each) == 1 else np.sort(np.concatenate(each), kind="stable") for each in parts.values())
-    return list(zip(lo.tolist(), hi.tolist(), ordered, strict=True))
+    def merge(result: tuple[Block, list[Any]]) -> None:
+        place, rows = result
+        for index, row in zip(product(*(range(part.start, part.stop) for part in place)), rows, strict=True):
+            if isinstance(row, np.ndarray):
+                parts.setdefault(index, []).append(row)
+            else:
+                curves[index] = row
+
+    def join(group: tuple[int, ...]) -> None:
+        values = np.concatenate(parts.pop(group))[None]
+        (curves[group],) = order(values, np.empty((0, 0), bool))
+
+    count(volume, visit, merge, "ranking")
+    # A volume that lies in several blocks is ordered when all of its parts are there.
+    walk(list(parts), join, lambda _: None, "ranking")
+    ordered = [curves[group] for group in groups]
+    if not all(math.isfinite(hi - lo) for lo, hi, _, _ in ordered):
+        raise _too_wide()
+    return ordered

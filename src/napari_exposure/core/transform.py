@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, product
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, overload
 
 import numpy as np
@@ -350,14 +351,21 @@ class Transform(BlockMap):
         if shared is not None and shared.pointwise:
             shared.map(values, offset[lead:], out)
             return
-        indices = list(np.ndindex(*values.shape[:lead]))
-        groups = [tuple(o + i for o, i in zip(offset[:lead], index, strict=True)) for index in indices]
+        groups = product(*(range(o, o + n) for o, n in zip(offset, values.shape[:lead], strict=False)))
         fits = [self.fits[group] if shared is None else shared for group in groups]
-        if len(fits) > 1 and fits[0].rows_key(fits):
-            fits[0].map_rows(fits, values.reshape(len(fits), -1), out.reshape(len(fits), -1))
-            return
-        for index, fit in zip(indices, fits, strict=True):
-            fit.map(values[index], offset[lead:], out[index])
+        rows, results = (each.reshape(len(fits), *each.shape[lead:]) for each in (values, out))
+        start = 0
+        # Fits of one kind are mapped together; constant volumes among others have another kind.
+        for _, run in groupby(fits, type):
+            alike = list(run)
+            stop = start + len(alike)
+            if len(alike) > 1 and alike[0].rows_key(alike):
+                flat = len(alike), -1
+                alike[0].map_rows(alike, rows[start:stop].reshape(flat), results[start:stop].reshape(flat))
+            else:
+                for place, fit in enumerate(alike, start):
+                    fit.map(rows[place], offset[lead:], results[place])
+            start = stop
 
     def onto(self, shape: tuple[int, ...], steps: tuple[int, ...] | None = None) -> Self:
         """Return the same transform for a volume of another shape, as from a coarse volume to the full one or back.
