@@ -70,10 +70,11 @@ class Outcome:
 class Plan:
     """What is done to each file.
 
-    The mapping that the recipe has on the file `fit_on`, if there is one, is applied to all.  A voxel size takes the
-    place of that of the files, along the spatial axes and in `unit`; `opening` has options of `read`.  `lazy` asks for
-    dask arrays of small files too, which a cluster needs.  The channels of a file are fitted "each" on itself, or share
-    one fit on "all", on their "sum" or on their "max", as in `Recipe.apply`, or that of the channel with a number.
+    If there is a file `fit_on`, the mapping that the recipe has there is applied to all; by default each file has its
+    own.  `spacing`, in `unit`, takes the place of the voxel size of the files along the spatial axes, and `opening` has
+    options of `read`.  `lazy` asks for dask arrays of small files too, which a cluster needs.  `channels` says what the
+    channels of a file are fitted on: "each" on itself; one fit on "all", on their "sum" or on their "max", as in
+    `Recipe.apply`; or the number of the channel whose fit all share.
     """
 
     recipe: Recipe

@@ -24,11 +24,9 @@ METADATA_KEY = "napari_exposure.montage"
 LABEL = 1 / 16
 
 
-def layer_montage(
-    image: Image, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
-) -> Image:
+def layer_montage(image: Image, *planes: int, **how: Any) -> Image:
     """Return the montage of a layer; see `core.montage`."""
-    fill_it, make = montage_job(image, step, columns, axis=axis, gap=gap, fill=fill, rgb=rgb, level=level)
+    fill_it, make = montage_job(image, *planes, **how)
     with progress.bar(window_bar):
         return make(fill_it())
 
@@ -131,8 +129,8 @@ def montage_job(
     layer: Image,
     step: int = 2,
     columns: int = 6,
-    *,
     axis: int = -3,
+    *,
     gap: Gap = None,
     fill: float | None = None,
     rgb: bool | None = None,

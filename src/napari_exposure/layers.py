@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import napari.layers
@@ -17,11 +18,10 @@ from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.colormap import color_table, read_colors, warn_wrong
-from napari_exposure.core.images import Opened
+from napari_exposure.core.images import Opened, fit_on_other
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, Spacing
-from napari_exposure.core.words import given
 from napari_exposure.io.units import time_step
 from napari_exposure.layer_montage import layer_montage
 from napari_exposure.source import PLACEMENT, Origin, Source, mask_array, window_bar
@@ -87,7 +87,8 @@ class OpenedLayer(Opened):
             else:
                 # The mask belongs to the layer that is fitted, so the result does not name it.
                 with progress.part(0, 0.5):
-                    transform = _fitted(adjustment, fit_on, mask).fitting(source.array)
+                    fitted = fit_on_other(adjustment, fit_on, partial(OpenedLayer, mask=mask))
+                    transform = fitted.fitting(source.array)
                 with progress.part(0.5, 1):
                     data, mask = source.mapped(transform), None
         return source.result(data, transform, seconds=time.perf_counter() - start, mask=mask)
@@ -147,17 +148,6 @@ class OpenedLayer(Opened):
             multiscale=bool(source.levels),
             **placed,
         )
-
-
-def _fitted(adjustment: Chain, fit_on: Any, mask: Any) -> BlockMap:
-    """Return the given fit, or fit on the given layer."""
-    if isinstance(fit_on, BlockMap):
-        return fit_on
-    if not isinstance(fit_on, napari.layers.Layer):
-        if isinstance(fit_on, str):
-            raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of layers.")
-        raise TypeError(f"fit_on must be an Image layer or what recipe.fit(image) gives, got {given(fit_on)}.")
-    return OpenedLayer(fit_on, mask=mask).fit(adjustment)
 
 
 def gain_layer(source: Source, data: Any, name: str, top: float) -> napari.layers.Image:

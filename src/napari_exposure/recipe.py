@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
@@ -15,11 +13,10 @@ from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.chain import FittedRecipe
-from napari_exposure.core.images import LayerKind, is_several, open_all, open_fitted, opened
+from napari_exposure.core.images import LayerKind, fit_on_other, is_several, open_all, opened
 from napari_exposure.core.intensity import check_kind
-from napari_exposure.core.jsonfile import check_schema, read_json, write_json
+from napari_exposure.core.jsonfile import KeptAsJson, check_schema
 from napari_exposure.core.several import Together
-from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 from napari_exposure.core.words import warn_user
 from napari_exposure.io.units import check_unit, in_unit, unit_name
@@ -49,7 +46,7 @@ KEY = "napari_exposure_recipe"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(KeptAsJson):
     """Adjustments in a row.
 
     Attributes
@@ -220,23 +217,6 @@ class Recipe:
             last = name
         return {"name": self.title, "inputs": ["image"], "outputs": [last], "tasks": tasks}
 
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Write the recipe to a JSON file, wholly or not at all."""
-        return write_json(path, self.to_dict())
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> Recipe:
-        """Read a recipe from a JSON file; every name and value is checked, nothing in it is executed.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is no valid recipe; the message says where.
-        """
-        return read_json(path, "recipe", cls.from_dict)
-
     # --- arrays and layers ---
 
     @overload
@@ -323,10 +303,10 @@ class Recipe:
             if isinstance(fit_on, str):
                 with progress.part(0, 0.4):
                     fitted = _joined(found, fit_on).fit(self)
-            elif fit_on is not None and not isinstance(fit_on, BlockMap):
+            elif fit_on is not None:
                 with progress.part(0, 0.4):
-                    fitted = open_fitted(fit_on, opening).fit(self)
-            if isinstance(fitted, BlockMap):
+                    fitted = fit_on_other(self, fit_on, opening)
+            if fitted is not None:
                 for each in found:
                     fitted.fitting(each.volume().array)
             with progress.part(0.0 if fit_on is None else 0.4, 1):

@@ -238,14 +238,16 @@ def _volume_of(
     array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
     ndim = len(array.shape)
     letters = LETTERS.get(ndim) if axes is None else str(axes).upper()
-    if letters is None or len(letters) != ndim or not _in_order(letters.removesuffix("S")):
+    space = (letters or "").removesuffix("S")
+    ordered = space.endswith("YX") and space == "".join(each for each in "TCZYX" if each in space)
+    if letters is None or len(letters) != ndim or not ordered:
         raise ValueError(
             f"axes must be {ndim} of the letters tczyx in this order, the last ones y and x, or y, x and s (color), "
             f"got {given(axes)}; shape {array.shape}."
         )
     if letters.endswith("S") and array.shape[-1] not in (3, 4):
         raise ValueError(f"The axis s (color) must have 3 or 4 samples, got {given(axes)}; shape {array.shape}.")
-    sized = len(letters.removesuffix("S"))
+    sized = len(space)
     sizes = spacing if np.iterable(spacing) else () if spacing is None else (spacing,)
     spacing = tuple(check_number(size, "spacing", above=0) for size in sizes)
     if len(spacing) > sized:
@@ -288,10 +290,6 @@ def _colors_as_channels(volume: FileVolume) -> FileVolume:
         colors=tuple(SAMPLES.values())[:samples],
         windows=() if volume.data.dtype == bool else (dtype_range(volume.data.dtype, negative=False),) * samples,
     )
-
-
-def _in_order(axes: str) -> bool:
-    return axes.endswith("YX") and axes == "".join(each for each in "TCZYX" if each in axes)
 
 
 def _of_layer(layer: Any) -> FileVolume:

@@ -185,7 +185,7 @@ def suggest(
 def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> Suggestion:
     """Return what follows from a sample; `unit` is None if the size of voxels is not known."""
     names = AXES[-sample.spatial :]
-    words = unit or "voxels"
+    length = unit or "voxels"
     bits = find_bits(sample)
     findings = [*_about_voxels(spacing, unit, names), *_about_levels(bits)]
     steps: list[tuple[Adjustment, str]] = []
@@ -195,12 +195,14 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
             "What was looked at holds no finite voxels that count, so nothing can be suggested. Choose a larger mask "
             "or another volume."
         )
-    findings.append(_of_background(background))
+    words = f"the darkest level is {background.offset:.4g}; {background.share:.0%} of the volume are dark"
+    findings.append(Finding("background", words, background.offset, "likely"))
     if not math.isnan(sample.noise.dark):
         findings.append(Finding("noise", str(sample.noise), sample.noise.dark))
 
     steps += _about_time(sample, background, findings)
-    percentile = _percentile(background)
+    # The median stands for a plane, or a brighter percentile if most voxels are dark.
+    percentile = 50.0 if background.share < 0.5 else 90.0
     jumps = find_jumps(sample, background)
     if jumps is not None:
         findings.append(_of_jumps("saw-tooth", "planes along z jump", jumps))
@@ -215,7 +217,7 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
         # Where planes have gains of their own, no trend along z is left.
         if trend is None or (jumps is not None and name == "z"):
             continue
-        findings.append(_of_trend(trend, name, sample, spacing[axis], words))
+        findings.append(_of_trend(trend, name, sample, spacing[axis], length))
         correction = DecayCorrection(
             name, "exponential" if trend.steady else "smooth", _rounded(trend.offset), percentile=percentile
         )
@@ -247,7 +249,7 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
     edge = None
     structures = find_structures(even)
     if structures is not None:
-        found, physical = _of_structures(sample, structures, spacing, names, words)
+        found, physical = _of_structures(sample, structures, spacing, names, length)
         findings += found
         edge = _edge(sample, physical, spacing) if found else None
     steps += _about_regions(even, findings, edge, spacing)
@@ -305,15 +307,6 @@ def _about_levels(bits: Bits | None) -> list[Finding]:
         return []
     apart = f", in steps of {bits.step}" if bits.step > 1 else ""
     return [Finding("bits", f"{bits.bits} of {bits.of} bits are used{apart}", bits.bits)]
-
-
-def _of_background(background: Background) -> Finding:
-    return Finding(
-        "background",
-        f"the darkest level is {background.offset:.4g}; {background.share:.0%} of the volume are dark",
-        background.offset,
-        "likely",
-    )
 
 
 def _about_time(sample: Sample, background: Background, findings: list[Finding]) -> list[tuple[Adjustment, str]]:
@@ -424,11 +417,6 @@ def _edge(sample: Sample, sizes: list[float], spacing: tuple[float, ...]) -> flo
 def _above(sample: Sample, offset: float) -> float:
     """Return the percentile that stands for a plane: the median if it is above the level that does not change."""
     return 50.0 if middle(sample.cells) > offset + 6 * sample.cell_noise else 90.0
-
-
-def _percentile(background: Background) -> float:
-    """Return the percentile that stands for a plane: the median, or a brighter one if most voxels are dark."""
-    return 50.0 if background.share < 0.5 else 90.0
 
 
 def _rounded(level: float) -> float:

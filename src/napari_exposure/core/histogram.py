@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, overload
 
 import numpy as np
 
 from napari_exposure.core.intensity import check_count, check_kind, check_percents
-from napari_exposure.core.jsonfile import read_json, write_json
+from napari_exposure.core.jsonfile import KeptAsJson
 from napari_exposure.core.moments import Moments
 from napari_exposure.core.words import printable
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Histogram:
+class Histogram(KeptAsJson):
     """The counts of every voxel of a volume, or of a part of it.
 
     Integers of up to 16 bits have one bin for every value between the least and the greatest one.
@@ -325,23 +323,6 @@ class Histogram:
         from napari_exposure.core.plain import histogram_of
 
         return histogram_of(plain)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the histogram to a JSON file, all of it or nothing."""
-        return write_json(path, self.to_dict())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Histogram:
-        """Read a histogram from a JSON file; every name and value is checked, nothing in it is executed.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is no histogram, or one that is not valid; the message says why.
-        """
-        return read_json(path, "histogram", cls.from_dict)
 
     def plot(
         self,

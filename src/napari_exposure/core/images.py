@@ -83,6 +83,8 @@ class Opened(ABC):
 
     # This makes the bar that shows the progress of work, which is one on a terminal by default.
     make_bar: ClassVar[Callable[..., Any] | None] = None
+    # This lays planes of an image out in rows and columns; its parameters are those of `montage`.
+    montage: ClassVar[Callable[..., Any]]
 
     def bar(self) -> AbstractContextManager[None]:
         """Show the progress of the work inside."""
@@ -99,13 +101,6 @@ class Opened(ABC):
     @abstractmethod
     def volume(self, ignore_zeros: bool = False) -> Volume:
         """Return the volume that is counted."""
-
-    @staticmethod
-    @abstractmethod
-    def montage(
-        image: Any, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
-    ) -> Any:
-        """Lay planes out in rows and columns; parameters as `montage` has them."""
 
     @abstractmethod
     def from_colormap(self, colormap: Any, limits: tuple[float, float]) -> Any:
@@ -172,13 +167,11 @@ class OpenedArray(Opened):
         return Volume(self.array, self.mask, ignore_zeros, self.rgb, labels=self.labels)
 
     @staticmethod
-    def montage(
-        image: Any, step: int, columns: int, axis: int, *, gap: Gap, fill: float | None, rgb: bool | None, level: int
-    ) -> np.ndarray | da.Array:
+    def montage(image: Any, *planes: int, gap: Gap, fill: float | None, rgb: bool | None, level: int) -> Any:
         from napari_exposure.core.montage import array_montage
 
         check_level(level)
-        return array_montage(image, step, columns, axis, gap=gap, fill=0 if fill is None else fill, rgb=bool(rgb))
+        return array_montage(image, *planes, gap=gap, fill=0 if fill is None else fill, rgb=bool(rgb))
 
     def from_colormap(self, colormap: npt.ArrayLike, limits: tuple[float, float]) -> Uncoloured:
         from napari_exposure.core.colormap import read_colors, warn_wrong
@@ -209,17 +202,12 @@ class OpenedArray(Opened):
         return transforms[0] if len(transforms) == 1 else FittedRecipe(transforms)
 
     def adjusted(self, adjustment: Chain, fit_on: Any = None) -> Any:
-        if isinstance(fit_on, str):
-            raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of them.")
         # The volume holds the array that is read, which may be one made of lists, or one inside of another.
         array = self.volume().array
         with self.bar():
             with progress.part(0, 0.4):
-                if isinstance(fit_on, BlockMap):
-                    fitted = fit_on
-                else:
-                    alike = partial(opened, mask=self.mask, spacing=self.spacing, rgb=self.rgb)
-                    fitted = (self if fit_on is None else open_fitted(fit_on, alike)).fit(adjustment)
+                alike = partial(opened, mask=self.mask, spacing=self.spacing, rgb=self.rgb)
+                fitted = self.fit(adjustment) if fit_on is None else fit_on_other(adjustment, fit_on, alike)
             with progress.part(0.4, 1):
                 return like(self.array, fitted.fitting(array).apply(array))
 
@@ -272,10 +260,15 @@ def listed(images: Any) -> list[Any]:
     return list(images)
 
 
-def open_fitted(image: Any, open_one: Callable[[Any], Opened]) -> Opened:
-    """Open the image that others are fitted on, or raise an error that says what it may be."""
+def fit_on_other(adjustment: Chain, fit_on: Any, open_one: Callable[[Any], Opened]) -> BlockMap:
+    """Fit on another image, or return what was fitted already, or raise an error that says what `fit_on` may be."""
+    if isinstance(fit_on, str):
+        raise ValueError(f"fit_on={fit_on!r} is for several images; give a list of them.")
+    if isinstance(fit_on, BlockMap):
+        return fit_on
     with naming("fit_on must be an image, or what recipe.fit(image) gives"):
-        return open_one(image)
+        found = open_one(fit_on)
+    return found.fit(adjustment)
 
 
 def opened(image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0) -> Opened:

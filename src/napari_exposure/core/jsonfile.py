@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from napari_exposure.core.intensity import as_path
 from napari_exposure.core.replacing import replacing
@@ -63,3 +64,34 @@ def check_schema(plain: Any, what: str, key: str, schema: int) -> None:
         raise ValueError(f"This is no {what}: it has no {key!r}.")
     if plain[key] != schema:
         raise ValueError(f"The {what} has schema {plain[key]!r}, this version reads {schema}; update napari-exposure.")
+
+
+class KeptAsJson(ABC):
+    """The base of what files keep as JSON, such as a recipe or a histogram."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that `from_dict` takes back."""
+
+    @staticmethod
+    @abstractmethod
+    def from_dict(plain: dict[str, Any]) -> Any:
+        """Make what ``to_dict`` described."""
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write it to a JSON file, all of it or nothing."""
+        return write_json(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read it from a JSON file; every name and value is checked, nothing in it is executed.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If there is something else in it, or something that is not valid; the message says where and why.
+        """
+        made: Self = read_json(path, cls.__name__.lower(), cls.from_dict)
+        return made

@@ -180,7 +180,7 @@ def count(
     spatial = array.chunks[:-1] if volume.rgb else array.chunks
     arrays = [array]
     if volume.mask is not None:
-        mask = _masked(volume, volume.mask, spatial)
+        mask = _part(volume, as_dask(volume.mask)).rechunk(spatial)
         arrays.append(mask[..., None] if volume.rgb else mask)
     # One task reads a chunk and counts it; its result is the only element of a chunk of objects.
     found = da.map_blocks(
@@ -296,11 +296,6 @@ def _grouped(array: da.Array) -> da.Array:
     joined = tuple(sum(sizes[at : at + together]) for at in range(0, len(sizes), together))
     grouped: da.Array = array.rechunk({axis: joined})
     return grouped
-
-
-def _masked(volume: Volume, mask: Array, chunks: Chunks) -> da.Array:
-    masked: da.Array = _part(volume, as_dask(mask)).rechunk(chunks)
-    return masked
 
 
 def _places(chunks: Chunks) -> Iterator[Place]:

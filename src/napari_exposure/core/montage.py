@@ -31,9 +31,9 @@ Gap = int | Sequence[int] | None
 class Arrangement:
     """Which planes are shown, and where.
 
-    Planes with these numbers are taken along an axis that is counted from the first one.  `plane` is the height and
-    width of a plane, and `gap` the distance of rows and of columns, in voxels.  There is a montage for each index of
-    the leading axes, whose sizes are `lead`.
+    `planes` has their numbers along an axis that is counted from the first one.  `plane` is the height and width of a
+    plane, and `gap` the distance of rows and of columns, in voxels.  There is a montage for each index of the leading
+    axes, whose sizes are `lead`.
     """
 
     axis: int

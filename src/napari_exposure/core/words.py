@@ -26,11 +26,9 @@ def printable(text: object) -> str:
     >>> print(printable("dapi\\n\\x1b[2J µm 核"))
     dapi\\n\\x1b[2J µm 核
     """
-    return "".join(each if _is_shown(each) else repr(each)[1:-1] for each in str(text))
-
-
-def _is_shown(character: str) -> bool:
-    return character.isprintable() or unicodedata.category(character) == "Zs"
+    return "".join(
+        each if each.isprintable() or unicodedata.category(each) == "Zs" else repr(each)[1:-1] for each in str(text)
+    )
 
 
 def as_tooltip(text: str) -> str:

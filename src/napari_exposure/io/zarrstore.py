@@ -99,8 +99,8 @@ def check_array(name: str, array: zarr.Array[Any]) -> None:
 class Packing:
     """How the chunks of an array are packed: the bytes of one unpacked, also of one in a shard, and its codecs.
 
-    These are in the order in which they are undone.  A shard has so many parts, which are 0 where there are no shards,
-    and an index of this size, with which it begins or ends.
+    The codecs are in the order in which they are undone.  A shard has so many `parts`, which are 0 where there are no
+    shards, and an index of so many bytes, with which it begins or ends.
     """
 
     size: int
