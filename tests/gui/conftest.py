@@ -86,7 +86,6 @@ def slow(monkeypatch):
     original = blocks.contiguous_blocks
     small = lambda shape, voxels=40 * 48: original(shape, voxels)  # noqa: E731
     monkeypatch.setattr(blocks, "contiguous_blocks", small)
-    monkeypatch.setattr("napari_exposure.core.transform.contiguous_blocks", small)
     read = blocks.Volume.read
 
     def slowly(self, block):

@@ -11,15 +11,17 @@ from napari_exposure.gui.exposure.extras import Profile, Tiles
 
 
 def press(menu, action):
-    """Click an entry of a menu, which drops down if it has not."""
+    """Go to an entry of a menu with keys, and press Return; the menu drops down if it has not."""
     if not menu.isVisible():
         menu.popup(QPoint(0, 0))
     assert action.isEnabled()
-    place = menu.actionGeometry(action).center()
-    # A menu ignores a click of a mouse that has not moved since it appeared.
-    for way in range(8):
-        QTest.mouseMove(menu, place - QPoint(way, 0))
-    QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=place)
+    # Keys, because a menu ignores a click of a mouse that has not moved since it appeared.
+    for _ in range(2 * len(menu.actions())):
+        if menu.activeAction() == action:
+            break
+        QTest.keyClick(menu, Qt.Key.Key_Down)
+    assert menu.activeAction() == action
+    QTest.keyClick(menu, Qt.Key.Key_Return)
 
 
 def named(menu, text):
@@ -28,7 +30,7 @@ def named(menu, text):
 
 
 def from_menu_bar(bar, first, *others):
-    """Click a menu, an entry of it, and so on."""
+    """Click a menu of the bar, and go to an entry, and on from there."""
     action = named(bar, first)
     QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.actionGeometry(action).center())
     for text in others:

@@ -4,6 +4,7 @@ import pytest
 from qtpy.QtCore import QRect
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLabel, QPushButton, QSlider, QToolButton, QWidget
 
+from napari_exposure.core import Gamma, PercentileClip
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui.flow import Flow
 from napari_exposure.gui.words import of_docks
@@ -90,3 +91,21 @@ def test_a_title_without_room_leaves_out_the_name_of_the_plugin(qtbot, make_napa
     frame.setFixedWidth(301)
     qtbot.waitUntil(lambda: label.text() == "Exposure")
     assert label.fontMetrics().horizontalAdvance(label.text()) <= label.width()
+
+
+def test_tab_goes_from_top_to_bottom(qtbot, viewer, volume, open_widget):
+    viewer.add_image(volume, name="nuclei")
+    dock = open_widget("Exposure")
+    for kind in (Gamma, PercentileClip):
+        dock.add_card(kind)
+    first, second = dock.cards.views
+    # The second card goes above the first.
+    second.move_by(-1)
+    low, gamma = second.editors["low"].box.native, first.editors["gamma"].box.native
+    wanted = [dock.header.mask.native, second.head, low, second.advanced, second.editors["output"].native]
+    wanted += [first.head, gamma, first.advanced, dock.tools.add, dock.bar.compare, dock.bar.apply]
+    found, widget = [], dock.header.layer.native
+    while (widget := widget.nextInFocusChain()) is not dock.header.layer.native:
+        if widget in wanted:
+            found.append(widget)
+    assert found == wanted

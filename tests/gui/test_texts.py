@@ -1,5 +1,6 @@
 """No text of the docks is cut at their least width, at any font."""
 
+import napari
 import pytest
 from napari.settings import get_settings
 from qtpy.QtWidgets import (
@@ -85,7 +86,8 @@ def test_every_text_has_its_room(qtbot, dock, size):
         (view,) = dock.cards.views
         view.advanced.setChecked(True)
         qtbot.wait(250)
-        assert dock.area.width() <= LEAST + 2
+        # napari 0.6 has margins of 9 pixels around what floats, later ones of 1
+        assert dock.area.width() <= LEAST + (18 if napari.__version__ < "0.7" else 2)
         scrolled = dock.native.findChild(QScrollArea)
         if scrolled.horizontalScrollBar().maximum():
             wrong.append((kind.title, "too wide", scrolled.widget().minimumSizeHint().width(), LEAST))

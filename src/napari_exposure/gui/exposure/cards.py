@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from magicgui.widgets import CheckBox
 from napari.layers import Image, Labels
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -37,8 +37,7 @@ DRAGGED = 8
 # A label of more letters has two lines.
 SHORT = 16
 
-# A button of one sign takes no more room than that.
-NARROW = "padding: 0px; margin: 0px; border: none; min-width: 1.6em; max-width: 1.6em"
+NARROW = "padding: 0px; margin: 0px; border: none; min-width: 0px"
 
 
 class Label(QLabel):
@@ -53,6 +52,22 @@ class Label(QLabel):
 
     def mouseDoubleClickEvent(self, event) -> None:
         self.doubled.emit()
+
+
+class Sign(QToolButton):
+    """A button of one sign, which takes no more room than that."""
+
+    def __init__(self, sign: str):
+        super().__init__()
+        self.setText(sign)
+        self.setAutoRaise(True)
+
+    def sizeHint(self) -> QSize:
+        metrics = self.fontMetrics()
+        return QSize(metrics.horizontalAdvance(self.text()), metrics.height() + 2)
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
 
 
 class Elided(QLabel):
@@ -260,9 +275,7 @@ class CardView(QFrame):
         self.arrow = QLabel("▾")
         self.title = QLabel(f"<b>{self.kind.title}</b>")
         self.title.setWordWrap(True)
-        self.alert = QToolButton()
-        self.alert.setText("⚠")
-        self.alert.setAutoRaise(True)
+        self.alert = Sign("⚠")
         self.alert.setCheckable(True)
         self.alert.setAccessibleName(f"Warnings of {self.kind.title}")
         self.alert.setStyleSheet(f"color: {WARNING}; {NARROW}")
@@ -272,9 +285,7 @@ class CardView(QFrame):
         self.alert.setSizePolicy(policy)
         self.notes = text().native
         self.alert.toggled.connect(self._show_notes)
-        self.menu = QToolButton()
-        self.menu.setText("⋮")
-        self.menu.setAutoRaise(True)
+        self.menu = Sign("⋮")
         self.menu.setToolTip("What can be done with this card.")
         self.menu.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu.setMenu(QMenu(self.menu))

@@ -26,6 +26,7 @@ from napari_exposure.gui.napari_versions import on_renamed
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.reference import ReferenceEdit
 from napari_exposure.gui.scrolled import make_scrollable
+from napari_exposure.gui.tab_order import order_tabs
 from napari_exposure.io.units import PIXEL, voxel_size
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
@@ -265,7 +266,10 @@ class ExposureDock(widgets.Container):
 
     def _show_cards(self) -> list[CardView]:
         """Show the cards of the layer, and return the views that are new."""
+        before = self.cards.views
         new, gone = self.cards.show_cards(self.adjusted.stack.cards, self._unit())
+        if self.cards.views != before:
+            order_tabs(self.native)
         for view in gone:
             self._stop(view)
             view.deleteLater()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QApplication, QInputDialog, QLabel, QMenu, QPushButton, QWidget, QWidgetAction
 
 from napari_exposure.core import Adjustment
@@ -158,7 +158,8 @@ class UndoKeys(QObject):
 
     def eventFilter(self, watched, event) -> bool:
         kind = event.type()
-        if kind not in (QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress):
+        # PyQt may take an event for an older one at the same address that others still hold, such as a mouse event.
+        if kind not in (QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress) or not isinstance(event, QKeyEvent):
             return False
         button = next((each for keys, each in self._buttons.items() if event.matches(keys)), None)
         if button is None:

@@ -17,6 +17,7 @@ from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
 from napari_exposure.core.noise import NoiseLevel, find_noise
 from napari_exposure.gui.histogram.words import digits_between, number, voxels
+from napari_exposure.gui.napari_versions import is_unnamed
 from napari_exposure.gui.viewer.cursor import place_in
 from napari_exposure.io import units
 from napari_exposure.source import Source, in_memory, mask_array
@@ -136,7 +137,7 @@ def axis_names(layer, ndim: int) -> list[str]:
     """Return the names of a layer's axes: from its labels or units, otherwise z, y, x with numbers before them."""
     usual = [*(f"axis {n}" for n in range(ndim - 3)), *"zyx"][-ndim:]
     named = units.axis_names(layer)[-ndim:]
-    return [mine if name.lstrip("-").isdigit() else name for name, mine in zip(named, usual, strict=True)]
+    return [mine if is_unnamed(name) else name for name, mine in zip(named, usual, strict=True)]
 
 
 def part_in_view(layer, dims, scope: str, shape: tuple[int, ...]) -> tuple[Block, str]:
