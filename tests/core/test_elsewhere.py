@@ -97,3 +97,13 @@ def test_an_application_does_not_begin_anew(monkeypatch, executable, frozen):
     elsewhere.begin()
     elsewhere.compile_elsewhere("log")
     elsewhere.end()
+
+
+def test_a_module_in_the_folder_of_the_user_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "numba.py").write_text("raise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path)
+    compiler = elsewhere.Compiler()
+    try:
+        assert compiler.compile("nothing float32")
+    finally:
+        compiler.end()

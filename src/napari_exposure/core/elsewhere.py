@@ -32,7 +32,8 @@ class Compiler:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CODE],
+            # With -P no module of the folder that napari was started in can take the place of one that is imported.
+            [sys.executable, "-P", "-c", CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
