@@ -213,7 +213,7 @@ def order_volumes(volume: Volume, lead: int, in_range: str, *, ranks: bool) -> l
     # A top of 0 stands for the extent of the values.
     limits = (0.0, 0.0) if in_range == "data" else dtype_range(volume.dtype, negative=True)
     whole = () if ranks else (dtype.kind in "iu",)
-    groups = list(np.ndindex(*volume.shape[:lead]))
+    groups, own = list(np.ndindex(*volume.shape[:lead])), volume.shape[lead:]
     parts: dict[tuple[int, ...], list[np.ndarray]] = {}
     curves: dict[tuple[int, ...], Ordered] = {}
 
@@ -236,7 +236,7 @@ def order_volumes(volume: Volume, lead: int, in_range: str, *, ranks: bool) -> l
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[Block, list[Any]]:
         place, _ = _placed(lead, block)
         rows, used = rows_of(values, lead), _rows_counted(counted, lead)
-        if values.shape[lead:] == volume.shape[lead:]:
+        if values.shape[lead:] == own:
             return place, order(rows, used)
         return place, [row[used[number]] if used.size else row for number, row in enumerate(rows)]
 
