@@ -392,9 +392,9 @@ def test_layers_that_go(qtbot, viewer, open_widget, volume):
     ],
 )
 def test_layers_with_more_axes_come_and_go(qtbot, viewer, open_widget, volume, more):
+    layer = add(viewer, volume)
     if "mm" in more["units"]:
         more = {**more, "scale": (1, *np.array(SCALE) / in_a_millimeter(viewer))}
-    layer = add(viewer, volume)
     panel = open_widget(NAME)
     settled(qtbot, panel)
     panel.go_to({0: 2, 1: 3, 2: 4})
