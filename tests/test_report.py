@@ -14,6 +14,8 @@ import napari_exposure as nx
 from napari_exposure.batch import Outcome, Plan
 from napari_exposure.report import Report
 
+VOLUME = np.random.default_rng(0).gamma(4, 100, (8, 40, 60)).astype(np.uint16)
+MIDDLE = VOLUME[4]
 NAMES = ('"><script>alert(1)</script>', "<img src=x onerror=alert(1)>", "javascript:alert(1)", "' onclick='alert(1)")
 
 
@@ -50,8 +52,7 @@ class Page(HTMLParser):
 def page(tmp_path_factory):
     """Of a file with channels of any name, one that needs an adjustment, and one that failed."""
     folder = tmp_path_factory.mktemp("report")
-    random = np.random.default_rng(0)
-    volume = random.gamma(4, 100, (8, 40, 60)).astype(np.uint16)
+    volume = VOLUME
     recipe = nx.Recipe((nx.PercentileClip(1, 99),))
     report = Report(Plan(recipe), folder / "r.html")
     for number, channels in enumerate((NAMES, ())):
@@ -106,10 +107,15 @@ def test_before_and_after_lie_one_over_the_other(page):
         assert [each.split(",")[0] for each in words[:3]] == [
             f"middle plane {each}" for each in ("before", "after", "before")
         ]
-        sizes = {
-            Image.open(io.BytesIO(base64.b64decode(each["src"][22:]))).size for each in pictures[number : number + 3]
-        }
-        assert sizes == {(60, 40)}
+        planes = [
+            np.asarray(Image.open(io.BytesIO(base64.b64decode(each["src"][22:]))))
+            for each in pictures[number : number + 3]
+        ]
+        assert {plane.shape for plane in planes} == {(40, 60)}
+        # each voxel has its shade, also those that are few
+        low, high = map(float, words[0].split("from ")[1].split(" to "))
+        shades = 255 * (np.clip(MIDDLE, low, high) - low) / (high - low)
+        np.testing.assert_allclose(planes[0], shades, rtol=0, atol=1)
     sliders = page.of("input")
     assert len(sliders) == len(NAMES) + 1
     assert all(each["type"] == "range" and each["aria-label"] for each in sliders)

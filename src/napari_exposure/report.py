@@ -26,7 +26,8 @@ from napari_exposure.io.reading import read
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Pictures have about PLANE pixels along the longer side, and few colors, so that pages on hundreds of files stay small.
+# Pictures have about PLANE pixels along the longer side, and plots few colors, so that pages on hundreds of files stay
+# small.
 PLANE, COLORS = 200, 32
 STYLE = """
 body { font-family: sans-serif; margin: 2em auto; padding: 0 1em; max-width: 75em; color: #222; background: #fff; }
@@ -218,7 +219,7 @@ def _planes(before: Array, after: Array, histograms: Sequence[core.Histogram], c
     ):
         shade = _shade(_middle(array, colors), low, high)
         words.append(f"{name}, shown from {low:g} to {high:g}")
-        planes.append(_image(_small(shade[..., :3] if colors else shade), f"middle plane {words[-1]}"))
+        planes.append(_image(_small(shade[..., :3] if colors else shade, 256), f"middle plane {words[-1]}"))
     slider = '<span></span><input type="range" min="0" max="100" step="any" aria-label="line between before and after">'
     return f"""<div class="planes"><figure><div class="pair">{planes[0]}{planes[1]}{slider}</div>
 <figcaption><span>{words[0]}</span><span>{words[1]}</span></figcaption></figure>
@@ -253,15 +254,17 @@ def _png(figure: Figure) -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(drawn, format="png", dpi=90)
     with Image.open(drawn) as picture:
-        return _small(np.asarray(picture.convert("RGB")))
+        return _small(np.asarray(picture.convert("RGB")), COLORS)
 
 
-def _small(pixels: np.ndarray) -> bytes:
-    """Return a PNG of few colors."""
+def _small(pixels: np.ndarray, most: int) -> bytes:
+    """Return a PNG of at most so many colors; all shades of gray stay, because they are what is looked at."""
     from PIL import Image
 
     small = io.BytesIO()
-    picture = Image.fromarray(pixels).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    picture = Image.fromarray(pixels)
+    if picture.mode != "L":
+        picture = picture.convert("RGB").quantize(most, dither=Image.Dither.NONE)
     picture.save(small, format="png", optimize=True)
     return small.getvalue()
 

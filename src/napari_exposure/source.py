@@ -337,12 +337,10 @@ class Source:
         """
         before, dtype = Origin.of(layer), layer.dtype
         layer.data = data
-        same = before is not None and (before.transform.out_range, dtype) == (transform.out_range, transform.out_dtype)
-        if not (same or self.rgb):
-            low, high = self.shown_range(transform)
-            limits, (least, most) = (low, high), (low, high)
-            if before is not None:
-                limits, (least, most) = layer.contrast_limits, self.shown_range(before.transform)
+        range_, was = self.shown_range(transform), None if before is None else self.shown_range(before.transform)
+        if (was, dtype) != (range_, transform.out_dtype) and not self.rgb:
+            (low, high), (least, most) = range_, was or range_
+            limits = range_ if was is None else layer.contrast_limits
             factor = (high - low) / (most - least)
             layer.contrast_limits_range = low, high
             layer.contrast_limits = [low + (limit - least) * factor for limit in limits]

@@ -143,6 +143,58 @@ def test_a_chain_of_three_is_one_live_layer_in_2d_and_3d(qtbot, viewer, nuclei, 
     qtbot.waitUntil(no_workers, timeout=30_000)
 
 
+def test_where_a_chain_stops_keeping_the_scale_it_is_shown_over_the_range_of_its_result(qtbot, viewer, nuclei, dock):
+    nuclei.contrast_limits = (200, 900)
+    dock.add_card(core.Linear)
+    settled(qtbot, dock, lambda: live(dock) is not None)
+    assert tuple(live(dock).contrast_limits) == (200, 900)
+    dock.add_card(core.PercentileClip)
+    settled(qtbot, dock, lambda: tuple(live(dock).contrast_limits) == (0, 65535))
+    # what the user chose keeps its place in the range
+    live(dock).contrast_limits = (0, 65535 / 2)
+    dock.adjusted.stack.switch(dock.cards.views[1].key, False)
+    settled(qtbot, dock, lambda: tuple(live(dock).contrast_limits) == (200, 550))
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    result = viewer.layers[1]
+    assert tuple(result.contrast_limits) == (200, 550)
+    # Update does the same as the live layer
+    select(viewer, result)
+    dock.adjusted.stack.switch(dock.cards.views[1].key, True)
+    settled(qtbot, dock, lambda: live(dock) is not None)
+    seen = tuple(live(dock).contrast_limits)
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    assert viewer.layers[1] == result
+    assert seen[0] == 0
+    assert 30000 < result.contrast_limits[1] <= 65535
+
+
+@pytest.mark.parametrize("wrong", ["a plane without depth", "low above high"])
+def test_the_card_that_does_not_fit_has_the_warning(qtbot, viewer, dock, volume, wrong):
+    if wrong == "low above high":
+        dock.add_card(core.PercentileClip)
+        type_into(editor(dock, 0, "low"), "99.9")
+        type_into(editor(dock, 0, "high"), "10")
+    else:
+        select(viewer, viewer.add_image(volume[0], name="plane"))
+        qtbot.waitUntil(lambda: dock.layer.name == "plane")
+        dock.add_card(core.DecayCorrection)
+    dock.add_card(core.Gamma)
+    settled(qtbot, dock)
+    faulty, fine = dock.cards.views
+    (said,) = faulty.warnings
+    assert not faulty.alert.isHidden()
+    assert fine.warnings == []
+    assert live(dock) is None
+    assert said.split(". ")[0] in dock.bar.state.said()
+    assert "low=" not in said
+    # without it, the rest is shown
+    click(faulty.switch)
+    settled(qtbot, dock, lambda: live(dock) is not None)
+    assert faulty.warnings == []
+
+
 def test_a_card_is_dragged_to_another_place(qtbot, viewer, dock):
     for name in ("Gamma", "Percentile clipping", "Histogram equalization"):
         choose(dock.tools.add_menu, name)

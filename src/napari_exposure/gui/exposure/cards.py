@@ -418,20 +418,21 @@ class CardView(QFrame):
             self._warned.clear()
             self._show_notes()
 
-    def describe(self, card: Card, source: Source | None) -> None:
-        """Say what the card means on a layer, or raise what does not fit."""
-        for extra in self.extras:
-            extra.describe(card, source if card.on else None)
+    def describe(self, card: Card, source: Source | None) -> Adjustment:
+        """Say what the card means on a layer, and return that, or raise what does not fit."""
+        limits, unit = ((0.0, 1.0), "") if source is None else (source.contrast_limits, source.unit)
         try:
-            limits, unit = ((0.0, 1.0), "") if source is None else (source.contrast_limits, source.unit)
+            for extra in self.extras:
+                extra.describe(card, source if card.on else None)
             adjustment = card.adjustment(limits, unit)
         except (TypeError, ValueError) as error:
             self.summary.say(str(error))
-            return
+            raise
         self.summary.say(adjustment.in_words(unit, all_own=True))
         # Parameters that were applied last come back, and hidden ones must not act unnoticed.
         hidden = len(adjustment.changed().keys() - self._main)
         self.advanced.setText(f"Advanced ({hidden} changed)" if hidden else "Advanced")
+        return adjustment
 
 
 # All adjustments have these parameters.

@@ -302,11 +302,18 @@ class ExposureDock(widgets.Container):
             self.header.describe(source)
         except (TypeError, ValueError) as error:
             wrong = str(error)
+        steps: list[core.Adjustment] = []
         for view, card in zip(self.cards.views, self.adjusted.stack.cards, strict=True):
+            problems = []
             try:
-                view.describe(card, source)
+                made = view.describe(card, source)
+                if card.on and source is not None and not wrong:
+                    steps.append(made)
+                    source.check(Recipe(tuple(steps)))
             except (TypeError, ValueError) as error:
                 wrong = wrong or str(error)
+                problems = [str(error)] if card.on else []
+            view.warn(view, problems)
         if wrong or self._wrong:
             self.live.say(wrong)
         self._wrong = wrong

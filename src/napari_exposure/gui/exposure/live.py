@@ -12,6 +12,7 @@ from napari_exposure.gui.exposure.adjusted import Adjusted
 from napari_exposure.gui.exposure.bar import Bar
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import Preview
+from napari_exposure.gui.words import of_docks
 from napari_exposure.provenance import METADATA_KEY, noted
 from napari_exposure.source import made_from
 
@@ -204,9 +205,9 @@ class Live:
     # --- in words ---
 
     def say(self, words: str, detail: str = "") -> None:
-        """Tell the state."""
+        """Tell the state, in the words of the dock."""
         if self.started:
-            self._bar.state.say(words, detail)
+            self._bar.state.say(of_docks(words), detail)
 
     def _say(self, preview: Preview, words: str, detail: str) -> None:
         """Tell how far the live layers are: what is not up to date first."""
