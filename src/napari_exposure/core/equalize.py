@@ -218,8 +218,9 @@ def equalize_hist(
     Notes
     -----
     The method is that of [1]_, section 3.3.  A constant volume becomes the lowest value, with a
-    warning.  NaN stays NaN and is not counted.  The result is for looking and segmenting, not for
-    measuring intensity.
+    warning.  NaN stays NaN and is not counted.  An infinite voxel counts as the end of the range on its
+    side, and becomes what that becomes.  The result is for looking and segmenting, not for measuring
+    intensity.
 
     References
     ----------
