@@ -26,8 +26,8 @@ from napari_exposure.io.reading import read
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Pictures have about PLANE pixels along the longer side, and plots few colors, so that pages on hundreds of files stay
-# small.
+# Pictures have about PLANE pixels along the longer side and COLORS colors or shades of gray, so that pages on hundreds
+# of files stay small.
 PLANE, COLORS = 200, 32
 STYLE = """
 body { font-family: sans-serif; margin: 2em auto; padding: 0 1em; max-width: 75em; color: #222; background: #fff; }
@@ -258,13 +258,15 @@ def _png(figure: Figure) -> bytes:
 
 
 def _small(pixels: np.ndarray, most: int) -> bytes:
-    """Return a PNG of at most so many colors; all shades of gray stay, because they are what is looked at."""
+    """Return a PNG of at most so many colors; shades of gray are even, because the nearest of few would be patches."""
     from PIL import Image
 
     small = io.BytesIO()
-    picture = Image.fromarray(pixels)
-    if picture.mode != "L":
-        picture = picture.convert("RGB").quantize(most, dither=Image.Dither.NONE)
+    if pixels.ndim == 2:
+        step = 255 / (COLORS - 1)
+        picture = Image.fromarray(np.rint(step * np.rint(pixels / step)).astype(np.uint8))
+    else:
+        picture = Image.fromarray(pixels).convert("RGB").quantize(most, dither=Image.Dither.NONE)
     picture.save(small, format="png", optimize=True)
     return small.getvalue()
 

@@ -2,12 +2,17 @@
 
 import threading
 
+import napari
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QAction
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QMenu
 
 from napari_exposure.gui.exposure.extras import Profile, Tiles
+
+# Before 0.9 napari makes no layer of floats in another byte order, and asks for some more height.
+OLD = tuple(map(int, napari.__version__.split(".")[:2])) < (0, 9)
+SWAPPED_FLOATS = "<f4" if OLD else ">f4"
 
 
 def press(menu, action):

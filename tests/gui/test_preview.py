@@ -17,7 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 import napari_exposure as nx
-from gui.driving import click, no_workers, tiles_of
+from gui.driving import SWAPPED_FLOATS, click, no_workers, tiles_of
 from napari_exposure.core import progress
 from napari_exposure.gui import preview, preview_data
 from napari_exposure.gui.napari_versions import grid_of
@@ -375,7 +375,7 @@ def test_rgb_time_series_and_planes(qtbot, viewer, open_widget):
     for data, rgb in [
         (rng.integers(0, 255, (30, 40, 3), dtype=np.uint8), True),
         (rng.integers(0, 255, (3, 4, 20, 24), dtype=np.uint8), False),
-        (rng.random((20, 24)).astype(">f4"), False),
+        (rng.random((20, 24)).astype(SWAPPED_FLOATS), False),
     ]:
         viewer.layers.clear()
         source = viewer.add_image(data, rgb=rgb, name="data")

@@ -13,7 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QSlider
 
 import napari_exposure as nx
-from gui.driving import click, no_workers, tiles_of
+from gui.driving import SWAPPED_FLOATS, click, no_workers, tiles_of
 from napari_exposure.gui import preview
 from napari_exposure.gui.napari_versions import camera_of, grid_of
 from napari_exposure.gui.viewer.cursor import voxel_under
@@ -889,7 +889,7 @@ def test_integers_and_floats_have_no_contrast_in_common(qtbot, viewer, open_widg
 
 
 def test_floats_of_floats_have_one_contrast(qtbot, viewer, open_widget, volume):
-    source = viewer.add_image((volume / 1000).astype(">f4"), name="nuclei", contrast_limits=(0.1, 0.8))
+    source = viewer.add_image((volume / 1000).astype(SWAPPED_FLOATS), name="nuclei", contrast_limits=(0.1, 0.8))
     widget = open_widget("Gamma")
     previewed(qtbot, widget)
     click(widget.bar.ways["Side by side"])

@@ -244,7 +244,7 @@ class CardView(QFrame):
         self.reference: Image | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
         # A number has room at every font size.
-        self.setStyleSheet("QAbstractSpinBox { min-width: 5.1em }")
+        self.setStyleSheet("QAbstractSpinBox { min-width: 5.8em }")
         main = [field.name for field in kind.main_fields()]
         fields = {field.name: field for field in dataclasses.fields(kind)}
         self.editors = {name: editor(fields[name], kind) for name in (*main, *(set(fields) - set(main)))}
