@@ -219,7 +219,8 @@ def _planes(before: Array, after: Array, histograms: Sequence[core.Histogram], c
     ):
         shade = _shade(_middle(array, colors), low, high)
         words.append(f"{name}, shown from {low:g} to {high:g}")
-        planes.append(_image(_small(shade[..., :3] if colors else shade, 256), f"middle plane {words[-1]}"))
+        picture = _small(shade[..., :3], 256) if colors else _small(shade, COLORS)
+        planes.append(_image(picture, f"middle plane {words[-1]}"))
     slider = '<span></span><input type="range" min="0" max="100" step="any" aria-label="line between before and after">'
     return f"""<div class="planes"><figure><div class="pair">{planes[0]}{planes[1]}{slider}</div>
 <figcaption><span>{words[0]}</span><span>{words[1]}</span></figcaption></figure>
@@ -263,7 +264,7 @@ def _small(pixels: np.ndarray, most: int) -> bytes:
 
     small = io.BytesIO()
     if pixels.ndim == 2:
-        step = 255 / (COLORS - 1)
+        step = 255 / (most - 1)
         picture = Image.fromarray(np.rint(step * np.rint(pixels / step)).astype(np.uint8))
     else:
         picture = Image.fromarray(pixels).convert("RGB").quantize(most, dither=Image.Dither.NONE)

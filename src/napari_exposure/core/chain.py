@@ -123,7 +123,7 @@ class FittedRecipe(Chained):
         return FittedRecipe((first, *(transform.fitting_shape(first.shape) for transform in rest)))
 
     def _mapped(self, volume: Array) -> np.ndarray | da.Array:
-        # A volume of another shape is taken too, unless a step depends on places.
+        # Steps that do not depend on places map volumes of any shape, so the chain is made to fit this one first.
         fitted = self.fitting(volume)
         return super()._mapped(volume) if fitted.shape == self.shape else fitted._mapped(volume)
 

@@ -24,7 +24,7 @@ Points = tuple[tuple[float, float], ...]
 
 # The straight line changes nothing.
 STRAIGHT: Points = ((0.0, 0.0), (1.0, 1.0))
-# Slopes between points that lie closer together have squares beyond double precision.
+# Points that lie closer together are refused, because the squares of such steep slopes are beyond double precision.
 CLOSEST = 1e-100
 
 

@@ -35,7 +35,8 @@ level : int
     For multiscale layers: the level that is fitted.  A coarse one is fitted sooner.
 """
 
-# These sections stand where a verb has no Returns of its own. If it raises a ValueError for more, it says only that.
+# A verb whose docstring has no Returns gets these sections.  If it raises ValueError for reasons of its own, its Raises
+# has only these reasons, and they are added to the ones here.
 RESULTS = """
 
 Returns

@@ -19,7 +19,8 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.threads import Threads
 
-# A kernel takes a second or two, and several times that on a busy machine; after so many seconds it is compiled here.
+# Compiling a kernel takes a second or two, and several times that on a busy machine.  After this many seconds the other
+# process probably hangs, so the kernel is compiled here.
 PATIENCE = 60.0
 CODE = "from napari_exposure.core.elsewhere import serve; serve()"
 
@@ -32,13 +33,14 @@ class Compiler:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            # With -P no module of the folder that napari was started in can take the place of one that is imported.
+            # With -P Python does not look for modules in the folder that napari was started in, so that a numpy.py
+            # that happens to lie there is not imported.
             [sys.executable, "-P", "-c", CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            # On Windows a program of a window would else open a console.
+            # Without this flag Windows would open a console beside napari's window.
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         self._threads = Threads(1)
@@ -59,7 +61,8 @@ class Compiler:
         assert answers is not None, "It is a pipe."
         with suppress(OSError, ValueError):
             print(words, file=requests, flush=True)
-            # Modules may print when they are imported, and a canceled request may be answered late.
+            # Other lines are skipped, because modules may print when they are imported, and the answer to a request
+            # that was canceled may come late.
             return any(line.strip() == words for line in answers)
         return False
 
@@ -67,7 +70,7 @@ class Compiler:
         """End the process and the thread that waits for it."""
         self._process.kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        # Closing the pipes fails where a request was not read; the process is waited for in any case.
+        # Closing a pipe fails if the process was killed before it read a request, and then nothing is left to close.
         with suppress(OSError):
             self._process.communicate()
         self._process.wait()
@@ -76,7 +79,8 @@ class Compiler:
 def begin() -> None:
     """Have kernels that are not in the cache compiled in another process from now on, if there can be one."""
     global _wanted
-    # An application that Python is part of, such as a frozen one, would begin anew instead of running the code.
+    # In a frozen application sys.executable is the application itself, which would open once more instead of running
+    # the code.
     _wanted = Path(sys.executable or "").stem.lower().startswith("python") and not getattr(sys, "frozen", False)
 
 

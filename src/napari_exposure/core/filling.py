@@ -42,7 +42,7 @@ class ReplaceFit(PointwiseFit):
     clamp: tuple[float, float]
     unit: float
 
-    # A volume of one intensity also stays what it is.
+    # Other adjustments make a volume of one intensity black and warn of it.  This one leaves it as it is.
     constant = False
 
     @property

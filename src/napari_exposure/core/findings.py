@@ -306,7 +306,7 @@ def _all_steps(sample: Sample, axis: int, offset: float, parts: int) -> np.ndarr
 def _parts(cells: np.ndarray, across: int, parts: int) -> Iterator[np.ndarray]:
     """Yield so many parts of the field along each of the last two axes, or the square of it along the last one."""
     sizes = cells.shape[1:][-across:]
-    # Every part has the axes before these whole.
+    # Only these axes are cut, so that a part has all that lies along the axes before them.
     for place in itertools.product(*(_cut(size, parts if len(sizes) > 1 else parts**2) for size in sizes)):
         index: tuple[Any, ...] = (..., *place)
         yield cells[index]
@@ -416,8 +416,9 @@ def _jumps(sample: Sample, axis: int, background: Background | None) -> Jumps | 
     common = np.array([middle(column) for column in steps.T])
     # Structures reach across parts, so that the parts do not differ by chance alone.
     errors = CLUSTERED * 1.2533 * np.array([spread(column) for column in steps.T]) / np.sqrt(known)
-    # A change that goes on over several planes is no jump.  Structures end along z, so that this cannot be told of the
-    # first and the last step there, but they stay over time.
+    # A jump is compared with the planes on both sides of it, so that a change over several planes is not taken for one.
+    # The first and the last step along z have planes on one side only, and a structure that ends there would look like
+    # a jump, so they are left out.  Over time structures stay, so that all steps count.
     stay = axis < -sample.spatial
     reach = [SMOOTH if stay else min(SMOOTH, n, common.size - 1 - n) for n in range(common.size)]
     away = common - np.array([middle(common[max(0, n - far) : n + far + 1]) for n, far in enumerate(reach)])

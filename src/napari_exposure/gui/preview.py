@@ -329,8 +329,8 @@ class Preview:
             return
         arrays, transforms = [source.array, *source.levels], source.at_levels(transform)
         exacts = [exact and partial(_at_level, source, exact, level) for level in range(len(arrays))]
-        seen = [source.shown_range(each) for each in (transform, *(data.transform for data in self._data[:1]))]
-        if self.is_of(original) and self._data[0].fits(source.array, transform) and seen[0] == seen[-1]:
+        same = self.is_of(original) and self._data[0].fits(source.array, transform)
+        if same and source.shown_range(transform) == source.shown_range(self._data[0].transform):
             for data, level, fit in zip(self._data, transforms, exacts, strict=True):
                 data.transform, data.exact = level, fit
             self.layer.metadata[METADATA_KEY] = source.record(transform.steps, mask)

@@ -359,8 +359,10 @@ class CardView(QFrame):
 
     def warn(self, by: object, sentences: list[str]) -> None:
         """Show what to beware of, in place of what `by` has shown before."""
-        self._warned[by] = [of_docks(each) for each in sentences]
-        self._show_notes()
+        words = [of_docks(each) for each in sentences]
+        if words != self._warned.get(by, []):
+            self._warned[by] = words
+            self._show_notes()
 
     @property
     def warnings(self) -> list[str]:

@@ -302,18 +302,20 @@ class ExposureDock(widgets.Container):
             self.header.describe(source)
         except (TypeError, ValueError) as error:
             wrong = str(error)
-        steps: list[core.Adjustment] = []
+        problems: dict[CardView, str] = {}
+        made: dict[CardView, core.Adjustment] = {}
         for view, card in zip(self.cards.views, self.adjusted.stack.cards, strict=True):
-            problems = []
             try:
-                made = view.describe(card, source)
-                if card.on and source is not None and not wrong:
-                    steps.append(made)
-                    source.check(Recipe(tuple(steps)))
+                adjustment = view.describe(card, source)
             except (TypeError, ValueError) as error:
-                wrong = wrong or str(error)
-                problems = [str(error)] if card.on else []
-            view.warn(view, problems)
+                problems |= {view: str(error)} if card.on else {}
+            else:
+                made |= {view: adjustment} if card.on else {}
+        if source is not None and made and not problems:
+            problems = _misfit(source, made)
+        for view in self.cards.views:
+            view.warn(view, [problems[view]] if view in problems else [])
+        wrong = wrong or next(iter(problems.values()), "")
         if wrong or self._wrong:
             self.live.say(wrong)
         self._wrong = wrong
@@ -422,6 +424,23 @@ class ExposureDock(widgets.Container):
     def cancel(self) -> None:
         """What the button Cancel does."""
         self.work.cancel()
+
+
+def _misfit(source: Source, made: dict[CardView, core.Adjustment]) -> dict[CardView, str]:
+    """The first card that does not fit a layer, with the reason; none if all fit."""
+    steps = tuple(made.values())
+
+    def wrong(stop: int) -> str:
+        try:
+            source.check(Recipe(steps[:stop]))
+        except (TypeError, ValueError) as error:
+            return str(error)
+        return ""
+
+    # All are checked at once first, because this is done for each position of a slider, and they nearly always fit.
+    if not wrong(len(steps)):
+        return {}
+    return next({view: said} for stop, view in enumerate(made, 1) if (said := wrong(stop)))
 
 
 class GammaDock(ExposureDock):
