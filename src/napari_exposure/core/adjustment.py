@@ -15,7 +15,7 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import Several
 from napari_exposure.core.axes import check_spacing, gliding_axis, in_words, name_time, spatial_axes, time_axis
-from napari_exposure.core.blocks import Volume
+from napari_exposure.core.blocks import Volume, each_volume
 from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import (
@@ -423,8 +423,8 @@ class Adjustment(ABC):
         """Fit a volume, all voxels of which share the fit."""
 
     def _fit_groups(self, groups: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
-        """Fit volumes one after the other."""
-        return progress.each(groups, lambda group: self._fit_group(group, spacing))
+        """Fit volumes, each on its own."""
+        return each_volume(groups, lambda group: self._fit_group(group, spacing))
 
     def _fit_time(self, volume: Volume, groups: Sequence[tuple[int, ...]], spacing: tuple[float, ...]) -> Sequence[Fit]:
         """Fit each series of time points; there is one for each index of the other axes that have their own fits."""
