@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_exposure.core import progress
+from napari_exposure.core.arrays import held, is_data_array
 from napari_exposure.core.axes import axis_letter
 from napari_exposure.core.blocks import is_dask
 from napari_exposure.core.intensity import as_path, check_flag, check_number, dtype_range
@@ -27,6 +28,7 @@ from napari_exposure.io.omezarr import check_ome_version, write_zarr
 from napari_exposure.io.tiff import check_tiff, write_pages
 from napari_exposure.io.units import LENGTH, TIME, axis_names, unit_name
 from napari_exposure.provenance import METADATA_KEY, noted
+from napari_exposure.xarrays import OpenedDataArray
 
 LETTERS = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 # The samples of a color become channels in these colors, which add up to it; alpha is black, which adds nothing.
@@ -52,7 +54,8 @@ def save(
     Parameters
     ----------
     result : napari.layers.Image or array-like
-        A layer, which knows its voxel size; or a numpy, dask, zarr or h5py array with 2 to 5 axes.
+        A layer, or a DataArray of xarray, which know their axes and voxel size; or a numpy, dask, zarr or h5py array
+        with 2 to 5 axes.
     path : str or Path
         Ending in ``.zarr`` for OME-Zarr with a pyramid, or in ``.ome.tif`` for OME-TIFF.
     spacing : sequence of float, optional
@@ -235,6 +238,14 @@ def _volume_of(
         if not hasattr(result, "rgb"):
             raise TypeError(f"An Image layer or an array is needed, got {given(result)}.")
         return _of_layer(result)
+    known = None if unit is None else unit_name(unit)
+    if unit is not None and known is None:
+        raise ValueError(f"unit must be one of the units of length that pint knows, such as um, got {given(unit)}.")
+    if isinstance(channels, str) or not np.iterable(channels):
+        raise TypeError(f"channels must be a list of names, got {given(channels)}.")
+    channels = tuple(map(str, channels))
+    if is_data_array(result) and axes is None and spacing is None:
+        return _of_data_array(result, known, channels)
     array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
     ndim = len(array.shape)
     letters = LETTERS.get(ndim) if axes is None else str(axes).upper()
@@ -252,16 +263,7 @@ def _volume_of(
     spacing = tuple(check_number(size, "spacing", above=0) for size in sizes)
     if len(spacing) > sized:
         raise ValueError(f"spacing must be up to {sized} positive numbers, got {spacing}.")
-    known = None if unit is None else unit_name(unit)
-    if unit is not None and known is None:
-        raise ValueError(f"unit must be one of the units of length that pint knows, such as um, got {given(unit)}.")
-    if isinstance(channels, str) or not np.iterable(channels):
-        raise TypeError(f"channels must be a list of names, got {given(channels)}.")
-    channels = tuple(map(str, channels))
-    if channels and (array.shape[letters.index("C")] if "C" in letters else 1) != len(channels):
-        raise ValueError(
-            f"channels must have a name for each of axis c, got {given(channels)} for {axes} of {array.shape}."
-        )
+    _check_channels(channels, letters, array.shape)
     lead = sized - len(spacing)
     # An axis without a given size has no unit either.
     units = [known if known and axis in "ZYX" and at >= lead else UNKNOWN for at, axis in enumerate(letters[:sized])]
@@ -297,9 +299,7 @@ def _of_layer(layer: Any) -> FileVolume:
     if hasattr(array, "settled"):
         # A live preview may have been fitted only on a sample so far, but what Apply would give is saved.
         array = array.settled()
-    axes = _axes_of(layer)
-    if axes is None:
-        raise ValueError(f"{layer.name!r} has {layer.ndim} axes; files have 2 to 5 of the axes tczyx.")
+    axes = _axes_of(axis_names(layer), layer.name)
     facts = Facts(name=layer.name)
     for axis, step, unit, place in zip(axes, layer.scale, layer.units, layer.translate, strict=True):
         name = unit_name(unit, TIME if axis == "T" else LENGTH)
@@ -309,22 +309,44 @@ def _of_layer(layer: Any) -> FileVolume:
     if not layer.rgb:
         facts.windows = ((float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),)
         facts.colors = (_color(layer),)
-    letters, order = in_order(axes + "S" * layer.rgb)
+    return _with_facts(facts, array, axes + "S" * layer.rgb, layer.name)
+
+
+def _check_channels(channels: tuple[str, ...], axes: str, shape: tuple[int, ...]) -> None:
+    if channels and (shape[axes.index("C")] if "C" in axes else 1) != len(channels):
+        raise ValueError(f"channels must have a name for each of axis c, got {given(channels)} for {axes} of {shape}.")
+
+
+def _of_data_array(image: Any, unit: str | None, channels: tuple[str, ...]) -> FileVolume:
+    opened = OpenedDataArray(image)
+    axes = _axes_of(opened.names, opened.name)
+    _check_channels(channels, axes, image.shape)
+    facts = opened.facts(axes)
+    facts.channels = channels or facts.channels
+    facts.units.update({axis: unit for axis in facts.sizes if unit and axis != "T"})
+    return _with_facts(facts, held(image)[0], axes, "")
+
+
+def _with_facts(facts: Facts, array: Any, axes: str, name: str) -> FileVolume:
+    """Return the volume of an array whose axes may be in any order."""
+    letters, order = in_order(axes)
     if order != sorted(order):
         array = (array if isinstance(array, np.ndarray) else as_dask(array)).transpose(order)
-    return facts.volume(array, letters, layer.name)
+    return facts.volume(array, letters, name)
 
 
-def _axes_of(layer: Any) -> str | None:
-    """Return the axes of a layer by their names, or else by their place, where an axis may be known as time."""
-    letters = [axis_letter(name) for name in axis_names(layer)]
+def _axes_of(names: Sequence[str], name: str) -> str:
+    """Return the axes of an image by their names, or else by their place, where an axis may be known as time."""
+    letters, ndim = [axis_letter(each) for each in names], len(names)
     if all(letters) and len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters):
         return "".join(letters)
     timed = [at for at, letter in enumerate(letters) if letter == "T"]
-    if len(timed) == 1 and timed[0] < layer.ndim - 2 and layer.ndim <= 5:
-        others = "CZYX"[1 - layer.ndim :]
+    if len(timed) == 1 and timed[0] < ndim - 2 and ndim <= 5:
+        others = "CZYX"[1 - ndim :]
         return f"{others[: timed[0]]}T{others[timed[0] :]}"
-    return LETTERS.get(layer.ndim)
+    if ndim not in LETTERS:
+        raise ValueError(f"{name!r} has {ndim} axes; files have 2 to 5 of the axes tczyx.")
+    return LETTERS[ndim]
 
 
 def _color(layer: Any) -> str:

@@ -249,7 +249,7 @@ class Source:
             volume = Volume(self.array, counted, rgb=self.rgb, memory=memory, labels=self.labels)
             for each in adjustment.steps:
                 if each.in_space:
-                    check_space(self.space, self.carried["axis_labels"])
+                    check_space(self.space, self.labels)
                 if each.needs_spacing:
                     self.spacing_along(spatial_axes(self.space, each.per))
             check_chain(adjustment.steps, volume, self.sizes)

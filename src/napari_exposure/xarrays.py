@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from napari_exposure.core.arrays import is_data_array
 from napari_exposure.core.axes import check_space, count_space, is_space, named_axes
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.images import OpenedArray
 from napari_exposure.core.typing import Spacing
+from napari_exposure.io.files import Facts
 from napari_exposure.io.units import kind_of
 
 # Steps of coordinates may differ by this fraction, because coordinates are often kept in single precision.
@@ -33,8 +35,16 @@ class OpenedDataArray(OpenedArray):
             spacing = self._sizes(image, self.dims[-max(self.space, 2) :])
         else:
             self.space = max(self.space, 2)
+        if is_data_array(mask):
+            mask = self._in_order(mask)
         super().__init__(image, mask=mask, spacing=spacing, rgb=rgb, level=level)
         self.name = str(image.name or "")
+
+    def _in_order(self, mask: Any) -> Any:
+        """Return a mask with its dimensions in the order of those of the image."""
+        if set(mask.dims) != set(self.dims):
+            raise ValueError(f"The mask has dims {mask.dims}, but the image has {self.dims}; they must be the same.")
+        return mask.transpose(*self.dims)
 
     def _sizes(self, image: Any, dims: tuple[Hashable, ...]) -> tuple[float, ...]:
         """Return the step of each coordinate, or 1 for all where none is known."""
@@ -61,6 +71,22 @@ class OpenedDataArray(OpenedArray):
         coordinates = self.array.coords.get(self.dims[axis])
         step = None if coordinates is None else step_of(coordinates.values)
         return 1.0 if step is None or math.isnan(step) else step
+
+    def facts(self, axes: str) -> Facts:
+        """Return what a file keeps of the coordinates of these axes: sizes, units, places, and names of channels."""
+        facts = Facts(name=self.name)
+        for dim, axis in zip(self.dims, axes, strict=True):
+            coordinates = self.array.coords.get(dim)
+            if coordinates is None:
+                continue
+            values, unit = coordinates.values, coordinates.attrs.get("units")
+            if axis == "C":
+                facts.channels = tuple(map(str, values)) if values.dtype.kind in "OSU" else ()
+            elif (step := step_of(values)) is not None and not math.isnan(step):
+                facts.size(axis, step, unit, "coordinates")
+                # A file has no axis that runs backwards.
+                facts.place(axis, values.min())
+        return facts
 
     def check(self, adjustment: Chain) -> None:
         if any(step.in_space for step in adjustment.steps):

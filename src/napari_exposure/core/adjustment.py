@@ -454,7 +454,7 @@ def warn_constant(transform: Transform) -> None:
 
 def check_counted(total: int, volume: Volume, reason: str = "") -> None:
     """Raise an error if nothing was counted; but one of many volumes or planes with their own fits may be empty."""
-    if total or volume.lead or volume.members:
+    if total or volume.lead or volume.joins:
         return
     reasons = [reason] if reason else []
     if volume.mask is not None:

@@ -45,12 +45,21 @@ def _is_dtype(dtype: object) -> bool:
 
 
 def like(image: Any, result: Any) -> Any:
-    """Turn a result into what the image is: a DataArray with its coordinates, or a masked array with its mask."""
+    """Turn a result into what the image is: a DataArray with its coordinates, or masked as it is, also lazily."""
     if isinstance(image, np.ma.MaskedArray):
         return np.ma.array(result, mask=image.mask)
-    if any(f"{cls.__module__}.{cls.__qualname__}" == DATA_ARRAY for cls in type(image).__mro__):
+    if _is_masked_dask(image):
+        import dask.array as da
+
+        return da.ma.masked_array(result, mask=da.ma.getmaskarray(image))
+    if is_data_array(image):
         return image.copy(data=result)
     return result
+
+
+def is_data_array(array: object) -> bool:
+    """Return whether it is a DataArray of xarray."""
+    return any(f"{cls.__module__}.{cls.__qualname__}" == DATA_ARRAY for cls in type(array).__mro__)
 
 
 def both(mask: Any, other: Any) -> Any:
@@ -118,11 +127,16 @@ def _of_store(array: Any) -> Held:
 
 
 def _of_dask(array: Any) -> Held:
-    if not isinstance(array._meta, np.ma.MaskedArray):
+    if not _is_masked_dask(array):
         return array, None
     import dask.array as da
 
     return da.ma.getdata(array), ~da.ma.getmaskarray(array)
+
+
+def _is_masked_dask(array: object) -> bool:
+    # Only dask arrays have this; it is an empty array of the kind that their chunks are.
+    return isinstance(getattr(array, "_meta", None), np.ma.MaskedArray)
 
 
 DATA_ARRAY = "xarray.core.dataarray.DataArray"

@@ -134,13 +134,12 @@ def check_shape(shape: tuple[int, ...], rgb: bool) -> tuple[int, ...]:
     return shape
 
 
-def check_space(space: int, labels: Iterable[object]) -> None:
-    """Raise an error that says what to do, if the last two axes are not space."""
-    if space < 2:
-        names = ", ".join(map(str, labels))
+def check_space(space: int, labels: Sequence[object]) -> None:
+    """Raise an error that says what to do, if the last two axes are not space, or z is not among the last ones."""
+    if space < 2 or "Z" in map(axis_letter, labels[:-space]):
         raise ValueError(
-            f"The last two axes must be space, but the axes are {names}. Move time and channels to the front, "
-            "e.g. with numpy.moveaxis."
+            f"The last axes must be those of space, but the axes are {', '.join(map(str, labels))}. Move time and "
+            "channels to the front, e.g. with numpy.moveaxis."
         )
 
 

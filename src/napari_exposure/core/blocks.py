@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -147,8 +148,8 @@ class Volume:
         results of the steps before it, which are never kept.
     labels : tuple of str
         What the axes of the array are called, without the color axis; empty where the image does not say.
-    members : tuple of Volume
-        The volumes, such as time points, that this one consists of.  Their counts add up to those of this one.
+    joins : tuple of tuple of int
+        The indices of the leading axes that this volume consists of, if it consists of several.
     """
 
     array: Array
@@ -161,7 +162,7 @@ class Volume:
     memory: Memory | None = field(default=None, repr=False)
     through: tuple[Transform, ...] = ()
     labels: tuple[str, ...] = ()
-    members: tuple[Volume, ...] = field(default=(), repr=False)
+    joins: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         check_flag(self.ignore_zeros, "ignore_zeros")
@@ -223,11 +224,11 @@ class Volume:
 
     def seen_as(self, color: Callable[[np.ndarray], np.ndarray]) -> Volume:
         """Return the same volume, of whose RGB data something else is read, such as one color."""
-        return replace(self, color=color, members=tuple(member.seen_as(color) for member in self.members))
+        return self._with(color=color)
 
     def at(self, lead: tuple[int, ...]) -> Volume:
         """Return the part at one index of the leading axes."""
-        return replace(self, lead=lead)
+        return self._with(lead=lead)
 
     def around(self, lead: tuple[int, ...], axis: int, window: int) -> Volume:
         """Return the parts at `window` neighboring indices along a leading axis as one volume, `lead` in the middle.
@@ -243,7 +244,35 @@ class Volume:
         first, last = leads[0], leads[-1]
         held = tuple(slice(start, stop + 1) for start, stop in zip(first, last, strict=True))
         whole = tuple(slice(0, n) for n in self.shape[len(first) :])
-        return replace(self, box=held + whole, members=tuple(self.at(lead) for lead in leads))
+        return self._with(box=held + whole, joins=tuple(leads))
+
+    @property
+    def unjoined(self) -> Volume:
+        """The volume of whose parts a joined one consists."""
+        return self._with(box=(), joins=())
+
+    @property
+    def halves(self) -> tuple[Volume, ...]:
+        """Two volumes that a joined one consists of, or the one; empty where it is not joined.
+
+        It is cut at a multiple of the greatest power of 2, so that windows side by side have most parts in common.
+        """
+        if len(self.joins) < 2:
+            return tuple(map(self.unjoined.at, self.joins))
+        axis = next(
+            axis for axis, ends in enumerate(zip(self.joins[0], self.joins[-1], strict=True)) if len({*ends}) > 1
+        )
+        first, last = self.joins[0][axis], self.joins[-1][axis]
+        bit = (first ^ last).bit_length() - 1
+        cut = sum(lead[axis] < last >> bit << bit for lead in self.joins)
+        runs = self.joins[:cut], self.joins[cut:]
+        return tuple(self.unjoined.at(run[0]) if len(run) == 1 else self.unjoined.joined(run) for run in runs)
+
+    def _with(self, **changes: Any) -> Volume:
+        """Return the same volume with some fields changed, which need no check."""
+        other = copy(self)
+        vars(other).update(changes)
+        return other
 
     def blocks(self) -> Iterator[Block]:
         """Return blocks that cover the volume: whole chunks, each read once, of a zarr array or an h5py dataset."""
@@ -382,7 +411,7 @@ def each_volume(volumes: Sequence[Volume], work: Callable[[Volume], Found]) -> l
 
 def _is_block(volume: Volume) -> bool:
     """Return whether a pass over a volume has one block only, and finds nothing that other volumes need too."""
-    return not (volume.members or any(is_dask(part.array) for part in volume.parts)) and volume.size <= BLOCK_VOXELS
+    return not (volume.joins or any(is_dask(part.array) for part in volume.parts)) and volume.size <= BLOCK_VOXELS
 
 
 def _in_threads(items: Sequence[Part], work: Callable[[Part], Found]) -> Generator[Found]:

@@ -21,7 +21,7 @@ from napari_exposure.core.transform import BlockMap, Transform
 from napari_exposure.core.typing import Array, Spacing
 
 if TYPE_CHECKING:
-    import dask.array as da
+    pass
 
 
 class Chain(Protocol):
@@ -121,11 +121,6 @@ class FittedRecipe(Chained):
         first, *rest = self.transforms
         first = first.fitting(volume)
         return FittedRecipe((first, *(transform.fitting_shape(first.shape) for transform in rest)))
-
-    def _mapped(self, volume: Array) -> np.ndarray | da.Array:
-        # Steps that do not depend on places map volumes of any shape, so the chain is made to fit this one first.
-        fitted = self.fitting(volume)
-        return super()._mapped(volume) if fitted.shape == self.shape else fitted._mapped(volume)
 
 
 def fit_chain(steps: Sequence[Adjustment], volume: Volume, spacing: Spacing = None) -> tuple[Transform, ...]:

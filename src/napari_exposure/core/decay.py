@@ -39,13 +39,13 @@ class Decay(ScaleKeeping):
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """Check as every adjustment does, and raise an error if the volume has no such axis."""
         sizes = super().check(volume, spacing)
-        axis_from_end(self.axis, len(sizes), len(volume.shape))
+        axis_from_end(self.axis, len(sizes), len(volume.shape), volume.labels)
         return sizes
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
         (lo, hi), clamp = self._find_clamp(volume)
         parts = self._dtypes(volume)
-        axis = axis_from_end(self.axis, len(spacing))
+        axis = axis_from_end(self.axis, len(spacing), labels=volume.labels)
         gains = exp(-self.rate * np.linspace(0, 1, volume.shape[axis]))
         ends = parts["unit"] * np.outer((lo, hi), (gains.min(), gains.max()))
         bottom, top = float(ends.min()), float(ends.max())

@@ -175,7 +175,7 @@ class DecayCorrection(ScaleKeeping):
         if self.axis == SURFACE:
             self._check_surface(volume, len(sizes))
             return sizes
-        along = self._time(volume) if self.in_series else axis_from_end(self.axis, len(sizes), len(volume.shape))
+        along = self._time(volume) if self.in_series else self._place(volume, len(sizes), len(volume.shape))
         planes = volume.shape[along]
         if isinstance(self.start, float) and self.start and self.start > planes - 2:
             raise ValueError(
@@ -183,6 +183,9 @@ class DecayCorrection(ScaleKeeping):
                 "from there on."
             )
         return sizes
+
+    def _place(self, volume: Volume, spatial: int, axes: int = 3) -> int:
+        return axis_from_end(self.axis, spatial, axes, volume.labels)
 
     def _check_surface(self, volume: Volume, spatial: int) -> None:
         if self.per == "dataset" and math.prod(volume.shape[:-spatial]) > 1:
@@ -223,9 +226,7 @@ class DecayCorrection(ScaleKeeping):
         return HistogramMatching(reference, per=self.per, **shared)  # type: ignore[arg-type]
 
     def _fit_group(self, volume: Volume, spacing: tuple[float, ...]) -> Fit:
-        return self._fit_along(
-            volume, spacing, None if self.axis == SURFACE else axis_from_end(self.axis, len(spacing))
-        )
+        return self._fit_along(volume, spacing, None if self.axis == SURFACE else self._place(volume, len(spacing)))
 
     def _fit_series(
         self, series: Volume, members: Sequence[Volume], time: int, spacing: tuple[float, ...]
@@ -524,7 +525,7 @@ def decay_profile(
         step = found.time_step(adjustment._time(volume))
     else:
         sizes = check_spacing(found.spacing, len(volume.shape), adjustment.per)
-        step = sizes[axis_from_end(axis, transform.spatial)]
+        step = sizes[adjustment._place(volume, transform.spatial)]
     return step * np.arange(transform.profile.shape[-1]), transform.profile, transform.fitted
 
 

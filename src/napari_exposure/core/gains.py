@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 
+from napari_exposure.core.axes import axis_letter, in_words
 from napari_exposure.core.blocks import Block
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.intensity import working_dtype
@@ -19,14 +21,19 @@ Axis = Literal["z", "y", "x"]
 AXIS_WORDS = {"z": "z (depth)", "y": "y (rows)", "x": "x (columns)"}
 
 
-def axis_from_end(axis: str, spatial: int, axes: int = 3) -> int:
-    """Return the index of z, y or x, counted from the end (-1 is x), or raise an error if there is no such axis.
+def axis_from_end(axis: str, spatial: int, axes: int = 3, labels: Sequence[object] = ()) -> int:
+    """Return the index of z, y or x, counted from the end, or raise an error if there is no such axis.
 
-    So many of the last axes are `spatial`, and the volume has so many `axes` in all.
+    So many of the last axes are `spatial`, and the volume has so many `axes` in all.  Where no axis is called so, -1
+    is x, -2 is y and -3 is z.
     """
-    index = list(AXIS_WORDS).index(axis) - len(AXIS_WORDS)
+    letters = [axis_letter(label) for label in labels]
+    place = list(AXIS_WORDS).index(axis) - len(AXIS_WORDS)
+    index = letters.index(axis.upper()) - len(letters) if axis.upper() in letters else place
     if -index > axes:
         raise ValueError(f"There is no axis {axis!r}: the image has only the axes y and x. Choose one of these.")
+    if letters and letters[index] not in ("", axis.upper()):
+        raise ValueError(f"There is no axis {axis!r}: the image has {in_words(labels, axes)}. Choose one of these.")
     if -index > spatial:
         raise ValueError(
             f"There is no axis {axis!r}: each fit has only the axes y and x, because planes are fitted alone or the "

@@ -210,7 +210,7 @@ class OpenedArray(Opened):
                 alike = partial(opened, mask=self.mask, spacing=self.spacing, rgb=self.rgb)
                 fitted = self.fit(adjustment) if fit_on is None else fit_on_other(adjustment, fit_on, alike)
             with progress.part(0.4, 1):
-                return like(self.array, fitted.fitting(array).apply(array))
+                return like(self.array, fitted.apply(array))
 
     def tile(self, translate: Any, spacing: Spacing) -> tuple[Array, Tile]:
         array = self.volume().array
@@ -225,7 +225,7 @@ class OpenedArray(Opened):
             raise ValueError("For an array give what was fitted: gain_map(volume, fitted=recipe.fit(volume)).")
         array = self.volume().array
         with self.bar():
-            return GainMap(fitted).fitting(array).apply(array)
+            return GainMap(fitted).apply(array)
 
 
 def opener(image: Any) -> Any:

@@ -333,12 +333,12 @@ def recolor(block: np.ndarray, value: np.ndarray, adjusted: np.ndarray, out: np.
     """Write RGB or RGBA data with their value replaced: colors scale together, so hue, saturation and alpha stay.
 
     The value channel before and after is given, `adjusted` in units of `out`.  A color in `block` is at most `top`,
-    from which alpha is brought into units of `out`.
+    from which alpha is brought into units of `out`.  Floats below 0 are no light, and are taken for 0.
     """
-    dark = value == 0
+    dark = value <= 0
     ratio = np.divide(adjusted, value, dtype=np.float64, where=~dark, out=np.zeros(value.shape))
     for channel in range(3):
-        color = block[..., channel] * ratio
+        color = block[..., channel] * ratio if block.dtype.kind == "u" else np.maximum(block[..., channel], 0) * ratio
         # Black has no hue, so it becomes gray.
         color[dark] = adjusted[dark]
         out[..., channel] = np.rint(color) if out.dtype.kind in "iu" else color

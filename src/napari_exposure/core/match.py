@@ -200,7 +200,7 @@ class HistogramMatching(Adjustment):
             at = 0 if self.reference == "first" else self._median(members)
             reference = (count_histogram if self.colors == "value" else count_colors)(members[at], self.nbins)
         with naming(POINTS[str(self.reference)]):
-            check_counted(int(reference.counts.sum()), replace(members[at], members=(), lead=()))
+            check_counted(int(reference.counts.sum()), replace(members[at], joins=(), lead=()))
         with progress.part(0.3, 1):
             return replace(self, reference=reference)._fit_groups(members, spacing)
 

@@ -6,7 +6,8 @@ import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, cast
+from functools import reduce
+from typing import Any, Protocol, Self, TypeVar, TypeVarTuple
 
 from napari_exposure.core import progress
 
@@ -31,8 +32,8 @@ class Remembering(Protocol):
         """A key that tells it apart from other parts of the same volume."""
 
     @property
-    def members(self) -> Sequence[Self]:
-        """The volumes that it consists of; empty where it is a single one."""
+    def halves(self) -> Sequence[Self]:
+        """Two volumes that it consists of; empty where it is a single one."""
 
 
 Seen = TypeVar("Seen", bound=Remembering)
@@ -85,29 +86,24 @@ def remembered(
 ) -> Callable[[Callable[[Seen, *Rest], Result]], Callable[[Seen, *Rest], Result]]:
     """Let a pass ``find(volume, *arguments)`` keep its result in the volume's memory, if it has one.
 
-    `size` returns the bytes that a result takes.  If `add` adds the results of two volumes, a volume with members is
+    `size` returns the bytes that a result takes.  If `add` adds the results of two volumes, a volume with halves is
     not read as a whole: its result is the sum of theirs, each of which is found once.
     """
 
     def decorate(find: Callable[[Seen, *Rest], Result]) -> Callable[[Seen, *Rest], Result]:
         @functools.wraps(find)
         def remembering(volume: Seen, *arguments: *Rest) -> Result:
-            found: Result | None = None
             memory = volume.memory
-            if add is not None and volume.members:
-                for number, part in enumerate(volume.members):
-                    with progress.item(number, len(volume.members)):
-                        other = remembering(part, *arguments)
-                    found = other if found is None else add(found, other)
-                return cast(Result, found)
-            if memory is None:
-                return find(volume, *arguments)
             key = find, volume.part, *arguments
-            found = memory.get(key)
-            if found is None:
+            known: Result | None = None if memory is None else memory.get(key)
+            if known is not None:
+                return known
+            if add is not None and volume.halves:
+                found: Result = reduce(add, progress.each(volume.halves, lambda half: remembering(half, *arguments)))
+            else:
                 found = find(volume, *arguments)
-                if found is not None:
-                    memory.put(key, found, size(found))
+            if memory is not None and found is not None:
+                memory.put(key, found, size(found))
             return found
 
         return remembering

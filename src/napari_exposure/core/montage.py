@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, product
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,16 @@ def array_montage(
     volume: Any, step: int = 2, columns: int = 6, axis: int = -3, *, gap: Gap = None, fill: float = 0, rgb: bool = False
 ) -> np.ndarray | da.Array:
     """Return the montage of an array; see `montage`."""
-    volume, _ = held(volume)
+    volume, counted = held(volume)
+    if counted is not None:
+        arrange = partial(array_montage, step=step, columns=columns, axis=axis, gap=gap, rgb=rgb)
+        made, hidden = arrange(volume, fill=fill), arrange((~counted).astype(np.uint8), fill=0) != 0
+        if is_dask(made):
+            import dask.array as da
+
+            masked: da.Array = da.ma.masked_array(made, mask=hidden)
+            return masked
+        return np.ma.masked_array(made, mask=hidden)
     if is_dask(volume):
         from napari_exposure.core import lazy
 

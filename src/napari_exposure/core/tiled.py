@@ -119,7 +119,7 @@ class TiledAdjustment(Adjustment):
 
     def _fit_windows(self, windows: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
         axes = self.grid(windows[0].shape[-len(spacing) :], spacing).axes
-        members = max(len(window.members) for window in windows)
+        members = max(len(window.joins) for window in windows)
         cells = min(members * self.bins, 1 << 16) * math.prod(axis.tiles for axis in axes)
         if not is_lookup(windows[0].dtype) or 16 * members * cells > MOST_BYTES:
             return super()._fit_windows(windows, spacing)
@@ -264,31 +264,32 @@ def bin_borders(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray
 def count_windows(
     windows: Sequence[Volume], axes: tuple[TileAxis, ...], ranges: Sequence[tuple[float, float]], nbins: int
 ) -> Iterator[np.ndarray | None]:
-    """Yield what `tile_counts` gives for each window in its own range; each member is counted only once.
+    """Yield what `tile_counts` gives for each window in its own range; each of their parts is counted only once.
 
-    The bins of windows differ, because their ranges do.  So a member is counted in cells, which no bin of any of its
+    The bins of windows differ, because their ranges do.  So a part is counted in cells, which no bin of any of its
     windows divides, and the bins of a window are sums of cells.
     """
     dtype = working_dtype(windows[0].dtype)
     borders = [bin_borders(dtype, lo, hi, nbins) if lo < hi else None for lo, hi in ranges]
     within: dict[tuple[int, ...], list[int]] = {}
     for number, window in enumerate(windows):
-        for member in window.members:
-            within.setdefault(member.lead, []).append(number)
+        for lead in window.joins:
+            within.setdefault(lead, []).append(number)
     sums: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+    whole = windows[0].unjoined
     for number, window in enumerate(windows):
         mine = borders[number]
         if mine is None:
             yield None
             continue
         total: Any = 0
-        for member in window.members:
-            if member.lead not in sums:
-                sums[member.lead] = _cell_sums(member, axes, [borders[each] for each in within[member.lead]])
-            cells, below = sums[member.lead]
+        for lead in window.joins:
+            if lead not in sums:
+                sums[lead] = _cell_sums(whole.at(lead), axes, [borders[each] for each in within[lead]])
+            cells, below = sums[lead]
             total = total + below[np.searchsorted(cells, mine)]
         yield np.moveaxis(np.diff(total, axis=0), 0, -1)
-        for lead in [member.lead for member in window.members if within[member.lead][-1] == number]:
+        for lead in [lead for lead in window.joins if within[lead][-1] == number]:
             del sums[lead]
 
 

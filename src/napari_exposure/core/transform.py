@@ -176,20 +176,23 @@ class BlockMap(ABC):
         Parameters
         ----------
         volume : array-like
-            The fitted volume, or another of its shape and dtype.
+            The fitted volume, or another of its dtype; also of another shape, unless the fit is one of places.
 
         Returns
         -------
         numpy.ndarray, or dask.array.Array for a dask array
             The result of an xarray DataArray is one too.  The source is not changed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If what was fitted cannot be used for this volume; the message says why.
         """
-        kept: np.ndarray | da.Array = like(volume, self._mapped(held(volume)[0]))
+        array, _ = held(volume)
+        kept: np.ndarray | da.Array = like(volume, self.fitting(array)._mapped(array))
         return kept
 
     def _mapped(self, volume: Array) -> np.ndarray | da.Array:
-        colors = volume.shape[-1:] if self.rgb else ()
-        if tuple(volume.shape) != self.shape + tuple(colors):
-            raise ValueError(f"The transform was fitted on shape {self.shape}, this volume has {tuple(volume.shape)}.")
         if is_dask(volume):
             from napari_exposure.core import lazy
 
