@@ -8,6 +8,7 @@ import json
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 from napari.layers import Image, Labels
 
@@ -128,6 +129,18 @@ def test_fit_on_another_shape(volume):
         pointwise.apply(volume.astype(np.uint8))
     with pytest.raises(ValueError, match="per plane"):
         Recipe((nx.Gamma(0.5, per="plane"),)).fit(volume).apply(part)
+
+
+@pytest.mark.parametrize("unit", ["nm", Image(np.zeros((2, 2)), units=("nm", "nm")).units[0]])
+def test_units_of_arrays_are_converted(volume, unit):
+    recipe = Recipe((nx.AdaptiveEqualization(5.0),), unit="um")
+    expected = recipe.apply(volume, spacing=(2.0, 0.5, 0.5))
+    np.testing.assert_array_equal(recipe.apply(volume, spacing=(2000, 500, 500), unit=unit), expected)
+    coords = {
+        dim: (dim, step * np.arange(size), {"units": str(unit)})
+        for dim, step, size in zip("zyx", (2000.0, 500.0, 500.0), volume.shape, strict=True)
+    }
+    np.testing.assert_array_equal(recipe.apply(xr.DataArray(volume, coords, tuple("zyx"))).values, expected)
 
 
 def test_units_are_converted(volume, recipe):

@@ -13,6 +13,7 @@ import napari.layers
 import numpy as np
 import pytest
 import tifffile
+import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -1121,3 +1122,46 @@ def test_coarser_levels_lie_where_the_finest_does(tmp_path):
     levels = transformations(save(layer, tmp_path / "x.zarr"))
     assert levels[0] == ([2, 3], [10, 20])
     assert levels[1][1] == [10 + 1, 20 + (levels[1][0][1] - 3) / 2]
+
+
+# --- DataArrays -------------------------------------------------------------------------
+
+
+def placed(values, **steps):
+    """A DataArray with coordinates from 10 on, in steps with units."""
+    coords = {
+        dim: (dim, 10 + step * np.arange(size), {"units": unit})
+        for (dim, (step, unit)), size in zip(steps.items(), values.shape, strict=True)
+    }
+    return xr.DataArray(values, coords, tuple(steps), "nuclei")
+
+
+@every_ending
+def test_a_data_array_is_saved_as_it_is(tmp_path, ending):
+    series = volume_of((3, 8, 9))
+    image = placed(series, time=(2.0, "min"), y=(0.5, "um"), x=(0.25, "um"))
+    found = read(save(image, tmp_path / f"series{ending}"))
+    assert (found.axes, found.scale, found.units) == ("TYX", (2.0, 0.5, 0.25), ("min", "um", "um"))
+    assert found.translate[1:] == (10, 10)
+    np.testing.assert_array_equal(found.data, series)
+    turned = image.rename(time="z").transpose("x", "y", "z").assign_coords(z=("z", 7.0 * np.arange(3), {"units": "um"}))
+    for data in (turned, turned.chunk(2)):
+        found = read(save(data, tmp_path / f"turned{ending}", overwrite=True))
+        assert (found.axes, found.scale) == ("ZYX", (7.0, 0.5, 0.25))
+        np.testing.assert_array_equal(found.data, series)
+
+
+@every_ending
+def test_what_is_said_counts_more_than_a_data_array(tmp_path, ending):
+    image = placed(volume_of((3, 8, 9)), a=(2.0, "um"), b=(0.5, "um"), c=(0.5, "um"))
+    found = read(save(image, tmp_path / f"nm{ending}", unit="nm"))
+    assert (found.axes, found.scale, found.units) == ("ZYX", (2.0, 0.5, 0.5), ("nm",) * 3)
+    found = read(save(image, tmp_path / f"given{ending}", spacing=(3, 4), axes="tyx", unit="um"))
+    assert (found.axes, found.scale) == ("TYX", (1.0, 3.0, 4.0))
+
+
+def test_channels_of_a_data_array_have_names(tmp_path):
+    image = xr.DataArray(volume_of((2, 8, 9)), {"c": ["DAPI", "GFP"]}, ("c", "y", "x"))
+    assert read(save(image, tmp_path / "named.ome.tif")).channels == ("DAPI", "GFP")
+    with pytest.raises(ValueError, match="a name for each"):
+        nx.write_tiff(image, tmp_path / "one.tif", channels=["DAPI"])

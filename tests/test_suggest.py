@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import xarray as xr
 from napari.layers import Image, Labels
 
 import napari_exposure as nx
@@ -181,6 +182,27 @@ def test_structures_are_measured_in_units():
     found = nx.suggest(scenes.scene(5, (10.0,) * 3), spacing=(0.5, 0.5, 0.5), unit="um")
     assert found.finding("structures").figure == pytest.approx(5, rel=0.2)
     assert "um" in found.finding("structures").sentence
+    # the unit of a layer is one of pint
+    unit = Image(np.zeros((2, 2)), units=("um", "um")).units[0]
+    other = nx.suggest(scenes.scene(5, (10.0,) * 3), spacing=(0.5, 0.5, 0.5), unit=unit)
+    assert other.finding("structures").figure == found.finding("structures").figure
+    with pytest.raises(ValueError, match="unit must be the name of a unit"):
+        nx.suggest(scenes.scene(5), spacing=0.5, unit="xyz")
+
+
+def test_sizes_without_a_unit_are_not_in_voxels():
+    volume = scenes.scene(5, (10.0,) * 3)
+    coords = {dim: (dim, 0.5 * np.arange(size), {"units": "um"}) for dim, size in zip("zyx", volume.shape, strict=True)}
+    for image, spacing, size, unit in (
+        (volume, 0.5, 5, "units"),
+        (Image(volume, scale=(0.5,) * 3), None, 5, "units"),
+        (volume, 1.0, 10, "voxels"),
+        (xr.DataArray(volume, coords, tuple("zyx")), None, 5, "um"),
+    ):
+        sentence = nx.suggest(image, spacing=spacing).finding("structures").sentence
+        *_, number, word, large = sentence.split()
+        assert (word, large) == (unit, "large")
+        assert float(number) == pytest.approx(size, rel=0.25)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.axes import check_spacing
 from napari_exposure.core.chain import FittedRecipe
-from napari_exposure.core.images import LayerKind, fit_on_other, is_several, open_all, opened
+from napari_exposure.core.images import LayerKind, OpenedArray, fit_on_other, is_several, open_all, opened
 from napari_exposure.core.intensity import check_kind
 from napari_exposure.core.jsonfile import KeptAsJson, check_schema
 from napari_exposure.core.several import Together
@@ -341,6 +341,8 @@ class Recipe(KeptAsJson):
     def _opened(self, image: Any, *, mask: Any, spacing: Spacing, unit: str | None, rgb: bool | None) -> Any:
         """Open an image with its voxel size in the unit of the recipe, or raise if there is none."""
         found = opened(image, mask=mask, spacing=self._in_own_unit(spacing, unit), rgb=rgb)
+        if isinstance(found, OpenedArray) and found.unit is not None:
+            found.spacing = self._in_own_unit(found.spacing, found.unit)
         self._check_sized(found.spacing)
         return found
 
@@ -348,9 +350,9 @@ class Recipe(KeptAsJson):
         """The size of a voxel in the unit of the recipe."""
         if unit is not None and spacing is None:
             raise TypeError("unit is that of spacing: give spacing too, or leave unit out.")
+        unit = None if unit is None else check_unit(unit)
         if unit is None or self.unit is None or not self.has_sizes:
             return spacing
-        check_unit(unit)
         factor = in_unit(1.0, unit, self.unit)
         if factor is None:
             raise ValueError(f"The recipe has tiles in {self.unit}, to which spacing in {unit} does not convert.")

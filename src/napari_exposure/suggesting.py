@@ -44,7 +44,7 @@ from napari_exposure.core.trends import (
     flattened,
 )
 from napari_exposure.core.typing import Spacing
-from napari_exposure.io.units import PIXEL, in_unit
+from napari_exposure.io.units import PIXEL, check_unit, in_unit
 from napari_exposure.recipe import Recipe
 
 Sure = Literal["measured", "sure", "likely"]
@@ -173,6 +173,7 @@ def suggest(
     found = opened(image, mask=mask, spacing=spacing, rgb=rgb)
     volume = found.volume()
     check_exposure(volume.array.dtype)
+    unit = None if unit is None else check_unit(unit)
     known = found.spacing is not None and found.unit != PIXEL
     unit = (found.unit or unit) if known else None
     sizes = check_spacing(found.spacing, len(volume.shape))
@@ -186,7 +187,7 @@ def suggest(
 def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> Suggestion:
     """Return what follows from a sample; `unit` is None if the size of voxels is not known."""
     names = AXES[-sample.spatial :]
-    length = unit or "voxels"
+    length = unit or ("voxels" if set(spacing) == {1.0} else "units")
     bits = find_bits(sample)
     findings = [*_about_voxels(spacing, unit, names), *_about_levels(bits)]
     steps: list[tuple[Adjustment, str]] = []
@@ -276,8 +277,10 @@ def suggested(sample: Sample, spacing: tuple[float, ...], unit: str | None) -> S
 
 
 def _about_voxels(spacing: tuple[float, ...], unit: str | None, names: Sequence[str]) -> list[Finding]:
-    if unit is None:
+    if unit is None and set(spacing) == {1.0}:
         return [Finding("voxel size", "the size of a voxel is not known: sizes are in voxels", math.nan)]
+    if unit is None:
+        return [Finding("voxel size", "the unit of the voxel size is not known: sizes are in that unit", math.nan)]
     found = []
     sizes = [in_unit(step, unit, "um") for step in spacing]
     for name, step, size in zip(names, spacing, sizes, strict=True):

@@ -14,7 +14,7 @@ from napari_exposure.core.chain import Chain
 from napari_exposure.core.images import OpenedArray
 from napari_exposure.core.typing import Spacing
 from napari_exposure.io.files import Facts
-from napari_exposure.io.units import kind_of
+from napari_exposure.io.units import kind_of, unit_name
 
 # Steps of coordinates may differ by this fraction, because coordinates are often kept in single precision.
 EVEN = 1e-3
@@ -29,6 +29,7 @@ class OpenedDataArray(OpenedArray):
         self.dims: tuple[Hashable, ...] = image.dims[: -1 if rgb else None]
         self.names = named_axes(self.dims, (_kind(image.coords.get(dim)) for dim in self.dims))
         self.space = count_space(map(is_space, self.names))
+        self.unit: str | None = None
         # If the coordinates do not give the size of a voxel, this says why.
         self.unsized = ""
         if spacing is None:
@@ -60,6 +61,8 @@ class OpenedDataArray(OpenedArray):
             self.unsized = f"There are no coordinates of {', '.join(missing)}, but of other axes"
         if self.unsized or not known:
             return (1.0,) * len(dims)
+        unit = next(iter(units.values()))
+        self.unit = None if unit is None else unit_name(unit)
         return tuple(known.get(dim, max(known.values())) for dim in dims)
 
     @property

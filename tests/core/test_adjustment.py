@@ -329,6 +329,28 @@ def test_a_wrong_place_for_results_is_refused(fitted):
                 transform(volume[:2], (0, 0, 0), out)
 
 
+def test_a_transform_maps_volumes_of_other_shapes_unless_it_is_one_of_places():
+    volume = reference.make_volume("uint16", (6, 9, 10))
+    clip = PercentileClip(1, 99).fit(volume)
+    np.testing.assert_array_equal(clip.apply(volume[:4, 2:]), clip.apply(volume)[:4, 2:])
+    with pytest.raises(ValueError, match="was fitted on shape"):
+        AdaptiveEqualization(4).fit(volume).apply(volume[:4])
+    with pytest.raises(TypeError, match="was fitted on uint16"):
+        clip.apply(volume.astype(np.float32))
+
+
+@pytest.mark.parametrize("adjustment", [Gamma(0.5), HistogramEqualization()], ids=short_name)
+def test_colors_below_0_are_no_light(adjustment):
+    colors = np.random.default_rng(0).random((3, 12, 14, 3), np.float32)
+    colors[0, 0, 0] = -0.25, 1e-6, -1e-9
+    colors[1] -= 0.5
+    result = adjust(adjustment, colors, rgb=True)
+    assert -1 <= result.min() <= result.max() <= 1
+    lit = colors.max(axis=-1) > 0
+    dark = (colors <= 0) & lit[..., None]
+    assert not result[dark].any()
+
+
 @pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5), (3, 4, 0)])
 def test_an_empty_block_gives_an_empty_result(fitted, shape):
     # dask asks so for the dtype of a result

@@ -1,5 +1,7 @@
 """Arrays of other packages are opened by what they are."""
 
+from dataclasses import replace
+
 import dask.array as da
 import numpy as np
 import pint
@@ -88,8 +90,14 @@ def test_the_mask_of_a_masked_array_counts(wrap):
 
 def test_results_of_masked_arrays_are_masked():
     masked = np.ma.masked_less(VOLUME, 2000)
-    for result in (core.equalize_hist(masked), core.Gamma(0.5).fit(masked).apply(masked)):
-        np.testing.assert_array_equal(result.mask, masked.mask)
+    for image in (masked, da.from_array(masked, chunks=(2, 24, 26))):
+        for result in (core.equalize_hist(image), core.Gamma(0.5).fit(image).apply(image)):
+            found = result.compute() if is_dask(result) else result
+            np.testing.assert_array_equal(found.mask, masked.mask)
+        tiles = core.montage(image, step=3, columns=2, gap=1)
+        tiles = tiles.compute() if is_dask(tiles) else tiles
+        hidden = core.montage(masked.mask.astype(np.uint8), step=3, columns=2, gap=1)
+        np.testing.assert_array_equal(tiles.mask, hidden == 1)
     colors = np.ma.masked_array(np.stack([VOLUME] * 3, axis=-1), mask=False)
     colors[0, 0, 0, 1] = np.ma.masked
     inside = np.ones(VOLUME.shape, bool)
@@ -147,7 +155,7 @@ def test_dimensions_say_what_is_space(dims):
     [
         (placed(z=None), "no coordinates of z"),
         (placed().assign_coords(x=np.arange(26) ** 2), "x are no even steps"),
-        (placed().rename(z="x", x="time"), "last two axes must be space"),
+        (placed().rename(z="x", x="time"), "last axes must be those of space"),
     ],
 )
 def test_what_is_not_said_is_asked_for(image, words):
@@ -162,6 +170,14 @@ def test_coordinates_in_different_units_are_asked_about():
     image.coords["x"].attrs["units"] = "um"
     with pytest.raises(ValueError, match="different units"):
         core.equalize_adapthist(image, 5.0)
+
+
+def test_a_mask_lies_by_its_dimensions():
+    image, inside = placed(), xarray.DataArray(VOLUME > 2000, dims=("z", "y", "x"))
+    expected = core.histogram(VOLUME, mask=VOLUME > 2000)
+    assert replace(core.histogram(image, mask=inside.transpose("x", "z", "y")), name="") == expected
+    with pytest.raises(ValueError, match="mask has dims"):
+        core.histogram(image, mask=inside.rename(z="t"))
 
 
 def test_what_lies_in_a_file_is_read_part_by_part(tmp_path, monkeypatch, small_blocks):

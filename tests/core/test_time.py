@@ -1,6 +1,7 @@
 """Time: windows that glide, bleaching and flicker, and time points that are matched."""
 
 import dataclasses
+import math
 import pickle
 import warnings
 
@@ -11,7 +12,7 @@ import xarray
 import zarr
 from skimage import exposure
 
-from napari_exposure import Recipe
+from napari_exposure import Recipe, core
 from napari_exposure.core import (
     AdaptiveEqualization,
     Adjustment,
@@ -198,6 +199,18 @@ def test_every_adjustment_has_windows(cls):
     volume = movie(shape=(POINTS, 5, 12, 13))
     glides = dataclasses.replace(adjustment, per="volume", window=3)
     np.testing.assert_array_equal(glides.fit(volume).apply(volume), slow(adjustment, volume, 3))
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 8, 40, 99])
+def test_a_long_window_adds_few_counts(window, monkeypatch):
+    movie = np.random.default_rng(0).integers(0, 50, (40, 1, 5, 6)).astype(np.uint8)
+    added = []
+    add = core.Histogram.__add__
+    monkeypatch.setattr(core.Histogram, "__add__", lambda one, other: added.append(1) or add(one, other))
+    result = equalize_hist(movie, per="volume", window=window)
+    np.testing.assert_array_equal(result, slow(HistogramEqualization(), movie, window))
+    # one after the other, a window of 40 alone would take 800 to 1,560 additions
+    assert len(added) <= 40 * (2 + 2 * math.log2(window + 1))
 
 
 def test_what_a_volume_has_alone_is_no_window():

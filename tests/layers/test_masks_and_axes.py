@@ -1,6 +1,7 @@
 """What layers say of their axes, masks that are no layers, and what errors say."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -130,10 +131,43 @@ def test_profiles_over_time_have_the_unit_of_time():
 
 def test_space_at_another_place_is_asked_for():
     layer = Image(movie(), axis_labels=("y", "x", "t"), name="odd")
-    with pytest.raises(ValueError, match=r"Layer 'odd': The last two axes must be space, but the axes are y, x, t"):
+    with pytest.raises(
+        ValueError, match=r"Layer 'odd': The last axes must be those of space, but the axes are y, x, t"
+    ):
         nx.equalize_adapthist(layer)
     # where it does not matter, it is not asked for
     np.testing.assert_array_equal(nx.adjust_gamma(layer, 0.5).data, core.adjust_gamma(movie(), 0.5))
+
+
+@pytest.mark.parametrize(
+    "made", [lambda data, axes: Image(data, axis_labels=axes), lambda data, axes: xr.DataArray(data, dims=axes)]
+)
+def test_z_before_channels_is_asked_for_where_it_matters(made):
+    """The order of ImageJ's hyperstacks, in which each plane would be fitted alone."""
+    stack = np.stack([movie()[:6], movie()[6:]], axis=1)
+    image = made(stack, ("z", "c", "y", "x"))
+    for verb in (partial(nx.equalize_hist, per="volume"), nx.equalize_adapthist, nx.correct_decay):
+        with pytest.raises(ValueError, match=r"the axes are z, c, y, x. Move time and channels to the front"):
+            verb(image)
+    np.testing.assert_array_equal(np.asarray(nx.equalize_hist(image).data), core.equalize_hist(stack))
+
+
+@pytest.mark.parametrize(
+    "made", [lambda data, axes: Image(data, axis_labels=axes), lambda data, axes: xr.DataArray(data, dims=axes)]
+)
+@pytest.mark.parametrize("axis", ["z", "y", "x"])
+def test_an_axis_is_the_one_that_is_called_so(made, axis):
+    dark = np.exp(-np.arange(20) / 10)
+    fading = np.float32(1000 * np.moveaxis(np.broadcast_to(dark, (16, 18, 20)), -1, "xyz".index(axis)))
+    image = made(fading, ("x", "y", "z"))
+    even = np.asarray(nx.correct_decay(image, axis).data)
+    np.testing.assert_allclose(even, 1000, rtol=1e-5)
+    np.testing.assert_allclose(nx.decay_profile(image, axis)[1], 1000 * dark, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(nx.degrade(made(0 * fading + 1000, ("x", "y", "z")), 1.9, axis).data), fading, rtol=1e-5
+    )
+    with pytest.raises(ValueError, match="no axis 'z': the image has the axes t, y, x"):
+        nx.correct_decay(made(fading, ("t", "y", "x")), "z")
 
 
 def test_a_sample_of_a_movie_takes_frames_as_they_are():

@@ -139,9 +139,9 @@ class OpenedArray(Opened):
     """An array, and what its caller says about it; parameters as `opened` has them."""
 
     name = ""
-    # An array knows neither its unit nor the time between its points.
-    unit = None
     spacing: Spacing
+    # Most arrays know neither their unit nor the time between their points.
+    unit: str | None = None
 
     def __init__(
         self, image: Any, *, mask: Any = None, spacing: Spacing = None, rgb: bool | None = None, level: int = 0

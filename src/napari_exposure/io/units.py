@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,13 +79,18 @@ def long_name(unit: str) -> str:
     return str(get_application_registry().parse_units(unit))
 
 
-def check_unit(unit: str) -> None:
-    """Raise if a unit is no name in pint's registry, such as a formula that pint would have to compute."""
+def check_unit(unit: Any) -> str:
+    """Return the name of a unit, which may also be one of pint, as layers have them; raise if pint knows no such name.
+
+    A formula is no name, because pint would have to compute it.
+    """
     from pint import get_application_registry
 
-    if not get_application_registry().parse_unit_name(unit):
-        shown = unit if len(unit) <= 40 else f"{unit[:40]}..."
+    name = str(unit)
+    if not get_application_registry().parse_unit_name(name):
+        shown = name if len(name) <= 40 else f"{name[:40]}..."
         raise ValueError(f"unit must be the name of a unit such as 'µm' or 'nanometer', got {shown!r}.")
+    return name
 
 
 def in_unit(size: float, unit: str, other: str) -> float | None:
