@@ -135,6 +135,8 @@ def _position(value: float, lo: float, hi: float, scale: float) -> float:
 _CHUNK = 1024
 # Among so few values there is often none that is looked for.
 _FEW = 64
+# So few counts are kept several times, which stay in the cache.
+_SHORT_TABLE = 4096
 
 
 # --- functions --------------------------------------------------------------------------
@@ -262,9 +264,21 @@ def _count_values(values: np.ndarray, counted: np.ndarray, first: int, counts: n
         for i in range(values.size):
             if counted[i]:
                 counts[np.uint64(np.int64(values[i]) - first)] += 1
-    else:
-        for i in range(values.size):
-            counts[np.uint64(np.int64(values[i]) - first)] += 1
+        return
+    start = 0
+    if counts.size <= _SHORT_TABLE:
+        # Neighbors are often alike, and an addition waits for the one before where both are in the same table.
+        several = np.zeros((4, counts.size), np.uint32)
+        one = np.uint32(1)
+        start = values.size // 4 * 4
+        for i in range(0, start, 4):
+            for k in range(4):
+                several[k, np.uint64(np.int64(values[i + k]) - first)] += one
+        for k in range(4):
+            for j in range(counts.size):
+                counts[j] += several[k, j]
+    for i in range(start, values.size):
+        counts[np.uint64(np.int64(values[i]) - first)] += 1
 
 
 @register_jitable
@@ -1259,13 +1273,15 @@ def _count_tiles(
     x_tile: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Count in counts[z, y, x, 0 or 1, bin], two halves of the histogram of a tile, which hide the store latency.
+    """Count in counts[z, y, x, k, bin], where the histogram of a tile is the sum over k.
 
-    An extra bin behind the last takes voxels that are not counted.
+    An addition waits for the one before where both are in the same table, so that four tables are faster than one,
+    unless memory for them takes longer.  An extra bin behind the last takes voxels that are not counted.
     """
     masked = counted.size > 0
     nx = block.shape[2]
     nbins = counts.shape[4] - 1
+    tables = counts.shape[3]
     scale = nbins / (hi - lo)
     last = np.float64(nbins)
     top = np.int32(nbins - 1)
@@ -1288,14 +1304,16 @@ def _count_tiles(
             for run in range(runs.size - 1):
                 # The views begin at 0, so that their indices need no check for counting from the end.
                 part = bins[runs[run] : runs[run + 1]]
-                tile = x_tile[runs[run]]
-                even = counts[z_tile[z], y_tile[y], tile, 0]
-                odd = counts[z_tile[z], y_tile[y], tile, 1]
-                for i in range(part.size // 2):
-                    even[part[2 * i]] += one
-                    odd[part[2 * i + 1]] += one
-                if part.size % 2:
-                    even[part[part.size - 1]] += one
+                own = counts[z_tile[z], y_tile[y], x_tile[runs[run]]]
+                first, second, third, fourth = own[0], own[1 % tables], own[2 % tables], own[3 % tables]
+                fours = part.size // 4
+                for i in range(fours):
+                    first[part[4 * i]] += one
+                    second[part[4 * i + 1]] += one
+                    third[part[4 * i + 2]] += one
+                    fourth[part[4 * i + 3]] += one
+                for i in range(4 * fours, part.size):
+                    first[part[i]] += one
 
 
 @_kernel("t3 ?3 q H1 i1 i1 i1 -> I4")
