@@ -50,7 +50,7 @@ def ratios(row, volume, repeat):
 
 def record(rows, repeat, shape, name):
     """Measure rows, and add them to the history."""
-    volumes = {dtype: make_volume(shape, dtype) for dtype in ("uint16", "float32")}
+    volumes = {dtype: make_volume(shape, dtype) for dtype in {ROWS[row][0] for row in rows}}
     new = not HISTORY.exists()
     with HISTORY.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

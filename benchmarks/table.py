@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.exposure
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from napari_exposure import core
 from napari_exposure.recipe import Recipe
@@ -95,11 +95,29 @@ ROWS = {
         "skimage",
     ),
     "histogram": ("uint16", core.histogram, lambda v: np.bincount(v.ravel()), 3, "np.bincount"),
+    "histogram float32": ("float32", core.histogram, lambda v: np.histogram(v, 256), 3, "np.histogram"),
+    "percentile float32": (
+        "float32",
+        lambda v: core.percentile(v, (1, 50, 99)),
+        lambda v: np.percentile(v, (1, 50, 99)),
+        6,
+        "np.percentile",
+    ),
+    "exact ranks float64": (
+        "float64",
+        lambda v: core.equalize_hist(v, method="rank"),
+        lambda v: stats.rankdata(v, "min") / v.size,
+        4,
+        "scipy.stats.rankdata",
+    ),
 }
 
 
 def make_volume(shape, dtype):
     volume = make_synthetic(shape, spacing=(1.0, 0.3, 0.3), cells=300)
+    if dtype == "float64":
+        # All values differ, as those of a volume that was deconvolved do.
+        return (volume + np.random.default_rng(0).random(shape)) / 4096
     return volume if dtype == "uint16" else (volume / 4095).astype(np.float32)
 
 

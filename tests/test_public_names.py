@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import lazy_loader
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
@@ -75,6 +76,11 @@ PUBLIC = {
 def test_dir_shows_the_public_names_only():
     assert {name for name in dir(nx) if not name.startswith("_")} == PUBLIC
     assert all(getattr(nx, name) is not None for name in PUBLIC)
+
+
+def test_the_stub_is_read_as_python_reads_it():
+    _, _, names = lazy_loader.attach_stub(nx.__name__, nx.__file__)
+    assert nx.__all__ == names
 
 
 def test_tab_in_the_console_shows_the_public_names_only():

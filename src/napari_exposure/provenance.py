@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from napari_exposure.core.adjustment import Adjustment
@@ -20,6 +21,7 @@ LIVE_SUFFIX = " - exposure"
 NOTE = "Adjusted intensities are for looking and segmenting, not for measuring intensity."
 
 
+@cache
 def version() -> str:
     """Return the installed version of napari-exposure."""
     from importlib.metadata import version

@@ -80,7 +80,7 @@ class HistogramEqualization(Adjustment):
         if lo == hi:
             return constant
         if self._sorted(volume):
-            with progress.part(0.4, 1):
+            with progress.part(0.4, 0.95):
                 if self.method == "rank":
                     places, heights, number = rank_voxels(volume, lo, hi)
                 else:
@@ -88,7 +88,12 @@ class HistogramEqualization(Adjustment):
                     number = len(ordered)
                     places, heights = knots_of_sorted(ordered)
             check_counted(number, volume)
-            return self._fit_ordered(lo, hi, fixed, places, heights)
+            fit = self._fit_ordered(lo, hi, fixed, places, heights)
+            if isinstance(fit, StepsFit):
+                # It is made here, where it can be canceled, and not by the first block that needs it.
+                with progress.part(0.95, 1):
+                    _ = fit.index
+            return fit
         if self.nbins is None and not is_lookup(volume.dtype):
             with progress.part(0.4, 1):
                 knots = find_knots(volume, lo, hi)

@@ -135,6 +135,8 @@ def _position(value: float, lo: float, hi: float, scale: float) -> float:
 _CHUNK = 1024
 # Among so few values there is often none that is looked for.
 _FEW = 64
+# So few counts are kept several times, which stay in the cache.
+_SHORT_TABLE = 4096
 
 
 # --- functions --------------------------------------------------------------------------
@@ -262,9 +264,21 @@ def _count_values(values: np.ndarray, counted: np.ndarray, first: int, counts: n
         for i in range(values.size):
             if counted[i]:
                 counts[np.uint64(np.int64(values[i]) - first)] += 1
-    else:
-        for i in range(values.size):
-            counts[np.uint64(np.int64(values[i]) - first)] += 1
+        return
+    start = 0
+    if counts.size <= _SHORT_TABLE:
+        # Neighbors are often alike, and an addition waits for the one before where both are in the same table.
+        several = np.zeros((4, counts.size), np.uint32)
+        one = np.uint32(1)
+        start = values.size // 4 * 4
+        for i in range(0, start, 4):
+            for k in range(4):
+                several[k, np.uint64(np.int64(values[i + k]) - first)] += one
+        for k in range(4):
+            for j in range(counts.size):
+                counts[j] += several[k, j]
+    for i in range(start, values.size):
+        counts[np.uint64(np.int64(values[i]) - first)] += 1
 
 
 @register_jitable
@@ -807,22 +821,35 @@ def _bucket(value: float, lo: float, scale: float, last: int) -> int:
     return np.int64(u if u < last else last)
 
 
-@_kernel("t1 -> I1")
 @register_jitable
-def _index_steps(levels: np.ndarray, starts: np.ndarray) -> None:
-    """Write to starts[j] the first level that no bucket before j holds, or the last level; buckets are even."""
-    last = levels.size - 1
-    buckets = starts.size - 1
-    lo = np.float64(levels[0])
-    scale = buckets / (np.float64(levels[last]) - lo)
-    scale = scale if scale < np.inf else 0.0
-    j = 0
-    for k in range(levels.size):
-        own = _bucket(levels[k], lo, scale, buckets - 1)
-        while j <= own:
-            starts[j] = k
-            j += 1
-    starts[j:] = last
+def _even(places: np.ndarray) -> tuple[float, float]:
+    """Return where as many even buckets as there are places begin, and how many of them there are in a unit."""
+    lo = np.float64(places[0])
+    scale = places.size / (np.float64(places[places.size - 1]) - lo)
+    return lo, scale if scale < np.inf else 0.0
+
+
+@_kernel("t1 q q -> I1")
+@register_jitable
+def _index_steps(levels: np.ndarray, first: int, stop: int, starts: np.ndarray) -> None:
+    """Write the index of some of the equal parts of the levels, of which there are as many as `starts` is longer.
+
+    A part has as many even buckets as levels.  starts[j] is the first level that no bucket before j holds, or the last
+    level of the part.
+    """
+    parts = starts.size - levels.size
+    for part in range(first, stop):
+        begin = part * levels.size // parts
+        own = levels[begin : (part + 1) * levels.size // parts]
+        index = starts[begin + part : begin + part + own.size + 1]
+        lo, scale = _even(own)
+        j = 0
+        for k in range(own.size):
+            bucket = _bucket(own[k], lo, scale, own.size - 1)
+            while j <= bucket:
+                index[j] = begin + k
+                j += 1
+        index[j:] = begin + own.size - 1
 
 
 @_kernel("t1 t1 d1 I1 d d -> o1")
@@ -838,18 +865,35 @@ def _map_steps(
 ) -> None:
     """Map the values above levels[k - 1], up to and including levels[k], to heights[k]; `_index_steps` has `starts`."""
     last = np.uint32(levels.size - 1)
-    buckets = starts.size - 1
-    lo = np.float64(levels[0])
-    scale = buckets / (np.float64(levels[last]) - lo)
-    scale = scale if scale < np.inf else 0.0
+    parts = starts.size - levels.size
+    room = 1
+    while room < parts:
+        room *= 2
+    ends = np.full(room, np.inf)
+    lo = np.empty(parts, np.float64)
+    scale = np.empty(parts, np.float64)
+    begins = np.empty(parts + 1, np.int64)
+    for p in range(parts):
+        begin = p * levels.size // parts
+        stop = (p + 1) * levels.size // parts
+        lo[p], scale[p] = _even(levels[begin:stop])
+        # What lies beyond the last part is searched in it.
+        ends[p] = levels[stop - 1] if p + 1 < parts else np.inf
+        begins[p] = begin + p
+    begins[parts] = starts.size
     one = np.uint32(1)
+    own = np.zeros(_CHUNK, np.uint32)
     bucket = np.empty(_CHUNK, np.uint32)
     step = np.empty(_CHUNK, np.uint32)
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         result = out[start : start + _CHUNK]
+        if parts > 1:
+            order_kernels.search(part, ends, own)
         for i in range(part.size):
-            bucket[i] = np.uint32(_bucket(part[i], lo, scale, buckets - 1))
+            j = own[i]
+            most = begins[np.uint32(j + one)] - begins[j] - 2
+            bucket[i] = np.uint32(begins[j] + _bucket(part[i], lo[j], scale[j], most))
         # Levels are seldom in the cache, and a processor waits for many at a time only in such short loops.
         for i in range(part.size):
             step[i] = starts[bucket[i]]
@@ -998,7 +1042,7 @@ def _steps_rows(
     for r in range(values.shape[0]):
         own = slice(starts[r], starts[r + 1])
         index = np.empty(starts[r + 1] - starts[r] + 1, np.uint32)
-        _index_steps(levels[own], index)
+        _index_steps(levels[own], 0, 1, index)
         _map_steps(values[r], levels[own], heights[own], index, bottom[r], span[r], out[r])
 
 
@@ -1229,13 +1273,15 @@ def _count_tiles(
     x_tile: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Count in counts[z, y, x, 0 or 1, bin], two halves of the histogram of a tile, which hide the store latency.
+    """Count in counts[z, y, x, k, bin], where the histogram of a tile is the sum over k.
 
-    An extra bin behind the last takes voxels that are not counted.
+    An addition waits for the one before where both are in the same table, so that four tables are faster than one,
+    unless memory for them takes longer.  An extra bin behind the last takes voxels that are not counted.
     """
     masked = counted.size > 0
     nx = block.shape[2]
     nbins = counts.shape[4] - 1
+    tables = counts.shape[3]
     scale = nbins / (hi - lo)
     last = np.float64(nbins)
     top = np.int32(nbins - 1)
@@ -1258,14 +1304,16 @@ def _count_tiles(
             for run in range(runs.size - 1):
                 # The views begin at 0, so that their indices need no check for counting from the end.
                 part = bins[runs[run] : runs[run + 1]]
-                tile = x_tile[runs[run]]
-                even = counts[z_tile[z], y_tile[y], tile, 0]
-                odd = counts[z_tile[z], y_tile[y], tile, 1]
-                for i in range(part.size // 2):
-                    even[part[2 * i]] += one
-                    odd[part[2 * i + 1]] += one
-                if part.size % 2:
-                    even[part[part.size - 1]] += one
+                own = counts[z_tile[z], y_tile[y], x_tile[runs[run]]]
+                first, second, third, fourth = own[0], own[1 % tables], own[2 % tables], own[3 % tables]
+                fours = part.size // 4
+                for i in range(fours):
+                    first[part[4 * i]] += one
+                    second[part[4 * i + 1]] += one
+                    third[part[4 * i + 2]] += one
+                    fourth[part[4 * i + 3]] += one
+                for i in range(4 * fours, part.size):
+                    first[part[i]] += one
 
 
 @_kernel("t3 ?3 q H1 i1 i1 i1 -> I4")

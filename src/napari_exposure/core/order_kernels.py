@@ -284,6 +284,24 @@ def ranks_rows(
         sizes[r] = found
 
 
+@register_jitable
+def search(values: np.ndarray, table: np.ndarray, found: np.ndarray) -> None:
+    """Write to found[i] how many numbers of a table are below values[i]; NaN gives 0.
+
+    The table ascends, and its size is a power of 2.  The search has as many steps for all values, and none of them is a
+    branch.  Its last number counts as infinite.
+    """
+    one = np.uint32(1)
+    for i in range(values.size):
+        found[i] = 0
+    step = np.uint32(table.size >> 1)
+    while step > 0:
+        for i in range(values.size):
+            k = found[i]
+            found[i] = k + step if table[np.uint32(k + step - one)] < np.float64(values[i]) else k
+        step = np.uint32(step >> one)
+
+
 def divide(
     values: np.ndarray,
     counted: np.ndarray,
@@ -300,7 +318,6 @@ def divide(
     masked = counted.size > 0
     none = np.uint32(stops.size)
     part = np.empty(values.size, np.uint32)
-    # The search has as many steps for all values, and none of them is a branch.
     room = 1
     while room <= edges.size:
         room *= 2
@@ -313,13 +330,7 @@ def divide(
         own = part[start : start + _CHUNK]
         for i in range(row.size):
             clamped[i] = min(max(np.float64(row[i]), lo), hi)
-            own[i] = 0
-        step = np.uint32(room >> 1)
-        while step > 0:
-            for i in range(row.size):
-                k = own[i]
-                own[i] = k + step if table[np.uint32(k + step - one)] < clamped[i] else k
-            step = np.uint32(step >> one)
+        search(clamped[: row.size], table, own)
         for i in range(row.size):
             own[i] = none if np.float64(row[i]) != np.float64(row[i]) else own[i]
     if masked:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from napari_exposure.core.blocks import walk
 from napari_exposure.core.functions import interpolate, power
 from napari_exposure.core.intensity import is_lookup, result_dtype, working_dtype
 from napari_exposure.core.jit import kernel, load_kernel
@@ -244,6 +245,10 @@ class CurveFit(PointwiseFit):
         return self.places, self.heights
 
 
+# The index of levels has a part for so many of them, but at most so many parts.
+PART_LEVELS, MOST_PARTS = 1 << 14, 512
+
+
 @dataclass(frozen=True, eq=False)
 class StepsFit(PointwiseFit):
     """Steps: values above levels[k - 1], up to and with levels[k], become heights[k]."""
@@ -261,14 +266,16 @@ class StepsFit(PointwiseFit):
     _kernel_name = "map_steps"
 
     @cached_property
-    def _index(self) -> np.ndarray:
-        """An index of the levels: as many even buckets as levels, each with the number of its first level."""
-        starts = np.empty(len(self.levels) + 1, np.uint32)
-        kernel("index_steps", self.levels.dtype)(self.levels, starts)
+    def index(self) -> np.ndarray:
+        """An index of the levels in equal parts, because even buckets suit only a short part of skewed levels."""
+        levels, parts = self.levels, min(max(len(self.levels) // PART_LEVELS, 1), MOST_PARTS)
+        starts = np.empty(len(levels) + parts, np.uint32)
+        run = load_kernel("index_steps", levels.dtype)
+        walk(range(parts), lambda part: run(levels, part, part + 1, starts), lambda _: None, "ranking")
         return starts
 
     def _kernel_parameters(self) -> tuple[Any, ...]:
-        return self.levels, self.heights, self._index
+        return self.levels, self.heights, self.index
 
     def _row_parameters(self) -> tuple[Any, ...]:
         return self.levels, self.heights

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, count, walk
+from napari_exposure.core.blocks import BLOCK_VOXELS, Block, Volume, count, walk
 from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
@@ -20,8 +20,8 @@ PART, MOST = 1 << 16, 512
 @remembered(lambda ordered: ordered.nbytes)
 def sort_voxels(volume: Volume, lo: float, hi: float) -> np.ndarray:
     """Return all counted voxels, clamped to a range and sorted."""
-    (values,) = _divide(volume, lo, hi, np.zeros(0))
-    return np.sort(values)
+    (pieces,) = _divide(volume, lo, hi, np.zeros(0))
+    return np.sort(np.concatenate(pieces))
 
 
 @remembered(lambda found: found[0].nbytes + found[1].nbytes)
@@ -47,34 +47,42 @@ def rank_voxels(volume: Volume, lo: float, hi: float) -> tuple[np.ndarray, np.nd
         # The places are knots, so that parts are equally large where intensities differ.
         edges = places[np.unique(np.searchsorted(heights, np.arange(1, wanted) / wanted))] if places.size else edges
     with progress.part(0.3 if wanted > 1 else 0, 0.6):
-        values = _divide(volume, lo, hi, edges)
-    number = sum(map(len, values))
+        pieces = _divide(volume, lo, hi, edges)
+    number = sum(len(piece) for part in pieces for piece in part)
     kernel = load_kernel("ranks_rows", dtype)
-    parts: list[tuple[np.ndarray, np.ndarray]] = []
-    below = 0
+    # Parts are written where they belong, because to join them at the end would take long, with nothing to report.
+    levels, starts = np.empty(number, dtype), np.empty(number)
+    found = below = 0
 
     def rank(part: int) -> tuple[np.ndarray, np.ndarray, int]:
-        row, values[part] = values[part][None], np.zeros(0, dtype)
-        levels, starts, size = np.empty(row.shape, dtype), np.empty(row.shape), np.empty(1, np.int64)
-        kernel(row, np.empty((0, 0), bool), 0.0, 0.0, np.empty((1, 2)), levels, starts, size)
-        return levels[0, : size[0]].copy(), starts[0, : size[0]].copy(), row.size
+        row, pieces[part] = np.concatenate(pieces[part])[None], []
+        own, firsts, size = np.empty(row.shape, dtype), np.empty(row.shape), np.empty(1, np.int64)
+        kernel(row, np.empty((0, 0), bool), 0.0, 0.0, np.empty((1, 2)), own, firsts, size)
+        return own[0, : size[0]], firsts[0, : size[0]], row.size
 
-    def merge(found: tuple[np.ndarray, np.ndarray, int]) -> None:
-        nonlocal below
-        levels, starts, size = found
-        parts.append((levels, starts + below))
-        below += size
+    def merge(ranked: tuple[np.ndarray, np.ndarray, int]) -> None:
+        nonlocal found, below
+        own, firsts, size = ranked
+        place = slice(found, found + len(own))
+        levels[place] = own
+        np.add(firsts, below, out=starts[place])
+        found, below = place.stop, below + size
 
-    with progress.part(0.6, 1):
-        walk(range(len(values)), rank, merge, "ranking")
-    levels, starts = (np.concatenate(each) for each in zip(*parts, strict=True))
-    if len(levels) > 1:
-        starts /= starts[-1]
+    def divide(start: int) -> None:
+        starts[start : start + BLOCK_VOXELS] /= most
+
+    with progress.part(0.6, 0.95):
+        walk(range(len(pieces)), rank, merge, "ranking")
+    levels, starts = levels[:found], starts[:found]
+    if found > 1:
+        most = starts[-1].copy()
+        with progress.part(0.95, 1):
+            walk(range(0, found, BLOCK_VOXELS), divide, lambda _: None, "ranking")
     return levels, starts, number
 
 
-def _divide(volume: Volume, lo: float, hi: float, edges: np.ndarray) -> list[np.ndarray]:
-    """Return all counted voxels, clamped to a range, in parts: those up to each edge, and those above the last."""
+def _divide(volume: Volume, lo: float, hi: float, edges: np.ndarray) -> list[list[np.ndarray]]:
+    """Return all counted voxels, clamped to a range, in pieces: those up to each edge, and those above the last."""
     dtype = working_dtype(volume.dtype)
     if dtype.kind in "iu":
         # Integers are clamped to the next whole numbers outside; all beyond are alike, so their ranks stay the same.
@@ -93,7 +101,4 @@ def _divide(volume: Volume, lo: float, hi: float, edges: np.ndarray) -> list[np.
             part.append(piece)
 
     count(volume, visit, merge, "ranking")
-    joined = []
-    while parts:
-        joined.append(np.concatenate(parts.pop()))
-    return joined[::-1]
+    return parts

@@ -32,6 +32,8 @@ from napari_exposure.core.transform import Fit
 CELL = np.dtype(np.uint16)
 # A fit may take so many bytes; more means tiles of a few voxels, which come from a mistake in units.
 MOST_BYTES = 1 << 30
+# A tile with more voxels than so many in each bin is counted in several tables, which takes less time and more memory.
+MANY_VOXELS = 64
 
 Each = TypeVar("Each")
 
@@ -222,6 +224,8 @@ def _count_tiles(
     total = np.zeros((*three([axis.tiles for axis in axes], 1), nbins), np.int64)
     count_tiles = load_kernel("count_tiles" if table is None else "count_cells", working_dtype(volume.dtype))
     how: tuple[Any, ...] = (lo, hi) if table is None else table
+    many = math.prod(axis.size / axis.tiles for axis in axes) > MANY_VOXELS * nbins
+    tables = 4 if many else 1
 
     def visit(block: Block, values: np.ndarray, counted: np.ndarray) -> tuple[list[int], np.ndarray]:
         tiles: list[np.ndarray] = []
@@ -232,8 +236,8 @@ def _count_tiles(
             tiles.append(tile - tile[0])
         if spatial == 2:
             tiles, origin = [np.zeros(1, np.int32), *tiles], [0, *origin]
-        # The kernel counts bins in two halves, and has one more bin for voxels that are not counted.
-        each = (2, nbins + 1) if table is None else (nbins,)
+        # The kernel counts bins in one or several tables, and has one more bin for voxels that are not counted.
+        each = (tables, nbins + 1) if table is None else (nbins,)
         counts = np.zeros((*(int(tile[-1]) + 1 for tile in tiles), *each), np.uint32)
         # All indices of leading axes (time, channel) share the tiles.
         pieces = values.reshape(-1, *(len(tile) for tile in tiles))
@@ -256,9 +260,9 @@ def bin_borders(dtype: np.dtype, lo: float, hi: float, nbins: int) -> np.ndarray
     limits = np.iinfo(dtype)
     values = np.arange(limits.min, limits.max + 1).astype(dtype).reshape(1, 1, -1)
     one = np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(values.size, np.int32)
-    counts = np.zeros((1, 1, 1, 2, nbins + 1), np.uint32)
+    counts = np.zeros((1, 1, 1, 1, nbins + 1), np.uint32)
     load_kernel("count_tiles", dtype)(values, np.empty((0, 0, 0), bool), lo, hi, *one, counts)
-    return np.concatenate([[0], counts[0, 0, 0, :, :-1].sum(axis=0, dtype=np.int64).cumsum()])
+    return np.concatenate([[0], counts[0, 0, 0, 0, :-1].cumsum(dtype=np.int64)])
 
 
 def count_windows(
