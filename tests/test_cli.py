@@ -157,6 +157,17 @@ def test_time_is_asked_for_as_a_file_says_it(tmp_path, capsys):
     assert "the image has the axes y, x. It is one plane" in capsys.readouterr().out
 
 
+def test_a_damaged_file_has_one_message(folder):
+    cut = folder / "in" / "cut.tif"
+    for size in (8, 200):
+        cut.write_bytes((folder / "in" / "s0.tif").read_bytes()[:size])
+        for call in (["info", cut], ["apply", folder / "r.json", cut, "-o", folder / "out"]):
+            done = subprocess.run(command(*call), capture_output=True, text=True)
+            assert done.returncode != 0
+            said = (done.stdout + done.stderr).splitlines()
+            assert all("cut.tif cannot be read as TIFF: " in line or "1 failed" in line for line in said), said
+
+
 def test_a_fit_over_time_is_not_for_a_stack(tmp_path, capsys):
     movie, other, recipe, out = (str(tmp_path / name) for name in ("t.ome.tif", "z.ome.tif", "r.json", "out"))
     nx.write_tiff(flickering(), movie, axes="tyx")

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import struct
+import sys
 import threading
 import time
 
@@ -255,6 +256,19 @@ def test_a_file_that_was_cut_off_is_no_smaller_volume(options, share, tmp_path):
     cut.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(ValueError, match=r"cut\.tif cannot be read as TIFF"):
         read_tiff(cut)
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("left", [16, 300])
+def test_a_file_whose_first_page_is_missing(bigtiff, left, tmp_path):
+    path = tmp_path / "cut.tif"
+    tifffile.imwrite(path, STACK, photometric="minisblack", bigtiff=bigtiff)
+    whole = bytearray(path.read_bytes())
+    at, size = (8, 8) if bigtiff else (4, 4)
+    whole[at : at + size] = len(whole).to_bytes(size, sys.byteorder)
+    path.write_bytes(whole[:left])
+    with pytest.raises(ValueError, match=r"cut\.tif cannot be read as TIFF: it is cut off or damaged: pages"):
+        read_tiff(path)
 
 
 def test_lazy_data_are_the_same(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import logging
 import math
 import os
 import sys
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
     from napari_exposure.report import Report
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+_UNHEARD = logging.NullHandler()
 QUANTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 if a file failed, 2 if the command is wrong."""
     options = _parser().parse_args(arguments)
+    # What tifffile has to say of a damaged file, our own message says; without a handler Python would write it below.
+    logging.getLogger("tifffile").addHandler(_UNHEARD)
     try:
         with warnings.catch_warnings():
             # A line of Python tells a user nothing, and another file may have the same warning.

@@ -3,6 +3,7 @@
 import threading
 
 import napari
+import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QAction
 from qtpy.QtTest import QTest
@@ -11,8 +12,10 @@ from qtpy.QtWidgets import QMenu
 from napari_exposure.gui.exposure.extras import Profile, Tiles
 
 # Before 0.9 napari makes no layer of floats in another byte order, and asks for some more height.
-OLD = tuple(map(int, napari.__version__.split(".")[:2])) < (0, 9)
+_VERSION = tuple(map(int, napari.__version__.split(".")[:2]))
+OLD = _VERSION < (0, 9)
 SWAPPED_FLOATS = "<f4" if OLD else ">f4"
+more_axes = pytest.mark.skipif(_VERSION == (0, 7), reason="napari 0.7 itself cannot draw a layer that gets more axes")
 
 
 def press(menu, action):

@@ -237,5 +237,5 @@ def test_the_window_does_not_grow_at_150_percent(tmp_path):
     assert ratio == 1.5
     assert [names for names, _ in found] == json.loads(asked)
     assert {width for _, (width, _) in found} == {alone[0]}
-    # some more on an old napari for Orthogonal planes
-    assert max(height for _, (_, height) in found) <= alone[1] + 16 * OLD
+    # some more on an old napari, whose own controls of the lines that Orthogonal planes draws are higher
+    assert max(height for _, (_, height) in found) <= alone[1] + 32 * OLD

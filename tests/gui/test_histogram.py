@@ -666,7 +666,7 @@ def test_the_tile_in_3d_is_that_of_the_brightest_voxel_in_sight(qtbot, viewer, p
     layer = viewer.add_image(data, name="nuclei")
     viewer.add_layer(nx.equalize_adapthist(layer, 8.0))
     viewer.dims.ndisplay = 3
-    camera_of(viewer).angles = (0, 0, 0)
+    camera_of(viewer).set_view_direction((1, 0, 0))
     wait(qtbot, panel, lambda: panel.tile.isEnabled())
     panel.tile.setChecked(True)
     viewer.cursor.position = (0, 4, 11)
@@ -1011,8 +1011,15 @@ def emitters_of(viewer):
         yield from emitters
 
 
+def is_of_napari(callback):
+    """Whether it is napari's own, or of what is gone: napari 0.6 leaves callbacks of overlays when a layer goes."""
+    owner = callback[0]() if isinstance(callback, tuple) else callback
+    return owner is None or getattr(owner, "__module__", "").startswith("napari.")
+
+
 def connected(viewer):
-    return sum(len(emitter.callbacks) for emitter in emitters_of(viewer) if hasattr(emitter, "callbacks"))
+    emitters = (emitter for emitter in emitters_of(viewer) if hasattr(emitter, "callbacks"))
+    return sum(not is_of_napari(callback) for emitter in emitters for callback in emitter.callbacks)
 
 
 def test_nothing_stays_connected(qtbot, viewer, open_widget, volume):

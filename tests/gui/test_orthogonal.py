@@ -13,6 +13,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from gui.driving import more_axes
 from napari_exposure.gui.napari_versions import units_of
 from napari_exposure.gui.orthogonal import cuts
 
@@ -418,6 +419,7 @@ def test_layers_with_more_axes_come_and_go(qtbot, viewer, open_widget, volume, m
     np.testing.assert_allclose([ends[0, 0], ends[1, 1], ends[0, 2]], [2 * SCALE[0], 3 * SCALE[1], 4 * SCALE[2]])
 
 
+@more_axes
 def test_data_with_other_axes(qtbot, viewer, open_widget, volume):
     layer = add(viewer, volume)
     panel = open_widget(NAME)

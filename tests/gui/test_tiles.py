@@ -13,7 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QSlider
 
 import napari_exposure as nx
-from gui.driving import SWAPPED_FLOATS, click, no_workers, tiles_of
+from gui.driving import SWAPPED_FLOATS, click, more_axes, no_workers, tiles_of
 from napari_exposure.gui import preview
 from napari_exposure.gui.napari_versions import camera_of, grid_of
 from napari_exposure.gui.viewer.cursor import voxel_under
@@ -628,7 +628,7 @@ def test_the_cursor_works_after_the_data_became_smaller(qtbot, viewer, open_widg
 @pytest.mark.parametrize(
     "more",
     [
-        True,
+        pytest.param(True, marks=more_axes),
         False,
     ],
 )

@@ -51,7 +51,7 @@ LAZY_BYTES = 1 << 30
 SEGMENT_BYTES, MOST_PACKED = 1 << 28, 20_000
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 TIFF_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
-_MISSING = re.compile("invalid (page|value) offset")
+_MISSING = re.compile("invalid (page |value )?offset")
 
 
 def read_tiff(
@@ -117,7 +117,8 @@ def read_tiff(
     except Exception as error:
         # A damaged file may raise any kind of error.
         kind = ValueError if isinstance(error, OSError) else DamagedFile
-        raise kind(f"{path.name} cannot be read as TIFF: {type(error).__name__}: {error}") from error
+        words = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise kind(f"{path.name} cannot be read as TIFF: {words}") from error
     letters = letters.replace("S", samples)
     guessed = ""
     if axes is not None:
@@ -182,7 +183,7 @@ def _upright(path: Path, data: Any, page: Any) -> Any:
 
 @contextlib.contextmanager
 def _whole() -> Iterator[None]:
-    """Raise if tifffile logs that a part of a file is missing, because it then reads only the rest."""
+    """Raise if tifffile logs that a part of a file is missing, because it then reads only the rest, or nothing."""
     missing: list[logging.LogRecord] = []
     reader = threading.get_ident()
 
@@ -197,6 +198,10 @@ def _whole() -> Iterator[None]:
     logger.addHandler(handler)
     try:
         yield
+    except Exception:
+        # What fails because of the missing part, such as the first of no pages, says less than that it is missing.
+        if not missing:
+            raise
     finally:
         logger.removeHandler(handler)
     if missing:
