@@ -264,7 +264,7 @@ def test_rgb_has_three_colors_and_luminance(qtbot, viewer, panel):
     data = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     viewer.add_image(data, rgb=True, name="photo")
     wait(qtbot, panel, lambda: len(panel.model.content.curves) == 4)
-    curves = {curve.name.removeprefix("photo, "): curve.histogram for curve in panel.model.content.curves}
+    curves = {curve.name.removesuffix(" of photo"): curve.histogram for curve in panel.model.content.curves}
     for k, name in enumerate(("red", "green", "blue")):
         assert curves[name].mean == pytest.approx(data[..., k].mean())
     assert curves["luminance"].mean == pytest.approx((data @ [0.2126, 0.7152, 0.0722]).mean(), abs=0.1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import napari_exposure as nx
-from gui.driving import click, type_into
+from gui.driving import click, parameters, type_into
 from napari_exposure.core.noise import find_noise
 from napari_exposure.gui.exposure import extras
 from napari_exposure.gui.exposure.dock import ExposureDock
@@ -113,7 +113,7 @@ def test_the_widget_of_a_stretch_falls_out_of_its_fields(make_napari_viewer, qtb
     viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
     widget = StretchDock(viewer)
     viewer.window.add_dock_widget(widget, name="stretch")
-    values = {name: edit.value for name, edit in widget.cards.views[0].editors.items()}
+    values = parameters(widget)
     assert nx.LocalStretch(**values) == nx.LocalStretch()
 
 

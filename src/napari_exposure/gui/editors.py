@@ -6,7 +6,7 @@ import ast
 import html
 import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import Field
 from decimal import Decimal
@@ -100,6 +100,14 @@ class Choice(widgets.ComboBox):
         for at, text in enumerate(texts.values()):
             self.native.setItemData(at, text, Qt.ItemDataRole.ToolTipRole)
         self.native.setItemDelegate(_Whole(self.native))
+
+    def offer(self, values: Iterable[Any]) -> None:
+        """List only these values, and the one that is chosen."""
+        offered = {*values, self.value}
+        for at, value in enumerate(self.choices):
+            # Keys go past entries that are not enabled, so none of them reaches what is hidden.
+            self.native.model().item(at).setEnabled(value in offered)
+            self.native.view().setRowHidden(at, value not in offered)
 
 
 def show_whole(box: QComboBox) -> None:
@@ -323,6 +331,9 @@ class NoiseLimitEdit(Parts):
         self.noise.changed.connect(self._on_noise)
         self.number.changed.connect(self._on_number)
         super().__init__(self.noise, label=label, tooltip=how, **options)
+        # It is there, but not to be seen, until it has its row.
+        self.number.native.setParent(self.native)
+        self.number.native.hide()
         self.min, self.max, self.step = min, max, step
         self._take(value)
 

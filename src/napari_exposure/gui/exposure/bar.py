@@ -18,6 +18,10 @@ from napari_exposure.gui.viewer.split_line import SplitLine
 WAYS: dict[str, type[Comparison]] = {"Side by side": SideBySide, "Split line": SplitLine}
 
 
+# The state has room for this many letters: two lines with the usual font, and more with a larger one.
+STATE = 70
+
+
 class Bar(QWidget):
     """State, comparison, and the buttons.
 
@@ -33,7 +37,7 @@ class Bar(QWidget):
     def __init__(self, viewer, recipe: QPushButton, compared: Callable):
         super().__init__()
         self._compared = {name: way(viewer) for name, way in WAYS.items()}
-        self.state = Elided(lines=2)
+        self.state = Elided(letters=STATE)
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)
         self.progress.setFixedHeight(5)

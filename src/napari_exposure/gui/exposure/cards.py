@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from magicgui.widgets import CheckBox
 from napari.layers import Image, Labels
@@ -24,11 +25,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exposure.core import Adjustment
+from napari_exposure.core.adjustment import adjustments
 from napari_exposure.core.transform import Transform
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.editors import WARNING, NoiseLimitEdit, editor, show_whole, text, warn
+from napari_exposure.gui.editors import WARNING, Choice, InRangeEdit, NoiseLimitEdit, editor, show_whole, text, warn
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
+from napari_exposure.gui.exposure.offers import offers
 from napari_exposure.gui.words import of_docks
 from napari_exposure.source import Source
 
@@ -46,12 +49,16 @@ class Label(QLabel):
     doubled = Signal()
 
     def __init__(self, text: str, tooltip: str):
-        super().__init__(text if len(text) <= SHORT else "\n".join(textwrap.wrap(text, len(text) // 2 + 3)))
+        super().__init__(_lines(text))
         self.setToolTip(tooltip)
         self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
 
     def mouseDoubleClickEvent(self, event) -> None:
         self.doubled.emit()
+
+
+def _lines(label: str) -> str:
+    return label if len(label) <= SHORT else "\n".join(textwrap.wrap(label, len(label) // 2 + 3))
 
 
 class Sign(QToolButton):
@@ -71,12 +78,12 @@ class Sign(QToolButton):
 
 
 class Elided(QLabel):
-    """Text of a fixed number of lines; its end is left out where there is no room, and the tooltip has all of it."""
+    """Text of as many lines as `letters` take; its end is left out where that is no room, and the tooltip has all."""
 
-    def __init__(self, lines: int = 1):
+    def __init__(self, letters: int = 0):
         super().__init__()
-        self._lines, self._all = lines, ""
-        self.setWordWrap(lines > 1)
+        self._letters, self._all = letters, ""
+        self.setWordWrap(letters > 0)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.say("")
@@ -101,11 +108,12 @@ class Elided(QLabel):
             self._fit()
 
     def _fit(self) -> None:
-        metrics = self.fontMetrics()
-        self.setFixedHeight(self._lines * metrics.lineSpacing() + 2)
+        metrics, width = self.fontMetrics(), max(self.width(), 40)
         # Lines that wrap do not use all of their width.
-        room = self.width() if self._lines == 1 else int(0.85 * self._lines * self.width())
-        self.setText(metrics.elidedText(self._all, Qt.TextElideMode.ElideRight, max(room, 40)))
+        lines = math.ceil(self._letters * metrics.averageCharWidth() / (0.85 * width)) or 1
+        self.setFixedHeight(lines * metrics.lineSpacing() + 2)
+        room = width if lines == 1 else int(0.85 * lines * width)
+        self.setText(metrics.elidedText(self._all, Qt.TextElideMode.ElideRight, room))
 
 
 class Form(QFormLayout):
@@ -161,7 +169,10 @@ class FitLabels(QObject):
         if not labels:
             return
         metrics = labels[0].fontMetrics()
-        wide = max(metrics.horizontalAdvance(line) for label in labels for line in label.text().splitlines()) + 2
+        # Also as wide as labels that are not there yet, so that nothing moves when these come.
+        words = {_lines(field.metadata["label"]) for kind in adjustments() for field in dataclasses.fields(kind)}
+        words |= {label.text() for label in labels}
+        wide = max(metrics.horizontalAdvance(line) for text in words for line in text.splitlines()) + 2
         for label in labels:
             label.setMinimumWidth(wide)
         for button in self._dock.findChildren(QToolButton):
@@ -213,29 +224,38 @@ class CardView(QFrame):
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-    kind : type of Adjustment
-    key : int
-        The key of the card.
+    card : Card
     stack : callable
         Returns the stack that is shown.
-    unit : callable
-        Returns the unit of the layer that is shown.
+    unit, limits : callable
+        Return the unit and the contrast limits of the layer that is shown.
     alone : bool
         Whether it is the only card, which cannot be moved or removed.
+
+    Attributes
+    ----------
+    editors : Editors
+        The editors by parameter.
+    grown : Signal
+        Emitted when the editors under *Advanced* have been made.
     """
+
+    grown = Signal()
 
     def __init__(
         self,
         viewer,
-        kind: type[Adjustment],
-        key: int,
+        card: Card,
         stack: Callable[[], Stack],
         unit: Callable[[], str],
+        limits: Callable[[], tuple[float, float]],
         alone: bool,
     ):
         super().__init__()
-        self.kind, self.key = kind, key
-        self._stack, self._unit = stack, unit
+        self.card, self.kind, self.key = card, card.kind, card.key
+        self._stack, self._unit, self._limits = stack, unit, limits
+        # This unit and this source were shown last.
+        self._shown: tuple[str, Source | None] = "", None
         self.folded = False
         self._warned: dict[object, list[str]] = {}
         # The last fit had these transforms of the cards before this one, this mask, and this reference layer.
@@ -245,20 +265,17 @@ class CardView(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         # A number has room at every font size.
         self.setStyleSheet("QAbstractSpinBox { min-width: 5.8em }")
-        main = [field.name for field in kind.main_fields()]
-        fields = {field.name: field for field in dataclasses.fields(kind)}
-        self.editors = {name: editor(fields[name], kind) for name in (*main, *(set(fields) - set(main)))}
-        self.extras = [extra(viewer, self.editors, self) for extra in extras_of(kind)]
-        self._build(main, fields, alone)
-        for name, widget in self.editors.items():
-            widget.changed.connect(lambda _=None, name=name: self._edited(name))
+        self._main = {field.name for field in self.kind.main_fields()}
+        self._rows: dict[str, tuple[Form, Label]] = {}
+        self.editors = Editors(self._make_rest)
+        self.rest: QWidget | None = None
+        self._build(viewer, alone)
 
     def explain(self, reason: str) -> None:
         """Say in the tooltip of the title why the card is there."""
         self.title.setToolTip(as_tooltip(reason))
 
-    def _build(self, main: list[str], fields: dict, alone: bool) -> None:
-        self._main = set(main)
+    def _build(self, viewer, alone: bool) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(2)
@@ -311,7 +328,9 @@ class CardView(QFrame):
         self.body = QWidget()
         body = QVBoxLayout(self.body)
         body.setContentsMargins(0, 0, 0, 2)
-        form, rest = Form(), Form()
+        form = Form()
+        self._add_rows(form, self._main)
+        self.extras = [extra(viewer, self.editors, self) for extra in extras_of(self.kind)]
         body.addLayout(form)
         for extra in self.extras:
             if extra.widget is not None:
@@ -324,36 +343,62 @@ class CardView(QFrame):
         self.advanced.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.advanced.toggled.connect(self._show_advanced)
         body.addWidget(self.advanced)
-        self.rest = QWidget()
-        self.rest.setLayout(rest)
-        body.addWidget(self.rest)
         layout.addWidget(self.body)
-        # Parameters of this adjustment come before those that all adjustments have.
-        order = [*main, *(name for name in fields if name not in main and name not in SHARED), *SHARED]
-        for name in order:
-            widget, words = self.editors[name], fields[name].metadata
-            if isinstance(widget, CheckBox):
-                # The label of the row already names the parameter.
-                widget.native.setText("")
-            tooltip = f"{words['tooltip']}\nDouble click on the label: the default."
-            rows = [(form if name in main else rest, words["label"], widget, tooltip)]
-            if isinstance(widget, NoiseLimitEdit):
-                # Noise is what one sees; the number that limits it is for those who know it.
-                rows = [
-                    (form, widget.LABEL, widget, str(widget.tooltip)),
-                    (rest, words["label"], widget.number, tooltip),
-                ]
-            for where, title, each, tip in rows:
-                label = where.add(title, each.native, tip)
-                label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))
         self._show_advanced(False)
         self._show_notes()
         self.switch.clicked.connect(lambda on: self._stack().switch(self.key, on))
         self.head.clicked.connect(lambda: self.fold(not self.folded))
 
+    def _add_rows(self, form: Form, names: Iterable[str]) -> None:
+        """Make the editors of parameters, each in a row; those that all adjustments have come last."""
+        fields = {field.name: field for field in dataclasses.fields(self.kind) if field.name in names}
+        for name in sorted(fields, key=lambda name: name in SHARED):
+            widget, words = editor(fields[name], self.kind), fields[name].metadata
+            self.editors[name] = widget
+            tooltip = f"{words['tooltip']}\nDouble click on the label: the default."
+            if isinstance(widget, NoiseLimitEdit):
+                # Noise is what one sees; the number that limits it is for those who know it.
+                self._add_row(form, name, widget.LABEL, widget, str(widget.tooltip))
+            else:
+                self._add_row(form, name, words["label"], widget, tooltip)
+            if isinstance(widget, InRangeEdit):
+                widget.limits = self._limits
+            if isinstance(widget, CheckBox):
+                # The label of the row already names the parameter.
+                widget.native.setText("")
+            widget.changed.connect(lambda _=None, name=name: self.set(name, self.editors[name].value))
+
+    def _add_row(self, form: Form, name: str, title: str, widget, tooltip: str) -> None:
+        label = form.add(title, widget.native, tooltip)
+        label.doubled.connect(lambda: self._stack().reset(self.key, name))
+        self._rows.setdefault(name, (form, label))
+
+    def _make_rest(self) -> None:
+        """Make what is under *Advanced*: few look at it, and it is most of the work of making and styling a card."""
+        if self.rest is not None:
+            return
+        self.rest, rest = QWidget(), Form()
+        fields = {field.name: field.metadata for field in dataclasses.fields(self.kind)}
+        for name, widget in self.editors.items():
+            if isinstance(widget, NoiseLimitEdit):
+                tooltip = f"{fields[name]['tooltip']}\nDouble click on the label: the default."
+                self._add_row(rest, name, fields[name]["label"], widget.number, tooltip)
+                widget.number.native.show()
+        self._add_rows(rest, fields.keys() - self._main)
+        self.rest.setLayout(rest)
+        self.rest.setVisible(self.advanced.isChecked())
+        self.body.layout().addWidget(self.rest)
+        unit, source = self._shown
+        self.show_card(self.card, unit)
+        self._offer(source)
+        self.grown.emit()
+
     def _show_advanced(self, on: bool) -> None:
         self.advanced.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
-        self.rest.setVisible(on)
+        if on:
+            self._make_rest()
+        if self.rest is not None:
+            self.rest.setVisible(on)
 
     # --- warnings ---
 
@@ -403,11 +448,13 @@ class CardView(QFrame):
 
     # --- from and to the stack ---
 
-    def _edited(self, name: str) -> None:
-        self._stack().set(self.key, name, self.editors[name].value, self._unit())
+    def set(self, name: str, value: object) -> None:
+        """Set a parameter of the card."""
+        self._stack().set(self.key, name, value, self._unit())
 
     def show_card(self, card: Card, unit: str) -> None:
         """Show a card in the editors; one that has the value already is left alone, as a number may be half typed."""
+        self.card, self._shown = card, (unit, self._shown[1])
         for name, widget in self.editors.items():
             value = card.value(name, unit)
             if widget.value != value:
@@ -423,6 +470,8 @@ class CardView(QFrame):
     def describe(self, card: Card, source: Source | None) -> Adjustment:
         """Say what the card means on a layer, and return that, or raise what does not fit."""
         limits, unit = ((0.0, 1.0), "") if source is None else (source.contrast_limits, source.unit)
+        self._shown = self._shown[0], source
+        self._offer(source)
         try:
             for extra in self.extras:
                 extra.describe(card, source if card.on else None)
@@ -435,6 +484,30 @@ class CardView(QFrame):
         hidden = len(adjustment.changed().keys() - self._main)
         self.advanced.setText(f"Advanced ({hidden} changed)" if hidden else "Advanced")
         return adjustment
+
+    def _offer(self, source: Source | None) -> None:
+        """Let the user choose what differs on a layer; hide rows where nothing does, unless something was chosen."""
+        for name, (title, values) in ({} if source is None else offers(source, self.card)).items():
+            # Those under Advanced are not made for this.
+            if name in self.editors:
+                widget, (form, label) = self.editors[name], self._rows[name]
+                label.setText(title or label.text())
+                if isinstance(widget, Choice):
+                    widget.offer(values)
+                changed = self.card.values[name] != self.kind.defaults()[name]
+                form.setRowVisible(widget.native, len(values) > 1 or changed)
+
+
+class Editors(dict):
+    """The editors of a card by parameter; those under *Advanced* are made when one of them is asked for."""
+
+    def __init__(self, make_rest: Callable[[], None]):
+        super().__init__()
+        self._make_rest = make_rest
+
+    def __missing__(self, name: str):
+        self._make_rest()
+        return dict(self)[name]
 
 
 # All adjustments have these parameters.
