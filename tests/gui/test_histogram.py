@@ -1189,7 +1189,14 @@ def test_a_compact_plot_can_be_embedded(qtbot, viewer, volume):
     layout.addStretch()
     viewer.window.add_dock_widget(around, name="around", area="right")
     wait(qtbot, plot, lambda: exact(plot) and plot.model.main.name == "b")
-    assert plot.height() == 140
+    assert 120 < plot.height() < 160
+    assert plot.view.box.height() > 50
+    # the bars stay as high where the text is larger
+    before = plot.view.box.height()
+    plot.view.set_font(QFont(plot.view.font().family(), 20))
+    qtbot.waitUntil(lambda: plot.height() > 170)
+    qtbot.wait(50)
+    assert plot.view.box.height() > before - 15
     plot.follow([a, b])
     wait(qtbot, plot, lambda: exact(plot) and [curve.name for curve in plot.model.content.curves] == ["a", "b"])
     # whichever is active
