@@ -21,7 +21,7 @@ from gui.user import SIZED, User
 from napari_exposure import core
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui import editors
-from napari_exposure.gui.exposure.cards import Label
+from napari_exposure.gui.exposure.rows import Label
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.recipe import Recipe
 from napari_exposure.samples import make_synthetic
@@ -179,6 +179,9 @@ def test_the_card_that_does_not_fit_has_the_warning(qtbot, viewer, dock, volume,
         select(viewer, viewer.add_image(volume[0], name="plane"))
         qtbot.waitUntil(lambda: dock.layer.name == "plane")
         dock.add_card(core.DecayCorrection)
+        # It begins with an axis that the plane has.
+        assert dock.cards.views[0].warnings == []
+        dock.adjusted.stack.set(dock.cards.views[0].key, "axis", "z")
     dock.add_card(core.Gamma)
     settled(qtbot, dock)
     faulty, fine = dock.cards.views

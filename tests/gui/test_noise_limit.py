@@ -6,6 +6,7 @@ import pytest
 import napari_exposure as nx
 from gui.driving import click, parameters, type_into
 from napari_exposure.core.noise import find_noise
+from napari_exposure.gui.editors import NumberEdit, SliderEdit
 from napari_exposure.gui.exposure import extras
 from napari_exposure.gui.exposure.dock import ExposureDock
 
@@ -126,3 +127,16 @@ def test_copied_python_has_the_limit(make_napari_viewer, volume):
     scope = {"viewer": viewer}
     exec(as_python(result), scope)
     np.testing.assert_array_equal(viewer.layers[-1].data, result.data)
+
+
+def test_a_number_that_must_be_above_0_never_becomes_0(qtbot):
+    for edit in (
+        SliderEdit(2.0, (0.1, 100.0), min=0.001, max=100.0, step=0.1),
+        NumberEdit(value=1.0, min=1e-6, max=9.0),
+    ):
+        qtbot.addWidget(edit.native)
+        type_into(edit, "0")
+        assert 0 < edit.value <= 0.01
+        # A card may have less.
+        edit.value = 0.0005
+        assert edit.value == 0.0005

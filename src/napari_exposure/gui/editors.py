@@ -58,6 +58,9 @@ class NumberEdit(widgets.FloatSpinBox):
     def __init__(self, prefix="", **options):
         super().__init__(**options)
         self.native.setPrefix(prefix)
+        # Qt rounds the least number to the digits that the box shows, but what must be above 0 never becomes 0.
+        if self.native.minimum() == 0 < options.get("min", 0):
+            self.min = 10.0 ** -self.native.decimals()
 
     @property
     def value(self) -> float:

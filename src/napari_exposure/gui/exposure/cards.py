@@ -3,184 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import textwrap
 from collections.abc import Callable, Iterable
 
 from magicgui.widgets import CheckBox
 from napari.layers import Image, Labels
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QMenu,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_exposure.core import Adjustment
-from napari_exposure.core.adjustment import adjustments
 from napari_exposure.core.transform import Transform
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.editors import WARNING, Choice, InRangeEdit, NoiseLimitEdit, editor, show_whole, text, warn
+from napari_exposure.gui.editors import WARNING, Choice, InRangeEdit, NoiseLimitEdit, editor, text, warn
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.offers import offers
+from napari_exposure.gui.exposure.rows import Elided, Form, Label, Sign
+from napari_exposure.gui.flow import Fold, keep_place
 from napari_exposure.gui.words import of_docks
 from napari_exposure.source import Source
 
 # A press becomes a drag when the mouse has moved this many pixels.
 DRAGGED = 8
-# A label of more letters has two lines.
-SHORT = 16
 
 NARROW = "padding: 0px; margin: 0px; border: none; min-width: 0px"
-
-
-class Label(QLabel):
-    """The label of a row, in two lines where it is long; a double click on it resets what it stands for."""
-
-    doubled = Signal()
-
-    def __init__(self, text: str, tooltip: str):
-        super().__init__(_lines(text))
-        self.setToolTip(tooltip)
-        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-
-    def mouseDoubleClickEvent(self, event) -> None:
-        self.doubled.emit()
-
-
-def _lines(label: str) -> str:
-    return label if len(label) <= SHORT else "\n".join(textwrap.wrap(label, len(label) // 2 + 3))
-
-
-class Sign(QToolButton):
-    """A button of one sign, which takes no more room than that."""
-
-    def __init__(self, sign: str):
-        super().__init__()
-        self.setText(sign)
-        self.setAutoRaise(True)
-
-    def sizeHint(self) -> QSize:
-        metrics = self.fontMetrics()
-        return QSize(metrics.horizontalAdvance(self.text()), metrics.height() + 2)
-
-    def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
-
-
-class Elided(QLabel):
-    """Text of as many lines as `letters` take; its end is left out where that is no room, and the tooltip has all."""
-
-    def __init__(self, letters: int = 0):
-        super().__init__()
-        self._letters, self._all = letters, ""
-        self.setWordWrap(letters > 0)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.say("")
-
-    def say(self, text: str, detail: str = "") -> None:
-        """Show a text; `detail` is in the tooltip only."""
-        self._all = text
-        self.setToolTip(as_tooltip("\n".join(filter(None, (text, detail)))))
-        self._fit()
-
-    def said(self) -> str:
-        """All of the text."""
-        return self._all
-
-    def resizeEvent(self, event) -> None:
-        super().resizeEvent(event)
-        self._fit()
-
-    def changeEvent(self, event) -> None:
-        super().changeEvent(event)
-        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
-            self._fit()
-
-    def _fit(self) -> None:
-        metrics, width = self.fontMetrics(), max(self.width(), 40)
-        # Lines that wrap do not use all of their width.
-        lines = math.ceil(self._letters * metrics.averageCharWidth() / (0.85 * width)) or 1
-        self.setFixedHeight(lines * metrics.lineSpacing() + 2)
-        room = width if lines == 1 else int(0.85 * lines * width)
-        self.setText(metrics.elidedText(self._all, Qt.TextElideMode.ElideRight, room))
-
-
-class Form(QFormLayout):
-    """Rows of a label and what belongs to it."""
-
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setContentsMargins(0, 0, 0, 0)
-        self.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        # An editor that has no room beside its label stands below it.
-        self.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-        self.setHorizontalSpacing(6)
-        self.setVerticalSpacing(3)
-
-    def add(self, text: str, widget: QWidget, tooltip: str) -> Label:
-        """Add a row."""
-        label = Label(text, tooltip)
-        label.setBuddy(widget)
-        self.addRow(label, widget)
-        return label
-
-
-class FitLabels(QObject):
-    """Keeps all labels of rows in one column, as wide as the font needs.
-
-    Parameters
-    ----------
-    dock : QWidget
-        Owns this object.
-    """
-
-    def __init__(self, dock: QWidget):
-        super().__init__(dock)
-        self._dock = dock
-        # Labels are measured in the next turn of the event loop, when new rows have the font of the theme.
-        self._soon = QTimer(self, singleShot=True)
-        self._soon.timeout.connect(self._fit)
-        dock.installEventFilter(self)
-
-    def again(self) -> None:
-        """Measure the labels again, because rows or the entries of boxes have come or gone."""
-        self._soon.start(0)
-
-    def eventFilter(self, watched, event) -> bool:
-        kinds = QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.Show
-        if event.type() in kinds:
-            self._soon.start(0)
-        return False
-
-    def _fit(self) -> None:
-        labels = self._dock.findChildren(Label)
-        if not labels:
-            return
-        metrics = labels[0].fontMetrics()
-        # Also as wide as labels that are not there yet, so that nothing moves when these come.
-        words = {_lines(field.metadata["label"]) for kind in adjustments() for field in dataclasses.fields(kind)}
-        words |= {label.text() for label in labels}
-        wide = max(metrics.horizontalAdvance(line) for text in words for line in text.splitlines()) + 2
-        for label in labels:
-            label.setMinimumWidth(wide)
-        for button in self._dock.findChildren(QToolButton):
-            # Qt gives tool buttons a font of their own.
-            button.setFont(labels[0].font())
-            button.updateGeometry()
-        for box in self._dock.findChildren(QComboBox):
-            show_whole(box)
 
 
 class _Head(QWidget):
@@ -284,22 +138,16 @@ class CardView(QFrame):
         row = QHBoxLayout(self.head)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
-        self.switch = QCheckBox()
-        self.switch.setToolTip("Whether this adjustment takes part.")
+        self.switch = QCheckBox(toolTip="Whether this adjustment takes part.", styleSheet="spacing: 0px")
         self.switch.setAccessibleName(f"{self.kind.title} on")
-        self.switch.setStyleSheet("spacing: 0px")
         self.switch.setVisible(not alone)
         self.arrow = QLabel("▾")
-        self.title = QLabel(f"<b>{self.kind.title}</b>")
-        self.title.setWordWrap(True)
+        self.title = QLabel(f"<b>{self.kind.title}</b>", wordWrap=True)
         self.alert = Sign("⚠")
         self.alert.setCheckable(True)
         self.alert.setAccessibleName(f"Warnings of {self.kind.title}")
         self.alert.setStyleSheet(f"color: {WARNING}; {NARROW}")
-        # Nothing moves when a warning comes or goes.
-        policy = self.alert.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self.alert.setSizePolicy(policy)
+        keep_place(self.alert)
         self.notes = text().native
         self.alert.toggled.connect(self._show_notes)
         self.menu = Sign("⋮")
@@ -335,16 +183,9 @@ class CardView(QFrame):
         for extra in self.extras:
             if extra.widget is not None:
                 body.addWidget(extra.widget)
-        self.advanced = QToolButton()
-        self.advanced.setText("Advanced")
-        self.advanced.setToolTip("Show or hide the other parameters.")
-        self.advanced.setCheckable(True)
-        self.advanced.setAutoRaise(True)
-        self.advanced.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.advanced.toggled.connect(self._show_advanced)
+        self.advanced = Fold("Advanced", "Show or hide the other parameters.", self._show_advanced)
         body.addWidget(self.advanced)
         layout.addWidget(self.body)
-        self._show_advanced(False)
         self._show_notes()
         self.switch.clicked.connect(lambda on: self._stack().switch(self.key, on))
         self.head.clicked.connect(lambda: self.fold(not self.folded))
@@ -394,7 +235,6 @@ class CardView(QFrame):
         self.grown.emit()
 
     def _show_advanced(self, on: bool) -> None:
-        self.advanced.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
         if on:
             self._make_rest()
         if self.rest is not None:

@@ -12,7 +12,7 @@ from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.exposure.adjusted import Adjusted
 from napari_exposure.gui.exposure.amplified import Amplified
 from napari_exposure.gui.exposure.bar import Bar
-from napari_exposure.gui.exposure.cards import CardList, CardView, FitLabels
+from napari_exposure.gui.exposure.cards import CardList, CardView
 from napari_exposure.gui.exposure.extras import Reference
 from napari_exposure.gui.exposure.header import Header
 from napari_exposure.gui.exposure.live import UP_TO_DATE, Live
@@ -21,6 +21,7 @@ from napari_exposure.gui.exposure.offers import suited
 from napari_exposure.gui.exposure.plot import Plot
 from napari_exposure.gui.exposure.ready import get_ready
 from napari_exposure.gui.exposure.recipes import RecipeButton
+from napari_exposure.gui.exposure.rows import FitLabels
 from napari_exposure.gui.exposure.tools import Tools, UndoKeys, new_card
 from napari_exposure.gui.exposure.work import Work
 from napari_exposure.gui.napari_versions import on_renamed
@@ -460,43 +461,15 @@ def _misfit(source: Source, made: dict[CardView, core.Adjustment]) -> dict[CardV
     return next({view: said} for stop, view in enumerate(made, 1) if (said := wrong(stop)))
 
 
-class GammaDock(ExposureDock):
-    """Layers > Filter > Exposure > Gamma."""
-
-    adjustment = core.Gamma
-
-
-class PercentileClipDock(ExposureDock):
-    """Layers > Filter > Exposure > Percentile clipping."""
-
-    adjustment = core.PercentileClip
+def _only(adjustment: type[core.Adjustment]) -> type[ExposureDock]:
+    """The dock of Layers > Filter > Exposure that has one card of this adjustment."""
+    return type(f"{adjustment.__name__}Dock", (ExposureDock,), {"adjustment": adjustment, "__module__": __name__})
 
 
-class HistogramEqualizationDock(ExposureDock):
-    """Layers > Filter > Exposure > Histogram equalization."""
-
-    adjustment = core.HistogramEqualization
-
-
-class HistogramMatchingDock(ExposureDock):
-    """Layers > Filter > Exposure > Histogram matching."""
-
-    adjustment = core.HistogramMatching
-
-
-class AdaptiveEqualizationDock(ExposureDock):
-    """Layers > Filter > Exposure > Adaptive equalization."""
-
-    adjustment = core.AdaptiveEqualization
-
-
-class DecayCorrectionDock(ExposureDock):
-    """Layers > Filter > Exposure > Depth correction."""
-
-    adjustment = core.DecayCorrection
-
-
-class DecayDock(ExposureDock):
-    """Layers > Filter > Exposure > Simulated decay."""
-
-    adjustment = core.Decay
+GammaDock = _only(core.Gamma)
+PercentileClipDock = _only(core.PercentileClip)
+HistogramEqualizationDock = _only(core.HistogramEqualization)
+HistogramMatchingDock = _only(core.HistogramMatching)
+AdaptiveEqualizationDock = _only(core.AdaptiveEqualization)
+DecayCorrectionDock = _only(core.DecayCorrection)
+DecayDock = _only(core.Decay)

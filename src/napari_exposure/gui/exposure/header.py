@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QTool
 from napari_exposure.core.words import as_tooltip
 from napari_exposure.gui.apply import FIRST
 from napari_exposure.gui.editors import Choice, warn
-from napari_exposure.gui.exposure.cards import Form
+from napari_exposure.gui.exposure.rows import Form
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.preview import is_preview
 from napari_exposure.gui.scrolled import LEAST

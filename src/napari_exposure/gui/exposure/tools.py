@@ -15,7 +15,7 @@ from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.exposure.remembered import own_presets, presets, remembered, save_preset
-from napari_exposure.gui.flow import Flow
+from napari_exposure.gui.flow import Flow, make_button
 from napari_exposure.gui.scrolled import EDITORS
 from napari_exposure.gui.words import tell
 
@@ -49,12 +49,7 @@ class Tools(QWidget):
         flow = Flow(parent=self)
 
         def button(text: str, tooltip: str, does: Callable | QMenu, there: bool = not alone) -> QPushButton:
-            made = QPushButton(text)
-            made.setToolTip(tooltip)
-            if isinstance(does, QMenu):
-                made.setMenu(does)
-            else:
-                made.clicked.connect(lambda: does())
+            made = make_button(text, tooltip, does)
             flow.addWidget(made)
             made.setVisible(there)
             return made
