@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtCore import QRect
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLabel, QPushButton, QSlider, QToolButton, QWidget
 
-from gui.driving import choose_in, click
+from gui.driving import choose_in, click, finish
 from napari_exposure.core import DecayCorrection, Gamma, PercentileClip
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui.flow import Flow
@@ -230,3 +230,19 @@ def test_short_names_in_a_legend_leave_their_room_to_long_ones():
     )
     assert caption._item.document().idealWidth() <= 200
     assert len(caption._item.toPlainText()) > 20
+
+
+def test_an_axis_that_a_plane_has_in_place_of_z_is_not_remembered(qtbot, viewer, volume, open_widget):
+    viewer.add_image(volume[0], name="plane")
+    dock = open_widget("Exposure")
+    dock.add_card(DecayCorrection)
+    assert dock.adjusted.stack.cards[0].values["axis"] == "y"
+    dock.adjusted.stack.set(dock.cards.views[0].key, "force", True)
+    qtbot.waitUntil(lambda: dock.bar.apply.isEnabled())
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    viewer.add_image(volume, name="nuclei")
+    dock.adjusted.follow()
+    dock.add_card(DecayCorrection)
+    values = dock.adjusted.stack.cards[0].values
+    assert (values["axis"], values["force"]) == ("z", True)

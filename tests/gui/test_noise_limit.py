@@ -136,7 +136,7 @@ def test_a_number_that_must_be_above_0_never_becomes_0(qtbot):
     ):
         qtbot.addWidget(edit.native)
         type_into(edit, "0")
-        assert 0 < edit.value <= 0.01
+        assert edit.value > 0
         # A card may have less.
         edit.value = 0.0005
         assert edit.value == 0.0005

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,21 @@ from napari_exposure.source import Source
 
 
 def suited(card: Card, source: Source) -> Card:
-    """A card with the first value that a layer has, where the layer has not what was chosen before."""
-    found = {name: values for name, (_, values) in offers(source, card).items()}
-    return replace(card, values={name: _suited(value, found.get(name, [value])) for name, value in card.values.items()})
+    """A card with the first value that a layer has, where the layer has not what was chosen on another one."""
+    return _with(card, source, lambda value, default, values: value if value in values else values[0])
 
 
-def _suited(value: Any, values: Sequence[Any]) -> Any:
-    return value if value in values else values[0]
+def lasting(card: Card, source: Source) -> Card:
+    """A card as other layers want it: where this one has not the default, what was chosen in its place is no wish."""
+    return _with(card, source, lambda value, default, values: value if default in values else default)
+
+
+def _with(card: Card, source: Source, choose: Callable[[Any, Any, Sequence[Any]], Any]) -> Card:
+    defaults = card.kind.defaults()
+    found = {
+        name: choose(card.values[name], defaults[name], values) for name, (_, values) in offers(source, card).items()
+    }
+    return replace(card, values={**card.values, **found})
 
 
 def offers(source: Source, card: Card) -> dict[str, tuple[str, Sequence[Any]]]:
