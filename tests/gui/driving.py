@@ -99,7 +99,8 @@ def no_workers():
 
 def parameters(dock, card=0):
     """What the editors of a card hold."""
-    return {name: widget.value for name, widget in dock.cards.views[card].editors.items()}
+    view = dock.cards.views[card]
+    return {name: view.editors[name].value for name in view.card.values}
 
 
 def tiles_of(dock, card=0):

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QDockWidget
 import napari_exposure as nx
 from gui.driving import choose, click, finish, no_workers, parameters, tiles_of, type_into
 from napari_exposure import core
-from napari_exposure.gui.exposure.cards import Label
+from napari_exposure.gui.exposure.rows import Label
 from napari_exposure.gui.napari_versions import plugin_settings
 
 WIDGETS = {

@@ -155,7 +155,7 @@ def test_a_warning_makes_room_for_itself(qtbot, viewer, open_dock):
 @pytest.mark.parametrize("name", [name for name in DOCKS if name != "Orthogonal planes"])
 def test_the_wheel_scrolls_and_changes_no_value(qtbot, open_dock, name):
     dock = open_dock(name)
-    float_at(qtbot, dock, NARROW, 200)
+    float_at(qtbot, dock, NARROW, 240)
     bar = area_of(dock).verticalScrollBar()
 
     def values(editor):

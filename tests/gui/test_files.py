@@ -61,7 +61,7 @@ def test_the_menu_opens_a_stack_with_its_voxel_size(qtbot, viewer, stack, volume
 def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, viewer, open_widget, volume, messages):
     layer = viewer.add_image(volume, name="nuclei")
     widget = open_widget("Adaptive equalization")
-    assert "not known: type it" in widget.header.facts.value
+    assert "not known: type it" in widget.header.facts.text()
     viewer.dims.set_current_step(0, 4)
     z, y, x, unit = widget.header.voxel
     assert [box.value for box in (z, y, x)] == ["1", "1", "1"]
@@ -71,7 +71,7 @@ def test_what_is_typed_as_voxel_size_changes_the_layer_and_the_tiles(qtbot, view
     assert tuple(layer.scale) == (2.5, 0.25, 0.2)
     assert {str(each) for each in layer.units} == {"micrometer"}
     assert viewer.dims.current_step[0] == 4
-    assert "not known" not in widget.header.facts.value
+    assert "not known" not in widget.header.facts.text()
     # and the other way round
     layer.scale = (3, 1, 1)
     assert [box.value for box in (z, y, x)] == ["3", "1", "1"]
@@ -194,22 +194,22 @@ def test_a_layer_that_napari_opened_gets_the_voxel_size_of_its_file(qtbot, viewe
     (layer,) = viewer.open(stack, plugin="napari")
     assert tuple(layer.scale) == (1, 1, 1)
     widget = open_widget("Adaptive equalization")
-    assert "from stack.tif" in widget.header.facts.value
+    assert "from stack.tif" in widget.header.facts.text()
     middle = viewer.dims.current_step[0]
-    widget.header.facts.native.linkActivated.emit("file")
+    widget.header.facts.linkActivated.emit("file")
     assert (tuple(layer.scale), str(layer.units[0])) == (SPACING, "micrometer")
     assert viewer.dims.current_step[0] == middle
     assert "ImageJ spacing" in messages()[-1]
-    assert "from stack.tif" not in widget.header.facts.value
+    assert "from stack.tif" not in widget.header.facts.text()
     # a file that does not say
     bare = stack.with_name("bare.tif")
     tifffile.imwrite(bare, layer.data)
     (layer,) = viewer.open(bare, plugin="napari")
     qtbot.waitUntil(lambda: widget.layer == layer)
-    widget.header.facts.native.linkActivated.emit("file")
+    widget.header.facts.linkActivated.emit("file")
     assert "does not say how large a voxel is" in messages()[-1]
     bare.unlink()
-    widget.header.facts.native.linkActivated.emit("file")
+    widget.header.facts.linkActivated.emit("file")
     assert "still there" in messages()[-1]
 
 

@@ -264,7 +264,7 @@ def test_rgb_has_three_colors_and_luminance(qtbot, viewer, panel):
     data = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     viewer.add_image(data, rgb=True, name="photo")
     wait(qtbot, panel, lambda: len(panel.model.content.curves) == 4)
-    curves = {curve.name.removeprefix("photo, "): curve.histogram for curve in panel.model.content.curves}
+    curves = {curve.name.removesuffix(" of photo"): curve.histogram for curve in panel.model.content.curves}
     for k, name in enumerate(("red", "green", "blue")):
         assert curves[name].mean == pytest.approx(data[..., k].mean())
     assert curves["luminance"].mean == pytest.approx((data @ [0.2126, 0.7152, 0.0722]).mean(), abs=0.1)
@@ -1196,7 +1196,14 @@ def test_a_compact_plot_can_be_embedded(qtbot, viewer, volume):
     layout.addStretch()
     viewer.window.add_dock_widget(around, name="around", area="right")
     wait(qtbot, plot, lambda: exact(plot) and plot.model.main.name == "b")
-    assert plot.height() == 140
+    assert 120 < plot.height() < 160
+    assert plot.view.box.height() > 50
+    # the bars stay as high where the text is larger
+    before = plot.view.box.height()
+    plot.view.set_font(QFont(plot.view.font().family(), 20))
+    qtbot.waitUntil(lambda: plot.height() > 170)
+    qtbot.wait(50)
+    assert plot.view.box.height() > before - 15
     plot.follow([a, b])
     wait(qtbot, plot, lambda: exact(plot) and [curve.name for curve in plot.model.content.curves] == ["a", "b"])
     # whichever is active

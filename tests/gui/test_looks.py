@@ -1,12 +1,15 @@
 """What a dock says and where its parts are: words of its rows, lines of buttons, titles, tooltips."""
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QRect
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLabel, QPushButton, QSlider, QToolButton, QWidget
 
-from napari_exposure.core import Gamma, PercentileClip
+from gui.driving import choose_in, click, finish
+from napari_exposure.core import DecayCorrection, Gamma, PercentileClip
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui.flow import Flow
+from napari_exposure.gui.histogram.caption import Caption
 from napari_exposure.gui.words import of_docks
 
 
@@ -109,3 +112,137 @@ def test_tab_goes_from_top_to_bottom(qtbot, viewer, volume, open_widget):
         if widget in wanted:
             found.append(widget)
     assert found == wanted
+
+
+def rows_of(view):
+    """The labels of the rows that can be seen, under Advanced."""
+    return [label.text() for label in view.rest.findChildren(QLabel) if not label.isHidden() and label.buddy()]
+
+
+# What is offered on a layer with these axes: the axes of a depth correction, the last rows, and who shares a fit.
+OFFERED = {
+    "yx": ("yx", ["Ignore zeros"], []),
+    "zyx": ("zyx", ["Planes"], ["treated together", "each plane alone"]),
+    "tyx": ("tyx", ["Time points", "Time window"], ["treated together", "treated separately"]),
+    "czyx": ("zyx", ["Time points"], ["treated together", "treated separately", "each plane alone"]),
+    "tzyx": ("tzyx", ["Time points", "Time window"], ["treated together", "treated separately", "each plane alone"]),
+}
+
+
+@pytest.mark.parametrize("axes", OFFERED)
+def test_cards_offer_what_a_layer_has(viewer, open_widget, axes):
+    along, rows, parts = OFFERED[axes]
+    data = np.arange(2 * 3 * 20 * 21, dtype=np.uint16).reshape(2, 3, 20, 21)
+    for axis in reversed(range(4 - len(axes))):
+        data = data[axis]
+    viewer.add_image(data, name="image", axis_labels=tuple(axes))
+    dock = open_widget("Exposure")
+    dock.add_card(DecayCorrection)
+    (view,) = dock.cards.views
+    box = view.editors["axis"]
+    listed = [box.choices[at] for at in range(box.native.count()) if not box.native.view().isRowHidden(at)]
+    assert listed == [*along, "surface"]
+    # It begins with an axis that is there.
+    assert box.value == ("z" if "z" in axes else along[0])
+    click(view.advanced)
+    assert rows_of(view)[-len(rows) :] == rows
+    per = view.editors["per"].native
+    if parts:
+        assert [per.itemText(at) for at in range(per.count()) if not per.view().isRowHidden(at)] == parts
+        # Keys reach what is listed, and nothing else.
+        choose_in(per, parts[-1])
+        assert dock.adjusted.stack.cards[0].values["per"] == ("plane" if "plane" in parts[-1] else "volume")
+    else:
+        assert per.isHidden()
+
+
+def test_a_row_that_means_nothing_here_is_seen_where_something_was_chosen(viewer, volume, open_widget):
+    movie = viewer.add_image(np.stack([volume, volume]), name="movie", axis_labels=tuple("tzyx"))
+    plane = viewer.add_image(volume[0], name="plane")
+    viewer.layers.selection = {movie}
+    dock = open_widget("Gamma")
+    (view,) = dock.cards.views
+    click(view.advanced)
+    view.editors["per"].value = "volume"
+    viewer.layers.selection = {plane}
+    dock.adjusted.follow()
+    assert rows_of(view)[-1] == "Planes"
+    assert view.editors["per"].value == "volume"
+    view.editors["per"].value = "dataset"
+    assert rows_of(view)[-1] == "Ignore zeros"
+
+
+def test_what_is_under_advanced_is_made_when_it_is_opened(viewer, volume, open_widget):
+    viewer.add_image(volume, name="nuclei")
+    dock = open_widget("Exposure")
+    dock.add_card(Gamma)
+    (view,) = dock.cards.views
+    assert "output" not in view.editors
+    assert view.rest is None
+    dock.adjusted.stack.set(view.key, "output", "float32")
+    assert view.advanced.text() == "Advanced (1 changed)"
+    click(view.advanced)
+    # It shows what was chosen before it was there, and what is chosen now goes to the card.
+    assert view.editors["output"].value == "float32"
+    choose_in(view.editors["output"], "same")
+    assert dock.adjusted.stack.cards[0].values["output"] == "dtype"
+    # Tab goes through it, and the wheel leaves it alone.
+    assert view.advanced.nextInFocusChain() in view.rest.findChildren(QWidget)
+
+
+def test_add_is_always_in_sight(qtbot, make_napari_viewer, volume):
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(1280, 720)
+    viewer.add_image(volume, name="nuclei")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-exposure", "Exposure")
+    before = None
+    for kind in (DecayCorrection, PercentileClip, Gamma):
+        dock.add_card(kind)
+        qtbot.wait(100)
+        place = dock.tools.add.mapTo(dock.native, dock.tools.add.rect().topLeft())
+        assert dock.tools.add.visibleRegion().boundingRect() == dock.tools.add.rect()
+        assert before in (None, place)
+        before = place
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["red of a kidney", "green of a kidney"], ["red", "green"]),
+        (["red of a kidney"], ["red of a kidney"]),
+        (["red of a", "red of a - exposure"], ["red of a", "red of a - exposure"]),
+        (["nuclei", "nuclei - exposure"], ["nuclei", "nuclei - exposure"]),
+    ],
+)
+def test_a_legend_in_one_line_says_what_differs(qtbot, names, shown):
+    caption = Caption(single=True)
+    caption.resize(600, 20)
+    caption.say([("#ff0000", "■", name) for name in names], "", "#000000")
+    text = caption._item.toPlainText().replace("\N{NO-BREAK SPACE}", " ")
+    assert [each.strip() for each in text.split("■")[1:]] == shown
+
+
+def test_short_names_in_a_legend_leave_their_room_to_long_ones():
+    caption = Caption(single=True)
+    caption.resize(200, 20)
+    caption.say(
+        [("#ff0000", "■", name) for name in ("a", "b", "a name that is much too long for its line")], "", "#000"
+    )
+    assert caption._item.document().idealWidth() <= 200
+    assert len(caption._item.toPlainText()) > 20
+
+
+def test_an_axis_that_a_plane_has_in_place_of_z_is_not_remembered(qtbot, viewer, volume, open_widget):
+    viewer.add_image(volume[0], name="plane")
+    dock = open_widget("Exposure")
+    dock.add_card(DecayCorrection)
+    assert dock.adjusted.stack.cards[0].values["axis"] == "y"
+    dock.adjusted.stack.set(dock.cards.views[0].key, "force", True)
+    qtbot.waitUntil(lambda: dock.bar.apply.isEnabled())
+    click(dock.bar.apply)
+    finish(qtbot, dock)
+    viewer.add_image(volume, name="nuclei")
+    dock.adjusted.follow()
+    dock.add_card(DecayCorrection)
+    values = dock.adjusted.stack.cards[0].values
+    assert (values["axis"], values["force"]) == ("z", True)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import napari_exposure as nx
-from gui.driving import click, type_into
+from gui.driving import click, parameters, type_into
 from napari_exposure.core.noise import find_noise
+from napari_exposure.gui.editors import NumberEdit, SliderEdit
 from napari_exposure.gui.exposure import extras
 from napari_exposure.gui.exposure.dock import ExposureDock
 
@@ -113,7 +114,7 @@ def test_the_widget_of_a_stretch_falls_out_of_its_fields(make_napari_viewer, qtb
     viewer.add_image(volume, name="nuclei", scale=(2, 0.5, 0.5), units="um")
     widget = StretchDock(viewer)
     viewer.window.add_dock_widget(widget, name="stretch")
-    values = {name: edit.value for name, edit in widget.cards.views[0].editors.items()}
+    values = parameters(widget)
     assert nx.LocalStretch(**values) == nx.LocalStretch()
 
 
@@ -126,3 +127,16 @@ def test_copied_python_has_the_limit(make_napari_viewer, volume):
     scope = {"viewer": viewer}
     exec(as_python(result), scope)
     np.testing.assert_array_equal(viewer.layers[-1].data, result.data)
+
+
+def test_a_number_that_must_be_above_0_never_becomes_0(qtbot):
+    for edit in (
+        SliderEdit(2.0, (0.1, 100.0), min=0.001, max=100.0, step=0.1),
+        NumberEdit(value=1.0, min=1e-6, max=9.0),
+    ):
+        qtbot.addWidget(edit.native)
+        type_into(edit, "0")
+        assert edit.value > 0
+        # A card may have less.
+        edit.value = 0.0005
+        assert edit.value == 0.0005

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from gui.driving import choose
 from napari_exposure.core.adjustment import adjustments
-from napari_exposure.gui.exposure.cards import Elided
+from napari_exposure.gui.exposure.rows import Elided
 
 LEAST = 300
 

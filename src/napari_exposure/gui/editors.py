@@ -6,7 +6,7 @@ import ast
 import html
 import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import Field
 from decimal import Decimal
@@ -58,6 +58,9 @@ class NumberEdit(widgets.FloatSpinBox):
     def __init__(self, prefix="", **options):
         super().__init__(**options)
         self.native.setPrefix(prefix)
+        # Qt rounds the least number to the digits that the box shows, but what must be above 0 never becomes 0.
+        if self.native.minimum() == 0 < options.get("min", 0):
+            self.min = 10.0 ** -self.native.decimals()
 
     @property
     def value(self) -> float:
@@ -100,6 +103,14 @@ class Choice(widgets.ComboBox):
         for at, text in enumerate(texts.values()):
             self.native.setItemData(at, text, Qt.ItemDataRole.ToolTipRole)
         self.native.setItemDelegate(_Whole(self.native))
+
+    def offer(self, values: Iterable[Any]) -> None:
+        """List only these values, and the one that is chosen."""
+        offered = {*values, self.value}
+        for at, value in enumerate(self.choices):
+            # Keys go past entries that are not enabled, so none of them reaches what is hidden.
+            self.native.model().item(at).setEnabled(value in offered)
+            self.native.view().setRowHidden(at, value not in offered)
 
 
 def show_whole(box: QComboBox) -> None:
@@ -323,6 +334,9 @@ class NoiseLimitEdit(Parts):
         self.noise.changed.connect(self._on_noise)
         self.number.changed.connect(self._on_number)
         super().__init__(self.noise, label=label, tooltip=how, **options)
+        # It is there, but not to be seen, until it has its row.
+        self.number.native.setParent(self.native)
+        self.number.native.hide()
         self.min, self.max, self.step = min, max, step
         self._take(value)
 

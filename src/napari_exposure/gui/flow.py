@@ -1,11 +1,44 @@
-"""A row of widgets that goes on below where there is no room for all of them."""
+"""Buttons, and rows of widgets that go on below where there is no room for all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from qtpy.compat import isalive
-from qtpy.QtCore import QPoint, QRect, QSize
-from qtpy.QtWidgets import QLayoutItem
+from qtpy.QtCore import QPoint, QRect, QSize, Qt
+from qtpy.QtWidgets import QLayoutItem, QMenu, QPushButton, QToolButton, QWidget
 from superqt import QFlowLayout
+
+
+def make_button(text: str, tooltip: str, does: Callable[[], object] | QMenu | None = None) -> QPushButton:
+    """A button that calls something, or lets a menu drop down."""
+    button = QPushButton(text, toolTip=tooltip)
+    if isinstance(does, QMenu):
+        button.setMenu(does)
+    elif does is not None:
+        button.clicked.connect(lambda: does())
+    return button
+
+
+class Fold(QToolButton):
+    """A button with an arrow, which shows and hides what is below it: it calls `shown` with True or False."""
+
+    def __init__(self, text: str, tooltip: str, shown: Callable[[bool], object]):
+        super().__init__(text=text, toolTip=tooltip, checkable=True, autoRaise=True)
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.toggled.connect(self._turn)
+        self.toggled.connect(shown)
+        self._turn(False)
+
+    def _turn(self, on: bool) -> None:
+        self.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
+
+
+def keep_place(widget: QWidget) -> None:
+    """Let nothing move when a widget comes or goes."""
+    policy = widget.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    widget.setSizePolicy(policy)
 
 
 class Flow(QFlowLayout):

@@ -110,8 +110,8 @@ class PlotView(pg.GraphicsLayoutWidget):
     def changeEvent(self, event):
         """Qt's hook: with another theme or another size of text napari sets its style anew."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange:
-            self.set_font(self._find_font())
+        if event.type() == QEvent.Type.StyleChange and (font := self._find_font()) != self._letters:
+            self.set_font(font)
 
     @property
     def line_height(self) -> float:

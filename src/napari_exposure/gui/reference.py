@@ -36,6 +36,7 @@ class ReferenceEdit(Parts):
         # Each layer has how it was counted, and the histogram that was found.
         self._counted: weakref.WeakKeyDictionary[napari.layers.Image, tuple] = weakref.WeakKeyDictionary()
         self._job = Latest()
+        self._asked: tuple = ()
         self._edits: Edits | None = None
         self._choice = widgets.ComboBox(
             name="choice", choices=lambda _: self._choices(), nullable=True, tooltip=tooltip
@@ -101,9 +102,11 @@ class ReferenceEdit(Parts):
         return [(layer.name, layer) for layer in self._layers()] + list(self._files.items()) + points
 
     def refresh(self, event=None) -> None:
-        """Count what is chosen, unless that is done already."""
-        self._job.stop()
+        """Count what is chosen, unless that is done already, or under way."""
         chosen = self._choice.value
+        if self.counting and self._asked == (chosen, self._how()):
+            return
+        self._job.stop()
         layer = chosen if isinstance(chosen, napari.layers.Image) else None
         if self._edits is not None:
             self._edits.watch(layer)
@@ -113,6 +116,7 @@ class ReferenceEdit(Parts):
 
     def _count(self, layer) -> None:
         how = self._how()
+        self._asked = layer, how
 
         def done(found):
             self._counted[layer] = how, found

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QFrame,
     QLabel,
+    QLineEdit,
     QMainWindow,
     QPushButton,
     QScrollArea,
@@ -23,11 +24,11 @@ from qtpy.QtWidgets import (
 LEAST = QSize(300, 50)
 # A dock wants to be no wider than this, however long the entries of its combo boxes are.
 WIDE = 400
-# The wheel would change the values of these.
-EDITORS = (QAbstractSpinBox, QComboBox, QSlider)
+# The wheel, or keys, would change the values of these.
+EDITORS = (QAbstractSpinBox, QComboBox, QLineEdit, QSlider)
 
 
-def make_scrollable(widget: QWidget, below: QWidget | None = None) -> _ScrollArea:
+def make_scrollable(widget: QWidget, below: tuple[QWidget, ...] = ()) -> _ScrollArea:
     """Let what is in a widget scroll where its dock is smaller.
 
     The widget stays what napari docks.  Its layout, with all that is in it or will be, moves into a scroll area inside.
@@ -36,8 +37,8 @@ def make_scrollable(widget: QWidget, below: QWidget | None = None) -> _ScrollAre
     ----------
     widget : QWidget
         It has a vertical box layout.
-    below : QWidget, optional
-        It stays in sight below what scrolls, and then each row there is as high as it would like to be.
+    below : tuple of QWidget
+        They stay in sight below what scrolls; where there are any, each row there is as high as it would like to be.
     """
     body = QWidget()
     # This lets rows be narrow: napari's style asks for more, and a combo box for the width of its longest entry.
@@ -48,10 +49,10 @@ def make_scrollable(widget: QWidget, below: QWidget | None = None) -> _ScrollAre
     around = QVBoxLayout(widget)
     around.setContentsMargins(0, 0, 0, 0)
     around.setSpacing(0)
-    area = _ScrollArea(body, whole=below is not None)
+    area = _ScrollArea(body, below)
     around.addWidget(area, 1)
-    if below is not None:
-        around.addWidget(below)
+    for each in below:
+        around.addWidget(each)
     return area
 
 
@@ -61,9 +62,9 @@ class _ScrollArea(QScrollArea):
     # The area is new until it is shown.
     _new = True
 
-    def __init__(self, body: QWidget, whole: bool):
+    def __init__(self, body: QWidget, below: tuple[QWidget, ...]):
         super().__init__()
-        self._whole = whole
+        self.below = below
         self._revealed: tuple[QWidget, QWidget] | None = None
         self._settled = QTimer(self, singleShot=True)
         self._settled.timeout.connect(self._forget_revealed)
@@ -131,9 +132,9 @@ class _ScrollArea(QScrollArea):
         width = max(room.width(), body.minimumSizeHint().width())
         layout = body.layout()
         if layout.hasHeightForWidth():
-            height = layout.heightForWidth(width) if self._whole else layout.minimumHeightForWidth(width)
+            height = layout.heightForWidth(width) if self.below else layout.minimumHeightForWidth(width)
         else:
-            height = (layout.sizeHint() if self._whole else layout.minimumSize()).height()
+            height = (layout.sizeHint() if self.below else layout.minimumSize()).height()
         bar = self.verticalScrollBar()
         at_end = 0 < bar.maximum() == bar.value()
         body.resize(width, max(room.height(), height))
@@ -154,9 +155,23 @@ class _ScrollArea(QScrollArea):
         if here in (Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea):
             column = [dock for dock, area in zip(docks, areas, strict=True) if area == here]
             hints = [dock.sizeHint() for dock in column]
+            if sum(map(_needed, column)) > window.centralWidget().height():
+                # They would lie one over the other, so this one becomes a tab beside its neighbor.
+                mine = next(dock for dock in column if dock.isAncestorOf(self))
+                other = next(dock for dock in reversed(column) if dock is not mine)
+                window.tabifyDockWidget(other, mine)
+                mine.raise_()
+                return
             width = max(column[0].width(), *(hint.width() for hint in hints))
             window.resizeDocks(column, [hint.height() for hint in hints], Qt.Orientation.Vertical)
             window.resizeDocks(column[:1], [width], Qt.Orientation.Horizontal)
+
+
+def _needed(dock: QDockWidget) -> int:
+    """The height without which the rows of a dock would lie one over the other; lines of buttons may wrap."""
+    least, area = dock.minimumSizeHint().height(), dock.findChild(_ScrollArea)
+    below = [] if area is None else area.below
+    return least + sum(max(each.heightForWidth(dock.width()) - each.minimumSizeHint().height(), 0) for each in below)
 
 
 def _fit_title(inside: QWidget) -> None:

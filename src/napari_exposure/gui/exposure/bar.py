@@ -9,13 +9,17 @@ from qtpy.QtWidgets import QCheckBox, QMenu, QProgressBar, QPushButton, QVBoxLay
 
 from napari_exposure.core.progress import Step
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.exposure.cards import Elided
-from napari_exposure.gui.flow import Flow
+from napari_exposure.gui.exposure.rows import Elided
+from napari_exposure.gui.flow import Flow, keep_place, make_button
 from napari_exposure.gui.viewer.compare import KEY, Comparison, SideBySide
 from napari_exposure.gui.viewer.split_line import SplitLine
 
 # The menu lists these ways to see source and result together.
 WAYS: dict[str, type[Comparison]] = {"Side by side": SideBySide, "Split line": SplitLine}
+
+
+# The state has room for this many letters: two lines with the usual font, and more with a larger one.
+STATE = 70
 
 
 class Bar(QWidget):
@@ -33,18 +37,15 @@ class Bar(QWidget):
     def __init__(self, viewer, recipe: QPushButton, compared: Callable):
         super().__init__()
         self._compared = {name: way(viewer) for name, way in WAYS.items()}
-        self.state = Elided(lines=2)
-        self.progress = QProgressBar()
-        self.progress.setTextVisible(False)
+        self.state = Elided(letters=STATE)
+        self.progress = QProgressBar(textVisible=False)
         self.progress.setFixedHeight(5)
-        keep = self.progress.sizePolicy()
-        keep.setRetainSizeWhenHidden(True)
-        self.progress.setSizePolicy(keep)
+        keep_place(self.progress)
         self.live = QCheckBox("Live preview")
         self.live.setToolTip("Show what Apply would give while you turn the knobs, on a layer above the source.")
-        self.compare = QPushButton("Compare")
-        self.compare.setToolTip(f"See source and result together. Or hold {KEY.upper()} to see the source alone.")
-        menu = QMenu(self.compare)
+        menu = QMenu(self)
+        how = f"See source and result together. Or hold {KEY.upper()} to see the source alone."
+        self.compare = make_button("Compare", how, menu)
         group = QActionGroup(menu)
         # At most one way is checked.
         group.setExclusionPolicy(QActionGroup.ExclusionPolicy.ExclusiveOptional)
@@ -66,12 +67,11 @@ class Bar(QWidget):
         menu.setToolTipsVisible(True)
         for action in (*self.ways.values(), self.linked):
             action.toggled.connect(lambda _: compared())
-        self.compare.setMenu(menu)
-        self.save = _button("Save …", "Write what you see to disk as OME-Zarr (.zarr) or OME-TIFF (.ome.tif).")
+        self.save = make_button("Save …", "Write what you see to disk as OME-Zarr (.zarr) or OME-TIFF (.ome.tif).")
         self.recipe = recipe
-        self.apply = _button("Apply", "")
-        self.anew = _button("Apply as new", "Make another layer, and leave the one that was made before as it is.")
-        self.cancel = _button("Cancel", "Stop what is being computed or saved; nothing is left of it.")
+        self.apply = make_button("Apply", "")
+        self.anew = make_button("Apply as new", "Make another layer, and leave the one that was made before as it is.")
+        self.cancel = make_button("Cancel", "Stop what is being computed or saved; nothing is left of it.")
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 2, 4, 4)
         column.setSpacing(3)
@@ -119,9 +119,3 @@ class Bar(QWidget):
         """Show how far a job is."""
         self.progress.setValue(int(100 * step.fraction))
         self.state.say(f"{what}: {step.what} {step.fraction:.0%}")
-
-
-def _button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    return button

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from magicgui.widgets import CheckBox
 from napari.layers import Image, Labels
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QMenu,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -26,150 +22,19 @@ from qtpy.QtWidgets import (
 from napari_exposure.core import Adjustment
 from napari_exposure.core.transform import Transform
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.editors import WARNING, NoiseLimitEdit, editor, show_whole, text, warn
+from napari_exposure.gui.editors import WARNING, Choice, InRangeEdit, NoiseLimitEdit, editor, text, warn
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
+from napari_exposure.gui.exposure.offers import offers
+from napari_exposure.gui.exposure.rows import Elided, Form, Label, Sign
+from napari_exposure.gui.flow import Fold, keep_place
 from napari_exposure.gui.words import of_docks
 from napari_exposure.source import Source
 
 # A press becomes a drag when the mouse has moved this many pixels.
 DRAGGED = 8
-# A label of more letters has two lines.
-SHORT = 16
 
 NARROW = "padding: 0px; margin: 0px; border: none; min-width: 0px"
-
-
-class Label(QLabel):
-    """The label of a row, in two lines where it is long; a double click on it resets what it stands for."""
-
-    doubled = Signal()
-
-    def __init__(self, text: str, tooltip: str):
-        super().__init__(text if len(text) <= SHORT else "\n".join(textwrap.wrap(text, len(text) // 2 + 3)))
-        self.setToolTip(tooltip)
-        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-
-    def mouseDoubleClickEvent(self, event) -> None:
-        self.doubled.emit()
-
-
-class Sign(QToolButton):
-    """A button of one sign, which takes no more room than that."""
-
-    def __init__(self, sign: str):
-        super().__init__()
-        self.setText(sign)
-        self.setAutoRaise(True)
-
-    def sizeHint(self) -> QSize:
-        metrics = self.fontMetrics()
-        return QSize(metrics.horizontalAdvance(self.text()), metrics.height() + 2)
-
-    def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
-
-
-class Elided(QLabel):
-    """Text of a fixed number of lines; its end is left out where there is no room, and the tooltip has all of it."""
-
-    def __init__(self, lines: int = 1):
-        super().__init__()
-        self._lines, self._all = lines, ""
-        self.setWordWrap(lines > 1)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.say("")
-
-    def say(self, text: str, detail: str = "") -> None:
-        """Show a text; `detail` is in the tooltip only."""
-        self._all = text
-        self.setToolTip(as_tooltip("\n".join(filter(None, (text, detail)))))
-        self._fit()
-
-    def said(self) -> str:
-        """All of the text."""
-        return self._all
-
-    def resizeEvent(self, event) -> None:
-        super().resizeEvent(event)
-        self._fit()
-
-    def changeEvent(self, event) -> None:
-        super().changeEvent(event)
-        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
-            self._fit()
-
-    def _fit(self) -> None:
-        metrics = self.fontMetrics()
-        self.setFixedHeight(self._lines * metrics.lineSpacing() + 2)
-        # Lines that wrap do not use all of their width.
-        room = self.width() if self._lines == 1 else int(0.85 * self._lines * self.width())
-        self.setText(metrics.elidedText(self._all, Qt.TextElideMode.ElideRight, max(room, 40)))
-
-
-class Form(QFormLayout):
-    """Rows of a label and what belongs to it."""
-
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setContentsMargins(0, 0, 0, 0)
-        self.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        # An editor that has no room beside its label stands below it.
-        self.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-        self.setHorizontalSpacing(6)
-        self.setVerticalSpacing(3)
-
-    def add(self, text: str, widget: QWidget, tooltip: str) -> Label:
-        """Add a row."""
-        label = Label(text, tooltip)
-        label.setBuddy(widget)
-        self.addRow(label, widget)
-        return label
-
-
-class FitLabels(QObject):
-    """Keeps all labels of rows in one column, as wide as the font needs.
-
-    Parameters
-    ----------
-    dock : QWidget
-        Owns this object.
-    """
-
-    def __init__(self, dock: QWidget):
-        super().__init__(dock)
-        self._dock = dock
-        # Labels are measured in the next turn of the event loop, when new rows have the font of the theme.
-        self._soon = QTimer(self, singleShot=True)
-        self._soon.timeout.connect(self._fit)
-        dock.installEventFilter(self)
-
-    def again(self) -> None:
-        """Measure the labels again, because rows or the entries of boxes have come or gone."""
-        self._soon.start(0)
-
-    def eventFilter(self, watched, event) -> bool:
-        kinds = QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.Show
-        if event.type() in kinds:
-            self._soon.start(0)
-        return False
-
-    def _fit(self) -> None:
-        labels = self._dock.findChildren(Label)
-        if not labels:
-            return
-        metrics = labels[0].fontMetrics()
-        wide = max(metrics.horizontalAdvance(line) for label in labels for line in label.text().splitlines()) + 2
-        for label in labels:
-            label.setMinimumWidth(wide)
-        for button in self._dock.findChildren(QToolButton):
-            # Qt gives tool buttons a font of their own.
-            button.setFont(labels[0].font())
-            button.updateGeometry()
-        for box in self._dock.findChildren(QComboBox):
-            show_whole(box)
 
 
 class _Head(QWidget):
@@ -213,29 +78,38 @@ class CardView(QFrame):
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-    kind : type of Adjustment
-    key : int
-        The key of the card.
+    card : Card
     stack : callable
         Returns the stack that is shown.
-    unit : callable
-        Returns the unit of the layer that is shown.
+    unit, limits : callable
+        Return the unit and the contrast limits of the layer that is shown.
     alone : bool
         Whether it is the only card, which cannot be moved or removed.
+
+    Attributes
+    ----------
+    editors : Editors
+        The editors by parameter.
+    grown : Signal
+        Emitted when the editors under *Advanced* have been made.
     """
+
+    grown = Signal()
 
     def __init__(
         self,
         viewer,
-        kind: type[Adjustment],
-        key: int,
+        card: Card,
         stack: Callable[[], Stack],
         unit: Callable[[], str],
+        limits: Callable[[], tuple[float, float]],
         alone: bool,
     ):
         super().__init__()
-        self.kind, self.key = kind, key
-        self._stack, self._unit = stack, unit
+        self.card, self.kind, self.key = card, card.kind, card.key
+        self._stack, self._unit, self._limits = stack, unit, limits
+        # This unit and this source were shown last.
+        self._shown: tuple[str, Source | None] = "", None
         self.folded = False
         self._warned: dict[object, list[str]] = {}
         # The last fit had these transforms of the cards before this one, this mask, and this reference layer.
@@ -245,20 +119,17 @@ class CardView(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         # A number has room at every font size.
         self.setStyleSheet("QAbstractSpinBox { min-width: 5.8em }")
-        main = [field.name for field in kind.main_fields()]
-        fields = {field.name: field for field in dataclasses.fields(kind)}
-        self.editors = {name: editor(fields[name], kind) for name in (*main, *(set(fields) - set(main)))}
-        self.extras = [extra(viewer, self.editors, self) for extra in extras_of(kind)]
-        self._build(main, fields, alone)
-        for name, widget in self.editors.items():
-            widget.changed.connect(lambda _=None, name=name: self._edited(name))
+        self._main = {field.name for field in self.kind.main_fields()}
+        self._rows: dict[str, tuple[Form, Label]] = {}
+        self.editors = Editors(self._make_rest)
+        self.rest: QWidget | None = None
+        self._build(viewer, alone)
 
     def explain(self, reason: str) -> None:
         """Say in the tooltip of the title why the card is there."""
         self.title.setToolTip(as_tooltip(reason))
 
-    def _build(self, main: list[str], fields: dict, alone: bool) -> None:
-        self._main = set(main)
+    def _build(self, viewer, alone: bool) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(2)
@@ -267,22 +138,16 @@ class CardView(QFrame):
         row = QHBoxLayout(self.head)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
-        self.switch = QCheckBox()
-        self.switch.setToolTip("Whether this adjustment takes part.")
+        self.switch = QCheckBox(toolTip="Whether this adjustment takes part.", styleSheet="spacing: 0px")
         self.switch.setAccessibleName(f"{self.kind.title} on")
-        self.switch.setStyleSheet("spacing: 0px")
         self.switch.setVisible(not alone)
         self.arrow = QLabel("▾")
-        self.title = QLabel(f"<b>{self.kind.title}</b>")
-        self.title.setWordWrap(True)
+        self.title = QLabel(f"<b>{self.kind.title}</b>", wordWrap=True)
         self.alert = Sign("⚠")
         self.alert.setCheckable(True)
         self.alert.setAccessibleName(f"Warnings of {self.kind.title}")
         self.alert.setStyleSheet(f"color: {WARNING}; {NARROW}")
-        # Nothing moves when a warning comes or goes.
-        policy = self.alert.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self.alert.setSizePolicy(policy)
+        keep_place(self.alert)
         self.notes = text().native
         self.alert.toggled.connect(self._show_notes)
         self.menu = Sign("⋮")
@@ -311,49 +176,69 @@ class CardView(QFrame):
         self.body = QWidget()
         body = QVBoxLayout(self.body)
         body.setContentsMargins(0, 0, 0, 2)
-        form, rest = Form(), Form()
+        form = Form()
+        self._add_rows(form, self._main)
+        self.extras = [extra(viewer, self.editors, self) for extra in extras_of(self.kind)]
         body.addLayout(form)
         for extra in self.extras:
             if extra.widget is not None:
                 body.addWidget(extra.widget)
-        self.advanced = QToolButton()
-        self.advanced.setText("Advanced")
-        self.advanced.setToolTip("Show or hide the other parameters.")
-        self.advanced.setCheckable(True)
-        self.advanced.setAutoRaise(True)
-        self.advanced.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.advanced.toggled.connect(self._show_advanced)
+        self.advanced = Fold("Advanced", "Show or hide the other parameters.", self._show_advanced)
         body.addWidget(self.advanced)
-        self.rest = QWidget()
-        self.rest.setLayout(rest)
-        body.addWidget(self.rest)
         layout.addWidget(self.body)
-        # Parameters of this adjustment come before those that all adjustments have.
-        order = [*main, *(name for name in fields if name not in main and name not in SHARED), *SHARED]
-        for name in order:
-            widget, words = self.editors[name], fields[name].metadata
-            if isinstance(widget, CheckBox):
-                # The label of the row already names the parameter.
-                widget.native.setText("")
-            tooltip = f"{words['tooltip']}\nDouble click on the label: the default."
-            rows = [(form if name in main else rest, words["label"], widget, tooltip)]
-            if isinstance(widget, NoiseLimitEdit):
-                # Noise is what one sees; the number that limits it is for those who know it.
-                rows = [
-                    (form, widget.LABEL, widget, str(widget.tooltip)),
-                    (rest, words["label"], widget.number, tooltip),
-                ]
-            for where, title, each, tip in rows:
-                label = where.add(title, each.native, tip)
-                label.doubled.connect(lambda name=name: self._stack().reset(self.key, name))
-        self._show_advanced(False)
         self._show_notes()
         self.switch.clicked.connect(lambda on: self._stack().switch(self.key, on))
         self.head.clicked.connect(lambda: self.fold(not self.folded))
 
+    def _add_rows(self, form: Form, names: Iterable[str]) -> None:
+        """Make the editors of parameters, each in a row; those that all adjustments have come last."""
+        fields = {field.name: field for field in dataclasses.fields(self.kind) if field.name in names}
+        for name in sorted(fields, key=lambda name: name in SHARED):
+            widget, words = editor(fields[name], self.kind), fields[name].metadata
+            self.editors[name] = widget
+            tooltip = f"{words['tooltip']}\nDouble click on the label: the default."
+            if isinstance(widget, NoiseLimitEdit):
+                # Noise is what one sees; the number that limits it is for those who know it.
+                self._add_row(form, name, widget.LABEL, widget, str(widget.tooltip))
+            else:
+                self._add_row(form, name, words["label"], widget, tooltip)
+            if isinstance(widget, InRangeEdit):
+                widget.limits = self._limits
+            if isinstance(widget, CheckBox):
+                # The label of the row already names the parameter.
+                widget.native.setText("")
+            widget.changed.connect(lambda _=None, name=name: self.set(name, self.editors[name].value))
+
+    def _add_row(self, form: Form, name: str, title: str, widget, tooltip: str) -> None:
+        label = form.add(title, widget.native, tooltip)
+        label.doubled.connect(lambda: self._stack().reset(self.key, name))
+        self._rows.setdefault(name, (form, label))
+
+    def _make_rest(self) -> None:
+        """Make what is under *Advanced*: few look at it, and it is most of the work of making and styling a card."""
+        if self.rest is not None:
+            return
+        self.rest, rest = QWidget(), Form()
+        fields = {field.name: field.metadata for field in dataclasses.fields(self.kind)}
+        for name, widget in self.editors.items():
+            if isinstance(widget, NoiseLimitEdit):
+                tooltip = f"{fields[name]['tooltip']}\nDouble click on the label: the default."
+                self._add_row(rest, name, fields[name]["label"], widget.number, tooltip)
+                widget.number.native.show()
+        self._add_rows(rest, fields.keys() - self._main)
+        self.rest.setLayout(rest)
+        self.rest.setVisible(self.advanced.isChecked())
+        self.body.layout().addWidget(self.rest)
+        unit, source = self._shown
+        self.show_card(self.card, unit)
+        self._offer(source)
+        self.grown.emit()
+
     def _show_advanced(self, on: bool) -> None:
-        self.advanced.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
-        self.rest.setVisible(on)
+        if on:
+            self._make_rest()
+        if self.rest is not None:
+            self.rest.setVisible(on)
 
     # --- warnings ---
 
@@ -403,11 +288,13 @@ class CardView(QFrame):
 
     # --- from and to the stack ---
 
-    def _edited(self, name: str) -> None:
-        self._stack().set(self.key, name, self.editors[name].value, self._unit())
+    def set(self, name: str, value: object) -> None:
+        """Set a parameter of the card."""
+        self._stack().set(self.key, name, value, self._unit())
 
     def show_card(self, card: Card, unit: str) -> None:
         """Show a card in the editors; one that has the value already is left alone, as a number may be half typed."""
+        self.card, self._shown = card, (unit, self._shown[1])
         for name, widget in self.editors.items():
             value = card.value(name, unit)
             if widget.value != value:
@@ -423,6 +310,8 @@ class CardView(QFrame):
     def describe(self, card: Card, source: Source | None) -> Adjustment:
         """Say what the card means on a layer, and return that, or raise what does not fit."""
         limits, unit = ((0.0, 1.0), "") if source is None else (source.contrast_limits, source.unit)
+        self._shown = self._shown[0], source
+        self._offer(source)
         try:
             for extra in self.extras:
                 extra.describe(card, source if card.on else None)
@@ -435,6 +324,30 @@ class CardView(QFrame):
         hidden = len(adjustment.changed().keys() - self._main)
         self.advanced.setText(f"Advanced ({hidden} changed)" if hidden else "Advanced")
         return adjustment
+
+    def _offer(self, source: Source | None) -> None:
+        """Let the user choose what differs on a layer; hide rows where nothing does, unless something was chosen."""
+        for name, (title, values) in ({} if source is None else offers(source, self.card)).items():
+            # Those under Advanced are not made for this.
+            if name in self.editors:
+                widget, (form, label) = self.editors[name], self._rows[name]
+                label.setText(title or label.text())
+                if isinstance(widget, Choice):
+                    widget.offer(values)
+                changed = self.card.values[name] != self.kind.defaults()[name]
+                form.setRowVisible(widget.native, len(values) > 1 or changed)
+
+
+class Editors(dict):
+    """The editors of a card by parameter; those under *Advanced* are made when one of them is asked for."""
+
+    def __init__(self, make_rest: Callable[[], None]):
+        super().__init__()
+        self._make_rest = make_rest
+
+    def __missing__(self, name: str):
+        self._make_rest()
+        return dict(self)[name]
 
 
 # All adjustments have these parameters.

@@ -12,14 +12,16 @@ from napari_exposure.gui.docked import Docked
 from napari_exposure.gui.exposure.adjusted import Adjusted
 from napari_exposure.gui.exposure.amplified import Amplified
 from napari_exposure.gui.exposure.bar import Bar
-from napari_exposure.gui.exposure.cards import CardList, CardView, FitLabels
+from napari_exposure.gui.exposure.cards import CardList, CardView
 from napari_exposure.gui.exposure.extras import Reference
 from napari_exposure.gui.exposure.header import Header
 from napari_exposure.gui.exposure.live import UP_TO_DATE, Live
 from napari_exposure.gui.exposure.model import Card, Stack
+from napari_exposure.gui.exposure.offers import suited
 from napari_exposure.gui.exposure.plot import Plot
 from napari_exposure.gui.exposure.ready import get_ready
 from napari_exposure.gui.exposure.recipes import RecipeButton
+from napari_exposure.gui.exposure.rows import FitLabels
 from napari_exposure.gui.exposure.tools import Tools, UndoKeys, new_card
 from napari_exposure.gui.exposure.work import Work
 from napari_exposure.gui.napari_versions import on_renamed
@@ -31,6 +33,8 @@ from napari_exposure.io.units import PIXEL, voxel_size
 from napari_exposure.recipe import Recipe
 from napari_exposure.source import Source
 
+# A reference is counted with these parameters of its card.
+HOW = ("nbins", "ignore_zeros")
 OPEN_ONE = "Open an image, or choose File > Open Sample > napari-exposure."
 
 
@@ -71,14 +75,17 @@ class ExposureDock(widgets.Container):
         self.adjusted = Adjusted(napari_viewer, self.header, fixed)
         self.plot = Plot(napari_viewer)
         self.cards = CardList(self._make_view)
-        self.tools = Tools(lambda: self.adjusted.stack, self.suggest, alone)
+        self.tools = Tools(lambda: self.adjusted.stack, self._new_card, self.suggest, alone)
         self.recipe = RecipeButton(lambda: self.work.seen(), None if alone else self._open_recipe, self._apply_recipe)
         self.bar = Bar(napari_viewer, self.recipe, compared=self._compare)
         layout = self.native.layout()
         layout.setSpacing(4)
-        for widget in (self.header, self.plot, self.cards, self.tools):
+        for widget in (self.header, self.plot, self.cards):
             layout.addWidget(widget)
-        self._area = make_scrollable(self.native, below=self.bar)
+        if alone:
+            # What would be the first row of the bar is two small buttons here.
+            layout.addWidget(self.tools)
+        self._area = make_scrollable(self.native, below=(self.bar,) if alone else (self.tools, self.bar))
         title = "Exposure" if self.adjustment is None else self.adjustment.title
         self.live = Live(
             napari_viewer, self.adjusted, self.bar, self.native, title, shown=self._on_shown, fitted=self._show_fit
@@ -232,21 +239,26 @@ class ExposureDock(widgets.Container):
 
     # --- the cards ---
 
+    def _new_card(self, kind: type[core.Adjustment]) -> Card:
+        """A card as it was applied last, as far as the layer has what it then had."""
+        card = new_card(kind)
+        try:
+            return card if self.layer is None else suited(card, Source.of(self.layer))
+        except (TypeError, ValueError):
+            return card
+
     def _make_view(self, card: Card) -> CardView:
         stack, unit = (lambda: self.adjusted.stack), (lambda: self._unit())
-        view = CardView(self._viewer, card.kind, card.key, stack, unit, alone=self.adjustment is not None)
-        view.editors["in_range"].limits = self._limits
+        view = CardView(self._viewer, card, stack, unit, self._limits, alone=self.adjustment is not None)
+        view.grown.connect(self._arrange)
         view.head.dragged.connect(lambda y: self.adjusted.stack.move(view.key, self.cards.place_at(view, y)))
         view.head.dropped.connect(lambda: self.adjusted.stack.seal())
         others = lambda: [each for each in self.header.images() if each != self.layer]  # noqa: E731
         for extra in view.extras:
             if isinstance(extra, Reference):
                 extra.others, extra.chosen, extra.choose = others, lambda: self.adjusted.reference, self._refer
-        how = {name: view.editors[name] for name in ("nbins", "ignore_zeros") if name in view.editors}
         for edit in self._references([view]):
-            edit.follow(self._viewer, others, lambda: {name: widget.value for name, widget in how.items()})
-            for widget in how.values():
-                widget.changed.connect(edit.refresh)
+            edit.follow(self._viewer, others, lambda: {each: view.card.values[each] for each in HOW})
         return view
 
     def _refer(self, layer) -> None:
@@ -268,25 +280,31 @@ class ExposureDock(widgets.Container):
         """Show the cards of the layer, and return the views that are new."""
         before = self.cards.views
         new, gone = self.cards.show_cards(self.adjusted.stack.cards, self._unit())
-        if self.cards.views != before:
-            order_tabs(self.native)
         for view in gone:
             self._stop(view)
             view.deleteLater()
         for view in new:
             if self.live.started:
                 self._start(view)
-        self._keys.watch(self.cards)
+        if self.cards.views != before:
+            self._arrange()
         self.tools.show_history()
-        if new:
-            self._fit_labels.again()
-            self._area.keep_values()
         return new
+
+    def _arrange(self) -> None:
+        """Take in the widgets of cards that have come."""
+        order_tabs(self.native)
+        self._keys.watch(self.cards)
+        self._fit_labels.again()
+        self._area.keep_values()
 
     def _on_stack(self) -> None:
         """The cards have changed."""
         for view in self._show_cards()[:1]:
             self._area.reveal(view, view.advanced)
+        for edit in self._references(self.cards.views):
+            # It may be counted otherwise now.
+            edit.refresh()
         if not self.bar.live.isChecked():
             # The fit that is drawn was found with other parameters.
             self._forget_fit()
@@ -443,43 +461,15 @@ def _misfit(source: Source, made: dict[CardView, core.Adjustment]) -> dict[CardV
     return next({view: said} for stop, view in enumerate(made, 1) if (said := wrong(stop)))
 
 
-class GammaDock(ExposureDock):
-    """Layers > Filter > Exposure > Gamma."""
-
-    adjustment = core.Gamma
-
-
-class PercentileClipDock(ExposureDock):
-    """Layers > Filter > Exposure > Percentile clipping."""
-
-    adjustment = core.PercentileClip
+def _only(adjustment: type[core.Adjustment]) -> type[ExposureDock]:
+    """The dock of Layers > Filter > Exposure that has one card of this adjustment."""
+    return type(f"{adjustment.__name__}Dock", (ExposureDock,), {"adjustment": adjustment, "__module__": __name__})
 
 
-class HistogramEqualizationDock(ExposureDock):
-    """Layers > Filter > Exposure > Histogram equalization."""
-
-    adjustment = core.HistogramEqualization
-
-
-class HistogramMatchingDock(ExposureDock):
-    """Layers > Filter > Exposure > Histogram matching."""
-
-    adjustment = core.HistogramMatching
-
-
-class AdaptiveEqualizationDock(ExposureDock):
-    """Layers > Filter > Exposure > Adaptive equalization."""
-
-    adjustment = core.AdaptiveEqualization
-
-
-class DecayCorrectionDock(ExposureDock):
-    """Layers > Filter > Exposure > Depth correction."""
-
-    adjustment = core.DecayCorrection
-
-
-class DecayDock(ExposureDock):
-    """Layers > Filter > Exposure > Simulated decay."""
-
-    adjustment = core.Decay
+GammaDock = _only(core.Gamma)
+PercentileClipDock = _only(core.PercentileClip)
+HistogramEqualizationDock = _only(core.HistogramEqualization)
+HistogramMatchingDock = _only(core.HistogramMatching)
+AdaptiveEqualizationDock = _only(core.AdaptiveEqualization)
+DecayCorrectionDock = _only(core.DecayCorrection)
+DecayDock = _only(core.Decay)

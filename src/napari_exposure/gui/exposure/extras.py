@@ -174,12 +174,13 @@ class Profile(Extra):
         fits: Any = [] if transform is None else list(transform.fits.values())
         # What is not corrected for another reason is among the notes of the fit.
         idle = all(fit.corrected and np.ptp([*fit.gains, 1.0]) < IDLE for fit in fits)
-        axis = self._editors["axis"].value
+        axis = self._card.card.values["axis"]
         self._card.warn(self, [f"nothing changes, as there is no decay along {axis}."] * (bool(fits) and idle))
 
     def describe(self, card: Card, source: Source | None) -> None:
         """Enable the smoothness where the model has one, and raise an error where the layer has no such axis."""
-        self._editors["smoothness"].enabled = card.values["model"] == "smooth"
+        if "smoothness" in self._editors:
+            self._editors["smoothness"].enabled = card.values["model"] == "smooth"
         if source is not None and card.values["axis"] not in (SURFACE, "t"):
             axes = len(source.shape)
             axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes)
@@ -203,7 +204,6 @@ class Reference(Extra):
         self.others: Callable[[], list] = list
         self.chosen: Callable[[], Any] = lambda: None
         self.choose: Callable[[Any], object] = lambda layer: None
-        self._exponent = editors["exponent"]
         self._adjustment: Any = None
         self._source: Source | None = None
         self._job = Latest()
@@ -262,7 +262,7 @@ class Reference(Extra):
     def _describe(self) -> None:
         reference = self.chosen()
         self.find.setVisible(reference is not None)
-        words = "" if reference is None else f"exponent {self._exponent.value:.4g}"
+        words = "" if reference is None else f"exponent {self._card.card.values['exponent']:.4g}"
         self.said.value = "comparing …" if self._job else words
         self.said.visible = bool(self.said.value)
 
@@ -278,7 +278,7 @@ class Reference(Extra):
             asked = self._source is not None and self._source.layer() is layer and self.chosen() is reference
             if asked:
                 # The planes tell no more digits than these.
-                self._exponent.value = float(f"{found:.4g}")
+                self._card.set("exponent", float(f"{found:.4g}"))
 
         compare = partial(decay_exponent, layer, reference, adjustment.axis, mask=self._card.mask, **how)
         self._job.start(compare, done, ended=self._describe, failed=tell)
@@ -301,7 +301,7 @@ class Looked(Extra):
     def _look(self, layer, wanted: tuple, find: Callable[[Volume], Any], show: Callable[[Any], object]) -> bool:
         """Look at the input of the card, unless that was begun for the same data and `wanted`; return if it was."""
         before, mask = self._card.before, self._card.mask
-        ignored = self._card.editors["ignore_zeros"].value
+        ignored = self._card.card.values["ignore_zeros"]
         data = layer.data, None if mask is None else mask.data
         wanted = (*wanted, ignored, *(each.adjustment for each in before))
         # Arrays are compared by identity, because comparing their values would take long.

@@ -9,15 +9,17 @@ import napari.layers
 import numpy as np
 from magicgui import widgets
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QTextDocumentFragment
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_exposure.core.words import as_tooltip
 from napari_exposure.gui.apply import FIRST
-from napari_exposure.gui.editors import Choice, text, warn
-from napari_exposure.gui.exposure.cards import Form
+from napari_exposure.gui.editors import Choice, warn
+from napari_exposure.gui.exposure.rows import Form
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.preview import is_preview
+from napari_exposure.gui.scrolled import LEAST
 from napari_exposure.gui.voxel_size import VoxelSizeEdit, file_of, from_file
 from napari_exposure.gui.words import tell
 from napari_exposure.io.units import PIXEL
@@ -43,6 +45,22 @@ class MaskBox(widgets.ComboBox):
     null_string = "all voxels"
 
 
+class Facts(QLabel):
+    """A line that goes below its label where it has no room beside it, and breaks where that is not enough either."""
+
+    def __init__(self, clicked: Callable[[], None]):
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.linkActivated.connect(lambda link: clicked())
+
+    def minimumSizeHint(self) -> QSize:
+        """Qt's hook: as wide as one line, but not too wide for a dock."""
+        words = QTextDocumentFragment.fromHtml(self.text()).toPlainText()
+        wide = self.fontMetrics().horizontalAdvance(words) + 4
+        return QSize(min(wide, LEAST.width() - 60), super().minimumSizeHint().height())
+
+
 class Header(QWidget):
     """Chooses the layer that is adjusted, and shows what is known of it.
 
@@ -63,7 +81,7 @@ class Header(QWidget):
             "where it is a line through zero.",
         )
         self.voxel = VoxelSizeEdit(viewer, name="voxel")
-        self.facts = text(self._take_voxel_size)
+        self.facts = Facts(self._take_voxel_size)
         self.mask = MaskBox(
             name="mask",
             choices=lambda _: self._labels(),
@@ -90,7 +108,7 @@ class Header(QWidget):
         line = QWidget()
         row = QHBoxLayout(line)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.facts.native, 1)
+        row.addWidget(self.facts, 1)
         row.addWidget(self.pencil, 0, Qt.AlignmentFlag.AlignTop)
         form = Form(self)
         form.add("Layer", self.layer.native, "The image to adjust.")
@@ -168,7 +186,7 @@ class Header(QWidget):
         self.voxel.show(layer)
         self.pencil.setEnabled(layer is not None)
         if layer is None:
-            self.facts.value = ""
+            self.facts.setText("")
             return
         # Users need not know the byte order, so they read uint16 and not >u2.
         dtype = np.dtype(source.array.dtype).newbyteorder("=")
@@ -180,12 +198,12 @@ class Header(QWidget):
         unknown = source.unit == PIXEL and set(sizes) == {1.0}
         if path := file_of(layer):
             link = f"<a href='file' style='color:#4a90d9'>take it from {html.escape(short(path.name, 24))}</a>"
-            self.facts.value = f"not known: {link}"
+            self.facts.setText(f"not known: {link}")
         elif unknown and len(source.shape) > 2:
-            self.facts.value = warn("not known: type it")
+            self.facts.setText(warn("not known: type it"))
         else:
             # Lines may break between axes only.
-            self.facts.value = html.escape(f"{TIMES.join(said)}\N{NO-BREAK SPACE}{source.unit}")
+            self.facts.setText(html.escape(f"{TIMES.join(said)}\N{NO-BREAK SPACE}{source.unit}"))
 
     def _take_voxel_size(self) -> None:
         try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
+from napari_exposure.gui.flow import Fold
 from napari_exposure.gui.histogram.plot import HistogramPlot
 
 
@@ -19,11 +19,10 @@ class Plot(QWidget):
     def __init__(self, viewer):
         super().__init__()
         self.histogram = HistogramPlot(viewer, compact=True)
-        self.fold = _button("Histogram", "Show or hide the histogram of what is seen, over that of the source.")
-        self.fold.setCheckable(True)
-        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.fold.toggled.connect(self._on_fold)
-        self.panel = _button("Panel …", "Open the full panel Histogram & CDF, with numbers, scopes and export.")
+        shown = "Show or hide the histogram of what is seen, over that of the source."
+        self.fold = Fold("Histogram", shown, self.histogram.setVisible)
+        opens = "Open the full panel Histogram & CDF, with numbers, scopes and export."
+        self.panel = QToolButton(text="Panel …", toolTip=opens, autoRaise=True)
         self.panel.clicked.connect(lambda: viewer.window.add_plugin_dock_widget("napari-exposure", "Histogram & CDF"))
         row = QHBoxLayout()
         row.addWidget(self.fold)
@@ -41,15 +40,3 @@ class Plot(QWidget):
         if layer is not None:
             self.histogram.model.scope = "dataset" if quick else "plane"
         self.histogram.follow([] if layer is None else [layer])
-
-    def _on_fold(self, there: bool) -> None:
-        self.histogram.setVisible(there)
-        self.fold.setArrowType(Qt.ArrowType.DownArrow if there else Qt.ArrowType.RightArrow)
-
-
-def _button(text: str, tooltip: str) -> QToolButton:
-    button = QToolButton()
-    button.setText(text)
-    button.setAutoRaise(True)
-    button.setToolTip(tooltip)
-    return button

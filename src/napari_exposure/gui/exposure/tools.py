@@ -15,7 +15,8 @@ from napari_exposure.core.adjustment import adjustments
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.exposure.remembered import own_presets, presets, remembered, save_preset
-from napari_exposure.gui.flow import Flow
+from napari_exposure.gui.flow import Flow, make_button
+from napari_exposure.gui.scrolled import EDITORS
 from napari_exposure.gui.words import tell
 
 # The menu Add lists the groups in this order.
@@ -29,27 +30,26 @@ class Tools(QWidget):
     ----------
     stack : callable
         Returns the stack that is shown.
+    new : callable
+        Returns a card of an adjustment for the layer that is shown.
     suggest : callable
         Called when the user asks for cards.
     alone : bool
         Whether there is only one card, which stays.
     """
 
-    def __init__(self, stack: Callable[[], Stack], suggest: Callable, alone: bool):
+    def __init__(
+        self, stack: Callable[[], Stack], new: Callable[[type[Adjustment]], Card], suggest: Callable, alone: bool
+    ):
         super().__init__()
-        self._stack = stack
+        self._stack, self._new = stack, new
         self.add_menu, self.preset_menu = QMenu(self), QMenu(self)
         self.add_menu.aboutToShow.connect(self._list_adjustments)
         self.preset_menu.aboutToShow.connect(self._list_presets)
         flow = Flow(parent=self)
 
         def button(text: str, tooltip: str, does: Callable | QMenu, there: bool = not alone) -> QPushButton:
-            made = QPushButton(text)
-            made.setToolTip(tooltip)
-            if isinstance(does, QMenu):
-                made.setMenu(does)
-            else:
-                made.clicked.connect(lambda: does())
+            made = make_button(text, tooltip, does)
             flow.addWidget(made)
             made.setVisible(there)
             return made
@@ -91,7 +91,7 @@ class Tools(QWidget):
 
     def add_card(self, kind: type[Adjustment]) -> None:
         """Add a card of an adjustment, as it was applied last."""
-        self._stack().add(new_card(kind))
+        self._stack().add(self._new(kind))
 
     # --- presets, and the clipboard ---
 
@@ -152,9 +152,11 @@ class UndoKeys(QObject):
         self.watch(parent)
 
     def watch(self, parent: QWidget) -> None:
-        """Watch all that can have the focus."""
-        for widget in (parent, *parent.findChildren(QWidget)):
-            widget.installEventFilter(self)
+        """Watch a widget, which gets the keys that those in it leave, and the editors in it, which leave none."""
+        parent.installEventFilter(self)
+        for kind in EDITORS:
+            for editor in parent.findChildren(kind):
+                editor.installEventFilter(self)
 
     def eventFilter(self, watched, event) -> bool:
         kind = event.type()

@@ -15,6 +15,7 @@ from napari_exposure.gui.exposure.adjusted import Adjusted
 from napari_exposure.gui.exposure.bar import Bar
 from napari_exposure.gui.exposure.live import Live
 from napari_exposure.gui.exposure.model import Card, Stack
+from napari_exposure.gui.exposure.offers import lasting
 from napari_exposure.gui.exposure.recipes import telling
 from napari_exposure.gui.exposure.remembered import remember
 from napari_exposure.gui.jobs import ActivityJob, Job
@@ -142,7 +143,7 @@ class Work:
                     shown.remove()
                 self.applied.emit(layer, origin.transform)
             with telling():
-                remember([card for card in cards if card.on])
+                remember([lasting(card, Source.of(layer)) for card in cards if card.on])
             names = ", ".join(f"“{each.name}”" for each in made)
             live.say(f"{names} made in {seconds:.2g} s.{lazy}")
 

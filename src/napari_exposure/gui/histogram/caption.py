@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
@@ -47,20 +48,38 @@ class Caption(pg.GraphicsWidget):
     def _write(self) -> None:
         legend, line, color = self._said
         metrics, width = QFontMetricsF(self._item.font()), max(50.0, self.size().width() - 4)
-        # In a single line the names share the width that the marks and the other words leave.
-        taken = metrics.horizontalAdvance("".join(f"{mark}    " for _, mark, _ in legend) + line)
-        room = (width - taken) / max(1, len(legend)) if self._single else width
+        names, room = [" ".join(name.split()) for _, _, name in legend], width
+        if self._single:
+            # In a single line the names share the width that the marks and the other words leave.
+            names = _differing(names)
+            taken = metrics.horizontalAdvance("".join(f"{mark}    " for _, mark, _ in legend) + line)
+            room = max(40, _most(width - taken, map(metrics.horizontalAdvance, names)))
         # The mark has the color: not every color can be read on every background.
         names = [
-            _span(shade, f"{mark}\N{NO-BREAK SPACE}")
-            + _span(color, _together(metrics.elidedText(" ".join(name.split()), MIDDLE, max(40, room))))
-            for shade, mark, name in legend
+            _span(shade, f"{mark}\N{NO-BREAK SPACE}") + _span(color, _together(metrics.elidedText(name, MIDDLE, room)))
+            for (shade, mark, _), name in zip(legend, names, strict=True)
         ]
         between, behind = (GAP, GAP) if self._single else (" &nbsp;", "<br>")
         parts = between.join(names), _span(color, line) if line else ""
         self._item.setHtml(behind.join(filter(None, parts)) or " ")
         self._item.setTextWidth(-1 if self._single else width)
         self.setFixedHeight(self._item.boundingRect().height())
+
+
+def _differing(names: list[str]) -> list[str]:
+    """Names without the layer, where all are of the same one, as the colors of RGB are."""
+    alike = len(names) > 1 and len({name.partition(" of ")[2] for name in names}) == 1
+    return [name.partition(" of ")[0] for name in names] if alike else names
+
+
+def _most(room: float, widths: Iterable[float]) -> float:
+    """The most that each of these may take, so that together they have room; short ones leave theirs to the others."""
+    left, *rest = [room, *sorted(widths)]
+    for number, wide in enumerate(rest):
+        if wide * (len(rest) - number) > left:
+            return left / (len(rest) - number)
+        left -= wide
+    return room
 
 
 def _span(color: str, text: str) -> str:

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QMenu,
     QMessageBox,
-    QPushButton,
     QSplitter,
     QTextBrowser,
     QVBoxLayout,
@@ -31,7 +30,7 @@ from napari_exposure.core.histogram import write_csv
 from napari_exposure.core.replacing import replacing
 from napari_exposure.gui.apply import apply_job
 from napari_exposure.gui.connections import Connections
-from napari_exposure.gui.flow import Flow
+from napari_exposure.gui.flow import Flow, keep_place, make_button
 from napari_exposure.gui.histogram import survey
 from napari_exposure.gui.histogram.hilo import HiLo
 from napari_exposure.gui.histogram.limits import AutoLimits
@@ -133,20 +132,17 @@ class HistogramPanel(QWidget):
             "A second click brings the colormap back."
         )
         self.hilo.toggled.connect(self._set_hilo)
-        self.again = QPushButton("Refresh")
-        self.again.setToolTip("Count again, for data that were changed without telling napari; or stop counting.")
-        self.again.clicked.connect(self._count_or_cancel)
+        again = "Count again, for data that were changed without telling napari; or stop counting."
+        self.again = make_button("Refresh", again, self._count_or_cancel)
         self.low, self.high = self._percent(0), self._percent(1)
-        self.set_limits = QPushButton("Set contrast limits")
-        self.set_limits.setToolTip("Show these two percentiles as black and white; the data stay as they are.")
-        self.set_limits.clicked.connect(self._set_limits)
-        self.clip = QPushButton("Clip to new layer")
-        self.clip.setToolTip("Make a new layer, clipped at these two percentiles and stretched over its data type.")
-        self.clip.clicked.connect(self._clip)
-        self.selected = QPushButton("Selected layers")
-        self.selected.setToolTip("Set the contrast limits of all image layers that are selected.")
-        menu = QMenu(self.selected)
+        limits = "Show these two percentiles as black and white; the data stay as they are."
+        self.set_limits = make_button("Set contrast limits", limits, self._set_limits)
+        clip = "Make a new layer, clipped at these two percentiles and stretched over its data type."
+        self.clip = make_button("Clip to new layer", clip, self._clip)
+        menu = QMenu(self)
         menu.setToolTipsVisible(True)
+        several = "Set the contrast limits of all image layers that are selected."
+        self.selected = make_button("Selected layers", several, menu)
         self.limit_all = menu.addAction("Auto-contrast all by these percentiles", self._limit_all)
         self.limit_all.setShortcut("Ctrl+L")
         self.limit_all.setToolTip("Show the two percentiles of each layer as its black and white.")
@@ -156,27 +152,19 @@ class HistogramPanel(QWidget):
             # Outside of this panel the keys keep napari's own shortcuts.
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             self.addAction(action)
-        self.selected.setMenu(menu)
-        self.estimated = QLabel()
-        self.estimated.setWordWrap(True)
-        # Nothing moves when it appears.
-        policy = self.estimated.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self.estimated.setSizePolicy(policy)
-        self.estimated.setTextFormat(Qt.TextFormat.PlainText)
+        self.estimated = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
+        keep_place(self.estimated)
         self.estimated.setToolTip(
             "These limits are from what was counted so far. They are set once more when all voxels are counted, unless "
             "you change them."
         )
-        self.another = QPushButton("New panel")
-        self.another.setToolTip("Open one more panel, with choices of its own: lock one, and compare.")
-        self.another.clicked.connect(self._open_another)
-        self.export_menu = QPushButton("Export")
-        self.export_menu.setToolTip("Save the plot or the counts to a file, or copy the numbers below.")
-        menu = QMenu(self.export_menu)
+        another = "Open one more panel, with choices of its own: lock one, and compare."
+        self.another = make_button("New panel", another, self._open_another)
+        menu = QMenu(self)
         menu.addAction("Plot and tables…", self._ask_export)
         menu.addAction("Copy statistics", self.copy_statistics)
-        self.export_menu.setMenu(menu)
+        export = "Save the plot or the counts to a file, or copy the numbers below."
+        self.export_menu = make_button("Export", export, menu)
         self.numbers = QTextBrowser()
         self.numbers.setToolTip("The numbers can be selected and copied.")
         self.numbers.setFrameShape(QTextBrowser.Shape.NoFrame)

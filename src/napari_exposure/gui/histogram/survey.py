@@ -221,7 +221,7 @@ def targets(layer, dims, scope: str, mask=None, ignore_zeros: bool = False) -> l
     return [
         replace(
             whole,
-            name=f"{layer.name}, {name}",
+            name=f"{name} of {layer.name}",
             color=color,
             volume=replace(volume, color=channel),
             coarse=coarse and replace(coarse, color=channel),

@@ -15,8 +15,8 @@ from napari_exposure.gui.histogram.picture import save_picture
 from napari_exposure.gui.histogram.survey import short
 from napari_exposure.gui.plotting import AFTER, PlotView
 
-# A compact plot is this many pixels high.
-COMPACT = 140
+# A compact plot has this many pixels, and room for so many lines of text: about 140 pixels with the usual font.
+COMPACT, COMPACT_LINES = 84, 4
 # A plot with axes is at least this many pixels plus this many lines of text high.
 LEAST, LINES = 130, 8
 # A key pans by this fraction of the view, or narrows the view to this fraction.
@@ -44,8 +44,6 @@ class HistogramView(PlotView):
         self._subject: tuple[bool, object] | None = None
         self._all: list[float] | None = None
         self.setMinimumWidth(220)
-        if compact:
-            self.setFixedHeight(COMPACT)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Histogram")
         self._build()
@@ -61,7 +59,7 @@ class HistogramView(PlotView):
         self.draw()
 
     def sizeHint(self):
-        return QSize(300, COMPACT) if self._compact else QSize(380, 300)
+        return QSize(300, self.minimumHeight()) if self._compact else QSize(380, 300)
 
     # --- parts that are always there ---
 
@@ -132,6 +130,7 @@ class HistogramView(PlotView):
         if self._compact:
             for side in ("left", "right"):
                 self.axes[side].setWidth(0)
+            self.setFixedHeight(round(COMPACT + COMPACT_LINES * self.line_height))
         else:
             # Below this height the lines of text and the axes would leave no plot.
             self.setMinimumHeight(round(LEAST + LINES * self.line_height))
