@@ -183,7 +183,7 @@ class Profile(Extra):
             self._editors["smoothness"].enabled = card.values["model"] == "smooth"
         if source is not None and card.values["axis"] not in (SURFACE, "t"):
             axes = len(source.shape)
-            axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes)
+            axis_from_end(card.values["axis"], spatial_axes(len(source.sizes), card.values["per"]), axes, source.labels)
 
 
 class Reference(Extra):
