@@ -13,12 +13,12 @@ import napari.layers
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import GivenRange
 from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.colormap import color_table, read_colors, warn_wrong
 from napari_exposure.core.images import Opened, fit_on_other
+from napari_exposure.core.parameters import GivenRange
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, Spacing

@@ -11,37 +11,38 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adaptive import AdaptiveEqualization
-from napari_exposure.core.adjustment import Adjustment, Per
+from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.axes import AXES, check_spacing
 from napari_exposure.core.clip import PercentileClip
 from napari_exposure.core.depth import SUPPORT, TO_FIRST, DecayCorrection
 from napari_exposure.core.equalize import HistogramEqualization
 from napari_exposure.core.findings import (
-    SURE,
     Background,
     Bits,
-    Jumps,
-    Trend,
     find_background,
     find_bits,
-    find_bleaching,
     find_crowded,
     find_ends,
-    find_flicker,
-    find_jumps,
     find_low_contrast,
-    find_regions,
-    find_structures,
-    find_trend,
-    flattened,
-    middle,
-    percentiles,
 )
 from napari_exposure.core.images import opened
 from napari_exposure.core.intensity import NoiseLimit, Percentiles, check_exposure
+from napari_exposure.core.parameters import Per
 from napari_exposure.core.profiles import common_profile, compared
+from napari_exposure.core.robust import middle, percentiles
 from napari_exposure.core.sample import Sample, take_sample
 from napari_exposure.core.stretch import LocalStretch
+from napari_exposure.core.structures import find_regions, find_structures
+from napari_exposure.core.trends import (
+    SURE,
+    Jumps,
+    Trend,
+    find_bleaching,
+    find_flicker,
+    find_jumps,
+    find_trend,
+    flattened,
+)
 from napari_exposure.core.typing import Spacing
 from napari_exposure.io.units import PIXEL, in_unit
 from napari_exposure.recipe import Recipe

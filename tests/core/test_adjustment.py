@@ -439,7 +439,8 @@ def test_progress_never_runs_back(adjustment, dtype, small_blocks):
     steps, result = reference.heard(lambda: adjust(adjustment, volume))
     assert all(step.what for step in steps)
     fractions = [step.fraction for step in steps]
-    assert len(fractions) > 10
+    # volumes that are fitted at the same time report between each other
+    assert len(fractions) > 5
     assert fractions == sorted(fractions)
     assert fractions[0] >= 0
     assert fractions[-1] == pytest.approx(1)

@@ -11,10 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import reference
-from napari_exposure.core import AdaptiveEqualization, Gamma, adjust, adjust_gamma, blocks, histogram, percentile
-from napari_exposure.core.blocks import Volume, contiguous_blocks, is_dask, walk
+from napari_exposure.core import (
+    AdaptiveEqualization,
+    Gamma,
+    adjust,
+    adjust_gamma,
+    blocks,
+    histogram,
+    percentile,
+    progress,
+)
+from napari_exposure.core.blocks import Volume, contiguous_blocks, each_volume, is_dask, walk
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
+from napari_exposure.core.memory import Memory
 from napari_exposure.core.threads import Threads
 
 shapes = st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple)
@@ -138,6 +148,65 @@ def test_an_exception_in_merge_leaves_nothing_behind(two_threads):
     with pytest.raises(MemoryError, match="full"):
         walk(range(100), abs, merge, "")
     assert not workers()
+
+
+# --- many small volumes -----------------------------------------------------------------
+
+
+def frames(number, shape=(3, 4)):
+    movie = Volume(np.arange(number * 12, dtype=np.uint16).reshape(number, *shape))
+    return [movie.at((each,)) for each in range(number)]
+
+
+def test_small_volumes_are_worked_on_at_the_same_time(two_threads):
+    meeting = threading.Barrier(2, timeout=20)
+    # passes only if both are worked on at once
+    assert sorted(each_volume(frames(2), lambda _: meeting.wait())) == [0, 1]
+
+
+def test_large_volumes_are_worked_on_in_turn(two_threads, monkeypatch):
+    # each of them has blocks for all threads
+    monkeypatch.setattr(blocks, "BLOCK_VOXELS", 11)
+    places = each_volume(frames(3), lambda _: threading.get_ident())
+    assert set(places) == {threading.get_ident()}
+
+
+def test_results_of_small_volumes_are_in_order_and_their_progress_never_runs_back(two_threads):
+    def work(volume):
+        for fraction in (0, 0.5, 1):
+            progress.report("working", fraction)
+        return volume.lead[0]
+
+    steps, found = reference.heard(lambda: each_volume(frames(20), work))
+    assert found == list(range(20))
+    fractions = [step.fraction for step in steps]
+    assert len(fractions) >= 20
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+
+
+def test_stopped_work_on_small_volumes_leaves_nothing_behind(two_threads):
+    worked = []
+
+    def work(volume):
+        worked.append(volume.lead)
+        progress.report("working", 1)
+
+    assert reference.stopped(lambda: each_volume(frames(100), work), 3)
+    assert not workers()
+    assert len(worked) < 20
+
+
+def test_fits_of_small_volumes_that_are_remembered_come_at_once(two_threads):
+    data = reference.make_volume("float32", (4, 3, 9, 10))
+    volume = Volume(data, memory=Memory())
+    adjustment = AdaptiveEqualization(4, per="volume")
+    fitted = adjustment.fit_volume(volume, (1, 1, 1))
+    with progress.at_once():
+        again = adjustment.fit_volume(volume, (1, 1, 1))
+        with pytest.raises(progress.MustRead):
+            AdaptiveEqualization(3, per="volume").fit_volume(volume, (1, 1, 1))
+    np.testing.assert_array_equal(fitted(data), again(data))
 
 
 @pytest.mark.parametrize("adjustment", [Gamma(0.5), AdaptiveEqualization(4)], ids=["gamma", "adaptive"])

@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from core import scenes
-from napari_exposure.core import findings
+from napari_exposure.core import findings, robust, structures, trends
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.sample import take_sample
 
@@ -142,47 +142,47 @@ def test_low_contrast():
 def test_a_decay_is_found_along_its_axis_alone(axis, decay):
     volume = scenes.scene(3, SMALL, decay=decay, axis=axis)
     sample = looked(volume)
-    trends = [findings.find_trend(sample, each) for each in (-3, -2, -1)]
-    assert [trend is not None for trend in trends] == [each == axis for each in range(3)]
-    trend = trends[axis]
+    each_axis = [trends.find_trend(sample, each) for each in (-3, -2, -1)]
+    assert [trend is not None for trend in each_axis] == [each == axis for each in range(3)]
+    trend = each_axis[axis]
     assert -trend.rate == pytest.approx(decay, rel=0.1)
     assert trend.left == pytest.approx(math.exp(-decay), rel=0.3)
     assert trend.steady
     assert trend.offset == pytest.approx(scenes.OFFSET, abs=8)
     # without it, there is none
-    even = findings.flattened(sample, [trend])
-    assert findings.find_trend(even, axis - 3, findings.Background(trend.offset, 0.5)) is None
+    even = trends.flattened(sample, [trend])
+    assert trends.find_trend(even, axis - 3, findings.Background(trend.offset, 0.5)) is None
 
 
 def test_light_that_grows():
     volume = scenes.scene(3, SMALL, decay=2.0, axis=0)[::-1]
-    assert findings.find_trend(looked(volume), -3).rate == pytest.approx(2.0, rel=0.12)
+    assert trends.find_trend(looked(volume), -3).rate == pytest.approx(2.0, rel=0.12)
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("diameter", [8.0, 14.0])
 def test_no_decay_is_invented(seed, diameter):
     sample = looked(scenes.scene(seed, (diameter,) * 3))
-    assert all(findings.find_trend(sample, axis) is None for axis in (-3, -2, -1))
+    assert all(trends.find_trend(sample, axis) is None for axis in (-3, -2, -1))
 
 
 def test_light_that_changes_but_not_steadily():
     volume = scenes.scene(4, SMALL, decay=0)
     wave = np.exp(-2.5 * np.linspace(0, 1, 160) ** 4)
-    trend = findings.find_trend(looked(np.rint((volume - 100.0) * wave + 100)), -1)
+    trend = trends.find_trend(looked(np.rint((volume - 100.0) * wave + 100)), -1)
     assert not trend.steady
 
 
 @pytest.mark.parametrize("teeth", [0.05, 0.1, 0.4])
 def test_a_saw_tooth_is_found(teeth):
-    found = findings.find_jumps(looked(scenes.scene(5, teeth=teeth)))
+    found = trends.find_jumps(looked(scenes.scene(5, teeth=teeth)))
     assert found.size == pytest.approx(math.log((1 + teeth / 2) / (1 - teeth / 2)), rel=0.5)
 
 
 def test_no_saw_tooth_is_invented():
-    assert all(findings.find_jumps(looked(scenes.scene(seed))) is None for seed in range(4))
-    assert findings.find_jumps(looked(scenes.scene(0, decay=2.0))) is None
-    assert findings.find_jumps(looked(scenes.scene(0)[0])) is None
+    assert all(trends.find_jumps(looked(scenes.scene(seed))) is None for seed in range(4))
+    assert trends.find_jumps(looked(scenes.scene(0, decay=2.0))) is None
+    assert trends.find_jumps(looked(scenes.scene(0)[0])) is None
 
 
 @pytest.mark.parametrize("radius", [9.0, 14.0, 16.5])
@@ -193,22 +193,22 @@ def test_the_ends_of_a_body_are_no_saw_tooth(radius, look):
     bright = {"even": 1.0, "dome": 1 - away, "dark in its middle": np.exp(-1.5 * np.clip(1 - np.sqrt(away), 0, 1))}
     light = np.where(away < 1, bright[look], 0.0)
     noise = np.random.default_rng(0).normal(100, 10, light.shape)
-    assert findings.find_jumps(looked(1000 * light + noise)) is None
+    assert trends.find_jumps(looked(1000 * light + noise)) is None
     # Its planes jump where they do so inside of it.
     light[10::7] *= 0.7
-    assert findings.find_jumps(looked(1000 * light + noise)).size == pytest.approx(-math.log(0.7), rel=0.6)
+    assert trends.find_jumps(looked(1000 * light + noise)).size == pytest.approx(-math.log(0.7), rel=0.6)
 
 
 def test_flicker_and_bleaching_over_time():
     still, flickers = looked(scenes.series(0)), looked(scenes.series(0, 0.05))
-    assert findings.find_flicker(still) is None
-    assert findings.find_bleaching(still) is None
-    assert findings.find_flicker(flickers).size == pytest.approx(0.07, rel=0.4)
+    assert trends.find_flicker(still) is None
+    assert trends.find_bleaching(still) is None
+    assert trends.find_flicker(flickers).size == pytest.approx(0.07, rel=0.4)
     series = scenes.series(0)
     lamp = np.exp(-np.linspace(0, 1, 12))[:, None, None, None]
     bleached = looked(np.rint((series - 100.0) * lamp + 100).astype(np.uint16))
-    assert findings.find_bleaching(bleached).rate == pytest.approx(-12 / 11, rel=0.25)
-    assert findings.find_flicker(bleached) is None
+    assert trends.find_bleaching(bleached).rate == pytest.approx(-12 / 11, rel=0.25)
+    assert trends.find_flicker(bleached) is None
 
 
 # --- regions and structures -------------------------------------------------------------
@@ -216,22 +216,22 @@ def test_flicker_and_bleaching_over_time():
 
 @pytest.mark.parametrize("diameter", [(10.0, 10.0, 10.0), (6.0, 20.0, 20.0), (14.0, 14.0, 14.0)])
 def test_the_size_of_structures(diameter):
-    sizes = findings.find_structures(looked(scenes.scene(6, diameter)))
+    sizes = structures.find_structures(looked(scenes.scene(6, diameter)))
     np.testing.assert_allclose(sizes, diameter, rtol=0.25)
 
 
 def test_noise_has_no_structures():
     rng = np.random.default_rng(0)
-    assert findings.find_structures(looked(rng.normal(100, 5, (40, 100, 100)))) is None
-    assert findings.find_structures(looked(rng.integers(0, 4000, (40, 100, 100), dtype=np.uint16))) is None
+    assert structures.find_structures(looked(rng.normal(100, 5, (40, 100, 100)))) is None
+    assert structures.find_structures(looked(rng.integers(0, 4000, (40, 100, 100), dtype=np.uint16))) is None
 
 
 def test_regions_that_differ():
     volume = scenes.scene(7).astype(np.float64) - 100
-    even = findings.find_regions(looked(volume))
+    even = structures.find_regions(looked(volume))
     assert even.ratio < 2.5
     volume[:, :80] /= 8
-    uneven = findings.find_regions(looked(volume))
+    uneven = structures.find_regions(looked(volume))
     assert uneven.ratio > 4
     assert uneven.use < even.use
 
@@ -239,9 +239,9 @@ def test_regions_that_differ():
 def test_percentiles_are_those_of_numpy():
     values = np.random.default_rng(0).normal(size=1001)
     values[::7] = np.nan
-    found = findings.percentiles(values, 0.0, 12.5, 50.0, 99.9, 100.0)
+    found = robust.percentiles(values, 0.0, 12.5, 50.0, 99.9, 100.0)
     np.testing.assert_allclose(found, np.nanpercentile(values, (0, 12.5, 50, 99.9, 100)))
-    assert math.isnan(findings.middle(np.full(3, np.nan)))
+    assert math.isnan(robust.middle(np.full(3, np.nan)))
 
 
 @pytest.mark.parametrize(
@@ -259,10 +259,10 @@ def test_volumes_of_which_nothing_can_be_told(volume):
     sample = looked(volume)
     background = findings.find_background(sample)
     for axis in range(-sample.spatial, 0):
-        assert findings.find_trend(sample, axis, background) is None
-    for find in (findings.find_jumps, findings.find_flicker, findings.find_bleaching, findings.find_ends):
+        assert trends.find_trend(sample, axis, background) is None
+    for find in (trends.find_jumps, trends.find_flicker, trends.find_bleaching, findings.find_ends):
         assert find(sample) is None
-    findings.find_structures(sample)
-    findings.find_regions(sample)
+    structures.find_structures(sample)
+    structures.find_regions(sample)
     findings.find_bits(sample)
     assert replace(sample, looked=0).looked == 0

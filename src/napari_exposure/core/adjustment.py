@@ -8,66 +8,42 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import Several
 from napari_exposure.core.axes import check_spacing, gliding_axis, in_words, name_time, spatial_axes, time_axis
-from napari_exposure.core.blocks import Volume
+from napari_exposure.core.blocks import Volume, each_volume
 from napari_exposure.core.counting import find_cuts, find_extent
-from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.intensity import (
-    NoiseLimit,
     Percentiles,
-    check_choice,
-    check_count,
     check_exposure,
-    check_flag,
     check_kind,
-    check_number,
-    check_pair,
     dtype_range,
-    named_range,
-    range_name,
     result_dtype,
 )
 from napari_exposure.core.memory import LIMIT, SHARED, Memory
+from napari_exposure.core.parameters import (
+    IN_RANGE_WORDS,
+    OUTPUT,
+    PER,
+    InRange,
+    Output,
+    Per,
+    as_plain,
+    check_in_range,
+    check_width,
+    checked,
+    from_plain,
+    parameter,
+    value_in_words,
+)
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Spacing
-from napari_exposure.core.words import given, warn_user
-
-# These are the choices of shared parameters, and how a widget words each of them.
-PER = {"dataset": "treated together", "volume": "treated separately", "plane": "each plane alone"}
-OUTPUT = {"dtype": "same bit depth", "float32": "float32, 0 to 1"}
-IN_RANGE = ("data", "dtype")
-
-Per = Literal["dataset", "volume", "plane"]
-Output = Literal["dtype", "float32"]
-InRange = Literal["data", "dtype"] | tuple[float, float] | Percentiles
-# Verbs also take the contrast limits of a layer, which become two numbers.
-GivenRange = Literal["data", "dtype", "contrast_limits"] | Sequence[float] | Percentiles
-
-
-def parameter(default: Any, label: str, tooltip: str, **options: object) -> Any:
-    """Declare a parameter, in the one place that says what it may be and what an editor shows of it.
-
-    Every adjustment checks its values by this: a value is one of `choices`, or a number in [`low`, `high`] or greater
-    than `above`.  In place of a number it may be `automatic`, which is a word or None, or with `noise` a `NoiseLimit`.
-    Editors show `label`, `tooltip`, `step` and `slider`, and offer numbers from `min` to `max`, which are `low` and
-    `high` unless they are given; they hide what is `advanced` at first.  Where only some values have names, `words`
-    holds them.  A parameter without a default has an `example` in plain data.
-    """
-    return dataclasses.field(default=default, metadata={"label": label, "tooltip": tooltip, **options})
-
-
-IN_RANGE_WORDS = (
-    "Input range",
-    "Which intensities are stretched: the exact minimum and maximum of the data, the range of the dtype, two "
-    "percentiles, or fixed numbers. Values outside are clamped.",
-)
+from napari_exposure.core.words import warn_user
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,24 +117,15 @@ class Adjustment(ABC):
     def __post_init__(self) -> None:
         self._set("in_range", check_in_range(self.in_range))
         for field in dataclasses.fields(self):
-            self._set(field.name, _checked(getattr(self, field.name), field))
+            self._set(field.name, checked(getattr(self, field.name), field))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data (str, float, bool, list, dict) that `from_dict` takes back."""
-        plain: dict[str, Any] = {"adjustment": type(self).__name__}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Percentiles):
-                value = {"percentiles": [value.low, value.high]}
-            if isinstance(value, Histogram):
-                value = value.to_dict()
-            if isinstance(value, NoiseLimit):
-                value = {"noise_limit": value.limit}
-            plain[field.name] = _lists(value)
-        return plain
+        values = {field.name: as_plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {"adjustment": type(self).__name__, **values}
 
     @staticmethod
     def from_dict(plain: dict[str, Any]) -> Adjustment:
@@ -186,16 +153,7 @@ class Adjustment(ABC):
         if missing := [each for each in fields if each not in values and each not in known[name].defaults()]:
             raise ValueError(f"{name} needs {', '.join(missing)}, which is missing; add it.")
         try:
-            for key, value in values.items():
-                if isinstance(value, dict) and set(value) == {"percentiles"}:
-                    values[key] = Percentiles(*check_pair(value["percentiles"], "percentiles"))
-                elif isinstance(value, dict) and set(value) == {"noise_limit"}:
-                    values[key] = NoiseLimit(value["noise_limit"])
-                elif isinstance(value, dict):
-                    values[key] = Histogram.from_dict(value)
-                else:
-                    values[key] = _tuples(value)
-            return known[name](**values)
+            return known[name](**{key: from_plain(value) for key, value in values.items()})
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
 
@@ -237,7 +195,7 @@ class Adjustment(ABC):
         fields = [field for field in dataclasses.fields(self) if field.name in shown]
         # The adjustment's own parameters come before those that all adjustments have.
         fields.sort(key=lambda field: field.name in shared)
-        words = [_in_words(getattr(self, field.name), field, unit) for field in fields]
+        words = [value_in_words(getattr(self, field.name), field, unit) for field in fields]
         return ", ".join(words) or "defaults"
 
     @classmethod
@@ -423,8 +381,8 @@ class Adjustment(ABC):
         """Fit a volume, all voxels of which share the fit."""
 
     def _fit_groups(self, groups: Sequence[Volume], spacing: tuple[float, ...]) -> Sequence[Fit]:
-        """Fit volumes one after the other."""
-        return progress.each(groups, lambda group: self._fit_group(group, spacing))
+        """Fit volumes, each on its own."""
+        return each_volume(groups, lambda group: self._fit_group(group, spacing))
 
     def _fit_time(self, volume: Volume, groups: Sequence[tuple[int, ...]], spacing: tuple[float, ...]) -> Sequence[Fit]:
         """Fit each series of time points; there is one for each index of the other axes that have their own fits."""
@@ -481,65 +439,11 @@ class Adjustment(ABC):
         return check_width(lo, hi)
 
 
-def _in_words(value: Any, field: dataclasses.Field[Any], unit: str) -> str:
-    """Return a parameter's label and value, as a user reads them."""
-    label, choices = field.metadata["label"], field.metadata.get("choices") or field.metadata.get("words", {})
-    if isinstance(value, bool):
-        return label if value else f"not {label}"
-    if isinstance(value, Percentiles):
-        return f"{label} {value.low:g} to {value.high:g} %"
-    if isinstance(value, NoiseLimit):
-        return f"{label} by noise of {100 * value.limit:g} %"
-    if isinstance(value, Histogram):
-        return f"{label} {value.name or 'a histogram'}"
-    if isinstance(value, str):
-        return f"{label} {choices.get(value, value).split(':')[0]}"
-    if value is None:
-        return f"{label} automatic"
-    size = field.name == "kernel_size"
-    numbers = value if isinstance(value, tuple) else (value,)
-    words = [f"({each[0]:g}, {each[1]:g})" if isinstance(each, tuple) else f"{each:.6g}" for each in numbers]
-    return f"{label} {(' × ' if size else ' to ').join(words)}" + f" {unit}" * (size and bool(unit))
-
-
 def adjustments(cls: Any = None) -> list[type[Adjustment]]:
     """Return all adjustments, or those that derive from a class, without abstract ones."""
     cls = Adjustment if cls is None else cls
     found = [] if inspect.isabstract(cls) else [cls]
     return found + [each for subclass in cls.__subclasses__() for each in adjustments(subclass)]
-
-
-def _lists(value: Any) -> Any:
-    """Turn tuples, and those inside of them, into lists, which JSON has."""
-    return [_lists(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
-
-
-def _checked(value: Any, field: dataclasses.Field[Any]) -> Any:
-    """Return a parameter's value in its one form, or raise an error that says what it may be."""
-    name, allowed, default = field.name, field.metadata, field.default
-    bounds = {each: allowed[each] for each in ("low", "high", "above") if each in allowed}
-    if "choices" in allowed:
-        return check_choice(value, name, allowed["choices"])
-    if isinstance(default, bool):
-        return check_flag(value, name)
-    others = []
-    if allowed.get("noise"):
-        if isinstance(value, NoiseLimit):
-            return value
-        others.append("NoiseLimit(limit)")
-    if "automatic" in allowed:
-        word = allowed["automatic"]
-        if type(value) is type(word) and value == word:
-            return value
-        others.append(repr(word))
-    also = " or ".join(others)
-    if isinstance(default, int) or (default is None and isinstance(allowed.get("low"), int)):
-        return check_count(value, name, also=also, **bounds)
-    return check_number(value, name, also=also, **bounds) if isinstance(default, float) else value
 
 
 def warn_constant(transform: Transform) -> None:
@@ -561,14 +465,6 @@ def check_counted(total: int, volume: Volume, reason: str = "") -> None:
     raise ValueError(f"There is no finite voxel to count{why}. Choose another mask or volume.")
 
 
-def check_width(lo: float, hi: float) -> tuple[float, float]:
-    if not math.isfinite(hi - lo):
-        raise ValueError(
-            f"The intensities {lo:g} to {hi:g} spread wider than float64 can hold; give in_range=(low, high)."
-        )
-    return lo, hi
-
-
 def check_reach(reach: tuple[float, float], dtype: np.dtype) -> None:
     """Raise an error if results may exceed the floats of `dtype`, which would make them infinite."""
     most = float(np.finfo(dtype).max) if dtype.kind == "f" else math.inf
@@ -578,23 +474,3 @@ def check_reach(reach: tuple[float, float], dtype: np.dtype) -> None:
             f"Results may reach from {reach[0]:g} to {reach[1]:g}, but {dtype} ends at {most:g}. Divide the data "
             "first, or choose a narrower input range."
         )
-
-
-def check_in_range(value: Any) -> InRange:
-    """Return an input range in its one form, or raise an error that says what it may be."""
-    if isinstance(value, Percentiles) or (isinstance(value, str) and value in IN_RANGE):
-        return cast(InRange, value)
-    # scikit-image has this word for the same range.
-    if isinstance(value, str) and value == "image":
-        return "data"
-    if name := range_name(value):
-        return named_range(name)[1]
-    ends: Any = value if not isinstance(value, str) and np.iterable(value) else ()
-    if len(ends) == 2:
-        lo, hi = (check_number(number, "in_range") for number in ends)
-        if lo < hi:
-            return check_width(lo, hi)
-    raise ValueError(
-        "in_range must be 'data', 'dtype', the name of a dtype such as 'uint8', (low, high) with low < high, or "
-        f"Percentiles(low, high), got {given(value)}."
-    )

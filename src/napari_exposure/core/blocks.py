@@ -6,9 +6,11 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
@@ -355,28 +357,53 @@ def is_dask(array: object) -> TypeGuard[da.Array]:
 def walk(blocks: Iterable[Part], work: Callable[[Part], Found], merge: Callable[[Found], object], what: str) -> None:
     """Run ``work(block)`` over blocks on a pool of threads, and ``merge(result)`` in their order on this thread.
 
-    Progress is reported after each block.  If the listener stops the work, blocks that have not begun are dropped and
-    the others are waited for, which takes a few milliseconds, so that nothing goes on behind a canceled call.
+    Progress is reported after each block.
     """
     blocks = list(blocks)
     progress.report(what, 0.0)
-    if len(blocks) == 1:
-        merge(work(blocks[0]))
-        progress.report(what, 1.0)
+    with closing(_in_threads(blocks, work)) as results:
+        for done, result in enumerate(results, start=1):
+            merge(result)
+            progress.report(what, done / len(blocks))
+
+
+def each_volume(volumes: Sequence[Volume], work: Callable[[Volume], Found]) -> list[Found]:
+    """Work on one volume after the other; on several at a time where each is one block, which one thread works on."""
+    if len(volumes) == 1 or not all(map(_is_block, volumes)):
+        return progress.each(volumes, work)
+
+    def one(number: int) -> Found:
+        with progress.item(number, len(volumes)):
+            return work(volumes[number])
+
+    with progress.shared() as inside, closing(_in_threads(range(len(volumes)), partial(inside, one))) as results:
+        return list(results)
+
+
+def _is_block(volume: Volume) -> bool:
+    """Return whether a pass over a volume has one block only, and finds nothing that other volumes need too."""
+    return not (volume.members or any(is_dask(part.array) for part in volume.parts)) and volume.size <= BLOCK_VOXELS
+
+
+def _in_threads(items: Sequence[Part], work: Callable[[Part], Found]) -> Generator[Found]:
+    """Run ``work(item)`` on a pool of threads, and yield the results in the order of the items.
+
+    Closing drops items that have not begun and waits for the others, which takes a few milliseconds, so that nothing
+    goes on behind a canceled call.
+    """
+    if len(items) == 1:
+        yield work(items[0])
         return
     threads = thread_count()
     pool = Threads(threads)
     try:
         waiting: deque[Future[Found]] = deque()
-        ahead = iter(blocks)
-        done = 0
-        while done < len(blocks):
+        ahead = iter(items)
+        for _ in items:
             # The queue is short, so that blocks that were read from disk do not pile up in memory.
-            while len(waiting) < 2 * threads and (block := next(ahead, None)) is not None:
-                waiting.append(pool.submit(work, block))
-            merge(_awaited(waiting.popleft()))
-            done += 1
-            progress.report(what, done / len(blocks))
+            while len(waiting) < 2 * threads and (item := next(ahead, None)) is not None:
+                waiting.append(pool.submit(work, item))
+            yield _awaited(waiting.popleft())
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

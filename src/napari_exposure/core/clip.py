@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_width, parameter
+from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import Percentiles, result_dtype, result_range
+from napari_exposure.core.parameters import GivenRange, Output, Per, check_width, parameter
 from napari_exposure.core.pointwise import KnotsFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer

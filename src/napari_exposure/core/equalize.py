@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
+from napari_exposure.core.adjustment import Adjustment, check_counted
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram, find_extent
 from napari_exposure.core.histogram import Histogram
@@ -20,6 +20,7 @@ from napari_exposure.core.intensity import (
     result_dtype,
     result_range,
 )
+from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.pointwise import CurveFit, KnotsFit, StepsFit
 from napari_exposure.core.quantiles import find_knots, knots_of_sorted
 from napari_exposure.core.ranking import rank_voxels, sort_voxels

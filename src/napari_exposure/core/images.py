@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, GivenRange, warn_constant
+from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.arrays import DATA_ARRAY, both, checked, like
 from napari_exposure.core.axes import AXES, Tile, check_place
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.docstrings import complete
 from napari_exposure.core.intensity import check_flag, check_level
+from napari_exposure.core.parameters import GivenRange
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from napari_exposure.core.adjustment import Adjustment, InRange, Output, parameter
+from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.intensity import dtype_range
+from napari_exposure.core.parameters import InRange, Output, parameter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, GivenRange, Output, Per, check_counted, parameter
+from napari_exposure.core.adjustment import Adjustment, check_counted
 from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_colors, count_histogram, find_percentiles
 from napari_exposure.core.equalize import count_clamped
@@ -31,6 +31,7 @@ from napari_exposure.core.intensity import (
     working_dtype,
     write_alpha,
 )
+from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.stacks import count_stack
 from napari_exposure.core.statistics import histogram

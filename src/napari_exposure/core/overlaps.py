@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Output
 from napari_exposure.core.arrays import held
 from napari_exposure.core.axes import Tile
 from napari_exposure.core.blocks import BLOCK_VOXELS, read_part, walk
@@ -18,6 +17,7 @@ from napari_exposure.core.functions import exp, log
 from napari_exposure.core.images import Opened, listed, open_all, opened
 from napari_exposure.core.intensity import check_exposure
 from napari_exposure.core.linear import Linear
+from napari_exposure.core.parameters import Output
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
 from napari_exposure.core.words import given
 

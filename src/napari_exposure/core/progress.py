@@ -116,6 +116,25 @@ def each(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
 
 
 @contextmanager
+def shared() -> Iterator[Callable[..., Any]]:
+    """Let work in several threads report to the listener, one at a time.
+
+    Yields a function that calls another in the thread it is called in: ``inside(work, *arguments)``.
+    """
+    lock = threading.Lock()
+
+    def locked(step: Step, listener: Listener) -> None:
+        with lock:
+            listener(step)
+
+    with part(0, 1), ExitStack() as stack:
+        if (listener := _listener.get()) is not None:
+            stack.enter_context(listening(partial(locked, listener=listener)))
+        context = copy_context()
+        yield lambda work, *arguments: context.copy().run(work, *arguments)
+
+
+@contextmanager
 def at_once() -> Iterator[None]:
     """Allow only work that reads no data, because all of it is known already.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -135,3 +136,9 @@ def _boxes(volume: Volume, spatial: int) -> tuple[list[np.ndarray], list[tuple[i
 
     walk(blocks, work, found.append, "taking a sample")
     return found, [tuple(part.start for part in block) for block in blocks]
+
+
+def cut(size: int, number: int) -> list[slice]:
+    """Cut an axis into so many parts of about the same length."""
+    edges = [at * size // min(number, size) for at in range(min(number, size) + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]

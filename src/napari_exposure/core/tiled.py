@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from napari_exposure.core import progress
-from napari_exposure.core.adjustment import Adjustment, InRange, check_counted, parameter
+from napari_exposure.core.adjustment import Adjustment, check_counted
 from napari_exposure.core.blocks import Block, Volume, count
 from napari_exposure.core.intensity import (
     Percentiles,
@@ -24,6 +24,7 @@ from napari_exposure.core.intensity import (
 )
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
+from napari_exposure.core.parameters import InRange, parameter
 from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
 from napari_exposure.core.transform import Fit
 
