@@ -505,24 +505,26 @@ def drag(edit, part):
 def test_it_follows_the_slider_of_the_edge(qtbot, viewer, open_widget, quiet):
     image, along, place = opened(viewer, "anisotropic")
     widget = with_tiles(qtbot, viewer, open_widget)
+
+    def lines_become(expected):
+        qtbot.waitUntil(lambda: assert_same_lines(lines_in_world(drawn(viewer)), expected, [1, 2]), timeout=10_000)
+
     for part in (0.2, 0.7, 0.4):
         drag(widget["kernel_size"].edge, part)
-        qtbot.wait(400)
         edge = widget["kernel_size"].edge.value
         assert widget["kernel_size"].value == edge
         rows, columns = along(edge)[-2:]
         tile = edges_of_box(tile_of(rows, 20), tile_of(columns, 24))
-        assert_same_lines(lines_in_world(drawn(viewer)), placed(net(rows, columns) + tile, [1, 2], **place), [1, 2])
+        lines_become(placed(net(rows, columns) + tile, [1, 2], **place))
     slider_of(widget["kernel_size"].edge).setSliderDown(False)
     # what is drawn is what is equalized
     expected = nx.equalize_adapthist(image, kernel_size=edge).metadata["napari_exposure"]["steps"][-1]
     assert expected["kernel_size"] == edge
     # one for each axis
     widget["kernel_size"].value = (4.0, 10.0, 2.0)
-    qtbot.wait(400)
     rows, columns = borders(40, 0.5, 10.0), borders(48, 0.25, 2.0)
     tile = edges_of_box(tile_of(rows, 20), tile_of(columns, 24))
-    assert_same_lines(lines_in_world(drawn(viewer)), placed(net(rows, columns) + tile, [1, 2], **place), [1, 2])
+    lines_become(placed(net(rows, columns) + tile, [1, 2], **place))
 
 
 def test_it_follows_the_chosen_layer(qtbot, viewer, open_widget, quiet):
@@ -638,12 +640,14 @@ def test_data_with_another_number_of_axes(qtbot, viewer, open_widget, volume, qu
     with_tiles(qtbot, viewer, open_widget, 10.0)
     source.data = after.copy()
     qtbot.wait(300)
+    # napari 0.6 has put the cursor into a corner
+    viewer.cursor.position = (0, 20, 24)[-after.ndim :]
     rows, columns = borders(40, 1, 10.0), borders(48, 1, 10.0)
     layer = drawn(viewer)
     assert layer.ndim == after.ndim
     seen = [after.ndim - 2, after.ndim - 1]
     tile = edges_of_box(tile_of(rows, 20), tile_of(columns, 24))
-    assert_same_lines(lines_in_world(layer), net(rows, columns) + tile, seen)
+    qtbot.waitUntil(lambda: assert_same_lines(lines_in_world(layer), net(rows, columns) + tile, seen))
     assert_in_slice(viewer, layer)
 
 
