@@ -102,6 +102,23 @@ def test_channels_that_share_a_fit(folder, how, capsys):
         np.testing.assert_array_equal(nx.read_tiff(folder / "out" / "s0.ome.tif").data, fitted.apply(stack(0)))
 
 
+def test_all_commands_count_channels_from_0(folder, capsys):
+    volume = np.stack([np.full((3, 9, 8), value, np.uint16) + np.arange(8, dtype=np.uint16) for value in (100, 2000)])
+    path = str(nx.write_tiff(volume, folder / "two.ome.tif", axes="czyx"))
+    assert main(["info", path]) == 0
+    assert "range        channel 1: 2000 to 2007" in capsys.readouterr().out
+    assert main(["suggest", path, "--channel", "1"]) == 0
+    assert "channel 1, one of 2 channels" in capsys.readouterr().out
+    assert main(["histogram", path, "--csv", str(folder / "h.csv")]) == 0
+    with open(folder / "h.csv", newline="") as file:
+        lows = {row["channel"]: float(row["low"]) for row in reversed(list(csv.DictReader(file)))}
+    assert lows == {"channel 0": pytest.approx(100, abs=1), "channel 1": pytest.approx(2000, abs=1)}
+    for command in ("apply", "suggest"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "counted from 0" in capsys.readouterr().out
+
+
 def test_channels_that_are_not_there(folder, capsys):
     command = "apply", "r.json", "in/both.ome.tif", "-o", "out", "--channels"
     assert run(folder, *command, "2") == 1

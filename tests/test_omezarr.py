@@ -163,7 +163,7 @@ def test_channels(version, tmp_path):
     assert found.colors == ("#ff8000", "#00ff00")
     assert found.windows == ((3, 200), None)
     first, second = (options for _, options, _ in found.layers())
-    assert first["name"], second["name"] == ("cells - 2024_01_15", "cells - channel 2")
+    assert (first["name"], second["name"]) == ("cells - 2024_01_15", "cells - channel 1")
     assert first["contrast_limits"] == (3, 200)
     assert "contrast_limits" not in second
 

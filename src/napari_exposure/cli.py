@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_channels,
         default="each",
         help="what channels are fitted on: each itself (default), one fit of all, of their sum or of their max "
-        "(voxel by voxel), or the number of the one whose fit all have",
+        "(voxel by voxel), or the number of the one whose fit all have, counted from 0",
     )
     _add_opening(apply, sized=True)
     apply.add_argument("--jobs", type=_positive, default=min(4, os.cpu_count() or 1), help="files at once")
@@ -95,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     suggest.set_defaults(run=_suggest)
     suggest.add_argument("file", type=Path)
     _add_opening(suggest, sized=True)
-    suggest.add_argument("--channel", metavar="N", type=int, default=0, help="which one is looked at (default: 0)")
+    words = "which one is looked at, counted from 0 (default: 0)"
+    suggest.add_argument("--channel", metavar="N", type=int, default=0, help=words)
     suggest.add_argument("-o", "--output", metavar="RECIPE", type=Path, help="write the recipe, as JSON")
     histogram = commands.add_parser("histogram", help="the exact histogram of a file, as CSV or picture")
     histogram.set_defaults(run=_histogram)
@@ -112,7 +113,7 @@ def _add_opening(parser: argparse.ArgumentParser, sized: bool = False) -> None:
     if sized:
         add("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
         add("--unit", default="um", help="of --spacing (default: um)")
-    add("--series", metavar="N", type=int, help="which image, in a file of several (default: 0)")
+    add("--series", metavar="N", type=int, help="which image, in a file of several, counted from 0 (default: 0)")
     add("--dataset", metavar="NAME", help="which dataset of an HDF5 file, such as volumes/raw")
     add("--axes", metavar="LETTERS", help="such as tzyx, where the file does not say or is wrong")
     add("--dtype", choices=DTYPES, help="convert what is read, such as a mask of 1 bit a pixel")

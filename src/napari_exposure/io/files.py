@@ -133,8 +133,8 @@ class FileVolume:
         return "".join(axis for axis in "ZYX" if axis in self.axes and self.sizes[axis][1] == UNKNOWN)
 
     def channel(self, number: int) -> str:
-        """Return the name of a channel, or its number where it has no name."""
-        return (self.channels[number] if number < len(self.channels) else "") or f"channel {number + 1}"
+        """Return the name of a channel, or its number, counted from 0, where it has no name."""
+        return (self.channels[number] if number < len(self.channels) else "") or f"channel {number}"
 
     @property
     def others(self) -> list[str]:
