@@ -21,11 +21,11 @@ from napari_exposure.core.intensity import as_path, check_flag, check_number, dt
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
-from napari_exposure.core.words import given, printable
+from napari_exposure.core.words import given, printable, warn_user
 from napari_exposure.io.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, in_order, stem
 from napari_exposure.io.omezarr import check_ome_version, write_zarr
 from napari_exposure.io.tiff import check_tiff, write_pages
-from napari_exposure.io.units import LENGTH, TIME, axis_names, unit_name
+from napari_exposure.io.units import LENGTH, TIME, axis_names, turned, unit_name
 from napari_exposure.provenance import METADATA_KEY, noted
 
 LETTERS = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
@@ -37,7 +37,7 @@ def save(
     result: ArrayLike | Layer | FileVolume,
     path: str | PathLike[str],
     *,
-    spacing: Sequence[float] | None = None,
+    spacing: float | Sequence[float] | None = None,
     unit: str | None = None,
     axes: str | None = None,
     overwrite: bool = False,
@@ -55,8 +55,8 @@ def save(
         A layer, which knows its voxel size; or a numpy, dask, zarr or h5py array with 2 to 5 axes.
     path : str or Path
         Ending in ``.zarr`` for OME-Zarr with a pyramid, or in ``.ome.tif`` for OME-TIFF.
-    spacing : sequence of float, optional
-        The size of a voxel along the last axes of an array, by default 1.
+    spacing : float or sequence of float, optional
+        The size of a voxel along the last axes of an array, by default 1; one number is that along z, y and x.
     unit : str, optional
         The unit of `spacing`, such as "um".
     axes : str, optional
@@ -125,7 +125,7 @@ def write_tiff(
     result: ArrayLike | Layer | FileVolume,
     path: str | PathLike[str],
     *,
-    spacing: Sequence[float] | None = None,
+    spacing: float | Sequence[float] | None = None,
     unit: str | None = None,
     axes: str | None = None,
     channels: Sequence[str] = (),
@@ -223,7 +223,7 @@ def _write(
 def _volume_of(
     result: Any,
     path: Path,
-    spacing: Sequence[float] | None = None,
+    spacing: float | Sequence[float] | None = None,
     unit: str | None = None,
     axes: str | None = None,
     channels: Sequence[str] = (),
@@ -248,7 +248,8 @@ def _volume_of(
     if letters.endswith("S") and array.shape[-1] not in (3, 4):
         raise ValueError(f"The axis s (color) must have 3 or 4 samples, got {given(axes)}; shape {array.shape}.")
     sized = len(space)
-    sizes = spacing if np.iterable(spacing) else () if spacing is None else (spacing,)
+    # One number is the size along all axes of space, as it is for every verb.
+    sizes = spacing if np.iterable(spacing) else () if spacing is None else (spacing,) * sum(map("ZYX".count, space))
     spacing = tuple(check_number(size, "spacing", above=0) for size in sizes)
     if len(spacing) > sized:
         raise ValueError(f"spacing must be up to {sized} positive numbers, got {spacing}.")
@@ -301,7 +302,8 @@ def _of_layer(layer: Any) -> FileVolume:
     if axes is None:
         raise ValueError(f"{layer.name!r} has {layer.ndim} axes; files have 2 to 5 of the axes tczyx.")
     facts = Facts(name=layer.name)
-    for axis, step, unit, place in zip(axes, layer.scale, layer.units, layer.translate, strict=True):
+    sizes, places = _laid(layer)
+    for axis, step, unit, place in zip(axes, sizes, layer.units, places, strict=True):
         name = unit_name(unit, TIME if axis == "T" else LENGTH)
         facts.size(axis, step, name, "layer")
         facts.place(axis, place)
@@ -313,6 +315,25 @@ def _of_layer(layer: Any) -> FileVolume:
     if order != sorted(order):
         array = (array if isinstance(array, np.ndarray) else as_dask(array)).transpose(order)
     return facts.volume(array, letters, layer.name)
+
+
+def _laid(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the size of a layer's voxels and the place of the first one, and warn of what files cannot hold."""
+    place = {name: getattr(layer, name) for name in ("scale", "rotate", "shear", "affine")}
+    matrix = np.asarray(layer.affine)
+    factors = matrix.diagonal()[:-1]
+    sizes, places = layer.scale, layer.translate
+    if np.array_equal(matrix[:-1, :-1], np.diag(factors)):
+        # Such a transform only scales and moves, which are sizes and places too.
+        sizes, places = factors * sizes, factors * places + matrix[:-1, -1]
+        place |= {"scale": sizes, "affine": np.eye(len(matrix))}
+    if wrong := turned(place):
+        warn_user(
+            f"Layer {layer.name!r} is {' and '.join(wrong)}, which a file cannot hold. It gets the voxels as they are, "
+            "their size and the place of the first one. Set the rest again on the layer that is read, or resample the "
+            "layer before it is saved; flip the data of a mirrored one and make its scale positive."
+        )
+    return sizes, places
 
 
 def _axes_of(layer: Any) -> str | None:

@@ -430,6 +430,12 @@ def check_tiff(volume: FileVolume, imagej: bool) -> None:
         )
     if imagej and math.prod(volume.data.shape) * dtype.itemsize >= 4 << 30:
         raise ValueError("ImageJ's TIFF holds less than 4 GB. Write OME-TIFF (imagej=False), which Fiji opens as well.")
+    step, unit = volume.sizes.get("T", (1.0, UNKNOWN))
+    if unit == UNKNOWN and step != 1:
+        warn_user(
+            f"TIFF has no time without a unit, so the step of {step:g} along the time axis of {volume.name!r} is not "
+            "written. Save as .zarr, or save a layer whose time axis has a unit such as s."
+        )
 
 
 def write_pages(volume: FileVolume, path: Path, imagej: bool) -> None:
