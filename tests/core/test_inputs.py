@@ -2,6 +2,7 @@ import hashlib
 import math
 import warnings
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -301,6 +302,25 @@ def test_a_range_of_the_histogram(range):
 def test_mask_of_another_shape(verb, shape):
     with pytest.raises(ValueError, match="mask"):
         verb(Unreadable(), mask=np.ones(shape, bool))
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
+@pytest.mark.parametrize("dtype", ["U3", "S3", "M8[D]", "m8[s]", "object", "u1,u1"])
+def test_a_mask_of_no_numbers(verb, dtype):
+    with pytest.raises(TypeError, match=r"The mask has dtype .*; it must hold numbers or booleans"):
+        verb(Unreadable(), mask=np.zeros((8, 9, 10), dtype))
+
+
+@every_verb
+@pytest.mark.parametrize("chunked", [False, True], ids=["numpy", "dask"])
+@pytest.mark.parametrize("dtype", ["float16", "float64", "complex64"])
+def test_nan_of_a_mask_is_outside(verb, chunked, dtype):
+    volume = reference.make_volume("uint16")
+    inside = np.random.default_rng(0).random(volume.shape) < 0.7
+    mask = np.where(inside, 2, np.where(np.arange(volume.shape[-1]) % 2, 0, np.nan)).astype(dtype)
+    given = da.from_array(volume, chunks=(3, 11, 13)) if chunked else volume
+    np.testing.assert_array_equal(run(verb, given, mask=mask), run(verb, volume, mask=inside))
+    assert histogram(volume, mask=mask).counts.sum() == inside.sum()
 
 
 @every_verb
