@@ -985,6 +985,20 @@ def test_dtypes_that_tiff_does_not_have(dtype, tmp_path):
 
 
 @every_ending
+@pytest.mark.parametrize("dtype", ["U3", "S3", "M8[D]", "object", "complex64", "i4,f4"])
+def test_what_is_no_number_is_said_first(dtype, ending, tmp_path):
+    with pytest.raises(TypeError, match=r"(OME-Zarr holds whole numbers .*, not|OME-TIFF has no) "):
+        save(np.zeros((3, 4, 5), dtype), tmp_path / f"x{ending}")
+    assert not listing(tmp_path)
+
+
+@pytest.mark.parametrize("code", ["q", "Q", "l", "L"])
+def test_integers_of_c_are_the_numbers_that_they_are(code, tmp_path):
+    volume = np.arange(60).reshape(3, 4, 5).astype(code)
+    np.testing.assert_array_equal(values(save(volume, tmp_path / "x.zarr")), volume)
+
+
+@every_ending
 def test_empty_arrays(ending, tmp_path):
     with pytest.raises(ValueError, match="empty"):
         save(np.zeros((0, 4, 5), "u1"), tmp_path / f"a{ending}")

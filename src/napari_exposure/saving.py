@@ -23,7 +23,7 @@ from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
 from napari_exposure.core.words import given, printable, warn_user
 from napari_exposure.io.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, in_order, stem
-from napari_exposure.io.omezarr import check_ome_version, write_zarr
+from napari_exposure.io.omezarr import check_zarr, write_zarr
 from napari_exposure.io.tiff import check_tiff, write_pages
 from napari_exposure.io.units import LENGTH, TIME, axis_names, turned, unit_name
 from napari_exposure.provenance import METADATA_KEY, noted
@@ -110,7 +110,7 @@ def save_volume(
     """
     name = path.name.lower()
     if name.endswith(".zarr"):
-        check_ome_version(ome_version)
+        check_zarr(ome_version, volume.data.dtype)
         volume = _colors_as_channels(volume)
         write: Callable[[FileVolume, Path], None] = partial(write_zarr, ome_version=ome_version)
     elif name.endswith(tuple(f".ome{suffix}" for suffix in WRITTEN_SUFFIXES)):
