@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
 
 import napari_exposure as nx
+from core import scenes
 from napari_exposure import core
 from napari_exposure.cli import main
 from napari_exposure.recipe import Recipe
@@ -117,6 +119,95 @@ def test_all_commands_count_channels_from_0(folder, capsys):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         assert "counted from 0" in capsys.readouterr().out
+
+
+def test_info_goes_on_after_a_channel_without_numbers(folder, capsys):
+    volume = np.stack([np.full((3, 9, 8), np.nan), np.full((3, 9, 8), np.inf), np.full((3, 9, 8), 5.0)])
+    path = nx.write_tiff(volume.astype(np.float32), folder / "n.ome.tif", axes="czyx", channels=("a", "b", "c"))
+    assert main(["info", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("range")] == [
+        "range        a: no finite voxel",
+        "range        b: no finite voxel",
+        "range        c: 5 to 5",
+    ]
+    assert next(line for line in lines if line.startswith("percentiles")).startswith("percentiles  c: 0.1 %: 5, ")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int64", "uint64"])
+def test_what_to_do_with_a_dtype_that_results_cannot_have(dtype, tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "h.tif", stack().astype(dtype), photometric="minisblack")
+    Recipe((nx.Gamma(0.5),)).save(tmp_path / "r.json")
+    call = ["apply", str(tmp_path / "r.json"), str(tmp_path / "h.tif"), "-o", str(tmp_path / "out")]
+    assert main(call) == 1
+    wider = "float32" if dtype == "float16" else "float64"
+    assert (
+        f"OME-TIFF has no {dtype}. --dtype {wider} converts what is read, and --format zarr" in capsys.readouterr().out
+    )
+    assert not list((tmp_path / "out").iterdir())
+    assert main([*call, "--format", "zarr"]) == 0
+    assert nx.read(tmp_path / "out" / "h.zarr").data.dtype == dtype
+    if dtype != "uint64":
+        assert main([*call, "--dtype", wider]) == 0
+        assert nx.read(tmp_path / "out" / "h.ome.tif").data.dtype == wider
+
+
+@pytest.mark.parametrize("jobs", ["x", "0", "-1", "1.5"])
+def test_jobs_must_be_a_number(jobs, folder, capsys):
+    with pytest.raises(SystemExit):
+        run(folder, "apply", "r.json", "in", "-o", "out", f"--jobs={jobs}")
+    assert f"--jobs: must be a whole number from 1 on, got '{jobs}'" in capsys.readouterr().err
+
+
+def test_each_door_speaks_of_its_own_options(folder, tmp_path, capsys):
+    path = tmp_path / "six.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = np.zeros((1, 2, 2, 2, 8, 9), np.uint8)
+    (folder / "s.tif").write_bytes((folder / "in" / "s0.tif").read_bytes())
+    mistakes = {
+        "axes": {"path": path},
+        "series": {"path": folder / "s.tif", "dataset": "raw"},
+        "dtype": {"path": folder / "s.tif", "dtype": "uint8"},
+    }
+    for name, options in mistakes.items():
+        with pytest.raises((TypeError, ValueError)) as error:
+            nx.read(**options)
+        assert f"{name}=" in str(error.value)
+        assert "--" not in str(error.value)
+        file, *more = options.items()
+        assert main(["info", str(file[1]), *[word for key, value in more for word in (f"--{key}", value)]]) == 2
+        said = capsys.readouterr().err
+        assert f"--{name}" in said
+        assert f"{name}=" not in said
+
+
+def test_files_that_are_there_are_kept(folder, tmp_path, capsys):
+    place = tmp_path / "mine.png"
+    deep = nx.save(
+        scenes.scene(3, (8.0, 8.0, 8.0), decay=2.5, axis=1), folder / "deep.ome.tif", spacing=SPACING, unit="um"
+    )
+    calls = [
+        ("suggest", str(deep), "-o"),
+        ("histogram", "in/s0.tif", "--csv"),
+        ("histogram", "in/s0.tif", "--png"),
+        ("apply", "r.json", "in/s0.tif", "-o", "out", "--report"),
+    ]
+    for call in calls:
+        place.write_text("mine")
+        assert run(folder, *call, str(place)) == 2
+        assert f"{place} exists. Choose another name, or --overwrite." in capsys.readouterr().err
+        assert place.read_text() == "mine"
+        assert run(folder, *call, str(place), "--overwrite") == 0
+        assert place.read_bytes() != b"mine"
+    # The report of an interrupted run is replaced when the same command goes on.
+    assert run(folder, *calls[-1], str(place)) == 0
+
+
+def test_a_picture_is_what_its_name_says(folder, tmp_path, capsys):
+    assert run(folder, "histogram", "in/s0.tif", "--png", str(tmp_path / "h.svg")) == 2
+    assert "h.svg must end in .png" in capsys.readouterr().err
+    assert run(folder, "histogram", "in/s0.tif", "--png", str(tmp_path / "h.PNG")) == 0
+    assert (tmp_path / "h.PNG").read_bytes().startswith(b"\x89PNG")
 
 
 def test_channels_that_are_not_there(folder, capsys):

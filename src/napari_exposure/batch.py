@@ -39,7 +39,7 @@ from napari_exposure.io.files import (
     stem,
 )
 from napari_exposure.io.reading import read
-from napari_exposure.io.tiff import goes_on_in
+from napari_exposure.io.tiff import TIFF_DTYPES, goes_on_in
 from napari_exposure.io.units import unit_name
 from napari_exposure.provenance import noted, record, step_record
 from napari_exposure.recipe import FittedRecipe, Recipe
@@ -258,6 +258,15 @@ def check_dtype(path: Path, volume: FileVolume) -> None:
     raise TypeError(f"{path.name} holds {holds} no exposure to adjust. Convert it: --dtype {way}.")
 
 
+def check_written(target: Path, dtype: np.dtype) -> None:
+    """Raise what to do if the result cannot be written in the format that it goes to."""
+    if target.suffix != ".zarr" and dtype.name not in TIFF_DTYPES:
+        larger = "float32" if dtype.kind == "f" else "float64"
+        raise TypeError(
+            f"OME-TIFF has no {dtype}. --dtype {larger} converts what is read, and --format zarr writes it as it is."
+        )
+
+
 def left(target: Path, asked: dict[str, Any]) -> str | None:
     """Return "" if the result is at its place, words for something else there, or None for nothing.
 
@@ -345,6 +354,7 @@ def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
     check_place(target, folder=target.suffix == ".zarr")
     asked = plan.asked(path)
     volume, size = plan.open(path)
+    check_written(target, plan.recipe.result_dtype(volume.data.dtype))
     channels, rgb = list(split(volume)), volume.axes.endswith("S")
     with progress.part(0, 0.2):
         fitted = plan.fitted or plan.fit_channels(channels, size, rgb)
