@@ -20,6 +20,7 @@ from napari_exposure.core import (
     histogram_along,
     match_histograms,
     percentile,
+    rescale_intensity,
 )
 
 VERBS = (adjust_gamma, clip_percentiles, equalize_hist, equalize_adapthist)
@@ -302,6 +303,19 @@ def test_a_range_of_the_histogram(range):
 def test_mask_of_another_shape(verb, shape):
     with pytest.raises(ValueError, match="mask"):
         verb(Unreadable(), mask=np.ones(shape, bool))
+
+
+@pytest.mark.parametrize(
+    ("volume", "options"),
+    [
+        (np.arange(60).reshape(3, 4, 5), {"out_range": (-1e308, 1e308)}),
+        (np.arange(60).reshape(3, 4, 5), {"out_range": (1e308, -1e308)}),
+        (np.linspace(-17, 10, 60).reshape(3, 4, 5) * 1e307, {"in_range": (0, 1), "out_range": "image"}),
+    ],
+)
+def test_results_whose_width_would_be_infinite_are_refused(volume, options):
+    with pytest.raises(ValueError, match=r"Results may reach .* but float64 cannot hold that width"):
+        rescale_intensity(volume, **options)
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
