@@ -248,6 +248,35 @@ def test_warnings_are_said_of_each_file(tmp_path, capsys):
     assert said.err.count("Depth correction") == 1
 
 
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_tiles_without_a_unit_in_files_of_different_units_are_told_once(jobs, tmp_path, capsys):
+    files = {"um": (SPACING, "um"), "nm": ([1000 * size for size in SPACING], "nm"), "none": (None, None)}
+    paths = []
+    for name, (sizes, unit) in files.items():
+        paths.append(str(nx.save(stack(), tmp_path / f"{name}.ome.tif", spacing=sizes, unit=unit)))
+    recipe, out = str(tmp_path / "r.json"), str(tmp_path / "out")
+    step = nx.AdaptiveEqualization(8.0)
+    nx.Recipe((step,)).save(recipe)
+    assert main(["apply", recipe, paths[0], "-o", out]) == 0
+    assert not capsys.readouterr().err
+    assert main(["apply", recipe, *paths[:2], "-o", out, "--overwrite", "--jobs", jobs]) == 0
+    said = capsys.readouterr().err
+    assert said.count("does not say in which unit its tiles are") == 1
+    for unit, path in zip(files, paths[:2], strict=False):
+        assert f"in {unit} ({path})" in said
+    assert main(["apply", recipe, *paths[1:], "-o", out, "--overwrite"]) == 0
+    assert f"in no unit ({paths[2]})" in capsys.readouterr().err
+    # Neither one file that all are fitted on, nor a recipe with a unit, nor one without sizes asks for anything.
+    assert main(["apply", recipe, *paths, "-o", out, "--overwrite", "--fit-on", paths[0]]) == 0
+    nx.Recipe((step,), "um").save(recipe)
+    assert main(["apply", recipe, *paths[:2], "-o", out, "--overwrite"]) == 0
+    results = [nx.read(tmp_path / "out" / f"{name}.ome.tif").data for name in ("um", "nm")]
+    np.testing.assert_array_equal(*results)
+    nx.Recipe((nx.Gamma(0.5),)).save(recipe)
+    assert main(["apply", recipe, *paths, "-o", out, "--overwrite"]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_time_is_asked_for_as_a_file_says_it(tmp_path, capsys):
     movie, recipe, out = (str(tmp_path / name) for name in ("plain.tif", "r.json", "out"))
     tifffile.imwrite(movie, flickering(), photometric="minisblack", metadata=None)
@@ -961,7 +990,7 @@ def test_channels_of_any_name(tmp_path, capfd):
         found = nx.read(path)
         np.testing.assert_array_equal(np.asarray(found.data), data)
         assert found.channels[1] == names[1]
-        assert main(["histogram", str(path), "--csv", str(tmp_path / "h.csv")]) == 0
+        assert main(["histogram", str(path), "--csv", str(tmp_path / "h.csv"), "--overwrite"]) == 0
         with open(tmp_path / "h.csv", newline="") as file:
             cells = {row["channel"] for row in csv.DictReader(file)}
         assert not [cell for cell in cells if cell.lstrip()[:1] in "=+-@"]

@@ -84,6 +84,8 @@ class Plan:
     opening: dict[str, Any] = field(default_factory=dict)
     lazy: bool = False
     channels: str = EACH
+    # The first file in each unit, and in none, where the recipe does not say in which unit its tiles are.
+    units: dict[str | None, Path] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def fitted(self) -> FittedRecipe | None:
@@ -121,6 +123,8 @@ class Plan:
         """Open a file; return its volume, and its voxel size in the unit of the recipe."""
         volume = resized(read(path, **self.opening), self.spacing, self.unit)
         check_dtype(path, volume)
+        if self.recipe.unit is None and self.recipe.has_sizes and self.fit_on is None:
+            self.units.setdefault(volume.unit, path)
         return volume, spacing_in(self.recipe.unit, volume, self.recipe.has_sizes)
 
     def asked(self, path: Path) -> dict[str, Any]:
@@ -342,7 +346,16 @@ def run(
     with _hearing(), ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(work, path, target) for path, target in paths.items()]
         try:
+            told = False
             for future in as_completed(futures):
+                if len(plan.units) > 1 and not told:
+                    told = True
+                    in_units = [f"in {unit or 'no unit'} ({path})" for unit, path in plan.units.copy().items()]
+                    warn_user(
+                        "The recipe does not say in which unit its tiles are, so they have other sizes in files with "
+                        f'voxel sizes {" and ".join(in_units)}. Write one into the recipe, such as "unit": "um", and '
+                        "run it again with --overwrite."
+                    )
                 yield future.result()
         finally:
             stopped.set()
