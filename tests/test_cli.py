@@ -974,7 +974,8 @@ def test_names_of_any_kind(tmp_path, capfd):
     for name in STRANGE:
         path = tmp_path / "in" / f"{name}.tif"
         assert main(["info", str(path)]) == 0
-        assert main(["histogram", str(path), "--png", str(tmp_path / "h.png"), "--csv", str(tmp_path / "h.csv")]) == 0
+        outputs = "--png", str(tmp_path / "h.png"), "--csv", str(tmp_path / "h.csv")
+        assert main(["histogram", str(path), *outputs, "--overwrite"]) == 0
         said = capfd.readouterr()
         assert all(line.isprintable() for line in said.out.split("\n"))
 

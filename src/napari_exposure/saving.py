@@ -82,6 +82,11 @@ def save(
     TypeError, ValueError
         If the ending of `path`, the axes or the dtype cannot be written.
 
+    Warns
+    -----
+    UserWarning
+        If a layer is mirrored, rotated or sheared, which files cannot hold: its voxels are written as they are.
+
     Examples
     --------
     >>> import tempfile, numpy as np
