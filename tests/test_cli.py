@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
 
 import napari_exposure as nx
+from core import scenes
 from napari_exposure import core
 from napari_exposure.cli import main
 from napari_exposure.recipe import Recipe
@@ -102,6 +104,112 @@ def test_channels_that_share_a_fit(folder, how, capsys):
         np.testing.assert_array_equal(nx.read_tiff(folder / "out" / "s0.ome.tif").data, fitted.apply(stack(0)))
 
 
+def test_all_commands_count_channels_from_0(folder, capsys):
+    volume = np.stack([np.full((3, 9, 8), value, np.uint16) + np.arange(8, dtype=np.uint16) for value in (100, 2000)])
+    path = str(nx.write_tiff(volume, folder / "two.ome.tif", axes="czyx"))
+    assert main(["info", path]) == 0
+    assert "range        channel 1: 2000 to 2007" in capsys.readouterr().out
+    assert main(["suggest", path, "--channel", "1"]) == 0
+    assert "channel 1, one of 2 channels" in capsys.readouterr().out
+    assert main(["histogram", path, "--csv", str(folder / "h.csv")]) == 0
+    with open(folder / "h.csv", newline="") as file:
+        lows = {row["channel"]: float(row["low"]) for row in reversed(list(csv.DictReader(file)))}
+    assert lows == {"channel 0": pytest.approx(100, abs=1), "channel 1": pytest.approx(2000, abs=1)}
+    for command in ("apply", "suggest"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "counted from 0" in capsys.readouterr().out
+
+
+def test_info_goes_on_after_a_channel_without_numbers(folder, capsys):
+    volume = np.stack([np.full((3, 9, 8), np.nan), np.full((3, 9, 8), np.inf), np.full((3, 9, 8), 5.0)])
+    path = nx.write_tiff(volume.astype(np.float32), folder / "n.ome.tif", axes="czyx", channels=("a", "b", "c"))
+    assert main(["info", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("range")] == [
+        "range        a: no finite voxel",
+        "range        b: no finite voxel",
+        "range        c: 5 to 5",
+    ]
+    assert next(line for line in lines if line.startswith("percentiles")).startswith("percentiles  c: 0.1 %: 5, ")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int64", "uint64"])
+def test_what_to_do_with_a_dtype_that_results_cannot_have(dtype, tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "h.tif", stack().astype(dtype), photometric="minisblack")
+    Recipe((nx.Gamma(0.5),)).save(tmp_path / "r.json")
+    call = ["apply", str(tmp_path / "r.json"), str(tmp_path / "h.tif"), "-o", str(tmp_path / "out")]
+    assert main(call) == 1
+    wider = "float32" if dtype == "float16" else "float64"
+    assert (
+        f"OME-TIFF has no {dtype}. --dtype {wider} converts what is read, and --format zarr" in capsys.readouterr().out
+    )
+    assert not list((tmp_path / "out").iterdir())
+    assert main([*call, "--format", "zarr"]) == 0
+    assert nx.read(tmp_path / "out" / "h.zarr").data.dtype == dtype
+    if dtype != "uint64":
+        assert main([*call, "--dtype", wider]) == 0
+        assert nx.read(tmp_path / "out" / "h.ome.tif").data.dtype == wider
+
+
+@pytest.mark.parametrize("jobs", ["x", "0", "-1", "1.5"])
+def test_jobs_must_be_a_number(jobs, folder, capsys):
+    with pytest.raises(SystemExit):
+        run(folder, "apply", "r.json", "in", "-o", "out", f"--jobs={jobs}")
+    assert f"--jobs: must be a whole number from 1 on, got '{jobs}'" in capsys.readouterr().err
+
+
+def test_each_door_speaks_of_its_own_options(folder, tmp_path, capsys):
+    path = tmp_path / "six.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = np.zeros((1, 2, 2, 2, 8, 9), np.uint8)
+    (folder / "s.tif").write_bytes((folder / "in" / "s0.tif").read_bytes())
+    mistakes = {
+        "axes": {"path": path},
+        "series": {"path": folder / "s.tif", "dataset": "raw"},
+        "dtype": {"path": folder / "s.tif", "dtype": "uint8"},
+    }
+    for name, options in mistakes.items():
+        with pytest.raises((TypeError, ValueError)) as error:
+            nx.read(**options)
+        assert f"{name}=" in str(error.value)
+        assert "--" not in str(error.value)
+        file, *more = options.items()
+        assert main(["info", str(file[1]), *[word for key, value in more for word in (f"--{key}", value)]]) == 2
+        said = capsys.readouterr().err
+        assert f"--{name}" in said
+        assert f"{name}=" not in said
+
+
+def test_files_that_are_there_are_kept(folder, tmp_path, capsys):
+    place = tmp_path / "mine.png"
+    deep = nx.save(
+        scenes.scene(3, (8.0, 8.0, 8.0), decay=2.5, axis=1), folder / "deep.ome.tif", spacing=SPACING, unit="um"
+    )
+    calls = [
+        ("suggest", str(deep), "-o"),
+        ("histogram", "in/s0.tif", "--csv"),
+        ("histogram", "in/s0.tif", "--png"),
+        ("apply", "r.json", "in/s0.tif", "-o", "out", "--report"),
+    ]
+    for call in calls:
+        place.write_text("mine")
+        assert run(folder, *call, str(place)) == 2
+        assert f"{place} exists. Choose another name, or --overwrite." in capsys.readouterr().err
+        assert place.read_text() == "mine"
+        assert run(folder, *call, str(place), "--overwrite") == 0
+        assert place.read_bytes() != b"mine"
+    # The report of an interrupted run is replaced when the same command goes on.
+    assert run(folder, *calls[-1], str(place)) == 0
+
+
+def test_a_picture_is_what_its_name_says(folder, tmp_path, capsys):
+    assert run(folder, "histogram", "in/s0.tif", "--png", str(tmp_path / "h.svg")) == 2
+    assert "h.svg must end in .png" in capsys.readouterr().err
+    assert run(folder, "histogram", "in/s0.tif", "--png", str(tmp_path / "h.PNG")) == 0
+    assert (tmp_path / "h.PNG").read_bytes().startswith(b"\x89PNG")
+
+
 def test_channels_that_are_not_there(folder, capsys):
     command = "apply", "r.json", "in/both.ome.tif", "-o", "out", "--channels"
     assert run(folder, *command, "2") == 1
@@ -138,6 +246,35 @@ def test_warnings_are_said_of_each_file(tmp_path, capsys):
     said = capsys.readouterr()
     assert said.err.startswith(f"napari-exposure: {tmp_path / 'a.ome.tif'}: Depth correction: The volume has fewer")
     assert said.err.count("Depth correction") == 1
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_tiles_without_a_unit_in_files_of_different_units_are_told_once(jobs, tmp_path, capsys):
+    files = {"um": (SPACING, "um"), "nm": ([1000 * size for size in SPACING], "nm"), "none": (None, None)}
+    paths = []
+    for name, (sizes, unit) in files.items():
+        paths.append(str(nx.save(stack(), tmp_path / f"{name}.ome.tif", spacing=sizes, unit=unit)))
+    recipe, out = str(tmp_path / "r.json"), str(tmp_path / "out")
+    step = nx.AdaptiveEqualization(8.0)
+    nx.Recipe((step,)).save(recipe)
+    assert main(["apply", recipe, paths[0], "-o", out]) == 0
+    assert not capsys.readouterr().err
+    assert main(["apply", recipe, *paths[:2], "-o", out, "--overwrite", "--jobs", jobs]) == 0
+    said = capsys.readouterr().err
+    assert said.count("does not say in which unit its tiles are") == 1
+    for unit, path in zip(files, paths[:2], strict=False):
+        assert f"in {unit} ({path})" in said
+    assert main(["apply", recipe, *paths[1:], "-o", out, "--overwrite"]) == 0
+    assert f"in no unit ({paths[2]})" in capsys.readouterr().err
+    # Neither one file that all are fitted on, nor a recipe with a unit, nor one without sizes asks for anything.
+    assert main(["apply", recipe, *paths, "-o", out, "--overwrite", "--fit-on", paths[0]]) == 0
+    nx.Recipe((step,), "um").save(recipe)
+    assert main(["apply", recipe, *paths[:2], "-o", out, "--overwrite"]) == 0
+    results = [nx.read(tmp_path / "out" / f"{name}.ome.tif").data for name in ("um", "nm")]
+    np.testing.assert_array_equal(*results)
+    nx.Recipe((nx.Gamma(0.5),)).save(recipe)
+    assert main(["apply", recipe, *paths, "-o", out, "--overwrite"]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_time_is_asked_for_as_a_file_says_it(tmp_path, capsys):
@@ -848,7 +985,8 @@ def test_names_of_any_kind(tmp_path, capfd):
     for name in STRANGE:
         path = tmp_path / "in" / f"{name}.tif"
         assert main(["info", str(path)]) == 0
-        assert main(["histogram", str(path), "--png", str(tmp_path / "h.png"), "--csv", str(tmp_path / "h.csv")]) == 0
+        outputs = "--png", str(tmp_path / "h.png"), "--csv", str(tmp_path / "h.csv")
+        assert main(["histogram", str(path), *outputs, "--overwrite"]) == 0
         said = capfd.readouterr()
         assert all(line.isprintable() for line in said.out.split("\n"))
 
@@ -864,7 +1002,7 @@ def test_channels_of_any_name(tmp_path, capfd):
         found = nx.read(path)
         np.testing.assert_array_equal(np.asarray(found.data), data)
         assert found.channels[1] == names[1]
-        assert main(["histogram", str(path), "--csv", str(tmp_path / "h.csv")]) == 0
+        assert main(["histogram", str(path), "--csv", str(tmp_path / "h.csv"), "--overwrite"]) == 0
         with open(tmp_path / "h.csv", newline="") as file:
             cells = {row["channel"] for row in csv.DictReader(file)}
         assert not [cell for cell in cells if cell.lstrip()[:1] in "=+-@"]

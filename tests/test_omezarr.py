@@ -163,7 +163,7 @@ def test_channels(version, tmp_path):
     assert found.colors == ("#ff8000", "#00ff00")
     assert found.windows == ((3, 200), None)
     first, second = (options for _, options, _ in found.layers())
-    assert first["name"], second["name"] == ("cells - 2024_01_15", "cells - channel 2")
+    assert (first["name"], second["name"]) == ("cells - 2024_01_15", "cells - channel 1")
     assert first["contrast_limits"] == (3, 200)
     assert "contrast_limits" not in second
 
@@ -234,3 +234,23 @@ def test_what_cannot_be_understood_has_not_been_said(tmp_path):
     zarr.create_array(tmp_path / "c.zarr", shape=(1,) * 6, dtype="u1")
     with pytest.raises(ValueError, match=r"c\.zarr has 6 axes"):
         read_zarr(tmp_path / "c.zarr")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "scale", "scale": [2.0, 0.5]},
+        {"type": "scale", "path": "0/scale"},
+        {"type": "scale", "scale": "large"},
+        {"type": "translation", "translation": [1.0]},
+    ],
+    ids=str,
+)
+def test_a_size_that_cannot_be_understood_is_not_known(wrong, version, tmp_path):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3 if version == "0.5" else 2)
+    units = dict.fromkeys("zyx", "micrometer")
+    image(group, np.arange(60, dtype="u1").reshape(3, 4, 5), axes("zyx", **units), [wrong], version=version)
+    found = read_zarr(tmp_path / "a.zarr")
+    assert (found.scale, found.units) == ((1, 1, 1), ("pixel",) * 3)
+    np.testing.assert_array_equal(found.data, np.arange(60).reshape(3, 4, 5))

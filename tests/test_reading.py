@@ -481,3 +481,15 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path, mo
     (tmp_path / "b.zarr" / "zarr.json").write_text(json.dumps(metadata))
     with pytest.raises(ValueError, match="stored in parts of 4 x 800 x 900"):
         nx.read(tmp_path / "b.zarr")
+
+
+@pytest.mark.parametrize(("dtype", "real"), [("complex64", "float32"), ("complex128", "float64")])
+def test_complex_numbers_of_hdf5_become_magnitudes(dtype, real, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = np.arange(60).reshape(3, 4, 5).astype(dtype) * (3 + 4j)
+    found = nx.read(tmp_path / "a.h5", dtype=real).data
+    assert found.dtype == real
+    np.testing.assert_array_equal(found, 5 * np.arange(60).reshape(3, 4, 5))
+    if real == "float64":
+        with pytest.raises(TypeError, match=r"holds complex128 values.* Give dtype='float64'"):
+            nx.read(tmp_path / "a.h5", dtype="float32")

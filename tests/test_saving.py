@@ -427,7 +427,7 @@ def test_chunks_of_prime_lengths_are_no_needles():
 @every_ending
 def test_a_layer_knows_its_voxels(ending, tmp_path):
     volume = volume_of((3, 9, 8))
-    layer = napari.layers.Image(volume, name="a <b> & µ", scale=(2, -0.5, 0.25), units=("um",) * 3)
+    layer = napari.layers.Image(volume, name="a <b> & µ", scale=(2, 0.5, 0.25), units=("um",) * 3)
     path = save(layer, tmp_path / f"x{ending}")
     np.testing.assert_array_equal(values(path), volume)
     if ending == ".zarr":
@@ -448,6 +448,66 @@ def test_a_layer_without_a_voxel_size(ending, tmp_path):
         assert not any("unit" in axis for axis in multiscales(path)["axes"])
     else:
         assert read_tiff(path).unit is None
+
+
+def placed(path):
+    """Where napari puts the last voxel of a volume that was read."""
+    data, options, _ = read(path).layers()[0]
+    taken = {name: options[name] for name in ("scale", "translate", "units") if name in options}
+    return napari.layers.Image(data, **taken).data_to_world(np.subtract(data.shape, 1))
+
+
+@every_ending
+def test_a_transform_that_only_scales_and_moves_is_written(ending, tmp_path):
+    affine = np.array([[3.0, 0, 0, 10], [0, 0.5, 0, 0], [0, 0, 2, -4], [0, 0, 0, 1]])
+    layer = napari.layers.Image(
+        volume_of((3, 9, 8)), scale=(2, 1, 0.25), translate=(1, 2, 3), affine=affine, units=("um",) * 3
+    )
+    path = save(layer, tmp_path / f"x{ending}")
+    # By hand: z 3 (2 x 2 + 1) + 10, y 0.5 (1 x 8 + 2), x 2 (0.25 x 7 + 3) - 4.
+    np.testing.assert_allclose(placed(path), (25, 5, 5.5))
+    np.testing.assert_allclose(layer.data_to_world((2, 8, 7)), (25, 5, 5.5))
+
+
+@pytest.mark.parametrize("name", ["x.ome.tif", "x.tif"])
+def test_a_step_of_time_without_a_unit_is_not_in_a_tiff(name, tmp_path):
+    with pytest.warns(UserWarning, match="no time without a unit, so the step of 3 along the time axis of 'x'"):
+        path = nx.write_tiff(
+            volume_of((3, 9, 8)), tmp_path / name, axes="tyx", spacing=(3, 2, 2), unit="um", imagej=name == "x.tif"
+        )
+    assert read(path).scale == (1, 2, 2)
+    assert read(save(volume_of((3, 9, 8)), tmp_path / "x.zarr", axes="tyx", spacing=(3, 2, 2))).scale == (3, 2, 2)
+
+
+TURNED = {
+    "mirrored": {"scale": (-2, 1, 1)},
+    "rotated": {"rotate": 30},
+    "sheared": {"shear": (0.2, 0, 0)},
+    "moved by an affine transform": {"affine": [[1, 0, 0, 0], [0, 1, 0.5, 0], [0, 0, 1, 0], [0, 0, 0, 1]]},
+    "rotated and mirrored": {"rotate": 30, "affine": np.diag([-1.0, 1, 1, 1])},
+}
+
+
+@every_ending
+@pytest.mark.parametrize("words", TURNED)
+def test_what_a_file_cannot_hold_of_a_layer_is_said(ending, words, tmp_path):
+    layer = napari.layers.Image(volume_of((3, 9, 8)), name="cells", **TURNED[words])
+    with pytest.warns(UserWarning, match=f"Layer 'cells' is {words}, which a file cannot hold"):
+        path = save(layer, tmp_path / f"x{ending}")
+    np.testing.assert_array_equal(values(path), layer.data)
+
+
+@every_ending
+@pytest.mark.parametrize(
+    ("axes", "sizes"), [("zyx", (2, 2, 2)), ("tyx", (1, 2, 2)), ("cyx", (1, 2, 2)), ("tzyx", (1, 2, 2, 2))]
+)
+def test_one_number_is_the_size_along_all_axes_of_space(axes, sizes, ending, tmp_path):
+    volume = volume_of((2, 3, 9, 8)[-len(axes) :])
+    found = read(save(volume, tmp_path / f"x{ending}", axes=axes, spacing=2.0, unit="um"))
+    assert (found.axes.lower(), found.scale) == (axes, sizes)
+    assert [axis.lower() for axis, unit in zip(found.axes, found.units, strict=True) if unit == "um"] == [
+        axis for axis in axes if axis in "zyx"
+    ]
 
 
 @every_ending
@@ -926,6 +986,20 @@ def test_dtypes_that_tiff_does_not_have(dtype, tmp_path):
 
 
 @every_ending
+@pytest.mark.parametrize("dtype", ["U3", "S3", "M8[D]", "object", "complex64", "i4,f4"])
+def test_what_is_no_number_is_said_first(dtype, ending, tmp_path):
+    with pytest.raises(TypeError, match=r"(OME-Zarr holds whole numbers .*, not|OME-TIFF has no) "):
+        save(np.zeros((3, 4, 5), dtype), tmp_path / f"x{ending}")
+    assert not listing(tmp_path)
+
+
+@pytest.mark.parametrize("code", ["q", "Q", "l", "L"])
+def test_integers_of_c_are_the_numbers_that_they_are(code, tmp_path):
+    volume = np.arange(60).reshape(3, 4, 5).astype(code)
+    np.testing.assert_array_equal(values(save(volume, tmp_path / "x.zarr")), volume)
+
+
+@every_ending
 def test_empty_arrays(ending, tmp_path):
     with pytest.raises(ValueError, match="empty"):
         save(np.zeros((0, 4, 5), "u1"), tmp_path / f"a{ending}")
@@ -1127,7 +1201,7 @@ def test_coarser_levels_lie_where_the_finest_does(tmp_path):
 # --- DataArrays -------------------------------------------------------------------------
 
 
-def placed(values, **steps):
+def data_array(values, **steps):
     """A DataArray with coordinates from 10 on, in steps with units."""
     coords = {
         dim: (dim, 10 + step * np.arange(size), {"units": unit})
@@ -1139,7 +1213,7 @@ def placed(values, **steps):
 @every_ending
 def test_a_data_array_is_saved_as_it_is(tmp_path, ending):
     series = volume_of((3, 8, 9))
-    image = placed(series, time=(2.0, "min"), y=(0.5, "um"), x=(0.25, "um"))
+    image = data_array(series, time=(2.0, "min"), y=(0.5, "um"), x=(0.25, "um"))
     found = read(save(image, tmp_path / f"series{ending}"))
     assert (found.axes, found.scale, found.units) == ("TYX", (2.0, 0.5, 0.25), ("min", "um", "um"))
     assert found.translate[1:] == (10, 10)
@@ -1153,7 +1227,7 @@ def test_a_data_array_is_saved_as_it_is(tmp_path, ending):
 
 @every_ending
 def test_what_is_said_counts_more_than_a_data_array(tmp_path, ending):
-    image = placed(volume_of((3, 8, 9)), a=(2.0, "um"), b=(0.5, "um"), c=(0.5, "um"))
+    image = data_array(volume_of((3, 8, 9)), a=(2.0, "um"), b=(0.5, "um"), c=(0.5, "um"))
     found = read(save(image, tmp_path / f"nm{ending}", unit="nm"))
     assert (found.axes, found.scale, found.units) == ("ZYX", (2.0, 0.5, 0.5), ("nm",) * 3)
     found = read(save(image, tmp_path / f"given{ending}", spacing=(3, 4), axes="tyx", unit="um"))

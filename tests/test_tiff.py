@@ -159,6 +159,16 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize("unit", ["inch", "cm"])
+@pytest.mark.parametrize("dots", [72, 300, 1000])
+def test_sizes_like_the_dots_of_a_printer_come_back_from_imagej(dots, unit, tmp_path):
+    spacing = (2 / dots, 1 / dots, 1 / dots)
+    path = write_tiff(np.zeros((3, 4, 5), "u1"), tmp_path / "a.tif", spacing=spacing, unit=unit, imagej=True)
+    found = read_tiff(path)
+    assert found.unit == "um"
+    assert found.scale == pytest.approx([size * {"inch": 25400, "cm": 10000}[unit] for size in spacing])
+
+
 @pytest.mark.parametrize("imagej", [False, True], ids=["OME", "ImageJ"])
 @pytest.mark.parametrize("axes", SHAPES)
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -39,7 +39,7 @@ from napari_exposure.io.files import (
     stem,
 )
 from napari_exposure.io.reading import read
-from napari_exposure.io.tiff import goes_on_in
+from napari_exposure.io.tiff import TIFF_DTYPES, goes_on_in
 from napari_exposure.io.units import unit_name
 from napari_exposure.provenance import noted, record, step_record
 from napari_exposure.recipe import FittedRecipe, Recipe
@@ -84,6 +84,8 @@ class Plan:
     opening: dict[str, Any] = field(default_factory=dict)
     lazy: bool = False
     channels: str = EACH
+    # The first file in each unit, and in none, where the recipe does not say in which unit its tiles are.
+    units: dict[str | None, Path] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def fitted(self) -> FittedRecipe | None:
@@ -121,6 +123,8 @@ class Plan:
         """Open a file; return its volume, and its voxel size in the unit of the recipe."""
         volume = resized(read(path, **self.opening), self.spacing, self.unit)
         check_dtype(path, volume)
+        if self.recipe.unit is None and self.recipe.has_sizes and self.fit_on is None:
+            self.units.setdefault(volume.unit, path)
         return volume, spacing_in(self.recipe.unit, volume, self.recipe.has_sizes)
 
     def asked(self, path: Path) -> dict[str, Any]:
@@ -258,6 +262,15 @@ def check_dtype(path: Path, volume: FileVolume) -> None:
     raise TypeError(f"{path.name} holds {holds} no exposure to adjust. Convert it: --dtype {way}.")
 
 
+def check_written(target: Path, dtype: np.dtype) -> None:
+    """Raise what to do if the result cannot be written in the format that it goes to."""
+    if target.suffix != ".zarr" and dtype.name not in TIFF_DTYPES:
+        larger = "float32" if dtype.kind == "f" else "float64"
+        raise TypeError(
+            f"OME-TIFF has no {dtype}. --dtype {larger} converts what is read, and --format zarr writes it as it is."
+        )
+
+
 def left(target: Path, asked: dict[str, Any]) -> str | None:
     """Return "" if the result is at its place, words for something else there, or None for nothing.
 
@@ -333,7 +346,16 @@ def run(
     with _hearing(), ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(work, path, target) for path, target in paths.items()]
         try:
+            told = False
             for future in as_completed(futures):
+                if len(plan.units) > 1 and not told:
+                    told = True
+                    in_units = [f"in {unit or 'no unit'} ({path})" for unit, path in plan.units.copy().items()]
+                    warn_user(
+                        "The recipe does not say in which unit its tiles are, so they have other sizes in files with "
+                        f'voxel sizes {" and ".join(in_units)}. Write one into the recipe, such as "unit": "um", and '
+                        "run it again with --overwrite."
+                    )
                 yield future.result()
         finally:
             stopped.set()
@@ -345,6 +367,7 @@ def apply_to_file(plan: Plan, path: Path, target: Path) -> str:
     check_place(target, folder=target.suffix == ".zarr")
     asked = plan.asked(path)
     volume, size = plan.open(path)
+    check_written(target, plan.recipe.result_dtype(volume.data.dtype))
     channels, rgb = list(split(volume)), volume.axes.endswith("S")
     with progress.part(0, 0.2):
         fitted = plan.fitted or plan.fit_channels(channels, size, rgb)

@@ -8,6 +8,7 @@ import csv
 import logging
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 _UNHEARD = logging.NullHandler()
 QUANTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
+# A parameter and its value as Python writes them, which are an option here, and a conversion.
+_ARGUMENT = re.compile(
+    r"(?<!in Python )\b(axes|dataset|dtype|overwrite|series|spacing|unit)=(?:True\b|'([^']*)'|\(([^()]*)\)|(\w+))?"
+)
+_CONVERSION = re.compile(r"\b\w+\.astype\('(\w+)'\)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             # A line of Python tells a user nothing, and another file may have the same warning.
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = lambda words, *_, **__: say(f"napari-exposure: {words}", sys.stderr)
+            warnings.showwarning = lambda words, *_, **__: say(f"napari-exposure: {in_options(words)}", sys.stderr)
             status: int = options.run(options)
         sys.stdout.flush()
         return status
@@ -48,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (OSError, TypeError, ValueError, ImportError) as error:
-        words = str(error)
+        words = in_options(error)
         if isinstance(error, OSError) and error.strerror and error.filename is not None:
             words = f"{error.filename}: {error.strerror}."
         elif isinstance(error, OSError) and error.strerror:
@@ -63,6 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def say(words: str, file: TextIO | None = None) -> None:
     """Print a line, which may contain names with any characters."""
     print(printable(words), file=file, flush=True)
+
+
+def in_options(sentence: object) -> str:
+    """Return a sentence of the package with the options of this command for the parameters that Python has.
+
+    Examples
+    --------
+    >>> from napari_exposure.cli import in_options
+    >>> in_options("Give axes=, or overwrite=True, or spacing=(2, 0.5, 0.5) with unit='um'.")
+    'Give --axes, or --overwrite, or --spacing 2 0.5 0.5 with --unit um.'
+    """
+
+    def option(match: re.Match[str]) -> str:
+        value = next(filter(None, match.groups()[1:]), "").replace(",", "")
+        return f"--{match[1]} {value}".rstrip()
+
+    return _CONVERSION.sub(r"--dtype \1", _ARGUMENT.sub(option, str(sentence)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_channels,
         default="each",
         help="what channels are fitted on: each itself (default), one fit of all, of their sum or of their max "
-        "(voxel by voxel), or the number of the one whose fit all have",
+        "(voxel by voxel), or the number of the one whose fit all have, counted from 0",
     )
     _add_opening(apply, sized=True)
     apply.add_argument("--jobs", type=_positive, default=min(4, os.cpu_count() or 1), help="files at once")
@@ -99,14 +122,17 @@ def _parser() -> argparse.ArgumentParser:
     suggest.set_defaults(run=_suggest)
     suggest.add_argument("file", type=Path)
     _add_opening(suggest, sized=True)
-    suggest.add_argument("--channel", metavar="N", type=int, default=0, help="which one is looked at (default: 0)")
+    words = "which one is looked at, counted from 0 (default: 0)"
+    suggest.add_argument("--channel", metavar="N", type=int, default=0, help=words)
     suggest.add_argument("-o", "--output", metavar="RECIPE", type=Path, help="write the recipe, as JSON")
+    suggest.add_argument("--overwrite", action="store_true", help="also write a recipe that is there")
     histogram = commands.add_parser("histogram", help="the exact histogram of a file, as CSV or picture")
     histogram.set_defaults(run=_histogram)
     histogram.add_argument("file", type=Path)
     _add_opening(histogram)
     histogram.add_argument("--csv", metavar="FILE", type=Path, help="write counts and CDF")
     histogram.add_argument("--png", metavar="FILE", type=Path, help="write a picture")
+    histogram.add_argument("--overwrite", action="store_true", help="also write files that are there")
     return parser
 
 
@@ -116,7 +142,7 @@ def _add_opening(parser: argparse.ArgumentParser, sized: bool = False) -> None:
     if sized:
         add("--spacing", metavar="SIZE", type=float, nargs="+", help="voxel size (z y x), not the file's")
         add("--unit", default="um", help="of --spacing (default: um)")
-    add("--series", metavar="N", type=int, help="which image, in a file of several (default: 0)")
+    add("--series", metavar="N", type=int, help="which image, in a file of several, counted from 0 (default: 0)")
     add("--dataset", metavar="NAME", help="which dataset of an HDF5 file, such as volumes/raw")
     add("--axes", metavar="LETTERS", help="such as tzyx, where the file does not say or is wrong")
     add("--dtype", choices=DTYPES, help="convert what is read, such as a mask of 1 bit a pixel")
@@ -135,10 +161,9 @@ def _channels(text: str) -> str:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+    return int(text)
 
 
 # --- apply ---
@@ -166,7 +191,7 @@ def _apply(options: argparse.Namespace) -> int:
             say(f"{path} -> {target}{words}")
         return 0
     _make_folder(options.output)
-    report = None if options.report is None else Report(plan, options.report)
+    report = None if options.report is None else Report(plan, options.report, options.overwrite)
     with contextlib.ExitStack() as stack:
         if options.scheduler:
             try:
@@ -203,7 +228,8 @@ def _run(
             running = ", ".join(f"{path.name} {fraction:.0%}" for path, fraction in list(shown.items())[:3])
             whole.set_postfix_str(printable(running), refresh=True)
 
-        for outcome in batch.run(plan, paths, jobs=options.jobs, overwrite=options.overwrite, step=step):
+        for each in batch.run(plan, paths, jobs=options.jobs, overwrite=options.overwrite, step=step):
+            outcome = replace(each, words=in_options(each.words))
             shown.pop(outcome.path, None)
             outcomes.append(outcome)
             whole.update()
@@ -262,6 +288,9 @@ def _info(options: argparse.Namespace) -> int:
     for number, array in enumerate(split(volume)):
         prefix = f"{volume.channel(number)}: " if "C" in volume.axes else ""
         histogram = core.histogram(array, rgb=volume.axes.endswith("S"))
+        if not histogram.counts.any():
+            say(f"range        {prefix}no finite voxel")
+            continue
         say(f"range        {prefix}{histogram.minimum:g} to {histogram.maximum:g}")
         found = core.percentile(array, QUANTILES, rgb=volume.axes.endswith("S"))
         words = ", ".join(f"{q:g} %: {value:g}" for q, value in zip(QUANTILES, found, strict=True))
@@ -276,7 +305,7 @@ def _suggest(options: argparse.Namespace) -> int:
 
     if options.output is not None:
         keep_apart([options.file], [options.output])
-        check_place(options.output)
+        check_place(options.output, overwrite=options.overwrite)
     unit = _length(options.unit)
     volume = resized(read(options.file, **_opening(options)), _sizes(options.spacing), unit)
     check_dtype(options.file, volume)
@@ -335,7 +364,9 @@ def _histogram(options: argparse.Namespace) -> int:
         raise ValueError("Say where to: --csv FILE or --png FILE.")
     keep_apart([options.file], outputs)
     for path in outputs:
-        check_place(path)
+        check_place(path, overwrite=options.overwrite)
+    if options.png is not None and options.png.suffix.lower() not in ("", ".png"):
+        raise ValueError(f"{options.png.name} must end in .png, because --png writes no other kind of picture.")
     volume = read(options.file, **_opening(options))
     check_dtype(options.file, volume)
     found = [core.histogram(array, rgb=volume.axes.endswith("S")) for array in split(volume)]

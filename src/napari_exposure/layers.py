@@ -22,9 +22,10 @@ from napari_exposure.core.parameters import GivenRange
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, Spacing
+from napari_exposure.core.words import warn_user
 from napari_exposure.io.units import time_step
 from napari_exposure.layer_montage import layer_montage
-from napari_exposure.source import PLACEMENT, Origin, Source, mask_array, window_bar
+from napari_exposure.source import PLACEMENT, Origin, Source, in_memory, level_0, mask_array, window_bar
 
 
 class OpenedLayer(Opened):
@@ -112,7 +113,14 @@ class OpenedLayer(Opened):
                     f"Layer {name!r} was not made by this plugin in this session, or its source is gone. Give the "
                     "source and what was fitted on it: gain_map(source, fitted)."
                 )
-            source, fitted = Source.of(made_from), origin.transform
+            result, source, fitted = level_0(source.layer()), Source.of(made_from), origin.transform
+            # Arrays in memory may have been edited in place, which leaves no trace in a layer.
+            checked = isinstance(result, np.ndarray) and in_memory(source.array)
+            if checked and not np.array_equal(result, fitted.apply(source.array), equal_nan=True):
+                warn_user(
+                    f"Layer {name!r} does not follow from {source.name!r} any more: one of them was edited since. The "
+                    "gains are those of the old fit at the values that the source has now; adjust it again."
+                )
         with self.bar():
             data: Any = source.mapped(GainMap(fitted).fitting(source.array))
         first = data[0] if source.levels else data

@@ -74,6 +74,8 @@ NUMBERS = (
     "Standard deviation after",
     "Suggested",
 )
+# A page with this title is a report.
+TITLE = "<title>napari-exposure</title>"
 
 
 class Report:
@@ -83,12 +85,13 @@ class Report:
     which it knows by its digest.  An ImportError says that matplotlib is not installed.
     """
 
-    def __init__(self, plan: Plan, path: Path) -> None:
+    def __init__(self, plan: Plan, path: Path, overwrite: bool = False) -> None:
         try:
             import matplotlib  # noqa: F401
         except ImportError:
             raise ImportError('A report needs matplotlib: pip install "napari-exposure[plot]".') from None
-        check_place(path)
+        # A report may be replaced, so that the command that was interrupted goes on when it is given again.
+        check_place(path, overwrite=overwrite or _is_report(path))
         self._plan, self._path = plan, path
         # Each file has its rows of the table and its part of the page.
         self._parts: dict[Path, tuple[list[list[str]], str]] = {}
@@ -144,7 +147,7 @@ class Report:
         policy = f"default-src 'none'; img-src data:; style-src {_digest(STYLE)}; script-src {_digest(SCRIPT)}"
         page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width"><title>napari-exposure</title><style>{STYLE}</style></head>
+<meta name="viewport" content="width=device-width">{TITLE}<style>{STYLE}</style></head>
 <body><h1>Exposure adjustments of {len(self._parts)} files</h1>
 <p>Middle planes: before and after at a line that can be dragged or moved with the arrow keys, each over its own range;
 beside them before over the range of both. Adjusted intensities are for looking and segmenting, not for measuring
@@ -158,6 +161,13 @@ the source.</caption><thead><tr>{"".join(heads)}</tr></thead><tbody>
 """
         with replacing(self._path) as unfinished:
             unfinished.write_text(page, encoding="utf-8")
+
+
+def _is_report(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return TITLE.encode() in file.read(4096)
 
 
 def _digest(text: str) -> str:

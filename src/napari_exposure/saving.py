@@ -22,11 +22,11 @@ from napari_exposure.core.intensity import as_path, check_flag, check_number, dt
 from napari_exposure.core.lazy import as_dask, checked
 from napari_exposure.core.replacing import check_place, replacing
 from napari_exposure.core.typing import ArrayLike, Layer
-from napari_exposure.core.words import given, printable
+from napari_exposure.core.words import given, printable, warn_user
 from napari_exposure.io.files import UNKNOWN, WRITTEN_SUFFIXES, Facts, FileVolume, in_order, stem
-from napari_exposure.io.omezarr import check_ome_version, write_zarr
+from napari_exposure.io.omezarr import check_zarr, write_zarr
 from napari_exposure.io.tiff import check_tiff, write_pages
-from napari_exposure.io.units import LENGTH, TIME, axis_names, unit_name
+from napari_exposure.io.units import LENGTH, TIME, axis_names, turned, unit_name
 from napari_exposure.provenance import METADATA_KEY, noted
 from napari_exposure.xarrays import OpenedDataArray
 
@@ -39,7 +39,7 @@ def save(
     result: ArrayLike | Layer | FileVolume,
     path: str | PathLike[str],
     *,
-    spacing: Sequence[float] | None = None,
+    spacing: float | Sequence[float] | None = None,
     unit: str | None = None,
     axes: str | None = None,
     overwrite: bool = False,
@@ -58,8 +58,8 @@ def save(
         with 2 to 5 axes.
     path : str or Path
         Ending in ``.zarr`` for OME-Zarr with a pyramid, or in ``.ome.tif`` for OME-TIFF.
-    spacing : sequence of float, optional
-        The size of a voxel along the last axes of an array, by default 1.
+    spacing : float or sequence of float, optional
+        The size of a voxel along the last axes of an array, by default 1; one number is that along z, y and x.
     unit : str, optional
         The unit of `spacing`, such as "um".
     axes : str, optional
@@ -84,6 +84,11 @@ def save(
         If the disk is full; the message says how much is missing.
     TypeError, ValueError
         If the ending of `path`, the axes or the dtype cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        If a layer is mirrored, rotated or sheared, which files cannot hold: its voxels are written as they are.
 
     Examples
     --------
@@ -113,7 +118,7 @@ def save_volume(
     """
     name = path.name.lower()
     if name.endswith(".zarr"):
-        check_ome_version(ome_version)
+        check_zarr(ome_version, volume.data.dtype)
         volume = _colors_as_channels(volume)
         write: Callable[[FileVolume, Path], None] = partial(write_zarr, ome_version=ome_version)
     elif name.endswith(tuple(f".ome{suffix}" for suffix in WRITTEN_SUFFIXES)):
@@ -128,7 +133,7 @@ def write_tiff(
     result: ArrayLike | Layer | FileVolume,
     path: str | PathLike[str],
     *,
-    spacing: Sequence[float] | None = None,
+    spacing: float | Sequence[float] | None = None,
     unit: str | None = None,
     axes: str | None = None,
     channels: Sequence[str] = (),
@@ -226,7 +231,7 @@ def _write(
 def _volume_of(
     result: Any,
     path: Path,
-    spacing: Sequence[float] | None = None,
+    spacing: float | Sequence[float] | None = None,
     unit: str | None = None,
     axes: str | None = None,
     channels: Sequence[str] = (),
@@ -245,7 +250,7 @@ def _volume_of(
         raise TypeError(f"channels must be a list of names, got {given(channels)}.")
     channels = tuple(map(str, channels))
     if is_data_array(result) and axes is None and spacing is None:
-        return _of_data_array(result, known, channels)
+        return _of_data_array(result, path, known, channels)
     array = result if hasattr(result, "shape") and hasattr(result, "dtype") else np.asarray(result)
     ndim = len(array.shape)
     letters = LETTERS.get(ndim) if axes is None else str(axes).upper()
@@ -259,7 +264,8 @@ def _volume_of(
     if letters.endswith("S") and array.shape[-1] not in (3, 4):
         raise ValueError(f"The axis s (color) must have 3 or 4 samples, got {given(axes)}; shape {array.shape}.")
     sized = len(space)
-    sizes = spacing if np.iterable(spacing) else () if spacing is None else (spacing,)
+    # One number is the size along all axes of space, as it is for every verb.
+    sizes = spacing if np.iterable(spacing) else () if spacing is None else (spacing,) * sum(map("ZYX".count, space))
     spacing = tuple(check_number(size, "spacing", above=0) for size in sizes)
     if len(spacing) > sized:
         raise ValueError(f"spacing must be up to {sized} positive numbers, got {spacing}.")
@@ -301,7 +307,8 @@ def _of_layer(layer: Any) -> FileVolume:
         array = array.settled()
     axes = _axes_of(axis_names(layer), layer.name)
     facts = Facts(name=layer.name)
-    for axis, step, unit, place in zip(axes, layer.scale, layer.units, layer.translate, strict=True):
+    sizes, places = _laid(layer)
+    for axis, step, unit, place in zip(axes, sizes, layer.units, places, strict=True):
         name = unit_name(unit, TIME if axis == "T" else LENGTH)
         facts.size(axis, step, name, "layer")
         facts.place(axis, place)
@@ -317,14 +324,14 @@ def _check_channels(channels: tuple[str, ...], axes: str, shape: tuple[int, ...]
         raise ValueError(f"channels must have a name for each of axis c, got {given(channels)} for {axes} of {shape}.")
 
 
-def _of_data_array(image: Any, unit: str | None, channels: tuple[str, ...]) -> FileVolume:
+def _of_data_array(image: Any, path: Path, unit: str | None, channels: tuple[str, ...]) -> FileVolume:
     opened = OpenedDataArray(image)
     axes = _axes_of(opened.names, opened.name)
     _check_channels(channels, axes, image.shape)
     facts = opened.facts(axes)
     facts.channels = channels or facts.channels
     facts.units.update({axis: unit for axis in facts.sizes if unit and axis != "T"})
-    return _with_facts(facts, held(image)[0], axes, "")
+    return _with_facts(facts, held(image)[0], axes, stem(path))
 
 
 def _with_facts(facts: Facts, array: Any, axes: str, name: str) -> FileVolume:
@@ -333,6 +340,25 @@ def _with_facts(facts: Facts, array: Any, axes: str, name: str) -> FileVolume:
     if order != sorted(order):
         array = (array if isinstance(array, np.ndarray) else as_dask(array)).transpose(order)
     return facts.volume(array, letters, name)
+
+
+def _laid(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the size of a layer's voxels and the place of the first one, and warn of what files cannot hold."""
+    place = {name: getattr(layer, name) for name in ("scale", "rotate", "shear", "affine")}
+    matrix = np.asarray(layer.affine)
+    factors = matrix.diagonal()[:-1]
+    sizes, places = layer.scale, layer.translate
+    if np.array_equal(matrix[:-1, :-1], np.diag(factors)):
+        # Such a transform only scales and moves, which are sizes and places too.
+        sizes, places = factors * sizes, factors * places + matrix[:-1, -1]
+        place |= {"scale": sizes, "affine": np.eye(len(matrix))}
+    if wrong := turned(place):
+        warn_user(
+            f"Layer {layer.name!r} is {' and '.join(wrong)}, which a file cannot hold. It gets the voxels as they are, "
+            "their size and the place of the first one. Set the rest again on the layer that is read, or resample the "
+            "layer before it is saved; flip the data of a mirrored one and make its scale positive."
+        )
+    return sizes, places
 
 
 def _axes_of(names: Sequence[str], name: str) -> str:

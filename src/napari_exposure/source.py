@@ -29,7 +29,7 @@ from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
 from napari_exposure.core.words import given, naming
-from napari_exposure.io.units import axis_names, in_unit, voxel_size
+from napari_exposure.io.units import axis_names, in_unit, turned, voxel_size
 from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -139,14 +139,8 @@ class Source:
         """
         if self.rgb:
             raise TypeError(f"Layer {self.name!r} is RGB; take its colors apart first (Split RGB).")
-        ndim, place = len(self.shape), self.carried
-        turned = {
-            "rotated": not np.allclose(place["rotate"], np.eye(ndim)),
-            "sheared": np.any(place["shear"]),
-            "moved by an affine transform": not np.allclose(np.asarray(place["affine"]), np.eye(ndim + 1)),
-            "mirrored": min(place["scale"]) < 0,
-        }
-        if wrong := [word for word, is_so in turned.items() if is_so]:
+        place = self.carried
+        if wrong := turned(place):
             raise ValueError(
                 f"Layer {self.name!r} is {' and '.join(wrong)}. Tiles of a mosaic may be scaled and translated, and "
                 "nothing else, because their voxels are compared one by one. Resample it first."

@@ -28,6 +28,7 @@ from napari_exposure.core import (
     ToneCurve,
     adjust,
 )
+from napari_exposure.core import adjustment as module
 
 FUNCTIONS = {
     Gamma: core.adjust_gamma,
@@ -483,3 +484,14 @@ def test_progress_never_runs_back(adjustment, dtype, small_blocks):
 def test_plain_data_of_the_wrong_kind_are_a_value_error(plain):
     with pytest.raises(ValueError, match=r"Gamma|AdaptiveEqualization"):
         Adjustment.from_dict(plain)
+
+
+@pytest.mark.parametrize("plain", [{"low": 1, "high": 99}, {"percentile": [1, 99]}, {}], ids=str)
+def test_plain_data_of_a_wrong_shape_are_told_of_their_parameter(plain):
+    for kind in module.adjustments():
+        needed = {
+            each.name: each.metadata["example"] for each in dataclasses.fields(kind) if "example" in each.metadata
+        }
+        for field in dataclasses.fields(kind):
+            with pytest.raises(ValueError, match=f"^{kind.__name__}: (each of )?{field.name} must"):
+                Adjustment.from_dict({"adjustment": kind.__name__, **needed, field.name: plain})

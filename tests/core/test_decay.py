@@ -696,3 +696,10 @@ def test_decay_profile():
     assert np.log(fitted[0] / fitted[-1]) == pytest.approx(2, abs=0.1)
     _, smooth, _ = decay_profile(volume, "x", model="smooth", percentile=90, force=True)
     assert smooth.shape == (44,)
+
+
+@pytest.mark.parametrize("percentile", [1, 50, 99, 99.9])
+def test_the_profile_of_floats_is_that_of_numpy(percentile):
+    volume = np.random.default_rng(0).gamma(4, 100, (10, 31, 33))
+    found = decay_profile(volume, "z", percentile=percentile, force=True)[1]
+    np.testing.assert_array_equal(found, [np.percentile(plane, percentile, method="lower") for plane in volume])

@@ -205,3 +205,17 @@ def test_a_value_that_is_no_gap(monkeypatch):
     volume, _ = with_gaps()
     with pytest.raises(ValueError, match=r"voxels lie beside one of intensity 0, which is no gap"):
         fill(volume)
+
+
+@pytest.mark.parametrize("size", [2.0**1000, 2.0**-1000, 2.0**-1070])
+def test_only_the_ratios_of_sizes_matter(size):
+    volume, _ = with_gaps()
+    np.testing.assert_array_equal(fill(volume, spacing=size), fill(volume))
+    ratios = np.array((5, 0.5, 1))
+    np.testing.assert_array_equal(fill(volume, spacing=ratios * size), fill(volume, spacing=ratios))
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300])
+def test_sizes_whose_squares_float64_cannot_hold(size):
+    volume, gap = with_gaps()
+    assert_nearest(fill(volume, spacing=(5 * size, 0.5 * size, size)), volume, gap, (5, 0.5, 1))

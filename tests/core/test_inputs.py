@@ -2,6 +2,7 @@ import hashlib
 import math
 import warnings
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ from napari_exposure.core import (
     histogram_along,
     match_histograms,
     percentile,
+    rescale_intensity,
 )
 
 VERBS = (adjust_gamma, clip_percentiles, equalize_hist, equalize_adapthist)
@@ -301,6 +303,38 @@ def test_a_range_of_the_histogram(range):
 def test_mask_of_another_shape(verb, shape):
     with pytest.raises(ValueError, match="mask"):
         verb(Unreadable(), mask=np.ones(shape, bool))
+
+
+@pytest.mark.parametrize(
+    ("volume", "options"),
+    [
+        (np.arange(60).reshape(3, 4, 5), {"out_range": (-1e308, 1e308)}),
+        (np.arange(60).reshape(3, 4, 5), {"out_range": (1e308, -1e308)}),
+        (np.linspace(-17, 10, 60).reshape(3, 4, 5) * 1e307, {"in_range": (0, 1), "out_range": "image"}),
+    ],
+)
+def test_results_whose_width_would_be_infinite_are_refused(volume, options):
+    with pytest.raises(ValueError, match=r"Results may reach .* but float64 cannot hold that width"):
+        rescale_intensity(volume, **options)
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *STATISTICS])
+@pytest.mark.parametrize("dtype", ["U3", "S3", "M8[D]", "m8[s]", "object", "u1,u1"])
+def test_a_mask_of_no_numbers(verb, dtype):
+    with pytest.raises(TypeError, match=r"The mask has dtype .*; it must hold numbers or booleans"):
+        verb(Unreadable(), mask=np.zeros((8, 9, 10), dtype))
+
+
+@every_verb
+@pytest.mark.parametrize("chunked", [False, True], ids=["numpy", "dask"])
+@pytest.mark.parametrize("dtype", ["float16", "float64", "complex64"])
+def test_nan_of_a_mask_is_outside(verb, chunked, dtype):
+    volume = reference.make_volume("uint16")
+    inside = np.random.default_rng(0).random(volume.shape) < 0.7
+    mask = np.where(inside, 2, np.where(np.arange(volume.shape[-1]) % 2, 0, np.nan)).astype(dtype)
+    given = da.from_array(volume, chunks=(3, 11, 13)) if chunked else volume
+    np.testing.assert_array_equal(run(verb, given, mask=mask), run(verb, volume, mask=inside))
+    assert histogram(volume, mask=mask).counts.sum() == inside.sum()
 
 
 @every_verb

@@ -485,3 +485,13 @@ def matching_reference(image):
     from napari_exposure.core.counting import count_colors
 
     return count_colors(Volume(image, rgb=True), 256)
+
+
+@pytest.mark.parametrize("most", [2**51, 2**53 - 1, 2**53])
+def test_integers_up_to_the_last_exact_one_are_whole(most):
+    volume = np.random.default_rng(0).integers(-most, most, (5, 12, 14), endpoint=True)
+    volume.flat[:2] = -most, most
+    found = match_histograms(volume, volume)
+    assert found.dtype == np.int64
+    # Nothing is known of a value but its bin, of which there are 65536.
+    assert np.abs(found - volume).max() <= 2 * most / 65536

@@ -174,3 +174,13 @@ def test_the_same_whatever_the_layout():
         assert found.covariances.tobytes() == expected.covariances.tobytes()
     volume = reference.make_volume("float32")
     assert mixture(volume).means.tobytes() == mixture(da.from_array(volume, chunks=4)).means.tobytes()
+
+
+@pytest.mark.parametrize("size", [1e150, 1e300])
+def test_intensities_whose_variance_is_infinite_are_refused(size):
+    volume = np.random.default_rng(0).normal(0, size, (5, 12, 14))
+    with pytest.raises(ValueError, match="so large that float64 cannot hold their variance"):
+        mixture(volume)
+    small = mixture(volume / size * 1e120)
+    assert np.isfinite(small.means).all()
+    assert np.isfinite(small.covariances).all()

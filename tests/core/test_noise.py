@@ -284,3 +284,10 @@ def test_other_parameters_take_no_limit_of_noise():
 
 def test_words():
     assert str(NoiseLevel(41.0, 95.0, 1140.0, 9)) == "noise 41 where dark, 95 where bright; signal to noise 12"
+
+
+def test_differences_that_are_infinite_are_refused():
+    volume = np.random.default_rng(0).uniform(-1.7, 1.7, (5, 12, 14))
+    with pytest.raises(ValueError, match="so large that float64 cannot hold their differences"):
+        noise_level(volume * 1e308)
+    assert noise_level(volume * 2.0**100).dark == noise_level(volume).dark * 2.0**100

@@ -159,3 +159,15 @@ def test_what_has_no_gains_says_so(volume):
     colors[0] = 9
     with pytest.raises(ValueError, match="channels"):
         nx.gain_map(colors, nx.Gamma(0.5).fit(colors, rgb=True))
+
+
+@pytest.mark.parametrize("which", ["source", "result"])
+@pytest.mark.parametrize("adjustment", [nx.Gamma(0.5), nx.AdaptiveEqualization(6)], ids=lambda each: each.short_name)
+def test_data_that_were_edited_in_place_are_told(adjustment, which, volume):
+    source = Image(volume, name="cells")
+    result = nx.Recipe((adjustment,)).apply(source)
+    unedited = nx.gain_map(result).data
+    (source if which == "source" else result).data[3, 4, 5] += 1
+    with pytest.warns(UserWarning, match=f"{result.name!r} does not follow from 'cells' any more"):
+        found = nx.gain_map(result).data
+    assert (found != unedited).sum() <= 1

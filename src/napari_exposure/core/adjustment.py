@@ -469,8 +469,10 @@ def check_reach(reach: tuple[float, float], dtype: np.dtype) -> None:
     """Raise an error if results may exceed the floats of `dtype`, which would make them infinite."""
     most = float(np.finfo(dtype).max) if dtype.kind == "f" else math.inf
     # The test is negated so that it also holds for NaN, which compares as False.
-    if not all(abs(end) <= most for end in reach):
+    held = all(abs(end) <= most for end in reach)
+    if not held or (dtype.kind == "f" and not math.isfinite(reach[1] - reach[0])):
+        why = "float64 cannot hold that width" if held else f"{dtype} ends at {most:g}"
         raise ValueError(
-            f"Results may reach from {reach[0]:g} to {reach[1]:g}, but {dtype} ends at {most:g}. Divide the data "
-            "first, or choose a narrower input range."
+            f"Results may reach from {reach[0]:g} to {reach[1]:g}, but {why}. Divide the data first, or choose a "
+            "narrower range."
         )

@@ -179,6 +179,11 @@ class Volume:
         full = check_shape(tuple(map(int, self.array.shape)), self.rgb)
         if self.rgb and dtype.kind == "i":
             raise TypeError(f"RGB data must be unsigned integers or floats, got {dtype}.")
+        if self.mask is not None and np.dtype(self.mask.dtype).kind not in "biufc":
+            raise TypeError(
+                f"The mask has dtype {self.mask.dtype}; it must hold numbers or booleans, of which all but 0 and NaN "
+                "are inside. Make such a one, e.g. mask = labels == 'cell'."
+            )
         if self.mask is not None and tuple(self.mask.shape) != full:
             raise ValueError(
                 f"The mask has shape {tuple(self.mask.shape)} but the volume has {full}; they must be the same."
@@ -369,8 +374,14 @@ def which_count(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bo
     """Return which of some values count, as booleans; an empty array means all of them."""
     if mask is None and not ignore_zeros:
         return _NOTHING_MASKED
-    # Kernels take the mask in C order, whatever order it has itself.
-    found = np.ones(values.shape, bool) if mask is None else np.not_equal(np.asarray(mask), 0, order="C")
+    if mask is None:
+        found = np.ones(values.shape, bool)
+    else:
+        # Kernels take the mask in C order, whatever order it has itself. NaN is no number that is other than 0.
+        mask = np.asarray(mask)
+        found = np.not_equal(mask, 0, order="C")
+        if mask.dtype.kind in "fc":
+            found &= ~np.isnan(mask)
     if ignore_zeros:
         found &= values != 0
     return found

@@ -442,8 +442,9 @@ def correct_decay(
     an axis and interpolated, and 64 shells of one thickness take the place of planes; their percentiles are those of a
     histogram of 4096 bins.  Where the mask ends at the border of the volume there is no surface.
 
-    The percentiles of planes are exact; those of integers are interpolated, so that 8-bit volumes show a smooth
-    decay.  Noise is amplified like the signal.
+    The percentiles of planes are exact: of floats they are those of ``numpy.percentile`` with ``method="lower"``, and
+    those of integers are interpolated within a gray level, so that 8-bit volumes show a smooth decay.  Noise is
+    amplified like the signal.
 
     References
     ----------

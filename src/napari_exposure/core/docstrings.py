@@ -18,7 +18,7 @@ in_range : "data", "dtype", (low, high), Percentiles, or of a layer "contrast_li
 output : "dtype" or "float32"
     "dtype" stretches over the full range of the input's dtype (floats: [0, 1]); "float32" gives [0, 1].
 mask : array-like or napari.layers.Labels, optional
-    It has the image's shape; only voxels where it is not zero are counted, but all are mapped.
+    It has the image's shape; only voxels where it is a number other than zero are counted, but all are mapped.
 ignore_zeros : bool
     Leave voxels of exactly 0 out of what is counted, such as an empty background or the padding of a rotated stack.
 per : "dataset", "volume" or "plane"

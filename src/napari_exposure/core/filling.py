@@ -173,7 +173,9 @@ class Fill(ScaleKeeping):
         shape = volume.shape[-len(spacing) :]
         places = ((0.0, 1.0),) * len(shape)
         found: dict[str, Any] = {**vars(made), "sites": sites, "intensities": intensities}
-        return NearestFit(**found, spacing=spacing, places=places, shape=shape)
+        # Only the ratios of sizes matter. A power of two keeps them, and the squares of distances within float64.
+        sizes = tuple(np.ldexp(spacing, -np.frexp(max(spacing))[1]).tolist())
+        return NearestFit(**found, spacing=sizes, places=places, shape=shape)
 
     def check(self, volume: Volume, spacing: Spacing = None) -> tuple[float, ...]:
         """Check as every adjustment does, and raise an error if the nearest voxel may be one of another volume."""

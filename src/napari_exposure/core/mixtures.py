@@ -26,6 +26,8 @@ SIDE = LEVELS // STEP
 LOG_2PI = 1.8378770664093453
 # A component of a single intensity has no width, so each variance is raised by this fraction of that of all voxels.
 NARROW = 1e-9
+# The squares of greater intensities, times the number of voxels, do not fit into float64.
+LARGEST = 1e145
 ROUNDS = 300
 
 # The parameters of a fit are the weights, means and covariances of the components.
@@ -186,6 +188,11 @@ def check_parameters(n: object, tol: object) -> tuple[int, float]:
 
 def fit_histogram(found: Histogram, n: int, tol: float) -> Mixture:
     """Fit a mixture to the finite intensities in a histogram's bins."""
+    if max(abs(found.minimum), abs(found.maximum)) > LARGEST:
+        raise ValueError(
+            f"The intensities {found.minimum:g} to {found.maximum:g} are so large that float64 cannot hold their "
+            "variance. Divide them first."
+        )
     used = found.counts > 0
     counts, centers = found.counts[used].astype(np.float64), found.centers[used]
     # Voxels are taken to be spread evenly over their bin, unless the bin is a single value.

@@ -179,6 +179,8 @@ def find_noise(volume: Volume) -> NoiseLevel:
     response, mean, slope, least, most = np.concatenate(parts, axis=1)
     if norm == 1 or not mean.size:
         return NoiseLevel(math.nan, math.nan, math.nan, looked)
+    if not (np.isfinite(response).all() and np.isfinite(mean).all()):
+        raise ValueError("The intensities are so large that float64 cannot hold their differences. Divide them first.")
     # Dead and saturated places have no noise, and the steep edges of such areas have none that can be told.
     dead, cut = _cut_off(least, most)
     low, high = (float(_at(mean if dead.all() else mean[~dead], q)) for q in (1.0, 99.0))

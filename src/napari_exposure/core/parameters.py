@@ -21,6 +21,7 @@ from napari_exposure.core.intensity import (
     named_range,
     range_name,
 )
+from napari_exposure.core.plain import KEY
 from napari_exposure.core.words import given
 
 # These are the choices of shared parameters, and how a widget words each of them.
@@ -144,6 +145,7 @@ def from_plain(value: Any) -> Any:
         return Percentiles(*check_pair(value["percentiles"], "percentiles"))
     if isinstance(value, dict) and set(value) == {"noise_limit"}:
         return NoiseLimit(value["noise_limit"])
-    if isinstance(value, dict):
+    # Other data stay as they are, so that the check of the parameter says what it may be.
+    if isinstance(value, dict) and KEY in value:
         return Histogram.from_dict(value)
     return tuple(from_plain(each) for each in value) if isinstance(value, list) else value

@@ -77,11 +77,11 @@ def check_place(path: PathLike, *, folder: bool = False, overwrite: bool = True)
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent}.")
-    if os.path.lexists(path) and not overwrite:
-        raise FileExistsError(f"{path} exists. Choose another name, or overwrite=True.")
     if path.is_dir() and not path.is_symlink() and not (folder and (is_zarr(path) or not any(path.iterdir()))):
         what = "a folder, but no zarr store" if folder else "a folder"
         raise FileExistsError(f"{path} is {what}, and is not replaced. Choose another name.")
+    if os.path.lexists(path) and not overwrite and not _is_device(path):
+        raise FileExistsError(f"{path} exists. Choose another name, or overwrite=True.")
 
 
 def is_zarr(path: Path) -> bool:

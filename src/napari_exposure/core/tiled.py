@@ -68,7 +68,7 @@ class TiledAdjustment(Adjustment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if np.iterable(self.kernel_size) and not isinstance(self.kernel_size, str):
+        if np.iterable(self.kernel_size) and not isinstance(self.kernel_size, str | dict):
             self._set("kernel_size", tuple(check_number(edge, "kernel_size", above=0) for edge in self.kernel_size))
         elif self.kernel_size is not None:
             self._set("kernel_size", check_number(self.kernel_size, "kernel_size", above=0))

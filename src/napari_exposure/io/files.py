@@ -133,8 +133,8 @@ class FileVolume:
         return "".join(axis for axis in "ZYX" if axis in self.axes and self.sizes[axis][1] == UNKNOWN)
 
     def channel(self, number: int) -> str:
-        """Return the name of a channel, or its number where it has no name."""
-        return (self.channels[number] if number < len(self.channels) else "") or f"channel {number + 1}"
+        """Return the name of a channel, or its number, counted from 0, where it has no name."""
+        return (self.channels[number] if number < len(self.channels) else "") or f"channel {number}"
 
     @property
     def others(self) -> list[str]:
@@ -278,7 +278,7 @@ def check_axes(name: str, axes: str) -> None:
     if set(axes) - set("TCZYXS") or len(set(axes)) != len(axes) or "Y" not in axes or "X" not in axes:
         raise ValueError(
             f"{name} has the axes {axes or 'unknown'}; only T, C, Z, Y, X and S (color), each once, can be read. If "
-            "they are these under other names, give axes= (on the command line --axes)."
+            "they are these under other names, give axes=."
         )
 
 
@@ -307,7 +307,7 @@ def chosen(name: str, images: Sequence[str], series: int | None) -> int:
 def guessed_axes(name: str, shape: Sequence[int]) -> tuple[str, str]:
     """Return guessed axes of an array without names of axes, and which of them are guesses."""
     if not 2 <= len(shape) <= 5:
-        raise Refused(f"{name} has {len(shape)} axes without names. Name them with axes= (on the command line --axes).")
+        raise Refused(f"{name} has {len(shape)} axes without names. Name them with axes=.")
     letters = "TZYX" if len(shape) == 4 else "TCZYX"[-len(shape) :]
     return letters, letters.removesuffix("YX")
 

@@ -45,6 +45,22 @@ if TYPE_CHECKING:
 
     from napari_exposure.io.zarrstore import CarefulStore
 
+ZARR_DTYPES = (
+    *(
+        "bool",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "float16",
+        "float32",
+        "float64",
+    ),
+)
 # A chunk on disk has at most about so many voxels, which are a few megabytes.
 CHUNK_VOXELS = 1 << 21
 # The coarsest level of a pyramid has at most so many voxels along any axis.
@@ -122,7 +138,9 @@ def read_zarr(path: str | PathLike[str], *, axes: str | None = None, series: int
         letters, guessed = _letters(path.name, data.shape, named, axes)
         if images:
             units = [axis.get("unit") for axis in named or ()]
-            _place(facts, letters, units, _flat(steps))
+            # Sizes that cannot be understood are ignored.
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                _place(facts, letters, units, _flat(steps))
     except (Refused, DamagedFile):
         raise
     except Exception as error:
@@ -261,8 +279,10 @@ def _window(window: dict[str, Any]) -> tuple[float, float] | None:
 # --- written ---
 
 
-def check_ome_version(version: object) -> None:
+def check_zarr(version: object, dtype: np.dtype) -> None:
     """Raise if such an OME-Zarr cannot be written."""
+    if dtype.name not in ZARR_DTYPES:
+        raise TypeError(f"OME-Zarr holds whole numbers and floats of up to 64 bits, not {dtype}; convert the array.")
     if version not in ("0.4", "0.5"):
         raise ValueError(f"ome_version must be '0.4' or '0.5', got {given(version)}.")
     try:
@@ -311,7 +331,8 @@ def _write_levels(volume: FileVolume, path: Path, ome_version: str) -> None:
             str(number),
             shape=shape,
             chunks=tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
-            dtype=np.dtype(array.dtype).newbyteorder("="),
+            # The name makes one dtype of all with the same numbers, such as C's long and long long.
+            dtype=np.dtype(array.dtype.name),
             chunk_key_encoding={"name": "default" if ome_version == "0.5" else "v2", "separator": "/"},
             dimension_names=list(letters) if ome_version == "0.5" else None,
         )

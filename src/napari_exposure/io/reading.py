@@ -93,9 +93,12 @@ def read(
         return volume
     # Data of files are arrays of NumPy or dask, which have these methods.
     data: Any = volume.data
-    data = abs(data) if data.dtype.kind == "c" else data
+    way = "Leave out dtype="
+    if data.dtype.kind == "c":
+        data = abs(data)
+        way = f"Give dtype='{data.dtype}', which holds all magnitudes"
     if not np.can_cast(data.dtype, dtype, "safe"):
-        raise TypeError(f"{path.name} holds {data.dtype} values, of which {dtype} would lose some. Leave out --dtype.")
+        raise TypeError(f"{path.name} holds {volume.data.dtype} values, of which {dtype} would lose some. {way}.")
     return replace(volume, data=data.astype(dtype))
 
 

@@ -39,7 +39,7 @@ from napari_exposure.io.files import (
     converted,
     given_axes,
 )
-from napari_exposure.io.tiff_facts import ANNOTATION, DISPLAY, children, find_facts, scanimage_axes
+from napari_exposure.io.tiff_facts import ANNOTATION, DISPLAY, PRINTED, children, find_facts, scanimage_axes
 from napari_exposure.io.units import unit_name
 
 if TYPE_CHECKING:
@@ -426,7 +426,7 @@ def check_tiff(volume: FileVolume, imagej: bool) -> None:
     dtype = volume.data.dtype
     if dtype.name not in TIFF_DTYPES:
         raise TypeError(
-            f"OME-TIFF has no {dtype}; save as .zarr, or convert it, such as with result.astype('float32')."
+            f"OME-TIFF has no {dtype}; convert it, such as with result.astype('float32'), or save numbers as .zarr."
         )
     if imagej and dtype.name not in IMAGEJ_DTYPES:
         raise TypeError(
@@ -435,6 +435,12 @@ def check_tiff(volume: FileVolume, imagej: bool) -> None:
         )
     if imagej and math.prod(volume.data.shape) * dtype.itemsize >= 4 << 30:
         raise ValueError("ImageJ's TIFF holds less than 4 GB. Write OME-TIFF (imagej=False), which Fiji opens as well.")
+    step, unit = volume.sizes.get("T", (1.0, UNKNOWN))
+    if unit == UNKNOWN and step != 1:
+        warn_user(
+            f"TIFF has no time without a unit, so the step of {step:g} along the time axis of {volume.name!r} is not "
+            "written. Save as .zarr, or save a layer whose time axis has a unit such as s."
+        )
 
 
 def write_pages(volume: FileVolume, path: Path, imagej: bool) -> None:
@@ -533,6 +539,11 @@ def _padded(values: Sequence[str], count: int) -> list[str]:
 
 def _imagej_options(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
+    # Sizes in these units could be taken for the dots of a printer, so they are written in micrometers.
+    sizes = {
+        axis: (converted(size, unit, "um"), "um") if unit in PRINTED else (size, unit)
+        for axis, (size, unit) in sizes.items()
+    }
     units = {axis: unit for axis, (_, unit) in sizes.items()}
     if units["X"] != UNKNOWN:
         metadata["unit"] = units["X"]
@@ -547,7 +558,7 @@ def _imagej_options(volume: FileVolume, sizes: Mapping[str, tuple[float, str]]) 
     for axis, place in zip(volume.axes, volume.translate, strict=False):
         if axis in "ZYX" and place:
             # ImageJ has the place of the origin in voxels.
-            metadata[f"{axis.lower()}origin"] = -place / sizes[axis][0]
+            metadata[f"{axis.lower()}origin"] = -place / volume.sizes[axis][0]
     metadata |= _imagej_display(volume)
     if volume.notes:
         metadata["Info"] = json.dumps(volume.notes)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ANNOTATION, DISPLAY = "napari-exposure", "napari-exposure/display"
 # Resolution tags without metadata of a microscope count as voxel sizes only between so many micrometers.
 PLAUSIBLE = (1e-4, 20.0)
+# Printers count dots in these units.
+PRINTED = ("inch", "cm")
 # Scanners have at most so many dots per inch.
 MOST_DPI = 9600
 
@@ -137,7 +139,7 @@ def _spacing(page: Any, metadata: Mapping[str, Any], facts: Facts, writer: str) 
     unit, sizes = str(metadata.get("unit", "")), _resolution(page)
     known = unit_name(unit)
     # ImageJ copies the dots per inch of the files that it opens, which are no sizes of voxels.
-    if known in ("inch", "cm") and any(_is_printers(in_unit(size, known, "um")) for size in sizes.values()):
+    if known in PRINTED and any(_is_printers(in_unit(size, known, "um")) for size in sizes.values()):
         sizes, unit = {}, ""
     if writer or unit_name(unit):
         for axis, size in sizes.items():

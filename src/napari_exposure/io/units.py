@@ -1,7 +1,8 @@
-"""Units of the sizes of voxels: their names and how they convert."""
+"""Units of the sizes of voxels: their names and how they convert; and how layers lie."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -121,3 +122,15 @@ def voxel_size(layer: Layer) -> tuple[tuple[float, ...], str]:
             compatible = other.is_compatible_with(unit)
             scale[axis] = (scale[axis] * other).to(unit).magnitude if compatible else np.nan
     return tuple(scale.tolist()), PIXEL if unit == "pixel" else f"{unit:~P}"
+
+
+def turned(place: Mapping[str, Any]) -> list[str]:
+    """Return how a layer with this placement lies, in words, other than scaled and translated."""
+    ndim = len(place["scale"])
+    lies = {
+        "rotated": not np.allclose(place["rotate"], np.eye(ndim)),
+        "sheared": np.any(place["shear"]),
+        "moved by an affine transform": not np.allclose(np.asarray(place["affine"]), np.eye(ndim + 1)),
+        "mirrored": min(place["scale"]) < 0,
+    }
+    return [word for word, is_so in lies.items() if is_so]
