@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Image, Points
 
 from napari_exposure.core import progress
+from napari_exposure.core.axes import is_unnamed
 from napari_exposure.core.blocks import is_dask, stored_chunks
 from napari_exposure.core.intensity import check_level
 from napari_exposure.core.lazy import as_dask
@@ -204,8 +205,7 @@ def _record(layer: Image, arranged: Arrangement, level: int) -> dict[str, Any]:
         _, steps, starts = _placed(layer, level)
         axis = layer.axis_labels[at]
         usual = [*(f"axis {number}" for number in range(layer.ndim - 3)), *"zyx"][-layer.ndim :]
-        # napari numbers axes that have no name.
-        label = usual[at] if axis.lstrip("-").isdigit() else axis
+        label = usual[at] if is_unnamed(axis) else axis
         unit = "" if str(layer.units[at]) == "pixel" else f" {layer.units[at]:~P}"
         words = [f"{label} {starts[at] + steps[at] * plane:.4g}{unit}" for plane in arranged.planes]
     return {

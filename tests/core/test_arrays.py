@@ -108,6 +108,10 @@ def test_results_of_masked_arrays_are_masked():
 def test_a_mask_that_is_masked():
     inside = np.ma.masked_array(VOLUME > 1000, mask=VOLUME > 3000)
     assert core.histogram(VOLUME, mask=inside) == core.histogram(VOLUME, mask=(VOLUME > 1000) & (VOLUME <= 3000))
+    # NaN is not inside, of whichever mask
+    floats = np.where(VOLUME > 1000, 1.0, np.nan)
+    masked = np.ma.masked_greater(VOLUME, 3000)
+    assert core.histogram(masked, mask=floats) == core.histogram(VOLUME, mask=(VOLUME > 1000) & (VOLUME <= 3000))
 
 
 def test_nothing_masked_is_left_out_in_silence():

@@ -5,7 +5,7 @@ import pytest
 
 from napari_exposure.core import AdaptiveEqualization, DecayCorrection, Gamma, adjust_gamma, decay_profile
 from napari_exposure.core import equalize_adapthist as equalize
-from napari_exposure.core.axes import check_spacing, count_space, is_space
+from napari_exposure.core.axes import check_spacing, count_space, is_space, is_unnamed
 
 
 def movie(shape=(12, 40, 44)):
@@ -90,3 +90,10 @@ def test_a_movie_of_planes_has_no_depth():
     positions, profile, _ = decay_profile(frames, "x", spacing=(2, 0.5), force=True)
     assert positions[-1] == 43 * 0.5
     assert profile.shape == (44,)
+
+
+@pytest.mark.parametrize(
+    ("label", "unnamed"), [("-3", True), ("0", True), ("axis -12", True), ("z", False), ("axis z", False), ("", False)]
+)
+def test_labels_that_napari_gives_are_no_names(label, unnamed):
+    assert is_unnamed(label) is unnamed

@@ -61,10 +61,3 @@ def test_layers_that_are_renamed_are_heard_of_where_napari_says_nothing(viewer):
     assert heard == ["renamed"]
     # where it does, it is not heard of twice
     assert len(napari_versions.on_renamed(viewer.layers, print)) == 2 - hasattr(viewer.layers.events, "renamed")
-
-
-@pytest.mark.parametrize(
-    ("label", "unnamed"), [("-3", True), ("0", True), ("axis -12", True), ("z", False), ("axis z", False), ("", False)]
-)
-def test_labels_that_napari_gives_are_no_names(label, unnamed):
-    assert napari_versions.is_unnamed(label) is unnamed

@@ -66,7 +66,16 @@ def both(mask: Any, other: Any) -> Any:
     """Return a mask of the voxels that count in both masks; None stands for a mask in which all voxels count."""
     if mask is None or other is None:
         return other if mask is None else mask
-    return (np.asarray(mask) != 0) & (np.asarray(other) != 0)
+    return inside(mask) & inside(other)
+
+
+def inside(mask: Any) -> np.ndarray:
+    """Return where a mask is other than 0, in C order, as kernels take it; NaN is no number that is other than 0."""
+    mask = np.asarray(mask)
+    found: np.ndarray = np.not_equal(mask, 0, order="C")
+    if mask.dtype.kind in "fc":
+        found &= ~np.isnan(mask)
+    return found
 
 
 class Several:

@@ -36,6 +36,14 @@ def is_space(label: object) -> bool:
     return axis_letter(label) not in ("T", "C") and str(label).strip().lower() not in _OTHERS
 
 
+def is_unnamed(label: str) -> bool:
+    """Whether a layer's axis has the label that napari gives: its number, such as "-3", or "axis -3" on napari 0.6.
+
+    The prefix can go when 0.6 does.
+    """
+    return label.removeprefix("axis ").lstrip("-").isdigit()
+
+
 def named_axes(labels: Iterable[object], kinds: Iterable[str | None]) -> tuple[str, ...]:
     """Return what axes are called by their labels, or by the kinds of their units where a label says nothing.
 
@@ -94,7 +102,7 @@ def name_time(axes: int) -> str:
     names = ("t", *[""] * (axes - 5), *"czyx"[1 - axes :])
     return (
         f"Where time is the first axis, call it t: layer.axis_labels = {names}, the dims of a DataArray, or "
-        f"--axes {''.join(names)} (in Python axes=) of a file; of an array give the spacing of the axes of space only."
+        f"axes='{''.join(names)}' of a file; of an array give the spacing of the axes of space only."
     )
 
 

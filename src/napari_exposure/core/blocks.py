@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.arrays import Several, both, held
+from napari_exposure.core.arrays import Several, both, held, inside
 from napari_exposure.core.axes import check_shape
 from napari_exposure.core.flatfile import off_map
 from napari_exposure.core.intensity import check_dtype, check_flag, prepared, value_channel, working_dtype
@@ -374,14 +374,7 @@ def which_count(values: np.ndarray, mask: npt.ArrayLike | None, ignore_zeros: bo
     """Return which of some values count, as booleans; an empty array means all of them."""
     if mask is None and not ignore_zeros:
         return _NOTHING_MASKED
-    if mask is None:
-        found = np.ones(values.shape, bool)
-    else:
-        # Kernels take the mask in C order, whatever order it has itself. NaN is no number that is other than 0.
-        mask = np.asarray(mask)
-        found = np.not_equal(mask, 0, order="C")
-        if mask.dtype.kind in "fc":
-            found &= ~np.isnan(mask)
+    found = np.ones(values.shape, bool) if mask is None else inside(mask)
     if ignore_zeros:
         found &= values != 0
     return found

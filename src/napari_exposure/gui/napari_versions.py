@@ -95,14 +95,6 @@ def units_events(dims) -> tuple:
     return () if emitter is None else (emitter,)
 
 
-def is_unnamed(label: str) -> bool:
-    """Whether a layer's axis has the label that napari gives: its number, such as "-3", or "axis -3" on napari 0.6.
-
-    The prefix can go when 0.6 does.
-    """
-    return label.removeprefix("axis ").lstrip("-").isdigit()
-
-
 def name_overlay_of(layer):
     """What writes the name of a layer on the canvas, or None before 0.7, when napari did not.  Can go when 0.6 does."""
     return getattr(layer, "name_overlay", None)
