@@ -138,8 +138,8 @@ def test_a_result_has_a_layer_of_gains(volume):
 
 def test_every_level_of_a_pyramid(volume):
     levels = [volume, volume[:, ::2, ::2]]
-    result = nx.equalize_adapthist(Image(levels, multiscale=True, name="nuclei"), 10.0)
-    gains = nx.gain_map(result)
+    nuclei = Image(levels, multiscale=True, name="nuclei")
+    gains = nx.gain_map(nx.equalize_adapthist(nuclei, 10.0))
     assert [level.shape for level in gains.data] == [level.shape for level in levels]
 
 
