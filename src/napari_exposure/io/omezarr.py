@@ -45,22 +45,6 @@ if TYPE_CHECKING:
 
     from napari_exposure.io.zarrstore import CarefulStore
 
-ZARR_DTYPES = (
-    *(
-        "bool",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "float16",
-        "float32",
-        "float64",
-    ),
-)
 # A chunk on disk has at most about so many voxels, which are a few megabytes.
 CHUNK_VOXELS = 1 << 21
 # The coarsest level of a pyramid has at most so many voxels along any axis.
@@ -281,7 +265,7 @@ def _window(window: dict[str, Any]) -> tuple[float, float] | None:
 
 def check_zarr(version: object, dtype: np.dtype) -> None:
     """Raise if such an OME-Zarr cannot be written."""
-    if dtype.name not in ZARR_DTYPES:
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise TypeError(f"OME-Zarr holds whole numbers and floats of up to 64 bits, not {dtype}; convert the array.")
     if version not in ("0.4", "0.5"):
         raise ValueError(f"ome_version must be '0.4' or '0.5', got {given(version)}.")
