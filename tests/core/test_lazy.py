@@ -574,8 +574,11 @@ def test_transforms_of_other_shapes(adjustment):
     result = transform.at_level(level.shape).apply(da.from_array(level, chunks=(8, 4, 3)))
     assert isinstance(result, da.Array)
     same_bits(result, transform.at_level(level.shape).apply(level))
-    with pytest.raises(ValueError, match=r"fitted on shape \(8, 12, 14\), this volume has \(8, 6, 7\)"):
-        transform.apply(da.from_array(level))
+    if adjustment.place_note:
+        with pytest.raises(ValueError, match=r"fitted on shape \(8, 12, 14\), this volume has \(8, 6, 7\)"):
+            transform.apply(da.from_array(level))
+    else:
+        same_bits(transform.apply(da.from_array(level)), transform.apply(volume)[:, ::2, ::2])
 
 
 def test_a_job_gives_a_lazy_result():

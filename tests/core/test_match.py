@@ -389,7 +389,7 @@ def test_the_adjustment_survives_plain_data_and_pickling(tmp_path):
     assert len((tmp_path / "r.json").read_text().splitlines()) < 50
     with pytest.raises(ValueError, match="HistogramMatching needs reference, which is missing"):
         Adjustment.from_dict({"adjustment": "HistogramMatching"})
-    with pytest.raises(ValueError, match="no histogram"):
+    with pytest.raises(ValueError, match="reference must be a Histogram"):
         Adjustment.from_dict({"adjustment": "HistogramMatching", "reference": {"a": 1}})
 
 
