@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from magicgui import widgets
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_exposure.core import Adjustment, NoiseLimit
 from napari_exposure.core.axes import spatial_axes
@@ -27,6 +27,7 @@ from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.depth_profile import DepthProfile
 from napari_exposure.gui.editors import NoiseLimitEdit, text, times
 from napari_exposure.gui.exposure.model import SIZE, Card
+from napari_exposure.gui.exposure.rows import Form
 from napari_exposure.gui.jobs import Latest
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import is_quick
@@ -221,15 +222,11 @@ class Reference(Extra):
         )
         self.said = text()
         self.widget = QWidget()
-        column = QVBoxLayout(self.widget)
-        column.setContentsMargins(0, 0, 0, 0)
-        row = QHBoxLayout()
-        label = QLabel("Fit on")
-        label.setToolTip(self.box.tooltip)
-        for part, share in ((label, 0), (self.box.native, 1), (self.find, 0)):
-            row.addWidget(part, share)
-        column.addLayout(row)
-        column.addWidget(self.said.native)
+        form, row = Form(self.widget), QHBoxLayout()
+        form.add("Fit on", self.box.native, str(self.box.tooltip))
+        row.addWidget(self.find)
+        row.addWidget(self.said.native, 1)
+        form.addRow(row)
         self.box.changed.connect(lambda layer: self._on_choice(layer))
         self.find.clicked.connect(lambda: self._find())
 
