@@ -30,9 +30,7 @@ DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "flo
 _UNHEARD = logging.NullHandler()
 QUANTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 # A parameter and its value as Python writes them, which are an option here, and a conversion.
-_ARGUMENT = re.compile(
-    r"\b(axes|dataset|dtype|overwrite|series|spacing|unit)=(?:True\b|'([^']*)'|\(([^()]*)\)|(\w+))?"
-)
+_ARGUMENT = re.compile(r"\b(axes|dataset|dtype|overwrite|series|spacing|unit)=(?:True\b|'([^']*)'|\(([^()]*)\)|(\w+))?")
 _CONVERSION = re.compile(r"\b\w+\.astype\('(\w+)'\)")
 
 

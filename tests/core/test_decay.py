@@ -703,3 +703,9 @@ def test_the_profile_of_floats_is_that_of_numpy(percentile):
     volume = np.random.default_rng(0).gamma(4, 100, (10, 31, 33))
     found = decay_profile(volume, "z", percentile=percentile, force=True)[1]
     np.testing.assert_array_equal(found, [np.percentile(plane, percentile, method="lower") for plane in volume])
+
+
+def test_no_exponent_suits_channels_that_change_against_each_other():
+    up, down = (np.float32([100, 50, 25])[::way, None, None] * np.ones((3, 4, 5), np.float32) for way in (1, -1))
+    with pytest.raises(ValueError, match="gets darker along z where the other gets brighter"):
+        decay_exponent(up, down)

@@ -605,3 +605,80 @@ def test_tiles_of_a_card_go_with_it(qtbot, viewer, nuclei, dock):
     assert "nuclei - tiles" in names(viewer)
     choose(view.menu.menu(), "Remove")
     qtbot.waitUntil(lambda: names(viewer) == ["nuclei"])
+
+
+# --- numbers that are typed -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "typed", "expected"),
+    [
+        (core.AdaptiveEqualization, "nbins", "128", 128),
+        (core.AdaptiveEqualization, "nbins", "16", 16),
+        (core.Gamma, "window", "03", 3),
+        (core.HistogramEqualization, "nbins", "1000", 1000),
+        (core.DecayCorrection, "exponent", "0,7", 0.7),
+        (core.DecayCorrection, "background", "100,5", 100.5),
+        (core.DecayCorrection, "max_gain", "2.5", 2.5),
+    ],
+)
+def test_a_typed_number_is_the_one_that_counts(qtbot, dock, kind, name, typed, expected):
+    dock.add_card(kind)
+    edit = editor(dock, 0, name)
+    if hasattr(edit, "box"):
+        edit.value = 7
+    type_into(edit, typed)
+    assert dock.adjusted.stack.cards[0].values[name] == expected
+    assert edit.value == expected
+
+
+def test_percentiles_in_no_order_are_not_taken(qtbot, dock):
+    dock.add_card(core.Gamma)
+    edit = editor(dock, 0, "in_range")
+    edit.value = core.Percentiles(2, 98)
+    low, high = edit._low, edit._high
+    # on the way to 100 there are 1 and 10
+    type_into(high, "100")
+    assert dock.adjusted.stack.cards[0].values["in_range"] == core.Percentiles(2, 100)
+    type_into(low, "20")
+    type_into(high, "15")
+    assert dock.adjusted.stack.cards[0].values["in_range"] == core.Percentiles(20, 100)
+    assert (edit._low.value, edit._high.value) == (20, 100)
+    click(dock.tools.undo)
+    assert dock.adjusted.stack.cards[0].values["in_range"] == edit.value
+    settled(qtbot, dock)
+
+
+# --- layers that change -----------------------------------------------------------------
+
+
+def test_a_tile_in_pixels_is_not_shown_as_one_in_micrometers(qtbot, viewer, volume, open_widget):
+    layer = viewer.add_image(volume, name="bare")
+    dock = open_widget("Exposure")
+    dock.add_card(core.AdaptiveEqualization)
+    editor(dock, 0, "kernel_size").value = 16.0
+    assert dock.adjusted.recipe(layer).steps[0].kernel_size == 16
+    layer.units = ("um",) * 3
+    assert dock.adjusted.recipe(layer).steps[0].kernel_size is None
+    assert editor(dock, 0, "kernel_size").value is None
+    editor(dock, 0, "per")
+    layer.axis_labels = ("t", "y", "x")
+    assert any(label.text() == "Time points" for label in dock.cards.views[0].findChildren(Label))
+    settled(qtbot, dock)
+
+
+def test_a_plane_gets_cards_that_suit_it(qtbot, viewer, volume, open_widget, plugin_settings):
+    viewer.add_image(volume[3], name="plane")
+    dock = open_widget("Exposure")
+    choose(dock.tools.preset_menu, "Deep stack")
+    axes = [card.values["axis"] for card in dock.adjusted.stack.cards if card.kind is core.DecayCorrection]
+    assert axes == ["y"]
+    view = next(view for view in dock.cards.views if view.kind is core.DecayCorrection)
+    view.set("axis", "x")
+    view.reset("axis")
+    assert view.card.values["axis"] == "y"
+    # what is the default already is no step
+    steps = len(dock.adjusted.stack._before)
+    view.reset("axis")
+    assert len(dock.adjusted.stack._before) == steps
+    settled(qtbot, dock)

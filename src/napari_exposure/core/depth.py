@@ -562,7 +562,7 @@ def decay_exponent(
     Raises
     ------
     TypeError, ValueError
-        As `correct_decay` does; also where the reference does not decay.
+        As `correct_decay` does; also where the reference does not decay, or grows where the other channel decays.
 
     Notes
     -----
@@ -595,4 +595,10 @@ def decay_exponent(
             "The two channels must have the same planes, and the reference must change along them. Choose another "
             "reference, axis or background."
         )
-    return float((of_image * of_reference).sum() / (of_reference**2).sum())
+    exponent = float((of_image * of_reference).sum() / (of_reference**2).sum())
+    if exponent <= 0:
+        raise ValueError(
+            f"One channel gets darker along {axis} where the other gets brighter, so no power of its gains suits the "
+            "other. Choose another reference, axis or background."
+        )
+    return exponent

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from magicgui import widgets
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyledItemDelegate
 
 from napari_exposure.core import Adjustment, NoiseLimit, Percentiles
@@ -52,12 +52,24 @@ def times(numbers) -> str:
     return " × ".join(f"{number:.4g}" for number in numbers)
 
 
+class _CommaIsPoint(QObject):
+    """Takes a comma for the decimal point; a spin box would leave it out, so that 0,7 were 7."""
+
+    def eventFilter(self, line, event) -> bool:
+        if event.type() == QEvent.Type.KeyPress and event.text() == ",":
+            line.insert(".")
+            return True
+        return False
+
+
 class NumberEdit(widgets.FloatSpinBox):
     """A number after its name; the arrows keep to its limits, which widen where a card has a number beyond them."""
 
     def __init__(self, prefix="", **options):
         super().__init__(**options)
         self.native.setPrefix(prefix)
+        self._keys = _CommaIsPoint()
+        self.native.lineEdit().installEventFilter(self._keys)
         # Qt rounds the least number to the digits that the box shows, but what must be above 0 never becomes 0.
         if self.native.minimum() == 0 < options.get("min", 0):
             self.min = 10.0 ** -self.native.decimals()
@@ -75,6 +87,14 @@ class NumberEdit(widgets.FloatSpinBox):
             self.native.setDecimals(max(digits, self.native.decimals()))
             self.min, self.max = min(self.min, value), max(self.max, value)
         widgets.FloatSpinBox.value.fset(self, value)  # type: ignore[attr-defined]
+
+
+class WholeNumberEdit(widgets.SpinBox):
+    """A whole number, which counts when all of it is typed: a part of it may be less than the least number."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.native.setKeyboardTracking(False)
 
 
 # The arrow of a combo box takes this many pixels in napari's style.
@@ -147,6 +167,7 @@ class InRangeEdit(Parts):
         self._mode.changed.connect(self._on_mode)
         for box in (self._low, self._high):
             box.changed.connect(self._on_number)
+            box.native.editingFinished.connect(self._on_mode)
         self._numbers = Parts(self._low, self._high)
         super().__init__(self._mode, self._numbers, **options)
         self._mode.value = PERCENTILES if isinstance(value, Percentiles) else DATA
@@ -166,7 +187,10 @@ class InRangeEdit(Parts):
                 box.min, box.max, box.step, box.value = least, most, step, number
 
     def _on_number(self):
-        self._kept[self._mode.value] = self._low.value, self._high.value
+        low, high = self._low.value, self._high.value
+        # A number that is half typed may be no pair with the other one; at the end of typing the last pair is shown.
+        if low < high:
+            self._kept[self._mode.value] = low, high
 
     @property
     def value(self):
@@ -277,7 +301,7 @@ class AutomaticEdit(Parts):
     def __init__(self, value, automatic, min, max, step, start=None, tooltip="", **options):
         self._word = automatic
         self._automatic = widgets.CheckBox(text="auto", tooltip=tooltip)
-        number = widgets.SpinBox if isinstance(min, int) else NumberEdit
+        number = WholeNumberEdit if isinstance(min, int) else NumberEdit
         self.box = number(value=min if start is None else start, min=min, max=max, step=step, tooltip=tooltip)
         # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._automatic.changed.connect(self._arrange)
@@ -521,7 +545,6 @@ def editor(field: Field, owner: type[Adjustment]):
         return TextEdit(value=default, **options)
     if annotation is float:
         return NumberEdit(value=default, **limits, **options)
-    tooltip = options.pop("tooltip")
-    return widgets.create_widget(
-        value=field.default, annotation=annotation, options={**limits, "tooltip": tooltip}, **options
-    )
+    if annotation is int:
+        return WholeNumberEdit(value=default, **limits, **options)
+    return widgets.LineEdit(value=default, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from magicgui.widgets import CheckBox
 from napari.layers import Image, Labels
@@ -119,6 +120,7 @@ class CardView(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         # A number has room at every font size.
         self.setStyleSheet("QAbstractSpinBox { min-width: 5.8em }")
+        self.suit: Callable[[Card], Card] = lambda card: card
         self._main = {field.name for field in self.kind.main_fields()}
         self._rows: dict[str, tuple[Form, Label]] = {}
         self.editors = Editors(self._make_rest)
@@ -156,7 +158,7 @@ class CardView(QFrame):
         self.menu.setMenu(QMenu(self.menu))
         self.menu.setStyleSheet(f"QToolButton {{ {NARROW} }} QToolButton::menu-indicator {{ image: none }}")
         for words, do, keep in (
-            ("Defaults", lambda: self._stack().reset(self.key), True),
+            ("Defaults", self.reset, True),
             ("Duplicate", lambda: self._stack().duplicate(self.key), False),
             ("Move up", lambda: self.move_by(-1), False),
             ("Move down", lambda: self.move_by(1), False),
@@ -211,7 +213,7 @@ class CardView(QFrame):
 
     def _add_row(self, form: Form, name: str, title: str, widget, tooltip: str) -> None:
         label = form.add(title, widget.native, tooltip)
-        label.doubled.connect(lambda: self._stack().reset(self.key, name))
+        label.doubled.connect(lambda: self.reset(name))
         self._rows.setdefault(name, (form, label))
 
     def _make_rest(self) -> None:
@@ -231,7 +233,8 @@ class CardView(QFrame):
         self.body.layout().addWidget(self.rest)
         unit, source = self._shown
         self.show_card(self.card, unit)
-        self._offer(source)
+        with suppress(TypeError, ValueError):
+            self.describe(self.card, source)
         self.grown.emit()
 
     def _show_advanced(self, on: bool) -> None:
@@ -287,6 +290,10 @@ class CardView(QFrame):
         return True
 
     # --- from and to the stack ---
+
+    def reset(self, name: str | None = None) -> None:
+        """Set a parameter of the card to its default, or all of them, as far as the layer has that."""
+        self._stack().reset(self.key, name, self.suit)
 
     def set(self, name: str, value: object) -> None:
         """Set a parameter of the card."""

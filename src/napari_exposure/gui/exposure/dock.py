@@ -75,7 +75,7 @@ class ExposureDock(widgets.Container):
         self.adjusted = Adjusted(napari_viewer, self.header, fixed)
         self.plot = Plot(napari_viewer)
         self.cards = CardList(self._make_view)
-        self.tools = Tools(lambda: self.adjusted.stack, self._new_card, self.suggest, alone)
+        self.tools = Tools(lambda: self.adjusted.stack, self._suited, self.suggest, alone)
         self.recipe = RecipeButton(lambda: self.work.seen(), None if alone else self._open_recipe, self._apply_recipe)
         self.bar = Bar(napari_viewer, self.recipe, compared=self._compare)
         layout = self.native.layout()
@@ -216,12 +216,17 @@ class ExposureDock(widgets.Container):
             return
         for layer in self.adjusted.layers:
             get_ready(layer)
-            self._of_layer.add(self._describe, layer.events.scale, layer.events.units)
+            self._of_layer.add(self._on_place, layer.events.scale, layer.events.units, layer.events.axis_labels)
             self._of_layer.add(self._on_data, layer.events.data)
         self._describe()
         self._compare()
         # napari may be deleting several layers and must find each of them, so the live layer goes a moment later.
         self.live.show.soon()
+
+    def _on_place(self, event=None) -> None:
+        """Sizes may be in another unit now, and axes have other names."""
+        self._show_cards()
+        self._describe()
 
     def _on_data(self, event=None) -> None:
         self.adjusted.forget_applied()
@@ -239,9 +244,8 @@ class ExposureDock(widgets.Container):
 
     # --- the cards ---
 
-    def _new_card(self, kind: type[core.Adjustment]) -> Card:
-        """A card as it was applied last, as far as the layer has what it then had."""
-        card = new_card(kind)
+    def _suited(self, card: Card) -> Card:
+        """A card with what the layer has, where it has not what the card says."""
         try:
             return card if self.layer is None else suited(card, Source.of(self.layer))
         except (TypeError, ValueError):
@@ -250,7 +254,9 @@ class ExposureDock(widgets.Container):
     def _make_view(self, card: Card) -> CardView:
         stack, unit = (lambda: self.adjusted.stack), (lambda: self._unit())
         view = CardView(self._viewer, card, stack, unit, self._limits, alone=self.adjustment is not None)
+        view.suit = self._suited
         view.grown.connect(self._arrange)
+        view.advanced.toggled.connect(lambda on: self._area.reveal(view, view.body) if on else None)
         view.head.dragged.connect(lambda y: self.adjusted.stack.move(view.key, self.cards.place_at(view, y)))
         view.head.dropped.connect(lambda: self.adjusted.stack.seal())
         others = lambda: [each for each in self.header.images() if each != self.layer]  # noqa: E731

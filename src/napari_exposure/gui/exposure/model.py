@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -203,11 +203,13 @@ class Stack:
             return
         self._replace(key, (key, name), values={**card.values, name: value}, unit=unit)
 
-    def reset(self, key: int, name: str | None = None) -> None:
-        """Set a parameter to its default, or all that have one."""
+    def reset(self, key: int, name: str | None = None, suit: Callable[[Card], Card] = lambda card: card) -> None:
+        """Set a parameter to its default, or all that have one; `suit` makes a card suit the layer."""
         card = self.cards[self.at(key)]
         defaults = {each: value for each, value in card.kind.defaults().items() if name in (None, each)}
-        self._replace(key, None, values={**card.values, **defaults})
+        values = suit(replace(card, values={**card.values, **defaults})).values
+        if values != card.values:
+            self._replace(key, None, values=values)
 
     def _replace(self, key: int, what: object, **changes) -> None:
         self._change((replace(card, **changes) if card.key == key else card for card in self.cards), what)

@@ -30,19 +30,17 @@ class Tools(QWidget):
     ----------
     stack : callable
         Returns the stack that is shown.
-    new : callable
-        Returns a card of an adjustment for the layer that is shown.
+    suit : callable
+        Returns a card with values that the layer has, where those of a new card are not among them.
     suggest : callable
         Called when the user asks for cards.
     alone : bool
         Whether there is only one card, which stays.
     """
 
-    def __init__(
-        self, stack: Callable[[], Stack], new: Callable[[type[Adjustment]], Card], suggest: Callable, alone: bool
-    ):
+    def __init__(self, stack: Callable[[], Stack], suit: Callable[[Card], Card], suggest: Callable, alone: bool):
         super().__init__()
-        self._stack, self._new = stack, new
+        self._stack, self._suit = stack, suit
         self.add_menu, self.preset_menu = QMenu(self), QMenu(self)
         self.add_menu.aboutToShow.connect(self._list_adjustments)
         self.preset_menu.aboutToShow.connect(self._list_presets)
@@ -91,7 +89,7 @@ class Tools(QWidget):
 
     def add_card(self, kind: type[Adjustment]) -> None:
         """Add a card of an adjustment, as it was applied last."""
-        self._stack().add(self._new(kind))
+        self._stack().add(self._suit(new_card(kind)))
 
     # --- presets, and the clipboard ---
 
@@ -100,7 +98,7 @@ class Tools(QWidget):
         menu.clear()
         with telling():
             for name, cards in presets().items():
-                menu.addAction(name, partial(self._stack().put, cards))
+                menu.addAction(name, lambda cards=cards: self._stack().put(map(self._suit, cards)))
             menu.addSeparator()
             there = bool(self._stack().cards)
             menu.addAction("Save as preset …", self._ask_preset).setEnabled(there)
