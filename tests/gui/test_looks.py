@@ -2,12 +2,24 @@
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QRect
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDockWidget, QLabel, QPushButton, QSlider, QToolButton, QWidget
+from napari.settings import get_settings
+from qtpy.QtCore import QEvent, QObject, QPoint, QRect
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDockWidget,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QToolButton,
+    QWidget,
+)
 
 from gui.driving import choose_in, click, finish
-from napari_exposure.core import DecayCorrection, Gamma, PercentileClip
+from napari_exposure.core import AdaptiveEqualization, DecayCorrection, Gamma, HistogramEqualization, PercentileClip
 from napari_exposure.core.adjustment import adjustments
+from napari_exposure.gui.exposure.rows import Label
 from napari_exposure.gui.flow import Flow
 from napari_exposure.gui.histogram.caption import Caption
 from napari_exposure.gui.words import of_docks
@@ -246,3 +258,87 @@ def test_an_axis_that_a_plane_has_in_place_of_z_is_not_remembered(qtbot, viewer,
     dock.add_card(DecayCorrection)
     values = dock.adjusted.stack.cards[0].values
     assert (values["axis"], values["force"]) == ("z", True)
+
+
+@pytest.fixture
+def seen(make_napari_viewer, volume):
+    """The Exposure dock in a window that can be seen."""
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(volume, name="nuclei", scale=(0.5, 0.26, 0.26), units=("um",) * 3)
+    return viewer.window.add_plugin_dock_widget("napari-exposure", "Exposure")[1]
+
+
+def columns_of(view):
+    """Where the labels of a card end."""
+    return {label.mapTo(view, QPoint(label.width(), 0)).x() for label in view.findChildren(Label) if label.isVisible()}
+
+
+def test_labels_stand_in_one_column_at_each_font_size(qtbot, seen):
+    appearance = get_settings().appearance
+    for kind in (DecayCorrection, HistogramEqualization):
+        seen.add_card(kind)
+    for view in seen.cards.views:
+        click(view.advanced)
+        # That is so before anything is painted, so nothing moves.
+        assert len({label.sizeHint().width() for label in seen.native.findChildren(Label)}) == 1
+
+    def hint():
+        return seen.native.findChildren(Label)[0].sizeHint().width()
+
+    qtbot.waitUntil(lambda: all(len(columns_of(view)) == 1 for view in seen.cards.views))
+    before, size = hint(), appearance.font_size
+    appearance.font_size = size + 4
+    qtbot.waitUntil(lambda: hint() > before)
+    appearance.font_size = size
+    qtbot.waitUntil(lambda: hint() == before)
+    qtbot.waitUntil(lambda: all(len(columns_of(view)) == 1 for view in seen.cards.views))
+
+
+class Windows(QObject):
+    """Takes down which widgets are shown as windows."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown = []
+
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
+            self.shown.append(type(watched).__name__)
+        return False
+
+
+@pytest.mark.parametrize("kind", adjustments(), ids=lambda kind: kind.__name__)
+def test_no_part_of_a_card_is_shown_as_a_window(qtbot, seen, kind):
+    windows = Windows()
+    QApplication.instance().installEventFilter(windows)
+    seen.add_card(kind)
+    qtbot.wait(10)
+    click(seen.cards.views[0].advanced)
+    qtbot.wait(10)
+    QApplication.instance().removeEventFilter(windows)
+    assert seen.cards.views[0].rest.isVisible()
+    assert windows.shown == []
+
+
+@pytest.mark.parametrize("points", [9, 14])
+def test_numbers_are_whole_and_sliders_are_longer_than_their_handle(qtbot, monkeypatch, seen, points):
+    monkeypatch.setattr(get_settings().appearance, "font_size", points)
+    seen.add_card(AdaptiveEqualization)
+    (view,) = seen.cards.views
+    click(view.advanced)
+    qtbot.waitUntil(view.rest.isVisible)
+    edge, numbers = view.editors["kernel_size"], view.editors["in_range"]
+    choose_in(numbers._mode, "fixed numbers")
+
+    def cut():
+        boxes = [each.lineEdit() for each in view.findChildren(QAbstractSpinBox) if each.isVisible()]
+        return [each.text() for each in boxes if each.fontMetrics().horizontalAdvance(each.text()) + 5 > each.width()]
+
+    for value, low in ((16.0, 100.0), (120.0, 0.00072118465)):
+        edge.value = value
+        numbers.value = (low, 2000.0)
+        qtbot.waitUntil(lambda: cut() == [])
+        sliders = [each.width() for each in view.findChildren(QSlider) if each.isVisible()]
+        assert len(sliders) == 3
+        # The handle is 16 pixels wide in napari's style.
+        assert min(sliders) >= 2 * 16

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from magicgui import widgets
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyledItemDelegate
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSizePolicy, QStyledItemDelegate
 
 from napari_exposure.core import Adjustment, NoiseLimit, Percentiles
 from napari_exposure.core.tiles import TileGrid
@@ -97,8 +97,28 @@ class WholeNumberEdit(widgets.SpinBox):
         self.native.setKeyboardTracking(False)
 
 
-# The arrow of a combo box takes this many pixels in napari's style.
-ARROW = 30
+# The buttons of a number, and the arrow of a combo box, take this many pixels in napari's style.
+BUTTONS, ARROW = 46, 30
+
+
+class Wide(QObject):
+    """Keeps the box of a number as wide as what it shows, and as `usual` numbers that it may show next."""
+
+    def __init__(self, box: QDoubleSpinBox, usual: Callable[[], Iterable[float]] = tuple):
+        super().__init__(box)
+        self._box, self._usual = box, usual
+        box.textChanged.connect(self.fit)
+
+    def fit(self) -> None:
+        """Measure the texts again, because they or the font have changed."""
+        box = self._box
+        box.ensurePolished()
+        texts = {box.prefix() + box.textFromValue(number) + box.suffix() for number in (10, *self._usual())}
+        # Qt does not give longer texts more room either.
+        wide = max(box.fontMetrics().horizontalAdvance(text[:18]) for text in texts | {box.text()})
+        style = f"min-width: {wide + BUTTONS}px"
+        if box.styleSheet() != style:
+            box.setStyleSheet(style)
 
 
 class _Whole(QStyledItemDelegate):
@@ -135,6 +155,7 @@ class Choice(widgets.ComboBox):
 
 def show_whole(box: QComboBox) -> None:
     """Make a `Choice` as wide as its texts at least, and the list that drops down of any box as wide as it needs."""
+    box.ensurePolished()
     if isinstance(box.itemDelegate(), _Whole):
         texts = max(box.fontMetrics().horizontalAdvance(box.itemText(at)) for at in range(box.count()))
         # A style is set, because those of napari and of the dock override `setMinimumWidth`.
@@ -166,6 +187,7 @@ class InRangeEdit(Parts):
         # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._mode.changed.connect(self._on_mode)
         for box in (self._low, self._high):
+            Wide(box.native)
             box.changed.connect(self._on_number)
             box.native.editingFinished.connect(self._on_mode)
         self._numbers = Parts(self._low, self._high)
@@ -237,8 +259,9 @@ class SliderEdit(Parts):
         self._ends, self._top = tuple(slider), top
         self._slider = widgets.Slider(min=0, max=self.FINE, readout=False, tooltip=tooltip)
         self.box = NumberEdit(value=value, min=min, max=max, step=step, tooltip=tooltip)
-        # The box has room for a number and its unit.
-        self.box.native.setStyleSheet("min-width: 6.5em")
+        # A slider hardly longer than its handle is of no use: both stand below the label where there is no room.
+        self._slider.native.setStyleSheet("min-width: 3em")
+        self._wide = Wide(self.box.native, lambda: self._ends if top is None else [top - end for end in self._ends])
         self._place()
         # This connects before the container does, so that `value` is right when the container emits `changed`.
         self._slider.changed.connect(self._on_slide)
@@ -258,6 +281,7 @@ class SliderEdit(Parts):
     def ends(self, ends: tuple[float, float]) -> None:
         self._ends = ends
         self._place()
+        self._wide.fit()
 
     def _on_slide(self) -> None:
         first, last = self._ends
@@ -438,7 +462,6 @@ class TileEdgeEdit(Parts):
         mode, boxes = self._mode.value, self._boxes[3 - self._axes :]
         largest = max(axis.size * step for axis, step in zip(grid.axes, grid.spacing, strict=True))
         least = 2 * min(grid.spacing)
-        self._edge.ends = least, max(largest, 2 * least)
         follow: list[tuple[Any, float]] = [] if mode == EACH else list(zip(boxes, grid.kernel_size, strict=True))
         if mode == AUTOMATIC:
             follow.append((self._edge, grid.kernel_size[-1]))
@@ -454,6 +477,7 @@ class TileEdgeEdit(Parts):
         for box, edge in follow:
             with box.changed.blocked():
                 box.value = edge
+        self._edge.ends = least, max(largest, 2 * least)
         for box in boxes:
             box.tooltip = f"Edge along {box.name} in {unit}"
 

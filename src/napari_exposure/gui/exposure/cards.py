@@ -142,7 +142,6 @@ class CardView(QFrame):
         row.setSpacing(0)
         self.switch = QCheckBox(toolTip="Whether this adjustment takes part.", styleSheet="spacing: 0px")
         self.switch.setAccessibleName(f"{self.kind.title} on")
-        self.switch.setVisible(not alone)
         self.arrow = QLabel("▾")
         self.title = QLabel(f"<b>{self.kind.title}</b>", wordWrap=True)
         self.alert = Sign("⚠")
@@ -168,6 +167,8 @@ class CardView(QFrame):
                 self.menu.menu().addAction(words, do)
         for widget in (self.arrow, self.switch, self.title):
             row.addWidget(widget, widget is self.title)
+        # Outside of a row it would be shown as a window.
+        self.switch.setVisible(not alone)
         row.addWidget(self.alert)
         row.addWidget(self.menu)
         layout.addWidget(self.head)
@@ -220,7 +221,9 @@ class CardView(QFrame):
         """Make what is under *Advanced*: few look at it, and it is most of the work of making and styling a card."""
         if self.rest is not None:
             return
-        self.rest, rest = QWidget(), Form()
+        # It is shown when its labels have their width, and not without a parent: it would be a window.
+        self.rest = QWidget(self.body, visible=False)
+        rest = Form(self.rest)
         fields = {field.name: field.metadata for field in dataclasses.fields(self.kind)}
         for name, widget in self.editors.items():
             if isinstance(widget, NoiseLimitEdit):
@@ -228,8 +231,6 @@ class CardView(QFrame):
                 self._add_row(rest, name, fields[name]["label"], widget.number, tooltip)
                 widget.number.native.show()
         self._add_rows(rest, fields.keys() - self._main)
-        self.rest.setLayout(rest)
-        self.rest.setVisible(self.advanced.isChecked())
         self.body.layout().addWidget(self.rest)
         unit, source = self._shown
         self.show_card(self.card, unit)

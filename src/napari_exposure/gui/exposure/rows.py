@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QToolBut
 
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.editors import show_whole
+from napari_exposure.gui.editors import Wide, show_whole
 
 # A label of more letters has two lines.
 SHORT = 16
@@ -21,11 +21,19 @@ class Label(QLabel):
     """The label of a row, in two lines where it is long; a double click on it resets what it stands for."""
 
     doubled = Signal()
+    # The column of labels is so wide.  A minimum width would stay in the size hint that Qt keeps.
+    column = 0
 
     def __init__(self, text: str, tooltip: str):
         super().__init__(_lines(text))
         self.setToolTip(tooltip)
         self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+
+    def sizeHint(self) -> QSize:
+        return super().sizeHint().expandedTo(QSize(self.column, 0))
+
+    def minimumSizeHint(self) -> QSize:
+        return super().minimumSizeHint().expandedTo(QSize(self.column, 0))
 
     def mouseDoubleClickEvent(self, event) -> None:
         self.doubled.emit()
@@ -123,14 +131,17 @@ class FitLabels(QObject):
     def __init__(self, dock: QWidget):
         super().__init__(dock)
         self._dock = dock
-        # Labels are measured in the next turn of the event loop, when new rows have the font of the theme.
+        # It says how wide a text is as a label.
+        self._probe = QLabel(dock, visible=False)
+        # A new font is there for all labels in the next turn of the event loop.
         self._soon = QTimer(self, singleShot=True)
         self._soon.timeout.connect(self._fit)
         dock.installEventFilter(self)
 
     def again(self) -> None:
         """Measure the labels again, because rows or the entries of boxes have come or gone."""
-        self._soon.start(0)
+        # This is done at once, so that new rows are first seen where they stay.
+        self._fit()
 
     def eventFilter(self, watched, event) -> bool:
         kinds = QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.Show
@@ -142,16 +153,21 @@ class FitLabels(QObject):
         labels = self._dock.findChildren(Label)
         if not labels:
             return
-        metrics = labels[0].fontMetrics()
         # Also as wide as labels that are not there yet, so that nothing moves when these come.
         words = {_lines(field.metadata["label"]) for kind in adjustments() for field in dataclasses.fields(kind)}
-        words |= {label.text() for label in labels}
-        wide = max(metrics.horizontalAdvance(line) for text in words for line in text.splitlines()) + 2
+        wide = max(map(self._width, words | {label.text() for label in labels}))
         for label in labels:
-            label.setMinimumWidth(wide)
+            label.column = wide
+            label.updateGeometry()
         for button in self._dock.findChildren(QToolButton):
             # Qt gives tool buttons a font of their own.
             button.setFont(labels[0].font())
             button.updateGeometry()
         for box in self._dock.findChildren(QComboBox):
             show_whole(box)
+        for number in self._dock.findChildren(Wide):
+            number.fit()
+
+    def _width(self, text: str) -> int:
+        self._probe.setText(text)
+        return self._probe.sizeHint().width()
