@@ -413,7 +413,7 @@ def test_matched_series_are_lazy_and_recipes():
     np.testing.assert_array_equal(Recipe.from_dict(recipe.to_dict()).apply(volume), expected)
     lazy = match_histograms(da.from_array(volume, chunks=(2, 5, 12, 26)), "median")
     np.testing.assert_array_equal(lazy.compute(), expected)
-    assert recipe.steps[0].in_words() == "Reference Median time point"
+    assert recipe.steps[0].in_words() == "Reference Median in time"
     with pytest.raises(ValueError, match="Choose a volume of the same axes"):
         recipe.fit(volume).apply(volume[:3])
     with pytest.raises(ValueError, match="reference must be one of 'first', 'median', got 'last'"):

@@ -40,7 +40,7 @@ from napari_exposure.core.typing import ArrayLike, Layer, Spacing
 from napari_exposure.core.words import given, naming
 
 # Widgets word the time point to match to, what is matched of RGB images, and the dtype of the result like this.
-POINTS = {"first": "First time point", "median": "Median time point"}
+POINTS = {"first": "First time point", "median": "Median in time"}
 REFERENCES = "an image, its Histogram, 'first' or 'median'"
 CHANNELS = {"value": "brightness: colors keep their hue", "each": "each color: red, green and blue each by itself"}
 MATCHED = {"dtype": "same bit depth", "float32": "float32: not rounded"}
