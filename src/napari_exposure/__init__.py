@@ -6,8 +6,9 @@ A verb takes a napari Image layer and gives a new one, or an array of any kind a
 
 import lazy_loader as _lazy
 
-# The names are in __init__.pyi, where editors and type checkers see them too: one in each line, such as
-# "from .core import Gamma as Gamma".  lazy_loader.attach_stub reads the same, but takes three quarters of the import.
+# The names are in __init__.pyi, where editors and type checkers see them too.  Each of its lines has the form
+# "from .core import Gamma as Gamma", so the words of a line say all.  lazy_loader.attach_stub would read the same,
+# but it imports ast for that, which would take three quarters of the time of this import.
 with open(__file__.rpartition(".")[0] + ".pyi", encoding="utf-8") as _stub:
     _names = [_line.split()[1:4:2] for _line in _stub]
 __getattr__, __dir__, __all__ = _lazy.attach(

@@ -84,7 +84,8 @@ class Plan:
     opening: dict[str, Any] = field(default_factory=dict)
     lazy: bool = False
     channels: str = EACH
-    # The first file in each unit, and in none, where the recipe does not say in which unit its tiles are.
+    # If the recipe does not say in which unit its tiles are, this holds the first file that was found in each unit,
+    # and under None the first that has no unit.  Tiles differ between these files, of which the user is warned.
     units: dict[str | None, Path] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 _UNHEARD = logging.NullHandler()
 QUANTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
-# A parameter and its value as Python writes them, which are an option here, and a conversion.
+# Messages of the package are written for Python.  The first pattern finds a parameter with its value in them, and the
+# second one a conversion such as result.astype('uint8'); `in_options` replaces both by the option that does the same.
 _ARGUMENT = re.compile(r"\b(axes|dataset|dtype|overwrite|series|spacing|unit)=(?:True\b|'([^']*)'|\(([^()]*)\)|(\w+))?")
 _CONVERSION = re.compile(r"\b\w+\.astype\('(\w+)'\)")
 
@@ -37,7 +38,8 @@ _CONVERSION = re.compile(r"\b\w+\.astype\('(\w+)'\)")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 if a file failed, 2 if the command is wrong."""
     options = _parser().parse_args(arguments)
-    # What tifffile has to say of a damaged file, our own message says; without a handler Python would write it below.
+    # tifffile logs what is wrong with a damaged file, and Python prints what is logged if nothing handles it.  This
+    # handler drops it, because our own message already says what is wrong.
     logging.getLogger("tifffile").addHandler(_UNHEARD)
     try:
         with warnings.catch_warnings():

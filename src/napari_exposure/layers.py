@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.axes import Tile
-from napari_exposure.core.blocks import Volume
+from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, walk
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.colormap import color_table, read_colors, warn_wrong
 from napari_exposure.core.images import Opened, fit_on_other
@@ -114,9 +114,7 @@ class OpenedLayer(Opened):
                     "source and what was fitted on it: gain_map(source, fitted)."
                 )
             result, source, fitted = level_0(source.layer()), Source.of(made_from), origin.transform
-            # Arrays in memory may have been edited in place, which leaves no trace in a layer.
-            checked = isinstance(result, np.ndarray) and in_memory(source.array)
-            if checked and not np.array_equal(result, fitted.apply(source.array), equal_nan=True):
+            if not _follows(result, source.array, fitted):
                 warn_user(
                     f"Layer {name!r} does not follow from {source.name!r} any more: one of them was edited since. The "
                     "gains are those of the old fit at the values that the source has now; adjust it again."
@@ -182,6 +180,23 @@ def _gain_colors(top: float) -> Any:
     controls = [places[0], before[1], places[1], before[2], places[2], places[3], (places[3] + 1) / 2, places[4]]
     colors = [red, red, blue, blue, black, gray, yellow, white]
     return Colormap(colors, controls=controls, name="gain")
+
+
+def _follows(result: Any, array: Any, fitted: BlockMap) -> bool:
+    """Whether a result is what was fitted makes of an array; of lazy arrays this is not looked at.
+
+    Arrays in memory may have been edited in place, which leaves no trace in a layer.
+    """
+    if not (isinstance(result, np.ndarray) and in_memory(array)):
+        return True
+    alike: list[bool] = []
+
+    def look(block: Block) -> bool:
+        found = fitted(np.asarray(array[block]), tuple(part.start for part in block))
+        return np.array_equal(result[block], found, equal_nan=True)
+
+    walk(contiguous_blocks(fitted.shape), look, alike.append, "comparing")
+    return all(alike)
 
 
 def _palette(colormap: Any) -> tuple[Any, np.ndarray]:

@@ -105,7 +105,8 @@ def _kind(coordinates: Any) -> str | None:
     """Return "time" for dates and coordinates in a unit of time, "space" for a unit of length, and None for others."""
     if coordinates is None:
         return None
-    # A unit of time may be "seconds since 2026-01-01", which pint does not know, so only its first word is taken.
+    # Coordinates in time may have a unit such as "seconds since 2026-01-01".  Pint knows only its first word, so the
+    # rest is left out.
     unit = str(coordinates.attrs.get("units", "")).partition(" since ")[0]
     return "time" if coordinates.dtype.kind in "mM" else kind_of(unit)
 

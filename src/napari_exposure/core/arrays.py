@@ -144,7 +144,7 @@ def _of_dask(array: Any) -> Held:
 
 
 def _is_masked_dask(array: object) -> bool:
-    # Only dask arrays have this; it is an empty array of the kind that their chunks are.
+    # Dask keeps an empty array of the kind of the chunks under this name; no other array has it.
     return isinstance(getattr(array, "_meta", None), np.ma.MaskedArray)
 
 

@@ -25,7 +25,8 @@ Points = tuple[tuple[float, float], ...]
 
 # The straight line changes nothing.
 STRAIGHT: Points = ((0.0, 0.0), (1.0, 1.0))
-# Points that lie closer together are refused, because the squares of such steep slopes are beyond double precision.
+# Points that lie closer together are refused: the line between them would be so steep that the square of its slope does
+# not fit into double precision, and the smooth curve is computed from such squares.
 CLOSEST = 1e-100
 
 

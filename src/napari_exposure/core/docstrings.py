@@ -35,8 +35,8 @@ level : int
     For multiscale layers: the level that is fitted.  A coarse one is fitted sooner.
 """
 
-# A verb whose docstring has no Returns gets these sections.  If it raises ValueError for reasons of its own, its Raises
-# has only these reasons, and they are added to the ones here.
+# `complete` adds these sections to the docstring of each verb that has no Returns section.  A verb that raises
+# ValueError for further reasons has a Raises section with these alone, and they are put behind the reasons here.
 RESULTS = """
 
 Returns

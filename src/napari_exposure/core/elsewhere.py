@@ -19,8 +19,8 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.threads import Threads
 
-# Compiling a kernel takes a second or two, and several times that on a busy machine.  After this many seconds the other
-# process probably hangs, so the kernel is compiled here.
+# This process waits at most this many seconds for a kernel that the other one compiles.  Compiling takes a second or
+# two, and several times that on a busy machine; whatever takes longer probably hangs, so the kernel is compiled here.
 PATIENCE = 60.0
 CODE = "from napari_exposure.core.elsewhere import serve; serve()"
 
@@ -33,14 +33,14 @@ class Compiler:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            # With -P Python does not look for modules in the folder that napari was started in, so that a numpy.py
-            # that happens to lie there is not imported.
+            # Without -P Python would look for modules in the folder that napari was started in first, and would import
+            # a file called numpy.py if there is one.
             [sys.executable, "-P", "-c", CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            # Without this flag Windows would open a console beside napari's window.
+            # This flag keeps Windows from opening a console window for the new process.
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         self._threads = Threads(1)

@@ -26,7 +26,7 @@ from napari_exposure.core.words import as_tooltip
 from napari_exposure.gui.editors import WARNING, Choice, InRangeEdit, NoiseLimitEdit, editor, text, warn
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
-from napari_exposure.gui.exposure.offers import offers
+from napari_exposure.gui.exposure.offers import offers, suited
 from napari_exposure.gui.exposure.rows import Elided, Form, Label, Sign
 from napari_exposure.gui.flow import Fold, keep_place
 from napari_exposure.gui.words import of_docks
@@ -120,7 +120,6 @@ class CardView(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         # A number has room at every font size.
         self.setStyleSheet("QAbstractSpinBox { min-width: 5.8em }")
-        self.suit: Callable[[Card], Card] = lambda card: card
         self._main = {field.name for field in self.kind.main_fields()}
         self._rows: dict[str, tuple[Form, Label]] = {}
         self.editors = Editors(self._make_rest)
@@ -294,7 +293,8 @@ class CardView(QFrame):
 
     def reset(self, name: str | None = None) -> None:
         """Set a parameter of the card to its default, or all of them, as far as the layer has that."""
-        self._stack().reset(self.key, name, self.suit)
+        source = self._shown[1]
+        self._stack().reset(self.key, name, lambda card: card if source is None else suited(card, source))
 
     def set(self, name: str, value: object) -> None:
         """Set a parameter of the card."""

@@ -254,7 +254,6 @@ class ExposureDock(widgets.Container):
     def _make_view(self, card: Card) -> CardView:
         stack, unit = (lambda: self.adjusted.stack), (lambda: self._unit())
         view = CardView(self._viewer, card, stack, unit, self._limits, alone=self.adjustment is not None)
-        view.suit = self._suited
         view.grown.connect(self._arrange)
         view.advanced.toggled.connect(lambda on: self._area.reveal(view, view.body) if on else None)
         view.head.dragged.connect(lambda y: self.adjusted.stack.move(view.key, self.cards.place_at(view, y)))

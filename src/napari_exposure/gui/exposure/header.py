@@ -45,7 +45,7 @@ class MaskBox(widgets.ComboBox):
     null_string = "all voxels"
 
 
-class Facts(QLabel):
+class VoxelLine(QLabel):
     """A line that goes below its label where it has no room beside it, and breaks where that is not enough either."""
 
     def __init__(self, clicked: Callable[[], None]):
@@ -81,7 +81,7 @@ class Header(QWidget):
             "where it is a line through zero.",
         )
         self.voxel = VoxelSizeEdit(viewer, name="voxel")
-        self.facts = Facts(self._take_voxel_size)
+        self.facts = VoxelLine(self._take_voxel_size)
         self.mask = MaskBox(
             name="mask",
             choices=lambda _: self._labels(),
