@@ -20,8 +20,8 @@ import numpy as np
 import napari_exposure as nx
 from napari_exposure import core, samples
 from napari_exposure.core import findings
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.sample import take_sample
+from napari_exposure.core.volume import Volume
 
 # the scenes are those of the tests
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

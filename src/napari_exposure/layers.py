@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.axes import Tile
-from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, walk
+from napari_exposure.core.blocks import Block, contiguous_blocks, walk
 from napari_exposure.core.chain import Chain
 from napari_exposure.core.colormap import color_table, read_colors, warn_wrong
 from napari_exposure.core.images import Opened, fit_on_other
@@ -22,6 +22,7 @@ from napari_exposure.core.parameters import GivenRange
 from napari_exposure.core.slopes import CRUSHED, SATURATED, GainMap
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, Spacing
+from napari_exposure.core.volume import Volume
 from napari_exposure.core.words import warn_user
 from napari_exposure.io.units import time_step
 from napari_exposure.layer_montage import layer_montage

@@ -18,7 +18,6 @@ from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.arrays import held
 from napari_exposure.core.axes import Tile, check_space, count_space, is_space, spatial_axes
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.counting import count_colors
 from napari_exposure.core.histogram import Histogram
@@ -28,6 +27,7 @@ from napari_exposure.core.memory import Memory
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array
+from napari_exposure.core.volume import Volume
 from napari_exposure.core.words import given, naming
 from napari_exposure.io.units import axis_names, in_unit, turned, voxel_size
 from napari_exposure.provenance import MASK_ARRAY, METADATA_KEY, noted, record, step_record

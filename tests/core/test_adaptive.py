@@ -8,7 +8,7 @@ from skimage import exposure
 from core import reference
 from napari_exposure.core import AdaptiveEqualization, Percentiles, equalize_adapthist
 from napari_exposure.core.adaptive import clip_histograms, tile_functions
-from napari_exposure.core.blocks import Volume
+from napari_exposure.core.volume import Volume
 
 # --- against the slow reference ---------------------------------------------------------
 

@@ -21,11 +21,12 @@ from napari_exposure.core import (
     percentile,
     progress,
 )
-from napari_exposure.core.blocks import Volume, contiguous_blocks, each_volume, is_dask, walk
+from napari_exposure.core.blocks import contiguous_blocks, is_dask, walk
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.threads import Threads
+from napari_exposure.core.volume import Volume, each_volume
 
 shapes = st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple)
 

@@ -26,9 +26,9 @@ from napari_exposure.core import (
     histogram,
     progress,
 )
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.volume import Volume
 
 SHAPE = (5, 12, 14)
 SPACING = (2.0, 0.5, 0.5)

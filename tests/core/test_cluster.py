@@ -10,7 +10,8 @@ import pytest
 
 from core import reference
 from napari_exposure.core import AdaptiveEqualization, Gamma, equalize_adapthist, histogram_along, lazy, progress
-from napari_exposure.core.blocks import Volume, read_part, store
+from napari_exposure.core.blocks import read_part, store
+from napari_exposure.core.volume import Volume
 
 SHAPE = (6, 11, 13)
 

@@ -26,11 +26,11 @@ from napari_exposure.core import (
     decay_profile,
     degrade,
 )
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.planes import plane_percentiles
 from napari_exposure.core.robust import robust_curve, robust_line
+from napari_exposure.core.volume import Volume
 
 SHAPE = (8, 11, 13)
 AXES = ("z", "y", "x")

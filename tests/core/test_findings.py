@@ -10,8 +10,8 @@ import zarr
 
 from core import scenes
 from napari_exposure.core import findings, robust, structures, trends
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.sample import take_sample
+from napari_exposure.core.volume import Volume
 
 SMALL = (8.0, 8.0, 8.0)
 

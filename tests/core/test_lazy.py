@@ -43,9 +43,11 @@ from napari_exposure.core import (
     progress,
     stretch_local,
 )
-from napari_exposure.core.blocks import Volume, store
+from napari_exposure.core import volume as volumes
+from napari_exposure.core.blocks import store
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.volume import Volume
 from napari_exposure.saving import save
 
 # one parameter each that lets the verb do something, with tiles that fit small volumes
@@ -513,7 +515,7 @@ def test_results_are_merged_as_they_come(small_tasks):
         places.append(part[0])
         found.append(part[1])
 
-    blocks.count(Volume(array), visit, merge, "looking")
+    volumes.count(Volume(array), visit, merge, "looking")
     starts = [place[0].start for place in places]
     assert sorted(starts) == list(range(8))
     np.testing.assert_array_equal(np.concatenate(found), volume[starts])
@@ -736,7 +738,7 @@ def test_interrupts_go_through(error, small_tasks):
 def test_an_error_in_merge_leaves_nothing_behind(small_tasks):
     array, reads = watched(reference.make_volume("uint16", SHAPE), CHUNKS)
     with pytest.raises(ZeroDivisionError):
-        blocks.count(Volume(array), lambda *_: 0, lambda part: 1 / part, "dividing")
+        volumes.count(Volume(array), lambda *_: 0, lambda part: 1 / part, "dividing")
     assert not workers()
     assert reads
 

@@ -481,8 +481,8 @@ def test_colors_that_are_not_there_are_told():
 
 
 def matching_reference(image):
-    from napari_exposure.core.blocks import Volume
     from napari_exposure.core.counting import count_colors
+    from napari_exposure.core.volume import Volume
 
     return count_colors(Volume(image, rgb=True), 256)
 

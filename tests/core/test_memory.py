@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_exposure import core
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.memory import Memory
+from napari_exposure.core.volume import Volume
 
 ADJUSTMENTS = [
     core.Gamma(0.5),

@@ -17,8 +17,8 @@ from napari_exposure.core import (
     adjust,
     noise_level,
 )
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.noise import SAMPLE, find_noise, windows
+from napari_exposure.core.volume import Volume
 
 
 def blobs(shape, seed=0, size=6.0, number=60):

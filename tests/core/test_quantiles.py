@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from core import reference
 from napari_exposure.core import Percentiles, adjust_gamma, correct_decay, equalize_adapthist, equalize_hist, quantiles
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.quantiles import PARTS, find_knots, knots_of_sorted
+from napari_exposure.core.volume import Volume
 
 BINNED = [name for name in reference.DTYPES if not name.endswith(("int8", "int16"))]
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_exposure.core import equalize_hist, pointwise, progress, ranking
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.ranking import rank_voxels, sort_voxels
+from napari_exposure.core.volume import Volume
 
 
 @pytest.fixture(params=[1 << 16, 50, 3])

@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from core import reference
 from napari_exposure.core import Adjustment, HistogramEqualization, HistogramMatching, adjust, histogram, stacks
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.memory import Memory
 from napari_exposure.core.quantiles import knots_of_sorted
+from napari_exposure.core.volume import Volume
 
 SHAPE = (5, 3, 9, 11)
 OPTIONS = [

@@ -16,11 +16,12 @@ from hypothesis.extra import numpy as hnp
 
 from core import reference
 from napari_exposure.core import Histogram, histogram
-from napari_exposure.core.blocks import Volume, contiguous_blocks
+from napari_exposure.core.blocks import contiguous_blocks
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.histogram import write_csv
 from napari_exposure.core.jit import kernel
 from napari_exposure.core.moments import Grid, Moments
+from napari_exposure.core.volume import Volume
 
 BY_VALUE = ("uint8", "uint16", "int8", "int16")
 BINNED = ("uint32", "int32", "float16", "float32", "float64")

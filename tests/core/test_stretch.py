@@ -6,8 +6,8 @@ from hypothesis.extra import numpy as hnp
 
 from core import reference
 from napari_exposure.core import LocalStretch, Percentiles, stretch_local
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.stretch import tile_percentiles
+from napari_exposure.core.volume import Volume
 
 # --- against the slow reference ---------------------------------------------------------
 

@@ -6,8 +6,8 @@ import pytest
 
 from napari_exposure import Recipe
 from napari_exposure.core import DecayCorrection, LocalStretch, correct_decay, decay_exponent, decay_profile
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.surface import KEPT, SHELLS, find_depths
+from napari_exposure.core.volume import Volume
 
 LOST = 2.5
 BACKGROUND = 20

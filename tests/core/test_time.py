@@ -36,7 +36,7 @@ from napari_exposure.core import (
 )
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.core.axes import gliding_axis, time_axis
-from napari_exposure.core.blocks import Volume
+from napari_exposure.core.volume import Volume
 
 POINTS, SPACE = 7, (5, 24, 26)
 FITTED = [

@@ -12,6 +12,7 @@ from npe2 import PluginManifest
 from vispy.gloo.glir import GlirProgram
 
 from napari_exposure.core import blocks
+from napari_exposure.core import volume as volumes
 from napari_exposure.gui import napari_versions
 from napari_exposure.gui.exposure import dock
 
@@ -86,13 +87,13 @@ def slow(monkeypatch):
     original = blocks.contiguous_blocks
     small = lambda shape, voxels=40 * 48: original(shape, voxels)  # noqa: E731
     monkeypatch.setattr(blocks, "contiguous_blocks", small)
-    read = blocks.Volume.read
+    read = volumes.Volume.read
 
     def slowly(self, block):
         time.sleep(0.03)
         return read(self, block)
 
-    monkeypatch.setattr(blocks.Volume, "read", slowly)
+    monkeypatch.setattr(volumes.Volume, "read", slowly)
 
 
 @pytest.fixture

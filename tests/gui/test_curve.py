@@ -7,7 +7,7 @@ from qtpy.QtTest import QTest
 
 import napari_exposure as nx
 from gui.driving import choose
-from napari_exposure.core.blocks import Volume
+from napari_exposure.core.volume import Volume
 from napari_exposure.gui.exposure.extras import BARS, counts_between
 
 

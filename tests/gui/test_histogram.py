@@ -31,8 +31,8 @@ from qtpy.QtWidgets import (
 )
 
 import napari_exposure as nx
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram
+from napari_exposure.core.volume import Volume
 from napari_exposure.gui.histogram import counter, survey
 from napari_exposure.gui.histogram.counter import NOTHING
 from napari_exposure.gui.histogram.items import Line

@@ -8,8 +8,8 @@ from qtpy.QtTest import QTest
 import napari_exposure as nx
 from gui.driving import click, profile_of
 from napari_exposure import core
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.strip import count_strip
+from napari_exposure.core.volume import Volume
 
 
 @pytest.fixture

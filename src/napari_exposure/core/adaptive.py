@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import NoiseLimit, Percentiles, working_dtype
 from napari_exposure.core.jit import kernel, load_kernel
@@ -18,6 +17,7 @@ from napari_exposure.core.noise import noise_gain
 from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.volume import Volume
 
 # Clipping more bins than these, of all tiles together, takes over ten milliseconds, so progress is reported.
 MANY_BINS = 1 << 20

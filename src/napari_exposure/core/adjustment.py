@@ -15,7 +15,6 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import Several
 from napari_exposure.core.axes import check_spacing, gliding_axis, in_words, name_time, spatial_axes, time_axis
-from napari_exposure.core.blocks import Volume, each_volume
 from napari_exposure.core.counting import find_cuts, find_extent
 from napari_exposure.core.intensity import (
     Percentiles,
@@ -43,6 +42,7 @@ from napari_exposure.core.parameters import (
 from napari_exposure.core.stacks import is_stack
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Spacing
+from napari_exposure.core.volume import Volume, each_volume
 from napari_exposure.core.words import warn_user
 
 

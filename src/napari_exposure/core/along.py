@@ -11,20 +11,12 @@ from typing import Any, cast
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import (
-    BLOCK_VOXELS,
-    Block,
-    Volume,
-    chunked_blocks,
-    is_dask,
-    read_part,
-    stored_chunks,
-    walk,
-)
+from napari_exposure.core.blocks import BLOCK_VOXELS, Block, chunked_blocks, is_dask, read_part, stored_chunks, walk
 from napari_exposure.core.counting import find_extent
 from napari_exposure.core.intensity import check_count, check_number, check_range, is_lookup, prepared, working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import Array, ArrayLike
+from napari_exposure.core.volume import Volume
 
 # A block holds so many images, because the counts of its pixels come into the processor's cache once a block.
 _TOGETHER = 128

@@ -14,11 +14,11 @@ from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment
 from napari_exposure.core.arrays import Several
 from napari_exposure.core.axes import check_spacing
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.memory import SHARED, Memory
 from napari_exposure.core.pointwise import TableFit
 from napari_exposure.core.transform import BlockMap, Transform
 from napari_exposure.core.typing import Array, Spacing
+from napari_exposure.core.volume import Volume
 
 if TYPE_CHECKING:
     pass

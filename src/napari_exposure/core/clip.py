@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import Percentiles, result_dtype, result_range
@@ -17,6 +16,7 @@ from napari_exposure.core.parameters import GivenRange, Output, Per, check_width
 from napari_exposure.core.pointwise import KnotsFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume
 
 
 @dataclass(frozen=True)

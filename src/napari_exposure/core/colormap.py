@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from napari_exposure.core.blocks import Block, Volume, is_dask, read_part, walk
+from napari_exposure.core.blocks import Block, is_dask, read_part, walk
 from napari_exposure.core.images import LayerKind, opened
 from napari_exposure.core.intensity import check_pair
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import ArrayLike
+from napari_exposure.core.volume import Volume
 from napari_exposure.core.words import given, warn_user
 
 # From this mean distance on, a colormap is probably the wrong one. Channels go from 0 to 1, and rounding to 8 bits

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Block
 from napari_exposure.core.histogram import Histogram, at_place
 from napari_exposure.core.intensity import COLORS, is_lookup, working_dtype
 from napari_exposure.core.jit import Kernel, load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.moments import Grid, Moments
+from napari_exposure.core.volume import Volume, count
 
 if TYPE_CHECKING:
     from napari_exposure.core.pointwise import PointwiseFit

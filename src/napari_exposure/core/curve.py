@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_exposure.core.adjustment import Adjustment
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import monotone_cubic
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import check_number, check_pair
@@ -19,6 +18,7 @@ from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume
 from napari_exposure.core.words import given
 
 Points = tuple[tuple[float, float], ...]

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp
 from napari_exposure.core.gains import AXIS_WORDS, Axis, GainsFit, axis_from_end
 from napari_exposure.core.images import adjust_image, verb
@@ -15,6 +14,7 @@ from napari_exposure.core.keeping import ScaleKeeping
 from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.volume import Volume
 
 
 @dataclass(frozen=True)

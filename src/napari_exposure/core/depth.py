@@ -12,7 +12,7 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import check_counted, warn_constant
 from napari_exposure.core.axes import check_spacing
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Block
 from napari_exposure.core.counting import find_cuts
 from napari_exposure.core.decay_fit import DecayFit, DecayTransform, MatchedFit, TimeFit
 from napari_exposure.core.functions import exp, log, power
@@ -27,6 +27,7 @@ from napari_exposure.core.profiles import common_profile, compared
 from napari_exposure.core.surface import find_depths, shell_percentiles
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.volume import Volume, count
 
 # What a correction may go along: time, an axis of space, or the depth below the surface of the mask.
 SURFACE = "surface"

@@ -11,7 +11,6 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, check_counted
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram, find_extent
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import adjust_image, verb
@@ -27,6 +26,7 @@ from napari_exposure.core.ranking import rank_voxels, sort_voxels
 from napari_exposure.core.stacks import SMALL, count_stack, order_volumes
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume
 
 __all__ = ["HistogramEqualization", "equalize_hist"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import check_counted
 from napari_exposure.core.arrays import Several
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Block
 from napari_exposure.core.counting import find_percentiles
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import dtype_range, is_lookup
@@ -22,6 +22,7 @@ from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.pointwise import PointwiseFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.volume import Volume, count
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from napari_exposure.core.adjustment import Adjustment
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import result_dtype
 from napari_exposure.core.jit import load_kernel
@@ -14,6 +13,7 @@ from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.pointwise import PowerFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, warn_constant
 from napari_exposure.core.arrays import DATA_ARRAY, both, checked, like
 from napari_exposure.core.axes import AXES, Tile, check_place
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.chain import Chain, FittedRecipe, check_chain, fit_chain
 from napari_exposure.core.docstrings import complete
 from napari_exposure.core.intensity import check_flag, check_level
@@ -25,6 +24,7 @@ from napari_exposure.core.parameters import GivenRange
 from napari_exposure.core.several import join
 from napari_exposure.core.transform import BlockMap
 from napari_exposure.core.typing import Array, ArrayLike, Layer, Spacing
+from napari_exposure.core.volume import Volume
 from napari_exposure.core.words import given, naming
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from napari_exposure.core.adjustment import Adjustment
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.intensity import dtype_range
 from napari_exposure.core.parameters import InRange, Output, parameter
+from napari_exposure.core.volume import Volume
 
 
 @dataclass(frozen=True, kw_only=True)

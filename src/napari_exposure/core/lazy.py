@@ -15,18 +15,11 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.arrays import held
-from napari_exposure.core.blocks import (
-    BLOCK_VOXELS,
-    Block,
-    ClusterError,
-    Volume,
-    is_dask,
-    stored_chunks,
-    unreadable,
-)
+from napari_exposure.core.blocks import BLOCK_VOXELS, Block, ClusterError, is_dask, stored_chunks, unreadable
 from napari_exposure.core.flatfile import in_map, off_map
 from napari_exposure.core.threads import Threads
 from napari_exposure.core.typing import Array, Index, WritableArray
+from napari_exposure.core.volume import Volume
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -169,7 +162,7 @@ def count(
     merge: Callable[[Found], object],
     what: str,
 ) -> None:
-    """Count as `blocks.count` does, on dask's scheduler: its threads, or the cluster of a distributed client."""
+    """Count as `volume.count` does, on dask's scheduler: its threads, or the cluster of a distributed client."""
     import dask
     import dask.array as da
 
@@ -313,8 +306,8 @@ def _visit(
     block_info: Any = None,
 ) -> np.ndarray:
     """Return what `shared` finds in a chunk, as an array of one object; this is one task."""
-    from napari_exposure.core.blocks import which_count
     from napari_exposure.core.intensity import prepared
+    from napari_exposure.core.volume import which_count
 
     rgb, color, dtype, ignore_zeros = fixed
     place = block_info[0]["array-location"]

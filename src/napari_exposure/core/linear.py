@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import dtype_range, is_lookup
 from napari_exposure.core.keeping import ScaleKeeping
@@ -16,6 +15,7 @@ from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.pointwise import PointwiseFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)

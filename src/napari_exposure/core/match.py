@@ -14,7 +14,6 @@ import numpy as np
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, check_counted
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_colors, count_histogram, find_percentiles
 from napari_exposure.core.equalize import count_clamped
 from napari_exposure.core.functions import interpolate
@@ -37,6 +36,7 @@ from napari_exposure.core.stacks import count_stack
 from napari_exposure.core.statistics import histogram
 from napari_exposure.core.transform import Fit, Transform
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.volume import Volume
 from napari_exposure.core.words import given, naming
 
 # Widgets word the time point to match to, what is matched of RGB images, and the dtype of the result like this.

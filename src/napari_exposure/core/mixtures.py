@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Block
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.functions import exp, log
 from napari_exposure.core.histogram import Histogram
@@ -17,6 +17,7 @@ from napari_exposure.core.images import opened
 from napari_exposure.core.intensity import check_count, check_number, dtype_range
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume, count
 
 # A mixture has at most so many components, and is fitted to at most so many bins of intensities.
 MOST_COMPONENTS, BINS = 32, 4096

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_exposure.core.blocks import Block, Volume, walk
+from napari_exposure.core.blocks import Block, walk
 from napari_exposure.core.images import opened
 from napari_exposure.core.intensity import NoiseLimit, check_exposure
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume
 
 # The median of the absolute values of so many voxels is right to a thousandth, so no more are looked at.
 SAMPLE = 1 << 20

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Block
 from napari_exposure.core.counting import value_of_keys
 from napari_exposure.core.gains import split_at
 from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
+from napari_exposure.core.volume import Volume, count
 
 BITS = 8
 

@@ -7,11 +7,12 @@ import math
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Block
 from napari_exposure.core.counting import key_of_values, value_of_keys
 from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
+from napari_exposure.core.volume import Volume, count
 
 # Between two knots lies no more than this part of all voxels, unless they are all alike.
 PARTS = 512

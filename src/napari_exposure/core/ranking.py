@@ -7,11 +7,12 @@ import math
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import BLOCK_VOXELS, Block, Volume, count, walk
+from napari_exposure.core.blocks import BLOCK_VOXELS, Block, walk
 from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.quantiles import find_knots
+from napari_exposure.core.volume import Volume, count
 
 # A volume is sorted in parts of about so many voxels, but at most so many parts.
 PART, MOST = 1 << 16, 512

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import find_extent
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import check_pair, dtype_range, named_range, range_name, result_dtype
@@ -16,6 +15,7 @@ from napari_exposure.core.parameters import IN_RANGE_WORDS, GivenRange, InRange,
 from napari_exposure.core.pointwise import ResultsFit
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume
 from napari_exposure.core.words import given
 
 OutRange = str | tuple[float, float]

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, is_dask, stored_chunks, walk
+from napari_exposure.core.blocks import Block, contiguous_blocks, is_dask, stored_chunks, walk
 from napari_exposure.core.noise import NoiseLevel, find_noise, spread_blocks
+from napari_exposure.core.volume import Volume
 
 # A sample has about so many cells.
 CELLS = 1 << 18

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from napari_exposure.core.adjustment import Adjustment
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.functions import exp
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.pointwise import fit_curve
 from napari_exposure.core.transform import Fit
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, count, walk
+from napari_exposure.core.blocks import Block, walk
 from napari_exposure.core.counting import place_bins
 from napari_exposure.core.intensity import dtype_range, is_lookup, working_dtype
 from napari_exposure.core.jit import Kernel, load_kernel
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.quantiles import PARTS
+from napari_exposure.core.volume import Volume, count
 
 # A volume is small if it has at most so many voxels; the cost of a call for a larger one does not matter.
 SMALL = 1 << 18

@@ -8,7 +8,6 @@ from typing import Literal, overload
 
 import numpy as np
 
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.histogram import Histogram
 from napari_exposure.core.images import opened
@@ -23,6 +22,7 @@ from napari_exposure.core.intensity import (
     luminance,
 )
 from napari_exposure.core.typing import ArrayLike, Layer
+from napari_exposure.core.volume import Volume
 
 SOURCE_RANGE = ("image", "dtype")
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.images import adjust_image, verb
 from napari_exposure.core.intensity import NoiseLimit, Percentiles, working_dtype
 from napari_exposure.core.jit import kernel
@@ -16,6 +15,7 @@ from napari_exposure.core.noise import noise_gain
 from napari_exposure.core.parameters import GivenRange, Output, Per, parameter
 from napari_exposure.core.tiled import TiledAdjustment, TiledFit, three
 from napari_exposure.core.typing import ArrayLike, Layer, Spacing
+from napari_exposure.core.volume import Volume
 
 # The histogram of a tile has so many bins, of which the narrowest tile still has 200 at the default largest gain.
 BINS = 4096

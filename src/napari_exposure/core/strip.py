@@ -7,11 +7,12 @@ import math
 import numpy as np
 
 from napari_exposure.core import progress
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Block
 from napari_exposure.core.counting import find_cuts, place_bins
 from napari_exposure.core.intensity import working_dtype
 from napari_exposure.core.jit import load_kernel
 from napari_exposure.core.stacks import count_rows
+from napari_exposure.core.volume import Volume, count
 
 # So many percent of all voxels lie beyond either end of the bins; they are counted in the first and the last bin.
 BEYOND = 0.05
@@ -27,7 +28,7 @@ def count_strip(volume: Volume, axis: int, nbins: int) -> tuple[np.ndarray, np.n
     Examples
     --------
     >>> import numpy as np
-    >>> from napari_exposure.core.blocks import Volume
+    >>> from napari_exposure.core.volume import Volume
     >>> from napari_exposure.core.strip import count_strip
     >>> count_strip(Volume(np.array([[0, 0, 1], [2, 2, 2]], np.uint8)), 0, 3)[0]
     array([[2, 1, 0],

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_exposure.core.blocks import Block, Volume, count, walk
+from napari_exposure.core.blocks import Block, walk
 from napari_exposure.core.functions import interpolate
 from napari_exposure.core.memory import remembered
 from napari_exposure.core.stretch import tile_percentiles
+from napari_exposure.core.volume import Volume, count
 
 # The inside of a mask is divided into so many shells of equal thickness.
 SHELLS = 64

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from napari_exposure.core import progress
 from napari_exposure.core.adjustment import Adjustment, check_counted
-from napari_exposure.core.blocks import Block, Volume, count
+from napari_exposure.core.blocks import Block
 from napari_exposure.core.intensity import (
     Percentiles,
     check_number,
@@ -27,6 +27,7 @@ from napari_exposure.core.memory import remembered
 from napari_exposure.core.parameters import InRange, parameter
 from napari_exposure.core.tiles import TileAxis, TileGrid, tile_grid
 from napari_exposure.core.transform import Fit
+from napari_exposure.core.volume import Volume, count
 
 # Integers are counted in cells, whose numbers have this dtype.
 CELL = np.dtype(np.uint16)

@@ -16,13 +16,13 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 
 from napari_exposure.core import Adjustment, NoiseLimit
 from napari_exposure.core.axes import spatial_axes
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.counting import count_histogram
 from napari_exposure.core.depth import SURFACE, decay_exponent
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.noise import find_noise
 from napari_exposure.core.tiles import TileGrid, tile_grid
 from napari_exposure.core.transform import Transform
+from napari_exposure.core.volume import Volume
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.depth_profile import DepthProfile
 from napari_exposure.gui.editors import NoiseLimitEdit, text, times

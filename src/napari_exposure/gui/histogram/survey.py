@@ -13,10 +13,11 @@ import numpy as np
 
 from napari_exposure.core import Histogram, progress
 from napari_exposure.core.axes import is_unnamed
-from napari_exposure.core.blocks import Block, Volume, contiguous_blocks, missing_chunks, read_part
+from napari_exposure.core.blocks import Block, contiguous_blocks, missing_chunks, read_part
 from napari_exposure.core.counting import count_histogram, find_percentiles
 from napari_exposure.core.intensity import luminance
 from napari_exposure.core.noise import NoiseLevel, find_noise
+from napari_exposure.core.volume import Volume
 from napari_exposure.gui.histogram.words import digits_between, number, voxels
 from napari_exposure.gui.viewer.cursor import place_in
 from napari_exposure.io import units

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_exposure.core.adaptive import clip_height, clip_histograms
-from napari_exposure.core.blocks import Volume
 from napari_exposure.core.stretch import StretchFit
 from napari_exposure.core.tiled import TiledFit
 from napari_exposure.core.transform import Transform
+from napari_exposure.core.volume import Volume
 from napari_exposure.gui.histogram.survey import axis_names
 from napari_exposure.gui.histogram.words import digits_between, number, percent, voxels
 from napari_exposure.source import Origin, Source, mask_array
