@@ -6,9 +6,9 @@ import pytest
 import napari_exposure as nx
 from gui.driving import click, parameters, type_into
 from napari_exposure.core.noise import find_noise
-from napari_exposure.gui.editors import NumberEdit, SliderEdit
 from napari_exposure.gui.exposure import extras
 from napari_exposure.gui.exposure.dock import ExposureDock
+from napari_exposure.gui.numbers import NumberEdit, SliderEdit
 
 
 class StretchDock(ExposureDock):

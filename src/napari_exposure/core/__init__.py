@@ -11,7 +11,8 @@ from napari_exposure.core.colormap import Uncoloured, from_colormap
 from napari_exposure.core.curve import ToneCurve, adjust_curve
 from napari_exposure.core.decay import Decay, degrade
 from napari_exposure.core.decay_fit import DecayTransform
-from napari_exposure.core.depth import DecayCorrection, correct_decay, decay_exponent, decay_profile
+from napari_exposure.core.decay_profile import decay_exponent, decay_profile
+from napari_exposure.core.depth import DecayCorrection, correct_decay
 from napari_exposure.core.equalize import HistogramEqualization, equalize_hist
 from napari_exposure.core.filling import Fill, fill
 from napari_exposure.core.gamma import Gamma, adjust_gamma

@@ -23,12 +23,13 @@ from qtpy.QtWidgets import (
 from napari_exposure.core import Adjustment
 from napari_exposure.core.transform import Transform
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.editors import WARNING, Choice, InRangeEdit, NoiseLimitEdit, editor, text, warn
+from napari_exposure.gui.editors import WARNING, Choice, InRangeEdit, editor, text, warn
 from napari_exposure.gui.exposure.extras import extras_of
 from napari_exposure.gui.exposure.model import Card, Stack
 from napari_exposure.gui.exposure.offers import offers, suited
 from napari_exposure.gui.exposure.rows import Elided, Form, Label, Sign
 from napari_exposure.gui.flow import Fold, keep_place
+from napari_exposure.gui.numbers import NoiseLimitEdit
 from napari_exposure.gui.words import of_docks
 from napari_exposure.source import Source
 

@@ -17,7 +17,8 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 from napari_exposure.core import Adjustment, NoiseLimit
 from napari_exposure.core.axes import spatial_axes
 from napari_exposure.core.counting import count_histogram
-from napari_exposure.core.depth import SURFACE, decay_exponent
+from napari_exposure.core.decay_profile import decay_exponent
+from napari_exposure.core.depth import SURFACE
 from napari_exposure.core.gains import axis_from_end
 from napari_exposure.core.noise import find_noise
 from napari_exposure.core.tiles import TileGrid, tile_grid
@@ -25,10 +26,11 @@ from napari_exposure.core.transform import Transform
 from napari_exposure.core.volume import Volume
 from napari_exposure.gui.connections import Connections
 from napari_exposure.gui.depth_profile import DepthProfile
-from napari_exposure.gui.editors import NoiseLimitEdit, text, times
+from napari_exposure.gui.editors import text, times
 from napari_exposure.gui.exposure.model import SIZE, Card
 from napari_exposure.gui.exposure.rows import Form
 from napari_exposure.gui.jobs import Latest
+from napari_exposure.gui.numbers import NoiseLimitEdit
 from napari_exposure.gui.paced import Paced
 from napari_exposure.gui.preview import is_quick
 from napari_exposure.gui.viewer.layer_order import lies_above

@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QToolBut
 
 from napari_exposure.core.adjustment import adjustments
 from napari_exposure.core.words import as_tooltip
-from napari_exposure.gui.editors import Wide, show_whole
+from napari_exposure.gui.editors import show_whole
+from napari_exposure.gui.numbers import Wide
 
 # A label of more letters has two lines.
 SHORT = 16
