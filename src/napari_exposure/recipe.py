@@ -396,7 +396,6 @@ def apply_recipe(image: ArrayLike, recipe: dict[str, Any], spacing: Spacing = No
 
 def _joined(found: Sequence[Any], how: str) -> Any:
     """Return several opened images as one to fit on."""
-    kinds = {type(each).__name__: each for each in found}
-    if len(kinds) > 1:
+    if len(set(map(type, found))) > 1:
         raise TypeError("Images that share one fit must be of one kind: all layers, or all arrays.")
     return found[0].joined(found[1:], how)

@@ -110,8 +110,7 @@ class CardView(QFrame):
         super().__init__()
         self.card, self.kind, self.key = card, card.kind, card.key
         self._stack, self._unit, self._limits = stack, unit, limits
-        # This unit and this source were shown last.
-        self._shown: tuple[str, Source | None] = "", None
+        self._source: Source | None = None
         self.folded = False
         self._warned: dict[object, list[str]] = {}
         # The last fit had these transforms of the cards before this one, this mask, and this reference layer.
@@ -232,10 +231,9 @@ class CardView(QFrame):
                 widget.number.native.show()
         self._add_rows(rest, fields.keys() - self._main)
         self.body.layout().addWidget(self.rest)
-        unit, source = self._shown
-        self.show_card(self.card, unit)
+        self.show_card(self.card, self._unit())
         with suppress(TypeError, ValueError):
-            self.describe(self.card, source)
+            self.describe(self.card, self._source)
         self.grown.emit()
 
     def _show_advanced(self, on: bool) -> None:
@@ -294,7 +292,7 @@ class CardView(QFrame):
 
     def reset(self, name: str | None = None) -> None:
         """Set a parameter of the card to its default, or all of them, as far as the layer has that."""
-        source = self._shown[1]
+        source = self._source
         self._stack().reset(self.key, name, lambda card: card if source is None else suited(card, source))
 
     def set(self, name: str, value: object) -> None:
@@ -303,7 +301,7 @@ class CardView(QFrame):
 
     def show_card(self, card: Card, unit: str) -> None:
         """Show a card in the editors; one that has the value already is left alone, as a number may be half typed."""
-        self.card, self._shown = card, (unit, self._shown[1])
+        self.card = card
         for name, widget in self.editors.items():
             value = card.value(name, unit)
             if widget.value != value:
@@ -319,7 +317,7 @@ class CardView(QFrame):
     def describe(self, card: Card, source: Source | None) -> Adjustment:
         """Say what the card means on a layer, and return that, or raise what does not fit."""
         limits, unit = ((0.0, 1.0), "") if source is None else (source.contrast_limits, source.unit)
-        self._shown = self._shown[0], source
+        self._source = source
         self._offer(source)
         try:
             for extra in self.extras:
